@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * handshake.h - the opening handshake (RFC 6455, section 4) and the little HTTP/1.1 (RFC 9112) that stands around it,
+ * as pure functions from bytes to verdicts, in both roles. It never waits and never sends.
+ */
+#ifndef RC_HANDSHAKE_H
+#define RC_HANDSHAKE_H
+
+#include "limits.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RC_ACCEPT_SIZE 28 /* base64 of a SHA-1 */
+
+struct rc_header {
+	const char *name, *value; /* zero-terminated, the value trimmed */
+};
+
+/* A request, taken apart in place: all text points into the buffer that was parsed. */
+struct rc_http_request {
+	const char *method;
+	const char *path;       /* percent-decoded */
+	char *query;            /* raw, after the '?'; "" without one */
+	struct rc_header headers[RC_REQUEST_HEADERS_MAX];
+	unsigned header_count;
+	bool websocket;         /* a correct opening handshake; otherwise plain HTTP */
+	const char *key;        /* Sec-WebSocket-Key */
+};
+
+/* Returns the length of the request (its head) when it is complete and correct; 0 while more bytes are needed; or a
+ * negative HTTP status to refuse with: 400, 405 (a handshake not by GET), 414, 426 (a version other than 13), 431, 501
+ * (a method unknown to HTTP), 505. `bytes` is changed only once it is complete. Limits are judged as soon as they are
+ * passed, so that no buffer beyond RC_REQUEST_SIZE_MAX is ever needed. A request with a body (Content-Length above 0,
+ * Transfer-Encoding) is 400 for a handshake and 413 otherwise. */
+int rc_handshake_parse(struct rc_http_request *request, char *bytes, size_t size);
+
+/* The first value of a header or null; names compare without case. */
+const char *rc_http_header(const struct rc_http_request *request, const char *name);
+
+/* True when a header that is a comma separated list (in any number of lines) holds the token, without case. */
+bool rc_http_list_has(const struct rc_http_request *request, const char *name, const char *token);
+
+/* True when the client offered this subprotocol (Sec-WebSocket-Protocol, compared with case). */
+bool rc_handshake_offers(const struct rc_http_request *request, const char *protocol);
+
+/* Finds a parameter of a query and decodes its value ('+' is a space) into `to`. Returns the length, -1 when it is not
+ * there, -2 when it is malformed or does not fit in `size` with its zero. */
+int rc_query_get(const char *query, const char *name, char *to, size_t size);
+
+/* base64(SHA-1(key + GUID)), zero-terminated. */
+void rc_handshake_accept(char to[RC_ACCEPT_SIZE + 1], const char *key);
+
+/* Writes the 101 response; protocol may be null. Returns its length, or 0 when it does not fit. */
+size_t rc_handshake_response(char *to, size_t size, const char *key, const char *protocol);
+
+/* Writes a response with "Connection: close" and whatever its status demands (Allow, Sec-WebSocket-Version, Upgrade,
+ * Retry-After). `type` and `body` may be null: the body is then the status in words. Returns its length, 0 when it does
+ * not fit. A HEAD request gets the same without the body. */
+size_t rc_http_response(char *to, size_t size, int status, const char *type, const void *body, size_t body_size,
+                        bool head);
+
+const char *rc_http_status_text(int status);
+
+/* ---- client role ---- */
+
+struct rc_url {
+	char host[256];          /* without brackets; the socket's path for a Unix socket */
+	uint16_t port;
+	bool is_unix;
+	bool tls;                /* wss */
+	char target[2048];       /* path and query, as sent */
+};
+
+/* "ws://HOST[:PORT][/PATH[?QUERY]]", "wss://...", "ws+unix:/SOCKET[:/PATH]". Returns 0 or -EINVAL. No fragment is
+ * allowed (section 3). */
+int rc_url_parse(struct rc_url *url, const char *text);
+
+/* Writes the request; `nonce` is 16 random bytes, whose base64 is the key. Returns its length, 0 when it does not fit. */
+size_t rc_handshake_request(char *to, size_t size, const struct rc_url *url, const uint8_t nonce[16],
+                            const char *protocols);
+
+/* Judges a response to that request. Returns its length when it is a correct 101; 0 while more bytes are needed; the
+ * negative HTTP status when the server refused; -EPROTO (as -71) for anything that section 4.1 says must fail.
+ * `protocol` receives the subprotocol chosen, "" for none. Statuses are above 100, so they do not meet EPROTO. */
+int rc_handshake_response_parse(const char *bytes, size_t size, const uint8_t nonce[16], const char *protocols,
+                                char protocol[RC_PROTOCOL_NAME_MAX]);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * limits.h - every bound in one place, and how they relate. What a user may change starts from the default here.
+ */
+#ifndef RC_LIMITS_H
+#define RC_LIMITS_H
+
+#include <assert.h>
+#include <stddef.h>
+
+#define KIB ((size_t)1024)
+#define MIB (1024 * KIB)
+
+/* ---- handles: worker | slot | generation fill 64 bits ---- */
+#define RC_WORKER_BITS 10
+#define RC_SLOT_BITS 22
+#define RC_WORKERS_MAX (1u << RC_WORKER_BITS)
+#define RC_SLOTS_MAX (1u << RC_SLOT_BITS) /* connections of one worker */
+static_assert(RC_WORKER_BITS + RC_SLOT_BITS == 32, "the generation has the other 32 bits");
+
+/* ---- the opening handshake ---- */
+#define RC_REQUEST_SIZE_MAX (8 * KIB)   /* request line and headers; beyond it 431 */
+#define RC_REQUEST_LINE_MAX (4 * KIB)   /* beyond it 414 */
+#define RC_REQUEST_HEADERS_MAX 64       /* beyond it 431 */
+#define RC_PROTOCOL_NAME_MAX 128
+#define RC_HANDSHAKE_TIMEOUT_MS 10000
+static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is told from long headers");
+
+/* ---- frames and messages ---- */
+#define RC_CONTROL_SIZE_MAX 125         /* RFC 6455, section 5.5 */
+#define RC_FRAME_HEADER_MAX 14          /* 2 + 8 + 4 */
+#define RC_MESSAGE_SIZE_DEFAULT (1 * MIB)
+#define RC_MESSAGE_SIZE_LIMIT (64 * MIB)
+#define RC_FRAGMENTS_DEFAULT 1024
+#define RC_IDLE_TIMEOUT_MS 120000
+#define RC_CLOSE_TIMEOUT_MS 5000
+#define RC_PONGS_QUEUED_MAX 16          /* answers to Pings that wait; more Pings get one answer, section 5.5.3 */
+
+/* ---- topics ---- */
+#define RC_TOPIC_NAME_MAX 255
+#define RC_TOPICS_MAX (1u << 20)
+#define RC_TOPIC_RULES_MAX 64
+#define RC_SUBSCRIPTIONS_DEFAULT 256    /* of one connection */
+#define RC_SUBSCRIPTIONS_LIMIT 65536
+
+/* ---- the log ---- */
+#define RC_LOG_SIZE_DEFAULT (64 * MIB)
+#define RC_LOG_SIZE_MIN (64 * KIB)
+#define RC_LOG_SEGMENTS 64              /* the log is recycled in pieces of log_size / this */
+#define RC_LOG_BYTES_PER_ENTRY 64       /* index entries = log_size / this: smaller frames fill the index first */
+
+/* ---- a round of fan-out ---- */
+#define RC_SLICE_SENDS 256              /* sends between two looks at what came in */
+#define RC_PLAN_WINDOW 4096             /* index entries one plan reads at most */
+#define RC_PLAN_RANGES_MAX 64           /* ranges of one send: below IOV_MAX */
+#define RC_PLAN_FRAMES_MAX 1024         /* frames of one send */
+#define RC_PLAN_SIZE_MAX (256 * KIB)    /* bytes of one send, but for a single larger frame */
+#define RC_REST_SIZE_MAX (64 * KIB)     /* the rest of a frame cut short that is kept aside; larger ones stay in the log */
+
+/* ---- memory of a worker ---- */
+#define RC_SEND_SIZE_DEFAULT (4 * MIB)  /* waiting for one connection outside the log */
+#define RC_POOL_CACHE_SIZE (4 * MIB)    /* free blocks kept by a worker */
+#define RC_POOL_SIZE_MAX ((size_t)2048 * MIB) /* blocks in use by a worker */
+#define RC_COMMANDS_MAX 65536           /* posted to a worker and not yet run */
+
+/* ---- the ring ---- */
+#define RC_RING_ENTRIES 1024            /* submission queue */
+#define RC_COMPLETIONS_PER_ENTRY 8      /* completion queue = entries * this */
+#define RC_RECEIVE_BUFFER_SIZE (16 * KIB)
+#define RC_RECEIVE_BUFFERS 512          /* a power of two, at most 32768 */
+#define RC_NOTSENT_LOWAT (32 * KIB)
+#define RC_LISTENERS_MAX 16
+#define RC_BACKLOG 4096
+static_assert(RC_SLICE_SENDS < RC_RING_ENTRIES, "a slice is submitted by one call");
+static_assert(RC_COMPLETIONS_PER_ENTRY >= 4, "multishot operations complete more often than they are submitted");
+
+#endif

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ringcast.h - the public contract. An embedder reads this file and nothing else.
+ *
+ * A server is a set of workers (threads, each with an io_uring of its own) around one log. Publishing writes a message
+ * into the log once, as a complete frame; a subscriber is a cursor in that log.
+ *
+ * Conventions
+ *   Errors      A function that can fail returns 0 (or a count, or a sequence number) on success and a negative errno
+ *               value otherwise; rc_strerror() names it. The library never prints and never ends the process.
+ *   Units       `_size` is bytes, `_count` and `_max` are items unless they say `_size`, `_ms` and `_ns` are time.
+ *   Text        Names and paths are pointer and size; they need no terminating zero. What the library returns as text
+ *               has one.
+ *   Threads     "any thread" means any thread at any time between rc_server_new() and rc_server_free().
+ *               "worker" means only from inside a callback, on the worker that made it.
+ *   Callbacks   run on the worker that owns the connection and must not block: everything that worker serves waits.
+ *               They may call every function here except rc_server_join() and rc_server_free().
+ */
+#ifndef RINGCAST_H
+#define RINGCAST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define RC_API __attribute__((visibility("default")))
+#else
+#define RC_API
+#endif
+
+#define RC_VERSION "0.1.0"
+
+typedef struct rc_server rc_server;
+typedef struct rc_request rc_request;
+
+/* A connection, as its user holds it: worker, slot and generation in one number. It is never a pointer, so that a
+ * handle kept too long is refused (-ENOTCONN) and can never reach somebody else's connection. 0 is no connection. */
+typedef uint64_t rc_conn;
+
+enum rc_opcode { RC_TEXT = 1, RC_BINARY = 2 }; /* RFC 6455, section 11.8 */
+
+/* Close codes, RFC 6455 section 7.4.1 and the registry it made. 3000 to 4999 are the application's. */
+enum rc_close_code {
+	RC_CLOSE_NORMAL = 1000,
+	RC_CLOSE_GOING_AWAY = 1001,
+	RC_CLOSE_PROTOCOL_ERROR = 1002,
+	RC_CLOSE_UNSUPPORTED = 1003,
+	RC_CLOSE_NO_CODE = 1005,  /* never sent: the peer's Close carried no code */
+	RC_CLOSE_ABNORMAL = 1006, /* never sent: the connection ended without a Close */
+	RC_CLOSE_INVALID_DATA = 1007,
+	RC_CLOSE_POLICY = 1008,
+	RC_CLOSE_TOO_BIG = 1009,
+	RC_CLOSE_MISSING_EXTENSION = 1010,
+	RC_CLOSE_INTERNAL = 1011,
+	RC_CLOSE_TRY_LATER = 1013,
+};
+
+/* What happens to a subscriber that cannot keep up: it is further behind than the topic's limit, or the log is about
+ * to be written over its cursor. */
+enum rc_policy {
+	RC_POLICY_CLOSE,    /* closed with 1008 and a reason that says so */
+	RC_POLICY_SKIP,     /* its waiting messages are dropped and counted; it goes on with the newest */
+	RC_POLICY_CONFLATE, /* it gets only the newest message of each of its topics; the others are counted */
+};
+
+/* ------------------------------------------------------------------------------------------------ configuration -- */
+
+/* Why something could not be made, in one line that names the remedy. `code` is a negative errno value. */
+struct rc_error {
+	int code;
+	char text[256];
+};
+
+struct rc_message {
+	const uint8_t *data; /* valid until the callback returns */
+	size_t size;
+	enum rc_opcode opcode; /* text has been validated as UTF-8 */
+};
+
+/* How a connection ended. `reason` is the peer's words, valid until the callback returns. */
+struct rc_closing {
+	uint16_t code; /* RC_CLOSE_NO_CODE and RC_CLOSE_ABNORMAL included */
+	const char *reason;
+	size_t reason_size;
+	bool by_peer; /* the peer began the closing handshake */
+	int status;   /* client role: the HTTP status that refused the handshake, or a negative errno of connect; else 0 */
+};
+
+/* Any of these may be null. `context` is handed back as the first argument. */
+struct rc_handlers {
+	void *context;
+	/* An opening handshake, or a plain HTTP request, is complete and correct. Return 0 to go on (a WebSocket opens;
+	 * plain HTTP that nobody answered with rc_request_respond() gets 426), or an HTTP status from 400 to 599 to refuse.
+	 * Null accepts every WebSocket. */
+	int (*request)(void *context, rc_request *request);
+	/* The connection is open. `user` is what rc_request_set_user() or rc_connect() gave, here and below. */
+	void (*open)(void *context, rc_conn conn, void *user);
+	void (*message)(void *context, rc_conn conn, void *user, const struct rc_message *message);
+	/* A Pong came, with its payload of at most 125 bytes. */
+	void (*pong)(void *context, rc_conn conn, void *user, const uint8_t *data, size_t size);
+	/* Called exactly once for each connection that opened, and for each rc_connect() that failed. The handle is stale
+	 * when it returns: free `user` here. */
+	void (*close)(void *context, rc_conn conn, void *user, const struct rc_closing *closing);
+	/* Something of the library's own that the operator should know (no memory, descriptors used up), at most one line
+	 * a second and kind. */
+	void (*report)(void *context, const char *text);
+};
+
+/* rc_config_init() fills in the defaults, which are named in limits.h and in the README. Change what you need. */
+struct rc_config {
+	unsigned worker_count;            /* 0: one a processor this process may run on */
+	struct rc_handlers handlers;
+	unsigned connections_max;         /* all workers together; 0: as many as the descriptor limit allows */
+	unsigned connections_per_address; /* 0: no limit */
+	unsigned subscriptions_max;       /* of one connection */
+	size_t message_size_max;          /* received; larger is closed with 1009 */
+	unsigned fragments_max;           /* of one received message */
+	size_t send_size_max;             /* bytes waiting for one connection outside the log (rc_send, pongs) */
+	size_t log_size;                  /* bytes of frames kept; a power of two */
+	size_t lag_size_max;              /* bytes of log a subscriber may be behind; 0: three quarters of the log */
+	unsigned lag_ms_max;              /* age of the oldest message it waits for; 0: no limit */
+	enum rc_policy policy;            /* of topics that no rule names */
+	unsigned handshake_timeout_ms;
+	unsigned idle_timeout_ms;         /* nothing received: a Ping at half of it, the end at all of it; 0: never */
+	unsigned close_timeout_ms;        /* for the peer to answer a Close */
+	const char *congestion;           /* TCP congestion control of listeners; null: the system's */
+	unsigned notsent_lowat_size;      /* TCP_NOTSENT_LOWAT of listeners: what the kernel may queue unsent */
+	bool busy_poll;                   /* workers spin instead of sleeping: a processor each for a shorter tail */
+};
+
+RC_API void rc_config_init(struct rc_config *config);
+
+/* ------------------------------------------------------------------------------------------------------- server -- */
+
+/* Makes a server that does nothing yet; null with *error set when a value is out of range or there is no memory.
+ * The configuration is copied. `error` may be null here and below. */
+RC_API rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error);
+
+/* Adds a listener before the start: "ws://127.0.0.1:8080", "[::]:8080", "0.0.0.0:0" (a free port), "unix:/run/x.sock".
+ * Each worker gets its own socket on that address (SO_REUSEPORT). Returns the port (0 for a Unix socket) or a negative
+ * errno with *error set. */
+RC_API int rc_server_listen(rc_server *server, const char *address, struct rc_error *error);
+
+/* Says how topics behave, before the start. `pattern` is a topic's name, or a prefix ending in '*'; the longest that
+ * matches counts. Returns 0, -EINVAL, -ENOSPC (RC_TOPIC_RULES_MAX) or -EBUSY after the start. */
+struct rc_topic_options {
+	enum rc_policy policy;
+	size_t lag_size_max; /* 0: the server's */
+	unsigned lag_ms_max; /* 0: the server's */
+	bool keep_last;      /* the newest message outlives the log, for subscribers that ask for it */
+};
+RC_API int rc_server_topic_rule(rc_server *server, const char *pattern, const struct rc_topic_options *options);
+
+/* Starts a thread a worker and returns when all are accepting, or with a negative errno and *error set when one could
+ * not (nothing runs then). */
+RC_API int rc_server_start(rc_server *server, struct rc_error *error);
+
+/* Instead of rc_server_start(): runs worker `index` in the calling thread until the server stops. Call it once for
+ * each worker, each on a thread of its own. */
+RC_API int rc_server_run(rc_server *server, unsigned index, struct rc_error *error);
+
+/* Begins the end: listeners close, every open connection gets 1001, and what has not left after drain_ms is cut off.
+ * Any thread, and safe in a signal handler. Later calls can only shorten the time. */
+RC_API void rc_server_stop(rc_server *server, unsigned drain_ms);
+
+/* Waits until all workers ended after rc_server_stop(). Not from a callback. */
+RC_API void rc_server_join(rc_server *server);
+
+/* Frees a server that has not started or was joined. Null is allowed. */
+RC_API void rc_server_free(rc_server *server);
+
+/* Runs fn(argument) on a worker's thread, soon. Any thread. Returns 0, -EINVAL, -EAGAIN (RC_COMMANDS_MAX wait). */
+RC_API int rc_post(rc_server *server, unsigned worker, void (*fn)(void *argument), void *argument);
+
+RC_API unsigned rc_server_worker_count(const rc_server *server);
+RC_API const char *rc_strerror(int code);
+RC_API const char *rc_version(void);
+
+/* ---------------------------------------------------------------------------------------------------- publishing -- */
+
+/* Publishes a message: copies it into the log once, and wakes the workers that have subscribers and sleep. Any thread,
+ * callbacks included. The caller answers for text being UTF-8.
+ * Returns the message's sequence number in its topic (from 1), or
+ *   -EINVAL   the topic's name is empty or longer than RC_TOPIC_NAME_MAX
+ *   -EMSGSIZE larger than a quarter of the log
+ *   -ENOSPC   RC_TOPICS_MAX topics exist
+ *   -EAGAIN   a worker is a whole log behind (nothing was published; see RC_PUBLISH_WAIT)
+ *   -ENOMEM   no memory for a new topic */
+enum rc_publish_flags {
+	RC_PUBLISH_BINARY = 1, /* a binary message instead of text */
+	RC_PUBLISH_WAIT = 2,   /* sleep instead of -EAGAIN; ignored on a worker, which must not wait for itself */
+};
+RC_API int64_t rc_publish(rc_server *server, const char *topic, size_t topic_size, const void *data, size_t size,
+                          unsigned flags);
+
+/* Sends one message to one connection. Any thread; from another thread than its worker's the bytes are copied and
+ * posted. Returns 0, -ENOTCONN (stale, or closing), -ENOBUFS (send_size_max would be passed; nothing was queued),
+ * -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM. */
+RC_API int rc_send(rc_server *server, rc_conn conn, enum rc_opcode opcode, const void *data, size_t size);
+
+/* Sends a Ping with up to 125 bytes. Errors as rc_send(), and -EINVAL. */
+RC_API int rc_ping(rc_server *server, rc_conn conn, const void *data, size_t size);
+
+/* Begins the closing handshake with a code that may be sent (1000 to 1003, 1007 to 1014, 3000 to 4999) and up to 123
+ * bytes of reason. Any thread. Returns 0, -ENOTCONN, -EINVAL, -EAGAIN. */
+RC_API int rc_close(rc_server *server, rc_conn conn, uint16_t code, const char *reason, size_t reason_size);
+
+/* -------------------------------------------------------------------------------------------------- subscriptions -- */
+
+/* Where a subscription begins. Zeroed: with the next message published. */
+struct rc_start {
+	bool last;      /* first the newest message, if there is one */
+	bool resume;    /* first everything after sequence number `since` that the log still has */
+	uint64_t since;
+	uint64_t first; /* out, on the worker only: the sequence number that comes first; above since + 1 is a gap */
+};
+
+/* Any thread; from another thread than its worker's it is posted and later failures are not reported.
+ * `start` may be null. Returns 0, -EEXIST (is subscribed), -ENOTCONN, -EINVAL (the name), -ENOSPC (subscriptions_max
+ * or RC_TOPICS_MAX), -ENOMEM, -EAGAIN. */
+RC_API int rc_subscribe(rc_server *server, rc_conn conn, const char *topic, size_t topic_size, struct rc_start *start);
+
+/* Returns 0, -ENOENT (is not subscribed), -ENOTCONN, -EAGAIN. */
+RC_API int rc_unsubscribe(rc_server *server, rc_conn conn, const char *topic, size_t topic_size);
+
+/* ------------------------------------------------------------------------------------------------------- requests -- */
+
+/* Inside handlers.request only. Text returned is valid until the callback returns. */
+RC_API rc_server *rc_request_server(const rc_request *request);
+RC_API const char *rc_request_method(const rc_request *request);
+/* The path, percent-decoded, without the query; it never holds a zero byte. */
+RC_API const char *rc_request_path(const rc_request *request);
+/* The first value of a query parameter, percent-decoded, or null. */
+RC_API const char *rc_request_query(rc_request *request, const char *name);
+/* The first value of a header, or null. Names compare without case. */
+RC_API const char *rc_request_header(rc_request *request, const char *name);
+/* The peer: "127.0.0.1", "::1", "unix". */
+RC_API const char *rc_request_peer(const rc_request *request);
+RC_API bool rc_request_peer_is_local(const rc_request *request); /* 127.0.0.0/8, ::1, or a Unix socket */
+RC_API bool rc_request_is_websocket(const rc_request *request);
+/* The handle the connection will have when it opens: for subscriptions, which may already be made here. */
+RC_API rc_conn rc_request_conn(const rc_request *request);
+/* Accepts a subprotocol if the client offered it (RFC 6455, section 4.2.2). Returns whether. */
+RC_API bool rc_request_choose_protocol(rc_request *request, const char *protocol);
+RC_API void rc_request_set_user(rc_request *request, void *user);
+/* Answers a plain HTTP request, or refuses a handshake with words. The body is copied. */
+RC_API int rc_request_respond(rc_request *request, int status, const char *content_type, const void *body, size_t size);
+
+/* ----------------------------------------------------------------------------------------------------- client role -- */
+
+/* Opens a connection to "ws://HOST:PORT/PATH" (HOST an address or "localhost") or "ws+unix:/SOCKET:/PATH" on a worker.
+ * It is served like any other: open, message, close, the same handles. Any thread after the start. `protocols` (comma
+ * separated) and `source` (an address to bind) may be null. Returns 0 when the attempt began, -EINVAL (the URL),
+ * -EMFILE (the worker's table is full), -EAGAIN. Whatever goes wrong later arrives at handlers.close. */
+struct rc_connect_options {
+	const char *protocols;
+	const char *source;
+	void *user;
+};
+RC_API int rc_connect(rc_server *server, unsigned worker, const char *url, const struct rc_connect_options *options);
+
+/* ------------------------------------------------------------------------------------------------------ statistics -- */
+
+/* Totals since the start, but for those that say "now". Any thread; the counters of one worker are exact, a sum over
+ * workers is not taken at one instant. */
+struct rc_stats {
+	uint64_t connections;        /* now open, handshakes included */
+	uint64_t accepted;
+	uint64_t connected;          /* client role */
+	uint64_t refused;            /* at the accept: limits, no memory */
+	uint64_t handshakes_failed;  /* wrong or slow requests, answered with their status */
+	uint64_t http_requests;
+	uint64_t closed;             /* open connections that ended, whatever the way */
+	uint64_t closed_abnormal;    /* of those, without a closing handshake */
+	uint64_t protocol_errors;    /* 1002, 1007, 1009 sent */
+	uint64_t timeouts;           /* handshake, idle, close */
+	uint64_t messages_received;
+	uint64_t bytes_received;
+	uint64_t messages_sent;      /* rc_send */
+	uint64_t deliveries;         /* messages of topics that left whole: one a message and subscriber */
+	uint64_t bytes_sent;
+	uint64_t dropped;            /* policy skip */
+	uint64_t conflated;          /* policy conflate */
+	uint64_t slow_closed;        /* policy close */
+	uint64_t sends;              /* submissions */
+	uint64_t sends_short;        /* of those, the ones that came back short or would have blocked */
+	uint64_t receive_starved;    /* no buffer was free */
+	uint64_t ticks;
+	uint64_t subscriptions;      /* now */
+	uint64_t behind;             /* subscribers now behind */
+	uint64_t published;          /* of the whole server, not of a worker, from here on */
+	uint64_t published_size;
+	uint64_t publish_refused;    /* -EAGAIN */
+	uint64_t topics;             /* now */
+	uint64_t log_oldest;         /* messages: number of the oldest that the log has ... */
+	uint64_t log_head;           /* ... and of the next */
+	uint64_t lag_ns;             /* now: since the oldest message that some worker has not yet sent was published */
+};
+RC_API void rc_server_stats(rc_server *server, struct rc_stats *stats);
+RC_API int rc_worker_stats(rc_server *server, unsigned worker, struct rc_stats *stats); /* 0 or -EINVAL */
+
+struct rc_topic_stats {
+	char name[256];
+	uint64_t epoch;    /* differs when a topic was forgotten and made anew: sequence numbers began again */
+	uint64_t sequence; /* of the newest message; 0 before the first */
+	uint64_t oldest;   /* sequence of the oldest that the log has; 0 if none */
+	uint64_t subscribers;
+	uint64_t deliveries, dropped, conflated, slow_closed;
+};
+/* Returns 0 or -ENOENT. Any thread. */
+RC_API int rc_topic_stats(rc_server *server, const char *topic, size_t topic_size, struct rc_topic_stats *stats);
+/* Calls visit for up to `max` topics, those with the most subscribers first; returns how many. Any thread. */
+RC_API size_t rc_topics_top(rc_server *server, struct rc_topic_stats *out, size_t max);
+
+/* ------------------------------------------------------------------------------------------------------------ probe -- */
+
+/* What this kernel and processor offer, one line a feature: what is used, and what instead where it lacks. */
+struct rc_feature {
+	char name[48];
+	bool found;
+	bool required;
+	char used[160]; /* what is used, or the remedy when a required feature lacks */
+};
+/* Returns how many were filled in; *error is set when a required one lacks. */
+RC_API size_t rc_probe(struct rc_feature *features, size_t max, struct rc_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
