@@ -31,7 +31,9 @@ struct rc_frame {
 };
 
 /* Reads a header from at most `size` bytes. Returns its length, 0 when more bytes are needed, or -1 for what no frame
- * may look like: a length not in its shortest form, or with its top bit set. Meaning is judged by the session. */
+ * may look like: a length not in its shortest form, or with its top bit set, as soon as that is sure. Meaning is judged
+ * by the session. When it returns 0, the fields say what the bytes so far say, and the size is the least it can become;
+ * the fields of bytes that are not there are 0, those of the first byte unchanged when there is none. */
 int rc_frame_read(struct rc_frame *frame, const uint8_t *bytes, size_t size);
 
 /* Writes a header of at most RC_FRAME_HEADER_MAX bytes and returns its length. */

@@ -57,7 +57,7 @@ size_t rc_handshake_response(char *to, size_t size, const char *key, const char 
 
 /* Writes a response with "Connection: close" and whatever its status demands (Allow, Sec-WebSocket-Version, Upgrade,
  * Retry-After). `type` and `body` may be null: the body is then the status in words. Returns its length, 0 when it does
- * not fit. A HEAD request gets the same without the body. */
+ * not fit. A HEAD request gets the same without the body; 204 and 304 have none. */
 size_t rc_http_response(char *to, size_t size, int status, const char *type, const void *body, size_t body_size,
                         bool head);
 
@@ -77,7 +77,8 @@ struct rc_url {
  * allowed (section 3). */
 int rc_url_parse(struct rc_url *url, const char *text);
 
-/* Writes the request; `nonce` is 16 random bytes, whose base64 is the key. Returns its length, 0 when it does not fit. */
+/* Writes the request; `nonce` is 16 random bytes, whose base64 is the key. Returns its length, 0 when it does not fit
+ * or `protocols` is no list of tokens. */
 size_t rc_handshake_request(char *to, size_t size, const struct rc_url *url, const uint8_t nonce[16],
                             const char *protocols);
 

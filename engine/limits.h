@@ -47,7 +47,8 @@ static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is
 #define RC_LOG_SIZE_DEFAULT (64 * MIB)
 #define RC_LOG_SIZE_MIN (64 * KIB)
 #define RC_LOG_SEGMENTS 64              /* the log is recycled in pieces of log_size / this */
-#define RC_LOG_BYTES_PER_ENTRY 64       /* index entries = log_size / this: smaller frames fill the index first */
+#define RC_LOG_READABLE_SEGMENTS 48     /* how far back a reader may be; the rest is room for publishers */
+#define RC_LOG_BYTES_PER_ENTRY 128     /* index entries = log_size / this: smaller frames fill the index first */
 
 /* ---- a round of fan-out ---- */
 #define RC_SLICE_SENDS 256              /* sends between two looks at what came in */
@@ -69,6 +70,7 @@ static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is
 #define RC_RECEIVE_BUFFER_SIZE (16 * KIB)
 #define RC_RECEIVE_BUFFERS 512          /* a power of two, at most 32768 */
 #define RC_NOTSENT_LOWAT (32 * KIB)
+#define RC_REFUSALS_MAX 64              /* connections over the limit that are told so by a 503 */
 #define RC_LISTENERS_MAX 16
 #define RC_BACKLOG 4096
 static_assert(RC_SLICE_SENDS < RC_RING_ENTRIES, "a slice is submitted by one call");

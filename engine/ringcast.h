@@ -238,7 +238,7 @@ RC_API const char *rc_request_path(const rc_request *request);
 /* The first value of a query parameter, percent-decoded, or null. */
 RC_API const char *rc_request_query(rc_request *request, const char *name);
 /* The first value of a header, or null. Names compare without case. */
-RC_API const char *rc_request_header(rc_request *request, const char *name);
+RC_API const char *rc_request_header(const rc_request *request, const char *name);
 /* The peer: "127.0.0.1", "::1", "unix". */
 RC_API const char *rc_request_peer(const rc_request *request);
 RC_API bool rc_request_peer_is_local(const rc_request *request); /* 127.0.0.0/8, ::1, or a Unix socket */

@@ -27,6 +27,7 @@ struct rc_session {
 	uint64_t frame_done;     /* payload bytes of it seen; the frame is open while header_size is 0 and in_frame set */
 	bool in_frame;
 	bool in_message;         /* a fragment without FIN came */
+	bool over;               /* CLOSE or FAIL was the last event */
 	uint8_t message_opcode;  /* of the fragmented message, or of the frame that is it all */
 	uint8_t header_size;     /* bytes of an incomplete header kept in `header` */
 	uint8_t header[RC_FRAME_HEADER_MAX];
@@ -56,7 +57,8 @@ struct rc_event {
 };
 
 /* Takes the next event from [*at, end) and moves *at past what it consumed. After RC_EVENT_NONE, *at is `end`. A wrong
- * byte is reported by the call that is given it, never later. */
+ * byte is reported by the call that is given it, never later. After CLOSE or FAIL every call consumes all bytes and
+ * returns RC_EVENT_NONE; the session is then not at rest, and must be reset before it serves anything else. */
 enum rc_event_kind rc_session_next(struct rc_session *session, const struct rc_session_rules *rules, uint8_t **at,
                                    uint8_t *end, struct rc_event *event);
 
@@ -64,7 +66,7 @@ enum rc_event_kind rc_session_next(struct rc_session *session, const struct rc_s
  * kept, until the next call. */
 static inline bool rc_session_at_rest(const struct rc_session *s)
 {
-	return !s->in_frame && !s->in_message && !s->header_size && !s->gathered;
+	return !(s->in_frame | s->in_message | s->over | s->header_size | (s->gathered != NULL));
 }
 
 /* Gives its block back and zeroes it. */

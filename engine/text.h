@@ -23,7 +23,7 @@ struct rc_utf8 {
 static inline uint32_t rc_mask_rotate(uint32_t mask, size_t by)
 {
 	unsigned bits = (unsigned)(by & 3) * 8; /* little endian: the first byte of the mask is its lowest */
-	return bits ? mask >> bits | mask << (32 - bits) : mask;
+	return mask >> bits | mask << (-bits & 31);
 }
 
 /* XOR with the mask; the client role masks with it too. */

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: MIT
+#
+# The table of contents: `make help` prints it. Everything made goes under $(BUILD), one directory a variant:
+# build/ by default, build/clang with CC=clang, build/asan and build/tsan with the sanitizers.
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+VARIANT := $(filter-out gcc cc,$(notdir $(CC)))
+ifneq ($(SANITIZE),)
+VARIANT := $(if $(VARIANT),$(VARIANT)-)$(if $(findstring thread,$(SANITIZE)),tsan,asan)
+endif
+BUILD ?= build$(if $(VARIANT),/$(VARIANT))
+PREFIX ?= /usr/local
+VERSION := $(shell sed -n 's/^\#define RC_VERSION "\(.*\)"/\1/p' engine/ringcast.h)
+SOVERSION := $(firstword $(subst ., ,$(VERSION)))
+
+# What a packager may replace (CFLAGS, LDFLAGS), and what the code relies on.
+CFLAGS ?= -O2 -g $(if $(SANITIZE),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong)
+LDFLAGS ?= -Wl,-z,relro,-z,now
+RC_CFLAGS := -std=c17 -D_GNU_SOURCE -Wall -Wextra -Werror -fno-omit-frame-pointer \
+	-fvisibility=hidden -fno-semantic-interposition -fPIC -pthread
+RC_LDFLAGS := -pthread -Wl,--as-needed
+ifneq ($(SANITIZE),)
+RC_CFLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all
+RC_LDFLAGS += -fsanitize=$(SANITIZE)
+endif
+# The rooms and whom each may know: the programs see the public header, and nothing behind it.
+INCLUDE_tls := -Iengine
+INCLUDE_uring := -Iengine -Itls
+INCLUDE_tools := -I$(BUILD)/include
+INCLUDE_benches := -Iengine -Itls -Iuring -Itools
+INCLUDE_tests := $(INCLUDE_benches)
+LIBS := -luring -lcrypto
+TOOL_LIBS := -lm
+
+LIBRARY := $(BUILD)/libringcast.a
+SHARED := $(BUILD)/libringcast.so.$(VERSION)
+PROGRAM := $(BUILD)/ringcast
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+LIBRARY_OBJECTS := $(call objects,$(wildcard engine/*.c tls/*.c uring/*.c))
+TOOL_OBJECTS := $(call objects,$(wildcard tools/*.c))
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit_%,$(wildcard tests/unit/*.c))
+BENCHES := $(patsubst benches/%.c,$(BUILD)/benches/%,$(wildcard benches/*.c))
+READY := $(BUILD)/setup-build.done
+READY_TEST := $(BUILD)/setup-test.done
+
+# As many jobs as processors, unless the caller chose.
+ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
+endif
+.DELETE_ON_ERROR:
+.PHONY: all run test test-asan test-tsan benches bench-kernels install uninstall clean help fmt
+
+all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) $(BUILD)/ringcast.pc ## the program, the static and the shared library (default)
+
+run: $(PROGRAM) ## the server with a demonstration feed on 127.0.0.1:8080 (ARGS="--relay ..." adds flags)
+	@$(PROGRAM) serve --listen 127.0.0.1:8080 --demo $(ARGS)
+
+test: all $(UNIT_TESTS) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
+	@CC='$(CC)' SANITIZE='$(SANITIZE)' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS)
+
+test-asan: ## the same tests, built with the address and undefined behaviour sanitizers
+	@$(MAKE) --no-print-directory SANITIZE=address,undefined test
+
+test-tsan: ## the same tests, built with the thread sanitizer
+	@$(MAKE) --no-print-directory SANITIZE=thread test
+
+benches: $(BENCHES) ## the benchmarks, built but not run
+
+bench-kernels: $(BUILD)/benches/kernels ## unmasking and UTF-8, each kernel against the scalar one
+	@$(BUILD)/benches/kernels
+
+install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, pkg-config file, man page
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include lib/pkgconfig share/man/man1)
+	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/ringcast
+	install -m 644 engine/ringcast.h $(DESTDIR)$(PREFIX)/include/ringcast.h
+	install -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/libringcast.a
+	install -m 755 $(SHARED) $(DESTDIR)$(PREFIX)/lib/$(notdir $(SHARED))
+	ln -sf $(notdir $(SHARED)) $(DESTDIR)$(PREFIX)/lib/libringcast.so.$(SOVERSION)
+	ln -sf libringcast.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libringcast.so
+	install -m 644 $(BUILD)/ringcast.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/ringcast.pc
+	install -m 644 tools/ringcast.1 $(DESTDIR)$(PREFIX)/share/man/man1/ringcast.1
+	@[ -n "$(DESTDIR)" ] || ldconfig 2>/dev/null || true
+
+uninstall: ## removes what install put there
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast include/ringcast.h lib/libringcast.a lib/libringcast.so \
+		lib/libringcast.so.$(SOVERSION) lib/$(notdir $(SHARED)) lib/pkgconfig/ringcast.pc share/man/man1/ringcast.1)
+
+clean: ## removes $(BUILD)
+	rm -rf $(BUILD)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+fmt: ## clang-format, in place
+	clang-format -i $(wildcard engine/*.[ch] tls/*.[ch] uring/*.[ch] tools/*.[ch] tests/*/*.[ch] benches/*.[ch])
+
+# --------------------------------------------------------------------------------------------------------- the rules --
+
+# One short line a step, or with V=1 the commands themselves.
+say = @$(if $(V),set -x,echo '  $(1)');
+
+# Once a build directory, and again when the script changed: what is missing is installed, or named.
+$(READY): tools/setup.sh
+	@mkdir -p $(@D)
+	@CC='$(CC)' sh tools/setup.sh build && touch $@
+
+$(READY_TEST): tools/setup.sh | $(READY)
+	@CC='$(CC)' sh tools/setup.sh test && touch $@
+
+$(BUILD)/obj/%.o: %.c Makefile | $(READY)
+	@mkdir -p $(@D)
+	$(call say,compile $<)$(CC) $(RC_CFLAGS) $(INCLUDE_$(firstword $(subst /, ,$<))) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(TOOL_OBJECTS): | $(BUILD)/include/ringcast.h
+
+$(BUILD)/include/ringcast.h:
+	@mkdir -p $(@D)
+	@ln -sf $(abspath engine/ringcast.h) $@
+
+$(call objects,$(wildcard tests/unit/*.c)): | $(READY_TEST)
+
+$(LIBRARY): $(LIBRARY_OBJECTS)
+	@rm -f $@
+	$(call say,archive $@)ar rcs $@ $^
+
+$(SHARED): $(LIBRARY_OBJECTS) uring/ringcast.map
+	$(call say,link $@)$(CC) -shared -Wl,-soname,libringcast.so.$(SOVERSION) -Wl,--version-script=uring/ringcast.map -Wl,-z,defs \
+		$(RC_LDFLAGS) $(LDFLAGS) $(LIBRARY_OBJECTS) $(LIBS) -o $@
+
+$(PROGRAM): $(TOOL_OBJECTS) $(LIBRARY)
+	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) $(TOOL_LIBS) -o $@
+
+# For the unit tests of what the programs are made of.
+$(BUILD)/tools.a: $(filter-out %/main.o,$(TOOL_OBJECTS))
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(BUILD)/tests/unit_%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/tools.a $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ -lcriterion $(LIBS) $(TOOL_LIBS) -o $@
+
+$(BUILD)/benches/%: $(BUILD)/obj/benches/%.o $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) $(TOOL_LIBS) -o $@
+
+$(BUILD)/ringcast.pc: ringcast.pc.in Makefile engine/ringcast.h | $(READY)
+	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(LIBS)|' $< >$@
+
+.SECONDARY:
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

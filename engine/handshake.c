@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * handshake.c - the server's side of the opening handshake; see handshake.h. It keeps no state between calls: a request
+ * in pieces is looked at from its beginning, at most RC_REQUEST_SIZE_MAX bytes a time.
+ *
+ * Invariant: bytes are changed only after the whole head was walked and found complete.
+ */
+#include "handshake.h"
+
+#include "check.h"
+#include "http.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+
+#define KEY_SIZE 24 /* base64 of 16 bytes */
+#define GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+static struct rc_span span_of(const char *text)
+{
+	return (struct rc_span){ text, strlen(text) };
+}
+
+/* Whether a list in any number of lines holds the item. */
+static bool list_has(const struct rc_http_request *request, const char *name, const char *text,
+                     bool (*is)(struct rc_span, const char *))
+{
+	for (unsigned i = 0; i < request->header_count; i++) {
+		if (!rc_span_is(span_of(request->headers[i].name), name))
+			continue;
+		struct rc_span list = span_of(request->headers[i].value), item;
+		while (rc_http_item(&list, &item))
+			if (is(item, text))
+				return true;
+	}
+	return false;
+}
+
+bool rc_http_list_has(const struct rc_http_request *request, const char *name, const char *token)
+{
+	return list_has(request, name, token, rc_span_is);
+}
+
+bool rc_handshake_offers(const struct rc_http_request *request, const char *protocol)
+{
+	return list_has(request, "Sec-WebSocket-Protocol", protocol, rc_span_is_exactly);
+}
+
+/* The value of a header that may stand once, null without it; *repeated is set when it stands more often. */
+static const char *single_header(const struct rc_http_request *request, const char *name, bool *repeated)
+{
+	const char *value = NULL;
+	for (unsigned i = 0; i < request->header_count; i++) {
+		if (!rc_span_is(span_of(request->headers[i].name), name))
+			continue;
+		*repeated |= value != NULL;
+		value = request->headers[i].value;
+	}
+	return value;
+}
+
+static bool is_version(struct rc_span span)
+{
+	const char *text = span.text;
+	return span.size == 8 && memcmp(text, "HTTP/", 5) == 0 && text[5] >= '0' && text[5] <= '9' && text[6] == '.' &&
+	       text[7] >= '0' && text[7] <= '9';
+}
+
+/* RFC 9112, section 3: method SP target SP version. Splits the line in place. */
+static int parse_request_line(struct rc_http_request *request, struct rc_span line, char **target)
+{
+	static const char *const methods[] = { "GET",     "HEAD",    "POST",  "PUT",  "DELETE",
+		                               "CONNECT", "OPTIONS", "TRACE", "PATCH" };
+	char *text = (char *)line.text, *end = text + line.size;
+	char *first = memchr(text, ' ', line.size);
+	char *second = first ? memchr(first + 1, ' ', (size_t)(end - first - 1)) : NULL;
+	if (!second)
+		return -400;
+	struct rc_span method = { text, (size_t)(first - text) };
+	struct rc_span version = { second + 1, (size_t)(end - second - 1) };
+	if (!rc_span_is_token(method) ||
+	    !rc_span_is_target((struct rc_span){ first + 1, (size_t)(second - first - 1) }))
+		return -400;
+	if (!is_version(version))
+		return -400;
+	if (!rc_span_is_exactly(version, "HTTP/1.1"))
+		return -505;
+	*first = *second = 0;
+	request->method = text;
+	*target = first + 1;
+	for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
+		if (strcmp(methods[i], text) == 0)
+			return 0;
+	return -501;
+}
+
+/* RFC 9112, section 3.2: the origin form, or the absolute form, whose authority does not matter here. */
+static int parse_target(struct rc_http_request *request, char *target)
+{
+	char *path = target;
+	if (*path != '/') {
+		char *authority = strstr(target, "://");
+		if (!authority)
+			return -400;
+		struct rc_span scheme = { target, (size_t)(authority - target) };
+		if (!rc_span_is(scheme, "http") && !rc_span_is(scheme, "https") && !rc_span_is(scheme, "ws") &&
+		    !rc_span_is(scheme, "wss"))
+			return -400;
+		authority += 3;
+		path = authority + strcspn(authority, "/?");
+		if (!rc_span_is_authority((struct rc_span){ authority, (size_t)(path - authority) }))
+			return -400;
+	}
+	char *query = path + strcspn(path, "?");
+	request->query = query;
+	if (*query) {
+		*query = 0;
+		request->query++;
+	}
+	if (*path == 0)
+		*--path = '/'; /* over the end of the authority */
+	request->path = path;
+	return rc_percent_decode(path) ? 0 : -400;
+}
+
+static int parse_headers(struct rc_http_request *request, struct rc_span head)
+{
+	struct rc_span line, name, value;
+	request->header_count = 0;
+	while (rc_http_line(&head, &line)) {
+		if (!rc_http_field(line, &name, &value))
+			return -400;
+		((char *)name.text)[name.size] = 0;
+		((char *)value.text)[value.size] = 0;
+		RC_ASSERT(request->header_count < RC_REQUEST_HEADERS_MAX);
+		request->headers[request->header_count++] = (struct rc_header){ name.text, value.text };
+	}
+	return 0;
+}
+
+/* RFC 9110, section 7.2 for Host. A body is never read: there is nothing here that takes one. */
+static int judge_http(const struct rc_http_request *request, bool *has_body)
+{
+	bool repeated = false;
+	const char *host = single_header(request, "Host", &repeated);
+	const char *length = single_header(request, "Content-Length", &repeated);
+	if (repeated || !host || !rc_span_is_authority(span_of(host)))
+		return -400;
+	if (length && (*length == 0 || length[strspn(length, "0123456789")] != 0))
+		return -400;
+	*has_body = (length && length[strspn(length, "0")] != 0) || rc_http_header(request, "Transfer-Encoding");
+	return 0;
+}
+
+static bool is_key(const char *key)
+{
+	return strlen(key) == KEY_SIZE && strcmp(key + KEY_SIZE - 2, "==") == 0 &&
+	       strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") == KEY_SIZE - 2;
+}
+
+/* RFC 6455, section 4.2.1. The version goes before the key: another version may do without one. */
+static int judge_handshake(struct rc_http_request *request, bool has_body)
+{
+	bool repeated = false;
+	if (strcmp(request->method, "GET") != 0)
+		return -405;
+	const char *version = single_header(request, "Sec-WebSocket-Version", &repeated);
+	request->key = single_header(request, "Sec-WebSocket-Key", &repeated);
+	if (repeated || !version || has_body || !rc_http_list_has(request, "Connection", "upgrade"))
+		return -400;
+	if (strcmp(version, "13") != 0)
+		return -426;
+	if (!request->key || !is_key(request->key))
+		return -400;
+	request->websocket = true;
+	return 0;
+}
+
+int rc_handshake_parse(struct rc_http_request *request, char *bytes, size_t size)
+{
+	int head_size = rc_http_head_size(bytes, size);
+	if (head_size <= 0)
+		return head_size;
+	struct rc_span head = { bytes, (size_t)head_size }, line;
+	request->websocket = false;
+	request->key = NULL;
+	char *target = NULL;
+	bool has_body = false;
+	rc_http_line(&head, &line);
+	int status = parse_request_line(request, line, &target);
+	if (!status)
+		status = parse_target(request, target);
+	if (!status)
+		status = parse_headers(request, head);
+	if (!status)
+		status = judge_http(request, &has_body);
+	if (status)
+		return status;
+	if (rc_http_list_has(request, "Upgrade", "websocket"))
+		status = judge_handshake(request, has_body);
+	else if (has_body)
+		status = -413;
+	return status ? status : head_size;
+}
+
+void rc_handshake_accept(char to[RC_ACCEPT_SIZE + 1], const char *key)
+{
+	unsigned char text[256], digest[EVP_MAX_MD_SIZE];
+	size_t key_size = strlen(key);
+	RC_ASSERT(key_size + sizeof GUID <= sizeof text);
+	memcpy(text, key, key_size);
+	memcpy(text + key_size, GUID, sizeof GUID - 1);
+	unsigned digest_size = 0;
+	int done = EVP_Digest(text, key_size + sizeof GUID - 1, digest, &digest_size, EVP_sha1(), NULL);
+	RC_ASSERT(done == 1 && digest_size == 20);
+	EVP_EncodeBlock((unsigned char *)to, digest, (int)digest_size);
+}
+
+size_t rc_handshake_response(char *to, size_t size, const char *key, const char *protocol)
+{
+	char accept[RC_ACCEPT_SIZE + 1];
+	rc_handshake_accept(accept, key);
+	int used = snprintf(to, size,
+	                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+	                    "Sec-WebSocket-Accept: %s\r\n%s%s%s\r\n",
+	                    accept, protocol ? "Sec-WebSocket-Protocol: " : "", protocol ? protocol : "",
+	                    protocol ? "\r\n" : "");
+	return used > 0 && (size_t)used < size ? (size_t)used : 0;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * handshake_client.c - the client's side of the opening handshake (RFC 6455, section 4.1); see handshake.h. It keeps
+ * nothing between the request and the response: the nonce makes the key again. Invariant: nothing that the server was
+ * not asked for is accepted.
+ */
+#include "handshake.h"
+#include "http.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+
+#define NONCE_SIZE 16
+#define KEY_SIZE 24
+
+static void make_key(char to[KEY_SIZE + 1], const uint8_t nonce[NONCE_SIZE])
+{
+	EVP_EncodeBlock((unsigned char *)to, nonce, NONCE_SIZE);
+}
+
+static bool is_list_of_tokens(const char *text)
+{
+	struct rc_span list = { text, strlen(text) }, item;
+	bool any = false;
+	while (rc_http_item(&list, &item)) {
+		if (!rc_span_is_token(item))
+			return false;
+		any = true;
+	}
+	return any;
+}
+
+size_t rc_handshake_request(char *to, size_t size, const struct rc_url *url, const uint8_t nonce[16],
+                            const char *protocols)
+{
+	char key[KEY_SIZE + 1], port[8] = "";
+	if (protocols && !is_list_of_tokens(protocols))
+		return 0;
+	make_key(key, nonce);
+	if (!url->is_unix && url->port != (url->tls ? 443 : 80))
+		snprintf(port, sizeof port, ":%u", (unsigned)url->port);
+	bool brackets = !url->is_unix && strchr(url->host, ':');
+	int used = snprintf(to, size,
+	                    "GET %s HTTP/1.1\r\nHost: %s%s%s%s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+	                    "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s%s%s\r\n",
+	                    url->target, brackets ? "[" : "", url->is_unix ? "localhost" : url->host,
+	                    brackets ? "]" : "", port, key, protocols ? "Sec-WebSocket-Protocol: " : "",
+	                    protocols ? protocols : "", protocols ? "\r\n" : "");
+	return used > 0 && (size_t)used < size ? (size_t)used : 0;
+}
+
+/* "HTTP/1.x 101 words": the status, 0 for no status line that can be meant. */
+static int parse_status_line(struct rc_span line)
+{
+	const char *text = line.text;
+	if (line.size < 12 || memcmp(text, "HTTP/1.", 7) != 0 || (text[7] != '0' && text[7] != '1') || text[8] != ' ' ||
+	    (line.size > 12 && text[12] != ' '))
+		return 0;
+	int status = 0;
+	for (int i = 9; i < 12; i++) {
+		if (text[i] < '0' || text[i] > '9')
+			return 0;
+		status = status * 10 + (text[i] - '0');
+	}
+	return status < 600 && (text[7] == '1' || status != 101) ? status : 0;
+}
+
+static bool choose(char to[RC_PROTOCOL_NAME_MAX], struct rc_span value, const char *protocols)
+{
+	struct rc_span list = { protocols, protocols ? strlen(protocols) : 0 }, item;
+	if (to[0] || value.size == 0 || value.size >= RC_PROTOCOL_NAME_MAX)
+		return false;
+	memcpy(to, value.text, value.size);
+	to[value.size] = 0;
+	while (rc_http_item(&list, &item))
+		if (rc_span_is_exactly(item, to))
+			return true;
+	return false;
+}
+
+/* What a correct 101 has shown so far. */
+struct proofs {
+	bool upgrade, connection, accept;
+};
+
+static bool judge_field(struct proofs *proofs, struct rc_span name, struct rc_span value, const char *accept,
+                        const char *protocols, char protocol[RC_PROTOCOL_NAME_MAX])
+{
+	if (rc_span_is(name, "Upgrade"))
+		return proofs->upgrade = rc_span_is(value, "websocket");
+	if (rc_span_is(name, "Connection")) {
+		struct rc_span item;
+		while (rc_http_item(&value, &item))
+			proofs->connection |= rc_span_is(item, "upgrade");
+		return true;
+	}
+	if (rc_span_is(name, "Sec-WebSocket-Accept")) {
+		bool first = !proofs->accept;
+		proofs->accept = rc_span_is_exactly(value, accept);
+		return first && proofs->accept;
+	}
+	if (rc_span_is(name, "Sec-WebSocket-Protocol"))
+		return choose(protocol, value, protocols);
+	return !rc_span_is(name, "Sec-WebSocket-Extensions");
+}
+
+int rc_handshake_response_parse(const char *bytes, size_t size, const uint8_t nonce[16], const char *protocols,
+                                char protocol[RC_PROTOCOL_NAME_MAX])
+{
+	protocol[0] = 0;
+	int head_size = rc_http_head_size(bytes, size);
+	if (head_size <= 0)
+		return head_size ? -EPROTO : 0;
+	struct rc_span head = { bytes, (size_t)head_size }, line, name, value;
+	rc_http_line(&head, &line);
+	int status = parse_status_line(line);
+	if (status != 101)
+		return status >= 200 ? -status : -EPROTO;
+	char key[KEY_SIZE + 1], accept[RC_ACCEPT_SIZE + 1];
+	make_key(key, nonce);
+	rc_handshake_accept(accept, key);
+	struct proofs proofs = { 0 };
+	while (rc_http_line(&head, &line))
+		if (!rc_http_field(line, &name, &value) ||
+		    !judge_field(&proofs, name, value, accept, protocols, protocol))
+			return -EPROTO;
+	return proofs.upgrade && proofs.connection && proofs.accept ? head_size : -EPROTO;
+}

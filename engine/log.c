@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * log.c - see log.h. Invariants: tail <= every floor <= head; tail_position <= position of every live entry;
+ * write_position - tail_position <= size; head - tail <= entry_count.
+ */
+#include "log.h"
+
+#include "check.h"
+#include "frame.h"
+
+#include <errno.h>
+#include <string.h>
+
+void rc_log_init(struct rc_log *log, struct rc_topics *topics, uint8_t *bytes, uint64_t size, struct rc_entry *entries,
+                 uint64_t entry_count, _Atomic uint64_t *floors, unsigned floor_count)
+{
+	RC_ASSERT(size >= RC_LOG_SIZE_MIN && (size & (size - 1)) == 0);
+	RC_ASSERT(entry_count >= RC_LOG_SEGMENTS && (entry_count & (entry_count - 1)) == 0);
+	memset(log, 0, sizeof *log);
+	log->bytes = bytes;
+	log->size = size;
+	log->segment_size = size / RC_LOG_SEGMENTS;
+	log->entries = entries;
+	log->entry_count = entry_count;
+	log->topics = topics;
+	log->floors = floors;
+	log->floor_count = floor_count;
+	for (unsigned i = 0; i < floor_count; i++)
+		atomic_init(&floors[i], 0);
+}
+
+static uint64_t tail_of(const struct rc_log *log)
+{
+	return atomic_load_explicit(&log->tail, memory_order_relaxed);
+}
+
+/* The first live entry that lies at this position or after it; head when none does. */
+static uint64_t entry_at(const struct rc_log *log, uint64_t position)
+{
+	uint64_t low = tail_of(log), high = rc_log_head(log);
+	while (low < high) {
+		uint64_t middle = low + (high - low) / 2;
+		if (rc_log_entry(log, middle)->position < position)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static void forget(struct rc_log *log, uint64_t number)
+{
+	const struct rc_entry *entry = rc_log_entry(log, number);
+	struct rc_topic *topic = rc_topic_at(log->topics, entry->topic);
+	topic->entry_count--;
+	if (atomic_load_explicit(&topic->newest, memory_order_relaxed) != number)
+		return;
+	if (topic->options.keep_last)
+		rc_topic_keep(log->topics, topic, rc_log_at(log, entry->position), entry->size);
+	atomic_store_explicit(&topic->newest, RC_NONE, memory_order_relaxed);
+	rc_topics_release(log->topics, topic);
+}
+
+/* Lets go of everything before entry `to`, if no reader's floor is below it. */
+static bool recycle(struct rc_log *log, uint64_t to, unsigned *held_by)
+{
+	for (unsigned i = 0; i < log->floor_count; i++) {
+		/* acquire: what the reader read happened before we write over it */
+		if (atomic_load_explicit(&log->floors[i], memory_order_acquire) < to) {
+			*held_by = i;
+			return false;
+		}
+	}
+	for (uint64_t number = tail_of(log); number < to; number++)
+		forget(log, number);
+	atomic_store_explicit(&log->tail, to, memory_order_relaxed);
+	return true;
+}
+
+/* Makes room for a frame that will end at `end` and for its entry. */
+static bool make_room(struct rc_log *log, uint64_t end, unsigned *held_by)
+{
+	if (end - log->tail_position > log->size) {
+		uint64_t over = end - log->size;
+		uint64_t position = (over + log->segment_size - 1) / log->segment_size * log->segment_size;
+		if (!recycle(log, entry_at(log, position), held_by))
+			return false;
+		log->segments_recycled += (position - log->tail_position) / log->segment_size;
+		log->tail_position = position;
+	}
+	if (rc_log_head(log) - tail_of(log) == log->entry_count)
+		return recycle(log, tail_of(log) + log->entry_count / RC_LOG_SEGMENTS, held_by);
+	return true;
+}
+
+/* Where to jump back from a new entry: either to the previous one, or, when the two jumps behind it span the same
+ * distance, over both. Any entry is then found in O(log n) steps with one link an entry (Myers, "An applicative
+ * random-access stack", 1983). Links to recycled entries are never followed: numbers below the tail are dead. */
+static uint64_t jump_from(const struct rc_log *log, uint64_t previous)
+{
+	uint64_t tail = tail_of(log);
+	if (previous == RC_NONE)
+		return RC_NONE;
+	const struct rc_entry *p = rc_log_entry(log, previous);
+	if (p->jump == RC_NONE || p->jump < tail)
+		return previous;
+	const struct rc_entry *q = rc_log_entry(log, p->jump);
+	if (q->jump == RC_NONE || q->jump < tail)
+		return previous;
+	const struct rc_entry *r = rc_log_entry(log, q->jump);
+	return p->sequence - q->sequence == q->sequence - r->sequence ? q->jump : previous;
+}
+
+int64_t rc_log_append(struct rc_log *log, struct rc_topic *topic, enum rc_opcode opcode, const void *data, size_t size,
+                      uint64_t now_ns, unsigned *held_by)
+{
+	size_t header_size = rc_frame_header_size(size);
+	if (size > log->size / 4 - RC_FRAME_HEADER_MAX)
+		return -EMSGSIZE;
+	uint64_t frame_size = header_size + size;
+	uint64_t position = log->write_position;
+	if ((position & (log->size - 1)) + frame_size > log->size)
+		position = (position | (log->size - 1)) + 1; /* a frame never wraps */
+	topic->entry_count++; /* first, or making room might forget a topic whose last message it recycles */
+	if (!make_room(log, position + frame_size, held_by)) {
+		topic->entry_count--;
+		log->refused++;
+		return -EAGAIN;
+	}
+	rc_topic_unkeep(log->topics, topic);
+
+	uint8_t *at = rc_log_at(log, position);
+	const struct rc_frame frame = { .fin = true, .opcode = (uint8_t)opcode, .size = size };
+	rc_frame_write(at, &frame);
+	if (size)
+		memcpy(at + header_size, data, size);
+
+	uint64_t number = atomic_load_explicit(&log->head, memory_order_relaxed);
+	uint64_t previous = atomic_load_explicit(&topic->newest, memory_order_relaxed);
+	uint64_t sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed) + 1;
+	log->entries[number & (log->entry_count - 1)] = (struct rc_entry){
+		.position = position,
+		.sequence = sequence,
+		.previous = previous,
+		.jump = jump_from(log, previous),
+		.time_ns = now_ns,
+		.size = (uint32_t)frame_size,
+		.topic = topic->id,
+	};
+	log->write_position = position + frame_size;
+	log->published_size += size;
+	atomic_store_explicit(&topic->sequence, sequence, memory_order_relaxed);
+	atomic_store_explicit(&log->end, log->write_position, memory_order_relaxed);
+	/* release: a worker that finds the entry through its topic sees it whole */
+	atomic_store_explicit(&topic->newest, number, memory_order_release);
+	/* seq_cst: paired with a worker that says it sleeps and then looks here once more; see worker.c */
+	atomic_store_explicit(&log->head, number + 1, memory_order_seq_cst);
+	return (int64_t)sequence;
+}
+
+/* Walks back from the newest entry to the first that is not below both bounds. */
+static uint64_t search(const struct rc_log *log, const struct rc_topic *topic, uint64_t number_min, uint64_t sequence_min)
+{
+	uint64_t at = atomic_load_explicit(&topic->newest, memory_order_acquire);
+	if (at == RC_NONE || at < number_min || rc_log_entry(log, at)->sequence < sequence_min)
+		return RC_NONE;
+	for (;;) {
+		const struct rc_entry *entry = rc_log_entry(log, at);
+		uint64_t next = entry->jump;
+		if (next == RC_NONE || next < number_min || rc_log_entry(log, next)->sequence < sequence_min)
+			next = entry->previous;
+		if (next == RC_NONE || next < number_min || rc_log_entry(log, next)->sequence < sequence_min)
+			return at;
+		at = next;
+	}
+}
+
+uint64_t rc_log_first_from(const struct rc_log *log, const struct rc_topic *topic, uint64_t from)
+{
+	return search(log, topic, from, 0);
+}
+
+uint64_t rc_log_first_sequence(const struct rc_log *log, const struct rc_topic *topic, uint64_t sequence, uint64_t oldest)
+{
+	return search(log, topic, RC_MAX(oldest, tail_of(log)), sequence);
+}
+
+uint64_t rc_log_readable(const struct rc_log *log)
+{
+	uint64_t head = rc_log_head(log);
+	uint64_t bytes_back = log->segment_size * RC_LOG_READABLE_SEGMENTS;
+	uint64_t entries_back = log->entry_count / RC_LOG_SEGMENTS * RC_LOG_READABLE_SEGMENTS;
+	uint64_t by_bytes = log->write_position > bytes_back ? entry_at(log, log->write_position - bytes_back) : 0;
+	uint64_t by_count = head > entries_back ? head - entries_back : 0;
+	return RC_MAX(RC_MAX(by_bytes, by_count), tail_of(log));
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * log.h - the log: every published message, once, as a complete server frame.
+ *
+ *      position   0 ......... tail_position ============================= write_position
+ *      bytes      (recycled)  | frame | frame | frame | ...     a ring of log_size bytes; a frame never wraps
+ *      index      (recycled)  tail ---------------------------- head     a ring of one small entry a frame
+ *      chains     each entry knows the previous one of its topic, and one further back to jump to
+ *
+ * Positions and entry numbers only grow; masked, they are places. Frames stand side by side, so a run of messages is one
+ * range of bytes. Segments are equal pieces of the ring: space is recycled a segment at a time, oldest first, because
+ * asking every reader where it stands is then done once a segment and not once a message. A message larger than a
+ * segment lies across several.
+ *
+ * Readers hold a floor each: the lowest entry they may still read. Recycling stops at the lowest floor. A floor is
+ * raised by its reader at any time and lowered only under the lock.
+ *
+ * Threads: appending, recycling and searching by sequence want the log's lock, which the caller holds. It is a lock and
+ * not a lock-free queue because the frame, its number in the topic, the chain and the index must appear in one order;
+ * it is held for one copy of the payload, and readers never take it. Everything in [floor, head) may be read without.
+ */
+#ifndef RC_LOG_H
+#define RC_LOG_H
+
+#include "topic.h"
+
+struct rc_entry {
+	uint64_t position;
+	uint64_t sequence; /* in its topic, from 1 */
+	uint64_t previous; /* entry of the topic, or RC_NONE */
+	uint64_t jump;     /* entry of the topic further back, or RC_NONE: see log.c */
+	uint64_t time_ns;  /* of publishing */
+	uint32_t size;     /* of the frame, header included */
+	uint32_t topic;
+};
+
+struct rc_log {
+	uint8_t *bytes;
+	struct rc_entry *entries;
+	uint64_t size, entry_count; /* powers of two */
+	uint64_t segment_size;
+	struct rc_topics *topics;
+	_Atomic uint64_t *floors;   /* one a reader */
+	unsigned floor_count;
+	uint64_t write_position, tail_position;
+	_Atomic uint64_t tail;      /* the oldest entry */
+	_Atomic uint64_t head;      /* the next entry: everything before it is committed */
+	_Atomic uint64_t end;       /* write_position, for readers: lag is measured from here */
+	uint64_t published_size;    /* of payloads */
+	uint64_t refused;
+	uint64_t segments_recycled;
+};
+
+/* `bytes` and `entries` are the caller's, of these sizes, which are powers of two. Floors start at 0. */
+void rc_log_init(struct rc_log *log, struct rc_topics *topics, uint8_t *bytes, uint64_t size, struct rc_entry *entries,
+                 uint64_t entry_count, _Atomic uint64_t *floors, unsigned floor_count);
+
+/* Appends a message and returns its sequence in the topic; -EMSGSIZE above a quarter of the log; -EAGAIN when a floor
+ * holds the space back, with *held_by the reader it was (nothing has changed then). */
+int64_t rc_log_append(struct rc_log *log, struct rc_topic *topic, enum rc_opcode opcode, const void *data, size_t size,
+                      uint64_t now_ns, unsigned *held_by);
+
+/* The topic's first entry with number `from` or above, or RC_NONE. `from` must not lie below the caller's floor, or the
+ * lock is held. */
+uint64_t rc_log_first_from(const struct rc_log *log, const struct rc_topic *topic, uint64_t from);
+
+/* The topic's first entry with this sequence or above, no older than `oldest`. With the lock. */
+uint64_t rc_log_first_sequence(const struct rc_log *log, const struct rc_topic *topic, uint64_t sequence, uint64_t oldest);
+
+/* The lowest entry that a reader may take as its floor from now on. With the lock. */
+uint64_t rc_log_readable(const struct rc_log *log);
+
+/* True when a reader at this entry takes room that publishers are to have: it must be moved on. */
+static inline bool rc_log_too_far(const struct rc_log *log, const struct rc_entry *entry, uint64_t number, uint64_t head,
+                                  uint64_t end)
+{
+	return end - entry->position > log->segment_size * RC_LOG_READABLE_SEGMENTS ||
+	       head - number > log->entry_count / RC_LOG_SEGMENTS * RC_LOG_READABLE_SEGMENTS;
+}
+
+static inline uint64_t rc_log_head(const struct rc_log *log)
+{
+	/* acquire: whoever sees the number sees the entry and its bytes */
+	return atomic_load_explicit(&log->head, memory_order_acquire);
+}
+
+static inline const struct rc_entry *rc_log_entry(const struct rc_log *log, uint64_t number)
+{
+	return &log->entries[number & (log->entry_count - 1)];
+}
+
+static inline uint8_t *rc_log_at(const struct rc_log *log, uint64_t position)
+{
+	return log->bytes + (position & (log->size - 1));
+}
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * plan.h - from a cursor and what is subscribed to, to byte ranges of the log: one send.
+ *
+ *      index     begin ............................. end          a window, read forward once
+ *      taken       x   x x   c     x x x x                        wanted entries; c: conflated, so left out
+ *      ranges     [ ] [   ]       [       ]                       touching frames are one range
+ *
+ * A plan knows no connection: subscribers that stand at the same place and want the same share one. It stays until the
+ * last of their sends has completed, and says then how far a cursor moves for the bytes that left.
+ */
+#ifndef RC_PLAN_H
+#define RC_PLAN_H
+
+#include "log.h"
+
+/* Layout of the system's struct iovec, so that a plan is handed to a gathering send as it is. */
+struct rc_range {
+	void *at;
+	size_t size;
+};
+
+/* What one subscriber wants of a topic, in an array by topic number. It counts only while `round` is the interest's:
+ * so a set of topics is forgotten by one increment. */
+struct rc_mark {
+	uint64_t from;  /* entries before it are not for this subscriber */
+	uint32_t round;
+	bool conflate;  /* only the topic's newest entry */
+};
+
+/* Either one topic, or all that are marked. */
+struct rc_interest {
+	uint32_t topic;               /* used when marks is null */
+	const struct rc_mark *marks;
+	uint32_t mark_count;
+	uint32_t round;
+};
+
+#define RC_PLAN_CONFLATED 0x8000u /* beside the offset of an entry that was left out */
+static_assert(RC_PLAN_WINDOW <= RC_PLAN_CONFLATED, "an offset in the window and its flag share 16 bits");
+
+struct rc_plan {
+	uint64_t begin, end;      /* the window that was read */
+	uint64_t size;            /* bytes of all ranges */
+	uint32_t partial;         /* bytes of the first frame that had left before */
+	uint32_t reference_count; /* sends in flight */
+	uint16_t range_count, frame_count, conflated_count, taken_count;
+	bool single;              /* made for one topic: every frame is of it */
+	uint32_t topic;           /* then its number */
+	struct rc_range ranges[RC_PLAN_RANGES_MAX];
+	uint16_t taken[RC_PLAN_WINDOW]; /* offsets from begin, in order */
+};
+
+/* Reads [begin, end), at most RC_PLAN_WINDOW entries, and stops early at a bound of limits.h: plan->end is then where
+ * to go on. `partial` bytes of the frame at `begin` have left already; that frame is then taken whoever wants it. */
+void rc_plan_make(struct rc_plan *plan, const struct rc_log *log, const struct rc_interest *interest, uint64_t begin,
+                  uint64_t end, uint32_t partial);
+
+struct rc_progress {
+	uint64_t cursor;   /* the next entry to consider */
+	uint32_t partial;  /* bytes of the frame at the cursor that left; 0 at a frame's beginning */
+	uint16_t taken_count; /* of plan->taken that the cursor has passed: frames whole, others conflated */
+};
+
+/* Where a cursor stands after `sent` bytes of the plan have left. */
+struct rc_progress rc_plan_progress(const struct rc_plan *plan, const struct rc_log *log, uint64_t sent);
+
+#endif

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * session.c - see session.h. Two ways through it: a whole message in the bytes of a session at rest, which is nearly
+ * every message, is judged and returned where it lies; all else goes piece by piece. Which of the two a message goes
+ * must never show in the events: every fault has one place in the stream, whatever the cuts.
+ *
+ * Invariants between two calls: header_size is 0 while in_frame; gathered_size is what came of the message's frames so
+ * far and within message_size_max; a block is kept only in a message, in a frame, or right after its MESSAGE event.
+ */
+#include "session.h"
+
+#include "check.h"
+#include "ringcast.h"
+
+#include <string.h>
+
+/* What a large frame is given before its bytes come; beyond it a peer gets at most twice the memory it has filled. */
+#define FIRST_BLOCK_SIZE (64 * KIB)
+
+static bool is_control(const struct rc_frame *frame)
+{
+	return frame->opcode >= RC_FRAME_CLOSE;
+}
+
+static void release(struct rc_session *s, struct rc_pool *pool)
+{
+	rc_pool_give(pool, s->gathered, s->gathered_capacity);
+	s->gathered = NULL;
+	s->gathered_size = s->gathered_capacity = 0;
+}
+
+void rc_session_reset(struct rc_session *s, struct rc_pool *pool)
+{
+	release(s, pool);
+	memset(s, 0, sizeof *s);
+}
+
+static enum rc_event_kind fail(struct rc_session *s, const struct rc_session_rules *rules, struct rc_event *event,
+                               uint16_t code, const char *why)
+{
+	rc_session_reset(s, rules->pool);
+	s->over = true;
+	*event = (struct rc_event){ .kind = RC_EVENT_FAIL, .code = code, .why = why };
+	return RC_EVENT_FAIL;
+}
+
+/* RFC 6455, sections 5.2, 5.4 and 5.5, for what the first byte says. */
+static const char *first_byte_fault(const struct rc_session *s, const struct rc_session_rules *rules, uint16_t *code)
+{
+	const struct rc_frame *frame = &s->frame;
+	*code = RC_CLOSE_PROTOCOL_ERROR;
+	if (frame->rsv)
+		return "reserved bit set";
+	if (is_control(frame)) {
+		if (frame->opcode > RC_FRAME_PONG)
+			return "reserved opcode";
+		return frame->fin ? NULL : "control frame in fragments";
+	}
+	if (frame->opcode > RC_FRAME_BINARY)
+		return "reserved opcode";
+	if (frame->opcode == RC_FRAME_CONTINUATION && !s->in_message)
+		return "continuation of no message";
+	if (frame->opcode != RC_FRAME_CONTINUATION && s->in_message)
+		return "new message inside a message";
+	if ((s->in_message || !frame->fin) && s->fragment_count >= rules->fragments_max) {
+		*code = RC_CLOSE_TOO_BIG;
+		return "too many fragments";
+	}
+	return NULL;
+}
+
+/* Judges as much of a header as `known` bytes say; a size cut short is the least it can become. */
+static const char *header_fault(const struct rc_session *s, const struct rc_session_rules *rules, size_t known,
+                                uint16_t *code)
+{
+	const struct rc_frame *frame = &s->frame;
+	const char *why = first_byte_fault(s, rules, code);
+	if (why || known < 2)
+		return why;
+	if (frame->masked == rules->client)
+		return rules->client ? "masked frame from a server" : "unmasked frame from a client";
+	if (is_control(frame)) {
+		if (frame->size > RC_CONTROL_SIZE_MAX)
+			return "control frame too long";
+		return frame->opcode == RC_FRAME_CLOSE && frame->size == 1 ? "close frame of one byte" : NULL;
+	}
+	if (frame->size > rules->message_size_max || s->gathered_size > rules->message_size_max - frame->size) {
+		*code = RC_CLOSE_TOO_BIG;
+		return "message too big";
+	}
+	return NULL;
+}
+
+/* Reads the header of the next frame, out of `header` when it comes in pieces. Returns a fault, or null with in_frame
+ * set when it is complete. */
+static const char *take_header(struct rc_session *s, const struct rc_session_rules *rules, uint8_t **at,
+                               const uint8_t *end, uint16_t *code)
+{
+	size_t known = (size_t)(end - *at), kept = s->header_size;
+	int size = 0;
+	if (kept == 0)
+		size = rc_frame_read(&s->frame, *at, known);
+	if (size == 0) {
+		size_t piece = RC_MIN(known, sizeof s->header - kept);
+		memcpy(s->header + kept, *at, piece);
+		known = kept + piece;
+		if (kept)
+			size = rc_frame_read(&s->frame, s->header, known);
+	}
+	const char *why = header_fault(s, rules, known, code);
+	if (why || size < 0) {
+		*code = why ? *code : RC_CLOSE_PROTOCOL_ERROR;
+		return why ? why : "length not in its shortest form";
+	}
+	if (size == 0) {
+		s->header_size = (uint8_t)known;
+		*at += known - kept;
+		return NULL;
+	}
+	*at += (size_t)size - kept;
+	s->header_size = 0;
+	s->frame_done = 0;
+	s->in_frame = true;
+	if (!is_control(&s->frame)) {
+		s->fragment_count++;
+		if (!s->in_message)
+			s->message_opcode = s->frame.opcode;
+	}
+	/* A Close ends every message, so its reason may use the validator of one that is left unfinished. */
+	if (!s->in_message || s->frame.opcode == RC_FRAME_CLOSE)
+		s->utf8 = (struct rc_utf8){ 0 };
+	return NULL;
+}
+
+/* Section 7.4: judges payload[from, to) of a Close, whose bytes before `from` are judged. */
+static const char *close_fault(struct rc_session *s, const uint8_t *payload, size_t from, size_t to, uint16_t *code)
+{
+	*code = RC_CLOSE_PROTOCOL_ERROR;
+	/* The valid codes have 0x03 or 0x0b to 0x13 above: a first byte alone can be wrong. */
+	if (from == 0 && to > 0 && payload[0] != 0x03 && (payload[0] < 0x0b || payload[0] > 0x13))
+		return "close code not allowed";
+	if (from < 2 && to >= 2 && !rc_close_code_valid((unsigned)payload[0] << 8 | payload[1]))
+		return "close code not allowed";
+	*code = RC_CLOSE_INVALID_DATA;
+	from = RC_MAX(from, 2);
+	if (to > from && !rc_utf8_check(&s->utf8, payload + from, to - from))
+		return "close reason is not UTF-8";
+	if (to == s->frame.size && !rc_utf8_complete(&s->utf8))
+		return "close reason is not UTF-8";
+	return NULL;
+}
+
+static enum rc_event_kind take_control(struct rc_session *s, const struct rc_session_rules *rules, uint8_t **at,
+                                       const uint8_t *end, struct rc_event *event)
+{
+	size_t size = (size_t)s->frame.size, done = (size_t)s->frame_done;
+	size_t piece = RC_MIN(size - done, (size_t)(end - *at));
+	uint8_t *payload = piece == size ? *at : s->control;
+	if (piece)
+		rc_unmask(payload + done, *at, piece, rc_mask_rotate(s->frame.mask, done));
+	*at += piece;
+	s->frame_done += piece;
+	if (s->frame.opcode == RC_FRAME_CLOSE) {
+		uint16_t code;
+		const char *why = close_fault(s, payload, done, done + piece, &code);
+		if (why)
+			return fail(s, rules, event, code, why);
+	}
+	if (s->frame_done < size)
+		return RC_EVENT_NONE;
+	s->in_frame = false;
+	*event = (struct rc_event){ .opcode = s->frame.opcode, .data = payload, .size = size };
+	if (s->frame.opcode != RC_FRAME_CLOSE)
+		return event->kind = s->frame.opcode == RC_FRAME_PING ? RC_EVENT_PING : RC_EVENT_PONG;
+	event->code = RC_CLOSE_NO_CODE;
+	if (size) {
+		event->code = (uint16_t)(payload[0] << 8 | payload[1]);
+		event->data += 2;
+		event->size -= 2;
+	}
+	release(s, rules->pool);
+	s->over = true;
+	return event->kind = RC_EVENT_CLOSE;
+}
+
+/* Room for `piece` more bytes of a frame that has `rest` to come. Blocks are powers of two, so each step doubles. */
+static bool reserve(struct rc_session *s, struct rc_pool *pool, size_t piece, size_t rest)
+{
+	size_t needed = s->gathered_size + piece, capacity;
+	if (needed <= s->gathered_capacity)
+		return true;
+	size_t ahead = RC_MIN(s->gathered_size + rest, RC_MAX(FIRST_BLOCK_SIZE, 2 * s->gathered_size));
+	uint8_t *block = rc_pool_take(pool, RC_MAX(needed, ahead), &capacity);
+	if (!block)
+		return false;
+	if (s->gathered_size)
+		memcpy(block, s->gathered, s->gathered_size);
+	rc_pool_give(pool, s->gathered, s->gathered_capacity);
+	s->gathered = block;
+	s->gathered_capacity = capacity;
+	return true;
+}
+
+/* The one touch of a data payload. A mask of 0 changes nothing, so what lies in place is then only judged. */
+static bool unmask(struct rc_utf8 *utf8, uint8_t opcode, uint8_t *to, const uint8_t *from, size_t size, uint32_t mask)
+{
+	if (opcode == RC_FRAME_TEXT)
+		return to == from && !mask ? rc_utf8_check(utf8, to, size) : rc_unmask_utf8(utf8, to, from, size, mask);
+	if (to != from || mask)
+		rc_unmask(to, from, size, mask);
+	return true;
+}
+
+/* A message of one frame whose payload lies whole at `data`. */
+static enum rc_event_kind whole_message(struct rc_session *s, const struct rc_session_rules *rules,
+                                        const struct rc_frame *frame, uint8_t *data, struct rc_event *event)
+{
+	struct rc_utf8 utf8 = { 0 };
+	size_t size = (size_t)frame->size;
+	if (RC_UNLIKELY(!unmask(&utf8, frame->opcode, data, data, size, frame->mask) || !rc_utf8_complete(&utf8)))
+		return fail(s, rules, event, RC_CLOSE_INVALID_DATA, "text is not UTF-8");
+	event->kind = RC_EVENT_MESSAGE;
+	event->opcode = frame->opcode;
+	event->data = data;
+	event->size = size;
+	return RC_EVENT_MESSAGE;
+}
+
+static enum rc_event_kind take_data(struct rc_session *s, const struct rc_session_rules *rules, uint8_t **at,
+                                    const uint8_t *end, struct rc_event *event)
+{
+	const struct rc_frame *frame = &s->frame;
+	size_t rest = (size_t)(frame->size - s->frame_done), piece = RC_MIN(rest, (size_t)(end - *at));
+	uint8_t *data = *at;
+	*at += piece;
+	if (frame->fin && !s->in_message && s->frame_done == 0 && piece == rest) {
+		s->in_frame = false;
+		s->fragment_count = 0;
+		return whole_message(s, rules, frame, data, event);
+	}
+	if (piece) {
+		if (!reserve(s, rules->pool, piece, rest))
+			return fail(s, rules, event, RC_CLOSE_INTERNAL, "out of memory");
+		uint32_t mask = rc_mask_rotate(frame->mask, (size_t)s->frame_done);
+		if (!unmask(&s->utf8, s->message_opcode, s->gathered + s->gathered_size, data, piece, mask))
+			return fail(s, rules, event, RC_CLOSE_INVALID_DATA, "text is not UTF-8");
+		s->gathered_size += piece;
+		s->frame_done += piece;
+	}
+	if (piece < rest)
+		return RC_EVENT_NONE;
+	s->in_frame = false;
+	s->in_message = !frame->fin;
+	if (s->in_message)
+		return RC_EVENT_NONE;
+	if (!rc_utf8_complete(&s->utf8))
+		return fail(s, rules, event, RC_CLOSE_INVALID_DATA, "text is not UTF-8");
+	s->fragment_count = 0;
+	event->kind = RC_EVENT_MESSAGE;
+	event->opcode = s->message_opcode;
+	event->data = s->gathered ? s->gathered : data;
+	event->size = s->gathered_size;
+	return RC_EVENT_MESSAGE;
+}
+
+static enum rc_event_kind next_by_pieces(struct rc_session *s, const struct rc_session_rules *rules, uint8_t **at,
+                                         uint8_t *end, struct rc_event *event)
+{
+	event->kind = RC_EVENT_NONE;
+	if (s->over) {
+		*at = end;
+		return RC_EVENT_NONE;
+	}
+	if (s->gathered && !s->in_message && !s->in_frame)
+		release(s, rules->pool);
+	for (;;) {
+		if (!s->in_frame && *at < end) {
+			uint16_t code;
+			const char *why = take_header(s, rules, at, end, &code);
+			if (why)
+				return fail(s, rules, event, code, why);
+		}
+		if (!s->in_frame)
+			return RC_EVENT_NONE;
+		enum rc_event_kind kind = is_control(&s->frame) ? take_control(s, rules, at, end, event)
+		                                                : take_data(s, rules, at, end, event);
+		if (kind != RC_EVENT_NONE || s->in_frame)
+			return kind;
+	}
+}
+
+enum rc_event_kind rc_session_next(struct rc_session *s, const struct rc_session_rules *rules, uint8_t **at,
+                                   uint8_t *end, struct rc_event *event)
+{
+	if (RC_LIKELY(rc_session_at_rest(s))) {
+		struct rc_frame frame;
+		size_t size = (size_t)(end - *at);
+		int header = rc_frame_read(&frame, *at, size);
+		bool message = frame.fin & !frame.rsv & ((unsigned)frame.opcode - RC_FRAME_TEXT < 2);
+		if (RC_LIKELY(header > 0 && message && frame.masked != rules->client &&
+		              frame.size <= rules->message_size_max && frame.size <= size - (size_t)header)) {
+			uint8_t *data = *at + header;
+			*at = data + frame.size;
+			return whole_message(s, rules, &frame, data, event);
+		}
+	}
+	return next_by_pieces(s, rules, at, end, event);
+}

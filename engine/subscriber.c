@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * subscriber.c - see subscriber.h. Invariant: audience.members[record.place] is that record, for every record in use.
+ */
+#include "subscriber.h"
+
+#include "check.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TABLE_FIRST 64
+
+int rc_subscribers_init(struct rc_subscribers *set)
+{
+	memset(set, 0, sizeof *set);
+	set->chunks = calloc(RC_SUBSCRIPTION_CHUNKS_MAX, sizeof *set->chunks);
+	set->table = calloc(TABLE_FIRST, sizeof *set->table);
+	set->table_size = TABLE_FIRST;
+	if (set->chunks && set->table)
+		return 0;
+	rc_subscribers_destroy(set);
+	return -ENOMEM;
+}
+
+void rc_subscribers_destroy(struct rc_subscribers *set)
+{
+	for (size_t i = 0; i < RC_TOPICS_MAX / RC_AUDIENCE_CHUNK; i++) {
+		struct rc_audience *chunk = atomic_load(&set->audiences[i]);
+		for (size_t j = 0; chunk && j < RC_AUDIENCE_CHUNK; j++)
+			free(chunk[j].members);
+		free(chunk);
+	}
+	for (size_t i = 0; set->chunks && i < RC_SUBSCRIPTION_CHUNKS_MAX && set->chunks[i]; i++)
+		free(set->chunks[i]);
+	free(set->chunks);
+	free(set->table);
+	memset(set, 0, sizeof *set);
+}
+
+/* ---- the table ---- */
+
+static uint32_t home_of(uint32_t slot, uint32_t topic, uint32_t mask)
+{
+	uint64_t key = (uint64_t)topic << 32 | slot;
+	return (uint32_t)((key * UINT64_C(0x9E3779B97F4A7C15)) >> 32) & mask; /* Fibonacci hashing, Knuth 6.4 */
+}
+
+static uint32_t *table_place(const struct rc_subscribers *set, uint32_t slot, uint32_t topic)
+{
+	uint32_t mask = set->table_size - 1;
+	for (uint32_t i = home_of(slot, topic, mask);; i = (i + 1) & mask) {
+		uint32_t *place = &set->table[i];
+		if (!*place)
+			return place;
+		const struct rc_subscription *record = rc_subscription_at(set, *place - 1);
+		if (record->slot == slot && record->topic == topic)
+			return place;
+	}
+}
+
+static bool table_grow(struct rc_subscribers *set)
+{
+	uint32_t size = set->table_size * 2;
+	uint32_t *old = set->table, *table = calloc(size, sizeof *table);
+	if (!table)
+		return false;
+	uint32_t old_size = set->table_size;
+	set->table = table;
+	set->table_size = size;
+	for (uint32_t i = 0; i < old_size; i++) {
+		if (!old[i])
+			continue;
+		const struct rc_subscription *record = rc_subscription_at(set, old[i] - 1);
+		*table_place(set, record->slot, record->topic) = old[i];
+	}
+	free(old);
+	return true;
+}
+
+static void table_remove(struct rc_subscribers *set, uint32_t slot, uint32_t topic)
+{
+	uint32_t mask = set->table_size - 1;
+	uint32_t hole = (uint32_t)(table_place(set, slot, topic) - set->table);
+	for (uint32_t i = (hole + 1) & mask; set->table[i]; i = (i + 1) & mask) {
+		const struct rc_subscription *record = rc_subscription_at(set, set->table[i] - 1);
+		uint32_t home = home_of(record->slot, record->topic, mask);
+		if (((i - home) & mask) >= ((i - hole) & mask)) {
+			set->table[hole] = set->table[i];
+			hole = i;
+		}
+	}
+	set->table[hole] = 0;
+}
+
+struct rc_subscription *rc_subscribers_find(const struct rc_subscribers *set, uint32_t slot, uint32_t topic)
+{
+	uint32_t number = *table_place(set, slot, topic);
+	return number ? rc_subscription_at(set, number - 1) : NULL;
+}
+
+/* ---- records and members ---- */
+
+static bool take_record(struct rc_subscribers *set, uint32_t *number)
+{
+	if (set->free_first) {
+		*number = set->free_first - 1;
+		set->free_first = rc_subscription_at(set, *number)->next;
+		return true;
+	}
+	uint32_t chunk = set->made_count / RC_SUBSCRIPTION_CHUNK;
+	if (chunk == RC_SUBSCRIPTION_CHUNKS_MAX)
+		return false;
+	if (!set->chunks[chunk] && !(set->chunks[chunk] = calloc(RC_SUBSCRIPTION_CHUNK, sizeof **set->chunks)))
+		return false;
+	*number = set->made_count++;
+	return true;
+}
+
+static struct rc_audience *audience_for(struct rc_subscribers *set, uint32_t topic)
+{
+	struct rc_audience *audience = rc_audience_at(set, topic);
+	if (audience)
+		return audience;
+	struct rc_audience *chunk = calloc(RC_AUDIENCE_CHUNK, sizeof *chunk);
+	if (!chunk)
+		return NULL;
+	/* release: another thread that reads the counters finds them zeroed */
+	atomic_store_explicit(&set->audiences[topic / RC_AUDIENCE_CHUNK], chunk, memory_order_release);
+	return rc_audience_at(set, topic);
+}
+
+static bool room_for_member(struct rc_audience *audience)
+{
+	uint32_t count = atomic_load_explicit(&audience->member_count, memory_order_relaxed);
+	if (count < audience->member_capacity)
+		return true;
+	uint32_t capacity = audience->member_capacity ? audience->member_capacity + audience->member_capacity / 2 + 1 : 4;
+	struct rc_member *members = realloc(audience->members, capacity * sizeof *members);
+	if (!members)
+		return false;
+	audience->members = members;
+	audience->member_capacity = capacity;
+	return true;
+}
+
+static void start_counters(struct rc_audience *audience, uint64_t epoch)
+{
+	if (atomic_load_explicit(&audience->epoch, memory_order_relaxed) == epoch)
+		return;
+	atomic_store_explicit(&audience->epoch, epoch, memory_order_relaxed);
+	atomic_store_explicit(&audience->deliveries, 0, memory_order_relaxed);
+	atomic_store_explicit(&audience->dropped, 0, memory_order_relaxed);
+	atomic_store_explicit(&audience->conflated, 0, memory_order_relaxed);
+	atomic_store_explicit(&audience->slow_closed, 0, memory_order_relaxed);
+}
+
+struct rc_subscription *rc_subscribers_add(struct rc_subscribers *set, uint32_t slot, uint32_t *first, uint32_t topic,
+                                           uint64_t topic_epoch, uint64_t from)
+{
+	struct rc_audience *audience = audience_for(set, topic);
+	uint32_t number;
+	if (!audience || !room_for_member(audience))
+		return NULL;
+	if ((set->count + 1) * 2 > set->table_size && !table_grow(set))
+		return NULL;
+	if (!take_record(set, &number))
+		return NULL;
+	start_counters(audience, topic_epoch);
+	uint32_t place = atomic_load_explicit(&audience->member_count, memory_order_relaxed);
+	struct rc_subscription *record = rc_subscription_at(set, number);
+	*record = (struct rc_subscription){ .from = from, .topic = topic, .slot = slot, .next = *first, .place = place };
+	if (*first)
+		rc_subscription_at(set, *first - 1)->previous = number + 1;
+	*first = number + 1;
+	audience->members[place] = (struct rc_member){ slot, number };
+	atomic_store_explicit(&audience->member_count, place + 1, memory_order_relaxed);
+	*table_place(set, slot, topic) = number + 1;
+	set->count++;
+	return record;
+}
+
+uint32_t rc_subscribers_remove(struct rc_subscribers *set, struct rc_subscription *record, uint32_t *first)
+{
+	uint32_t *place = table_place(set, record->slot, record->topic);
+	RC_ASSERT(*place);
+	uint32_t number = *place - 1;
+	table_remove(set, record->slot, record->topic);
+
+	if (record->next)
+		rc_subscription_at(set, record->next - 1)->previous = record->previous;
+	if (record->previous)
+		rc_subscription_at(set, record->previous - 1)->next = record->next;
+	else
+		*first = record->next;
+
+	struct rc_audience *audience = rc_audience_at(set, record->topic);
+	uint32_t last = atomic_load_explicit(&audience->member_count, memory_order_relaxed) - 1;
+	uint32_t moved = UINT32_MAX;
+	RC_ASSERT(audience->members[record->place].subscription == number);
+	if (record->place != last) {
+		audience->members[record->place] = audience->members[last];
+		rc_subscription_at(set, audience->members[last].subscription)->place = record->place;
+		moved = audience->members[last].slot;
+	}
+	atomic_store_explicit(&audience->member_count, last, memory_order_relaxed);
+	if (!last) {
+		free(audience->members);
+		audience->members = NULL;
+		audience->member_capacity = 0;
+	}
+	record->next = set->free_first;
+	set->free_first = number + 1;
+	set->count--;
+	return moved;
+}

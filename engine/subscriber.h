@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * subscriber.h - who wants what, on one worker. A subscription is a record in three places at once:
+ *
+ *      the connection's list        connection.first -> record <-> record <-> record
+ *      the topic's audience         audience[topic].members: dense, so that a fan-out reads it straight through
+ *      the table (slot, topic)      so that "is it subscribed" costs the same with 1 topic and with 10,000
+ *
+ * Adding and removing are O(1): the last member of an audience moves into the hole.
+ */
+#ifndef RC_SUBSCRIBER_H
+#define RC_SUBSCRIBER_H
+
+#include "limits.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct rc_subscription {
+	uint64_t from;  /* entries of the log before it are not for this subscriber */
+	uint32_t topic, slot;
+	uint32_t next, previous; /* in the connection's list, number + 1 */
+	uint32_t place; /* among the audience's members */
+	bool resumes;   /* it begins further back than its connection stands, and has not been let yet */
+};
+
+struct rc_member {
+	uint32_t slot, subscription;
+};
+
+/* One topic, as this worker sees it. Counters are read by other threads. */
+struct rc_audience {
+	struct rc_member *members;
+	_Atomic uint32_t member_count;
+	uint32_t member_capacity;
+	/* the round of fan-out that is walking it */
+	uint32_t walk_at, walk_left;
+	bool walked;
+	_Atomic uint64_t epoch; /* of the topic that the counters are about */
+	_Atomic uint64_t deliveries, dropped, conflated, slow_closed;
+};
+
+#define RC_AUDIENCE_CHUNK 1024
+#define RC_SUBSCRIPTION_CHUNK 4096
+#define RC_SUBSCRIPTION_CHUNKS_MAX 16384
+
+struct rc_subscribers {
+	_Atomic(struct rc_audience *) audiences[RC_TOPICS_MAX / RC_AUDIENCE_CHUNK]; /* never freed before the end */
+	struct rc_subscription **chunks;
+	uint32_t made_count, free_first; /* records: numbers ever used; free list, number + 1 */
+	uint32_t count;
+	uint32_t *table; /* number + 1; linear probing */
+	uint32_t table_size;
+};
+
+int rc_subscribers_init(struct rc_subscribers *set);
+void rc_subscribers_destroy(struct rc_subscribers *set);
+
+static inline struct rc_subscription *rc_subscription_at(const struct rc_subscribers *set, uint32_t number)
+{
+	return &set->chunks[number / RC_SUBSCRIPTION_CHUNK][number % RC_SUBSCRIPTION_CHUNK];
+}
+
+/* The audience of a topic, or null when nobody here ever subscribed to that number. Any thread. */
+static inline struct rc_audience *rc_audience_at(const struct rc_subscribers *set, uint32_t topic)
+{
+	struct rc_audience *chunk = atomic_load_explicit(&set->audiences[topic / RC_AUDIENCE_CHUNK], memory_order_acquire);
+	return chunk ? &chunk[topic % RC_AUDIENCE_CHUNK] : NULL;
+}
+
+/* The record, or null. */
+struct rc_subscription *rc_subscribers_find(const struct rc_subscribers *set, uint32_t slot, uint32_t topic);
+
+/* Adds a subscription that is not there yet. `first` is the connection's list. Null without memory. */
+struct rc_subscription *rc_subscribers_add(struct rc_subscribers *set, uint32_t slot, uint32_t *first, uint32_t topic,
+                                           uint64_t topic_epoch, uint64_t from);
+
+/* Removes it. Returns the slot that moved to its place among the audience's members, or UINT32_MAX. */
+uint32_t rc_subscribers_remove(struct rc_subscribers *set, struct rc_subscription *subscription, uint32_t *first);
+
+#endif

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * topic.c - see topic.h. Invariant: every slot between a topic's home in the hash table and its place is taken, so a
+ * search ends at the first free one.
+ */
+#include "topic.h"
+
+#include "check.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#define SLOTS_FIRST 64
+
+int rc_topics_init(struct rc_topics *topics, const struct rc_topic_options *defaults, size_t kept_size_max, uint64_t epoch)
+{
+	memset(topics, 0, sizeof *topics);
+	topics->slots = calloc(SLOTS_FIRST, sizeof *topics->slots);
+	if (!topics->slots)
+		return -ENOMEM;
+	topics->slot_count = SLOTS_FIRST;
+	topics->defaults = *defaults;
+	topics->kept_size_max = kept_size_max;
+	topics->epoch_next = epoch;
+	return 0;
+}
+
+void rc_topics_destroy(struct rc_topics *topics)
+{
+	for (uint32_t id = 0; id < topics->made_count; id++) {
+		free(rc_topic_at(topics, id)->name);
+		free(rc_topic_at(topics, id)->kept);
+	}
+	for (size_t i = 0; i < RC_TOPICS_MAX / RC_TOPIC_CHUNK; i++)
+		free(topics->chunks[i]);
+	free(topics->slots);
+	memset(topics, 0, sizeof *topics);
+}
+
+int rc_topics_add_rule(struct rc_topics *topics, const char *pattern, const struct rc_topic_options *options)
+{
+	size_t size = strlen(pattern);
+	const char *star = strchr(pattern, '*');
+	if (!size || size > RC_TOPIC_NAME_MAX || (star && star[1]) || options->policy > RC_POLICY_CONFLATE)
+		return -EINVAL;
+	if (topics->rule_count == RC_TOPIC_RULES_MAX)
+		return -ENOSPC;
+	struct rc_topic_rule *rule = &topics->rules[topics->rule_count++];
+	memcpy(rule->pattern, pattern, size + 1);
+	rule->options = *options;
+	return 0;
+}
+
+static const struct rc_topic_options *options_for(const struct rc_topics *topics, const char *name, size_t name_size)
+{
+	const struct rc_topic_options *best = &topics->defaults;
+	size_t best_size = 0;
+	for (unsigned i = 0; i < topics->rule_count; i++) {
+		const struct rc_topic_rule *rule = &topics->rules[i];
+		size_t size = strlen(rule->pattern);
+		bool prefix = rule->pattern[size - 1] == '*';
+		size_t compared = prefix ? size - 1 : size;
+		if (prefix ? name_size < compared : name_size != compared)
+			continue;
+		/* A whole name counts more than a prefix of the same length. */
+		if (memcmp(rule->pattern, name, compared) == 0 && compared * 2 + !prefix + 1 > best_size) {
+			best = &rule->options;
+			best_size = compared * 2 + !prefix + 1;
+		}
+	}
+	return best;
+}
+
+uint64_t rc_topic_hash(const char *name, size_t size)
+{
+	return XXH3_64bits(name, size);
+}
+
+static uint32_t *slot_of(const struct rc_topics *topics, const char *name, size_t size, uint64_t hash)
+{
+	uint32_t mask = topics->slot_count - 1;
+	for (uint32_t i = (uint32_t)hash & mask;; i = (i + 1) & mask) {
+		uint32_t *slot = &topics->slots[i];
+		if (!*slot)
+			return slot;
+		const struct rc_topic *topic = rc_topic_at(topics, *slot - 1);
+		if (topic->hash == hash && topic->name_size == size && memcmp(topic->name, name, size) == 0)
+			return slot;
+	}
+}
+
+struct rc_topic *rc_topics_find(const struct rc_topics *topics, const char *name, size_t size, uint64_t hash)
+{
+	uint32_t *slot = slot_of(topics, name, size, hash);
+	return *slot ? rc_topic_at(topics, *slot - 1) : NULL;
+}
+
+static bool grow_slots(struct rc_topics *topics)
+{
+	uint32_t count = topics->slot_count * 2;
+	uint32_t *slots = calloc(count, sizeof *slots);
+	if (!slots)
+		return false;
+	for (uint32_t i = 0; i < topics->slot_count; i++) {
+		if (!topics->slots[i])
+			continue;
+		uint32_t at = (uint32_t)rc_topic_at(topics, topics->slots[i] - 1)->hash & (count - 1);
+		while (slots[at])
+			at = (at + 1) & (count - 1);
+		slots[at] = topics->slots[i];
+	}
+	free(topics->slots);
+	topics->slots = slots;
+	topics->slot_count = count;
+	return true;
+}
+
+/* A number nobody uses, its struct zeroed; null without memory. */
+static struct rc_topic *take_number(struct rc_topics *topics)
+{
+	if (topics->free_first) {
+		struct rc_topic *topic = rc_topic_at(topics, topics->free_first - 1);
+		topics->free_first = topic->next_free;
+		return topic;
+	}
+	uint32_t id = topics->made_count;
+	struct rc_topic **chunk = &topics->chunks[id / RC_TOPIC_CHUNK];
+	if (!*chunk && !(*chunk = calloc(RC_TOPIC_CHUNK, sizeof **chunk)))
+		return NULL;
+	topics->made_count++;
+	struct rc_topic *topic = rc_topic_at(topics, id);
+	topic->id = id;
+	return topic;
+}
+
+struct rc_topic *rc_topics_get(struct rc_topics *topics, const char *name, size_t size, uint64_t hash, int *error)
+{
+	if (!size || size > RC_TOPIC_NAME_MAX) {
+		*error = -EINVAL;
+		return NULL;
+	}
+	struct rc_topic *topic = rc_topics_find(topics, name, size, hash);
+	if (topic)
+		return topic;
+	if (topics->topic_count == RC_TOPICS_MAX) {
+		*error = -ENOSPC;
+		return NULL;
+	}
+	*error = -ENOMEM;
+	/* Half full at most: a search looks at two slots on average. */
+	if ((topics->topic_count + 1) * 2 > topics->slot_count && !grow_slots(topics))
+		return NULL;
+	char *copy = malloc(size + 1);
+	if (!copy)
+		return NULL;
+	topic = take_number(topics);
+	if (!topic) {
+		free(copy);
+		return NULL;
+	}
+	memcpy(copy, name, size);
+	copy[size] = 0;
+	topic->name = copy;
+	topic->name_size = (uint32_t)size;
+	topic->hash = hash;
+	topic->epoch = topics->epoch_next++;
+	topic->options = *options_for(topics, name, size);
+	atomic_store_explicit(&topic->newest, RC_NONE, memory_order_relaxed);
+	atomic_store_explicit(&topic->sequence, 0, memory_order_relaxed);
+	*slot_of(topics, name, size, hash) = topic->id + 1;
+	topics->topic_count++;
+	*error = 0;
+	return topic;
+}
+
+/* Removes without tombstones: what follows moves up while it stays reachable from its home. */
+static void remove_slot(struct rc_topics *topics, uint32_t hole)
+{
+	uint32_t mask = topics->slot_count - 1;
+	for (uint32_t i = (hole + 1) & mask; topics->slots[i]; i = (i + 1) & mask) {
+		uint32_t home = (uint32_t)rc_topic_at(topics, topics->slots[i] - 1)->hash & mask;
+		if (((i - home) & mask) >= ((i - hole) & mask)) {
+			topics->slots[hole] = topics->slots[i];
+			hole = i;
+		}
+	}
+	topics->slots[hole] = 0;
+}
+
+void rc_topics_release(struct rc_topics *topics, struct rc_topic *topic)
+{
+	if (topic->subscription_count || topic->entry_count || topic->kept)
+		return;
+	uint32_t *slot = slot_of(topics, topic->name, topic->name_size, topic->hash);
+	RC_ASSERT(*slot == topic->id + 1);
+	remove_slot(topics, (uint32_t)(slot - topics->slots));
+	free(topic->name);
+	topic->name = NULL;
+	topic->worker_mask = 0;
+	topic->next_free = topics->free_first;
+	topics->free_first = topic->id + 1;
+	topics->topic_count--;
+}
+
+void rc_topic_unkeep(struct rc_topics *topics, struct rc_topic *topic)
+{
+	if (!topic->kept)
+		return;
+	free(topic->kept);
+	topic->kept = NULL;
+	topics->kept_size -= topic->kept_size;
+	topic->kept_size = 0;
+}
+
+void rc_topic_keep(struct rc_topics *topics, struct rc_topic *topic, const uint8_t *frame, uint32_t size)
+{
+	RC_ASSERT(!topic->kept);
+	if (topics->kept_size + size > topics->kept_size_max || !(topic->kept = malloc(size)))
+		return;
+	memcpy(topic->kept, frame, size);
+	topic->kept_size = size;
+	topics->kept_size += size;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * topic.h - topics by name (XXH3) and by number. A topic exists while somebody subscribes to it, the log holds a message
+ * of it, or its last value is kept; then its number is given to another.
+ *
+ * Threads: every function is called with the log's lock held, except rc_topic_at() and the fields marked (shared),
+ * which workers read while they hold an entry of the topic or a subscription to it.
+ */
+#ifndef RC_TOPIC_H
+#define RC_TOPIC_H
+
+#include "limits.h"
+#include "ringcast.h"
+
+#include <stdatomic.h>
+
+#define RC_TOPIC_CHUNK 1024
+#define RC_NONE UINT64_MAX /* no entry of the log */
+
+struct rc_topic {
+	char *name;
+	uint32_t name_size;
+	uint32_t id;                     /* (shared) */
+	uint64_t hash;
+	uint64_t epoch;
+	struct rc_topic_options options; /* (shared) */
+	_Atomic uint64_t newest;         /* (shared) number of its newest entry, or RC_NONE */
+	_Atomic uint64_t sequence;       /* (shared) of the newest message */
+	uint64_t entry_count;            /* entries that the log has of it */
+	uint32_t subscription_count;     /* of all workers */
+	uint64_t worker_mask;            /* bit i: a worker with index i modulo 64 has subscribers */
+	uint8_t *kept;                   /* frame of the newest message when the log has recycled it, or null */
+	uint32_t kept_size;
+	uint32_t next_free;
+};
+
+struct rc_topic_rule {
+	char pattern[RC_TOPIC_NAME_MAX + 1];
+	struct rc_topic_options options;
+};
+
+struct rc_topics {
+	struct rc_topic *chunks[RC_TOPICS_MAX / RC_TOPIC_CHUNK];
+	uint32_t *slots;       /* hash table: number + 1, 0 is free; linear probing */
+	uint32_t slot_count;   /* a power of two */
+	uint32_t topic_count;  /* now */
+	uint32_t made_count;   /* numbers ever used */
+	uint32_t free_first;   /* number + 1 */
+	uint64_t epoch_next;
+	size_t kept_size, kept_size_max;
+	struct rc_topic_rule rules[RC_TOPIC_RULES_MAX];
+	unsigned rule_count;
+	struct rc_topic_options defaults;
+};
+
+/* `epoch` is a number that differs from one start of the process to the next. */
+int rc_topics_init(struct rc_topics *topics, const struct rc_topic_options *defaults, size_t kept_size_max, uint64_t epoch);
+void rc_topics_destroy(struct rc_topics *topics);
+
+int rc_topics_add_rule(struct rc_topics *topics, const char *pattern, const struct rc_topic_options *options);
+
+/* The hash that the other functions want, so that it is taken before the lock. */
+uint64_t rc_topic_hash(const char *name, size_t size);
+
+struct rc_topic *rc_topics_find(const struct rc_topics *topics, const char *name, size_t size, uint64_t hash);
+
+/* Finds or makes. Null with *error -EINVAL, -ENOSPC or -ENOMEM. */
+struct rc_topic *rc_topics_get(struct rc_topics *topics, const char *name, size_t size, uint64_t hash, int *error);
+
+/* Forgets the topic if nothing holds it any more. */
+void rc_topics_release(struct rc_topics *topics, struct rc_topic *topic);
+
+/* Keeps a copy of the newest frame, which is about to leave the log. Without memory it is forgotten. */
+void rc_topic_keep(struct rc_topics *topics, struct rc_topic *topic, const uint8_t *frame, uint32_t size);
+void rc_topic_unkeep(struct rc_topics *topics, struct rc_topic *topic);
+
+static inline struct rc_topic *rc_topic_at(const struct rc_topics *topics, uint32_t id)
+{
+	return &topics->chunks[id / RC_TOPIC_CHUNK][id % RC_TOPIC_CHUNK];
+}
+
+#endif

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: MIT
+"""The command's verbs against the server: pub, sub, replay, load, and serve --replay."""
+import json
+import os
+import random
+import signal
+import subprocess
+import tempfile
+
+from harness import PROGRAM, SLOW, TOP, Server, Skip, command, die_with_parent, equal, run, until
+
+
+class Sub:
+    """`ringcast sub` in the background, subscribed when made."""
+
+    def __init__(self, server, *arguments, subscriptions=1):
+        self.process = subprocess.Popen([PROGRAM, "sub", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, preexec_fn=die_with_parent)
+        until(lambda: server.stats()["subscriptions"] == subscriptions, "sub's subscriptions")
+
+    def end(self, status=0):
+        out, err = self.process.communicate(timeout=15 * SLOW)
+        equal(self.process.returncode, status, f"sub's exit status; it said {err!r}")
+        return out, err.decode()
+
+
+def pub(*arguments, stdin=b"", status=0):
+    done = command("pub", *arguments, stdin=stdin)
+    equal(done.returncode, status, f"pub's exit status; it said {done.stderr!r}")
+    return done.stderr.decode()
+
+
+def test_pub_and_sub():
+    with Server() as server:
+        sub = Sub(server, "--count", "3", server.url + "/topic/T")
+        assert "closed 1000" in pub(server.url + "/publish/T", "one", "tw\u00f6", "")
+        out, err = sub.end()
+        equal(out.decode(), "one\ntw\u00f6\n\n")
+        assert "closed 1000" in err, err
+
+
+def test_pub_lines():
+    """Every line of standard input, the last without its end too; none lost, though they come faster than they go."""
+    lines = [f"line {number} " + "x" * (number % 500) for number in range(20000)]
+    with Server() as server:
+        sub = Sub(server, "--count", str(len(lines)), server.url + "/topic/T")
+        pub(server.url + "/publish/T", stdin="\n".join(lines).encode())
+        out, _ = sub.end()
+        assert out.decode().split("\n")[:-1] == lines, "the lines differ"
+
+
+def test_raw_binary():
+    data = os.urandom(900000) + b"\n\x00"
+    with Server() as server:
+        sub = Sub(server, "--count", "1", "--raw", server.url + "/topic/T")
+        pub("--raw", "--binary", server.url + "/publish/T", stdin=data)
+        assert sub.end()[0] == data, "the bytes differ"
+
+
+def test_sub_of_several():
+    with Server(workers=3) as server:
+        sub = Sub(server, "--count", "2", server.url + "/topic/A", server.url + "/topic/B", subscriptions=2)
+        pub(server.url + "/publish/A", "a")
+        pub(server.url + "/publish/B", "b")
+        equal(sorted(sub.end()[0].split()), [b"a", b"b"])
+
+
+def test_from_the_past():
+    with Server() as server:
+        pub(server.url + "/publish/T", "1", "2", "3")
+        for query, want in (("?since=0", b"1\n2\n3\n"), ("?since=2", b"3\n"), ("?last=1", b"3\n")):
+            done = command("sub", "--count", str(want.count(b"\n")), server.url + "/topic/T" + query)
+            equal((done.returncode, done.stdout), (0, want))
+
+
+def test_how_they_end():
+    with Server("--publish-from", "192.0.2.1") as server:
+        sub = Sub(server, server.url + "/topic/T")
+        for verb, path, status in (("sub", "/nowhere", "404"), ("pub", "/publish/T", "403")):
+            done = command(verb, server.url + path, stdin=b"")
+            equal(done.returncode, 1)
+            assert status in done.stderr.decode(), done.stderr
+        server.stop()
+        assert "1001" in sub.end()[1]
+        gone = server.url
+    for verb in ("sub", "pub"):
+        done = command(verb, gone + "/topic/T", stdin=b"")
+        equal(done.returncode, 1)
+        equal(len(done.stderr.splitlines()), 1, done.stderr)
+        for wrong in ("http://127.0.0.1:1/", "ws://", "127.0.0.1:1"):
+            done = command(verb, wrong, stdin=b"")
+            assert done.returncode > 0 and done.stderr, wrong
+
+
+def test_sub_interrupted():
+    with Server() as server:
+        sub = Sub(server, server.url + "/topic/T")
+        sub.process.send_signal(signal.SIGINT)
+        sub.process.communicate(timeout=10 * SLOW)
+        until(lambda: server.stats()["subscriptions"] == 0, "sub gone")
+
+
+def test_unix_socket_urls():
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "s.sock")
+        with Server(listen=("127.0.0.1:0", f"unix:{path}")) as server:
+            sub = Sub(server, "--count", "1", f"ws+unix:{path}:/topic/T")
+            pub(f"ws+unix:{path}:/publish/T", "by file")
+            equal(sub.end()[0], b"by file\n")
+
+
+def recording(directory, count=500):
+    """A small feed: its path, and the payloads of each topic in order."""
+    chance = random.Random(7)
+    path, topics = os.path.join(directory, "feed.tsv"), {}
+    with open(path, "w", encoding="utf-8") as file:
+        for number in range(count):
+            topic = chance.choice(("a", "b:c", "caf\u00e9"))
+            payload = f'{{"n":{number},"t":"\t\u20ac"}}' + "x" * chance.randrange(200)
+            file.write(f"{number * 0.001:.6f}\t{topic}\t{payload}\n")
+            topics.setdefault(topic, []).append(payload)
+    return path, topics
+
+
+def test_serve_replay():
+    with tempfile.TemporaryDirectory() as directory:
+        path, topics = recording(directory)
+        for speed in ("0", "20"):
+            with Server("--replay", path, "--speed", speed) as server:
+                for topic, payloads in topics.items():
+                    raw = server.connect("/topic/" + topic.replace("\u00e9", "%C3%A9") + "?since=0")
+                    for payload in payloads:
+                        equal(raw.receive_text(), payload)
+                    raw.close()
+                equal(server.stats()["published"], 500)
+
+
+def test_replay_to_a_server():
+    with tempfile.TemporaryDirectory() as directory, Server() as server:
+        path, topics = recording(directory)
+        readers = {topic: server.connect("/topic/" + topic.replace("\u00e9", "%C3%A9")) for topic in topics}
+        until(lambda: server.stats()["subscriptions"] == 3, "3 subscriptions")
+        done = command("replay", path, "--to", server.url, "--speed", "0")
+        equal(done.returncode, 0, done.stderr)
+        for topic, payloads in topics.items():
+            for payload in payloads:
+                equal(readers[topic].receive_text(), payload)
+
+
+def test_bad_recordings():
+    with tempfile.TemporaryDirectory() as directory, Server() as server:
+        path = os.path.join(directory, "bad.tsv")
+        for line in ("no tabs", "x\ttopic\tpayload", "1.0\t\tpayload"):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write("0\tgood\tpayload\n" + line + "\n")
+            done = command("replay", path, "--to", server.url, "--speed", "0")
+            assert done.returncode > 0, line
+            assert b"bad.tsv:2" in done.stderr, done.stderr
+
+
+def test_recorded_market():
+    """The recordings of two exchanges, as fast as possible: every payload of every topic, in order."""
+    directory = os.path.join(TOP, "..", "shared", "data", "market")
+    names = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+    names = [name for name in names if name.endswith(".tsv")]
+    if not names:
+        raise Skip("no recordings in ../shared/data/market")
+    for name in names:
+        topics = {}
+        with open(os.path.join(directory, name), "rb") as file:
+            for line in file:
+                _, topic, payload = line.rstrip(b"\n").split(b"\t", 2)
+                topics.setdefault(topic, []).append(payload)
+        total = sum(map(len, topics.values()))
+        with Server("--replay", os.path.join(directory, name), "--speed", "0") as server:
+            until(lambda: server.stats()["published"] == total, f"{total} published")
+            for topic in sorted(topics)[::max(1, len(topics) // 20)]:
+                with server.connect("/topic/" + topic.decode() + "?since=0") as raw:
+                    for payload in topics[topic]:
+                        equal(raw.receive(), (1, payload))
+
+
+def load(server, *arguments):
+    """`ringcast load --json`: its report, after the checks that hold in every mode."""
+    done = command("load", *arguments, "--json", limit=20)
+    equal(done.returncode, 0, f"load's exit status; it said {done.stderr[-500:]!r}")
+    return json.loads(done.stdout)
+
+
+run(globals(), limit=30)

@@ -1,0 +1,67 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# run.sh BUILD UNIT...: the unit tests given, then every tests/live/test_*.py, against what lies in BUILD. A test that
+# passes is a line; one that fails shows all it said. Ends with the count of all, and with 1 if any failed.
+#
+# Criterion reports as TAP. A live script prints "ok NAME", "FAIL NAME: why" or "skip NAME: why", one line a test; exit
+# 77 skips it whole. Whatever ends in another way than it should counts as one failure.
+set -u
+build=$1
+shift
+passed=0 failed=0 skipped=0
+log=$build/tests/log
+mkdir -p "$build/tests"
+python=/usr/bin/python3
+[ -x $python ] || python=python3
+
+chosen() {
+	case $1 in *"${ONLY:-}"*) return 0 ;; esac
+	return 1
+}
+
+count() {
+	grep -cE "$1" "$2"
+}
+
+# name, exit status, pattern of good lines, of bad, of skipped, the file that has them
+tally() {
+	good=$(count "$3" "$6") bad=$(count "$4" "$6") out=$(count "$5" "$6")
+	good=$((good - $(grep -E "$5" "$6" | grep -cE "$3")))
+	[ "$2" -eq 77 ] && out=$((out + 1))
+	if [ "$2" -ne 0 ] && [ "$2" -ne 77 ] && [ "$bad" -eq 0 ]; then
+		echo "FAIL $1: ended with $2"
+		bad=1
+	elif [ "$2" -eq 0 ] && [ $((good + bad + out)) -eq 0 ]; then
+		echo "FAIL $1: ran no test"
+		bad=1
+	fi
+	passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + out))
+}
+
+for test in "$@"; do
+	name=$(basename "$test")
+	chosen "$name" || continue
+	rm -f "$log.tap"
+	timeout -k 5 300 "$test" -j2 --color=never --tap="$log.tap" >"$log" 2>&1
+	status=$?
+	[ -e "$log.tap" ] || : >"$log.tap"
+	tally "$name" $status '^ok ' '^not ok ' '^ok .*# SKIP' "$log.tap"
+	[ $status -eq 0 ] || cat "$log"
+	echo "$name: $good passed$([ "$bad" -eq 0 ] || echo ", $bad FAILED")$([ "$out" -eq 0 ] || echo ", $out skipped")"
+done
+
+for test in tests/live/test_*.py; do
+	name=$(basename "$test" .py)
+	chosen "$name" || continue
+	echo "-- $name"
+	{
+		timeout -k 5 300 $python -B "$test" "$build" 2>&1
+		echo $? >"$log.status"
+	} | tee "$log"
+	tally "$name" "$(cat "$log.status")" '^ok ' '^FAIL ' '^skip ' "$log"
+done
+
+rm -f "$log" "$log.tap" "$log.status"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]

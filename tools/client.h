@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * client.h - one worker in the client role, for the commands that speak to a server: sub, pub, replay. Hides that
+ * callbacks run on another thread: the main thread asks for something to be done there, and waits until it was.
+ *
+ * A connection's fields belong to the worker; the main thread reads `state` and what comes before it in that state.
+ */
+#ifndef RC_CLIENT_H
+#define RC_CLIENT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ringcast.h"
+#include "wait.h"
+
+enum rc_client_state { RC_CLIENT_CONNECTING, RC_CLIENT_OPEN, RC_CLIENT_CLOSED };
+
+struct rc_client;
+
+struct rc_client_conn {
+	struct rc_client *client;
+	const char *url;
+	rc_conn handle;
+	/* How it ended, once it is closed. */
+	uint16_t code;
+	int status;
+	char reason[124];
+	_Atomic int state; /* enum rc_client_state */
+};
+
+struct rc_client {
+	rc_server *server;
+	struct rc_wait wait;
+	/* Called on the worker for each message; may be null. */
+	void (*message)(void *context, struct rc_client_conn *conn, const struct rc_message *message);
+	void *context;
+	_Atomic unsigned open_count; /* connections that are not closed */
+	bool interrupted;            /* a signal came; main thread only */
+};
+
+/* Starts the worker. Returns 0, or -1 after printing why. */
+int rc_client_start(struct rc_client *client);
+/* Begins a connection. `conn` must live until rc_client_end(). Returns 0, or -1 after printing why. */
+int rc_client_connect(struct rc_client *client, struct rc_client_conn *conn, const char *url);
+/* Waits until it is open. Returns 0, or -1 when it failed or a signal came; rc_client_verdict() says which. */
+int rc_client_await_open(struct rc_client *client, struct rc_client_conn *conn);
+
+/* Sends one message from the main thread and waits while the connection's queue is full, so that nothing is lost.
+ * Returns 0, or -1 when the connection closed or a signal came. */
+struct rc_client_send {
+	struct rc_client_conn *conn;
+	enum rc_opcode opcode;
+	const char *data;
+	size_t size;
+};
+int rc_client_send(struct rc_client *client, const struct rc_client_send *sends, size_t count);
+
+/* Waits until a descriptor can be read. Returns 0, or -1 when all connections closed or a signal came first. */
+int rc_client_await_input(struct rc_client *client, int descriptor);
+
+/* Waits until all connections are closed. Returns 0, or -1 when a signal came first. */
+int rc_client_await_closed(struct rc_client *client);
+/* Ends the worker. What is still open gets 1001 and a second to leave. */
+void rc_client_end(struct rc_client *client);
+
+/* Says on stderr how a connection ended. Returns an exit status: 0 for 1000 and 1001. */
+int rc_client_verdict(const struct rc_client_conn *conn);
+
+#endif

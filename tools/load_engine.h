@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * load_engine.h - the inside of the load generator: who owns what.
+ *
+ *   main thread   connects, waits, samples the server, ends            load_run.c, load_connect.c
+ *   worker 0      owns the publisher                                   load_publish.c
+ *   each worker   owns its peers, its counters, its histograms         load_receive.c
+ *
+ * Nothing is shared but the few atomics named so; all else is merged when the workers are quiet.
+ */
+#ifndef RC_LOAD_ENGINE_H
+#define RC_LOAD_ENGINE_H
+
+#include <stdatomic.h>
+
+#include "load.h"
+#include "load_skew.h"
+#include "ringcast.h"
+#include "wait.h"
+
+struct rc_load;
+struct rc_load_worker;
+
+/* One connection. */
+struct rc_load_peer {
+	struct rc_load_worker *worker;
+	rc_conn conn;
+	struct rc_load_stream
+	    *streams;        /* topics_per_connection of them; null for a publisher without its own messages */
+	uint64_t connect_ns; /* mode connect: when the attempt began */
+	uint32_t index;
+	uint32_t sent;     /* mode echo: sequence of the next message */
+	uint32_t received; /* mode echo: sequence of the next answer */
+	uint32_t stream_count;
+	bool open;
+	bool publisher;
+};
+
+struct rc_load_worker {
+	struct rc_load *load;
+	unsigned index;
+	/* Written by the worker alone, read by others. */
+	_Alignas(64) _Atomic uint64_t received; /* deliveries, answers or openings since the beginning */
+	_Atomic uint64_t goal; /* of these: a burst is complete; UINT64_MAX when nobody waits for one */
+	_Atomic unsigned opened, failed, closed;
+	_Atomic uint64_t outstanding; /* mode echo: sent and not yet answered */
+	/* The worker's own, merged at the end. */
+	bool recording;
+	bool sending;    /* mode echo and connect: go on after each answer */
+	uint64_t budget; /* mode echo and connect: how many more may begin */
+	uint64_t bytes;
+	uint64_t last_ns;
+	uint64_t corrupt;
+	struct rc_load_tally tally;
+	struct rc_histogram latency;
+	struct rc_load_skew skew;
+};
+
+struct rc_load_topic {
+	char *name;
+	size_t name_size;
+	uint32_t published;
+	uint64_t subscribers;
+	unsigned *subscribers_of; /* by worker */
+	struct rc_load_peer publisher;
+};
+
+/* A message of a recorded feed. */
+struct rc_load_record {
+	uint64_t due_ns; /* after the first */
+	uint32_t topic;
+	uint32_t size;
+	size_t offset; /* in the feed's bytes */
+};
+
+struct rc_load_feed {
+	struct rc_load_record *records;
+	size_t record_count;
+	char *bytes;
+	uint64_t period_ns; /* from its beginning to its next beginning, when it is repeated */
+};
+
+/* Worker 0's own between begin and end of a phase, but for the atomics. */
+struct rc_load_publisher {
+	bool running;
+	bool open_loop;
+	uint64_t begin_ns, end_ns; /* of the phase */
+	uint64_t messages_max;     /* of the phase */
+	uint64_t messages;         /* of the phase, so far */
+	uint64_t bursts;           /* of the phase, so far */
+	uint64_t bursts_done;      /* of these, delivered (closed loop) */
+	uint64_t schedule_ns;      /* of the burst that is being sent */
+	unsigned burst_rest;       /* of it, still to send */
+	size_t cursor;             /* in the feed */
+	uint64_t feed_begin_ns;
+	char *payload;
+	uint64_t *goals;           /* worker's deliveries when a burst is complete: [burst % window][worker] */
+	uint64_t *promised;        /* by worker: deliveries of all published so far */
+	_Atomic uint64_t expected; /* deliveries of all published so far */
+	_Atomic uint64_t due_ns;   /* when the main thread shall call the next time */
+	_Atomic bool posted;       /* a call is on its way */
+	_Atomic bool finished;     /* the phase's last message was sent */
+};
+
+struct rc_load {
+	const struct rc_load_options *options;
+	struct rc_load_report *report;
+	rc_server *server;
+	struct rc_wait wait;
+	struct rc_load_worker *workers;
+	struct rc_load_peer *peers;
+	struct rc_load_stream *streams;
+	struct rc_load_topic *topics;
+	unsigned topic_count;
+	struct rc_load_feed feed;
+	struct rc_load_publisher publisher;
+	int *stalled_sockets;
+	char *echo_payload;
+	size_t base_size; /* of options->url, up to its path */
+	uint32_t skew_base;
+	_Atomic bool ending;                         /* closes are expected from now on */
+	_Atomic bool first_failure;                  /* report->first_failure is taken */
+	void (*call)(struct rc_load_worker *worker); /* of rc_load_call() ... */
+	_Atomic unsigned calls;                      /* ... and how many have not yet run it */
+};
+
+/* load_receive.c */
+struct rc_handlers rc_load_handlers(struct rc_load *load);
+void rc_load_kick(struct rc_load_worker *worker); /* on the worker: what begins modes echo and connect */
+
+/* load_connect.c: each returns 0, or -1 after printing why. */
+int rc_load_plan(struct rc_load *load); /* topics, feed, and who subscribes to what */
+int rc_load_connect_all(struct rc_load *load);
+int rc_load_connect_stalled(struct rc_load *load);
+int rc_load_connect_peer(struct rc_load *load, struct rc_load_peer *peer); /* or a negative errno, without a word */
+void rc_load_unplan(struct rc_load *load);
+
+/* load_feed.c */
+int rc_load_feed_read(struct rc_load *load);
+
+/* load_publish.c */
+int rc_load_publisher_make(struct rc_load *load);
+void rc_load_publisher_free(struct rc_load *load);
+void rc_load_publisher_begin(struct rc_load *load);   /* on worker 0 */
+void rc_load_pump(void *load);                        /* on worker 0: publishes what is due and allowed */
+void rc_load_progress(struct rc_load_worker *worker); /* on any worker: it reached its goal */
+void rc_load_post_pump(struct rc_load *load);         /* any thread */
+
+/* load_run.c: runs fn on each worker and waits until all have. */
+void rc_load_call(struct rc_load *load, void (*fn)(struct rc_load_worker *worker));
+uint64_t rc_load_received(struct rc_load *load);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * main.c - the `ringcast` command: finds the subcommand and hands over. A new subcommand is a file and a line here.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "commands.h"
+#include "ringcast.h"
+
+static const struct rc_command *const commands[] = {
+	&rc_command_serve, &rc_command_sub, &rc_command_pub, &rc_command_replay, &rc_command_load, &rc_command_probe,
+};
+#define COMMAND_COUNT (sizeof commands / sizeof *commands)
+
+static void print_help(FILE *to)
+{
+	fprintf(to, "usage: ringcast COMMAND [options]\n\n"
+	            "A WebSocket fan-out server on io_uring, and the tools around it.\n\n"
+	            "commands:\n");
+	for (size_t index = 0; index < COMMAND_COUNT; index++)
+		fprintf(to, "  %-10s %s\n", commands[index]->name, commands[index]->summary);
+	fprintf(to, "\n'ringcast COMMAND --help' explains each; 'ringcast --version' names this build.\n"
+	            "Begin with: ringcast serve --demo\n");
+}
+
+/* A connection is a descriptor: take what the hard limit allows instead of asking the user to raise the soft one. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int main(int argc, char **argv)
+{
+	/* A reader that left (`ringcast sub ... | head`) is an error of write(), and not the end without a Close. */
+	signal(SIGPIPE, SIG_IGN);
+	if (argc < 2) {
+		print_help(stderr);
+		return RC_EXIT_USAGE;
+	}
+	const char *name = argv[1];
+	if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
+		print_help(stdout);
+		return RC_EXIT_OK;
+	}
+	if (!strcmp(name, "--version")) {
+		printf("ringcast %s\n", rc_version());
+		return RC_EXIT_OK;
+	}
+	for (size_t index = 0; index < COMMAND_COUNT; index++) {
+		if (strcmp(commands[index]->name, name))
+			continue;
+		raise_descriptor_limit();
+		return commands[index]->run(argc - 1, argv + 1);
+	}
+	rc_failed("'%s' is no command", name);
+	fprintf(stderr, "try 'ringcast --help'\n");
+	return RC_EXIT_USAGE;
+}

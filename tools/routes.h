@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * routes.h - what the server of `ringcast serve` answers to which path, as rc_handlers: /topic, /publish, /relay,
+ * /echo, the demonstration's page, and the HTTP answers of http.h.
+ */
+#ifndef RC_ROUTES_H
+#define RC_ROUTES_H
+
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "options.h"
+#include "ringcast.h"
+
+struct rc_routes {
+	rc_server *server; /* set between rc_server_new() and the start */
+	bool echo;
+	bool relay;
+	bool demo;
+	/* Who may publish: loopback, unless --publish-from names others. */
+	bool publish_any;
+	bool publish_local;
+	struct in6_addr publish_from[RC_OPTION_LIST_MAX]; /* IPv4 as mapped addresses */
+	unsigned publish_from_count;
+	_Atomic uint64_t publish_failed; /* messages of clients that could not be published */
+};
+
+/* Takes the words of --publish-from: addresses, `local`, `any`, `none`. Returns null, or the word that is none. */
+const char *rc_routes_publish_from(struct rc_routes *routes, const struct rc_option_list *words);
+
+/* The handlers, with `routes` as their context: it must outlive the server. */
+struct rc_handlers rc_routes_handlers(struct rc_routes *routes);
+
+#endif

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * serve.c - `ringcast serve`: flags to a configuration, start, figures while it runs, and a drained end.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands.h"
+#include "feeder.h"
+#include "live.h"
+#include "ringcast.h"
+#include "routes.h"
+#include "wait.h"
+
+#define LISTEN_DEFAULT "127.0.0.1:8080"
+#define DRAIN_DEFAULT_MS 5000
+#define POLICIES "close|skip|conflate" /* in the order of enum rc_policy */
+#define RULES_MAX 64
+
+static int run(int argc, char **argv);
+
+const struct rc_command rc_command_serve = {
+	.name = "serve",
+	.summary = "serve topics to subscribers",
+	.usage = "[options]",
+	.about = "Serves over WebSocket (RFC 6455):\n"
+		 "  /topic/NAME[,NAME...]  every message published to these topics; ?last=1 begins with the newest,\n"
+		 "                         ?since=SEQUENCE with all after that one which the log still has\n"
+		 "  /publish/NAME          every message sent is published to the topic\n"
+		 "  /relay/NAME            both at once (with --relay), /echo echoes (with --echo)\n"
+		 "and over HTTP: /healthz, /stats (JSON), /metrics (Prometheus).\n"
+		 "Times are written 250ms, 25s, 2m; sizes 512, 64k, 1m, 1g. SIGTERM and SIGINT end it: no new\n"
+		 "connections, 1001 to all; a second one cuts off what is left.",
+	.examples = "  ringcast serve --demo\n"
+		    "  ringcast serve --listen 0.0.0.0:8080 --listen unix:/run/ringcast.sock --publish-from 10.0.0.7\n"
+		    "  ringcast serve --replay market.tsv --speed 20 --loop\n"
+		    "  ringcast serve --policy close --policy-for 'quote.*=conflate' --keep-last 'quote.*'",
+	.run = run,
+};
+
+struct serve {
+	struct rc_config config;
+	struct rc_routes routes;
+	struct rc_feeder feeder;
+	struct rc_wait wait;
+	rc_server *server;
+	struct rc_option_list listen, publish_from, policy_for, keep_last;
+	int policy;
+	unsigned drain_ms;
+	bool quiet;
+};
+
+struct rule {
+	char pattern[256];
+	struct rc_topic_options options;
+};
+
+static const struct rc_option *make_options(struct serve *serve)
+{
+	struct rc_config *config = &serve->config;
+	const struct rc_option options[] = {
+		{ "listen", RC_OPTION_LIST, &serve->listen, "ADDR:PORT",
+		  "where to listen (repeatable; 127.0.0.1:8080); [::]:8080 and\nunix:/PATH too; port 0 is a free one" },
+		{ "workers", RC_OPTION_COUNT, &config->worker_count, "N",
+		  "threads, each with a ring (one a processor)" },
+		{ "echo", RC_OPTION_FLAG, &serve->routes.echo, NULL, "serve /echo" },
+		{ "relay", RC_OPTION_FLAG, &serve->routes.relay, NULL, "serve /relay/NAME to everybody" },
+		{ "publish-from", RC_OPTION_LIST, &serve->publish_from, "ADDR",
+		  "who may publish instead of loopback (repeatable):\nan address, local, any, or none" },
+		{ "replay", RC_OPTION_TEXT, &serve->feeder.path, "FILE",
+		  "publish a recording: seconds<TAB>topic<TAB>payload a line" },
+		{ "speed", RC_OPTION_NUMBER, &serve->feeder.speed, "X",
+		  "times its recorded pace (1); 0: as fast as possible" },
+		{ "loop", RC_OPTION_FLAG, &serve->feeder.loop, NULL, "and begin again at its end" },
+		{ "demo", RC_OPTION_FLAG, &serve->routes.demo, NULL,
+		  "publish a demonstration market, with a page at /" },
+		{ "seed", RC_OPTION_COUNT64, &serve->feeder.seed, "N", "which demonstration market (1)" },
+		{ "policy", RC_OPTION_CHOICE, &serve->policy, POLICIES,
+		  "what happens to a subscriber that is too slow (close)" },
+		{ "policy-for", RC_OPTION_LIST, &serve->policy_for, "PATTERN=POLICY",
+		  "the same for a topic, or a prefix and * (repeatable)" },
+		{ "keep-last", RC_OPTION_LIST, &serve->keep_last, "PATTERN",
+		  "keep the newest message of these topics for ?last=1" },
+		{ "lag-max", RC_OPTION_SIZE, &config->lag_size_max, "SIZE",
+		  "how far behind is too slow (three quarters of the log)" },
+		{ "lag-age", RC_OPTION_MS, &config->lag_ms_max, "TIME",
+		  "and how old its oldest waiting message may be (any)" },
+		{ "log-size", RC_OPTION_SIZE, &config->log_size, "SIZE", "of messages kept, a power of two (64m)" },
+		{ "connections-max", RC_OPTION_COUNT, &config->connections_max, "N",
+		  "(what the descriptor limit allows)" },
+		{ "connections-per-address", RC_OPTION_COUNT, &config->connections_per_address, "N", "(no limit)" },
+		{ "handshake-timeout", RC_OPTION_MS, &config->handshake_timeout_ms, "TIME", "(10s)" },
+		{ "idle-timeout", RC_OPTION_MS, &config->idle_timeout_ms, "TIME",
+		  "nothing heard: a Ping at half of it, the end at all (2m)" },
+		{ "close-timeout", RC_OPTION_MS, &config->close_timeout_ms, "TIME", "for the answer to a Close (5s)" },
+		{ "message-max", RC_OPTION_SIZE, &config->message_size_max, "SIZE",
+		  "received; larger is closed with 1009 (1m)" },
+		{ "subscriptions-max", RC_OPTION_COUNT, &config->subscriptions_max, "N", "of one connection (256)" },
+		{ "send-max", RC_OPTION_SIZE, &config->send_size_max, "SIZE",
+		  "waiting for one connection outside the log (4m)" },
+		{ "drain", RC_OPTION_MS, &serve->drain_ms, "TIME", "for connections to leave at the end (5s)" },
+		{ "congestion", RC_OPTION_TEXT, &config->congestion, "NAME", "TCP congestion control (the system's)" },
+		{ "notsent-lowat", RC_OPTION_SIZE32, &config->notsent_lowat_size, "SIZE",
+		  "what the kernel may queue unsent a connection (32k)" },
+		{ "busy-poll", RC_OPTION_FLAG, &config->busy_poll, NULL,
+		  "spin instead of sleeping: a processor a worker" },
+		{ "quiet", RC_OPTION_FLAG, &serve->quiet, NULL, "print no figures while running" },
+		{ 0 },
+	};
+	static struct rc_option table[sizeof options / sizeof *options];
+	memcpy(table, options, sizeof options);
+	return table;
+}
+
+/* The rule of a pattern, made when there is none. Null when there are too many or the pattern is no name. */
+static struct rule *find_rule(struct rule *rules, unsigned *count, const char *pattern, size_t size, int policy)
+{
+	if (!size || size >= sizeof rules->pattern)
+		return NULL;
+	for (unsigned index = 0; index < *count; index++) {
+		if (strlen(rules[index].pattern) == size && !memcmp(rules[index].pattern, pattern, size))
+			return &rules[index];
+	}
+	if (*count == RULES_MAX)
+		return NULL;
+	struct rule *rule = &rules[(*count)++];
+	*rule = (struct rule){ .options.policy = (enum rc_policy)policy };
+	memcpy(rule->pattern, pattern, size);
+	return rule;
+}
+
+/* --policy-for and --keep-last to rules. Returns -1, or the exit status of a usage error. */
+static int make_rules(const struct serve *serve, struct rule *rules, unsigned *count)
+{
+	for (unsigned index = 0; index < serve->policy_for.count; index++) {
+		const char *word = serve->policy_for.items[index], *equals = strrchr(word, '=');
+		int policy = equals ? rc_option_choice(POLICIES, equals + 1) : -1;
+		struct rule *rule = policy < 0 ? NULL : find_rule(rules, count, word, (size_t)(equals - word), policy);
+		if (!rule)
+			return rc_options_wrong(&rc_command_serve, "--policy-for '%s': expected PATTERN=%s, at most %d",
+			                        word, POLICIES, RULES_MAX);
+		rule->options.policy = (enum rc_policy)policy;
+	}
+	for (unsigned index = 0; index < serve->keep_last.count; index++) {
+		const char *word = serve->keep_last.items[index];
+		struct rule *rule = find_rule(rules, count, word, strlen(word), serve->policy);
+		if (!rule)
+			return rc_options_wrong(&rc_command_serve,
+			                        "--keep-last '%s': expected a topic or a prefix and *", word);
+		rule->options.keep_last = true;
+	}
+	/* The page asks for last values, so that it is full at once. A rule for everything is the user's to change. */
+	if (serve->routes.demo)
+		find_rule(rules, count, "*", 1, serve->policy)->options.keep_last = true;
+	return -1;
+}
+
+static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, int argc, char **argv)
+{
+	int operand;
+	rc_config_init(&serve->config);
+	serve->policy = serve->config.policy;
+	serve->drain_ms = DRAIN_DEFAULT_MS;
+	serve->feeder.speed = 1;
+	serve->feeder.seed = 1;
+	int status = rc_options_parse(&rc_command_serve, make_options(serve), argc, argv, &operand);
+	if (status >= 0)
+		return status;
+	if (operand < argc)
+		return rc_options_wrong(&rc_command_serve, "serve takes no argument, but got '%s'", argv[operand]);
+	if (serve->feeder.path && serve->routes.demo)
+		return rc_options_wrong(&rc_command_serve, "--replay and --demo are two feeds; choose one");
+	if (serve->routes.demo && !(serve->feeder.speed > 0))
+		return rc_options_wrong(&rc_command_serve, "--demo needs a --speed above 0: it has no end");
+	const char *wrong = rc_routes_publish_from(&serve->routes, &serve->publish_from);
+	if (wrong)
+		return rc_options_wrong(&rc_command_serve,
+		                        "--publish-from '%s': expected an address, local, any or none", wrong);
+	if (!serve->listen.count)
+		serve->listen.items[serve->listen.count++] = LISTEN_DEFAULT;
+	serve->config.policy = (enum rc_policy)serve->policy;
+	serve->config.handlers = rc_routes_handlers(&serve->routes);
+	return make_rules(serve, rules, rule_count);
+}
+
+/* The URL of a listener: its address as it was given, with the port that it got. */
+static void make_url(char url[static 512], const char *address, int port)
+{
+	if (!strncmp(address, "ws://", 5))
+		address += 5;
+	const char *colon = strrchr(address, ':');
+	if (!strncmp(address, "unix:", 5))
+		snprintf(url, 512, "ws+unix:%s:", address + 5);
+	else
+		snprintf(url, 512, "ws://%.*s:%d", (int)(colon ? colon - address : (int)strlen(address)), address,
+		         port);
+}
+
+/* Makes, binds and starts. Returns 0, or -1 after printing why. */
+static int start(struct serve *serve, const struct rule *rules, unsigned rule_count)
+{
+	struct rc_error error = { 0 };
+	static int ports[RC_OPTION_LIST_MAX];
+	serve->server = rc_server_new(&serve->config, &error);
+	if (!serve->server)
+		goto failed;
+	serve->routes.server = serve->feeder.server = serve->server;
+	for (unsigned index = 0; index < rule_count; index++) {
+		int code = rc_server_topic_rule(serve->server, rules[index].pattern, &rules[index].options);
+		if (code) {
+			snprintf(error.text, sizeof error.text, "a rule for topics: %.100s", rc_strerror(code));
+			goto failed;
+		}
+	}
+	for (unsigned index = 0; index < serve->listen.count; index++) {
+		ports[index] = rc_server_listen(serve->server, serve->listen.items[index], &error);
+		if (ports[index] < 0)
+			goto failed;
+	}
+	if (rc_server_start(serve->server, &error))
+		goto failed;
+	for (unsigned index = 0; index < serve->listen.count; index++) {
+		char url[512];
+		make_url(url, serve->listen.items[index], ports[index]);
+		printf("listening on %s\n", url);
+		if (serve->routes.demo && !index && !strncmp(url, "ws:", 3))
+			printf("the demonstration market:\n"
+			       "  http%s/\n"
+			       "  ringcast sub %s/topic/" RC_DEMO_TOPIC "\n"
+			       "  ringcast sub '%s/topic/%s?last=1'\n",
+			       url + 2, url, url, "ACME.000,BOLT.001,CRUX.002");
+	}
+	fflush(stdout);
+	return 0;
+failed:
+	rc_failed("%s", error.text);
+	rc_server_free(serve->server);
+	return -1;
+}
+
+static rc_server *stopping; /* for the handler alone; set before it is installed */
+
+static void stop_now(int signal_number)
+{
+	(void)signal_number;
+	rc_server_stop(stopping, 0);
+}
+
+static void wait_for_end(struct serve *serve)
+{
+	struct rc_live live;
+	rc_live_begin(&live, serve->server);
+	uint64_t next = serve->quiet ? UINT64_MAX : rc_clock_now() + live.period_ns;
+	while (rc_wait_until(&serve->wait, next) != RC_WAIT_SIGNAL) {
+		rc_live_show(&live);
+		next += live.period_ns;
+	}
+	if (!serve->quiet)
+		rc_live_end(&live);
+}
+
+static int run(int argc, char **argv)
+{
+	static struct serve serve;
+	static struct rule rules[RULES_MAX + 1];
+	unsigned rule_count = 0;
+	int status = parse(&serve, rules, &rule_count, argc, argv);
+	if (status >= 0)
+		return status;
+	int code = rc_wait_open(&serve.wait);
+	if (code)
+		return rc_failed("signals: %s", rc_strerror(code));
+	serve.feeder.quiet = serve.quiet;
+	bool feeding = serve.feeder.path || serve.routes.demo;
+	if (rc_feeder_open(&serve.feeder) || start(&serve, rules, rule_count))
+		return RC_EXIT_FAILED;
+	if (feeding && rc_feeder_start(&serve.feeder))
+		status = RC_EXIT_FAILED;
+	else
+		wait_for_end(&serve);
+	rc_feeder_close(&serve.feeder);
+	stopping = serve.server;
+	rc_server_stop(serve.server, serve.drain_ms);
+	/* A second signal no longer waits for anybody: this one call is safe in a handler. */
+	sigaction(SIGINT, &(struct sigaction){ .sa_handler = stop_now }, NULL);
+	sigaction(SIGTERM, &(struct sigaction){ .sa_handler = stop_now }, NULL);
+	rc_wait_release(&serve.wait);
+	rc_server_join(serve.server);
+	rc_server_free(serve.server);
+	rc_wait_close(&serve.wait);
+	return status == RC_EXIT_FAILED ? RC_EXIT_FAILED : RC_EXIT_OK;
+}

@@ -1,0 +1,102 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# setup.sh build|test: makes sure that what building (or testing) needs is here. On Debian and its kin what is
+# missing comes from the distribution's own packages, after a line that says so; elsewhere it is named, and that is the
+# end. Presence is judged by asking for the command or the header, never by a package's name. The Makefile calls this
+# once a build directory.
+set -eu
+level=${1:?build or test}
+CC=${CC:-gcc}
+CXX=${CXX:-g++}
+
+# level: build, test (cannot do without), wish (the tests that want it skip). Then the probe, what it looks for, and
+# Debian's packages.
+needs() {
+	cat <<-END
+	build command $CC $(basename "$CC")
+	build header stdlib.h libc6-dev
+	build header liburing.h liburing-dev
+	build header openssl/evp.h libssl-dev
+	build header xxhash.h libxxhash-dev
+	test header criterion/criterion.h libcriterion-dev
+	test command /usr/bin/python3 python3
+	wish python websockets python3-websockets
+	wish python aiohttp python3-aiohttp
+	wish node ws nodejs,node-ws
+	wish command $CXX $(basename "$CXX")
+	wish command pkg-config pkg-config
+	END
+}
+
+found() {
+	case $1 in
+	command) command -v "$2" ;;
+	header) echo "#include <$2>" | "$CC" -E -x c - ;;
+	python) /usr/bin/python3 -c "import $2" ;;
+	node) NODE_PATH=/usr/share/nodejs node -e "require('$2')" ;;
+	esac >/dev/null 2>&1
+}
+
+# Prints a line "WHAT PACKAGES" for each thing of the levels given that is not here.
+missing() {
+	needs | while read -r need kind what packages; do
+		case " $* " in *" $need "*) ;; *) continue ;; esac
+		found "$kind" "$what" && continue
+		case $kind in
+		command) echo "$what $packages" ;;
+		header) echo "<$what> $packages" ;;
+		*) echo "$kind:$what $packages" ;;
+		esac
+	done
+}
+
+is_debian() {
+	command -v apt-get >/dev/null && grep -qE '^ID(_LIKE)?=.*(debian|ubuntu)' /etc/os-release 2>/dev/null
+}
+
+# Package lists are fetched only if the install fails without: they may be absent, or old.
+apt_install() {
+	log=$(mktemp)
+	apt="$as env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120"
+	install="$apt install -y --no-install-recommends --no-remove $*"
+	if $install >"$log" 2>&1 || { $apt update >"$log" 2>&1 && $install >"$log" 2>&1; }; then
+		rm -f "$log"
+		return 0
+	fi
+	tail -n 3 "$log" >&2
+	rm -f "$log"
+	return 1
+}
+
+# The packages of the levels given, installed. Fails when something is still missing after it.
+provide() {
+	list=$(missing "$@")
+	[ -n "$list" ] || return 0
+	packages=$(echo "$list" | cut -d' ' -f2 | tr ',\n' '  ')
+	if ! is_debian; then
+		echo "ringcast: missing here: $(echo "$list" | cut -d' ' -f1 | tr '\n' ' ')" >&2
+		echo "ringcast: (on Debian: apt-get install $packages)" >&2
+		return 1
+	fi
+	as=
+	if [ "$(id -u)" != 0 ]; then
+		as=sudo
+		command -v sudo >/dev/null || {
+			echo "ringcast: as root, please: apt-get install $packages" >&2
+			return 1
+		}
+	fi
+	echo "ringcast: to $level, installing from Debian's packages${as:+ (with sudo)}: $packages"
+	apt_install $packages || return 1
+	list=$(missing "$@")
+	[ -z "$list" ] || {
+		echo "ringcast: still missing: $(echo "$list" | cut -d' ' -f1 | tr '\n' ' ')" >&2
+		return 1
+	}
+}
+
+provide build || exit 1
+[ "$level" = test ] || exit 0
+provide test || exit 1
+provide wish || echo "ringcast: the tests that want it will skip"

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sub.c - `ringcast sub`: prints what servers send.
+ *
+ * Messages are printed on the worker that received them. A slow reader of standard output thereby stops the receiving,
+ * and the server sees a slow subscriber: back-pressure reaches from the pipe to the log, and nothing is held here.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "client.h"
+#include "commands.h"
+
+#define URLS_MAX 64
+#define OUTPUT_BUFFER_SIZE ((size_t)64 << 10)
+
+static int run(int argc, char **argv);
+
+const struct rc_command rc_command_sub = {
+	.name = "sub",
+	.summary = "print the messages that a server sends",
+	.usage = "[options] URL...",
+	.about = "Connects to each URL (ws://HOST:PORT/PATH, or ws+unix:/SOCKET:/PATH) and prints every message as a\n"
+		 "line. It ends when all connections are closed, and says on stderr with which code. The exit status\n"
+		 "is 0 for 1000 and 1001, and 1 otherwise.",
+	.examples = "  ringcast sub ws://127.0.0.1:8080/topic/market\n"
+		    "  ringcast sub --count 3 'ws://127.0.0.1:8080/topic/ACME.000,BOLT.001?last=1'\n"
+		    "  ringcast sub 'ws://127.0.0.1:8080/topic/orders?since=1041'   continue after message 1041",
+	.run = run,
+};
+
+struct printer {
+	struct rc_client client;
+	struct rc_client_conn conns[URLS_MAX];
+	unsigned conn_count;
+	uint64_t count_max; /* 0: no end */
+	bool raw;
+	/* The worker's own. */
+	uint64_t count;
+	bool finished;
+	bool flush_posted;
+};
+
+static void finish(struct printer *printer)
+{
+	printer->finished = true;
+	for (unsigned index = 0; index < printer->conn_count; index++) {
+		struct rc_client_conn *conn = &printer->conns[index];
+		if (atomic_load(&conn->state) == RC_CLIENT_OPEN)
+			rc_close(printer->client.server, conn->handle, RC_CLOSE_NORMAL, NULL, 0);
+	}
+}
+
+/* A reader that went away ends the work: there is nobody to print for. */
+static void flush(void *argument)
+{
+	struct printer *printer = argument;
+	printer->flush_posted = false;
+	if (fflush(stdout) && !printer->finished)
+		finish(printer);
+}
+
+static void print(void *context, struct rc_client_conn *conn, const struct rc_message *message)
+{
+	struct printer *printer = context;
+	(void)conn;
+	if (printer->finished)
+		return;
+	fwrite(message->data, 1, message->size, stdout);
+	if (!printer->raw)
+		fputc('\n', stdout);
+	if (++printer->count == printer->count_max)
+		finish(printer);
+	/* Posted to this very worker, the flush comes after the batch of messages that is being received. */
+	if (printer->flush_posted)
+		return;
+	printer->flush_posted = true;
+	if (rc_post(printer->client.server, 0, flush, printer))
+		flush(printer);
+}
+
+static int print_all(struct printer *printer)
+{
+	int status = RC_EXIT_OK;
+	if (!rc_client_await_closed(&printer->client)) {
+		for (unsigned index = 0; index < printer->conn_count; index++) {
+			if (rc_client_verdict(&printer->conns[index]))
+				status = RC_EXIT_FAILED;
+		}
+	}
+	return status;
+}
+
+static int run(int argc, char **argv)
+{
+	static struct printer printer;
+	const struct rc_option options[] = {
+		{ "count", RC_OPTION_COUNT64, &printer.count_max, "N", "close with 1000 after N messages" },
+		{ "raw", RC_OPTION_FLAG, &printer.raw, NULL,
+		  "print payloads as they are, without a line end after each" },
+		{ 0 },
+	};
+	int operand;
+	int status = rc_options_parse(&rc_command_sub, options, argc, argv, &operand);
+	if (status >= 0)
+		return status;
+	if (operand == argc)
+		return rc_options_wrong(&rc_command_sub, "a URL is missing");
+	if (argc - operand > URLS_MAX)
+		return rc_options_wrong(&rc_command_sub, "at most %d URLs", URLS_MAX);
+	setvbuf(stdout, NULL, _IOFBF, OUTPUT_BUFFER_SIZE);
+	printer.client.message = print;
+	printer.client.context = &printer;
+	if (rc_client_start(&printer.client))
+		return RC_EXIT_FAILED;
+	status = RC_EXIT_OK;
+	/* Counted first: the worker looks at all of them when it finishes, which may be before the last has begun. */
+	printer.conn_count = (unsigned)(argc - operand);
+	for (unsigned index = 0; index < printer.conn_count && !status; index++) {
+		if (rc_client_connect(&printer.client, &printer.conns[index], argv[operand + (int)index]))
+			status = RC_EXIT_FAILED;
+	}
+	if (!status)
+		status = print_all(&printer);
+	rc_client_end(&printer.client);
+	if (fflush(stdout) || ferror(stdout))
+		status = RC_EXIT_FAILED;
+	return status;
+}

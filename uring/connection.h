@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * connection.h - one socket's life, from its slot to its end.
+ *
+ *      FREE -> HANDSHAKE -> OPEN -> CLOSING ----------------> ENDING -> FREE
+ *                  |          |        our Close is out,        cancel, close the slot
+ *                  |          |        the peer's is awaited
+ *                  +----------+-> FLUSHING -> LINGER
+ *                        last bytes leave    nothing more is said; reads on so that no reset eats them
+ *
+ * The hot part is one cache line. What only some need hangs off it: a handshake while it is not open, a session while a
+ * message is in pieces, an outbox while something waits to be sent.
+ */
+#ifndef RC_CONNECTION_H
+#define RC_CONNECTION_H
+
+#include "handshake.h"
+#include "outbox.h"
+#include "ring.h"
+#include "session.h"
+
+struct worker;
+
+enum connection_state {
+	CONNECTION_FREE,
+	CONNECTION_HANDSHAKE,
+	CONNECTION_OPEN,
+	CONNECTION_CLOSING,
+	CONNECTION_FLUSHING,
+	CONNECTION_LINGER,
+	CONNECTION_ENDING,
+};
+
+enum connection_flag {
+	/* operations on their way: the slot is closed when none is left */
+	RECEIVING = 1 << 0,
+	SENDING = 1 << 1,
+	POLLING = 1 << 2,
+	SHUTTING = 1 << 3,
+	CLOSING_SLOT = 1 << 17,
+	ON_THE_WAY = RECEIVING | SENDING | POLLING | SHUTTING | CLOSING_SLOT,
+	/* places it is in; these outlive the connection and belong to the slot */
+	QUEUED = 1 << 4,   /* in the worker's queue of connections to pump */
+	LISTED = 1 << 5,   /* in the worker's list of subscribers that are behind */
+	IN_PLACES = QUEUED | LISTED,
+	/* what it is */
+	CLIENT = 1 << 6,   /* we opened it */
+	OPENED = 1 << 7,   /* handlers.close is owed */
+	BEHIND = 1 << 8,   /* its cursor is its own; without it, it has seen everything before the round */
+	PINGED = 1 << 9,   /* an idle Ping waits for a sign of life */
+	CLOSE_SENT = 1 << 10,
+	CLOSE_RECEIVED = 1 << 11,
+	LINGERS = 1 << 12, /* after flushing: shut down and read on, because the peer may still be sending */
+	REFUSED = 1 << 13, /* over a limit: its request gets 503 */
+	CROWDED = 1 << 14, /* over the limit of its address: its request gets 429 */
+	COUNTED = 1 << 15, /* holds one of its address's places */
+	RESUMING = 1 << 16, /* a subscription waits to begin further back than the cursor */
+};
+
+struct handshake {
+	struct sockaddr_storage peer;
+	uint8_t nonce[16];      /* client role */
+	char *protocols;        /* client role: what was offered, or null */
+	char *bytes;            /* the request or response so far, a block of the pool */
+	size_t size, capacity;
+};
+
+struct connection {
+	uint64_t cursor;             /* the next entry of the log to consider; see BEHIND */
+	union {
+		struct handshake *handshake; /* until it is open */
+		struct rc_session *session;  /* while something received is in pieces */
+	};
+	struct rc_outbox *outbox;
+	void *user;
+	_Atomic uint32_t generation; /* read by other threads, to refuse stale handles */
+	uint32_t first_subscription; /* number + 1 */
+	uint32_t subscription_count;
+	uint32_t partial;            /* bytes of the frame at the cursor that have left; its rest is in the log */
+	uint32_t heard;              /* tick of the last sign of life, or of the state's beginning */
+	uint32_t flags;
+	uint16_t close_code;         /* of the Close that was sent or received first */
+	uint8_t state;
+	bool by_peer;                /* the peer's Close came first */
+};
+static_assert(sizeof(struct connection) <= 64, "a connection is one cache line");
+
+/* A new connection in a slot: accepted, or opened by us with this handshake (then it is the connection's). */
+void rc_connection_accept(struct worker *worker, uint32_t slot, const struct sockaddr_storage *peer);
+void rc_connection_dialled(struct worker *worker, uint32_t slot, struct handshake *handshake, const struct rc_url *url,
+                           void *user);
+void rc_connection_refuse_slot(struct worker *worker, uint32_t slot);
+
+/* Completions. */
+void rc_connection_received(struct worker *worker, uint32_t slot, const struct rc_completion *completion);
+void rc_connection_operation_done(struct worker *worker, uint32_t slot, uint32_t flag);
+void rc_connection_slot_closed(struct worker *worker, uint32_t slot);
+
+/* Its time has come: what that means depends on its state. */
+void rc_connection_expired(struct worker *worker, uint32_t slot);
+
+/* All that was to leave has left. */
+void rc_connection_flushed(struct worker *worker, uint32_t slot);
+
+/* Queues a frame of its own. Returns 0, -ENOBUFS or -ENOMEM. */
+int rc_connection_queue(struct worker *worker, uint32_t slot, uint8_t opcode, const void *data, size_t size);
+
+/* Queues a Close and waits for the answer. */
+void rc_connection_close(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size);
+
+/* Ends it now. `code` is what handlers.close is told, unless a Close was sent or received before. */
+void rc_connection_end(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size);
+
+/* Sends raw bytes (a response) and then ends; `lingers` where the peer may still be sending. */
+void rc_connection_finish(struct worker *worker, uint32_t slot, const void *bytes, size_t size, bool lingers);
+
+/* request.c: the verdict on a complete request. Returns the status to refuse with, or 0; *bytes then is the 101
+ * response of *size bytes. A response that the application gave is in *bytes with a status. */
+struct rc_verdict {
+	int status;      /* 0: the connection opens */
+	char *response;  /* malloc'ed */
+	size_t size;
+	void *user;
+};
+void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http, const struct sockaddr_storage *peer,
+                      struct rc_verdict *verdict);
+
+#endif

@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fanout.c - from the log to the sockets: rounds, plans and sends. It must not know how bytes are received.
+ *
+ *      log      ....... round_begin ---------- round_end ........ head
+ *      walk     the topics of that window; for each its audience, from a different member each round
+ *
+ * Who is not BEHIND has everything before round_begin; a visit plans from there (or from where an earlier visit in the
+ * same round left it) to the head, so who comes late in a large round simply has more to send. A send that comes back
+ * short, or a subscriber that cannot be sent to right now, makes it BEHIND: from then on its own cursor counts, it is
+ * pumped when it can take more, and the topics' policies watch how far back it is. The kernel holds no byte of the log
+ * after a send has completed, so a worker's floor is simply the lowest of these places.
+ */
+#include "fanout.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+int rc_fanout_open(struct worker *worker)
+{
+	size_t plans_size = PLANS_MAX * sizeof *worker->plans;
+	worker->plans = mmap(NULL, plans_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (worker->plans == MAP_FAILED) {
+		worker->plans = NULL;
+		return -ENOMEM;
+	}
+	for (unsigned i = 0; i < PLANS_MAX; i++)
+		worker->plans_free[i] = (uint16_t)(PLANS_MAX - 1 - i);
+	worker->plan_free_count = PLANS_MAX;
+	worker->walk = malloc(RC_PLAN_WINDOW * sizeof *worker->walk);
+	worker->behind_floor = UINT64_MAX;
+	worker->round_begin = worker->round_end = rc_log_head(&worker->server->log);
+	return worker->walk ? 0 : -ENOMEM;
+}
+
+void rc_fanout_close(struct worker *worker)
+{
+	if (worker->plans)
+		munmap(worker->plans, PLANS_MAX * sizeof *worker->plans);
+	free(worker->walk);
+	free(worker->marks);
+}
+
+/* ---- plans ---- */
+
+static void drop_plan(struct worker *worker, struct rc_plan *plan)
+{
+	if (plan->reference_count || plan == worker->shared)
+		return;
+	worker->plans_free[worker->plan_free_count++] = (uint16_t)(plan - worker->plans);
+}
+
+static void forget_shared(struct worker *worker)
+{
+	struct rc_plan *plan = worker->shared;
+	worker->shared = NULL;
+	if (plan)
+		drop_plan(worker, plan);
+}
+
+static struct rc_plan *take_plan(struct worker *worker)
+{
+	if (!worker->plan_free_count)
+		return NULL;
+	struct rc_plan *plan = &worker->plans[worker->plans_free[--worker->plan_free_count]];
+	plan->reference_count = 0;
+	return plan;
+}
+
+static bool conflates(const struct worker *worker, uint32_t topic)
+{
+	return rc_topic_at(&worker->server->topics, topic)->options.policy == RC_POLICY_CONFLATE;
+}
+
+/* Marks what a connection wants; forgotten at the next call. */
+static bool mark_interest(struct worker *worker, const struct connection *conn, struct rc_interest *interest)
+{
+	worker->mark_round++;
+	for (uint32_t at = conn->first_subscription; at;) {
+		const struct rc_subscription *record = rc_subscription_at(&worker->subscribers, at - 1);
+		if (record->topic >= worker->mark_count) {
+			uint32_t count = RC_MAX(record->topic + 1, worker->mark_count * 2);
+			struct rc_mark *marks = realloc(worker->marks, count * sizeof *marks);
+			if (!marks)
+				return false;
+			memset(marks + worker->mark_count, 0, (count - worker->mark_count) * sizeof *marks);
+			worker->marks = marks;
+			worker->mark_count = count;
+		}
+		at = record->next;
+		if (record->resumes)
+			continue; /* not before rc_fanout_resume() */
+		worker->marks[record->topic] = (struct rc_mark){
+			.from = record->from,
+			.round = worker->mark_round,
+			.conflate = conn->flags & BEHIND && conflates(worker, record->topic),
+		};
+	}
+	*interest = (struct rc_interest){
+		.marks = worker->marks, .mark_count = worker->mark_count, .round = worker->mark_round
+	};
+	return true;
+}
+
+/* The only topic of a connection whose plan does not depend on anything else of it, or UINT32_MAX. */
+static uint32_t only_topic(const struct worker *worker, const struct connection *conn, uint64_t begin)
+{
+	if (conn->subscription_count != 1 || conn->partial || conn->flags & RESUMING)
+		return UINT32_MAX;
+	const struct rc_subscription *record = rc_subscription_at(&worker->subscribers, conn->first_subscription - 1);
+	if (record->from > begin || (conn->flags & BEHIND && conflates(worker, record->topic)))
+		return UINT32_MAX;
+	return record->topic;
+}
+
+/* The plan of a connection from its cursor to the head. Who has one topic shares it with whoever stands at the same
+ * place. Null: none is free, or no memory; try again later. */
+static struct rc_plan *plan_for(struct worker *worker, const struct connection *conn, uint64_t begin, uint64_t end)
+{
+	const struct rc_log *log = &worker->server->log;
+	struct rc_interest interest;
+	uint32_t topic = only_topic(worker, conn, begin);
+	if (topic != UINT32_MAX) {
+		struct rc_plan *shared = worker->shared;
+		if (shared && shared->topic == topic && shared->begin == begin && worker->shared_end == end)
+			return shared;
+		forget_shared(worker);
+		interest = (struct rc_interest){ .topic = topic };
+	} else if (!mark_interest(worker, conn, &interest)) {
+		return NULL;
+	}
+	struct rc_plan *plan = take_plan(worker);
+	if (!plan)
+		return NULL;
+	rc_plan_make(plan, log, &interest, begin, end, conn->partial);
+	if (topic != UINT32_MAX) {
+		worker->shared = plan;
+		worker->shared_end = end;
+	}
+	return plan;
+}
+
+/* ---- counting what left and what did not ---- */
+
+static void count_taken(struct worker *worker, const struct rc_plan *plan, uint16_t taken_count)
+{
+	const struct rc_log *log = &worker->server->log;
+	uint64_t delivered = 0, conflated = 0;
+	if (plan->single && !plan->conflated_count) {
+		struct rc_audience *audience = rc_audience_at(&worker->subscribers, plan->topic);
+		rc_count_shared(&audience->deliveries, taken_count);
+		rc_count(&worker->stats.deliveries, taken_count);
+		return;
+	}
+	for (uint16_t i = 0; i < taken_count; i++) {
+		uint64_t number = plan->begin + (plan->taken[i] & ~RC_PLAN_CONFLATED);
+		struct rc_audience *audience = rc_audience_at(&worker->subscribers, rc_log_entry(log, number)->topic);
+		bool left_out = plan->taken[i] & RC_PLAN_CONFLATED;
+		rc_count_shared(left_out ? &audience->conflated : &audience->deliveries, 1);
+		conflated += left_out;
+		delivered += !left_out;
+	}
+	rc_count(&worker->stats.deliveries, delivered);
+	rc_count(&worker->stats.conflated, conflated);
+}
+
+/* ---- who is behind ---- */
+
+void rc_fanout_fall_behind(struct worker *worker, uint32_t slot, uint64_t cursor)
+{
+	struct connection *conn = &worker->connections[slot];
+	conn->cursor = cursor;
+	worker->behind_floor = RC_MIN(worker->behind_floor, cursor);
+	if (!(conn->flags & BEHIND))
+		rc_count(&worker->stats.behind, 1);
+	conn->flags |= BEHIND;
+	if (!(conn->flags & LISTED)) {
+		conn->flags |= LISTED;
+		worker->behind[worker->behind_count++] = slot;
+	}
+}
+
+void rc_fanout_catch_up(struct worker *worker, struct connection *conn)
+{
+	if (conn->flags & BEHIND)
+		rc_count(&worker->stats.behind, (uint64_t)-1);
+	conn->flags &= (uint32_t)~BEHIND;
+}
+
+/* Where a connection that is not behind stands. */
+uint64_t rc_fanout_cursor(const struct worker *worker, const struct connection *conn)
+{
+	return conn->flags & BEHIND ? conn->cursor : RC_MAX(conn->cursor, worker->round_begin);
+}
+
+/* ---- sending ---- */
+
+static void poll_writable(struct worker *worker, uint32_t slot)
+{
+	worker->connections[slot].flags |= POLLING;
+	rc_ring_poll_writable(worker->ring, slot, rc_tag(worker, TAG_WRITABLE, slot, 0));
+}
+
+static void send_plan(struct worker *worker, uint32_t slot, struct rc_plan *plan)
+{
+	struct connection *conn = &worker->connections[slot];
+	plan->reference_count++;
+	conn->flags |= SENDING;
+	conn->cursor = plan->end; /* where it will stand if all of it leaves */
+	rc_count(&worker->stats.sends, 1);
+	rc_ring_send(worker->ring, slot, plan->ranges, plan->range_count,
+	             rc_tag(worker, TAG_SENT_PLAN, slot, (unsigned)(plan - worker->plans)));
+}
+
+/* Nothing of the window was wanted, or all of it was conflated. */
+static void pass_over(struct worker *worker, struct connection *conn, struct rc_plan *plan)
+{
+	count_taken(worker, plan, plan->taken_count);
+	conn->cursor = plan->end;
+	drop_plan(worker, plan);
+}
+
+/* One member of a topic that the round touched. Returns whether a send was prepared. */
+static bool visit(struct worker *worker, uint32_t slot)
+{
+	struct connection *conn = &worker->connections[slot];
+	uint64_t begin = rc_fanout_cursor(worker, conn);
+	if (conn->state != CONNECTION_OPEN || conn->flags & BEHIND || begin >= worker->round_end)
+		return false;
+	if (conn->flags & (SENDING | POLLING) || conn->outbox) {
+		rc_fanout_fall_behind(worker, slot, begin);
+		rc_worker_queue(worker, slot);
+		return false;
+	}
+	struct rc_plan *plan = plan_for(worker, conn, begin, worker->head);
+	if (!plan) {
+		rc_fanout_fall_behind(worker, slot, begin);
+		rc_worker_queue(worker, slot);
+		return false;
+	}
+	if (!plan->size) {
+		pass_over(worker, conn, plan);
+		if (conn->cursor < worker->round_end) {
+			rc_fanout_fall_behind(worker, slot, conn->cursor);
+			rc_worker_queue(worker, slot);
+		}
+		return false;
+	}
+	send_plan(worker, slot, plan);
+	return true;
+}
+
+static void send_outbox(struct worker *worker, uint32_t slot)
+{
+	struct connection *conn = &worker->connections[slot];
+	struct rc_outbox *outbox = conn->outbox;
+	if (outbox->sending_begin == outbox->sending_end)
+		outbox->pong_count = 0;
+	const struct rc_range *range = rc_outbox_next(outbox, &worker->pool);
+	if (outbox->late_pong_waits && !outbox->pong_count) {
+		outbox->late_pong_waits = false;
+		rc_connection_queue(worker, slot, RC_FRAME_PONG, outbox->late_pong, outbox->late_pong_size);
+	}
+	conn->flags |= SENDING;
+	rc_count(&worker->stats.sends, 1);
+	rc_ring_send(worker->ring, slot, range, 1, rc_tag(worker, TAG_SENT_OUTBOX, slot, 0));
+}
+
+/* Sends from a cursor of its own. Returns whether a send was prepared. */
+static bool send_behind(struct worker *worker, uint32_t slot)
+{
+	struct connection *conn = &worker->connections[slot];
+	bool only_rest = conn->state != CONNECTION_OPEN;
+	if (!only_rest) {
+		rc_fanout_resume(worker, slot);
+		rc_fanout_enforce(worker, slot);
+		if (conn->state != CONNECTION_OPEN)
+			return false;
+	}
+	uint64_t end = only_rest ? conn->cursor + 1 : worker->head;
+	if (conn->cursor >= end || (!conn->first_subscription && !conn->partial)) {
+		RC_ASSERT(!conn->partial);
+		rc_fanout_catch_up(worker, conn);
+		return false;
+	}
+	struct rc_plan *plan = plan_for(worker, conn, conn->cursor, end);
+	if (!plan) {
+		rc_worker_queue(worker, slot);
+		return false;
+	}
+	if (plan->size) {
+		send_plan(worker, slot, plan);
+		return true;
+	}
+	pass_over(worker, conn, plan);
+	if (conn->cursor >= worker->round_end && conn->cursor >= worker->head)
+		rc_fanout_catch_up(worker, conn);
+	else
+		rc_worker_queue(worker, slot);
+	return false;
+}
+
+/* Sends what comes next for one connection: the rest of a frame, then what is its own, then the log. */
+static bool pump(struct worker *worker, uint32_t slot)
+{
+	struct connection *conn = &worker->connections[slot];
+	if (conn->state == CONNECTION_FREE || conn->state == CONNECTION_ENDING || conn->flags & (SENDING | POLLING))
+		return false;
+	if (conn->partial)
+		return send_behind(worker, slot);
+	if (conn->outbox && rc_outbox_size(conn->outbox)) {
+		send_outbox(worker, slot);
+		return true;
+	}
+	if (conn->outbox) {
+		rc_outbox_free(conn->outbox, &worker->pool);
+		conn->outbox = NULL;
+	}
+	if (conn->flags & BEHIND && conn->state == CONNECTION_OPEN)
+		return send_behind(worker, slot);
+	rc_connection_flushed(worker, slot);
+	return false;
+}
+
+/* ---- completions ---- */
+
+static void send_failed(struct worker *worker, uint32_t slot)
+{
+	struct connection *conn = &worker->connections[slot];
+	if (conn->state != CONNECTION_ENDING)
+		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
+	rc_connection_operation_done(worker, slot, SENDING);
+}
+
+void rc_fanout_sent_outbox(struct worker *worker, uint32_t slot, int result)
+{
+	struct connection *conn = &worker->connections[slot];
+	if (conn->state == CONNECTION_ENDING || (result < 0 && result != -EAGAIN)) {
+		send_failed(worker, slot);
+		return;
+	}
+	struct rc_outbox *outbox = conn->outbox;
+	size_t waited = outbox->sending_end - outbox->sending_begin, sent = result > 0 ? (size_t)result : 0;
+	rc_outbox_sent(outbox, &worker->pool, sent);
+	rc_count(&worker->stats.bytes_sent, sent);
+	conn->flags &= (uint32_t)~SENDING;
+	if (sent < waited) {
+		rc_count(&worker->stats.sends_short, 1);
+		poll_writable(worker, slot);
+		return;
+	}
+	if (!rc_outbox_size(outbox) && !(conn->flags & BEHIND) && conn->state == CONNECTION_OPEN) {
+		rc_outbox_free(outbox, &worker->pool);
+		conn->outbox = NULL;
+		return;
+	}
+	rc_worker_queue(worker, slot);
+}
+
+/* Part of a frame has left. Its rest is kept aside, so that the log may go on without it; only a large one stays. */
+static void keep_rest(struct worker *worker, struct connection *conn, uint64_t number, uint32_t done)
+{
+	const struct rc_log *log = &worker->server->log;
+	const struct rc_entry *entry = rc_log_entry(log, number);
+	uint32_t rest = entry->size - done;
+	conn->partial = done;
+	if (rest > RC_REST_SIZE_MAX)
+		return;
+	if (!conn->outbox && !(conn->outbox = rc_outbox_new(&worker->pool)))
+		return;
+	uint8_t *at = rc_outbox_add_first(conn->outbox, &worker->pool, rest);
+	if (!at)
+		return;
+	memcpy(at, rc_log_at(log, entry->position) + done, rest);
+	conn->partial = 0;
+	conn->cursor = number + 1;
+	rc_count_shared(&rc_audience_at(&worker->subscribers, entry->topic)->deliveries, 1);
+	rc_count(&worker->stats.deliveries, 1);
+}
+
+static void sent_short(struct worker *worker, uint32_t slot, const struct rc_plan *plan, uint64_t sent)
+{
+	struct connection *conn = &worker->connections[slot];
+	struct rc_progress progress = rc_plan_progress(plan, &worker->server->log, sent);
+	count_taken(worker, plan, progress.taken_count);
+	rc_count(&worker->stats.sends_short, 1);
+	conn->cursor = progress.cursor;
+	conn->partial = 0;
+	if (progress.partial)
+		keep_rest(worker, conn, progress.cursor, progress.partial);
+	if (conn->first_subscription || conn->partial)
+		rc_fanout_fall_behind(worker, slot, conn->cursor);
+	poll_writable(worker, slot);
+}
+
+void rc_fanout_sent_plan(struct worker *worker, uint32_t slot, unsigned number, int result)
+{
+	struct connection *conn = &worker->connections[slot];
+	struct rc_plan *plan = &worker->plans[number];
+	uint64_t sent = result > 0 ? (uint64_t)result : 0;
+	plan->reference_count--;
+	if (conn->state == CONNECTION_ENDING || (result < 0 && result != -EAGAIN)) {
+		drop_plan(worker, plan);
+		send_failed(worker, slot);
+		return;
+	}
+	conn->flags &= (uint32_t)~SENDING;
+	rc_count(&worker->stats.bytes_sent, sent);
+	if (sent < plan->size) {
+		sent_short(worker, slot, plan, sent);
+	} else {
+		conn->partial = 0;
+		count_taken(worker, plan, plan->taken_count);
+		bool reached = conn->cursor >= worker->round_end && !(conn->flags & RESUMING);
+		if (reached)
+			rc_fanout_catch_up(worker, conn);
+		else
+			rc_fanout_fall_behind(worker, slot, conn->cursor);
+		if (!reached || conn->outbox || conn->state != CONNECTION_OPEN)
+			rc_worker_queue(worker, slot);
+	}
+	drop_plan(worker, plan);
+}
+
+/* ---- rounds ---- */
+
+static void touch(struct worker *worker, uint32_t topic)
+{
+	struct rc_audience *audience = rc_audience_at(&worker->subscribers, topic);
+	uint32_t count = audience ? atomic_load_explicit(&audience->member_count, memory_order_relaxed) : 0;
+	if (!count || audience->walked)
+		return;
+	audience->walked = true;
+	audience->walk_left = count;
+	audience->walk_at = (uint32_t)(worker->round_number * 2654435761u % count); /* nobody is always last */
+	worker->walk[worker->walk_count++] = topic;
+}
+
+/* Begins the next round if there is something new. */
+static void begin_round(struct worker *worker)
+{
+	const struct rc_log *log = &worker->server->log;
+	worker->walk_count = worker->walk_index = 0;
+	worker->round_number++;
+	while (!worker->walk_count && worker->round_end < worker->head) {
+		worker->round_begin = worker->round_end;
+		worker->round_end = RC_MIN(worker->head, worker->round_begin + RC_PLAN_WINDOW);
+		for (uint64_t number = worker->round_begin; number < worker->round_end; number++)
+			touch(worker, rc_log_entry(log, number)->topic);
+	}
+}
+
+static unsigned walk(struct worker *worker, unsigned budget)
+{
+	unsigned sends = 0;
+	while (worker->walk_index < worker->walk_count) {
+		struct rc_audience *audience = rc_audience_at(&worker->subscribers, worker->walk[worker->walk_index]);
+		for (; audience->walk_left; audience->walk_left--) {
+			uint32_t count = atomic_load_explicit(&audience->member_count, memory_order_relaxed);
+			if (!count || sends == budget)
+				break;
+			if (audience->walk_at >= count)
+				audience->walk_at = 0;
+			sends += visit(worker, audience->members[audience->walk_at++].slot);
+		}
+		if (sends == budget && audience->walk_left)
+			break;
+		audience->walk_left = 0;
+		audience->walked = false;
+		worker->walk_index++;
+	}
+	return sends;
+}
+
+bool rc_fanout_idle(const struct worker *worker)
+{
+	return worker->walk_index == worker->walk_count && worker->round_end == rc_log_head(&worker->server->log);
+}
+
+bool rc_fanout_slice(struct worker *worker)
+{
+	unsigned sends = 0;
+	worker->head = rc_log_head(&worker->server->log);
+	/* Each who waits now is pumped once; who asks again meanwhile waits for the next slice. */
+	for (uint32_t left = worker->queue_count; left && sends < RC_SLICE_SENDS; left--) {
+		uint32_t slot = worker->queue[worker->queue_at];
+		worker->queue_at = worker->queue_at + 1 == worker->slot_count ? 0 : worker->queue_at + 1;
+		worker->queue_count--;
+		worker->connections[slot].flags &= (uint32_t)~QUEUED;
+		sends += pump(worker, slot);
+	}
+	if (worker->walk_index == worker->walk_count)
+		begin_round(worker);
+	sends += walk(worker, RC_SLICE_SENDS - sends);
+	if (worker->walk_index == worker->walk_count)
+		worker->round_begin = worker->round_end; /* now everyone who is not behind has it */
+	forget_shared(worker);
+	return worker->queue_count || worker->walk_index < worker->walk_count || worker->round_end < worker->head;
+}

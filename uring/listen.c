@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * listen.c - addresses as users write them, and listening sockets. Accepted sockets inherit the options set here, which
+ * spares a system call a connection.
+ */
+#include "worker.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+int rc_fail(struct rc_error *error, int code, const char *format, ...)
+{
+	if (error) {
+		va_list arguments;
+		va_start(arguments, format);
+		vsnprintf(error->text, sizeof error->text, format, arguments);
+		va_end(arguments);
+		error->code = code;
+	}
+	return code;
+}
+
+static int parse_unix(struct listener *listener, const char *path, struct rc_error *error)
+{
+	struct sockaddr_un *address = (struct sockaddr_un *)&listener->socket_address;
+	if (!*path || strlen(path) >= sizeof address->sun_path)
+		return rc_fail(error, -EINVAL, "'%s': the path of a Unix socket has 1 to %zu characters", listener->address,
+		               sizeof address->sun_path - 1);
+	address->sun_family = AF_UNIX;
+	strcpy(address->sun_path, path);
+	listener->socket_address_size = sizeof *address;
+	return 0;
+}
+
+static bool parse_port(const char *text, uint16_t *port)
+{
+	char *end;
+	unsigned long value = strtoul(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || value > 65535)
+		return false;
+	*port = htons((uint16_t)value);
+	return true;
+}
+
+int rc_listen_parse(struct listener *listener, const char *text, struct rc_error *error)
+{
+	memset(listener, 0, sizeof *listener);
+	snprintf(listener->address, sizeof listener->address, "%s", text);
+	if (strncmp(text, "ws://", 5) == 0)
+		text += 5;
+	if (strncmp(text, "unix:", 5) == 0)
+		return parse_unix(listener, text + 5, error);
+	char host[INET6_ADDRSTRLEN + 2];
+	const char *colon = strrchr(text, ':');
+	size_t size = colon ? (size_t)(colon - text) : 0;
+	uint16_t port;
+	if (!colon || size >= sizeof host || !parse_port(colon + 1, &port))
+		goto wrong;
+	memcpy(host, text, size);
+	host[size] = 0;
+	if (strcmp(host, "localhost") == 0)
+		strcpy(host, "127.0.0.1");
+	struct sockaddr_in *four = (struct sockaddr_in *)&listener->socket_address;
+	struct sockaddr_in6 *six = (struct sockaddr_in6 *)&listener->socket_address;
+	if (host[0] == '[' && host[size - 1] == ']') {
+		host[size - 1] = 0;
+		if (inet_pton(AF_INET6, host + 1, &six->sin6_addr) != 1)
+			goto wrong;
+		six->sin6_family = AF_INET6;
+		six->sin6_port = port;
+		listener->socket_address_size = sizeof *six;
+		return 0;
+	}
+	if (inet_pton(AF_INET, host, &four->sin_addr) != 1)
+		goto wrong;
+	four->sin_family = AF_INET;
+	four->sin_port = port;
+	listener->socket_address_size = sizeof *four;
+	return 0;
+wrong:
+	return rc_fail(error, -EINVAL, "'%s' is no address to listen on: write 127.0.0.1:8080, [::1]:8080 or unix:/PATH",
+	               listener->address);
+}
+
+static int set_options(int fd, const struct listener *listener, const struct rc_config *config, struct rc_error *error)
+{
+	int on = 1, lowat = (int)config->notsent_lowat_size;
+	if (listener->socket_address.ss_family == AF_UNIX)
+		return 0;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	if (lowat)
+		setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat, sizeof lowat);
+	if (listener->socket_address.ss_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+	if (config->congestion &&
+	    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, config->congestion, (socklen_t)strlen(config->congestion)) < 0)
+		return rc_fail(error, -errno, "congestion control '%s' is not available: see the sysctl "
+		               "net.ipv4.tcp_available_congestion_control", config->congestion);
+	return 0;
+}
+
+static int bind_error(const struct listener *listener, int code, struct rc_error *error)
+{
+	const char *remedy = code == EADDRINUSE      ? "something else listens there: stop it or choose another port"
+	                     : code == EACCES        ? "ports below 1024 want CAP_NET_BIND_SERVICE, a path wants write permission"
+	                     : code == EADDRNOTAVAIL ? "no interface here has this address"
+	                     : code == ENOENT        ? "its directory does not exist"
+	                                             : "check the address";
+	return rc_fail(error, -code, "cannot listen on %s: %s (%s)", listener->address, strerror(code), remedy);
+}
+
+/* A Unix socket's file outlives its server: one that nobody answers at is removed. */
+static void remove_stale(const struct sockaddr_un *address)
+{
+	struct stat status;
+	if (lstat(address->sun_path, &status) < 0 || !S_ISSOCK(status.st_mode))
+		return;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	if (connect(fd, (const struct sockaddr *)address, sizeof *address) < 0 && errno == ECONNREFUSED)
+		unlink(address->sun_path);
+	close(fd);
+}
+
+/* With SO_REUSEPORT a second server would silently share the port; a bind without it tells. */
+static int port_is_taken(const struct listener *listener)
+{
+	int fd = socket(listener->socket_address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1, code = 0;
+	if (fd < 0)
+		return errno;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	if (listener->socket_address.ss_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+	if (bind(fd, (const struct sockaddr *)&listener->socket_address, listener->socket_address_size) < 0)
+		code = errno;
+	close(fd);
+	return code;
+}
+
+int rc_listen_open(struct listener *listener, const struct rc_config *config, bool first, struct rc_error *error)
+{
+	int family = listener->socket_address.ss_family, on = 1;
+	if (first && family == AF_UNIX)
+		remove_stale((const struct sockaddr_un *)&listener->socket_address);
+	int taken = first && family != AF_UNIX ? port_is_taken(listener) : 0;
+	if (taken)
+		return bind_error(listener, taken, error);
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return rc_fail(error, -errno, "cannot make a socket for %s: %s", listener->address, strerror(errno));
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	if (family != AF_UNIX)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+	int result = set_options(fd, listener, config, error);
+	if (result == 0 && bind(fd, (const struct sockaddr *)&listener->socket_address, listener->socket_address_size) < 0)
+		result = bind_error(listener, errno, error);
+	if (result == 0 && listen(fd, RC_BACKLOG) < 0)
+		result = bind_error(listener, errno, error);
+	if (result < 0) {
+		close(fd);
+		return result;
+	}
+	/* The kernel chose the port, if we left it to it: the other workers take the same. */
+	socklen_t size = sizeof listener->socket_address;
+	if (family != AF_UNIX)
+		getsockname(fd, (struct sockaddr *)&listener->socket_address, &size);
+	return fd;
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * probe.c - what this kernel and processor offer, found by trying, and what is used where something lacks.
+ */
+#include "worker.h"
+
+#include "text.h"
+
+#include <linux/io_uring.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#define OPCODES 256
+#define OPCODE_FUTEX_WAIT 51 /* Linux 6.7; after Debian 12's headers */
+
+struct findings {
+	struct rc_feature *features;
+	size_t count, max;
+};
+
+void rc_choose_kernels(void)
+{
+	const char *wanted = getenv("RC_SIMD");
+	if (!wanted || !rc_text_choose(wanted))
+		rc_text_choose(NULL);
+}
+
+static void add(struct findings *findings, const char *name, bool found, bool required, const char *used)
+{
+	if (findings->count == findings->max)
+		return;
+	struct rc_feature *feature = &findings->features[findings->count++];
+	memset(feature, 0, sizeof *feature);
+	snprintf(feature->name, sizeof feature->name, "%s", name);
+	snprintf(feature->used, sizeof feature->used, "%s", used);
+	feature->found = found;
+	feature->required = required;
+}
+
+static int set_up(unsigned flags)
+{
+	struct io_uring_params params = { .flags = flags };
+	return (int)syscall(__NR_io_uring_setup, 8, &params);
+}
+
+static bool has_operation(const struct io_uring_probe *probe, unsigned opcode)
+{
+	return opcode <= probe->last_op && probe->ops[opcode].flags & IO_URING_OP_SUPPORTED;
+}
+
+static void probe_operations(struct findings *findings, int ring)
+{
+	_Alignas(struct io_uring_probe) char memory[sizeof(struct io_uring_probe) + OPCODES * sizeof(struct io_uring_probe_op)];
+	struct io_uring_probe *probe = (struct io_uring_probe *)memory;
+	memset(memory, 0, sizeof memory);
+	if (syscall(__NR_io_uring_register, ring, IORING_REGISTER_PROBE, probe, OPCODES) < 0)
+		return;
+	bool six = has_operation(probe, IORING_OP_SEND_ZC);
+	add(findings, "multishot accept", has_operation(probe, IORING_OP_SOCKET), true,
+	    "accepts into the ring's own table of descriptors");
+	add(findings, "multishot receive", six, true, "one operation a connection, from a ring of provided buffers");
+	add(findings, "direct descriptors", has_operation(probe, IORING_OP_SOCKET), true,
+	    "connections take none of the process's descriptors");
+	bool ask = has_operation(probe, OPCODE_FUTEX_WAIT) && has_operation(probe, IORING_OP_URING_CMD);
+	add(findings, "socket commands", ask, false,
+	    ask ? "the peer's address is asked for through the ring" : "one-shot accepts, each with room for the peer's address");
+}
+
+static void probe_limits(struct findings *findings)
+{
+	struct rlimit limit;
+	char text[160];
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		snprintf(text, sizeof text, "%llu connections a worker at most; more workers pass it",
+		         (unsigned long long)limit.rlim_max);
+		add(findings, "descriptor limit", limit.rlim_max >= 1024, false, text);
+	}
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0) {
+		if (limit.rlim_cur == RLIM_INFINITY)
+			snprintf(text, sizeof text, "no limit");
+		else
+			snprintf(text, sizeof text, "%llu KB; rings need little of it", (unsigned long long)limit.rlim_cur / 1024);
+		add(findings, "memory that may be locked", true, false, text);
+	}
+}
+
+size_t rc_probe(struct rc_feature *features, size_t max, struct rc_error *error)
+{
+	struct findings findings = { .features = features, .max = max };
+	struct utsname name;
+	char text[160];
+	if (uname(&name) == 0) {
+		snprintf(text, sizeof text, "%.60s, %.20s", name.release, name.machine);
+		add(&findings, "kernel", true, false, text);
+	}
+	int ring = set_up(0);
+	int code = ring < 0 ? errno : 0;
+	add(&findings, "io_uring", ring >= 0, true,
+	    code == EPERM    ? "set the sysctl kernel.io_uring_disabled to 0, or allow it in the seccomp profile"
+	    : code == ENOSYS ? "this kernel was built without it"
+	                     : "every socket operation goes through it");
+	int deferred = set_up(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN);
+	add(&findings, "deferred task work", deferred >= 0, true,
+	    deferred >= 0 ? "completions are worked off when the worker waits" : "Linux 6.1 or newer is needed");
+	if (deferred >= 0) {
+		probe_operations(&findings, deferred);
+		close(deferred);
+	}
+	if (ring >= 0)
+		close(ring);
+	add(&findings, "zero-copy send", false, false, "not used: sends copy once into the socket, and pin nothing");
+	probe_limits(&findings);
+	rc_choose_kernels();
+	add(&findings, "text kernels", strcmp(rc_text_chosen(), "scalar") != 0, false, rc_text_chosen());
+	for (size_t i = 0; error && i < findings.count; i++)
+		if (features[i].required && !features[i].found) {
+			rc_fail(error, -ENOSYS, "%s is missing: %s", features[i].name, features[i].used);
+			break;
+		}
+	return findings.count;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * request.c - what the application sees of an opening handshake or a plain HTTP request, and its verdict.
+ */
+#include "fanout.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HEAD_MAX 1024 /* of a response, without its body */
+
+struct rc_request {
+	struct worker *worker;
+	uint32_t slot;
+	struct rc_http_request *http;
+	const struct sockaddr_storage *peer;
+	struct rc_verdict *verdict;
+	const char *protocol;
+	char peer_text[INET6_ADDRSTRLEN];
+	char scratch[RC_REQUEST_LINE_MAX]; /* decoded query values */
+	size_t scratch_size;
+};
+
+rc_server *rc_request_server(const rc_request *request) { return request->worker->server; }
+const char *rc_request_method(const rc_request *request) { return request->http->method; }
+const char *rc_request_path(const rc_request *request) { return request->http->path; }
+bool rc_request_is_websocket(const rc_request *request) { return request->http->websocket; }
+rc_conn rc_request_conn(const rc_request *request) { return rc_handle(request->worker, request->slot); }
+void rc_request_set_user(rc_request *request, void *user) { request->verdict->user = user; }
+const char *rc_request_peer(const rc_request *request) { return request->peer_text; }
+
+const char *rc_request_header(const rc_request *request, const char *name)
+{
+	return rc_http_header(request->http, name);
+}
+
+const char *rc_request_query(rc_request *request, const char *name)
+{
+	char *to = request->scratch + request->scratch_size;
+	int size = rc_query_get(request->http->query, name, to, sizeof request->scratch - request->scratch_size);
+	if (size < 0)
+		return NULL;
+	request->scratch_size += (size_t)size + 1;
+	return to;
+}
+
+bool rc_request_peer_is_local(const rc_request *request)
+{
+	const struct sockaddr_storage *peer = request->peer;
+	if (peer->ss_family == AF_UNIX)
+		return true;
+	if (peer->ss_family == AF_INET)
+		return ntohl(((const struct sockaddr_in *)peer)->sin_addr.s_addr) >> 24 == 127;
+	return peer->ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)peer)->sin6_addr);
+}
+
+bool rc_request_choose_protocol(rc_request *request, const char *protocol)
+{
+	if (!request->http->websocket || !rc_handshake_offers(request->http, protocol))
+		return false;
+	request->protocol = protocol;
+	return true;
+}
+
+static int respond(rc_request *request, int status, const char *type, const void *body, size_t size)
+{
+	struct rc_verdict *verdict = request->verdict;
+	char *response = malloc(size + HEAD_MAX);
+	if (!response)
+		return -ENOMEM;
+	free(verdict->response);
+	verdict->response = response;
+	verdict->size = rc_http_response(response, size + HEAD_MAX, status, type, body, size,
+	                                 strcmp(request->http->method, "HEAD") == 0);
+	verdict->status = status;
+	return verdict->size ? 0 : -EINVAL;
+}
+
+int rc_request_respond(rc_request *request, int status, const char *type, const void *body, size_t size)
+{
+	if (status < 200 || status > 599)
+		return -EINVAL;
+	return respond(request, status, type, body, size);
+}
+
+static void name_peer(rc_request *request)
+{
+	const struct sockaddr_storage *peer = request->peer;
+	strcpy(request->peer_text, peer->ss_family == AF_UNIX ? "unix" : "unknown");
+	if (peer->ss_family == AF_INET)
+		inet_ntop(AF_INET, &((const struct sockaddr_in *)peer)->sin_addr, request->peer_text, INET6_ADDRSTRLEN);
+	else if (peer->ss_family == AF_INET6)
+		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)peer)->sin6_addr, request->peer_text, INET6_ADDRSTRLEN);
+}
+
+void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http, const struct sockaddr_storage *peer,
+                      struct rc_verdict *verdict)
+{
+	const struct rc_handlers *handlers = &worker->server->config.handlers;
+	rc_request request = { .worker = worker, .slot = slot, .http = http, .peer = peer, .verdict = verdict };
+	name_peer(&request);
+	int status = handlers->request ? handlers->request(handlers->context, &request) : 0;
+	if (!http->websocket)
+		rc_count(&worker->stats.http_requests, 1);
+	if (verdict->status)
+		status = verdict->status; /* it answered itself */
+	else if (!status && !http->websocket)
+		status = 426;
+	else if (status && (status < 400 || status > 599))
+		status = 500;
+	if (status && !verdict->response)
+		respond(&request, status, NULL, NULL, 0);
+	if (status && http->websocket)
+		rc_count(&worker->stats.handshakes_failed, 1);
+	if (status || verdict->response)
+		return;
+	char response[HEAD_MAX];
+	verdict->size = rc_handshake_response(response, sizeof response, http->key, request.protocol);
+	verdict->response = verdict->size ? malloc(verdict->size) : NULL;
+	if (verdict->response)
+		memcpy(verdict->response, response, verdict->size);
+}

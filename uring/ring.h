@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ring.h - the seam between what the server decides and what the kernel does: a handful of operations without a type of
+ * liburing. uring/ring.c implements it on io_uring; a test may implement it otherwise.
+ *
+ * An operation is only prepared by its function; it is submitted by the next rc_ring_wait(), and its outcome comes as a
+ * completion with the tag it was given. Preparing cannot fail: a full submission queue is submitted on the way.
+ * A slot is a place in the ring's own table of descriptors. One thread owns a ring and calls everything here.
+ */
+#ifndef RC_RING_H
+#define RC_RING_H
+
+#include "plan.h"
+#include "ringcast.h"
+
+#include <sys/socket.h>
+
+struct rc_ring;
+
+struct rc_ring_config {
+	unsigned slot_count;         /* connections at most; cut to the descriptor limit */
+	unsigned entry_count;        /* submission queue */
+	unsigned buffer_count;       /* receive buffers, a power of two */
+	size_t buffer_size;
+	bool old_kernel;             /* use nothing newer than Linux 6.1 */
+};
+
+enum {
+	RC_RING_MORE = 1,   /* the operation goes on; without it, it is over and must be prepared again */
+	RC_RING_BUFFER = 2, /* data lies in a receive buffer, to be given back */
+};
+
+struct rc_completion {
+	uint64_t tag;
+	int32_t result;      /* what the system call would return: a count, a slot, or a negative errno */
+	uint16_t flags;
+	uint16_t buffer;
+	uint8_t *data;       /* with RC_RING_BUFFER: `result` bytes */
+	const struct sockaddr_storage *peer; /* of an accept; null where it could not be learned */
+};
+
+/* Tags are the caller's below this bound. */
+#define RC_RING_TAG_MAX (UINT64_C(1) << 60)
+
+/* Makes a ring. `slot_count` of the config is replaced by what could be had. Returns 0 or a negative errno with an
+ * error that names the remedy. */
+int rc_ring_open(struct rc_ring **ring, struct rc_ring_config *config, struct rc_error *error);
+
+/* Ends every operation and closes every slot. */
+void rc_ring_close(struct rc_ring *ring);
+
+/* Accepts connections from a listening socket until cancelled: a completion each, its result the new slot. Ends with
+ * -ENFILE when the table is full. */
+void rc_ring_accept(struct rc_ring *ring, int listener, uint64_t tag);
+void rc_ring_accept_cancel(struct rc_ring *ring, int listener, uint64_t tag);
+
+/* Opens a TCP or Unix connection: one completion, its result the new slot. `source` may be null. Only a bounded number
+ * may be on their way: ask rc_ring_can_connect() first. */
+bool rc_ring_can_connect(const struct rc_ring *ring);
+void rc_ring_connect(struct rc_ring *ring, const struct sockaddr_storage *to, socklen_t to_size,
+                     const struct sockaddr_storage *source, socklen_t source_size, uint64_t tag);
+
+/* Receives until the end of the stream (result 0), an error, or -ENOBUFS (no buffer was free): a completion each. */
+void rc_ring_receive(struct rc_ring *ring, unsigned slot, uint64_t tag);
+
+/* Gives a receive buffer back; it is used again after the next rc_ring_wait() at the latest. */
+void rc_ring_buffer_return(struct rc_ring *ring, uint16_t buffer);
+
+/* Sends without waiting: the result is what the socket took, or -EAGAIN. Ranges and bytes stay valid until the
+ * completion. At most one send a slot may be on its way. */
+void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ranges, unsigned range_count, uint64_t tag);
+
+/* One completion when the socket can take bytes again. */
+void rc_ring_poll_writable(struct rc_ring *ring, unsigned slot, uint64_t tag);
+
+/* Says that no more will be sent. One completion. The kernel does this on a thread of its own, so it is kept for peers
+ * that did wrong. */
+void rc_ring_shutdown(struct rc_ring *ring, unsigned slot, uint64_t tag);
+
+/* Ends what is on its way on a slot: each operation then completes once more, without RC_RING_MORE, in any order with
+ * this one's own completion. */
+void rc_ring_cancel(struct rc_ring *ring, unsigned slot, uint64_t tag);
+
+/* Closes a slot on which nothing is on its way. The slot may be used again as soon as it completes. */
+void rc_ring_close_slot(struct rc_ring *ring, unsigned slot, uint64_t tag);
+
+/* A completion each time the eventfd is written to. */
+void rc_ring_watch(struct rc_ring *ring, int event_fd, uint64_t tag);
+
+/* Submits, waits up to timeout_ns (0: only looks; negative: for ever) for a completion, and takes up to `max`.
+ * Returns how many. What `peer` points to is valid until the next call. */
+unsigned rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, unsigned max, int64_t timeout_ns);
+
+/* CLOCK_MONOTONIC, and bytes that nobody can guess. */
+uint64_t rc_ring_now(struct rc_ring *ring);
+void rc_ring_random(struct rc_ring *ring, void *bytes, size_t size);
+
+#endif

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * server.c - the public functions that make, start and stop a server, and those that act on a connection from any
+ * thread: on its own worker they act at once, from elsewhere they are posted to it.
+ */
+#include "fanout.h"
+#include "text.h"
+
+#include <netinet/in.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+const char *rc_strerror(int code) { return strerror(code < 0 ? -code : code); }
+const char *rc_version(void) { return RC_VERSION; }
+unsigned rc_server_worker_count(const rc_server *server) { return server->worker_count; }
+
+void rc_config_init(struct rc_config *config)
+{
+	*config = (struct rc_config){
+		.subscriptions_max = RC_SUBSCRIPTIONS_DEFAULT,
+		.message_size_max = RC_MESSAGE_SIZE_DEFAULT,
+		.fragments_max = RC_FRAGMENTS_DEFAULT,
+		.send_size_max = RC_SEND_SIZE_DEFAULT,
+		.log_size = RC_LOG_SIZE_DEFAULT,
+		.policy = RC_POLICY_CLOSE,
+		.handshake_timeout_ms = RC_HANDSHAKE_TIMEOUT_MS,
+		.idle_timeout_ms = RC_IDLE_TIMEOUT_MS,
+		.close_timeout_ms = RC_CLOSE_TIMEOUT_MS,
+		.notsent_lowat_size = RC_NOTSENT_LOWAT,
+	};
+}
+
+/* ---- making ---- */
+
+static int check_config(const struct rc_config *config, struct rc_error *error)
+{
+	size_t log_max = (size_t)64 << 30;
+	if (config->worker_count > RC_WORKERS_MAX)
+		return rc_fail(error, -EINVAL, "%u workers: at most %u", config->worker_count, RC_WORKERS_MAX);
+	if (config->log_size < RC_LOG_SIZE_MIN || config->log_size > log_max || config->log_size & (config->log_size - 1))
+		return rc_fail(error, -EINVAL, "a log of %zu bytes: it must be a power of two from %zu to %zu", config->log_size,
+		               RC_LOG_SIZE_MIN, log_max);
+	if (!config->message_size_max || config->message_size_max > RC_MESSAGE_SIZE_LIMIT)
+		return rc_fail(error, -EINVAL, "messages of %zu bytes: 1 to %zu", config->message_size_max, RC_MESSAGE_SIZE_LIMIT);
+	if (config->send_size_max > UINT32_MAX / 2)
+		return rc_fail(error, -EINVAL, "%zu bytes waiting for a connection: at most %u", config->send_size_max,
+		               UINT32_MAX / 2);
+	if (!config->subscriptions_max || config->subscriptions_max > RC_SUBSCRIPTIONS_LIMIT)
+		return rc_fail(error, -EINVAL, "%u subscriptions of a connection: 1 to %u", config->subscriptions_max,
+		               RC_SUBSCRIPTIONS_LIMIT);
+	if (!config->fragments_max || !config->handshake_timeout_ms || !config->close_timeout_ms)
+		return rc_fail(error, -EINVAL, "the limits of fragments, handshake time and close time must not be 0");
+	if (config->policy > RC_POLICY_CONFLATE)
+		return rc_fail(error, -EINVAL, "an unknown policy");
+	return 0;
+}
+
+static unsigned processor_count(void)
+{
+	cpu_set_t set;
+	if (sched_getaffinity(0, sizeof set, &set) < 0)
+		return 1;
+	return (unsigned)CPU_COUNT(&set);
+}
+
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec time;
+	clock_gettime(clock, &time);
+	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+static int make_log(struct rc_server *server)
+{
+	const struct rc_config *config = &server->config;
+	const struct rc_topic_options defaults = { .policy = config->policy };
+	uint64_t entry_count = config->log_size / RC_LOG_BYTES_PER_ENTRY;
+	server->log_memory_size = config->log_size + entry_count * sizeof(struct rc_entry);
+	server->log_memory = mmap(NULL, server->log_memory_size, PROT_READ | PROT_WRITE,
+	                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	server->floors = calloc(server->worker_count, sizeof *server->floors);
+	if (server->log_memory == MAP_FAILED || !server->floors) {
+		if (server->log_memory == MAP_FAILED)
+			server->log_memory = NULL;
+		return -ENOMEM;
+	}
+	int result = rc_topics_init(&server->topics, &defaults, config->log_size, clock_ns(CLOCK_REALTIME) / 1000000);
+	if (result < 0)
+		return result;
+	rc_log_init(&server->log, &server->topics, server->log_memory, config->log_size,
+	            (struct rc_entry *)((uint8_t *)server->log_memory + config->log_size), entry_count, server->floors,
+	            server->worker_count);
+	return 0;
+}
+
+static int make_workers(struct rc_server *server)
+{
+	server->workers = calloc(server->worker_count, sizeof *server->workers);
+	if (!server->workers)
+		return -ENOMEM;
+	for (unsigned i = 0; i < server->worker_count; i++) {
+		struct worker *worker = &server->workers[i];
+		worker->server = server;
+		worker->index = i;
+		worker->commands_end = &worker->commands;
+		worker->dials_waiting_end = &worker->dials_waiting;
+		for (unsigned j = 0; j < DIALS_MAX; j++)
+			worker->dial_free[worker->dial_free_count++] = DIALS_MAX - 1 - j;
+		for (unsigned j = 0; j < RC_LISTENERS_MAX; j++)
+			worker->listener_fds[j] = -1;
+		pthread_mutex_init(&worker->command_lock, NULL);
+		worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (worker->wake_fd < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static void init_lock(pthread_mutex_t *lock)
+{
+	pthread_mutexattr_t attributes;
+	pthread_mutexattr_init(&attributes);
+	/* Held for the copy of one message: spinning a little costs less than sleeping. */
+	pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ADAPTIVE_NP);
+	pthread_mutex_init(lock, &attributes);
+	pthread_mutexattr_destroy(&attributes);
+}
+
+rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	if (check_config(config, error) < 0)
+		return NULL;
+	struct rc_server *server = calloc(1, sizeof *server);
+	if (!server) {
+		rc_fail(error, -ENOMEM, "no memory for a server");
+		return NULL;
+	}
+	pthread_once(&once, rc_choose_kernels);
+	server->config = *config;
+	server->worker_count = config->worker_count ? config->worker_count : processor_count();
+	if (!server->config.lag_size_max)
+		server->config.lag_size_max = config->log_size;
+	uint64_t step = RC_MIN(server->config.lag_size_max, config->log_size) / 64;
+	server->lag_step_size = RC_MAX(step, 4 * KIB);
+	server->start_ns = clock_ns(CLOCK_MONOTONIC);
+	const char *kernel = getenv("RC_RING");
+	server->old_kernel = kernel && strcmp(kernel, "6.1") == 0;
+	init_lock(&server->log_lock);
+	int result = make_workers(server);
+	if (result == 0)
+		result = make_log(server);
+	if (result == 0 && config->connections_per_address && !(server->addresses = rc_addresses_new()))
+		result = -ENOMEM;
+	if (result < 0) {
+		rc_fail(error, result, "cannot make a server: %s", strerror(-result));
+		rc_server_free(server);
+		return NULL;
+	}
+	return server;
+}
+
+void rc_server_free(rc_server *server)
+{
+	if (!server)
+		return;
+	for (unsigned i = 0; server->workers && i < server->worker_count; i++) {
+		struct worker *worker = &server->workers[i];
+		for (unsigned j = 0; j < server->listener_count; j++)
+			if (worker->listener_fds[j] >= 0)
+				close(worker->listener_fds[j]);
+		if (worker->wake_fd > 0)
+			close(worker->wake_fd);
+		pthread_mutex_destroy(&worker->command_lock);
+	}
+	free(server->workers);
+	rc_topics_destroy(&server->topics);
+	if (server->log_memory)
+		munmap(server->log_memory, server->log_memory_size);
+	free(server->floors);
+	rc_addresses_free(server->addresses);
+	pthread_mutex_destroy(&server->log_lock);
+	free(server);
+}
+
+int rc_server_listen(rc_server *server, const char *address, struct rc_error *error)
+{
+	if (atomic_load(&server->started))
+		return rc_fail(error, -EBUSY, "listeners are added before the start");
+	if (server->listener_count == RC_LISTENERS_MAX)
+		return rc_fail(error, -ENOSPC, "at most %d listeners", RC_LISTENERS_MAX);
+	unsigned index = server->listener_count;
+	struct listener *listener = &server->listeners[index];
+	int result = rc_listen_parse(listener, address, error);
+	if (result < 0)
+		return result;
+	bool is_unix = listener->socket_address.ss_family == AF_UNIX;
+	for (unsigned i = 0; i < server->worker_count; i++) {
+		/* A path can be bound only once: all workers accept from the same socket then. */
+		int fd = is_unix && i ? dup(server->workers[0].listener_fds[index])
+		                      : rc_listen_open(listener, &server->config, i == 0, error);
+		if (fd < 0) {
+			while (i-- > 0)
+				close(server->workers[i].listener_fds[index]);
+			return fd;
+		}
+		server->workers[i].listener_fds[index] = fd;
+	}
+	server->listener_count++;
+	return is_unix ? 0 : ntohs(((struct sockaddr_in *)&listener->socket_address)->sin_port); /* as in sockaddr_in6 */
+}
+
+int rc_server_topic_rule(rc_server *server, const char *pattern, const struct rc_topic_options *options)
+{
+	if (atomic_load(&server->started))
+		return -EBUSY;
+	if (options->lag_size_max) {
+		uint64_t step = options->lag_size_max / 64;
+		server->lag_step_size = RC_MIN(server->lag_step_size, RC_MAX(step, 4 * KIB));
+	}
+	return rc_topics_add_rule(&server->topics, pattern, options);
+}
+
+/* ---- running ---- */
+
+struct start {
+	struct worker *worker;
+	pthread_mutex_t lock;
+	pthread_cond_t done;
+	bool finished;
+	int result;
+	struct rc_error error;
+};
+
+static void *worker_thread(void *argument)
+{
+	struct start *start = argument;
+	struct worker *worker = start->worker;
+	char name[16];
+	snprintf(name, sizeof name, "ringcast-%u", worker->index);
+	pthread_setname_np(pthread_self(), name);
+	int result = rc_worker_open(worker, &start->error);
+	pthread_mutex_lock(&start->lock);
+	start->result = result;
+	start->finished = true;
+	pthread_cond_signal(&start->done);
+	pthread_mutex_unlock(&start->lock);
+	if (result == 0)
+		rc_worker_run(worker);
+	return NULL;
+}
+
+/* The ring is made by the thread that will own it, so the start waits to hear how that went. */
+static int start_worker(struct worker *worker, struct rc_error *error)
+{
+	struct start start = { .worker = worker, .lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER };
+	sigset_t all, before;
+	sigfillset(&all);
+	/* Signals are the program's: none is taken on a worker. */
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	int result = -pthread_create(&worker->thread, NULL, worker_thread, &start);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (result < 0)
+		return rc_fail(error, result, "cannot start a thread: %s", strerror(-result));
+	pthread_mutex_lock(&start.lock);
+	while (!start.finished)
+		pthread_cond_wait(&start.done, &start.lock);
+	pthread_mutex_unlock(&start.lock);
+	if (start.result < 0) {
+		pthread_join(worker->thread, NULL);
+		if (error)
+			*error = start.error;
+		return start.result;
+	}
+	worker->has_thread = true;
+	return 0;
+}
+
+int rc_server_start(rc_server *server, struct rc_error *error)
+{
+	if (atomic_exchange(&server->started, true))
+		return rc_fail(error, -EBUSY, "the server has been started before");
+	for (unsigned i = 0; i < server->worker_count; i++) {
+		int result = start_worker(&server->workers[i], error);
+		if (result < 0) {
+			rc_server_stop(server, 0);
+			rc_server_join(server);
+			return result;
+		}
+	}
+	return 0;
+}
+
+int rc_server_run(rc_server *server, unsigned index, struct rc_error *error)
+{
+	if (index >= server->worker_count)
+		return rc_fail(error, -EINVAL, "worker %u: there are %u", index, server->worker_count);
+	atomic_store(&server->started, true);
+	int result = rc_worker_open(&server->workers[index], error);
+	if (result == 0)
+		rc_worker_run(&server->workers[index]);
+	return result;
+}
+
+void rc_server_stop(rc_server *server, unsigned drain_ms)
+{
+	uint64_t at = clock_ns(CLOCK_MONOTONIC) + (uint64_t)drain_ms * 1000000;
+	uint64_t before = atomic_load(&server->stop_at_ns);
+	while ((!before || at < before) && !atomic_compare_exchange_weak(&server->stop_at_ns, &before, at))
+		;
+	for (unsigned i = 0; i < server->worker_count; i++) {
+		const uint64_t one = 1;
+		ssize_t written = write(server->workers[i].wake_fd, &one, sizeof one);
+		(void)written;
+	}
+}
+
+void rc_server_join(rc_server *server)
+{
+	for (unsigned i = 0; i < server->worker_count; i++) {
+		if (server->workers[i].has_thread)
+			pthread_join(server->workers[i].thread, NULL);
+		server->workers[i].has_thread = false;
+	}
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * stats.c - the counters, added up. They are written by their workers alone and read here without stopping anybody.
+ */
+#include "worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* struct rc_stats is counters only, so that it can be added up as an array; those of the server come last. */
+#define COUNTERS (sizeof(struct rc_stats) / sizeof(uint64_t))
+#define WORKER_COUNTERS (offsetof(struct rc_stats, published) / sizeof(uint64_t))
+
+static void add_worker(const struct worker *worker, uint64_t *sums)
+{
+	const uint64_t *counters = (const uint64_t *)&worker->stats;
+	for (size_t i = 0; i < WORKER_COUNTERS; i++)
+		sums[i] += __atomic_load_n(&counters[i], __ATOMIC_RELAXED);
+}
+
+int rc_worker_stats(rc_server *server, unsigned worker, struct rc_stats *stats)
+{
+	memset(stats, 0, sizeof *stats);
+	if (worker >= server->worker_count)
+		return -EINVAL;
+	add_worker(&server->workers[worker], (uint64_t *)stats);
+	return 0;
+}
+
+void rc_server_stats(rc_server *server, struct rc_stats *stats)
+{
+	static_assert(sizeof *stats == COUNTERS * sizeof(uint64_t), "counters and nothing else");
+	memset(stats, 0, sizeof *stats);
+	for (unsigned i = 0; i < server->worker_count; i++)
+		add_worker(&server->workers[i], (uint64_t *)stats);
+
+	struct timespec time;
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	uint64_t now_ns = (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec, floor = UINT64_MAX;
+	for (unsigned i = 0; i < server->worker_count; i++)
+		floor = RC_MIN(floor, atomic_load_explicit(&server->floors[i], memory_order_relaxed));
+
+	pthread_mutex_lock(&server->log_lock);
+	const struct rc_log *log = &server->log;
+	stats->log_head = rc_log_head(log);
+	stats->log_oldest = atomic_load_explicit(&log->tail, memory_order_relaxed);
+	stats->published = stats->log_head;
+	stats->published_size = log->published_size;
+	stats->publish_refused = log->refused;
+	stats->topics = server->topics.topic_count;
+	if (floor < stats->log_head && floor >= stats->log_oldest && stats->subscriptions) {
+		uint64_t published_ns = rc_log_entry(log, floor)->time_ns;
+		stats->lag_ns = now_ns > published_ns ? now_ns - published_ns : 0;
+	}
+	pthread_mutex_unlock(&server->log_lock);
+}
+
+/* With the lock. */
+static void describe(rc_server *server, const struct rc_topic *topic, struct rc_topic_stats *stats)
+{
+	memset(stats, 0, sizeof *stats);
+	memcpy(stats->name, topic->name, topic->name_size);
+	stats->epoch = topic->epoch;
+	stats->sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed);
+	stats->oldest = topic->entry_count ? stats->sequence - topic->entry_count + 1 : 0;
+	stats->subscribers = topic->subscription_count;
+	for (unsigned i = 0; i < server->worker_count; i++) {
+		const struct rc_audience *audience = rc_audience_at(&server->workers[i].subscribers, topic->id);
+		if (!audience || atomic_load_explicit(&audience->epoch, memory_order_relaxed) != topic->epoch)
+			continue;
+		stats->deliveries += atomic_load_explicit(&audience->deliveries, memory_order_relaxed);
+		stats->dropped += atomic_load_explicit(&audience->dropped, memory_order_relaxed);
+		stats->conflated += atomic_load_explicit(&audience->conflated, memory_order_relaxed);
+		stats->slow_closed += atomic_load_explicit(&audience->slow_closed, memory_order_relaxed);
+	}
+}
+
+int rc_topic_stats(rc_server *server, const char *name, size_t name_size, struct rc_topic_stats *stats)
+{
+	if (!name_size || name_size > RC_TOPIC_NAME_MAX)
+		return -ENOENT;
+	uint64_t hash = rc_topic_hash(name, name_size);
+	pthread_mutex_lock(&server->log_lock);
+	const struct rc_topic *topic = rc_topics_find(&server->topics, name, name_size, hash);
+	if (topic)
+		describe(server, topic, stats);
+	pthread_mutex_unlock(&server->log_lock);
+	return topic ? 0 : -ENOENT;
+}
+
+/* Puts a topic among the `count` best so far, sorted by subscribers. */
+static size_t insert(const struct rc_topic **best, size_t count, size_t max, const struct rc_topic *topic)
+{
+	size_t at = count < max ? count : max - 1;
+	if (count == max && best[at]->subscription_count >= topic->subscription_count)
+		return count;
+	for (; at && best[at - 1]->subscription_count < topic->subscription_count; at--)
+		best[at] = best[at - 1];
+	best[at] = topic;
+	return count < max ? count + 1 : max;
+}
+
+size_t rc_topics_top(rc_server *server, struct rc_topic_stats *out, size_t max)
+{
+	max = RC_MIN(max, 1000);
+	const struct rc_topic **best = max ? malloc(max * sizeof(const struct rc_topic *)) : NULL;
+	size_t count = 0;
+	if (!best)
+		return 0;
+	pthread_mutex_lock(&server->log_lock);
+	for (uint32_t id = 0; id < server->topics.made_count; id++) {
+		const struct rc_topic *topic = rc_topic_at(&server->topics, id);
+		if (topic->name)
+			count = insert(best, count, max, topic);
+	}
+	for (size_t i = 0; i < count; i++)
+		describe(server, best[i], &out[i]);
+	pthread_mutex_unlock(&server->log_lock);
+	free(best);
+	return count;
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * subscription.c - letting connections into topics and out of them: the one place where a worker takes the log's lock
+ * other than to publish. Where a subscription begins is decided under it, so that no message can fall between.
+ */
+#include "fanout.h"
+
+#include <string.h>
+
+/* Puts a copy of the last frame into the outbox: it may leave the log at any time, or has left it. With the lock. */
+static void copy_last(struct worker *worker, struct connection *conn, const uint8_t *frame, size_t size)
+{
+	bool full;
+	if (!conn->outbox && !(conn->outbox = rc_outbox_new(&worker->pool)))
+		return;
+	uint8_t *at = rc_outbox_add(conn->outbox, &worker->pool, size, worker->server->config.send_size_max, &full);
+	if (at)
+		memcpy(at, frame, size);
+}
+
+/* Where the subscription begins; *first is the sequence number that comes first. With the lock. */
+static uint64_t begin_at(struct worker *worker, struct connection *conn, const struct rc_topic *topic,
+                         const struct rc_start *start, uint64_t *first)
+{
+	struct rc_log *log = &worker->server->log;
+	uint64_t newest = atomic_load_explicit(&topic->newest, memory_order_relaxed);
+	uint64_t sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed);
+	uint64_t readable = rc_log_readable(log), at = RC_NONE;
+	*first = sequence + 1;
+	if (start && start->resume && start->since < sequence)
+		at = rc_log_first_sequence(log, topic, start->since + 1, readable);
+	else if (start && start->last && !start->resume && newest != RC_NONE && newest >= readable)
+		at = newest;
+	if (at != RC_NONE) {
+		*first = rc_log_entry(log, at)->sequence;
+		return at;
+	}
+	if (start && start->last && !start->resume && (newest != RC_NONE || topic->kept)) {
+		*first = sequence;
+		if (newest != RC_NONE)
+			copy_last(worker, conn, rc_log_at(log, rc_log_entry(log, newest)->position),
+			          rc_log_entry(log, newest)->size);
+		else
+			copy_last(worker, conn, topic->kept, topic->kept_size);
+	}
+	return rc_log_head(log);
+}
+
+static int subscribe_locked(struct worker *worker, uint32_t slot, const char *name, size_t size, uint64_t hash,
+                            struct rc_start *start)
+{
+	struct rc_server *server = worker->server;
+	struct connection *conn = &worker->connections[slot];
+	int error = 0;
+	struct rc_topic *topic = rc_topics_get(&server->topics, name, size, hash, &error);
+	if (!topic)
+		return error;
+	uint64_t first = 0, from = 0;
+	struct rc_subscription *record = NULL;
+	if (rc_subscribers_find(&worker->subscribers, slot, topic->id)) {
+		error = -EEXIST;
+	} else if (conn->subscription_count >= server->config.subscriptions_max) {
+		error = -ENOSPC;
+	} else {
+		from = begin_at(worker, conn, topic, start, &first);
+		record = rc_subscribers_add(&worker->subscribers, slot, &conn->first_subscription, topic->id, topic->epoch, from);
+		error = record ? 0 : -ENOMEM;
+	}
+	if (!record) {
+		rc_topics_release(&server->topics, topic);
+		return error;
+	}
+	topic->subscription_count++;
+	topic->worker_mask |= UINT64_C(1) << (worker->index % 64);
+	conn->subscription_count++;
+	rc_count(&worker->stats.subscriptions, 1);
+	if (start)
+		start->first = first;
+	if (from < rc_log_head(&server->log)) {
+		record->resumes = true;
+		conn->flags |= RESUMING;
+		rc_fanout_fall_behind(worker, slot, rc_fanout_cursor(worker, conn));
+		worker->behind_floor = RC_MIN(worker->behind_floor, from);
+		/* With the lock: the log is not recycled meanwhile, so the floor may come down. */
+		if (atomic_load_explicit(&server->floors[worker->index], memory_order_relaxed) > from)
+			atomic_store_explicit(&server->floors[worker->index], from, memory_order_release);
+	}
+	return 0;
+}
+
+int rc_fanout_subscribe(struct worker *worker, uint32_t slot, const char *name, size_t size, struct rc_start *start)
+{
+	struct rc_server *server = worker->server;
+	struct connection *conn = &worker->connections[slot];
+	if (!size || size > RC_TOPIC_NAME_MAX || conn->flags & CLIENT)
+		return -EINVAL;
+	uint64_t hash = rc_topic_hash(name, size);
+	pthread_mutex_lock(&server->log_lock);
+	/* A cursor without subscriptions means nothing, and may have stood still while the log went on. */
+	if (!conn->subscription_count && !conn->partial && !(conn->flags & (SENDING | BEHIND)))
+		conn->cursor = rc_log_head(&server->log);
+	int result = subscribe_locked(worker, slot, name, size, hash, start);
+	pthread_mutex_unlock(&server->log_lock);
+	if (result == 0 && (conn->flags & BEHIND || conn->outbox))
+		rc_worker_queue(worker, slot);
+	return result;
+}
+
+void rc_fanout_resume(struct worker *worker, uint32_t slot)
+{
+	struct connection *conn = &worker->connections[slot];
+	if (!(conn->flags & RESUMING) || conn->partial)
+		return;
+	RC_ASSERT(!(conn->flags & SENDING));
+	uint64_t lowest = conn->cursor;
+	for (uint32_t at = conn->first_subscription; at;) {
+		struct rc_subscription *record = rc_subscription_at(&worker->subscribers, at - 1);
+		/* What the others have had, they must not get again. */
+		if (!record->resumes)
+			record->from = RC_MAX(record->from, conn->cursor);
+		record->resumes = false;
+		lowest = RC_MIN(lowest, record->from);
+		at = record->next;
+	}
+	conn->cursor = lowest;
+	conn->flags &= ~(uint32_t)RESUMING;
+}
+
+static void remove_locked(struct worker *worker, uint32_t slot, struct rc_subscription *record)
+{
+	struct rc_server *server = worker->server;
+	struct connection *conn = &worker->connections[slot];
+	struct rc_topic *topic = rc_topic_at(&server->topics, record->topic);
+	struct rc_audience *audience = rc_audience_at(&worker->subscribers, record->topic);
+	uint32_t moved = rc_subscribers_remove(&worker->subscribers, record, &conn->first_subscription);
+	conn->subscription_count--;
+	rc_count(&worker->stats.subscriptions, (uint64_t)-1);
+	if (!conn->subscription_count && !conn->partial)
+		rc_fanout_catch_up(worker, conn); /* it waits for nothing, and holds nothing of the log */
+	/* A round that walks this audience may have been past the hole, but not at the one who moved there. */
+	if (moved != UINT32_MAX && audience->walked) {
+		struct connection *other = &worker->connections[moved];
+		if (other->state == CONNECTION_OPEN && !(other->flags & BEHIND) &&
+		    rc_fanout_cursor(worker, other) < worker->round_end) {
+			rc_fanout_fall_behind(worker, moved, rc_fanout_cursor(worker, other));
+			rc_worker_queue(worker, moved);
+		}
+	}
+	if (!atomic_load_explicit(&audience->member_count, memory_order_relaxed) && server->worker_count <= 64)
+		topic->worker_mask &= ~(UINT64_C(1) << worker->index);
+	topic->subscription_count--;
+	rc_topics_release(&server->topics, topic);
+}
+
+int rc_fanout_unsubscribe(struct worker *worker, uint32_t slot, const char *name, size_t size)
+{
+	struct rc_server *server = worker->server;
+	uint64_t hash = rc_topic_hash(name, size);
+	struct rc_subscription *record = NULL;
+	pthread_mutex_lock(&server->log_lock);
+	struct rc_topic *topic = rc_topics_find(&server->topics, name, size, hash);
+	if (topic && (record = rc_subscribers_find(&worker->subscribers, slot, topic->id)))
+		remove_locked(worker, slot, record);
+	pthread_mutex_unlock(&server->log_lock);
+	return record ? 0 : -ENOENT;
+}
+
+void rc_fanout_unsubscribe_all(struct worker *worker, uint32_t slot)
+{
+	struct connection *conn = &worker->connections[slot];
+	if (!conn->subscription_count)
+		return;
+	pthread_mutex_lock(&worker->server->log_lock);
+	while (conn->first_subscription)
+		remove_locked(worker, slot, rc_subscription_at(&worker->subscribers, conn->first_subscription - 1));
+	pthread_mutex_unlock(&worker->server->log_lock);
+	conn->flags &= ~(uint32_t)RESUMING;
+}
