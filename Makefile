@@ -26,10 +26,10 @@ RC_CFLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all
 RC_LDFLAGS += -fsanitize=$(SANITIZE)
 endif
 # The rooms and whom each may know: the programs see the public header, and nothing behind it.
-INCLUDE_tls := -Iengine
-INCLUDE_uring := -Iengine -Itls
+INCLUDE_tls := -iquote engine
+INCLUDE_uring := -iquote engine -iquote tls
 INCLUDE_tools := -I$(BUILD)/include
-INCLUDE_benches := -Iengine -Itls -Iuring -Itools
+INCLUDE_benches := -iquote engine -iquote tls -iquote uring -iquote tools
 INCLUDE_tests := $(INCLUDE_benches)
 LIBS := -luring -lcrypto
 TOOL_LIBS := -lm
@@ -52,7 +52,7 @@ endif
 .DELETE_ON_ERROR:
 .PHONY: all run test test-asan test-tsan benches bench-kernels install uninstall clean help fmt
 
-all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) $(BUILD)/ringcast.pc ## the program, the static and the shared library (default)
+all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
 run: $(PROGRAM) ## the server with a demonstration feed on 127.0.0.1:8080 (ARGS="--relay ..." adds flags)
 	@$(PROGRAM) serve --listen 127.0.0.1:8080 --demo $(ARGS)
@@ -79,7 +79,8 @@ install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, pkg-config
 	install -m 755 $(SHARED) $(DESTDIR)$(PREFIX)/lib/$(notdir $(SHARED))
 	ln -sf $(notdir $(SHARED)) $(DESTDIR)$(PREFIX)/lib/libringcast.so.$(SOVERSION)
 	ln -sf libringcast.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libringcast.so
-	install -m 644 $(BUILD)/ringcast.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/ringcast.pc
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(LIBS)|' ringcast.pc.in \
+		>$(DESTDIR)$(PREFIX)/lib/pkgconfig/ringcast.pc
 	install -m 644 tools/ringcast.1 $(DESTDIR)$(PREFIX)/share/man/man1/ringcast.1
 	@[ -n "$(DESTDIR)" ] || ldconfig 2>/dev/null || true
 
@@ -144,9 +145,6 @@ $(BUILD)/tests/unit_%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/tools.a $(LIBRARY)
 $(BUILD)/benches/%: $(BUILD)/obj/benches/%.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) $(TOOL_LIBS) -o $@
-
-$(BUILD)/ringcast.pc: ringcast.pc.in Makefile engine/ringcast.h | $(READY)
-	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(LIBS)|' $< >$@
 
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

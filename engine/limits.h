@@ -58,6 +58,8 @@ static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is
 #define RC_PLAN_SIZE_MAX (256 * KIB)    /* bytes of one send, but for a single larger frame */
 #define RC_REST_SIZE_MAX (64 * KIB)     /* the rest of a frame cut short that is kept aside; larger ones stay in the log */
 
+#define RC_ROUND_INTERVAL_US 2000       /* between the beginnings of two rounds */
+
 /* ---- memory of a worker ---- */
 #define RC_SEND_SIZE_DEFAULT (4 * MIB)  /* waiting for one connection outside the log */
 #define RC_POOL_CACHE_SIZE (4 * MIB)    /* free blocks kept by a worker */
@@ -69,6 +71,7 @@ static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is
 #define RC_COMPLETIONS_PER_ENTRY 8      /* completion queue = entries * this */
 #define RC_RECEIVE_BUFFER_SIZE (16 * KIB)
 #define RC_RECEIVE_BUFFERS 512          /* a power of two, at most 32768 */
+#define RC_RECEIVE_BUFFERS_FIRST 64     /* made at the start; doubled whenever none is free */
 #define RC_NOTSENT_LOWAT (32 * KIB)
 #define RC_REFUSALS_MAX 64              /* connections over the limit that are told so by a 503 */
 #define RC_LISTENERS_MAX 16

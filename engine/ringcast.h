@@ -65,7 +65,8 @@ enum rc_close_code {
 enum rc_policy {
 	RC_POLICY_CLOSE,    /* closed with 1008 and a reason that says so */
 	RC_POLICY_SKIP,     /* its waiting messages are dropped and counted; it goes on with the newest */
-	RC_POLICY_CONFLATE, /* it gets only the newest message of each of its topics; the others are counted */
+	RC_POLICY_CONFLATE, /* from the moment a send to it is cut short it gets only the newest message of each of these
+	                     * topics, until it has caught up; the others are counted */
 };
 
 /* ------------------------------------------------------------------------------------------------ configuration -- */
@@ -103,8 +104,8 @@ struct rc_handlers {
 	void (*message)(void *context, rc_conn conn, void *user, const struct rc_message *message);
 	/* A Pong came, with its payload of at most 125 bytes. */
 	void (*pong)(void *context, rc_conn conn, void *user, const uint8_t *data, size_t size);
-	/* Called exactly once for each connection that opened, and for each rc_connect() that failed. The handle is stale
-	 * when it returns: free `user` here. */
+	/* Called exactly once for each WebSocket that `request` accepted, and for each rc_connect(). The handle is stale (0
+	 * if it never was one): free `user` here. */
 	void (*close)(void *context, rc_conn conn, void *user, const struct rc_closing *closing);
 	/* Something of the library's own that the operator should know (no memory, descriptors used up), at most one line
 	 * a second and kind. */
@@ -130,6 +131,8 @@ struct rc_config {
 	unsigned close_timeout_ms;        /* for the peer to answer a Close */
 	const char *congestion;           /* TCP congestion control of listeners; null: the system's */
 	unsigned notsent_lowat_size;      /* TCP_NOTSENT_LOWAT of listeners: what the kernel may queue unsent */
+	unsigned round_interval_us;       /* a worker's rounds of fan-out begin at least this far apart: what is published in
+	                                   * between leaves in one send. The first after a pause leaves at once. */
 	bool busy_poll;                   /* workers spin instead of sleeping: a processor each for a shorter tail */
 };
 

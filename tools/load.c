@@ -212,9 +212,9 @@ static void print_text(const struct rc_load_options *options, const struct rc_lo
 		printf("published    %" PRIu64 " messages in %s, %s/s\n", report->published,
 		       rc_format_time(a, report->elapsed_ns), rc_format_count(b, rate(report, report->published)));
 	if (options->mode != RC_LOAD_IDLE)
-		printf("%-12s %" PRIu64 ", %s/s, %s/s\n", counted[options->mode], report->deliveries,
-		       rc_format_count(b, rate(report, report->deliveries)),
-		       rc_format_size(c, (uint64_t)rate(report, report->bytes)));
+		printf("%-12s %" PRIu64 ", %s/s%s%s\n", counted[options->mode], report->deliveries,
+		       rc_format_count(b, rate(report, report->deliveries)), report->bytes ? ", " : "",
+		       report->bytes ? strcat(rc_format_size(c, (uint64_t)rate(report, report->bytes)), "/s") : "");
 	print_histogram("latency", &report->latency);
 	print_histogram("skew", &report->skew);
 	if (options->server_pid)

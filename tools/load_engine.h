@@ -43,13 +43,13 @@ struct rc_load_worker {
 	_Alignas(64) _Atomic uint64_t received; /* deliveries, answers or openings since the beginning */
 	_Atomic uint64_t goal; /* of these: a burst is complete; UINT64_MAX when nobody waits for one */
 	_Atomic unsigned opened, failed, closed;
+	_Atomic uint64_t last_ns;     /* when the latest of the received came */
 	_Atomic uint64_t outstanding; /* mode echo: sent and not yet answered */
 	/* The worker's own, merged at the end. */
 	bool recording;
 	bool sending;    /* mode echo and connect: go on after each answer */
 	uint64_t budget; /* mode echo and connect: how many more may begin */
 	uint64_t bytes;
-	uint64_t last_ns;
 	uint64_t corrupt;
 	struct rc_load_tally tally;
 	struct rc_histogram latency;

@@ -61,7 +61,7 @@ static void on_broadcast(void *context, rc_conn conn, void *user, const struct r
 		if (!head.topic)
 			rc_load_skew_note(&worker->skew, head.sequence, now);
 	}
-	worker->last_ns = now;
+	atomic_store_explicit(&worker->last_ns, now, memory_order_relaxed);
 	uint64_t received = count_one(worker);
 	if (received >= atomic_load_explicit(&worker->goal, memory_order_relaxed))
 		rc_load_progress(worker);
@@ -107,7 +107,7 @@ static void on_echo(void *context, rc_conn conn, void *user, const struct rc_mes
 	else if (worker->recording)
 		rc_histogram_add(&worker->latency, now - head.time_ns);
 	peer->received++;
-	worker->last_ns = now;
+	atomic_store_explicit(&worker->last_ns, now, memory_order_relaxed);
 	if (worker->recording)
 		worker->bytes += message->size;
 	count_one(worker);
@@ -154,7 +154,7 @@ static void on_open(void *context, rc_conn conn, void *user)
 	if (load->options->mode != RC_LOAD_CONNECT)
 		return;
 	uint64_t now = rc_clock_now();
-	worker->last_ns = now;
+	atomic_store_explicit(&worker->last_ns, now, memory_order_relaxed);
 	count_one(worker);
 	if (worker->recording)
 		rc_histogram_add(&worker->latency, now - peer->connect_ns);

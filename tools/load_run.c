@@ -75,7 +75,7 @@ static void begin_recording(struct rc_load_worker *worker)
 	rc_histogram_clear(&worker->latency);
 	rc_load_skew_begin(&worker->skew, worker->load->skew_base);
 	worker->bytes = 0;
-	worker->last_ns = 0;
+	atomic_store_explicit(&worker->last_ns, 0, memory_order_relaxed);
 	worker->recording = true;
 }
 
@@ -155,11 +155,13 @@ static void publish_phase(struct rc_load *load, uint64_t duration_ns, uint64_t m
 		await_deliveries(load, target_reached);
 }
 
-static uint64_t last_arrival(const struct rc_load *load)
+static uint64_t last_arrival(struct rc_load *load)
 {
 	uint64_t last = 0;
-	for (unsigned index = 0; index < load->options->worker_count; index++)
-		last = load->workers[index].last_ns > last ? load->workers[index].last_ns : last;
+	for (unsigned index = 0; index < load->options->worker_count; index++) {
+		uint64_t of_worker = atomic_load_explicit(&load->workers[index].last_ns, memory_order_relaxed);
+		last = of_worker > last ? of_worker : last;
+	}
 	return last;
 }
 

@@ -199,20 +199,24 @@ static int on_request(void *context, rc_request *request)
 	return 404;
 }
 
-/* A message that could not be published is not lost in silence: its sender is told, and knows where to begin again. */
-static void publish(struct rc_routes *routes, rc_server *server, rc_conn conn, const struct route *route,
-                    const struct rc_message *message)
+/* A message that cannot be published is not lost in silence: its sender is told, and knows where to begin again. */
+static void publish(struct rc_routes *routes, rc_conn conn, const struct route *route, const struct rc_message *message)
 {
 	unsigned flags = message->opcode == RC_BINARY ? RC_PUBLISH_BINARY : 0;
-	int64_t code = rc_publish(server, route->topic, route->topic_size, message->data, message->size, flags);
-	if (code > 0)
+	int64_t code = -EAGAIN;
+	if (!rc_spill_is_used(&routes->spill))
+		code = rc_publish(routes->server, route->topic, route->topic_size, message->data, message->size, flags);
+	if (code == -EAGAIN)
+		code = rc_spill_add(&routes->spill, route->topic, route->topic_size, message->data, message->size,
+		                    flags);
+	if (code >= 0)
 		return;
-	atomic_fetch_add_explicit(&routes->publish_failed, 1, memory_order_relaxed);
-	const char *reason = code == -EMSGSIZE ? "larger than a quarter of the log"
-	                     : code == -EAGAIN ? "the log is full"
-	                     : code == -ENOSPC ? "too many topics"
-	                                       : "not published";
-	rc_close(server, conn, code == -EMSGSIZE ? RC_CLOSE_TOO_BIG : RC_CLOSE_TRY_LATER, reason, strlen(reason));
+	const char *reason = code == -EMSGSIZE  ? "larger than a quarter of the log"
+	                     : code == -ENOBUFS ? "the log is full"
+	                     : code == -ENOSPC  ? "too many topics"
+	                                        : "not published";
+	uint16_t close_code = code == -EMSGSIZE ? RC_CLOSE_TOO_BIG : RC_CLOSE_TRY_LATER;
+	rc_close(routes->server, conn, close_code, reason, strlen(reason));
 }
 
 static void on_message(void *context, rc_conn conn, void *user, const struct rc_message *message)
@@ -229,7 +233,7 @@ static void on_message(void *context, rc_conn conn, void *user, const struct rc_
 			rc_close(server, conn, RC_CLOSE_POLICY, slow, sizeof slow - 1);
 		break;
 	case ROUTE_PUBLISH:
-		publish(routes, server, conn, route, message);
+		publish(routes, conn, route, message);
 		break;
 	}
 }

@@ -13,6 +13,7 @@
 
 #include "options.h"
 #include "ringcast.h"
+#include "spill.h"
 
 struct rc_routes {
 	rc_server *server; /* set between rc_server_new() and the start */
@@ -24,7 +25,7 @@ struct rc_routes {
 	bool publish_local;
 	struct in6_addr publish_from[RC_OPTION_LIST_MAX]; /* IPv4 as mapped addresses */
 	unsigned publish_from_count;
-	_Atomic uint64_t publish_failed; /* messages of clients that could not be published */
+	struct rc_spill spill;
 };
 
 /* Takes the words of --publish-from: addresses, `local`, `any`, `none`. Returns null, or the word that is none. */

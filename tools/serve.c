@@ -104,6 +104,8 @@ static const struct rc_option *make_options(struct serve *serve)
 		{ "congestion", RC_OPTION_TEXT, &config->congestion, "NAME", "TCP congestion control (the system's)" },
 		{ "notsent-lowat", RC_OPTION_SIZE32, &config->notsent_lowat_size, "SIZE",
 		  "what the kernel may queue unsent a connection (32k)" },
+		{ "round-interval", RC_OPTION_COUNT, &config->round_interval_us, "MICROSECONDS",
+		  "between two rounds of sending; 0: at once (2000)" },
 		{ "busy-poll", RC_OPTION_FLAG, &config->busy_poll, NULL,
 		  "spin instead of sleeping: a processor a worker" },
 		{ "quiet", RC_OPTION_FLAG, &serve->quiet, NULL, "print no figures while running" },
@@ -219,8 +221,15 @@ static int start(struct serve *serve, const struct rule *rules, unsigned rule_co
 		if (ports[index] < 0)
 			goto failed;
 	}
-	if (rc_server_start(serve->server, &error))
+	int code = rc_spill_start(&serve->routes.spill, serve->server);
+	if (code) {
+		snprintf(error.text, sizeof error.text, "a thread: %.100s", rc_strerror(code));
 		goto failed;
+	}
+	if (rc_server_start(serve->server, &error)) {
+		rc_spill_end(&serve->routes.spill);
+		goto failed;
+	}
 	for (unsigned index = 0; index < serve->listen.count; index++) {
 		char url[512];
 		make_url(url, serve->listen.items[index], ports[index]);
@@ -288,6 +297,10 @@ static int run(int argc, char **argv)
 	sigaction(SIGTERM, &(struct sigaction){ .sa_handler = stop_now }, NULL);
 	rc_wait_release(&serve.wait);
 	rc_server_join(serve.server);
+	rc_spill_end(&serve.routes.spill);
+	/* Nothing is left to cut off, and soon no server for the handler to find. */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
 	rc_server_free(serve.server);
 	rc_wait_close(&serve.wait);
 	return status == RC_EXIT_FAILED ? RC_EXIT_FAILED : RC_EXIT_OK;

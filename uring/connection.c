@@ -320,7 +320,6 @@ static void open_connection(struct worker *worker, uint32_t slot)
 	struct connection *conn = &worker->connections[slot];
 	const struct rc_handlers *handlers = &worker->server->config.handlers;
 	free_parts(worker, conn, CONNECTION_HANDSHAKE);
-	conn->flags |= OPENED;
 	set_state(worker, slot, CONNECTION_OPEN, idle_ping_ms(worker));
 	if (handlers->open)
 		handlers->open(handlers->context, rc_handle(worker, slot), conn->user);
@@ -349,6 +348,8 @@ static void answer_request(struct worker *worker, uint32_t slot, struct rc_http_
 		free(verdict.response);
 		return;
 	}
+	conn->user = verdict.user;
+	conn->flags |= OPENED; /* from here on, whatever happens, the application hears of the end */
 	struct rc_outbox *outbox = outbox_of(worker, conn);
 	uint8_t *at = outbox ? rc_outbox_add_first(outbox, &worker->pool, verdict.size) : NULL;
 	if (at)
@@ -358,7 +359,6 @@ static void answer_request(struct worker *worker, uint32_t slot, struct rc_http_
 		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
 		return;
 	}
-	conn->user = verdict.user;
 	rc_worker_queue(worker, slot);
 	open_connection(worker, slot);
 }

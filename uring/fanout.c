@@ -442,6 +442,7 @@ static void begin_round(struct worker *worker)
 {
 	const struct rc_log *log = &worker->server->log;
 	worker->walk_count = worker->walk_index = 0;
+	worker->round_began_ns = worker->now_ns;
 	worker->round_number++;
 	while (!worker->walk_count && worker->round_end < worker->head) {
 		worker->round_begin = worker->round_end;
@@ -478,7 +479,14 @@ bool rc_fanout_idle(const struct worker *worker)
 	return worker->walk_index == worker->walk_count && worker->round_end == rc_log_head(&worker->server->log);
 }
 
-bool rc_fanout_slice(struct worker *worker)
+/* The first message after a pause leaves at once; while messages keep coming, rounds keep their distance, so that one
+ * send carries what would have been several. */
+static uint64_t next_round_ns(const struct worker *worker)
+{
+	return worker->round_began_ns + (uint64_t)worker->server->config.round_interval_us * 1000;
+}
+
+uint64_t rc_fanout_slice(struct worker *worker)
 {
 	unsigned sends = 0;
 	worker->head = rc_log_head(&worker->server->log);
@@ -490,11 +498,14 @@ bool rc_fanout_slice(struct worker *worker)
 		worker->connections[slot].flags &= (uint32_t)~QUEUED;
 		sends += pump(worker, slot);
 	}
-	if (worker->walk_index == worker->walk_count)
+	bool may_begin = worker->walk_index == worker->walk_count && worker->now_ns >= next_round_ns(worker);
+	if (may_begin && worker->round_end < worker->head)
 		begin_round(worker);
 	sends += walk(worker, RC_SLICE_SENDS - sends);
 	if (worker->walk_index == worker->walk_count)
 		worker->round_begin = worker->round_end; /* now everyone who is not behind has it */
 	forget_shared(worker);
-	return worker->queue_count || worker->walk_index < worker->walk_count || worker->round_end < worker->head;
+	if (worker->queue_count || worker->walk_index < worker->walk_count)
+		return 0;
+	return worker->round_end < worker->head ? next_round_ns(worker) : UINT64_MAX;
 }

@@ -11,8 +11,9 @@
 int rc_fanout_open(struct worker *worker);
 void rc_fanout_close(struct worker *worker);
 
-/* Prepares at most RC_SLICE_SENDS sends. Returns true when there is more to do at once. */
-bool rc_fanout_slice(struct worker *worker);
+/* Prepares at most RC_SLICE_SENDS sends. Returns when there is more to do: 0 at once, a time for the next round, or
+ * UINT64_MAX when something else must happen first. */
+uint64_t rc_fanout_slice(struct worker *worker);
 bool rc_fanout_idle(const struct worker *worker);
 
 /* Completions of sends. */

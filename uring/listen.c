@@ -113,6 +113,7 @@ static int bind_error(const struct listener *listener, int code, struct rc_error
 	                     : code == EACCES        ? "ports below 1024 want CAP_NET_BIND_SERVICE, a path wants write permission"
 	                     : code == EADDRNOTAVAIL ? "no interface here has this address"
 	                     : code == ENOENT        ? "its directory does not exist"
+	                     : code == EMFILE        ? "raise the descriptor limit: ulimit -n"
 	                                             : "check the address";
 	return rc_fail(error, -code, "cannot listen on %s: %s (%s)", listener->address, strerror(code), remedy);
 }
@@ -156,7 +157,8 @@ int rc_listen_open(struct listener *listener, const struct rc_config *config, bo
 		return bind_error(listener, taken, error);
 	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return rc_fail(error, -errno, "cannot make a socket for %s: %s", listener->address, strerror(errno));
+		return rc_fail(error, -errno, "cannot make a socket for %s: %s%s", listener->address, strerror(errno),
+		               errno == EMFILE ? ": raise the descriptor limit (ulimit -n)" : "");
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 	if (family != AF_UNIX)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);

@@ -66,7 +66,10 @@ struct rc_ring {
 	size_t buffer_ring_size;
 	uint8_t *buffers;
 	size_t buffer_size;
-	unsigned buffer_count, buffers_added;
+	unsigned buffer_count;    /* places for buffers */
+	unsigned buffers_made;    /* buffers in use: more are made when they run out */
+	bool buffers_more;        /* they ran out */
+	unsigned buffers_added;   /* given back since the last wait */
 	unsigned slot_count;
 	bool ask_peer;            /* multishot accept, and the peer by COMMAND_GETSOCKOPT */
 	struct msghdr *messages;  /* one a submission entry: read when the entry is submitted */
@@ -145,6 +148,14 @@ static int open_table(struct rc_ring *ring, struct rc_ring_config *config, struc
 	return 0;
 }
 
+/* The kernel hands buffers out in turn, so every one that exists is soon in memory: few to begin with. */
+static void more_buffers(struct rc_ring *ring)
+{
+	unsigned count = ring->buffers_made ? ring->buffers_made * 2 : RC_RECEIVE_BUFFERS_FIRST;
+	for (count = RC_MIN(count, ring->buffer_count); ring->buffers_made < count; ring->buffers_made++)
+		rc_ring_buffer_return(ring, (uint16_t)ring->buffers_made);
+}
+
 static int open_buffers(struct rc_ring *ring, const struct rc_ring_config *config, struct rc_error *error)
 {
 	ring->buffer_count = config->buffer_count;
@@ -164,8 +175,7 @@ static int open_buffers(struct rc_ring *ring, const struct rc_ring_config *confi
 	if (result < 0)
 		return fail(error, result, "cannot register receive buffers (Linux 5.19 or newer; 'ulimit -l' if memory lacks)");
 	io_uring_buf_ring_init(ring->buffer_ring);
-	for (unsigned i = 0; i < config->buffer_count; i++)
-		rc_ring_buffer_return(ring, (uint16_t)i);
+	more_buffers(ring);
 	return 0;
 }
 
@@ -255,8 +265,8 @@ static void arm_accept(struct rc_ring *ring, unsigned index)
 		pending->tag = index;
 		pending->address_size = sizeof pending->address;
 		struct io_uring_sqe *sqe = next_entry(ring);
-		io_uring_prep_accept_direct(sqe, listener->fd, (struct sockaddr *)&pending->address, &pending->address_size,
-		                            0, IORING_FILE_INDEX_ALLOC);
+		io_uring_prep_accept(sqe, listener->fd, (struct sockaddr *)&pending->address, &pending->address_size, 0);
+		sqe->file_index = IORING_FILE_INDEX_ALLOC; /* liburing 2.3's own function would wrap it to "none" */
 		sqe->user_data = TAG(TAG_ACCEPT_ONE, (uint64_t)(pending - ring->pending));
 		listener->armed++;
 	}
@@ -524,6 +534,8 @@ static bool take(struct rc_ring *ring, const struct io_uring_cqe *cqe, struct rc
 		break;
 	}
 	*out = (struct rc_completion){ .tag = cqe->user_data, .result = cqe->res };
+	if (cqe->res == -ENOBUFS)
+		ring->buffers_more = true;
 	if (cqe->flags & IORING_CQE_F_MORE)
 		out->flags |= RC_RING_MORE;
 	if (cqe->flags & IORING_CQE_F_BUFFER) {
@@ -543,6 +555,9 @@ unsigned rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, u
 		pending->next = ring->pending_free;
 		ring->pending_free = pending;
 	}
+	if (ring->buffers_more)
+		more_buffers(ring);
+	ring->buffers_more = false;
 	if (ring->buffers_added) {
 		io_uring_buf_ring_advance(ring->buffer_ring, (int)ring->buffers_added);
 		ring->buffers_added = 0;

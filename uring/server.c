@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,6 +35,7 @@ void rc_config_init(struct rc_config *config)
 		.idle_timeout_ms = RC_IDLE_TIMEOUT_MS,
 		.close_timeout_ms = RC_CLOSE_TIMEOUT_MS,
 		.notsent_lowat_size = RC_NOTSENT_LOWAT,
+		.round_interval_us = RC_ROUND_INTERVAL_US,
 	};
 }
 
@@ -180,6 +182,11 @@ void rc_server_free(rc_server *server)
 			close(worker->wake_fd);
 		pthread_mutex_destroy(&worker->command_lock);
 	}
+	for (unsigned j = 0; j < server->listener_count; j++) {
+		const struct sockaddr_un *path = (const struct sockaddr_un *)&server->listeners[j].socket_address;
+		if (path->sun_family == AF_UNIX)
+			unlink(path->sun_path);
+	}
 	free(server->workers);
 	rc_topics_destroy(&server->topics);
 	if (server->log_memory)
@@ -243,7 +250,7 @@ static void *worker_thread(void *argument)
 {
 	struct start *start = argument;
 	struct worker *worker = start->worker;
-	char name[16];
+	char name[32];
 	snprintf(name, sizeof name, "ringcast-%u", worker->index);
 	pthread_setname_np(pthread_self(), name);
 	int result = rc_worker_open(worker, &start->error);

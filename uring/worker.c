@@ -71,9 +71,14 @@ int rc_worker_open(struct worker *worker, struct rc_error *error)
 		return result;
 	worker->slot_count = ring.slot_count;
 	worker->now_ns = rc_ring_now(worker->ring);
-	result = open_tables(worker);
+	uint64_t places = (uint64_t)ring.slot_count * worker->server->worker_count;
+	result = places < config->connections_max ? -EMFILE : open_tables(worker);
 	if (result < 0) {
-		rc_fail(error, result, "no memory for the tables of a worker");
+		if (result == -EMFILE)
+			rc_fail(error, result, "the descriptor limit allows %u connections a worker, %u were asked for: raise "
+			        "'ulimit -n', or use more workers", ring.slot_count, config->connections_max);
+		else
+			rc_fail(error, result, "no memory for the tables of a worker");
 		rc_worker_close(worker);
 		return result;
 	}
@@ -327,11 +332,11 @@ static bool stop_slice(struct worker *worker, uint64_t stop_at_ns)
 
 /* ---- the tick ---- */
 
-static int64_t time_to_wait(const struct worker *worker, bool stopping)
+static int64_t time_to_wait(const struct worker *worker, bool stopping, uint64_t until)
 {
-	uint64_t until = UINT64_MAX, tick = rc_wheel_first(&worker->wheel);
+	uint64_t tick = rc_wheel_first(&worker->wheel);
 	if (tick != UINT64_MAX)
-		until = tick * TICK_NS;
+		until = RC_MIN(until, tick * TICK_NS);
 	if (worker->accept_again_ns)
 		until = RC_MIN(until, worker->accept_again_ns);
 	if (worker->behind_count)
@@ -375,10 +380,11 @@ void rc_worker_run(struct worker *worker)
 			accept_again(worker);
 		if (stop_at_ns && stop_slice(worker, stop_at_ns))
 			break;
-		bool more = rc_fanout_slice(worker);
+		uint64_t more_at_ns = rc_fanout_slice(worker);
 		rc_fanout_settle(worker);
-		int64_t wait_ns = more || server->config.busy_poll ? 0 : time_to_wait(worker, stop_at_ns != 0);
-		if (wait_ns && !prepare_to_sleep(worker))
+		int64_t wait_ns = server->config.busy_poll ? 0 : time_to_wait(worker, stop_at_ns != 0, more_at_ns);
+		/* Between two rounds it waits for the time alone: publishers need not wake it. */
+		if (wait_ns && more_at_ns == UINT64_MAX && !prepare_to_sleep(worker))
 			wait_ns = 0;
 		unsigned count = rc_ring_wait(worker->ring, completions, BATCH_MAX, wait_ns);
 		atomic_store_explicit(&worker->sleeping, false, memory_order_relaxed);

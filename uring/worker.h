@@ -90,6 +90,7 @@ struct worker {
 	/* the round of fan-out: fanout.c */
 	uint64_t round_begin, round_end; /* entries; who is not BEHIND has everything before round_begin */
 	uint64_t round_number;
+	uint64_t round_began_ns;
 	uint32_t *walk;                  /* topics touched by the round */
 	uint32_t walk_count, walk_index;
 	struct rc_plan *plans;

@@ -51,9 +51,10 @@ def run(names, limit=20):
             continue
         name = name[5:]
         signal.alarm(limit * SLOW)
+        begin = time.monotonic()
         try:
             test()
-            print(f"ok {name}", flush=True)
+            print(f"ok {name} ({time.monotonic() - begin:.2f} s)", flush=True)
         except Skip as why:
             print(f"skip {name}: {why}", flush=True)
         except BaseException as error:
@@ -104,7 +105,7 @@ class Server:
     alive = []
 
     def __init__(self, *flags, listen=("127.0.0.1:0",), workers=2, preexec=None):
-        arguments = [PROGRAM, "serve"]
+        arguments = [PROGRAM, "serve", "--drain", "500ms"]  # flags given later win
         for address in listen:
             arguments += ["--listen", address]
         if workers:
@@ -231,6 +232,8 @@ class Raw:
         self.socket.settimeout(limit * SLOW)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if family != socket.AF_UNIX:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.connect(target)
 
     def __enter__(self):

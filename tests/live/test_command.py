@@ -181,10 +181,56 @@ def test_recorded_market():
 
 
 def load(server, *arguments):
-    """`ringcast load --json`: its report, after the checks that hold in every mode."""
-    done = command("load", *arguments, "--json", limit=20)
+    """The report of a short `ringcast load`, which ends with 0 only if nothing was lost, doubled, reordered or torn."""
+    done = command("load", server.url, "--quiet", "--json", "--warmup", "0", *arguments, limit=20)
     equal(done.returncode, 0, f"load's exit status; it said {done.stderr[-500:]!r}")
-    return json.loads(done.stdout)
+    report = json.loads(done.stdout)
+    for wrong in ("lost", "duplicated", "reordered", "corrupt", "failed", "closed_early"):
+        equal(report[wrong], 0, wrong)
+    return report
+
+
+def test_load_broadcast():
+    with Server(workers=2) as server:
+        for arguments, connections in ((("--connections", "50", "--messages", "300"), 50),
+                                       (("--connections", "20", "--messages", "640", "--burst", "32", "--window", "2"), 20),
+                                       (("--connections", "20", "--messages", "200", "--rate", "1000"), 20),
+                                       (("--connections", "7", "--messages", "50", "--size", "100k", "--workers", "2"), 7)):
+            report = load(server, *arguments, "--duration", "20s")
+            equal(report["deliveries"], report["published"] * connections, str(arguments))
+            assert report["published"] >= int(arguments[3]), report
+        before = server.stats()["deliveries"]
+        report = load(server, "--connections", "30", "--topics", "5", "--topics-per-connection", "2", "--messages", "400")
+        equal(server.stats()["deliveries"] - before, report["deliveries"], "what the server counted")
+
+
+def test_load_of_the_other_modes():
+    with Server("--echo", "--relay", workers=2) as server:
+        for size in ("128", "16k"):
+            report = load(server, "--mode", "echo", "--connections", "10", "--size", size, "--messages", "500",
+                          "--server-pid", str(server.pid))
+            assert report["deliveries"] >= 500, report
+        load(server, "--mode", "idle", "--connections", "200", "--duration", "100ms")
+        load(server, "--mode", "connect", "--connections", "10", "--duration", "300ms")
+        load(server, "--peer-protocol", "relay", "--connections", "10", "--messages", "100")
+        until(lambda: server.stats()["connections"] <= 1, "all gone")
+        equal(server.stats()["subscriptions"], 0)
+
+
+def test_load_with_stalled_readers():
+    """Those that do not read cost the others nothing: all of theirs arrives."""
+    with Server("--policy", "skip", "--lag-max", "256k") as server:
+        report = load(server, "--connections", "20", "--stalled", "5", "--messages", "2000", "--size", "1k", "--burst",
+                      "8", "--duration", "15s")
+        equal(report["deliveries"], report["published"] * 20)
+
+
+def test_load_that_fails():
+    with Server() as server:
+        done = command("load", server.url, "--mode", "echo", "--duration", "100ms", "--quiet")
+        equal(done.returncode, 1, "echo is not served")
+        gone = server.url
+    equal(command("load", gone, "--duration", "100ms", "--quiet").returncode, 1, "nobody listens")
 
 
 run(globals(), limit=30)

@@ -61,11 +61,7 @@ def test_unix_socket():
             for raw in raws:
                 equal(raw.receive_text(), "again")
                 equal(raw.close(), 1000)
-        assert not os.path.exists(path), "the socket file stays"
-        # What a crashed server left behind does not stop the next.
-        left = socket.socket(socket.AF_UNIX)
-        left.bind(path)
-        left.close()
+        # The file that nobody answers at any more does not stop the next.
         with Server("--echo", listen=(f"unix:{path}",)) as server:
             equal(Raw(path).open().close(), 1000)
 
@@ -152,6 +148,20 @@ def test_interrupt_is_the_same():
         server.process.send_signal(signal.SIGINT)
         raw.expect_close(1001)
         equal(server.process.wait(10 * SLOW), 0)
+
+
+def test_second_signal():
+    """It waits for nobody any more: neither while draining, nor at any moment of the end."""
+    with Server("--echo", "--drain", "60s") as server:
+        silent = server.connect()
+        server.process.send_signal(signal.SIGTERM)
+        equal(silent.receive()[0], CLOSE)
+        server.stop()
+    for _ in range(20):
+        with Server("--echo") as server:
+            raw = server.connect()
+            server.process.send_signal(signal.SIGTERM)
+            raw.expect_close(1001)
 
 
 def test_port_taken():

@@ -11,6 +11,16 @@ def subscribed(server, count):
     until(lambda: server.stats()["subscriptions"] == count, f"{count} subscriptions")
 
 
+def in_step(server, topic, texts, burst=20):
+    """Publishes with one reader in step, so that not even a small log is ever written faster than it is read."""
+    with server.connect("/topic/" + topic) as reader, server.connect("/publish/" + topic) as writer:
+        for start in range(0, len(texts), burst):
+            for text in texts[start:start + burst]:
+                writer.text(text)
+            for text in texts[start:start + burst]:
+                equal(reader.receive_text(), text)
+
+
 def test_publish_and_subscribe():
     with Server() as server:
         both, one, none = server.connect("/topic/A,B"), server.connect("/topic/A"), server.connect("/topic/C")
@@ -87,11 +97,8 @@ def test_since():
 
 def test_since_before_the_oldest():
     """The log has forgotten: what is left comes, in order and without a hole, up to the newest."""
-    with Server("--log-size", "64k") as server:
-        writer = server.connect("/publish/T")
-        for number in range(2000):
-            writer.text(f"{number:06d}" + "." * 94)
-        until(lambda: server.stats()["published"] == 2000, "2000 published")
+    with Server("--log-size", "64k", workers=1) as server:
+        in_step(server, "T", [f"{number:06d}" + "." * 94 for number in range(2000)])
         raw = server.connect("/topic/T?since=0")
         first = int(raw.receive_text()[:6])
         assert 2000 - 700 < first < 2000, first
@@ -100,17 +107,15 @@ def test_since_before_the_oldest():
 
 
 def test_last():
-    with Server("--keep-last", "kept*", "--log-size", "64k") as server:
-        writers = {name: server.connect(f"/publish/{name}") for name in ("kept1", "lost", "filler")}
+    with Server("--keep-last", "kept*", "--log-size", "64k", workers=1) as server:
+        writers = {name: server.connect(f"/publish/{name}") for name in ("kept1", "lost")}
         writers["kept1"].text("old")
         writers["kept1"].text("newest")
         writers["lost"].text("gone soon")
         until(lambda: server.stats()["published"] == 3, "3 published")
         for name, text in (("kept1", "newest"), ("lost", "gone soon")):
             equal(server.connect(f"/topic/{name}?last=1").receive_text(), text)
-        for number in range(3000):
-            writers["filler"].text("." * 100)
-        until(lambda: server.stats()["published"] == 3003, "the log overwritten")
+        in_step(server, "filler", ["." * 100] * 2000)
         raw = server.connect("/topic/kept1,lost?last=1")
         equal(raw.receive_text(), "newest")
         writers["lost"].text("back")
@@ -151,7 +156,7 @@ class Stalled:
     payload = "." * 990
 
     def __init__(self, policy, *flags, topics=("T",)):
-        self.server = Server("--policy", policy, "--lag-max", "128k", "--log-size", "1m", *flags)
+        self.server = Server("--policy", policy, "--lag-max", "128k", "--log-size", "4m", *flags)
         path = "/topic/" + ",".join(topics)
         self.readers = [self.server.connect(path) for _ in range(3)]
         self.stalled = Raw(self.server, receive_buffer=4096).open(path)
@@ -244,7 +249,7 @@ def test_stalled_reader_is_conflated():
 def test_policy_by_topic_prefix():
     """--policy-for wins over --policy, by the longest prefix."""
     server = Server("--policy", "close", "--policy-for", "m*=conflate", "--policy-for", "md*=skip", "--lag-max", "128k",
-                    "--log-size", "1m", "--close-timeout", "300ms")
+                    "--log-size", "4m", "--close-timeout", "300ms")
     with server:
         for topic, counter in (("md1", "dropped"), ("mx", "conflated"), ("other", "slow_closed")):
             stalled = Raw(server, receive_buffer=4096).open(f"/topic/{topic}")
@@ -280,7 +285,7 @@ def test_lag_by_age():
 
 def test_a_publisher_is_never_held_back():
     """With every subscriber stalled, publishing goes on at the publisher's pace and the log stays within its size."""
-    with Server("--policy", "skip", "--log-size", "1m") as server:
+    with Server("--policy", "skip", "--log-size", "16m") as server:
         stalled = [Raw(server, receive_buffer=4096).open("/topic/T") for _ in range(20)]
         subscribed(server, 20)
         writer = server.connect("/publish/T")
@@ -289,7 +294,7 @@ def test_a_publisher_is_never_held_back():
             writer.send(frame(TEXT, "." * 1000, key=b"abcd"))
         until(lambda: server.stats()["published"] == 20000, "20000 published")
         grown = server.memory() - before
-        assert SANITIZED or grown < 24 << 20, f"memory grew by {grown} bytes"
+        assert SANITIZED or grown < 40 << 20, f"memory grew by {grown} bytes"
         for raw in stalled:
             raw.socket.close()
 
