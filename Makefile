@@ -40,7 +40,7 @@ PROGRAM := $(BUILD)/ringcast
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIBRARY_OBJECTS := $(call objects,$(wildcard engine/*.c tls/*.c uring/*.c))
 TOOL_OBJECTS := $(call objects,$(wildcard tools/*.c))
-UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit_%,$(wildcard tests/unit/*.c))
+UNIT_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(patsubst tests/unit/%.c,$(BUILD)/tests/unit_%,$(wildcard tests/unit/*.c)))
 BENCHES := $(patsubst benches/%.c,$(BUILD)/benches/%,$(wildcard benches/*.c))
 READY := $(BUILD)/setup-build.done
 READY_TEST := $(BUILD)/setup-test.done
@@ -63,7 +63,7 @@ test: all $(UNIT_TESTS) $(READY_TEST) ## every test (ONLY=word: those whose name
 test-asan: ## the same tests, built with the address and undefined behaviour sanitizers
 	@$(MAKE) --no-print-directory SANITIZE=address,undefined test
 
-test-tsan: ## the same tests, built with the thread sanitizer
+test-tsan: ## the live tests, built with the thread sanitizer (Criterion's own shared memory does not go with it)
 	@$(MAKE) --no-print-directory SANITIZE=thread test
 
 benches: $(BENCHES) ## the benchmarks, built but not run

@@ -29,7 +29,8 @@ void rc_outbox_free(struct rc_outbox *outbox, struct rc_pool *pool)
 
 uint8_t *rc_outbox_add(struct rc_outbox *outbox, struct rc_pool *pool, size_t size, size_t size_max, bool *full)
 {
-	*full = rc_outbox_size(outbox) + size > size_max;
+	size_t waiting = rc_outbox_size(outbox);
+	*full = waiting > size_max || size > size_max - waiting;
 	if (*full)
 		return NULL;
 	size_t needed = outbox->filling_size + size;
@@ -75,7 +76,7 @@ const struct rc_range *rc_outbox_next(struct rc_outbox *outbox, struct rc_pool *
 		outbox->filling = NULL;
 		outbox->filling_size = outbox->filling_capacity = 0;
 	}
-	outbox->range.at = outbox->sending + outbox->sending_begin;
+	outbox->range.at = outbox->sending ? outbox->sending + outbox->sending_begin : NULL;
 	outbox->range.size = outbox->sending_end - outbox->sending_begin;
 	return &outbox->range;
 }

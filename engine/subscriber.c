@@ -176,6 +176,8 @@ struct rc_subscription *rc_subscribers_add(struct rc_subscribers *set, uint32_t 
 	*first = number + 1;
 	audience->members[place] = (struct rc_member){ slot, number };
 	atomic_store_explicit(&audience->member_count, place + 1, memory_order_relaxed);
+	/* A walk that has yet to come around meets the new member too, and must not end one short of its beginning. */
+	audience->walk_left += audience->walked;
 	*table_place(set, slot, topic) = number + 1;
 	set->count++;
 	return record;

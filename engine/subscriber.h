@@ -34,7 +34,7 @@ struct rc_audience {
 	struct rc_member *members;
 	_Atomic uint32_t member_count;
 	uint32_t member_capacity;
-	/* the round of fan-out that is walking it */
+	/* the round of fan-out that is walking it: members it has yet to visit, at least */
 	uint32_t walk_at, walk_left;
 	bool walked;
 	_Atomic uint64_t epoch; /* of the topic that the counters are about */

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sim.h - the simulated world that the production code above uring/ring.h is run in. One seed decides everything:
+ *
+ *      main.c         a run from beginning to end: who may go on next, chaos, quiet, the end
+ *      host.c         what the C library would give: time, memory, threads (fibers here), eventfds
+ *      ring_sim.c     uring/ring.h on simulated sockets, hostile
+ *      peer.c         the other ends: naive WebSocket clients and servers that write raw bytes
+ *      script.c       what they do
+ *      tap.c          reads what the server's sends have put into the sockets, byte for byte
+ *      application.c  the program on top: handlers, and threads that publish
+ *      oracle.c       the truth about topics, and what each subscriber must have got of them
+ *
+ * Nothing here reads production state to decide what is right, except where it says so.
+ */
+#ifndef SIM_H
+#define SIM_H
+
+#include "worker.h"
+
+/* ---- chance and faults ---- */
+
+enum fault {
+	FAULT_SHORT_SEND,
+	FAULT_ONE_BYTE_RECEIVE,
+	FAULT_WOULD_BLOCK,
+	FAULT_ENDED_WITH_DATA,  /* a multishot's last completion is a good one without RC_RING_MORE */
+	FAULT_ENDED_ALONE,      /* or brings nothing */
+	FAULT_NO_BUFFERS,
+	FAULT_CANCELLED,        /* -ECANCELED though nobody asked */
+	FAULT_RESET,            /* -ECONNRESET */
+	FAULT_ACCEPT_EMFILE,
+	FAULT_ACCEPT_ENFILE,
+	FAULT_ACCEPT_ENOMEM,
+	FAULT_QUEUE_FULL,       /* what was prepared so far is submitted in the middle of preparing */
+	FAULT_OVERFLOW,         /* completions are held back over several waits */
+	FAULT_FEW,              /* completions come one or two a wait */
+	FAULT_LATE_START,       /* an operation is done some time after it was submitted */
+	FAULT_LATE_COMPLETION,  /* its completion comes some time after it was done */
+	FAULT_LATE_CANCEL,      /* a cancel's own completion comes after its slot was used again */
+	FAULT_WRITABLE_EARLY,   /* "writable", but a send would block */
+	FAULT_WOKEN_EARLY,      /* a wait ends with nothing */
+	FAULT_SLOT_AGAIN,       /* a slot is used again in the very batch that says it is closed */
+	FAULT_PEER_UNKNOWN,
+	FAULT_ALLOCATION,
+	FAULT_CLOCK_JUMP,
+	FAULT_PREEMPTED,        /* another thread runs between two steps of a tick */
+	FAULT_CONNECT_REFUSED,
+	FAULT_COUNT
+};
+extern const char *const sim_fault_names[FAULT_COUNT];
+
+#define WORKERS_MAX 4
+#define PUBLISHERS_MAX 2
+#define FIBERS_MAX (WORKERS_MAX + PUBLISHERS_MAX)
+#define TOPICS 8
+#define PEERS_MAX 64
+#define MESSAGES_MAX 8192
+
+struct sim {
+	uint64_t seed, state;           /* of the randomness */
+	uint64_t now_ns, step, hash;
+	uint32_t weights[FAULT_COUNT];  /* of 65536 */
+	uint64_t struck_here[FAULT_COUNT];
+	uint64_t start_ns, step_ns;     /* a step of somebody takes up to step_ns */
+	bool quiet;                     /* no more faults; who is slow is not any more */
+	bool stopping;                  /* rc_server_stop() was called */
+	bool verbose;
+	uint64_t jumped_ns;             /* when the clock jumped last */
+	rc_server *server;
+	struct rc_config config;
+	unsigned publisher_count;
+	uint64_t live_blocks;           /* memory taken and not given back */
+	unsigned open_fds;
+};
+extern struct sim sim;
+extern uint64_t sim_struck[FAULT_COUNT]; /* over all seeds */
+
+uint64_t sim_random(void);
+uint32_t sim_below(uint32_t count);          /* 0 when count is 0 */
+static inline uint32_t sim_between(uint32_t low, uint32_t high) { return low + sim_below(high - low + 1); }
+static inline bool sim_one_in(uint32_t count) { return sim_below(count) == 0; }
+bool sim_fault(enum fault fault);
+void sim_mix(uint64_t value);                /* into the hash of the run */
+
+_Noreturn void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+#define CHECK(condition, ...) ((condition) ? (void)0 : sim_fail(__VA_ARGS__))
+void sim_trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
+#define TRACE(...) (sim.verbose ? sim_trace(__VA_ARGS__) : (void)0)
+
+/* ---- host.c ---- */
+
+void host_reset(void);
+void host_fiber(unsigned index, void (*run)(unsigned index));
+bool host_resume(unsigned index);            /* false: it has ended, now or before */
+bool host_alive(unsigned index);
+void host_yield(void);                       /* from a fiber */
+void host_sleep(uint64_t ns);
+uint64_t host_wake_ns(unsigned index);       /* of a fiber that sleeps; 0 of one that does not */
+bool host_in_fiber(void);
+void host_preempt(void);                     /* perhaps lets others go on */
+int host_new_fd(void);
+/* An eventfd's counter. */
+uint64_t host_written(int fd);
+
+/* ---- ring_sim.c ---- */
+
+bool ring_can_run(struct rc_ring *ring);     /* it is not waiting, or its wait is over */
+bool ring_waits(struct rc_ring *ring);
+uint64_t ring_next_ns(struct rc_ring *ring); /* when something may happen by itself */
+void ring_check_empty(struct rc_ring *ring); /* only listeners and the wake-up are left; every buffer came back */
+void ring_reset(void);
+struct ring_counts { uint64_t sends, received_size, starved; };
+extern struct ring_counts ring_counts;       /* of completions that were taken, all rings of the run */
+
+/* Listening sockets: made by rc_listen_open(), and by what dup() gives. */
+bool listener_offer(unsigned peer);          /* a connection begins; false when nobody listens */
+void listener_reset(void);
+
+/* ---- peer.c ---- */
+
+enum peer_kind { PEER_CLIENT, PEER_SERVER };
+enum peer_state { PEER_UNUSED, PEER_PLANNED, PEER_OFFERED, PEER_LINKED, PEER_OVER };
+enum reader { READER_EAGER, READER_SLOW, READER_NEVER, READER_BURSTS, READER_KINDS };
+
+/* One subscription of a peer to a topic, from one rc_subscribe() that succeeded to its end. */
+struct interest {
+	bool active;         /* not unsubscribed */
+	bool ever;
+	bool posted;         /* by another thread: it may begin later, or not at all */
+	bool posted_end;
+	bool first_copied;   /* the first message comes as a copy: it counts as no delivery */
+	uint64_t first;      /* sequence number that comes first; with `posted`, at least */
+	uint64_t end;        /* when not active: no later number may come */
+	uint64_t next;       /* number to come next; 0: none came yet */
+	unsigned marker;     /* number of the marker that precedes it; 0: none */
+	bool begun;          /* the marker was seen */
+	uint64_t got, gap;   /* messages that came; numbers left out between them */
+	uint64_t got_before_send; /* of those, before the last send */
+};
+
+#define OUT_MAX 32768
+#define UP_MAX 4096
+#define DIRECT_MAX 512
+
+struct peer {
+	enum peer_state state;
+	enum peer_kind kind;
+	unsigned index;
+	uint64_t next_ns;                /* to act */
+	/* the socket: up is towards the production code, down is from it */
+	uint8_t up[UP_MAX];
+	size_t up_begin, up_size;
+	bool up_ended, reset_by_peer;
+	size_t down_size, down_capacity;
+	uint64_t down_total, read_total; /* bytes that were sent; that the peer has read */
+	bool down_ended, closed, reset_by_us; /* by the production code */
+	unsigned address;                /* last byte of it */
+	bool over_unix;
+	/* what is to be written still */
+	uint8_t out[OUT_MAX];
+	size_t out_begin, out_end;
+	size_t piece_max;
+	/* its way of life */
+	enum reader reader;
+	unsigned actions_left;
+	bool script_over, says_bye;
+	uint64_t pause_ns;
+	unsigned topics, want_last, want_since; /* in the request: a bit a topic */
+	unsigned request;                /* which one of script.c */
+	int status;                      /* the answer it must get, 101 for an upgrade; 0: none */
+	bool extra;                      /* it wrote more than its request before the answer */
+	unsigned messages_out;           /* sent to the production code: numbers from 1 */
+	unsigned messages_in;            /* of those, that arrived */
+	uint16_t violation;              /* close code that its wrong frame must bring */
+	uint16_t close_sent;             /* its own Close; 0: none */
+	unsigned pings_out, pong_last;   /* numbers */
+	uint64_t violation_at;           /* up bytes before what it did wrong are right */
+	uint64_t up_total;
+	/* the tap */
+	bool opened, response_over;
+	int response;                    /* status that came */
+	char head[2048];
+	size_t head_size;
+	uint8_t header[14];
+	unsigned header_size;
+	uint64_t payload_size, payload_done;
+	uint8_t start[128];              /* of the payload */
+	uint16_t close_got;              /* the Close that came; 0: none */
+	uint64_t close_at;               /* bytes up to its end */
+	struct { uint64_t at; uint8_t size; uint8_t bytes[125]; } ping;
+	bool ping_waits;
+	uint64_t frames_before_send;
+	/* what the application said to it */
+	rc_conn conn;
+	bool conn_open;                  /* handlers.open was called, handlers.close not */
+	unsigned closes;                 /* of handlers.close */
+	struct rc_closing closing;
+	bool requested;
+	uint16_t app_close;
+	unsigned direct[DIRECT_MAX];
+	unsigned direct_begin, direct_end, direct_made;
+	unsigned posted_made, posted_got;
+	struct interest interests[TOPICS];
+	unsigned marker_count;
+	uint64_t bytes_in;               /* up bytes that were handed to the production code */
+	/* why it may have ended otherwise than it should */
+	bool broken;                     /* a fault, or itself */
+	uint64_t linked_ns;
+	bool settled;
+};
+extern struct peer peers[PEERS_MAX];
+
+void peer_reset_all(void);
+void peer_plan(unsigned index);
+void peer_step(struct peer *peer);           /* it is its turn */
+uint64_t peer_next_ns(const struct peer *peer);
+bool peer_is_over(const struct peer *peer);
+void peer_excuse(struct peer *peer, const char *why);
+void peer_check(struct peer *peer);          /* it has ended: did it end as it must? */
+/* Puts bytes behind what is to be written. */
+void peer_write(struct peer *peer, const void *bytes, size_t size);
+void peer_reset(struct peer *peer);
+bool peer_excused(const struct peer *peer);
+
+/* ---- script.c ---- */
+
+void script_begin(struct peer *peer);        /* the request or response */
+void script_act(struct peer *peer);          /* what it does next */
+void script_answer(struct peer *peer);       /* to a request, when it is a server */
+void script_frame(struct peer *peer, unsigned first, const void *payload, size_t size);
+void script_close(struct peer *peer, uint16_t code);
+
+/* ---- tap.c ---- */
+
+void tap_take(struct peer *peer, const uint8_t *bytes, size_t size);
+/* Bytes of messages are a function of a number. */
+void tap_fill(uint8_t *to, unsigned number, size_t from, size_t size);
+
+/* ---- application.c ---- */
+
+extern const struct rc_handlers application_handlers;
+void application_reset(void);
+void application_publisher(unsigned index);  /* a fiber */
+int64_t application_publish(unsigned topic, size_t size, unsigned flags);
+extern uint64_t application_messages, application_closed, application_slow;
+extern bool application_rests;
+
+/* ---- oracle.c ---- */
+
+struct message { uint64_t sequence, number, position, time_ns; uint32_t size; uint8_t topic; bool binary; };
+extern struct message oracle_messages[MESSAGES_MAX];
+extern unsigned oracle_message_count;
+extern const char *const oracle_topics[TOPICS];
+extern struct rc_topic_options oracle_options[TOPICS];
+
+void oracle_reset(void);
+unsigned oracle_new_message(unsigned topic, size_t size);
+void oracle_published(unsigned id, int64_t result);
+uint64_t oracle_sequence(unsigned topic);    /* of the newest */
+/* After rc_subscribe() returned 0 on the connection's worker. */
+void oracle_subscribed(struct peer *peer, unsigned topic, const struct rc_start *start, unsigned marker);
+void oracle_unsubscribed(struct peer *peer, unsigned topic);
+void oracle_got(struct peer *peer, unsigned id, unsigned topic, size_t size, bool binary);
+bool oracle_may_be_slow(const struct peer *peer);
+bool oracle_caught_up(const struct peer *peer);
+void oracle_settle(struct peer *peer);       /* its counts are final: add them up */
+void oracle_check_counters(bool exact);
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * small.h - included before everything else in a build for the simulator: bounds of limits.h made so small that a run
+ * of some dozen connections meets them all the time. The code is the production code; only what it fills up is smaller.
+ */
+#ifndef SIM_SMALL_H
+#define SIM_SMALL_H
+
+#include "limits.h"
+
+#undef RC_SLICE_SENDS
+#undef RC_PLAN_WINDOW
+#undef RC_PLAN_RANGES_MAX
+#undef RC_PLAN_FRAMES_MAX
+#undef RC_PLAN_SIZE_MAX
+#undef RC_REST_SIZE_MAX
+#undef RC_PONGS_QUEUED_MAX
+#undef RC_POOL_CACHE_SIZE
+#undef RC_COMMANDS_MAX
+#undef RC_REFUSALS_MAX
+#undef RC_RECEIVE_BUFFERS
+#undef RC_RECEIVE_BUFFER_SIZE
+#undef RC_FRAGMENTS_DEFAULT
+
+#define RC_SLICE_SENDS 8
+#define RC_PLAN_WINDOW 64
+#define RC_PLAN_RANGES_MAX 4
+#define RC_PLAN_FRAMES_MAX 16
+#define RC_PLAN_SIZE_MAX (8 * KIB)
+#define RC_REST_SIZE_MAX (2 * KIB)
+#define RC_PONGS_QUEUED_MAX 4
+#define RC_POOL_CACHE_SIZE (32 * KIB)
+#define RC_COMMANDS_MAX 48
+#define RC_REFUSALS_MAX 4
+#define RC_RECEIVE_BUFFERS 16
+#define RC_RECEIVE_BUFFER_SIZE (2 * KIB)
+#define RC_FRAGMENTS_DEFAULT 8
+
+#endif
