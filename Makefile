@@ -41,6 +41,8 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIBRARY_OBJECTS := $(call objects,$(wildcard engine/*.c tls/*.c uring/*.c))
 TOOL_OBJECTS := $(call objects,$(wildcard tools/*.c))
 UNIT_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(patsubst tests/unit/%.c,$(BUILD)/tests/unit_%,$(wildcard tests/unit/*.c)))
+FUZZ_TARGETS := $(filter-out run,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
+FUZZ_TESTS := $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%)
 BENCHES := $(patsubst benches/%.c,$(BUILD)/benches/%,$(wildcard benches/*.c))
 READY := $(BUILD)/setup-build.done
 READY_TEST := $(BUILD)/setup-test.done
@@ -50,21 +52,27 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run test test-asan test-tsan benches bench-kernels install uninstall clean help fmt
+.PHONY: all run test test-asan test-tsan test-vm fuzz benches bench-kernels install uninstall clean help fmt
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
 run: $(PROGRAM) ## the server with a demonstration feed on 127.0.0.1:8080 (ARGS="--relay ..." adds flags)
 	@$(PROGRAM) serve --listen 127.0.0.1:8080 --demo $(ARGS)
 
-test: all $(UNIT_TESTS) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
-	@CC='$(CC)' SANITIZE='$(SANITIZE)' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS)
+test: all $(UNIT_TESTS) $(FUZZ_TESTS) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
+	@CC='$(CC)' SANITIZE='$(SANITIZE)' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(FUZZ_TESTS)
 
 test-asan: ## the same tests, built with the address and undefined behaviour sanitizers
 	@$(MAKE) --no-print-directory SANITIZE=address,undefined test
 
 test-tsan: ## the live tests, built with the thread sanitizer (Criterion's own shared memory does not go with it)
 	@$(MAKE) --no-print-directory SANITIZE=thread test
+
+fuzz: ## one fuzzer for a while, by clang's libFuzzer: TARGET=session TIME=60 (no TARGET: each in turn)
+	+@sh tests/fuzz.sh $(BUILD) $(or $(TIME),60) $(or $(TARGET),$(FUZZ_TARGETS))
+
+test-vm: all ## the live tests on Linux 6.1, the oldest kernel promised, in qemu (ONLY=word as in test)
+	@ONLY='$(ONLY)' sh tests/vm/run.sh $(BUILD)
 
 benches: $(BENCHES) ## the benchmarks, built but not run
 
@@ -141,6 +149,14 @@ $(BUILD)/tools.a: $(filter-out %/main.o,$(TOOL_OBJECTS))
 $(BUILD)/tests/unit_%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/tools.a $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ -lcriterion $(LIBS) $(TOOL_LIBS) -o $@
+
+# The same target twice: with the seeds and some mutants of them as a test, and under libFuzzer (tests/fuzz.sh builds it).
+$(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/run.o $(BUILD)/tools.a $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) $(TOOL_LIBS) -o $@
+
+$(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/tools.a $(LIBRARY)
+	$(call say,link $@)$(CC) -fsanitize=fuzzer $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) $(TOOL_LIBS) -o $@
 
 $(BUILD)/benches/%: $(BUILD)/obj/benches/%.o $(LIBRARY)
 	@mkdir -p $(@D)

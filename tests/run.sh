@@ -1,16 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# run.sh BUILD UNIT...: the unit tests given, then every tests/live/test_*.py, against what lies in BUILD. A test that
-# passes is a line; one that fails shows all it said. Ends with the count of all, and with 1 if any failed.
+# run.sh BUILD TEST...: the tests given, then every tests/*/test_*.py, against what lies in BUILD. A test that passes is a
+# line; one that fails shows all it said. Ends with the count of all, and with 1 if any failed.
 #
-# Criterion reports as TAP. A live script prints "ok NAME", "FAIL NAME: why" or "skip NAME: why", one line a test; exit
-# 77 skips it whole. Whatever ends in another way than it should counts as one failure.
+# Unit tests (unit_*) are Criterion's and report as TAP. Any other program or script prints "ok NAME", "FAIL NAME: why" or
+# "skip NAME: why", one line a test; exit 77 skips it whole. Whatever ends in another way than it should counts as one
+# failure.
 set -u
 build=$1
 shift
 passed=0 failed=0 skipped=0
 log=$build/tests/log
+limit=${RC_LIMIT:-180} # seconds for one program or script
 mkdir -p "$build/tests"
 python=/usr/bin/python3
 [ -x $python ] || python=python3
@@ -39,27 +41,39 @@ tally() {
 	passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + out))
 }
 
-for test in "$@"; do
-	name=$(basename "$test")
-	chosen "$name" || continue
+unit() {
 	rm -f "$log.tap"
-	timeout -k 5 300 "$test" -j2 --color=never --tap="$log.tap" >"$log" 2>&1
+	timeout -k 5 "$limit" "$1" -j2 --color=never --tap="$log.tap" >"$log" 2>&1
 	status=$?
 	[ -e "$log.tap" ] || : >"$log.tap"
 	tally "$name" $status '^ok ' '^not ok ' '^ok .*# SKIP' "$log.tap"
 	[ $status -eq 0 ] || cat "$log"
 	echo "$name: $good passed$([ "$bad" -eq 0 ] || echo ", $bad FAILED")$([ "$out" -eq 0 ] || echo ", $out skipped")"
-done
+}
 
-for test in tests/live/test_*.py; do
-	name=$(basename "$test" .py)
-	chosen "$name" || continue
-	echo "-- $name"
+# a command that prints its own lines
+lines() {
 	{
-		timeout -k 5 300 $python -B "$test" "$build" 2>&1
+		timeout -k 5 "$limit" "$@" 2>&1
 		echo $? >"$log.status"
 	} | tee "$log"
 	tally "$name" "$(cat "$log.status")" '^ok ' '^FAIL ' '^skip ' "$log"
+}
+
+for test in "$@"; do
+	name=$(basename "$test")
+	chosen "$name" || continue
+	case $name in
+	unit_*) unit "$test" ;;
+	*) lines "$test" ;;
+	esac
+done
+
+for test in tests/*/test_*.py; do
+	name=$(basename "$test" .py)
+	chosen "$name" || continue
+	echo "-- $name"
+	lines $python -B "$test" "$build"
 done
 
 rm -f "$log" "$log.tap" "$log.status"

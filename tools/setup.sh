@@ -1,16 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# setup.sh build|test: makes sure that what building (or testing) needs is here. On Debian and its kin what is
-# missing comes from the distribution's own packages, after a line that says so; elsewhere it is named, and that is the
-# end. Presence is judged by asking for the command or the header, never by a package's name. The Makefile calls this
-# once a build directory.
+# setup.sh build|test|fuzz|lint|vm|coverage: makes sure that what building needs is here, and with another word what that
+# needs too. On Debian and its kin what is missing comes from the distribution's own packages, after a line that says so;
+# elsewhere it is named, and that is the end. Presence is judged by asking for the command or the header, never by a
+# package's name. The Makefile calls this once a build directory.
 set -eu
-level=${1:?build or test}
+level=${1:?build, test, fuzz, lint, vm or coverage}
 CC=${CC:-gcc}
 CXX=${CXX:-g++}
 
-# level: build, test (cannot do without), wish (the tests that want it skip). Then the probe, what it looks for, and
+# level: what cannot do without it; wish is for tests, and those that want it skip. Then the probe, what it looks for, and
 # Debian's packages.
 needs() {
 	cat <<-END
@@ -26,6 +26,12 @@ needs() {
 	wish node ws nodejs,node-ws
 	wish command $CXX $(basename "$CXX")
 	wish command pkg-config pkg-config
+	vm command qemu-system-x86_64 qemu-system-x86
+	vm static busybox busybox-static
+	vm command cpio cpio
+	vm command /usr/bin/python3 python3
+	fuzz command clang clang
+	fuzz fuzzer clang libclang-rt-dev
 	END
 }
 
@@ -34,6 +40,8 @@ found() {
 	command) command -v "$2" ;;
 	header) echo "#include <$2>" | "$CC" -E -x c - ;;
 	python) /usr/bin/python3 -c "import $2" ;;
+	fuzzer) echo 'int LLVMFuzzerTestOneInput() { return 0; }' | "$2" -fsanitize=fuzzer -x c - -o /dev/null ;;
+	static) command -v "$2" && ! ldd "$(command -v "$2")" ;;
 	node) NODE_PATH=/usr/share/nodejs node -e "require('$2')" ;;
 	esac >/dev/null 2>&1
 }
@@ -97,6 +105,7 @@ provide() {
 }
 
 provide build || exit 1
+[ "$level" != build ] || exit 0
+provide "$level" || exit 1
 [ "$level" = test ] || exit 0
-provide test || exit 1
 provide wish || echo "ringcast: the tests that want it will skip"

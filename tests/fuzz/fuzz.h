@@ -20,7 +20,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Says which property broke, and ends. */
-#define CHECK(x, ...) \
+#define HOLDS(x, ...) \
 	do { \
 		if (!(x)) { \
 			fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #x); \
@@ -40,7 +40,7 @@ static inline uint64_t hash_of(const uint8_t *data, size_t size)
 }
 
 /* splitmix64 */
-static inline uint64_t chance(uint64_t *seed)
+static inline uint64_t draw(uint64_t *seed)
 {
 	uint64_t z = *seed += UINT64_C(0x9E3779B97F4A7C15);
 	z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
@@ -52,10 +52,30 @@ static inline uint64_t chance(uint64_t *seed)
 static inline void *exact_copy(const void *from, size_t size)
 {
 	void *to = malloc(size ? size : 1);
-	CHECK(to, "no memory");
+	HOLDS(to, "no memory");
 	if (size)
 		memcpy(to, from, size);
 	return to;
+}
+
+/* Cuts blanks off both ends. */
+static inline char *trim(char *text)
+{
+	text += strspn(text, " \t\r");
+	for (char *end = text + strlen(text); end > text && strchr(" \t\r", end[-1]);)
+		*--end = 0;
+	return text;
+}
+
+/* Whether a comma separated list holds the word. */
+static inline bool list_holds(const char *list, const char *word, int (*compare)(const char *, const char *))
+{
+	char *copy = strdup(list), *rest = copy;
+	bool held = false;
+	for (char *item; (item = strsep(&rest, ","));)
+		held |= *trim(item) && compare(trim(item), word) == 0;
+	free(copy);
+	return held;
 }
 
 /* For targets whose input is a program of small steps: one byte a choice; 0 for ever once it is over. */

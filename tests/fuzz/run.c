@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * run.c - drives a fuzz target without libFuzzer: every file of the directories given, and from each a number of
- * mutants, so that a run of the tests finds something even where clang is not. One line tells how many; RC_SEED=number
- * repeats the mutants. An input that breaks a property is written beside the program, and named.
+ * run.c - drives a fuzz target without libFuzzer: every file of the directories given; and mutants of them, so that a run
+ * of the tests finds something even where clang is not. Without arguments fuzz_NAME takes tests/fuzz/corpus/NAME/ and
+ * MUTANTS mutants. One line tells how many; RC_SEED=number repeats them. An input that breaks a property
+ * is written beside the program, and named.
  */
 #include "fuzz.h"
 
@@ -14,6 +15,7 @@
 
 #define INPUT_SIZE_MAX ((size_t)64 << 10)
 #define SEEDS_MAX 1024
+#define MUTANTS 1000
 
 struct seed {
 	char *name;
@@ -31,9 +33,9 @@ static void load(const char *path)
 {
 	struct seed *seed = &seeds[seed_count];
 	FILE *file = fopen(path, "rb");
-	CHECK(file && seed_count < SEEDS_MAX, "%s cannot be read", path);
+	HOLDS(file && seed_count < SEEDS_MAX, "%s cannot be read", path);
 	seed->bytes = malloc(INPUT_SIZE_MAX);
-	CHECK(seed->bytes, "no memory");
+	HOLDS(seed->bytes, "no memory");
 	seed->size = fread(seed->bytes, 1, INPUT_SIZE_MAX, file);
 	seed->name = strdup(path);
 	fclose(file);
@@ -48,7 +50,7 @@ static int by_name(const void *a, const void *b)
 static void load_directory(const char *path)
 {
 	DIR *directory = opendir(path);
-	CHECK(directory, "%s cannot be opened", path);
+	HOLDS(directory, "%s cannot be opened", path);
 	for (struct dirent *entry; (entry = readdir(directory));) {
 		char name[1024];
 		snprintf(name, sizeof name, "%s/%s", path, entry->d_name);
@@ -86,14 +88,14 @@ static void try(const uint8_t *bytes, size_t size)
 static size_t mutate(uint8_t *bytes, size_t size, uint64_t *chances)
 {
 	static const uint8_t telling[] = { 0x00, 0x7f, 0x80, 0x81, 0x88, 0x89, 0xfe, 0xff, '\r', '\n', ',', ' ' };
-	size_t at = size ? chance(chances) % size : 0, span = 1 + chance(chances) % 16;
+	size_t at = size ? draw(chances) % size : 0, span = 1 + draw(chances) % 16;
 	span = span > size - at ? size - at : span;
-	switch (size ? chance(chances) % 7 : 3) {
+	switch (size ? draw(chances) % 7 : 3) {
 	case 0:
-		bytes[at] ^= (uint8_t)(1u << chance(chances) % 8);
+		bytes[at] ^= (uint8_t)(1u << draw(chances) % 8);
 		return size;
 	case 1:
-		bytes[at] = telling[chance(chances) % sizeof telling];
+		bytes[at] = telling[draw(chances) % sizeof telling];
 		return size;
 	case 2:
 		memmove(bytes + at, bytes + at + span, size - at - span);
@@ -102,7 +104,7 @@ static size_t mutate(uint8_t *bytes, size_t size, uint64_t *chances)
 		if (size + 1 > INPUT_SIZE_MAX)
 			return size;
 		memmove(bytes + at + 1, bytes + at, size - at);
-		bytes[at] = (uint8_t)chance(chances);
+		bytes[at] = (uint8_t)draw(chances);
 		return size + 1;
 	case 4:
 		if (size + span > INPUT_SIZE_MAX)
@@ -112,14 +114,18 @@ static size_t mutate(uint8_t *bytes, size_t size, uint64_t *chances)
 	case 5:
 		return at;
 	default: {
-		const struct seed *other = &seeds[chance(chances) % seed_count];
-		size_t from = other->size ? chance(chances) % other->size : 0, rest = other->size - from;
+		const struct seed *other = &seeds[draw(chances) % seed_count];
+		size_t from = other->size ? draw(chances) % other->size : 0, rest = other->size - from;
 		rest = rest > INPUT_SIZE_MAX - at ? INPUT_SIZE_MAX - at : rest;
 		memcpy(bytes + at, other->bytes + from, rest);
 		return at + rest;
 	}
 	}
 }
+
+/* A sanitizer's finding ends as a broken property does: with the input kept. */
+__attribute__((visibility("default"))) const char *__asan_default_options(void) { return "abort_on_error=1"; }
+__attribute__((visibility("default"))) const char *__ubsan_default_options(void) { return "abort_on_error=1"; }
 
 int main(int argc, char **argv)
 {
@@ -140,10 +146,13 @@ int main(int argc, char **argv)
 		else
 			load(argv[i]);
 	}
-	if (!seed_count) {
-		fprintf(stderr, "usage: %s [--mutants=N] [--seconds=S] FILE... DIRECTORY/...\n", name);
-		return 2;
+	if (argc == 1) {
+		char directory[256];
+		snprintf(directory, sizeof directory, "tests/fuzz/corpus/%s/", strchr(name, '_') + 1);
+		load_directory(directory);
+		mutants = MUTANTS;
 	}
+	HOLDS(seed_count, "usage: %s [--mutants=N] [--seconds=S] FILE... DIRECTORY/...", name);
 	printf("# %s: RC_SEED=%llu\n", name, (unsigned long long)began);
 	fflush(stdout);
 	for (unsigned i = 0; i < seed_count; i++)
@@ -151,10 +160,10 @@ int main(int argc, char **argv)
 	static uint8_t bytes[INPUT_SIZE_MAX];
 	time_t end = time(NULL) + (time_t)seconds;
 	while (mutants || time(NULL) < end) {
-		const struct seed *seed = &seeds[chance(&chances) % seed_count];
+		const struct seed *seed = &seeds[draw(&chances) % seed_count];
 		size_t size = seed->size;
 		memcpy(bytes, seed->bytes, size);
-		for (uint64_t changes = 1 + chance(&chances) % 4; changes; changes--)
+		for (uint64_t changes = 1 + draw(&chances) % 4; changes; changes--)
 			size = mutate(bytes, size, &chances);
 		try(bytes, size);
 		ran++;

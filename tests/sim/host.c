@@ -20,8 +20,8 @@
 #define SWITCH_BEGIN(save, bottom, size) __sanitizer_start_switch_fiber(save, bottom, size)
 #define SWITCH_END(fake, bottom, size) __sanitizer_finish_switch_fiber(fake, bottom, size)
 #else
-#define SWITCH_BEGIN(save, bottom, size) (void)(save)
-#define SWITCH_END(fake, bottom, size) (void)(fake)
+#define SWITCH_BEGIN(save, bottom, size) ((void)(save), (void)(bottom), (void)(size))
+#define SWITCH_END(fake, bottom, size) ((void)(fake), (void)(bottom), (void)(size))
 #endif
 
 #define STACK_SIZE ((size_t)256 * 1024)
@@ -46,7 +46,7 @@ static size_t outside_size;
 static int current = -1;
 static unsigned locks_held;
 
-bool host_in_fiber(void) { return current >= 0; }
+int host_current(void) { return current; }
 bool host_alive(unsigned index) { return fibers[index].alive; }
 uint64_t host_wake_ns(unsigned index) { return fibers[index].wake_ns; }
 

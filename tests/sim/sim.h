@@ -80,7 +80,7 @@ uint64_t sim_random(void);
 uint32_t sim_below(uint32_t count);          /* 0 when count is 0 */
 static inline uint32_t sim_between(uint32_t low, uint32_t high) { return low + sim_below(high - low + 1); }
 static inline bool sim_one_in(uint32_t count) { return sim_below(count) == 0; }
-bool sim_fault(enum fault fault);
+bool sim_fault(enum fault kind);
 void sim_mix(uint64_t value);                /* into the hash of the run */
 
 _Noreturn void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -97,7 +97,7 @@ bool host_alive(unsigned index);
 void host_yield(void);                       /* from a fiber */
 void host_sleep(uint64_t ns);
 uint64_t host_wake_ns(unsigned index);       /* of a fiber that sleeps; 0 of one that does not */
-bool host_in_fiber(void);
+int host_current(void);                      /* -1: none, the world outside */
 void host_preempt(void);                     /* perhaps lets others go on */
 int host_new_fd(void);
 /* An eventfd's counter. */
@@ -126,18 +126,18 @@ enum reader { READER_EAGER, READER_SLOW, READER_NEVER, READER_BURSTS, READER_KIN
 /* One subscription of a peer to a topic, from one rc_subscribe() that succeeded to its end. */
 struct interest {
 	bool active;         /* not unsubscribed */
-	bool ever;
 	bool posted;         /* by another thread: it may begin later, or not at all */
-	bool posted_end;
-	bool first_copied;   /* the first message comes as a copy: it counts as no delivery */
+	bool posted_end;     /* and may end so */
+	bool copied;         /* the first message comes as a copy: it counts as no delivery */
+	bool forgotten;      /* the topic is not the one it was: nothing may come any more */
 	uint64_t first;      /* sequence number that comes first; with `posted`, at least */
 	uint64_t end;        /* when not active: no later number may come */
 	uint64_t next;       /* number to come next; 0: none came yet */
-	unsigned marker;     /* number of the marker that precedes it; 0: none */
-	bool begun;          /* the marker was seen */
+	unsigned marker;     /* number of the message that says it begins; 0: none */
 	uint64_t got, gap;   /* messages that came; numbers left out between them */
-	uint64_t got_before_send; /* of those, before the last send */
+	uint64_t got_before, gap_before; /* of those, before the last send */
 };
+#define INTERESTS_MAX 3
 
 #define OUT_MAX 32768
 #define UP_MAX 4096
@@ -190,7 +190,6 @@ struct peer {
 	uint64_t close_at;               /* bytes up to its end */
 	struct { uint64_t at; uint8_t size; uint8_t bytes[125]; } ping;
 	bool ping_waits;
-	uint64_t frames_before_send;
 	/* what the application said to it */
 	rc_conn conn;
 	bool conn_open;                  /* handlers.open was called, handlers.close not */
@@ -201,7 +200,8 @@ struct peer {
 	unsigned direct[DIRECT_MAX];
 	unsigned direct_begin, direct_end, direct_made;
 	unsigned posted_made, posted_got;
-	struct interest interests[TOPICS];
+	struct interest interests[TOPICS][INTERESTS_MAX];
+	unsigned interest_count[TOPICS], interest_at[TOPICS]; /* made; the one that messages belong to now */
 	unsigned marker_count;
 	uint64_t bytes_in;               /* up bytes that were handed to the production code */
 	/* why it may have ended otherwise than it should */
@@ -255,16 +255,20 @@ extern const char *const oracle_topics[TOPICS];
 extern struct rc_topic_options oracle_options[TOPICS];
 
 void oracle_reset(void);
-unsigned oracle_new_message(unsigned topic, size_t size);
+unsigned oracle_new_message(unsigned topic, size_t size, bool binary); /* 0: no more */
 void oracle_published(unsigned id, int64_t result);
 uint64_t oracle_sequence(unsigned topic);    /* of the newest */
-/* After rc_subscribe() returned 0 on the connection's worker. */
+/* After rc_subscribe() returned 0 on the connection's worker, or, posted, on another thread. */
 void oracle_subscribed(struct peer *peer, unsigned topic, const struct rc_start *start, unsigned marker);
+void oracle_posted(struct peer *peer, unsigned topic);
 void oracle_unsubscribed(struct peer *peer, unsigned topic);
+struct interest *oracle_interest(struct peer *peer, unsigned topic); /* the newest, or null */
+void oracle_marked(struct peer *peer, unsigned topic, unsigned marker);
 void oracle_got(struct peer *peer, unsigned id, unsigned topic, size_t size, bool binary);
-bool oracle_may_be_slow(const struct peer *peer);
-bool oracle_caught_up(const struct peer *peer);
-void oracle_settle(struct peer *peer);       /* its counts are final: add them up */
-void oracle_check_counters(bool exact);
+void oracle_before_send(struct peer *peer);
+void oracle_close_code(struct peer *peer, uint16_t code); /* may the server say that now? */
+bool oracle_caught_up(struct peer *peer);
+void oracle_settle(struct peer *peer, bool alive); /* adds up what it must have been counted for */
+void oracle_check_counters(void);
 
 #endif

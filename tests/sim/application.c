@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * application.c - a program on the public API: handlers that do as the peers' messages tell them, and threads (fibers)
+ * that publish and speak to connections from outside, with handles that may be stale.
+ */
+#include "sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+uint64_t application_messages, application_closed, application_slow;
+static unsigned posted_count, ran_count;
+
+#define LARGE ((size_t)1 << 17)
+
+void application_reset(void)
+{
+	application_messages = application_closed = application_slow = 0;
+	posted_count = ran_count = 0;
+}
+
+/* ---- publishing ---- */
+
+int64_t application_publish(unsigned topic, size_t size, unsigned flags)
+{
+	static uint8_t large[FIBERS_MAX + 1][LARGE];
+	char start[16];
+	size = RC_MAX(size, 9);
+	unsigned id = oracle_new_message(topic, size, flags & RC_PUBLISH_BINARY);
+	if (!id)
+		return 0;
+	/* A publish may wait while others publish: each has bytes of its own. */
+	uint8_t small[4096], *own = size <= sizeof small ? small : large[host_current() + 1];
+	snprintf(start, sizeof start, "T%x%07x", topic, id);
+	memcpy(own, start, 9);
+	tap_fill(own + 9, id, 9, size - 9);
+	const char *name = oracle_topics[topic];
+	TRACE("publish %u: %s, %zu bytes", id, name, size);
+	int64_t result = rc_publish(sim.server, name, strlen(name), own, size, flags);
+	oracle_published(id, result);
+	return result;
+}
+
+/* ---- messages to one connection ---- */
+
+/* On its worker. */
+static bool send_direct(struct peer *peer, char kind, unsigned number, size_t size)
+{
+	uint8_t bytes[8192];
+	char start[16];
+	if (peer->direct_end - peer->direct_begin == DIRECT_MAX)
+		return false;
+	unsigned digits = kind == 'M' ? 5 : 4;
+	snprintf(start, sizeof start, "%c%0*x", kind, (int)digits, number);
+	size = RC_MAX(size, digits + 1);
+	memcpy(bytes, start, digits + 1);
+	tap_fill(bytes + digits + 1, kind == 'E' ? number : 0, digits + 1, size - digits - 1);
+	int result = rc_send(sim.server, peer->conn, sim_one_in(2) ? RC_TEXT : RC_BINARY, bytes, size);
+	CHECK(result == 0 || result == -ENOBUFS || (result == -ENOMEM && sim.struck_here[FAULT_ALLOCATION]) ||
+	          (result == -ENOTCONN && !peer->conn_open),
+	      "peer %u: send gives %d", peer->index, result);
+	if (result < 0)
+		return false;
+	unsigned what = kind == 'M' ? (number & 0xF0000) | (number & 0xFFFF) : number;
+	peer->direct[peer->direct_end++ % DIRECT_MAX] = (unsigned)kind << 24 | what;
+	return true;
+}
+
+/* ---- what peers ask for ---- */
+
+static struct rc_start start_for(unsigned topic, char mode)
+{
+	uint64_t sequence = oracle_sequence(topic), back = sim_below(40);
+	return (struct rc_start){
+		.last = mode == 'l', .resume = mode == 'r', .since = sequence > back ? sequence - back : sim_below(2),
+	};
+}
+
+static void subscribe(struct peer *peer, unsigned topic, char mode, bool opening)
+{
+	const char *name = oracle_topics[topic];
+	const struct interest *interest = oracle_interest(peer, topic);
+	struct rc_start start = start_for(topic, mode);
+	unsigned marker = 0;
+	bool has = interest && interest->active;
+	if (interest && (interest->posted || peer->interest_count[topic] == INTERESTS_MAX))
+		return;
+	if (!opening && !has) {
+		marker = ++peer->marker_count;
+		if (!send_direct(peer, 'M', topic << 16 | marker, 0))
+			return;
+	}
+	int result = rc_subscribe(sim.server, peer->conn, name, strlen(name), &start);
+	if (result == 0) {
+		CHECK(!has, "peer %u: subscribed twice to %s", peer->index, name);
+		oracle_subscribed(peer, topic, &start, marker);
+		return;
+	}
+	CHECK((result == -EEXIST && has) || (result == -ENOMEM && sim.struck_here[FAULT_ALLOCATION]) ||
+	          (result == -ENOSPC && sim.config.subscriptions_max < TOPICS),
+	      "peer %u: subscribe gives %d", peer->index, result);
+}
+
+static void unsubscribe(struct peer *peer, unsigned topic)
+{
+	const char *name = oracle_topics[topic];
+	const struct interest *interest = oracle_interest(peer, topic);
+	bool has = interest && interest->active;
+	if (interest && interest->posted)
+		return;
+	int result = rc_unsubscribe(sim.server, peer->conn, name, strlen(name));
+	CHECK(result == (has ? 0 : -ENOENT), "peer %u: unsubscribe gives %d", peer->index, result);
+	oracle_unsubscribed(peer, topic);
+}
+
+static void obey(struct peer *peer, const char *text)
+{
+	unsigned topic = 0, value = 0;
+	char mode = 'n';
+	sscanf(text + 1, "%x %c%u", &topic, &mode, &value);
+	topic %= TOPICS;
+	switch (text[0]) {
+	case 's':
+		subscribe(peer, topic, mode, false);
+		break;
+	case 'u':
+		unsubscribe(peer, topic);
+		break;
+	case 'p':
+		application_publish(topic, value, mode == 'b' ? RC_PUBLISH_BINARY : 0);
+		break;
+	case 'x':
+		peer->app_close = (uint16_t)value;
+		CHECK(rc_close(sim.server, peer->conn, (uint16_t)value, "because", 7) == 0, "peer %u: cannot be closed", peer->index);
+		break;
+	case 'g':
+		rc_ping(sim.server, peer->conn, "G", 1);
+		break;
+	default:
+		sim_fail("peer %u: a command '%c'", peer->index, text[0]);
+	}
+}
+
+/* ---- handlers ---- */
+
+static int on_request(void *context, rc_request *request)
+{
+	(void)context;
+	const char *path = rc_request_path(request), *number = rc_request_query(request, "c");
+	const char *topics = rc_request_query(request, "t"), *last = rc_request_query(request, "l");
+	const char *since = rc_request_query(request, "r");
+	rc_request_peer(request);
+	if (strcmp(path, "/hello") == 0)
+		return rc_request_respond(request, 200, "text/plain", "hello\n", 6);
+	if (strcmp(path, "/deny") == 0)
+		return 403;
+	if (!rc_request_is_websocket(request) || !number)
+		return 0;
+	struct peer *peer = &peers[strtoul(number, NULL, 10) % PEERS_MAX];
+	CHECK(!peer->requested, "peer %u: a second request", peer->index);
+	peer->requested = true;
+	peer->conn = rc_request_conn(request);
+	rc_request_set_user(request, peer);
+	unsigned wanted = (unsigned)strtoul(topics, NULL, 16), lasts = (unsigned)strtoul(last, NULL, 16);
+	unsigned sinces = (unsigned)strtoul(since, NULL, 16);
+	for (unsigned i = 0; i < TOPICS; i++)
+		if (wanted >> i & 1)
+			subscribe(peer, i, lasts >> i & 1 ? 'l' : sinces >> i & 1 ? 'r' : 'n', true);
+	return 0;
+}
+
+static void on_open(void *context, rc_conn conn, void *user)
+{
+	(void)context;
+	struct peer *peer = user;
+	CHECK(!peer->conn_open && !peer->closes, "peer %u opens twice", peer->index);
+	CHECK(peer->kind == PEER_SERVER || peer->conn == conn, "peer %u has another handle", peer->index);
+	peer->conn = conn;
+	peer->conn_open = true;
+	TRACE("peer %u: open", peer->index);
+	if (sim_one_in(4))
+		send_direct(peer, 'D', ++peer->direct_made, sim_below(300));
+}
+
+static void on_message(void *context, rc_conn conn, void *user, const struct rc_message *message)
+{
+	(void)context;
+	struct peer *peer = user;
+	uint8_t wanted[OUT_MAX];
+	char start[8] = { 0 };
+	application_messages++;
+	CHECK(peer->conn_open && peer->conn == conn, "peer %u: a message while it is not open", peer->index);
+	CHECK(message->size >= 5, "peer %u: a message of %zu bytes came", peer->index, message->size);
+	memcpy(start, message->data, 5);
+	unsigned number = (unsigned)strtoul(start + 1, NULL, 16);
+	CHECK(number == peer->messages_in + 1, "peer %u: its message %u came after %u", peer->index, number, peer->messages_in);
+	peer->messages_in = number;
+	if (start[0] == 'C') {
+		char text[64] = { 0 };
+		memcpy(text, message->data + 5, RC_MIN(message->size - 5, sizeof text - 1));
+		obey(peer, text);
+		return;
+	}
+	tap_fill(wanted, number, 5, message->size - 5);
+	CHECK(start[0] == 'E' && memcmp(wanted, message->data + 5, message->size - 5) == 0, "peer %u: its message %u came as %s",
+	      peer->index, number, start);
+	if (sim_one_in(2))
+		send_direct(peer, 'E', number, message->size);
+}
+
+static void on_pong(void *context, rc_conn conn, void *user, const uint8_t *data, size_t size)
+{
+	(void)context;
+	struct peer *peer = user;
+	CHECK(peer->conn_open && peer->conn == conn, "peer %u: a pong while it is not open", peer->index);
+	CHECK(!size || (size == 1 && data[0] == 'G') || (size == 4 && memcmp(data, "pong", 4) == 0), "peer %u: a wrong pong",
+	      peer->index);
+}
+
+static void on_close(void *context, rc_conn conn, void *user, const struct rc_closing *closing)
+{
+	(void)context;
+	struct peer *peer = user;
+	CHECK(peer->closes == 0, "peer %u is closed twice", peer->index);
+	CHECK(peer->conn_open || peer->kind == PEER_SERVER, "peer %u is closed, and was not open", peer->index);
+	CHECK(conn == peer->conn || !peer->conn_open, "peer %u is closed with another handle", peer->index);
+	TRACE("peer %u: handlers.close %u", peer->index, closing->code);
+	peer->closes++;
+	peer->conn_open = false;
+	peer->closing = *closing;
+	application_closed += conn != 0;
+	application_slow += closing->code == RC_CLOSE_POLICY;
+	for (unsigned i = 0; i < TOPICS; i++)
+		oracle_unsubscribed(peer, i);
+	if (sim_one_in(8))
+		CHECK(rc_send(sim.server, conn, RC_TEXT, "x", 1) == -ENOTCONN, "a closed connection can be sent to");
+}
+
+const struct rc_handlers application_handlers = {
+	.request = on_request, .open = on_open, .message = on_message, .pong = on_pong, .close = on_close,
+};
+
+/* ---- other threads ---- */
+
+static void ran(void *argument)
+{
+	CHECK(rc_worker_here == argument, "what was posted runs elsewhere");
+	ran_count++;
+}
+
+static void speak(void)
+{
+	struct peer *peer = &peers[sim_below(PEERS_MAX)];
+	unsigned topic = sim_below(TOPICS), worker = sim_below(sim.server->worker_count);
+	const char *name = oracle_topics[topic];
+	char text[16];
+	struct rc_stats stats;
+	if (!peer->conn)
+		return;
+	switch (sim_below(9)) {
+	case 0:
+	case 1:
+	case 2: /* with handles of connections that have gone, too */
+		snprintf(text, sizeof text, "P%02x%04x", peer->index, ++peer->posted_made);
+		rc_send(sim.server, peer->conn, RC_TEXT, text, 7);
+		break;
+	case 3:
+		rc_ping(sim.server, peer->conn, "G", 1);
+		break;
+	case 4:
+		if (!sim_one_in(8) || (!peer->conn_open && !sim_one_in(4)))
+			break;
+		if (!peer->app_close)
+			peer->app_close = 4001;
+		rc_close(sim.server, peer->conn, peer->app_close, NULL, 0);
+		break;
+	case 5:
+		if (peer->interest_count[topic] || peer->kind == PEER_SERVER)
+			break;
+		/* It counts from before the call: messages may come as soon as it is posted. */
+		oracle_posted(peer, topic);
+		rc_subscribe(sim.server, peer->conn, name, strlen(name), NULL);
+		break;
+	case 6:
+		if (!peer->interest_count[topic] || !oracle_interest(peer, topic)->posted)
+			break;
+		oracle_interest(peer, topic)->posted_end = true;
+		rc_unsubscribe(sim.server, peer->conn, name, strlen(name));
+		break;
+	case 7:
+		posted_count += rc_post(sim.server, worker, ran, &sim.server->workers[worker]) == 0;
+		break;
+	default:
+		rc_server_stats(sim.server, &stats);
+		CHECK(stats.log_head >= stats.log_oldest, "a log that ends before it begins");
+		break;
+	}
+}
+
+static size_t some_size(void)
+{
+	size_t most = sim.config.log_size / 4 - 16;
+	switch (sim_below(16)) {
+	case 0:
+		return sim_between(120, 130); /* where the header's length changes */
+	case 1:
+		return sim_between(1000, (uint32_t)RC_MIN(most, 20000));
+	case 2:
+		return sim_one_in(8) ? RC_MIN(most, 70000) : 600;
+	default:
+		return sim_between(9, 200);
+	}
+}
+
+void application_publisher(unsigned index)
+{
+	(void)index;
+	uint64_t pause_ns = 1000u << sim_below(12);
+	unsigned burst_max = 1u << sim_below(6), left = sim_between(20, 400);
+	while (!sim.quiet && !sim.stopping && left) {
+		host_sleep(sim_below((uint32_t)pause_ns * 2));
+		if (sim_one_in(3))
+			speak();
+		unsigned topic = sim_below(TOPICS), flags = sim_one_in(2) ? RC_PUBLISH_BINARY : 0;
+		size_t size = some_size();
+		for (unsigned burst = sim_between(1, burst_max); burst && left; burst--, left--) {
+			application_publish(sim_one_in(4) ? sim_below(TOPICS) : topic, size, flags | (sim_one_in(3) ? RC_PUBLISH_WAIT : 0));
+			if (sim_one_in(4))
+				size = some_size();
+		}
+	}
+}

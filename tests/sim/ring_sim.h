@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ring_sim.h - what ring_sim.c and the sockets under it (socket.c) share.
+ */
+#ifndef RING_SIM_H
+#define RING_SIM_H
+
+#include "sim.h"
+
+#define SLOTS 48
+#define OPERATIONS_MAX 512
+#define PREPARED_MAX 64
+#define COMPLETIONS_MAX 2048
+#define ADDRESSES_MAX 64
+#define CANARY_SIZE 8
+#define NO_SLOT UINT32_MAX
+
+enum kind { OP_NONE, OP_ACCEPT, OP_RECEIVE, OP_SEND, OP_POLL, OP_SHUTDOWN, OP_CANCEL, OP_CLOSE, OP_WATCH, OP_CONNECT,
+	        OP_ACCEPT_CANCEL };
+
+struct operation {
+	enum kind kind;
+	bool over;             /* its last completion was made */
+	unsigned number, slot;
+	int fd;
+	uint64_t tag;
+	const struct rc_range *ranges;
+	struct rc_range copies[RC_PLAN_RANGES_MAX];
+	unsigned range_count;
+	size_t size;
+	uint64_t sum;
+	uint64_t ready_ns;     /* not done before */
+	uint64_t visible_ns;   /* of its newest completion */
+	unsigned waiting;      /* completions not handed out */
+	uint64_t seen;
+};
+
+/* A completion that was not handed out yet. */
+struct pending {
+	struct rc_completion out;
+	unsigned operation;
+	uint64_t visible_ns;
+	bool has_peer;
+	struct sockaddr_storage peer;
+};
+
+enum slot_state { SLOT_FREE, SLOT_OPEN, SLOT_CLOSING };
+
+struct slot {
+	enum slot_state state;
+	struct peer *peer;
+	unsigned in_flight;
+	bool sending, receiving;
+};
+
+struct rc_ring {
+	bool open, waits;
+	uint64_t wake_ns;
+	unsigned held;         /* waits that still bring nothing */
+	struct slot slots[SLOTS];
+	unsigned slot_count, slot_freed;
+	struct operation operations[OPERATIONS_MAX];
+	unsigned prepared[PREPARED_MAX], prepared_count;
+	unsigned begun[OPERATIONS_MAX], begun_count; /* in the order they were submitted */
+	struct pending completions[COMPLETIONS_MAX];
+	unsigned completion_count;
+	struct sockaddr_storage addresses[ADDRESSES_MAX];
+	struct { bool out; size_t used; } buffers[RC_RECEIVE_BUFFERS];
+	unsigned buffer_count;
+	size_t buffer_size;
+	uint8_t memory[RC_RECEIVE_BUFFERS][RC_RECEIVE_BUFFER_SIZE + CANARY_SIZE];
+};
+
+/* socket.c: a peer is the other end of its socket, so it is the socket. */
+void socket_close(struct slot *slot);
+void socket_take(struct peer *peer, uint8_t *to, size_t size); /* of what came up */
+struct sockaddr_storage socket_address(const struct peer *peer);
+int socket_port(const struct sockaddr_storage *address);
+struct peer *socket_dialled(int port);
+void socket_link(struct peer *peer);
+void socket_refuse(struct peer *peer);
+bool listener_waiting(int fd);
+struct peer *listener_take(int fd);
+
+#endif

@@ -1,0 +1,105 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# run.sh BUILD: boots Linux 6.1, the oldest that the README promises, and runs the live tests there. The kernel is
+# Debian's own package, unpacked and never installed; the machine is qemu's, in software (KVM hangs on some hosts); its
+# only file system is an archive with the program, Python and the tests. What the guest prints on its serial console is
+# what this prints, one line a test. Ends with 77 where qemu or the kernel cannot be had.
+#
+# ONLY=word as in `make test`. The tests of installing and those against other implementations stay outside.
+set -eu
+cd "$(dirname "$0")/../.."
+mkdir -p "$1/vm"
+build=$(cd "$1" && pwd)
+vm=$build/vm
+python=/usr/bin/python3
+
+skip() {
+	echo "skip vm: $*"
+	exit 77
+}
+
+# Debian 12's kernel: the newest of its 6.1 packages, kept in $vm from one run to the next.
+fetch_kernel() {
+	[ ! -e "$vm/kernel/ready" ] || return 0
+	package=$(apt-cache depends linux-image-amd64 2>/dev/null | grep -o 'linux-image-6\.1\.[^ ]*-amd64' | head -n 1)
+	[ -n "$package" ] || skip "no linux-image-6.1 among the packages here"
+	rm -rf "$vm/kernel"
+	mkdir -p "$vm/kernel"
+	echo "# fetching $package"
+	(cd "$vm/kernel" && apt-get -qq download "$package" 2>/dev/null) || skip "$package cannot be fetched"
+	dpkg-deb -x "$vm"/kernel/*.deb "$vm/kernel" || skip "$package cannot be unpacked"
+	rm "$vm"/kernel/*.deb
+	touch "$vm/kernel/ready"
+}
+
+# A program or library with all that it is linked to.
+add_linked() {
+	for file in "$@" $(ldd "$@" 2>/dev/null | grep -o '/[^ ]*' | grep -v ':$' | sort -u); do
+		[ -e "$root$file" ] || install -D "$file" "$root$file"
+	done
+}
+
+add_python() {
+	library=$($python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
+	add_linked "$(readlink -f $python)"
+	ln -sf "$(readlink -f $python)" "$root/usr/bin/python3"
+	mkdir -p "$root$library"
+	(cd "$library" && find . -type d \( -name config-\* -o -name __pycache__ -o -name test -o -name lib2to3 -o \
+		-name idlelib -o -name ensurepip -o -name pydoc_data -o -name distutils \) -prune -o -type f -print |
+		cpio -o --quiet -H newc) | (cd "$root$library" && cpio -id --quiet)
+	add_linked "$library"/lib-dynload/*.so
+}
+
+# For kernel TLS, and the congestion control that many hosts choose.
+add_modules() {
+	from=$(echo "$vm"/kernel/lib/modules/*)
+	to=$root/lib/modules/$(basename "$from")
+	mkdir -p "$to"
+	for directory in net/tls crypto arch/x86/crypto lib/crypto net/ipv4/tcp_bbr.ko net/sched/sch_fq.ko; do
+		[ ! -e "$from/kernel/$directory" ] ||
+			(cd "$from" && cp -r --parents "kernel/$directory" "$to")
+	done
+	cp "$from"/modules.builtin "$from"/modules.order "$to"
+	busybox depmod -b "$root" "$(basename "$from")"
+}
+
+make_archive() {
+	root=$vm/root
+	rm -rf "$root"
+	mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$root/run" "$root/usr/bin" \
+		"$root/ringcast/build" "$root/ringcast/tests/live"
+	cp "$(command -v busybox)" "$root/bin/busybox"
+	install -m 755 tests/vm/init "$root/init"
+	add_linked "$build/ringcast" 2>/dev/null || true
+	cp "$build/ringcast" "$root/ringcast/build/ringcast"
+	add_python
+	add_modules
+	cp tests/run.sh "$root/ringcast/tests"
+	for file in tests/live/*.py; do
+		case $file in
+		*_aiohttp.py | *_websockets.py | *_ws.py | *_install.py) ;;
+		*) cp "$file" "$root/ringcast/tests/live" ;;
+		esac
+	done
+	(cd "$root" && find . | cpio -o --quiet -H newc) >"$vm/initramfs"
+}
+
+sh tools/setup.sh vm || skip "qemu-system-x86_64 is not here"
+[ "$(uname -m)" = x86_64 ] || skip "its tests are for x86_64"
+fetch_kernel
+make_archive
+
+# Everything is slower by a factor: the guest's time limits are stretched by RC_SLOW, and the machine has its own.
+timeout -k 5 "${RC_VM_LIMIT:-1200}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 2G -nodefaults \
+	-no-reboot -display none -serial stdio -device virtio-rng-pci -kernel "$vm"/kernel/boot/vmlinuz-* \
+	-initrd "$vm/initramfs" \
+	-append "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on ONLY=${ONLY:-} RC_SLOW=${RC_SLOW:-10}" \
+	</dev/null 2>"$vm/qemu.log" | tr -d '\r' | tee "$vm/console"
+result=$(sed -n 's/^vm: the tests ended with //p' "$vm/console")
+if [ -z "$result" ]; then
+	tail -n 5 "$vm/qemu.log"
+	echo "FAIL vm: the machine ended, or was ended, before its tests"
+	exit 1
+fi
+exit "$result"
