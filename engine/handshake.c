@@ -217,14 +217,15 @@ void rc_handshake_accept(char to[RC_ACCEPT_SIZE + 1], const char *key)
 	EVP_EncodeBlock((unsigned char *)to, digest, (int)digest_size);
 }
 
-size_t rc_handshake_response(char *to, size_t size, const char *key, const char *protocol)
+size_t rc_handshake_response(char *to, size_t size, const char *key, const char *protocol, const char *extensions)
 {
 	char accept[RC_ACCEPT_SIZE + 1];
 	rc_handshake_accept(accept, key);
 	int used = snprintf(to, size,
 	                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-	                    "Sec-WebSocket-Accept: %s\r\n%s%s%s\r\n",
+	                    "Sec-WebSocket-Accept: %s\r\n%s%s%s%s%s%s\r\n",
 	                    accept, protocol ? "Sec-WebSocket-Protocol: " : "", protocol ? protocol : "",
-	                    protocol ? "\r\n" : "");
+	                    protocol ? "\r\n" : "", extensions ? "Sec-WebSocket-Extensions: " : "",
+	                    extensions ? extensions : "", extensions ? "\r\n" : "");
 	return used > 0 && (size_t)used < size ? (size_t)used : 0;
 }

@@ -52,8 +52,8 @@ int rc_query_get(const char *query, const char *name, char *to, size_t size);
 /* base64(SHA-1(key + GUID)), zero-terminated. */
 void rc_handshake_accept(char to[RC_ACCEPT_SIZE + 1], const char *key);
 
-/* Writes the 101 response; protocol may be null. Returns its length, or 0 when it does not fit. */
-size_t rc_handshake_response(char *to, size_t size, const char *key, const char *protocol);
+/* Writes the 101 response; protocol and extensions may be null. Returns its length, or 0 when it does not fit. */
+size_t rc_handshake_response(char *to, size_t size, const char *key, const char *protocol, const char *extensions);
 
 /* Writes a response with "Connection: close" and whatever its status demands (Allow, Sec-WebSocket-Version, Upgrade,
  * Retry-After). `type` and `body` may be null: the body is then the status in words. Returns its length, 0 when it does
@@ -64,6 +64,9 @@ size_t rc_http_response(char *to, size_t size, int status, const char *type, con
 const char *rc_http_status_text(int status);
 
 /* ---- client role ---- */
+
+struct rc_deflate;
+struct rc_deflate_wish; /* extension.h; null: none is offered, and none may be answered */
 
 struct rc_url {
 	char host[256];          /* without brackets; the socket's path for a Unix socket */
@@ -80,12 +83,13 @@ int rc_url_parse(struct rc_url *url, const char *text);
 /* Writes the request; `nonce` is 16 random bytes, whose base64 is the key. Returns its length, 0 when it does not fit
  * or `protocols` is no list of tokens. */
 size_t rc_handshake_request(char *to, size_t size, const struct rc_url *url, const uint8_t nonce[16],
-                            const char *protocols);
+                            const char *protocols, const struct rc_deflate_wish *wish);
 
 /* Judges a response to that request. Returns its length when it is a correct 101; 0 while more bytes are needed; the
  * negative HTTP status when the server refused; -EPROTO (as -71) for anything that section 4.1 says must fail.
  * `protocol` receives the subprotocol chosen, "" for none. Statuses are above 100, so they do not meet EPROTO. */
 int rc_handshake_response_parse(const char *bytes, size_t size, const uint8_t nonce[16], const char *protocols,
-                                char protocol[RC_PROTOCOL_NAME_MAX]);
+                                char protocol[RC_PROTOCOL_NAME_MAX], const struct rc_deflate_wish *wish,
+                                struct rc_deflate *agreed);
 
 #endif

@@ -4,7 +4,7 @@
  * nothing between the request and the response: the nonce makes the key again. Invariant: nothing that the server was
  * not asked for is accepted.
  */
-#include "handshake.h"
+#include "extension.h"
 #include "http.h"
 
 #include <errno.h>
@@ -33,9 +33,11 @@ static bool is_list_of_tokens(const char *text)
 }
 
 size_t rc_handshake_request(char *to, size_t size, const struct rc_url *url, const uint8_t nonce[16],
-                            const char *protocols)
+                            const char *protocols, const struct rc_deflate_wish *wish)
 {
-	char key[KEY_SIZE + 1], port[8] = "";
+	char key[KEY_SIZE + 1], port[8] = "", offer[RC_EXTENSION_SIZE_MAX] = "";
+	if (wish)
+		rc_extension_offer(offer, wish);
 	if (protocols && !is_list_of_tokens(protocols))
 		return 0;
 	make_key(key, nonce);
@@ -44,10 +46,11 @@ size_t rc_handshake_request(char *to, size_t size, const struct rc_url *url, con
 	bool brackets = !url->is_unix && strchr(url->host, ':');
 	int used = snprintf(to, size,
 	                    "GET %s HTTP/1.1\r\nHost: %s%s%s%s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-	                    "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s%s%s\r\n",
+	                    "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s%s%s%s%s%s\r\n",
 	                    url->target, brackets ? "[" : "", url->is_unix ? "localhost" : url->host,
 	                    brackets ? "]" : "", port, key, protocols ? "Sec-WebSocket-Protocol: " : "",
-	                    protocols ? protocols : "", protocols ? "\r\n" : "");
+	                    protocols ? protocols : "", protocols ? "\r\n" : "",
+	                    wish ? "Sec-WebSocket-Extensions: " : "", offer, wish ? "\r\n" : "");
 	return used > 0 && (size_t)used < size ? (size_t)used : 0;
 }
 
@@ -83,10 +86,13 @@ static bool choose(char to[RC_PROTOCOL_NAME_MAX], struct rc_span value, const ch
 /* What a correct 101 has shown so far. */
 struct proofs {
 	bool upgrade, connection, accept;
+	char expected[RC_ACCEPT_SIZE + 1];
+	const struct rc_deflate_wish *wish;
+	struct rc_deflate *agreed;
 };
 
-static bool judge_field(struct proofs *proofs, struct rc_span name, struct rc_span value, const char *accept,
-                        const char *protocols, char protocol[RC_PROTOCOL_NAME_MAX])
+static bool judge_field(struct proofs *proofs, struct rc_span name, struct rc_span value, const char *protocols,
+                        char protocol[RC_PROTOCOL_NAME_MAX])
 {
 	if (rc_span_is(name, "Upgrade"))
 		return proofs->upgrade = rc_span_is(value, "websocket");
@@ -98,18 +104,22 @@ static bool judge_field(struct proofs *proofs, struct rc_span name, struct rc_sp
 	}
 	if (rc_span_is(name, "Sec-WebSocket-Accept")) {
 		bool first = !proofs->accept;
-		proofs->accept = rc_span_is_exactly(value, accept);
+		proofs->accept = rc_span_is_exactly(value, proofs->expected);
 		return first && proofs->accept;
 	}
 	if (rc_span_is(name, "Sec-WebSocket-Protocol"))
 		return choose(protocol, value, protocols);
-	return !rc_span_is(name, "Sec-WebSocket-Extensions");
+	if (rc_span_is(name, "Sec-WebSocket-Extensions"))
+		return proofs->wish && rc_extension_judge(proofs->agreed, value.text, value.size, proofs->wish);
+	return true;
 }
 
 int rc_handshake_response_parse(const char *bytes, size_t size, const uint8_t nonce[16], const char *protocols,
-                                char protocol[RC_PROTOCOL_NAME_MAX])
+                                char protocol[RC_PROTOCOL_NAME_MAX], const struct rc_deflate_wish *wish,
+                                struct rc_deflate *agreed)
 {
 	protocol[0] = 0;
+	*agreed = (struct rc_deflate){ 0 };
 	int head_size = rc_http_head_size(bytes, size);
 	if (head_size <= 0)
 		return head_size ? -EPROTO : 0;
@@ -118,13 +128,13 @@ int rc_handshake_response_parse(const char *bytes, size_t size, const uint8_t no
 	int status = parse_status_line(line);
 	if (status != 101)
 		return status >= 200 ? -status : -EPROTO;
-	char key[KEY_SIZE + 1], accept[RC_ACCEPT_SIZE + 1];
+	char key[KEY_SIZE + 1];
+	struct proofs proofs = { .wish = wish, .agreed = agreed };
 	make_key(key, nonce);
-	rc_handshake_accept(accept, key);
-	struct proofs proofs = { 0 };
+	rc_handshake_accept(proofs.expected, key);
 	while (rc_http_line(&head, &line))
 		if (!rc_http_field(line, &name, &value) ||
-		    !judge_field(&proofs, name, value, accept, protocols, protocol))
+		    !judge_field(&proofs, name, value, protocols, protocol))
 			return -EPROTO;
 	return proofs.upgrade && proofs.connection && proofs.accept ? head_size : -EPROTO;
 }

@@ -43,6 +43,12 @@ static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is
 #define RC_SUBSCRIPTIONS_DEFAULT 256    /* of one connection */
 #define RC_SUBSCRIPTIONS_LIMIT 65536
 
+/* ---- compression ---- */
+#define RC_DEFLATE_LEVEL 6
+#define RC_DEFLATE_SIZE_MIN 128
+#define RC_COHORTS_MAX 256              /* topics with a compressor of their own, 268 KB each at the largest window */
+#define RC_COHORT_FRESH_MESSAGES 32     /* at least, between two places where newcomers can join a cohort */
+
 /* ---- the log ---- */
 #define RC_LOG_SIZE_DEFAULT (64 * MIB)
 #define RC_LOG_SIZE_MIN (64 * KIB)

@@ -20,23 +20,55 @@ static const struct rc_mark *wanted(const struct rc_interest *interest, uint32_t
 	return mark->round == interest->round && number >= mark->from ? mark : NULL;
 }
 
-/* Adds a frame to the ranges. False when it does not fit. */
-static bool add(struct rc_plan *plan, const struct rc_log *log, const struct rc_entry *entry, uint32_t skip)
+struct rc_range rc_plan_frame(const struct rc_log *log, const struct rc_encoding *encoding, uint64_t number, bool encoded)
 {
-	uint64_t size = entry->size - skip;
-	if (plan->size && plan->size + size > RC_PLAN_SIZE_MAX)
+	if (encoded) {
+		const struct rc_extent *extent = rc_extent_of(encoding, number);
+		return (struct rc_range){ encoding->bytes + (extent->position & (encoding->size - 1)), extent->size };
+	}
+	const struct rc_entry *entry = rc_log_entry(log, number);
+	return (struct rc_range){ rc_log_at(log, entry->position), entry->size };
+}
+
+/* Whether an entry goes in its encoding's form. A member of a cohort can read on from what it read last, or begin where
+ * the compressor began anew; in between it gets the log's form. */
+static bool goes_encoded(const struct rc_interest *interest, const struct rc_entry *entry, uint64_t number, bool synced)
+{
+	if (!interest->encoding || entry->size < interest->encoded_size_min)
 		return false;
-	uint8_t *at = rc_log_at(log, entry->position) + skip;
+	if (interest->cohort != UINT32_MAX && interest->cohort != entry->topic)
+		return false;
+	enum rc_extent_state state = rc_extent_state(interest->encoding, number);
+	return state == RC_EXTENT_FRESH || (state == RC_EXTENT_MADE && (interest->cohort == UINT32_MAX || synced));
+}
+
+/* Adds a frame to the ranges. False when it does not fit. */
+static bool add(struct rc_plan *plan, struct rc_range frame)
+{
+	if (plan->size && plan->size + frame.size > RC_PLAN_SIZE_MAX)
+		return false;
 	struct rc_range *last = plan->range_count ? &plan->ranges[plan->range_count - 1] : NULL;
-	if (last && (uint8_t *)last->at + last->size == at) {
-		last->size += size;
+	if (last && (uint8_t *)last->at + last->size == (uint8_t *)frame.at) {
+		last->size += frame.size;
 	} else {
 		if (plan->range_count == RC_PLAN_RANGES_MAX)
 			return false;
-		plan->ranges[plan->range_count++] = (struct rc_range){ at, size };
+		plan->ranges[plan->range_count++] = frame;
 	}
-	plan->size += size;
+	plan->size += frame.size;
 	return true;
+}
+
+/* Takes the rest of the frame at the beginning. */
+static void take_rest(struct rc_plan *plan, const struct rc_log *log)
+{
+	bool encoded = plan->partial & RC_PARTIAL_ENCODED;
+	uint32_t done = plan->partial & RC_PARTIAL_SIZE;
+	struct rc_range frame = rc_plan_frame(log, plan->encoding, plan->begin, encoded);
+	bool fits = add(plan, (struct rc_range){ (uint8_t *)frame.at + done, frame.size - done });
+	RC_ASSERT(fits);
+	plan->taken[plan->taken_count++] = encoded ? RC_PLAN_ENCODED : 0;
+	plan->frame_count++;
 }
 
 void rc_plan_make(struct rc_plan *plan, const struct rc_log *log, const struct rc_interest *interest, uint64_t begin,
@@ -46,53 +78,72 @@ void rc_plan_make(struct rc_plan *plan, const struct rc_log *log, const struct r
 	plan->end = end = RC_MIN(end, begin + RC_PLAN_WINDOW);
 	plan->size = 0;
 	plan->partial = partial;
+	plan->encoding = interest->encoding;
+	plan->synced = interest->synced;
 	plan->range_count = plan->frame_count = plan->conflated_count = plan->taken_count = 0;
 	plan->single = !interest->marks;
 	plan->topic = interest->topic;
-
-	for (uint64_t number = begin; number < end; number++) {
+	bool synced = interest->synced;
+	uint64_t number = begin;
+	if (partial) {
+		take_rest(plan, log);
+		synced |= (partial & RC_PARTIAL_ENCODED) != 0;
+		number++;
+	}
+	for (; number < end; number++) {
 		const struct rc_entry *entry = rc_log_entry(log, number);
 		const struct rc_mark *mark = wanted(interest, entry->topic, number);
-		bool rest = partial && number == begin;
-		if (!mark && !rest)
+		if (!mark)
 			continue;
 		uint16_t offset = (uint16_t)(number - begin);
-		if (!rest && mark->conflate &&
+		if (mark->conflate &&
 		    atomic_load_explicit(&rc_topic_at(log->topics, entry->topic)->newest, memory_order_acquire) != number) {
 			plan->taken[plan->taken_count++] = (uint16_t)(offset | RC_PLAN_CONFLATED);
 			plan->conflated_count++;
+			synced = false;
 			continue;
 		}
-		if (plan->frame_count == RC_PLAN_FRAMES_MAX || !add(plan, log, entry, rest ? partial : 0)) {
+		bool encoded = goes_encoded(interest, entry, number, synced);
+		if (plan->frame_count == RC_PLAN_FRAMES_MAX ||
+		    !add(plan, rc_plan_frame(log, interest->encoding, number, encoded))) {
 			plan->end = number;
-			return;
+			break;
 		}
-		plan->taken[plan->taken_count++] = offset;
+		plan->taken[plan->taken_count++] = (uint16_t)(offset | (encoded ? RC_PLAN_ENCODED : 0));
 		plan->frame_count++;
+		synced |= encoded;
 	}
+	plan->synced_end = synced;
 }
 
 struct rc_progress rc_plan_progress(const struct rc_plan *plan, const struct rc_log *log, uint64_t sent)
 {
 	RC_ASSERT(sent <= plan->size);
-	if (sent == plan->size)
-		return (struct rc_progress){ .cursor = plan->end, .taken_count = plan->taken_count };
 	uint64_t left = sent;
+	bool synced = plan->synced;
+	if (sent == plan->size)
+		return (struct rc_progress){ .cursor = plan->end, .taken_count = plan->taken_count, .synced = plan->synced_end };
 	for (uint16_t i = 0;; i++) {
 		RC_ASSERT(i < plan->taken_count);
-		if (plan->taken[i] & RC_PLAN_CONFLATED)
-			continue;
-		uint64_t number = plan->begin + plan->taken[i];
-		uint32_t before = number == plan->begin ? plan->partial : 0;
-		uint32_t size = rc_log_entry(log, number)->size - before;
-		if (left >= size) {
-			left -= size;
+		bool encoded = plan->taken[i] & RC_PLAN_ENCODED;
+		if (plan->taken[i] & RC_PLAN_CONFLATED) {
+			synced = false;
 			continue;
 		}
+		uint64_t number = plan->begin + (plan->taken[i] & RC_PLAN_OFFSET);
+		uint32_t before = number == plan->begin ? plan->partial & RC_PARTIAL_SIZE : 0;
+		uint64_t size = rc_plan_frame(log, plan->encoding, number, encoded).size - before;
+		if (left >= size) {
+			left -= size;
+			synced |= encoded;
+			continue;
+		}
+		uint32_t done = before + (uint32_t)left;
 		return (struct rc_progress){
 			.cursor = number,
-			.partial = left || before ? before + (uint32_t)left : 0,
+			.partial = done ? done | (encoded ? RC_PARTIAL_ENCODED : 0) : 0,
 			.taken_count = i,
+			.synced = synced,
 		};
 	}
 }

@@ -12,7 +12,7 @@
 #ifndef RC_PLAN_H
 #define RC_PLAN_H
 
-#include "log.h"
+#include "encoding.h"
 
 /* Layout of the system's struct iovec, so that a plan is handed to a gathering send as it is. */
 struct rc_range {
@@ -28,21 +28,34 @@ struct rc_mark {
 	bool conflate;  /* only the topic's newest entry */
 };
 
-/* Either one topic, or all that are marked. */
+/* Either one topic, or all that are marked; and in which form. */
 struct rc_interest {
 	uint32_t topic;               /* used when marks is null */
 	const struct rc_mark *marks;
 	uint32_t mark_count;
 	uint32_t round;
+	const struct rc_encoding *encoding; /* preferred where it has a message; null: the log's own form */
+	uint32_t encoded_size_min;    /* frames of the log below it are sent as they are */
+	uint32_t cohort;              /* with RC_ENCODING_COHORT: the one topic that may be encoded; else UINT32_MAX */
+	bool synced;                  /* in the cohort: what came last was read, so the next can be */
 };
 
-#define RC_PLAN_CONFLATED 0x8000u /* beside the offset of an entry that was left out */
-static_assert(RC_PLAN_WINDOW <= RC_PLAN_CONFLATED, "an offset in the window and its flag share 16 bits");
+/* Beside the offset of an entry: */
+#define RC_PLAN_CONFLATED 0x8000u /* it was left out */
+#define RC_PLAN_ENCODED 0x4000u   /* it is sent in its encoding's form */
+#define RC_PLAN_OFFSET 0x3FFFu
+static_assert(RC_PLAN_WINDOW - 1 <= RC_PLAN_OFFSET, "an offset in the window and its flags share 16 bits");
+
+/* Beside the bytes of a frame that have left: they were of its encoding's form. */
+#define RC_PARTIAL_ENCODED 0x80000000u
+#define RC_PARTIAL_SIZE 0x7FFFFFFFu
 
 struct rc_plan {
 	uint64_t begin, end;      /* the window that was read */
 	uint64_t size;            /* bytes of all ranges */
-	uint32_t partial;         /* bytes of the first frame that had left before */
+	uint32_t partial;         /* of the first frame, what had left before */
+	const struct rc_encoding *encoding;
+	bool synced, synced_end;  /* with the cohort, at the beginning and when all of it has left */
 	uint32_t reference_count; /* sends in flight */
 	uint16_t range_count, frame_count, conflated_count, taken_count;
 	bool single;              /* made for one topic: every frame is of it */
@@ -52,15 +65,20 @@ struct rc_plan {
 };
 
 /* Reads [begin, end), at most RC_PLAN_WINDOW entries, and stops early at a bound of limits.h: plan->end is then where
- * to go on. `partial` bytes of the frame at `begin` have left already; that frame is then taken whoever wants it. */
+ * to go on. `partial` bytes of the frame at `begin` have left already, of one form or the other; that frame is then
+ * taken whoever wants it. */
 void rc_plan_make(struct rc_plan *plan, const struct rc_log *log, const struct rc_interest *interest, uint64_t begin,
                   uint64_t end, uint32_t partial);
 
 struct rc_progress {
 	uint64_t cursor;   /* the next entry to consider */
-	uint32_t partial;  /* bytes of the frame at the cursor that left; 0 at a frame's beginning */
+	uint32_t partial;  /* of the frame at the cursor, what has left; 0 at a frame's beginning */
 	uint16_t taken_count; /* of plan->taken that the cursor has passed: frames whole, others conflated */
+	bool synced;       /* with the cohort, there */
 };
+
+/* The bytes of an entry in one form or the other. */
+struct rc_range rc_plan_frame(const struct rc_log *log, const struct rc_encoding *encoding, uint64_t number, bool encoded);
 
 /* Where a cursor stands after `sent` bytes of the plan have left. */
 struct rc_progress rc_plan_progress(const struct rc_plan *plan, const struct rc_log *log, uint64_t sent);

@@ -112,6 +112,15 @@ struct rc_handlers {
 	void (*report)(void *context, const char *text);
 };
 
+/* permessage-deflate (RFC 7692). A broadcast is compressed once for each class of windows among its subscribers. */
+struct rc_deflate_options {
+	bool on;
+	unsigned level;        /* zlib's, 1 to 9 */
+	unsigned bits;         /* our window at most, 8 to 15; a client may ask for a smaller one */
+	size_t size_min;       /* smaller messages stay plain */
+	bool client_takeover;  /* clients may compress with what they sent before: 40 KB a connection that does */
+};
+
 /* rc_config_init() fills in the defaults, which are named in limits.h and in the README. Change what you need. */
 struct rc_config {
 	unsigned worker_count;            /* 0: one a processor this process may run on */
@@ -133,6 +142,7 @@ struct rc_config {
 	unsigned notsent_lowat_size;      /* TCP_NOTSENT_LOWAT of listeners: what the kernel may queue unsent */
 	unsigned round_interval_us;       /* a worker's rounds of fan-out begin at least this far apart: what is published in
 	                                   * between leaves in one send. The first after a pause leaves at once. */
+	struct rc_deflate_options deflate; /* of listeners that do not say otherwise; and its level for all */
 	bool busy_poll;                   /* workers spin instead of sleeping: a processor each for a shorter tail */
 };
 
@@ -145,6 +155,7 @@ RC_API void rc_config_init(struct rc_config *config);
 RC_API rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error);
 
 /* Adds a listener before the start: "ws://127.0.0.1:8080", "[::]:8080", "0.0.0.0:0" (a free port), "unix:/run/x.sock".
+ * Behind it may stand what differs there: "?deflate=on&deflate-bits=12&deflate-min=200&deflate-takeover=off".
  * Each worker gets its own socket on that address (SO_REUSEPORT). Returns the port (0 for a Unix socket) or a negative
  * errno with *error set. */
 RC_API int rc_server_listen(rc_server *server, const char *address, struct rc_error *error);
@@ -156,6 +167,8 @@ struct rc_topic_options {
 	size_t lag_size_max; /* 0: the server's */
 	unsigned lag_ms_max; /* 0: the server's */
 	bool keep_last;      /* the newest message outlives the log, for subscribers that ask for it */
+	bool cohort;         /* compressed as one stream for all who subscribe to this topic alone, in the request, and
+	                      * can: a fraction of the bytes. RC_COHORTS_MAX topics at a time */
 };
 RC_API int rc_server_topic_rule(rc_server *server, const char *pattern, const struct rc_topic_options *options);
 
@@ -264,6 +277,7 @@ struct rc_connect_options {
 	const char *protocols;
 	const char *source;
 	void *user;
+	bool deflate; /* offer permessage-deflate */
 };
 RC_API int rc_connect(rc_server *server, unsigned worker, const char *url, const struct rc_connect_options *options);
 
@@ -290,6 +304,10 @@ struct rc_stats {
 	uint64_t dropped;            /* policy skip */
 	uint64_t conflated;          /* policy conflate */
 	uint64_t slow_closed;        /* policy close */
+	uint64_t compressed;         /* messages made smaller for a class of windows or a cohort ... */
+	uint64_t compressed_from;    /* ... their bytes before ... */
+	uint64_t compressed_to;      /* ... and after */
+	uint64_t inflated;           /* messages received compressed */
 	uint64_t sends;              /* submissions */
 	uint64_t sends_short;        /* of those, the ones that came back short or would have blocked */
 	uint64_t receive_starved;    /* no buffer was free */

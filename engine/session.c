@@ -49,7 +49,8 @@ static const char *first_byte_fault(const struct rc_session *s, const struct rc_
 {
 	const struct rc_frame *frame = &s->frame;
 	*code = RC_CLOSE_PROTOCOL_ERROR;
-	if (frame->rsv)
+	bool begins = frame->opcode == RC_FRAME_TEXT || frame->opcode == RC_FRAME_BINARY;
+	if (frame->rsv & (rules->deflate && begins ? ~RC_FRAME_RSV1 : ~0))
 		return "reserved bit set";
 	if (is_control(frame)) {
 		if (frame->opcode > RC_FRAME_PONG)
@@ -123,8 +124,10 @@ static const char *take_header(struct rc_session *s, const struct rc_session_rul
 	s->in_frame = true;
 	if (!is_control(&s->frame)) {
 		s->fragment_count++;
-		if (!s->in_message)
+		if (!s->in_message) {
 			s->message_opcode = s->frame.opcode;
+			s->compressed = s->frame.rsv != 0;
+		}
 	}
 	/* A Close ends every message, so its reason may use the validator of one that is left unfinished. */
 	if (!s->in_message || s->frame.opcode == RC_FRAME_CLOSE)
@@ -201,6 +204,12 @@ static bool reserve(struct rc_session *s, struct rc_pool *pool, size_t piece, si
 	return true;
 }
 
+/* What is compressed is text only once it is inflated. */
+static uint8_t judged_as(const struct rc_session *s)
+{
+	return s->compressed ? RC_FRAME_BINARY : s->message_opcode;
+}
+
 /* The one touch of a data payload. A mask of 0 changes nothing, so what lies in place is then only judged. */
 static bool unmask(struct rc_utf8 *utf8, uint8_t opcode, uint8_t *to, const uint8_t *from, size_t size, uint32_t mask)
 {
@@ -217,10 +226,12 @@ static enum rc_event_kind whole_message(struct rc_session *s, const struct rc_se
 {
 	struct rc_utf8 utf8 = { 0 };
 	size_t size = (size_t)frame->size;
-	if (RC_UNLIKELY(!unmask(&utf8, frame->opcode, data, data, size, frame->mask) || !rc_utf8_complete(&utf8)))
+	uint8_t as = frame->rsv ? RC_FRAME_BINARY : frame->opcode;
+	if (RC_UNLIKELY(!unmask(&utf8, as, data, data, size, frame->mask) || !rc_utf8_complete(&utf8)))
 		return fail(s, rules, event, RC_CLOSE_INVALID_DATA, "text is not UTF-8");
 	event->kind = RC_EVENT_MESSAGE;
 	event->opcode = frame->opcode;
+	event->compressed = frame->rsv != 0;
 	event->data = data;
 	event->size = size;
 	return RC_EVENT_MESSAGE;
@@ -242,7 +253,7 @@ static enum rc_event_kind take_data(struct rc_session *s, const struct rc_sessio
 		if (!reserve(s, rules->pool, piece, rest))
 			return fail(s, rules, event, RC_CLOSE_INTERNAL, "out of memory");
 		uint32_t mask = rc_mask_rotate(frame->mask, (size_t)s->frame_done);
-		if (!unmask(&s->utf8, s->message_opcode, s->gathered + s->gathered_size, data, piece, mask))
+		if (!unmask(&s->utf8, judged_as(s), s->gathered + s->gathered_size, data, piece, mask))
 			return fail(s, rules, event, RC_CLOSE_INVALID_DATA, "text is not UTF-8");
 		s->gathered_size += piece;
 		s->frame_done += piece;
@@ -258,6 +269,7 @@ static enum rc_event_kind take_data(struct rc_session *s, const struct rc_sessio
 	s->fragment_count = 0;
 	event->kind = RC_EVENT_MESSAGE;
 	event->opcode = s->message_opcode;
+	event->compressed = s->compressed;
 	event->data = s->gathered ? s->gathered : data;
 	event->size = s->gathered_size;
 	return RC_EVENT_MESSAGE;
@@ -296,7 +308,7 @@ enum rc_event_kind rc_session_next(struct rc_session *s, const struct rc_session
 		struct rc_frame frame;
 		size_t size = (size_t)(end - *at);
 		int header = rc_frame_read(&frame, *at, size);
-		bool message = frame.fin & !frame.rsv & ((unsigned)frame.opcode - RC_FRAME_TEXT < 2);
+		bool message = frame.fin & !(frame.rsv & ~(rules->deflate ? RC_FRAME_RSV1 : 0)) & ((unsigned)frame.opcode - RC_FRAME_TEXT < 2);
 		if (RC_LIKELY(header > 0 && message && frame.masked != rules->client &&
 		              frame.size <= rules->message_size_max && frame.size <= size - (size_t)header)) {
 			uint8_t *data = *at + header;

@@ -19,6 +19,7 @@ struct rc_session_rules {
 	bool client;             /* our role: a client takes unmasked frames only, a server masked ones only */
 	size_t message_size_max;
 	unsigned fragments_max;
+	bool deflate;            /* RSV1 may mark a message as compressed (RFC 7692, section 6) */
 	struct rc_pool *pool;
 };
 
@@ -28,6 +29,7 @@ struct rc_session {
 	bool in_frame;
 	bool in_message;         /* a fragment without FIN came */
 	bool over;               /* CLOSE or FAIL was the last event */
+	bool compressed;         /* the message is */
 	uint8_t message_opcode;  /* of the fragmented message, or of the frame that is it all */
 	uint8_t header_size;     /* bytes of an incomplete header kept in `header` */
 	uint8_t header[RC_FRAME_HEADER_MAX];
@@ -40,7 +42,7 @@ struct rc_session {
 
 enum rc_event_kind {
 	RC_EVENT_NONE,    /* all bytes are consumed */
-	RC_EVENT_MESSAGE, /* opcode, data, size; text is valid UTF-8 */
+	RC_EVENT_MESSAGE, /* opcode, data, size; text is valid UTF-8, unless it is compressed */
 	RC_EVENT_PING,    /* data, size */
 	RC_EVENT_PONG,    /* data, size */
 	RC_EVENT_CLOSE,   /* code (RC_CLOSE_NO_CODE if it had none), data and size are the reason; no event follows */
@@ -50,6 +52,7 @@ enum rc_event_kind {
 struct rc_event {
 	enum rc_event_kind kind;
 	uint8_t opcode;
+	bool compressed; /* of a message */
 	uint16_t code;
 	const char *why; /* RC_EVENT_FAIL: which rule was broken, static text that fits a Close frame's reason */
 	uint8_t *data;   /* valid until the next call; it may be changed */

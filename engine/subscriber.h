@@ -11,7 +11,7 @@
 #ifndef RC_SUBSCRIBER_H
 #define RC_SUBSCRIBER_H
 
-#include "limits.h"
+#include "encoding.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -37,6 +37,7 @@ struct rc_audience {
 	/* the round of fan-out that is walking it: members it has yet to visit, at least */
 	uint32_t walk_at, walk_left;
 	bool walked;
+	uint32_t wanted[RC_ENCODING_COUNT]; /* members by the encoding they want: kept by their owner */
 	_Atomic uint64_t epoch; /* of the topic that the counters are about */
 	_Atomic uint64_t deliveries, dropped, conflated, slow_closed;
 };

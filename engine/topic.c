@@ -6,6 +6,7 @@
 #include "topic.h"
 
 #include "check.h"
+#include "cohort.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -34,6 +35,7 @@ void rc_topics_destroy(struct rc_topics *topics)
 	for (uint32_t id = 0; id < topics->made_count; id++) {
 		free(rc_topic_at(topics, id)->name);
 		free(rc_topic_at(topics, id)->kept);
+		rc_cohort_free(rc_topic_at(topics, id)->cohort);
 	}
 	for (size_t i = 0; i < RC_TOPICS_MAX / RC_TOPIC_CHUNK; i++)
 		free(topics->chunks[i]);
@@ -200,6 +202,10 @@ void rc_topics_release(struct rc_topics *topics, struct rc_topic *topic)
 	remove_slot(topics, (uint32_t)(slot - topics->slots));
 	free(topic->name);
 	topic->name = NULL;
+	if (topic->cohort)
+		topics->cohort_count--;
+	rc_cohort_free(topic->cohort);
+	topic->cohort = NULL;
 	topic->worker_mask = 0;
 	topic->next_free = topics->free_first;
 	topics->free_first = topic->id + 1;

@@ -32,6 +32,7 @@ struct rc_topic {
 	uint8_t *kept;                   /* frame of the newest message when the log has recycled it, or null */
 	uint32_t kept_size;
 	uint32_t next_free;
+	struct rc_cohort *cohort;        /* with the encodings' lock; null while nobody needs it */
 };
 
 struct rc_topic_rule {
@@ -48,6 +49,7 @@ struct rc_topics {
 	uint32_t free_first;   /* number + 1 */
 	uint64_t epoch_next;
 	size_t kept_size, kept_size_max;
+	uint32_t cohort_count;
 	struct rc_topic_rule rules[RC_TOPIC_RULES_MAX];
 	unsigned rule_count;
 	struct rc_topic_options defaults;

@@ -89,7 +89,7 @@ int rc_client_connect(struct rc_client *client, struct rc_client_conn *conn, con
 	*conn = (struct rc_client_conn){ .client = client, .url = url };
 	atomic_fetch_add(&client->open_count, 1);
 	for (;;) {
-		int code = rc_connect(client->server, 0, url, &(struct rc_connect_options){ .user = conn });
+		int code = rc_connect(client->server, 0, url, &(struct rc_connect_options){ .user = conn, .deflate = client->deflate });
 		if (!code)
 			return 0;
 		if (code == -EAGAIN && rc_wait_until(&client->wait, rc_clock_now() + RETRY_NS) != RC_WAIT_SIGNAL)

@@ -39,6 +39,7 @@ struct rc_client {
 	void *context;
 	_Atomic unsigned open_count; /* connections that are not closed */
 	bool interrupted;            /* a signal came; main thread only */
+	bool deflate;                /* connections offer permessage-deflate */
 };
 
 /* Starts the worker. Returns 0, or -1 after printing why. */

@@ -137,6 +137,7 @@ static int parse(struct rc_load_options *load, struct words *words, int argc, ch
 		  "where to publish (URL/publish/load); with several\ntopics their names are appended" },
 		{ "peer-protocol", RC_OPTION_CHOICE, &load->protocol, RC_LOAD_PROTOCOLS,
 		  "relay: publisher and subscribers connect to URL/relay/NAME" },
+		{ "deflate", RC_OPTION_FLAG, &load->deflate, NULL, "subscribers and echoing ones offer permessage-deflate" },
 		{ "server-pid", RC_OPTION_COUNT, &load->server_pid, "PID", "report this process's CPU and memory too" },
 		{ "seed", RC_OPTION_COUNT64, &load->seed, "N", "of the choice of topics (1)" },
 		{ "json", RC_OPTION_FLAG, &words->json, NULL, "report as one JSON object" },

@@ -53,6 +53,7 @@ struct rc_load_options {
 	unsigned server_pid; /* 0: not given */
 	uint64_t seed;
 	bool quiet;
+	bool deflate;
 };
 
 struct rc_load_report {

@@ -212,7 +212,7 @@ int rc_load_connect_peer(struct rc_load *load, struct rc_load_peer *peer)
 {
 	const struct rc_load_options *options = load->options;
 	char url[URL_SIZE], source[16];
-	struct rc_connect_options connect = { .user = peer };
+	struct rc_connect_options connect = { .user = peer, .deflate = options->deflate && !peer->publisher };
 	size_t size = peer->publisher ? publisher_url(load, peer, url) : peer_url(load, peer, url);
 	if (size >= URL_SIZE)
 		return -ENAMETOOLONG;

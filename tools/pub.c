@@ -125,6 +125,7 @@ static int run(int argc, char **argv)
 	const struct rc_option options[] = {
 		{ "binary", RC_OPTION_FLAG, &binary, NULL, "binary messages instead of text, which must be UTF-8" },
 		{ "raw", RC_OPTION_FLAG, &raw, NULL, "all of standard input is one message" },
+		{ "deflate", RC_OPTION_FLAG, &sender.client.deflate, NULL, "offer compression (permessage-deflate)" },
 		{ 0 },
 	};
 	int operand;

@@ -46,7 +46,7 @@ struct serve {
 	struct rc_feeder feeder;
 	struct rc_wait wait;
 	rc_server *server;
-	struct rc_option_list listen, publish_from, policy_for, keep_last;
+	struct rc_option_list listen, publish_from, policy_for, keep_last, cohort;
 	int policy;
 	unsigned drain_ms;
 	bool quiet;
@@ -106,6 +106,15 @@ static const struct rc_option *make_options(struct serve *serve)
 		  "what the kernel may queue unsent a connection (32k)" },
 		{ "round-interval", RC_OPTION_COUNT, &config->round_interval_us, "MICROSECONDS",
 		  "between two rounds of sending; 0: at once (2000)" },
+		{ "deflate", RC_OPTION_FLAG, &config->deflate.on, NULL,
+		  "compress for clients that can (permessage-deflate)" },
+		{ "deflate-min", RC_OPTION_SIZE, &config->deflate.size_min, "SIZE", "smaller messages stay plain (128)" },
+		{ "deflate-bits", RC_OPTION_COUNT, &config->deflate.bits, "N", "window at most, 8 to 15 (15)" },
+		{ "deflate-level", RC_OPTION_COUNT, &config->deflate.level, "N", "1 (fast) to 9 (small) (6)" },
+		{ "deflate-takeover", RC_OPTION_FLAG, &config->deflate.client_takeover, NULL,
+		  "let clients compress with what they sent before:\n40 KB a connection that does" },
+		{ "cohort", RC_OPTION_LIST, &serve->cohort, "PATTERN",
+		  "compress these topics as one stream for all who have\nonly that topic: a fraction of the bytes" },
 		{ "busy-poll", RC_OPTION_FLAG, &config->busy_poll, NULL,
 		  "spin instead of sleeping: a processor a worker" },
 		{ "quiet", RC_OPTION_FLAG, &serve->quiet, NULL, "print no figures while running" },
@@ -152,6 +161,14 @@ static int make_rules(const struct serve *serve, struct rule *rules, unsigned *c
 			return rc_options_wrong(&rc_command_serve,
 			                        "--keep-last '%s': expected a topic or a prefix and *", word);
 		rule->options.keep_last = true;
+	}
+	for (unsigned index = 0; index < serve->cohort.count; index++) {
+		const char *word = serve->cohort.items[index];
+		struct rule *rule = find_rule(rules, count, word, strlen(word), serve->policy);
+		if (!rule)
+			return rc_options_wrong(&rc_command_serve,
+			                        "--cohort '%s': expected a topic or a prefix and *", word);
+		rule->options.cohort = true;
 	}
 	/* The page asks for last values, so that it is full at once. A rule for everything is the user's to change. */
 	if (serve->routes.demo)

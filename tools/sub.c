@@ -96,6 +96,7 @@ static int run(int argc, char **argv)
 	static struct printer printer;
 	const struct rc_option options[] = {
 		{ "count", RC_OPTION_COUNT64, &printer.count_max, "N", "close with 1000 after N messages" },
+		{ "deflate", RC_OPTION_FLAG, &printer.client.deflate, NULL, "offer compression (permessage-deflate)" },
 		{ "raw", RC_OPTION_FLAG, &printer.raw, NULL,
 		  "print payloads as they are, without a line end after each" },
 		{ 0 },

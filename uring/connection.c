@@ -3,6 +3,7 @@
  * connection.c - see connection.h. It must not know how a broadcast is planned (fanout.c) nor what the kernel's
  * operations are (ring.c). Invariant: a slot is closed, once, when its connection is ENDING and nothing is on its way.
  */
+#include "compress.h"
 #include "fanout.h"
 
 #include <stdlib.h>
@@ -30,6 +31,9 @@ static void receive(struct worker *worker, uint32_t slot)
 }
 
 /* ---- beginning ---- */
+
+/* What our client role offers: the server may keep its compressor, ours begins anew with each message. */
+static const struct rc_deflate_wish client_wish = { .server_takeover = true, .bits = 15 };
 
 static void begin(struct worker *worker, uint32_t slot)
 {
@@ -60,12 +64,13 @@ void rc_connection_refuse_slot(struct worker *worker, uint32_t slot)
 	close_slot(worker, slot);
 }
 
-void rc_connection_accept(struct worker *worker, uint32_t slot, const struct sockaddr_storage *peer)
+void rc_connection_accept(struct worker *worker, uint32_t slot, unsigned listener, const struct sockaddr_storage *peer)
 {
 	struct rc_server *server = worker->server;
 	begin(worker, slot);
 	rc_count(&worker->stats.accepted, 1);
 	struct connection *conn = &worker->connections[slot];
+	conn->flags |= listener << LISTENER_SHIFT;
 	unsigned count = atomic_fetch_add_explicit(&server->connection_count, 1, memory_order_relaxed) + 1;
 	unsigned max = server->config.connections_max;
 	if (max && count > max)
@@ -108,7 +113,8 @@ void rc_connection_dialled(struct worker *worker, uint32_t slot, struct handshak
 	conn->handshake = handshake;
 	conn->user = user;
 	set_state(worker, slot, CONNECTION_HANDSHAKE, worker->server->config.handshake_timeout_ms);
-	size_t size = rc_handshake_request(request, sizeof request, url, handshake->nonce, handshake->protocols);
+	size_t size = rc_handshake_request(request, sizeof request, url, handshake->nonce, handshake->protocols,
+	                                   handshake->offers_deflate ? &client_wish : NULL);
 	bool full;
 	uint8_t *at = NULL;
 	if (size && (conn->outbox = rc_outbox_new(&worker->pool)))
@@ -172,6 +178,7 @@ static void try_close_slot(struct worker *worker, uint32_t slot)
 		return;
 	rc_outbox_free(conn->outbox, &worker->pool);
 	conn->outbox = NULL;
+	rc_compress_end(worker, slot);
 	close_slot(worker, slot);
 }
 
@@ -236,8 +243,14 @@ static struct rc_outbox *outbox_of(struct worker *worker, struct connection *con
 int rc_connection_queue(struct worker *worker, uint32_t slot, uint8_t opcode, const void *data, size_t size)
 {
 	struct connection *conn = &worker->connections[slot];
-	struct rc_frame frame = { .fin = true, .opcode = opcode, .size = size, .masked = conn->flags & CLIENT };
 	uint8_t header[RC_FRAME_HEADER_MAX];
+	size_t compressed = conn->flags & DEFLATE && !(opcode & 8) ? rc_compress_message(worker, conn, data, size) : 0;
+	if (compressed) {
+		data = worker->scratch_bytes;
+		size = compressed;
+	}
+	struct rc_frame frame = { .fin = true, .opcode = opcode, .size = size, .masked = conn->flags & CLIENT };
+	frame.rsv = compressed ? RC_FRAME_RSV1 : 0;
 	if (frame.masked)
 		frame.mask = rc_worker_random(worker);
 	size_t header_size = rc_frame_write(header, &frame);
@@ -388,9 +401,13 @@ static int judge_response(struct worker *worker, uint32_t slot, const char *byte
 {
 	struct connection *conn = &worker->connections[slot];
 	char protocol[RC_PROTOCOL_NAME_MAX];
-	int result = rc_handshake_response_parse(bytes, size, conn->handshake->nonce, conn->handshake->protocols, protocol);
+	struct rc_deflate agreed;
+	int result = rc_handshake_response_parse(bytes, size, conn->handshake->nonce, conn->handshake->protocols, protocol,
+	                                         conn->handshake->offers_deflate ? &client_wish : NULL, &agreed);
+	if (result > 0 && !rc_compress_agreed(worker, slot, &agreed))
+		result = -ENOMEM;
 	if (result < 0)
-		end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0, result < -EPROTO ? -result : result);
+		end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0, result <= -100 ? -result : result);
 	else if (result > 0)
 		open_connection(worker, slot);
 	return result;
@@ -488,6 +505,28 @@ static void fail(struct worker *worker, uint32_t slot, const struct rc_event *ev
 	rc_worker_queue(worker, slot);
 }
 
+static void take_message(struct worker *worker, uint32_t slot, const struct rc_event *event)
+{
+	struct connection *conn = &worker->connections[slot];
+	const struct rc_handlers *handlers = &worker->server->config.handlers;
+	struct rc_message message = { event->data, event->size, (enum rc_opcode)event->opcode };
+	struct rc_inflated_message inflated = { 0 };
+	if (event->compressed) {
+		struct rc_event wrong = { .kind = RC_EVENT_FAIL };
+		wrong.why = rc_compress_inflate(worker, slot, event, &inflated, &wrong.code);
+		if (wrong.why) {
+			fail(worker, slot, &wrong);
+			return;
+		}
+		message.data = inflated.data;
+		message.size = inflated.size;
+	}
+	rc_count(&worker->stats.messages_received, 1);
+	if (handlers->message)
+		handlers->message(handlers->context, rc_handle(worker, slot), conn->user, &message);
+	rc_pool_give(&worker->pool, inflated.data, inflated.capacity);
+}
+
 static void take_event(struct worker *worker, uint32_t slot, const struct rc_event *event)
 {
 	struct connection *conn = &worker->connections[slot];
@@ -496,11 +535,7 @@ static void take_event(struct worker *worker, uint32_t slot, const struct rc_eve
 	case RC_EVENT_MESSAGE:
 		if (conn->state != CONNECTION_OPEN)
 			break;
-		rc_count(&worker->stats.messages_received, 1);
-		if (handlers->message) {
-			const struct rc_message message = { event->data, event->size, (enum rc_opcode)event->opcode };
-			handlers->message(handlers->context, rc_handle(worker, slot), conn->user, &message);
-		}
+		take_message(worker, slot, event);
 		break;
 	case RC_EVENT_PING:
 		if (conn->state == CONNECTION_OPEN)
@@ -530,6 +565,7 @@ static void receive_frames(struct worker *worker, uint32_t slot, uint8_t *at, ui
 		.client = conn->flags & CLIENT,
 		.message_size_max = worker->server->config.message_size_max,
 		.fragments_max = worker->server->config.fragments_max,
+		.deflate = conn->flags & DEFLATE,
 		.pool = &worker->pool,
 	};
 	struct rc_session *own = conn->session, *session = own ? own : &worker->scratch;

@@ -54,6 +54,12 @@ enum connection_flag {
 	REFUSED = 1 << 13, /* over a limit: its request gets 503 */
 	CROWDED = 1 << 14, /* over the limit of its address: its request gets 429 */
 	COUNTED = 1 << 15, /* holds one of its address's places */
+	DEFLATE = 1 << 18,   /* permessage-deflate was agreed, with our window below */
+	TAKEOVER = 1 << 19,  /* the peer's compressor goes on from message to message: we keep an inflater for it */
+	COHORT = 1 << 20,    /* our compressor does: the topic's, see engine/cohort.h */
+	SYNCED = 1 << 21,    /* it has read the cohort's last frame, so the next makes sense to it */
+	WINDOW_SHIFT = 22,   /* two bits: enum rc_window */
+	LISTENER_SHIFT = 24, /* four bits: through which it came */
 	RESUMING = 1 << 16, /* a subscription waits to begin further back than the cursor */
 };
 
@@ -61,6 +67,7 @@ struct handshake {
 	struct sockaddr_storage peer;
 	uint8_t nonce[16];      /* client role */
 	char *protocols;        /* client role: what was offered, or null */
+	bool offers_deflate;    /* client role */
 	char *bytes;            /* the request or response so far, a block of the pool */
 	size_t size, capacity;
 };
@@ -86,7 +93,7 @@ struct connection {
 static_assert(sizeof(struct connection) <= 64, "a connection is one cache line");
 
 /* A new connection in a slot: accepted, or opened by us with this handshake (then it is the connection's). */
-void rc_connection_accept(struct worker *worker, uint32_t slot, const struct sockaddr_storage *peer);
+void rc_connection_accept(struct worker *worker, uint32_t slot, unsigned listener, const struct sockaddr_storage *peer);
 void rc_connection_dialled(struct worker *worker, uint32_t slot, struct handshake *handshake, const struct rc_url *url,
                            void *user);
 void rc_connection_refuse_slot(struct worker *worker, uint32_t slot);

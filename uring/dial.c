@@ -15,6 +15,7 @@ struct dial {
 	struct rc_url url;
 	char *protocols;
 	void *user;
+	bool deflate;
 };
 
 static int resolve(const char *host, uint16_t port, bool is_unix, struct sockaddr_storage *to, socklen_t *size)
@@ -86,6 +87,7 @@ static void begin(struct worker *worker, struct command *command)
 		free_dial(dial);
 	} else {
 		dial->user = command->argument;
+		dial->deflate = command->deflate;
 		dial->protocols = command->protocols;
 		command->protocols = NULL;
 		unsigned number = worker->dial_free[--worker->dial_free_count];
@@ -129,6 +131,7 @@ void rc_dial_done(struct worker *worker, unsigned number, int result)
 		memset(handshake, 0, sizeof *handshake);
 		rc_ring_random(worker->ring, handshake->nonce, sizeof handshake->nonce);
 		handshake->protocols = dial->protocols;
+		handshake->offers_deflate = dial->deflate;
 		dial->protocols = NULL;
 		rc_connection_dialled(worker, (uint32_t)result, handshake, &dial->url, dial->user);
 	}

@@ -11,6 +11,7 @@
  * pumped when it can take more, and the topics' policies watch how far back it is. The kernel holds no byte of the log
  * after a send has completed, so a worker's floor is simply the lowest of these places.
  */
+#include "compress.h"
 #include "fanout.h"
 
 #include <stdlib.h>
@@ -97,9 +98,9 @@ static bool mark_interest(struct worker *worker, const struct connection *conn, 
 			.conflate = conn->flags & BEHIND && conflates(worker, record->topic),
 		};
 	}
-	*interest = (struct rc_interest){
-		.marks = worker->marks, .mark_count = worker->mark_count, .round = worker->mark_round
-	};
+	interest->marks = worker->marks;
+	interest->mark_count = worker->mark_count;
+	interest->round = worker->mark_round;
 	return true;
 }
 
@@ -119,14 +120,17 @@ static uint32_t only_topic(const struct worker *worker, const struct connection 
 static struct rc_plan *plan_for(struct worker *worker, const struct connection *conn, uint64_t begin, uint64_t end)
 {
 	const struct rc_log *log = &worker->server->log;
-	struct rc_interest interest;
+	struct rc_interest interest = { 0 };
+	rc_compress_interest(worker, conn, &interest);
 	uint32_t topic = only_topic(worker, conn, begin);
 	if (topic != UINT32_MAX) {
 		struct rc_plan *shared = worker->shared;
-		if (shared && shared->topic == topic && shared->begin == begin && worker->shared_end == end)
+		if (shared && shared->topic == topic && shared->begin == begin && worker->shared_end == end &&
+		    shared->encoding == interest.encoding && shared->synced == interest.synced &&
+		    worker->shared_size_min == interest.encoded_size_min)
 			return shared;
 		forget_shared(worker);
-		interest = (struct rc_interest){ .topic = topic };
+		interest.topic = topic;
 	} else if (!mark_interest(worker, conn, &interest)) {
 		return NULL;
 	}
@@ -137,6 +141,7 @@ static struct rc_plan *plan_for(struct worker *worker, const struct connection *
 	if (topic != UINT32_MAX) {
 		worker->shared = plan;
 		worker->shared_end = end;
+		worker->shared_size_min = interest.encoded_size_min;
 	}
 	return plan;
 }
@@ -154,7 +159,7 @@ static void count_taken(struct worker *worker, const struct rc_plan *plan, uint1
 		return;
 	}
 	for (uint16_t i = 0; i < taken_count; i++) {
-		uint64_t number = plan->begin + (plan->taken[i] & ~RC_PLAN_CONFLATED);
+		uint64_t number = plan->begin + (plan->taken[i] & RC_PLAN_OFFSET);
 		struct rc_audience *audience = rc_audience_at(&worker->subscribers, rc_log_entry(log, number)->topic);
 		bool left_out = plan->taken[i] & RC_PLAN_CONFLATED;
 		rc_count_shared(left_out ? &audience->conflated : &audience->deliveries, 1);
@@ -163,6 +168,12 @@ static void count_taken(struct worker *worker, const struct rc_plan *plan, uint1
 	}
 	rc_count(&worker->stats.deliveries, delivered);
 	rc_count(&worker->stats.conflated, conflated);
+}
+
+static void set_synced(struct connection *conn, bool synced)
+{
+	if (conn->flags & COHORT)
+		conn->flags = synced ? conn->flags | SYNCED : conn->flags & ~(uint32_t)SYNCED;
 }
 
 /* ---- who is behind ---- */
@@ -218,6 +229,7 @@ static void pass_over(struct worker *worker, struct connection *conn, struct rc_
 {
 	count_taken(worker, plan, plan->taken_count);
 	conn->cursor = plan->end;
+	set_synced(conn, plan->synced_end);
 	drop_plan(worker, plan);
 }
 
@@ -359,12 +371,14 @@ void rc_fanout_sent_outbox(struct worker *worker, uint32_t slot, int result)
 }
 
 /* Part of a frame has left. Its rest is kept aside, so that the log may go on without it; only a large one stays. */
-static void keep_rest(struct worker *worker, struct connection *conn, uint64_t number, uint32_t done)
+static void keep_rest(struct worker *worker, struct connection *conn, const struct rc_plan *plan, uint64_t number,
+                      uint32_t partial)
 {
 	const struct rc_log *log = &worker->server->log;
-	const struct rc_entry *entry = rc_log_entry(log, number);
-	uint32_t rest = entry->size - done;
-	conn->partial = done;
+	bool encoded = partial & RC_PARTIAL_ENCODED;
+	struct rc_range frame = rc_plan_frame(log, plan->encoding, number, encoded);
+	size_t done = partial & RC_PARTIAL_SIZE, rest = frame.size - done;
+	conn->partial = partial;
 	if (rest > RC_REST_SIZE_MAX)
 		return;
 	if (!conn->outbox && !(conn->outbox = rc_outbox_new(&worker->pool)))
@@ -372,10 +386,12 @@ static void keep_rest(struct worker *worker, struct connection *conn, uint64_t n
 	uint8_t *at = rc_outbox_add_first(conn->outbox, &worker->pool, rest);
 	if (!at)
 		return;
-	memcpy(at, rc_log_at(log, entry->position) + done, rest);
+	memcpy(at, (const uint8_t *)frame.at + done, rest);
+	if (encoded)
+		set_synced(conn, true);
 	conn->partial = 0;
 	conn->cursor = number + 1;
-	rc_count_shared(&rc_audience_at(&worker->subscribers, entry->topic)->deliveries, 1);
+	rc_count_shared(&rc_audience_at(&worker->subscribers, rc_log_entry(log, number)->topic)->deliveries, 1);
 	rc_count(&worker->stats.deliveries, 1);
 }
 
@@ -387,8 +403,9 @@ static void sent_short(struct worker *worker, uint32_t slot, const struct rc_pla
 	rc_count(&worker->stats.sends_short, 1);
 	conn->cursor = progress.cursor;
 	conn->partial = 0;
+	set_synced(conn, progress.synced);
 	if (progress.partial)
-		keep_rest(worker, conn, progress.cursor, progress.partial);
+		keep_rest(worker, conn, plan, progress.cursor, progress.partial);
 	if (conn->first_subscription || conn->partial)
 		rc_fanout_fall_behind(worker, slot, conn->cursor);
 	poll_writable(worker, slot);
@@ -411,6 +428,7 @@ void rc_fanout_sent_plan(struct worker *worker, uint32_t slot, unsigned number, 
 		sent_short(worker, slot, plan, sent);
 	} else {
 		conn->partial = 0;
+		set_synced(conn, plan->synced_end);
 		count_taken(worker, plan, plan->taken_count);
 		bool reached = conn->cursor >= worker->round_end && !(conn->flags & RESUMING);
 		if (reached)
@@ -425,11 +443,16 @@ void rc_fanout_sent_plan(struct worker *worker, uint32_t slot, unsigned number, 
 
 /* ---- rounds ---- */
 
-static void touch(struct worker *worker, uint32_t topic)
+static void touch(struct worker *worker, uint64_t number)
 {
+	uint32_t topic = rc_log_entry(&worker->server->log, number)->topic;
 	struct rc_audience *audience = rc_audience_at(&worker->subscribers, topic);
 	uint32_t count = audience ? atomic_load_explicit(&audience->member_count, memory_order_relaxed) : 0;
-	if (!count || audience->walked)
+	if (!count)
+		return;
+	if (audience->wanted[RC_ENCODING_LOG] != count)
+		rc_compress_entry(worker, audience, number);
+	if (audience->walked)
 		return;
 	audience->walked = true;
 	audience->walk_left = count;
@@ -440,7 +463,6 @@ static void touch(struct worker *worker, uint32_t topic)
 /* Begins the next round if there is something new. */
 static void begin_round(struct worker *worker)
 {
-	const struct rc_log *log = &worker->server->log;
 	worker->walk_count = worker->walk_index = 0;
 	worker->round_began_ns = worker->now_ns;
 	worker->round_number++;
@@ -448,7 +470,7 @@ static void begin_round(struct worker *worker)
 		worker->round_begin = worker->round_end;
 		worker->round_end = RC_MIN(worker->head, worker->round_begin + RC_PLAN_WINDOW);
 		for (uint64_t number = worker->round_begin; number < worker->round_end; number++)
-			touch(worker, rc_log_entry(log, number)->topic);
+			touch(worker, number);
 	}
 }
 

@@ -64,6 +64,7 @@ static uint64_t enforce_one(struct worker *worker, uint32_t slot, struct rc_subs
 	bool none = rc_log_too_far(log, last, newest, head, end);
 	uint64_t count = last->sequence - oldest->sequence + none;
 	record->from = newest + none;
+	worker->connections[slot].flags &= ~(uint32_t)SYNCED; /* what was left out, the cohort's next frames refer to */
 	if (topic->options.policy == RC_POLICY_SKIP) {
 		rc_count_shared(&audience->dropped, count);
 		rc_count(&worker->stats.dropped, count);

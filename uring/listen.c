@@ -50,10 +50,44 @@ static bool parse_port(const char *text, uint16_t *port)
 	return true;
 }
 
-int rc_listen_parse(struct listener *listener, const char *text, struct rc_error *error)
+/* What may stand behind an address: NAME=VALUE, joined by '&'. Cuts it off. */
+static int parse_options(struct listener *listener, char *text, struct rc_error *error)
 {
+	struct rc_deflate_options *deflate = &listener->deflate;
+	char *query = strchr(text, '?'), *rest = NULL;
+	if (!query)
+		return 0;
+	*query = 0;
+	for (char *word = strtok_r(query + 1, "&", &rest); word; word = strtok_r(NULL, "&", &rest)) {
+		unsigned bits, size;
+		char end;
+		if (strcmp(word, "deflate=on") == 0 || strcmp(word, "deflate=off") == 0)
+			deflate->on = word[9] == 'n';
+		else if (strcmp(word, "deflate-takeover=on") == 0 || strcmp(word, "deflate-takeover=off") == 0)
+			deflate->client_takeover = word[18] == 'n';
+		else if (sscanf(word, "deflate-bits=%2u%c", &bits, &end) == 1 && bits >= 8 && bits <= 15)
+			deflate->bits = bits;
+		else if (sscanf(word, "deflate-min=%9u%c", &size, &end) == 1)
+			deflate->size_min = size;
+		else
+			return rc_fail(error, -EINVAL, "'%s': '%s' is none of deflate=on|off, deflate-bits=8..15, deflate-min=BYTES, "
+			               "deflate-takeover=on|off", listener->address, word);
+	}
+	return 0;
+}
+
+int rc_listen_parse(struct listener *listener, const char *address, const struct rc_deflate_options *deflate,
+                    struct rc_error *error)
+{
+	char buffer[sizeof listener->address];
+	const char *text = buffer;
 	memset(listener, 0, sizeof *listener);
-	snprintf(listener->address, sizeof listener->address, "%s", text);
+	snprintf(listener->address, sizeof listener->address, "%s", address);
+	snprintf(buffer, sizeof buffer, "%s", address);
+	listener->deflate = *deflate;
+	int result = parse_options(listener, buffer, error);
+	if (result < 0)
+		return result;
 	if (strncmp(text, "ws://", 5) == 0)
 		text += 5;
 	if (strncmp(text, "unix:", 5) == 0)

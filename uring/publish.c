@@ -288,6 +288,7 @@ int rc_connect(rc_server *server, unsigned worker, const char *url, const struct
 		return -ENOMEM;
 	if (options) {
 		command->argument = options->user;
+		command->deflate = options->deflate;
 		command->protocols = options->protocols ? strdup(options->protocols) : NULL;
 		command->source = options->source ? strdup(options->source) : NULL;
 		if ((options->protocols && !command->protocols) || (options->source && !command->source)) {

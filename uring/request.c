@@ -2,7 +2,7 @@
  *
  * request.c - what the application sees of an opening handshake or a plain HTTP request, and its verdict.
  */
-#include "fanout.h"
+#include "compress.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -116,8 +116,10 @@ void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_reque
 		rc_count(&worker->stats.handshakes_failed, 1);
 	if (status || verdict->response)
 		return;
-	char response[HEAD_MAX];
-	verdict->size = rc_handshake_response(response, sizeof response, http->key, request.protocol);
+	char response[HEAD_MAX], extensions[RC_EXTENSION_SIZE_MAX];
+	rc_compress_negotiate(worker, slot, http, extensions);
+	verdict->size = rc_handshake_response(response, sizeof response, http->key, request.protocol,
+	                                      extensions[0] ? extensions : NULL);
 	verdict->response = verdict->size ? malloc(verdict->size) : NULL;
 	if (verdict->response)
 		memcpy(verdict->response, response, verdict->size);

@@ -3,6 +3,7 @@
  * server.c - the public functions that make, start and stop a server, and those that act on a connection from any
  * thread: on its own worker they act at once, from elsewhere they are posted to it.
  */
+#include "compress.h"
 #include "fanout.h"
 #include "text.h"
 
@@ -36,6 +37,7 @@ void rc_config_init(struct rc_config *config)
 		.close_timeout_ms = RC_CLOSE_TIMEOUT_MS,
 		.notsent_lowat_size = RC_NOTSENT_LOWAT,
 		.round_interval_us = RC_ROUND_INTERVAL_US,
+		.deflate = { .level = RC_DEFLATE_LEVEL, .bits = 15, .size_min = RC_DEFLATE_SIZE_MIN },
 	};
 }
 
@@ -59,6 +61,9 @@ static int check_config(const struct rc_config *config, struct rc_error *error)
 		               RC_SUBSCRIPTIONS_LIMIT);
 	if (!config->fragments_max || !config->handshake_timeout_ms || !config->close_timeout_ms)
 		return rc_fail(error, -EINVAL, "the limits of fragments, handshake time and close time must not be 0");
+	if (config->deflate.level < 1 || config->deflate.level > 9 || config->deflate.bits < 8 || config->deflate.bits > 15)
+		return rc_fail(error, -EINVAL, "compression at level %u with windows of %u bits: 1 to 9, and 8 to 15",
+		               config->deflate.level, config->deflate.bits);
 	if (config->policy > RC_POLICY_CONFLATE)
 		return rc_fail(error, -EINVAL, "an unknown policy");
 	return 0;
@@ -156,6 +161,8 @@ rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error)
 	const char *kernel = getenv("RC_RING");
 	server->old_kernel = kernel && strcmp(kernel, "6.1") == 0;
 	init_lock(&server->log_lock);
+	init_lock(&server->encodings_lock);
+	server->deflate_size_min = config->deflate.size_min;
 	int result = make_workers(server);
 	if (result == 0)
 		result = make_log(server);
@@ -193,6 +200,9 @@ void rc_server_free(rc_server *server)
 		munmap(server->log_memory, server->log_memory_size);
 	free(server->floors);
 	rc_addresses_free(server->addresses);
+	for (unsigned i = 0; i < RC_ENCODING_COUNT; i++)
+		rc_compress_free(server, (enum rc_encoding_id)i);
+	pthread_mutex_destroy(&server->encodings_lock);
 	pthread_mutex_destroy(&server->log_lock);
 	free(server);
 }
@@ -205,9 +215,11 @@ int rc_server_listen(rc_server *server, const char *address, struct rc_error *er
 		return rc_fail(error, -ENOSPC, "at most %d listeners", RC_LISTENERS_MAX);
 	unsigned index = server->listener_count;
 	struct listener *listener = &server->listeners[index];
-	int result = rc_listen_parse(listener, address, error);
+	int result = rc_listen_parse(listener, address, &server->config.deflate, error);
 	if (result < 0)
 		return result;
+	if (listener->deflate.on)
+		server->deflate_size_min = RC_MIN(server->deflate_size_min, listener->deflate.size_min);
 	bool is_unix = listener->socket_address.ss_family == AF_UNIX;
 	for (unsigned i = 0; i < server->worker_count; i++) {
 		/* A path can be bound only once: all workers accept from the same socket then. */

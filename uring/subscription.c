@@ -3,6 +3,7 @@
  * subscription.c - letting connections into topics and out of them: the one place where a worker takes the log's lock
  * other than to publish. Where a subscription begins is decided under it, so that no message can fall between.
  */
+#include "compress.h"
 #include "fanout.h"
 
 #include <string.h>
@@ -73,6 +74,8 @@ static int subscribe_locked(struct worker *worker, uint32_t slot, const char *na
 	topic->subscription_count++;
 	topic->worker_mask |= UINT64_C(1) << (worker->index % 64);
 	conn->subscription_count++;
+	conn->flags &= ~(uint32_t)SYNCED;
+	rc_compress_join(worker, conn, topic->id);
 	rc_count(&worker->stats.subscriptions, 1);
 	if (start)
 		start->first = first;
@@ -132,6 +135,7 @@ static void remove_locked(struct worker *worker, uint32_t slot, struct rc_subscr
 	struct connection *conn = &worker->connections[slot];
 	struct rc_topic *topic = rc_topic_at(&server->topics, record->topic);
 	struct rc_audience *audience = rc_audience_at(&worker->subscribers, record->topic);
+	rc_compress_leave(worker, conn, record->topic);
 	uint32_t moved = rc_subscribers_remove(&worker->subscribers, record, &conn->first_subscription);
 	conn->subscription_count--;
 	rc_count(&worker->stats.subscriptions, (uint64_t)-1);

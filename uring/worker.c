@@ -6,6 +6,7 @@
  *
  * Nothing is sent from inside an event; what an event wants sent is queued and leaves with the next submission.
  */
+#include "compress.h"
 #include "fanout.h"
 
 #include <stdarg.h>
@@ -38,9 +39,10 @@ static int open_tables(struct worker *worker)
 	worker->wheel.links = map(count * sizeof *worker->wheel.links);
 	worker->queue = map(count * sizeof *worker->queue);
 	worker->behind = map(count * sizeof *worker->behind);
+	worker->inflaters = map(count * sizeof(struct rc_inflater *));
 	if (worker->server->addresses)
 		worker->address_places = map(count * sizeof *worker->address_places);
-	if (!worker->connections || !worker->wheel.links || !worker->queue || !worker->behind ||
+	if (!worker->connections || !worker->inflaters || !worker->wheel.links || !worker->queue || !worker->behind ||
 	    (worker->server->addresses && !worker->address_places))
 		return -ENOMEM;
 	rc_wheel_init(&worker->wheel, worker->wheel.links, worker->now_ns / TICK_NS);
@@ -54,6 +56,12 @@ static unsigned slots_wanted(const struct rc_config *config)
 	if (!config->connections_max)
 		return RC_SLOTS_MAX;
 	return RC_MIN(config->connections_max + 2 * RC_REFUSALS_MAX, RC_SLOTS_MAX);
+}
+
+static void arm_accept(struct worker *worker, unsigned listener)
+{
+	worker->accept_armed |= 1u << listener;
+	rc_ring_accept(worker->ring, worker->listener_fds[listener], (uint64_t)TAG_ACCEPTED << 56 | listener);
 }
 
 int rc_worker_open(struct worker *worker, struct rc_error *error)
@@ -84,7 +92,7 @@ int rc_worker_open(struct worker *worker, struct rc_error *error)
 	}
 	rc_ring_watch(worker->ring, worker->wake_fd, (uint64_t)TAG_WOKEN << 56);
 	for (unsigned i = 0; i < worker->server->listener_count; i++)
-		rc_ring_accept(worker->ring, worker->listener_fds[i], (uint64_t)TAG_ACCEPTED << 56 | i);
+		arm_accept(worker, i);
 	return 0;
 }
 
@@ -98,8 +106,11 @@ void rc_worker_close(struct worker *worker)
 	rc_dial_close(worker);
 	rc_ring_close(worker->ring);
 	worker->ring = NULL;
-	for (uint32_t slot = 0; slot < worker->slot_high; slot++)
+	for (uint32_t slot = 0; slot < worker->slot_high; slot++) {
 		rc_outbox_free(worker->connections[slot].outbox, &worker->pool);
+		rc_compress_end(worker, slot);
+	}
+	rc_compress_close(worker);
 	rc_fanout_close(worker);
 	rc_subscribers_destroy(&worker->subscribers);
 	rc_session_reset(&worker->scratch, &worker->pool);
@@ -109,6 +120,7 @@ void rc_worker_close(struct worker *worker)
 	munmap(worker->wheel.links, count * sizeof *worker->wheel.links);
 	munmap(worker->queue, count * sizeof *worker->queue);
 	munmap(worker->behind, count * sizeof *worker->behind);
+	munmap(worker->inflaters, count * sizeof *worker->inflaters);
 	if (worker->address_places)
 		munmap(worker->address_places, count * sizeof *worker->address_places);
 	worker->connections = NULL;
@@ -209,7 +221,7 @@ static void accepted(struct worker *worker, const struct rc_completion *completi
 {
 	unsigned listener = (unsigned)(completion->tag & 0xFF);
 	if (completion->result >= 0) {
-		rc_connection_accept(worker, (uint32_t)completion->result, completion->peer);
+		rc_connection_accept(worker, (uint32_t)completion->result, listener, completion->peer);
 	} else if (completion->result == -ENFILE || completion->result == -EMFILE || completion->result == -ENOMEM ||
 	           completion->result == -ENOBUFS) {
 		rc_count(&worker->stats.refused, 1);
@@ -218,6 +230,7 @@ static void accepted(struct worker *worker, const struct rc_completion *completi
 	}
 	if (completion->flags & RC_RING_MORE)
 		return;
+	worker->accept_armed &= ~(1u << listener);
 	worker->accept_ended |= 1u << listener;
 	/* At once when it only ended; after a pause when there is no room, so that it does not spin. */
 	bool pause = completion->result < 0 && completion->result != -ECONNABORTED;
@@ -229,7 +242,7 @@ static void accept_again(struct worker *worker)
 	worker->accept_again_ns = 0;
 	for (unsigned i = 0; i < worker->server->listener_count; i++)
 		if (worker->accept_ended & 1u << i)
-			rc_ring_accept(worker->ring, worker->listener_fds[i], (uint64_t)TAG_ACCEPTED << 56 | i);
+			arm_accept(worker, i);
 	worker->accept_ended = 0;
 }
 
@@ -327,7 +340,8 @@ static bool stop_slice(struct worker *worker, uint64_t stop_at_ns)
 			stop_connection(worker, worker->stop_slot++, half_time);
 		}
 	}
-	return !worker->used_count || worker->now_ns >= stop_at_ns;
+	/* The kernel lets go of a listening socket only when its accept has ended, and then the address is free again. */
+	return (!worker->used_count && !worker->accept_armed) || worker->now_ns >= stop_at_ns;
 }
 
 /* ---- the tick ---- */

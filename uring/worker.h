@@ -7,6 +7,7 @@
 #define RC_WORKER_H
 
 #include "check.h"
+#include "cohort.h"
 #include "connection.h"
 #include "log.h"
 #include "subscriber.h"
@@ -37,6 +38,7 @@ struct command {
 	unsigned number;      /* opcode or close code */
 	bool has_start;
 	char *protocols, *source; /* of a connect */
+	bool deflate;
 	size_t size;
 	uint8_t bytes[];
 };
@@ -45,6 +47,7 @@ struct listener {
 	char address[300];    /* as given, for messages */
 	struct sockaddr_storage socket_address;
 	socklen_t socket_address_size;
+	struct rc_deflate_options deflate;
 };
 
 struct rc_server {
@@ -53,6 +56,9 @@ struct rc_server {
 	struct rc_log log;
 	pthread_mutex_t log_lock;
 	_Atomic uint64_t *floors;
+	_Atomic(struct rc_encoding *) encodings[RC_ENCODING_COUNT]; /* made when first wanted */
+	pthread_mutex_t encodings_lock; /* inside the log's */
+	size_t deflate_size_min;        /* of all listeners */
 	void *log_memory;
 	size_t log_memory_size;
 	struct worker *workers;
@@ -97,7 +103,13 @@ struct worker {
 	uint16_t plans_free[PLANS_MAX];
 	unsigned plan_free_count;
 	struct rc_plan *shared;          /* the plan made last for a single topic ... */
-	uint64_t shared_end;             /* ... and up to where it was asked for */
+	uint64_t shared_end;             /* ... up to where it was asked for ... */
+	uint32_t shared_size_min;        /* ... and from what size encoded */
+	struct rc_deflater *deflaters[RC_WINDOW_COUNT]; /* made when first needed */
+	struct rc_inflater *inflater;
+	struct rc_inflater **inflaters;  /* by slot, with TAKEOVER */
+	uint8_t *scratch_bytes;          /* what a compressor made last: a block of the pool */
+	size_t scratch_size;
 	uint64_t head;                   /* of the log, at the slice's beginning */
 	uint64_t behind_floor;           /* no cursor of the list is below */
 	uint32_t *behind;                /* slots, LISTED */
@@ -109,7 +121,7 @@ struct worker {
 
 	uint64_t now_ns;
 	uint64_t accept_again_ns;        /* 0, or when to arm the listeners that ended */
-	uint32_t accept_ended;           /* a bit a listener */
+	uint32_t accept_armed, accept_ended; /* a bit a listener */
 	int listener_fds[RC_LISTENERS_MAX];
 	uint64_t reported_ns[4];
 	uint32_t random[256];            /* masks of the client role */
@@ -178,7 +190,8 @@ void rc_dial_done(struct worker *worker, unsigned number, int result);
 void rc_dial_close(struct worker *worker);
 
 /* listen.c */
-int rc_listen_parse(struct listener *listener, const char *text, struct rc_error *error);
+int rc_listen_parse(struct listener *listener, const char *text, const struct rc_deflate_options *deflate,
+                    struct rc_error *error);
 int rc_listen_open(struct listener *listener, const struct rc_config *config, bool shared, struct rc_error *error);
 int rc_fail(struct rc_error *error, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

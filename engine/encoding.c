@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * encoding.c - see encoding.h. Invariant: no byte of a frame is written over while an entry of it or a later one of its
+ * segment is not below every floor.
+ */
+#include "encoding.h"
+
+#include "check.h"
+
+#include <string.h>
+
+void rc_encoding_init(struct rc_encoding *encoding, uint8_t *bytes, uint64_t size, struct rc_extent *extents,
+                      uint64_t extent_count)
+{
+	RC_ASSERT((size & (size - 1)) == 0 && size >= RC_LOG_SEGMENTS && (extent_count & (extent_count - 1)) == 0);
+	memset(encoding, 0, sizeof *encoding);
+	encoding->bytes = bytes;
+	encoding->size = size;
+	encoding->segment_size = size / RC_LOG_SEGMENTS;
+	encoding->extents = extents;
+	encoding->extent_count = extent_count;
+}
+
+bool rc_extent_claim(struct rc_encoding *encoding, uint64_t number)
+{
+	_Atomic uint64_t *state = &rc_extent_of(encoding, number)->state;
+	uint64_t before = atomic_load_explicit(state, memory_order_relaxed);
+	/* Entry 0 without a state is what zeroed memory looks like. */
+	if (before / 8 == number && before % 8 != RC_EXTENT_NONE)
+		return false;
+	return atomic_compare_exchange_strong_explicit(state, &before, number * 8 + RC_EXTENT_CLAIMED, memory_order_relaxed,
+	                                               memory_order_relaxed);
+}
+
+void rc_extent_refuse(struct rc_encoding *encoding, uint64_t number)
+{
+	atomic_store_explicit(&rc_extent_of(encoding, number)->state, number * 8 + RC_EXTENT_REFUSED, memory_order_release);
+}
+
+static bool make_room(struct rc_encoding *encoding, const struct rc_log *log, uint64_t end)
+{
+	if (end - encoding->tail_position <= encoding->size)
+		return true;
+	uint64_t floor = UINT64_MAX;
+	for (unsigned i = 0; i < log->floor_count; i++) {
+		/* acquire: what the reader read happened before we write over it */
+		uint64_t one = atomic_load_explicit(&log->floors[i], memory_order_acquire);
+		floor = RC_MIN(floor, one);
+	}
+	while (end - encoding->tail_position > encoding->size) {
+		uint64_t segment = encoding->tail_position / encoding->segment_size % RC_LOG_SEGMENTS;
+		if (encoding->newest[segment] >= floor)
+			return false;
+		encoding->tail_position += encoding->segment_size;
+	}
+	return true;
+}
+
+void rc_encoding_put(struct rc_encoding *encoding, const struct rc_log *log, uint64_t number, const void *header,
+                     size_t header_size, const void *payload, size_t payload_size, bool fresh)
+{
+	uint64_t size = header_size + payload_size, position = encoding->write_position;
+	if ((position & (encoding->size - 1)) + size > encoding->size)
+		position = (position | (encoding->size - 1)) + 1; /* a frame never wraps */
+	if (size > encoding->size / 4 || !make_room(encoding, log, position + size)) {
+		rc_extent_refuse(encoding, number);
+		return;
+	}
+	uint8_t *at = encoding->bytes + (position & (encoding->size - 1));
+	memcpy(at, header, header_size);
+	memcpy(at + header_size, payload, payload_size);
+	for (uint64_t segment = position / encoding->segment_size; segment <= (position + size - 1) / encoding->segment_size;
+	     segment++) {
+		/* A segment that begins here held other entries a turn ago. */
+		uint64_t *newest = &encoding->newest[segment % RC_LOG_SEGMENTS];
+		bool begins = segment * encoding->segment_size >= encoding->write_position;
+		*newest = begins ? number : RC_MAX(*newest, number);
+	}
+	encoding->write_position = position + size;
+	encoding->made_count++;
+	encoding->made_size += size;
+	struct rc_extent *extent = rc_extent_of(encoding, number);
+	extent->position = position;
+	extent->size = (uint32_t)size;
+	atomic_store_explicit(&extent->state, number * 8 + (fresh ? RC_EXTENT_FRESH : RC_EXTENT_MADE), memory_order_release);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * encoding.h - other forms of the log's messages, made at most once each and only while somebody wants them. The log's
+ * own frames are the form that always exists; an encoding holds, for some entries, a whole frame in bytes of its own.
+ *
+ *      log       | A    | B  | C      | D   | E  |           entries, in order
+ *      encoding  | a  | c   | e |                            B is too short to gain, D was not wanted by anybody
+ *
+ * Workers make them when a round begins; who makes one has claimed it. Bytes are recycled by segments like the log's,
+ * and only below every reader's floor; when there is no room, the message is simply sent in the log's own form, so an
+ * encoding never holds anybody back.
+ *
+ * Threads: claiming and reading are free; putting wants the encodings' lock, which the caller holds.
+ */
+#ifndef RC_ENCODING_H
+#define RC_ENCODING_H
+
+#include "log.h"
+
+enum rc_encoding_id {
+	RC_ENCODING_LOG,        /* the log's own frames */
+	RC_ENCODING_DEFLATE_8,  /* each message compressed by itself, a class of windows each */
+	RC_ENCODING_DEFLATE_9,
+	RC_ENCODING_DEFLATE_12,
+	RC_ENCODING_DEFLATE_15,
+	RC_ENCODING_COHORT,     /* one compressor goes on through a topic's messages */
+	RC_ENCODING_COUNT,
+};
+
+/* What there is of an entry. The number of the entry stands with the state, so that nothing needs clearing. */
+enum rc_extent_state {
+	RC_EXTENT_NONE,    /* nobody has looked */
+	RC_EXTENT_CLAIMED, /* somebody is making it */
+	RC_EXTENT_REFUSED, /* it stays in the log's form */
+	RC_EXTENT_MADE,
+	RC_EXTENT_FRESH,   /* made, and readable without what came before: in a cohort, where others may join */
+};
+
+struct rc_extent {
+	_Atomic uint64_t state; /* entry number * 8 + enum rc_extent_state */
+	uint64_t position;
+	uint32_t size;
+};
+
+struct rc_encoding {
+	uint8_t *bytes;
+	struct rc_extent *extents; /* as many as the log has entries */
+	uint64_t size, extent_count, segment_size;
+	uint64_t write_position, tail_position;
+	uint64_t newest[RC_LOG_SEGMENTS]; /* the highest entry with bytes in the segment */
+	uint64_t made_count, made_size;   /* for statistics */
+};
+
+/* The caller's memory: `size` bytes, a power of two, and extents, zeroed. */
+void rc_encoding_init(struct rc_encoding *encoding, uint8_t *bytes, uint64_t size, struct rc_extent *extents,
+                      uint64_t extent_count);
+
+static inline struct rc_extent *rc_extent_of(const struct rc_encoding *encoding, uint64_t number)
+{
+	return &encoding->extents[number & (encoding->extent_count - 1)];
+}
+
+static inline enum rc_extent_state rc_extent_state(const struct rc_encoding *encoding, uint64_t number)
+{
+	/* acquire: whoever sees it made sees its bytes */
+	uint64_t state = atomic_load_explicit(&rc_extent_of(encoding, number)->state, memory_order_acquire);
+	return state / 8 == number ? (enum rc_extent_state)(state % 8) : RC_EXTENT_NONE;
+}
+
+/* True when the caller is the one to make it. */
+bool rc_extent_claim(struct rc_encoding *encoding, uint64_t number);
+void rc_extent_refuse(struct rc_encoding *encoding, uint64_t number);
+
+/* Stores a frame for a claimed entry: header and payload, copied once. Without room it is refused. With the lock. */
+void rc_encoding_put(struct rc_encoding *encoding, const struct rc_log *log, uint64_t number, const void *header,
+                     size_t header_size, const void *payload, size_t payload_size, bool fresh);
+
+#endif
