@@ -319,7 +319,7 @@ void rc_connection_flushed(struct worker *worker, uint32_t slot)
 		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
 		return;
 	}
-	set_state(worker, slot, CONNECTION_LINGER, LINGER_MS);
+	set_state(worker, slot, CONNECTION_LINGER, RC_MIN(LINGER_MS, worker->server->config.close_timeout_ms));
 	if (conn->flags & CLIENT)
 		return; /* the server closes first */
 	conn->flags |= SHUTTING;

@@ -187,6 +187,7 @@ void rc_server_free(rc_server *server)
 				close(worker->listener_fds[j]);
 		if (worker->wake_fd > 0)
 			close(worker->wake_fd);
+		rc_worker_free(worker);
 		pthread_mutex_destroy(&worker->command_lock);
 	}
 	for (unsigned j = 0; j < server->listener_count; j++) {

@@ -112,21 +112,25 @@ void rc_worker_close(struct worker *worker)
 	}
 	rc_compress_close(worker);
 	rc_fanout_close(worker);
-	rc_subscribers_destroy(&worker->subscribers);
 	rc_session_reset(&worker->scratch, &worker->pool);
 	rc_pool_destroy(&worker->pool);
 	unsigned count = worker->slot_count;
-	munmap(worker->connections, count * sizeof *worker->connections);
 	munmap(worker->wheel.links, count * sizeof *worker->wheel.links);
 	munmap(worker->queue, count * sizeof *worker->queue);
 	munmap(worker->behind, count * sizeof *worker->behind);
 	munmap(worker->inflaters, count * sizeof *worker->inflaters);
 	if (worker->address_places)
 		munmap(worker->address_places, count * sizeof *worker->address_places);
-	worker->connections = NULL;
 	worker->address_places = NULL;
 	/* A worker that has gone holds no publisher back. */
 	atomic_store_explicit(&worker->server->floors[worker->index], UINT64_MAX, memory_order_release);
+}
+
+void rc_worker_free(struct worker *worker)
+{
+	if (worker->connections)
+		munmap(worker->connections, worker->slot_count * sizeof *worker->connections);
+	rc_subscribers_destroy(&worker->subscribers);
 }
 
 /* ---- services to the other files of this room ---- */

@@ -173,6 +173,8 @@ static inline uint32_t rc_ticks(const struct worker *worker) { return (uint32_t)
 int rc_worker_open(struct worker *worker, struct rc_error *error);
 void rc_worker_run(struct worker *worker);
 void rc_worker_close(struct worker *worker);
+/* What other threads may look at until the server is freed: handles and counters. */
+void rc_worker_free(struct worker *worker);
 void rc_worker_wake(struct worker *worker);
 int rc_worker_post(struct worker *worker, struct command *command);
 /* Asks for the connection to be pumped before the next wait. */

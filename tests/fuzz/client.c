@@ -4,7 +4,7 @@
  * rest. A URL that is taken must come back whole from the request made of it, which our server must take; a response is
  * taken exactly when it shows all that RFC 6455, section 4.1, wants, in whatever pieces it came.
  */
-#include "handshake.h"
+#include "extension.h"
 
 #include "fuzz.h"
 
@@ -33,7 +33,7 @@ static void check_url(const char *text, const char *protocols)
 	              again.tls == url.tls && again.is_unix == url.is_unix,
 	      "%s is not %s", text, written);
 
-	size_t size = rc_handshake_request(request, sizeof request, &url, nonce, protocols);
+	size_t size = rc_handshake_request(request, sizeof request, &url, nonce, protocols, NULL);
 	if (!size)
 		return;
 	struct rc_http_request parsed;
@@ -79,10 +79,11 @@ static void check_taken(const uint8_t *data, size_t size, const char *protocols,
 static void check_response(const uint8_t *data, size_t size, const char *protocols)
 {
 	char protocol[RC_PROTOCOL_NAME_MAX];
+	struct rc_deflate agreed;
 	int verdict = 0;
 	for (size_t known = 0; known <= size; known += size < 1000 ? 1 : size - known < 61 ? 1 : 61) {
 		char *bytes = exact_copy(data, known);
-		int here = rc_handshake_response_parse(bytes, known, nonce, protocols, protocol);
+		int here = rc_handshake_response_parse(bytes, known, nonce, protocols, protocol, NULL, &agreed);
 		HOLDS(!verdict || here == verdict, "%d, and %d after %zu bytes", verdict, here, known);
 		HOLDS(here <= (int)known && (here >= 0 || here == -EPROTO || (here <= -200 && here > -600)), "%d", here);
 		verdict = here;

@@ -4,7 +4,7 @@
  * an opening handshake must be taken exactly when a second reader, written from the RFCs with its own hands and no eye
  * on speed, takes it too. What is answered to it, our own client must take.
  */
-#include "handshake.h"
+#include "extension.h"
 
 #include "fuzz.h"
 
@@ -195,10 +195,10 @@ static void check_answer(const struct rc_http_request *request, uint64_t chances
 {
 	char to[512], protocol[RC_PROTOCOL_NAME_MAX], key[25];
 	const char *chosen = rc_handshake_offers(request, "chat") ? "chat" : NULL;
-	size_t size = rc_handshake_response(to, sizeof to, request->key, chosen);
+	size_t size = rc_handshake_response(to, sizeof to, request->key, chosen, NULL);
 	HOLDS(size && memcmp(to + size - 4, "\r\n\r\n", 4) == 0, "no response");
 	char *small = malloc(size);
-	HOLDS(rc_handshake_response(small, draw(&chances) % size, request->key, chosen) == 0, "does not fit and is there");
+	HOLDS(rc_handshake_response(small, draw(&chances) % size, request->key, chosen, NULL) == 0, "does not fit and is there");
 	free(small);
 	/* Of the key's last two digits only the upper bits count; the nonce that it came from gives them as zero. */
 	uint8_t nonce[18] = { 0 };
@@ -209,7 +209,8 @@ static void check_answer(const struct rc_http_request *request, uint64_t chances
 				nonce[(i * 6 + bit) / 8] |= (uint8_t)(0x80 >> (i * 6 + bit) % 8);
 	snprintf(key, sizeof key, "%s", request->key);
 	bool proper = nonce[16] == 0;
-	int taken = rc_handshake_response_parse(to, size, nonce, chosen, protocol);
+	struct rc_deflate agreed;
+	int taken = rc_handshake_response_parse(to, size, nonce, chosen, protocol, NULL, &agreed);
 	HOLDS(taken == (proper ? (int)size : -71), "our client says %d to %s", taken, key);
 	HOLDS(!proper || strcmp(protocol, chosen ? chosen : "") == 0, "subprotocol %s", protocol);
 }

@@ -171,7 +171,7 @@ static void check_address(const char *text)
 {
 	struct listener listener;
 	struct rc_error error = { 0 };
-	int code = rc_listen_parse(&listener, text, &error);
+	int code = rc_listen_parse(&listener, text, &(struct rc_deflate_options){ 0 }, &error);
 	HOLDS(code == 0 || (code == error.code && code == -EINVAL && error.text[0]), "%d for '%s'", code, text);
 	if (code == 0)
 		HOLDS(listener.socket_address_size > 0 && listener.socket_address.ss_family != AF_UNSPEC, "'%s'", text);

@@ -223,7 +223,7 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 	(void)context;
 	struct peer *peer = user;
 	CHECK(peer->closes == 0, "peer %u is closed twice", peer->index);
-	CHECK(peer->conn_open || peer->kind == PEER_SERVER, "peer %u is closed, and was not open", peer->index);
+	CHECK(peer->requested || peer->kind == PEER_SERVER, "peer %u is closed, and was not open", peer->index);
 	CHECK(conn == peer->conn || !peer->conn_open, "peer %u is closed with another handle", peer->index);
 	TRACE("peer %u: handlers.close %u", peer->index, closing->code);
 	peer->closes++;

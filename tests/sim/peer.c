@@ -80,10 +80,10 @@ void peer_write(struct peer *peer, const void *bytes, size_t size)
 
 static void read_some(struct peer *peer)
 {
-	size_t size = peer->down_size;
+	size_t size = peer->down_size, some = sim_below(200);
 	enum reader reader = sim.quiet ? READER_EAGER : peer->reader;
 	if (reader == READER_SLOW)
-		size = RC_MIN(size, sim_below(200));
+		size = RC_MIN(size, some);
 	else if (reader == READER_NEVER)
 		size = 0;
 	else if (reader == READER_BURSTS)
@@ -106,8 +106,8 @@ static void react(struct peer *peer)
 
 static void write_some(struct peer *peer)
 {
-	size_t room = UP_MAX - peer->up_size, size = RC_MIN(room, peer->out_end - peer->out_begin);
-	size = RC_MIN(size, sim_between(1, (uint32_t)peer->piece_max));
+	size_t room = UP_MAX - peer->up_size, piece = sim_between(1, (uint32_t)peer->piece_max);
+	size_t size = RC_MIN(RC_MIN(room, piece), peer->out_end - peer->out_begin);
 	if (peer->closed || peer->up_ended || !size) {
 		if (peer->closed || peer->up_ended)
 			peer->out_begin = peer->out_end = 0;

@@ -32,7 +32,7 @@ int rc_ring_open(struct rc_ring **out, struct rc_ring_config *config, struct rc_
 	ring->open = true;
 	ring->buffer_count = counts[sim_below(4)];
 	ring->buffer_size = sim_one_in(3) ? sim_between(16, 200) : config->buffer_size;
-	unsigned most = sim_one_in(4) ? sim_between(3, 12) : SLOTS;
+	unsigned most = !sim.config.connections_max && sim_one_in(4) ? sim_between(3, 12) : SLOTS;
 	ring->slot_count = config->slot_count = RC_MIN(config->slot_count, most);
 	memset(ring->memory, 0x5A, sizeof ring->memory);
 	*out = ring;

@@ -155,10 +155,12 @@ int rc_fail(struct rc_error *error, int code, const char *format, ...)
 	return code;
 }
 
-int rc_listen_parse(struct listener *listener, const char *text, struct rc_error *error)
+int rc_listen_parse(struct listener *listener, const char *text, const struct rc_deflate_options *deflate,
+                    struct rc_error *error)
 {
 	(void)error;
 	memset(listener, 0, sizeof *listener);
+	listener->deflate = *deflate;
 	bool is_unix = strncmp(text, "unix:", 5) == 0;
 	listener->socket_address.ss_family = is_unix ? AF_UNIX : AF_INET;
 	if (!is_unix)

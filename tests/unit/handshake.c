@@ -337,12 +337,12 @@ static void expect_response(const char *expected, size_t (*write)(char *to, size
 
 static size_t write_101(char *to, size_t size)
 {
-	return rc_handshake_response(to, size, "dGhlIHNhbXBsZSBub25jZQ==", NULL);
+	return rc_handshake_response(to, size, "dGhlIHNhbXBsZSBub25jZQ==", NULL, NULL);
 }
 
 static size_t write_101_protocol(char *to, size_t size)
 {
-	return rc_handshake_response(to, size, "dGhlIHNhbXBsZSBub25jZQ==", "chat");
+	return rc_handshake_response(to, size, "dGhlIHNhbXBsZSBub25jZQ==", "chat", NULL);
 }
 
 static size_t write_400(char *to, size_t size)

@@ -3,7 +3,7 @@
  * handshake_client.c - the client's side of the opening handshake: URIs (RFC 6455, section 3), the request and what the
  * response must hold (section 4.1), and query parameters.
  */
-#include "handshake.h"
+#include "extension.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -106,7 +106,7 @@ static void expect_request(const char *text, const char *protocols, const char *
 	cr_assert_eq(rc_url_parse(&url, text), 0);
 	for (size_t size = 0; size < strlen(expected) + 3; size++) {
 		char *to = malloc(size ? size : 1);
-		size_t written = rc_handshake_request(to, size, &url, nonce, protocols);
+		size_t written = rc_handshake_request(to, size, &url, nonce, protocols, NULL);
 		if (size > strlen(expected))
 			cr_expect(written == strlen(expected) && memcmp(to, expected, written) == 0, "%s", text);
 		else
@@ -133,7 +133,7 @@ Test(handshake_client, requests)
 		struct rc_url url;
 		char to[512];
 		cr_assert_eq(rc_url_parse(&url, "ws://h"), 0);
-		cr_expect_eq(rc_handshake_request(to, sizeof to, &url, nonce, bad[i]), 0, "%s", bad[i]);
+		cr_expect_eq(rc_handshake_request(to, sizeof to, &url, nonce, bad[i], NULL), 0, "%s", bad[i]);
 	}
 }
 
@@ -192,11 +192,13 @@ static const struct {
 	{ "incomplete", ALL "\r", NULL, 0, NULL },
 };
 
+static struct rc_deflate agreed;
+
 static int verdict_at(size_t i, size_t size, char protocol[RC_PROTOCOL_NAME_MAX])
 {
 	char *block = malloc(size ? size : 1);
 	memcpy(block, cases[i].bytes, size);
-	int result = rc_handshake_response_parse(block, size, nonce, cases[i].offered, protocol);
+	int result = rc_handshake_response_parse(block, size, nonce, cases[i].offered, protocol, NULL, &agreed);
 	free(block);
 	return result;
 }
@@ -222,7 +224,7 @@ Test(handshake_client, frames_behind_the_response_are_left)
 {
 	static const char bytes[] = ALL "\r\n\x81\x05Hello";
 	char protocol[RC_PROTOCOL_NAME_MAX];
-	cr_expect_eq(rc_handshake_response_parse(bytes, sizeof bytes - 1, nonce, NULL, protocol),
+	cr_expect_eq(rc_handshake_response_parse(bytes, sizeof bytes - 1, nonce, NULL, protocol, NULL, &agreed),
 	             (int)sizeof bytes - 8);
 }
 
