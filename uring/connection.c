@@ -485,11 +485,12 @@ static void close_received(struct worker *worker, uint32_t slot, const struct rc
 	/* Section 7.1.1: the server closes the TCP connection first, the client waits for that. */
 	rc_fanout_unsubscribe_all(worker, slot);
 	conn->flags &= (uint32_t)~OPENED;
-	tell_closed(worker, slot, rc_handle(worker, slot), event->code, (const char *)event->data, event->size, 0);
 	if (conn->flags & CLIENT)
 		conn->flags |= LINGERS;
 	set_state(worker, slot, CONNECTION_FLUSHING, worker->server->config.close_timeout_ms);
 	rc_worker_queue(worker, slot);
+	/* Last, so that the handler cannot send anything behind the Close. */
+	tell_closed(worker, slot, rc_handle(worker, slot), event->code, (const char *)event->data, event->size, 0);
 }
 
 static void fail(struct worker *worker, uint32_t slot, const struct rc_event *event)

@@ -272,7 +272,8 @@ static void send_outbox(struct worker *worker, uint32_t slot)
 	const struct rc_range *range = rc_outbox_next(outbox, &worker->pool);
 	if (outbox->late_pong_waits && !outbox->pong_count) {
 		outbox->late_pong_waits = false;
-		rc_connection_queue(worker, slot, RC_FRAME_PONG, outbox->late_pong, outbox->late_pong_size);
+		if (!(conn->flags & CLOSE_SENT)) /* behind a Close nothing may come */
+			rc_connection_queue(worker, slot, RC_FRAME_PONG, outbox->late_pong, outbox->late_pong_size);
 	}
 	conn->flags |= SENDING;
 	rc_count(&worker->stats.sends, 1);

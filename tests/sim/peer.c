@@ -201,7 +201,8 @@ void peer_check(struct peer *peer)
 		CHECK(peer->close_sent, "peer %u: got %u, handlers.close %u", peer->index, peer->close_got, peer->closing.code);
 	if (peer_excused(peer))
 		return;
-	if (peer->kind == PEER_CLIENT && peer->status)
+	/* Who comes in crowds over the limit is not answered. */
+	if (peer->kind == PEER_CLIENT && !sim.config.connections_max)
 		CHECK(peer->response, "peer %u: no response", peer->index);
 	if (!over)
 		return;
