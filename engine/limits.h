@@ -29,6 +29,7 @@ static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is
 /* ---- frames and messages ---- */
 #define RC_CONTROL_SIZE_MAX 125         /* RFC 6455, section 5.5 */
 #define RC_FRAME_HEADER_MAX 14          /* 2 + 8 + 4 */
+#define RC_GATHERED_HEADROOM 64         /* before a gathered message: it may leave in its block, behind a header */
 #define RC_MESSAGE_SIZE_DEFAULT (1 * MIB)
 #define RC_MESSAGE_SIZE_LIMIT (64 * MIB)
 #define RC_FRAGMENTS_DEFAULT 1024
@@ -56,6 +57,8 @@ static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is
 #define RC_LOG_READABLE_SEGMENTS 48     /* how far back a reader may be; the rest is room for publishers */
 #define RC_LOG_BYTES_PER_ENTRY 128     /* index entries = log_size / this: smaller frames fill the index first */
 
+static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before a gathered message");
+
 /* ---- a round of fan-out ---- */
 #define RC_SLICE_SENDS 256              /* sends between two looks at what came in */
 #define RC_PLAN_WINDOW 4096             /* index entries one plan reads at most */
@@ -68,7 +71,7 @@ static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is
 
 /* ---- memory of a worker ---- */
 #define RC_SEND_SIZE_DEFAULT (4 * MIB)  /* waiting for one connection outside the log */
-#define RC_POOL_CACHE_SIZE (4 * MIB)    /* free blocks kept by a worker */
+#define RC_POOL_CACHE_SIZE (16 * MIB)   /* free blocks kept by a worker: a large one got anew costs a fault a page */
 #define RC_POOL_SIZE_MAX ((size_t)2048 * MIB) /* blocks in use by a worker */
 #define RC_COMMANDS_MAX 65536           /* posted to a worker and not yet run */
 

@@ -115,8 +115,7 @@ int64_t rc_log_append(struct rc_log *log, struct rc_topic *topic, enum rc_opcode
                       uint64_t now_ns, unsigned *held_by)
 {
 	size_t header_size = rc_frame_header_size(size);
-	/* An entry says a frame's size in 32 bits. */
-	if (size > RC_MIN(log->size / 4, UINT32_MAX) - RC_FRAME_HEADER_MAX)
+	if (size > RC_MIN(log->size / 4, RC_LOG_FRAME_SIZE_MAX) - RC_FRAME_HEADER_MAX)
 		return -EMSGSIZE;
 	uint64_t frame_size = header_size + size;
 	uint64_t position = log->write_position;

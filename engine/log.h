@@ -24,6 +24,8 @@
 
 #include "topic.h"
 
+#define RC_LOG_FRAME_SIZE_MAX 0x7FFFFFFFu /* what an entry, and a place inside a frame, can say */
+
 struct rc_entry {
 	uint64_t position;
 	uint64_t sequence; /* in its topic, from 1 */
@@ -55,7 +57,7 @@ struct rc_log {
 void rc_log_init(struct rc_log *log, struct rc_topics *topics, uint8_t *bytes, uint64_t size, struct rc_entry *entries,
                  uint64_t entry_count, _Atomic uint64_t *floors, unsigned floor_count);
 
-/* Appends a message and returns its sequence in the topic; -EMSGSIZE above a quarter of the log, or 4 GiB; -EAGAIN when
+/* Appends a message and returns its sequence in the topic; -EMSGSIZE above a quarter of the log, or 2 GiB; -EAGAIN when
  * a floor holds the space back, with *held_by the reader it was (nothing has changed then). */
 int64_t rc_log_append(struct rc_log *log, struct rc_topic *topic, enum rc_opcode opcode, const void *data, size_t size,
                       uint64_t now_ns, unsigned *held_by);

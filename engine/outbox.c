@@ -33,21 +33,36 @@ uint8_t *rc_outbox_add(struct rc_outbox *outbox, struct rc_pool *pool, size_t si
 	*full = waiting > size_max || size > size_max - waiting;
 	if (*full)
 		return NULL;
-	size_t needed = outbox->filling_size + size;
-	if (needed > outbox->filling_capacity) {
+	size_t waits = outbox->filling_end - outbox->filling_begin;
+	if (outbox->filling_end + size > outbox->filling_capacity) {
 		size_t capacity;
-		uint8_t *block = rc_pool_take(pool, needed, &capacity);
+		uint8_t *block = rc_pool_take(pool, waits + size, &capacity);
 		if (!block)
 			return NULL;
-		if (outbox->filling_size)
-			memcpy(block, outbox->filling, outbox->filling_size);
+		if (waits)
+			memcpy(block, outbox->filling + outbox->filling_begin, waits);
 		rc_pool_give(pool, outbox->filling, outbox->filling_capacity);
 		outbox->filling = block;
 		outbox->filling_capacity = capacity;
+		outbox->filling_begin = 0;
+		outbox->filling_end = waits;
 	}
-	uint8_t *at = outbox->filling + outbox->filling_size;
-	outbox->filling_size = needed;
+	uint8_t *at = outbox->filling + outbox->filling_end;
+	outbox->filling_end += size;
 	return at;
+}
+
+bool rc_outbox_adopt(struct rc_outbox *outbox, uint8_t *block, size_t capacity, size_t begin, size_t end, size_t size_max,
+                     bool *full)
+{
+	*full = rc_outbox_size(outbox) + end - begin > size_max;
+	if (*full || outbox->filling)
+		return false;
+	outbox->filling = block;
+	outbox->filling_capacity = capacity;
+	outbox->filling_begin = begin;
+	outbox->filling_end = end;
+	return true;
 }
 
 uint8_t *rc_outbox_add_first(struct rc_outbox *outbox, struct rc_pool *pool, size_t size)
@@ -70,11 +85,11 @@ const struct rc_range *rc_outbox_next(struct rc_outbox *outbox, struct rc_pool *
 	if (outbox->sending_begin == outbox->sending_end) {
 		rc_pool_give(pool, outbox->sending, outbox->sending_capacity);
 		outbox->sending = outbox->filling;
-		outbox->sending_begin = 0;
-		outbox->sending_end = outbox->filling_size;
+		outbox->sending_begin = outbox->filling_begin;
+		outbox->sending_end = outbox->filling_end;
 		outbox->sending_capacity = outbox->filling_capacity;
 		outbox->filling = NULL;
-		outbox->filling_size = outbox->filling_capacity = 0;
+		outbox->filling_begin = outbox->filling_end = outbox->filling_capacity = 0;
 	}
 	outbox->range.at = outbox->sending ? outbox->sending + outbox->sending_begin : NULL;
 	outbox->range.size = outbox->sending_end - outbox->sending_begin;

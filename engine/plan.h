@@ -49,6 +49,7 @@ static_assert(RC_PLAN_WINDOW - 1 <= RC_PLAN_OFFSET, "an offset in the window and
 /* Beside the bytes of a frame that have left: they were of its encoding's form. */
 #define RC_PARTIAL_ENCODED 0x80000000u
 #define RC_PARTIAL_SIZE 0x7FFFFFFFu
+static_assert(RC_LOG_FRAME_SIZE_MAX <= RC_PARTIAL_SIZE, "bytes of a frame and their flag share 32 bits");
 
 struct rc_plan {
 	uint64_t begin, end;      /* the window that was read */

@@ -203,7 +203,7 @@ RC_API const char *rc_version(void);
  * callbacks included. The caller answers for text being UTF-8.
  * Returns the message's sequence number in its topic (from 1), or
  *   -EINVAL   the topic's name is empty or longer than RC_TOPIC_NAME_MAX
- *   -EMSGSIZE larger than a quarter of the log
+ *   -EMSGSIZE larger than a quarter of the log, or 2 GiB
  *   -ENOSPC   RC_TOPICS_MAX topics exist
  *   -EAGAIN   a worker is a whole log behind (nothing was published; see RC_PUBLISH_WAIT)
  *   -ENOMEM   no memory for a new topic */

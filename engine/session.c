@@ -14,7 +14,8 @@
 
 #include <string.h>
 
-/* What a large frame is given before its bytes come; beyond it a peer gets at most twice the memory it has filled. */
+/* What a large frame is given before its bytes come; beyond it a peer gets at most four times the memory it has filled,
+ * so that little is copied on the way. */
 #define FIRST_BLOCK_SIZE (64 * KIB)
 
 static bool is_control(const struct rc_frame *frame)
@@ -186,18 +187,19 @@ static enum rc_event_kind take_control(struct rc_session *s, const struct rc_ses
 	return event->kind = RC_EVENT_CLOSE;
 }
 
-/* Room for `piece` more bytes of a frame that has `rest` to come. Blocks are powers of two, so each step doubles. */
+/* Room for `piece` more bytes of a frame that has `rest` to come. */
 static bool reserve(struct rc_session *s, struct rc_pool *pool, size_t piece, size_t rest)
 {
-	size_t needed = s->gathered_size + piece, capacity;
+	size_t needed = RC_GATHERED_HEADROOM + s->gathered_size + piece, capacity;
 	if (needed <= s->gathered_capacity)
 		return true;
-	size_t ahead = RC_MIN(s->gathered_size + rest, RC_MAX(FIRST_BLOCK_SIZE, 2 * s->gathered_size));
+	size_t all = RC_GATHERED_HEADROOM + s->gathered_size + rest;
+	size_t ahead = RC_MIN(all, RC_MAX(FIRST_BLOCK_SIZE, 4 * s->gathered_size));
 	uint8_t *block = rc_pool_take(pool, RC_MAX(needed, ahead), &capacity);
 	if (!block)
 		return false;
 	if (s->gathered_size)
-		memcpy(block, s->gathered, s->gathered_size);
+		memcpy(block + RC_GATHERED_HEADROOM, s->gathered + RC_GATHERED_HEADROOM, s->gathered_size);
 	rc_pool_give(pool, s->gathered, s->gathered_capacity);
 	s->gathered = block;
 	s->gathered_capacity = capacity;
@@ -253,7 +255,7 @@ static enum rc_event_kind take_data(struct rc_session *s, const struct rc_sessio
 		if (!reserve(s, rules->pool, piece, rest))
 			return fail(s, rules, event, RC_CLOSE_INTERNAL, "out of memory");
 		uint32_t mask = rc_mask_rotate(frame->mask, (size_t)s->frame_done);
-		if (!unmask(&s->utf8, judged_as(s), s->gathered + s->gathered_size, data, piece, mask))
+		if (!unmask(&s->utf8, judged_as(s), s->gathered + RC_GATHERED_HEADROOM + s->gathered_size, data, piece, mask))
 			return fail(s, rules, event, RC_CLOSE_INVALID_DATA, "text is not UTF-8");
 		s->gathered_size += piece;
 		s->frame_done += piece;
@@ -270,7 +272,7 @@ static enum rc_event_kind take_data(struct rc_session *s, const struct rc_sessio
 	event->kind = RC_EVENT_MESSAGE;
 	event->opcode = s->message_opcode;
 	event->compressed = s->compressed;
-	event->data = s->gathered ? s->gathered : data;
+	event->data = s->gathered ? s->gathered + RC_GATHERED_HEADROOM : data;
 	event->size = s->gathered_size;
 	return RC_EVENT_MESSAGE;
 }

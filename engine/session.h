@@ -36,7 +36,7 @@ struct rc_session {
 	uint8_t control[RC_CONTROL_SIZE_MAX]; /* payload of a control frame in pieces */
 	struct rc_utf8 utf8;
 	unsigned fragment_count;
-	uint8_t *gathered;       /* block of the pool */
+	uint8_t *gathered;       /* block of the pool; the message begins RC_GATHERED_HEADROOM behind its start */
 	size_t gathered_size, gathered_capacity;
 };
 

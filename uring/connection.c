@@ -192,7 +192,7 @@ static void end(struct worker *worker, uint32_t slot, uint16_t code, const char 
 	conn->state = CONNECTION_ENDING;
 	rc_wheel_clear(&worker->wheel, slot);
 	rc_fanout_unsubscribe_all(worker, slot);
-	conn->flags &= (uint32_t)~BEHIND;
+	rc_fanout_catch_up(worker, conn);
 	/* A session being read right now is the worker's scratch; its owner sees the state and resets it. */
 	free_parts(worker, conn, before);
 	if (conn->flags & OPENED)
@@ -240,6 +240,25 @@ static struct rc_outbox *outbox_of(struct worker *worker, struct connection *con
 	return conn->outbox;
 }
 
+/* A message that goes out as it came in leaves in the block it was gathered in: the header goes before it, nothing is
+ * copied. Returns false when it has to be. */
+static bool adopt_gathered(struct worker *worker, struct rc_outbox *outbox, const uint8_t *header, size_t header_size,
+                           const void *data, size_t size, bool *full)
+{
+	struct rc_session *session = worker->reading;
+	if (!session || data != session->gathered + RC_GATHERED_HEADROOM || size != session->gathered_size)
+		return false;
+	size_t begin = RC_GATHERED_HEADROOM - header_size;
+	if (!rc_outbox_adopt(outbox, session->gathered, session->gathered_capacity, begin, RC_GATHERED_HEADROOM + size,
+	                     worker->server->config.send_size_max, full))
+		return false;
+	memcpy(session->gathered + begin, header, header_size);
+	session->gathered = NULL;
+	session->gathered_size = session->gathered_capacity = 0;
+	worker->reading = NULL;
+	return true;
+}
+
 int rc_connection_queue(struct worker *worker, uint32_t slot, uint8_t opcode, const void *data, size_t size)
 {
 	struct connection *conn = &worker->connections[slot];
@@ -258,6 +277,10 @@ int rc_connection_queue(struct worker *worker, uint32_t slot, uint8_t opcode, co
 	size_t max = opcode & 8 ? SIZE_MAX : worker->server->config.send_size_max;
 	bool full = false;
 	struct rc_outbox *outbox = outbox_of(worker, conn);
+	if (outbox && !frame.masked && !compressed && adopt_gathered(worker, outbox, header, header_size, data, size, &full)) {
+		rc_worker_queue(worker, slot);
+		return 0;
+	}
 	uint8_t *at = outbox ? rc_outbox_add(outbox, &worker->pool, header_size + size, max, &full) : NULL;
 	if (!at)
 		return full ? -ENOBUFS : -ENOMEM;
@@ -573,8 +596,11 @@ static void receive_frames(struct worker *worker, uint32_t slot, uint8_t *at, ui
 	struct rc_event event;
 	conn->session = NULL;
 	while ((conn->state == CONNECTION_OPEN || conn->state == CONNECTION_CLOSING) &&
-	       rc_session_next(session, &rules, &at, end, &event) != RC_EVENT_NONE)
+	       rc_session_next(session, &rules, &at, end, &event) != RC_EVENT_NONE) {
+		worker->reading = session->gathered ? session : NULL;
 		take_event(worker, slot, &event);
+		worker->reading = NULL;
+	}
 
 	bool goes_on = conn->state == CONNECTION_OPEN || conn->state == CONNECTION_CLOSING;
 	bool keep = goes_on && !rc_session_at_rest(session);

@@ -77,7 +77,10 @@ static bool conflates(const struct worker *worker, uint32_t topic)
 /* Marks what a connection wants; forgotten at the next call. */
 static bool mark_interest(struct worker *worker, const struct connection *conn, struct rc_interest *interest)
 {
-	worker->mark_round++;
+	if (!++worker->mark_round) {
+		worker->mark_count = 0; /* it came around: marks as old as that would count again */
+		worker->mark_round = 1;
+	}
 	for (uint32_t at = conn->first_subscription; at;) {
 		const struct rc_subscription *record = rc_subscription_at(&worker->subscribers, at - 1);
 		if (record->topic >= worker->mark_count) {
@@ -260,6 +263,9 @@ static bool visit(struct worker *worker, uint32_t slot)
 		return false;
 	}
 	send_plan(worker, slot, plan);
+	/* Cut short by a bound: the next round, which may begin before the completion, must not take it for further on. */
+	if (plan->end < worker->round_end)
+		rc_fanout_fall_behind(worker, slot, plan->end);
 	return true;
 }
 

@@ -84,8 +84,10 @@ static bool keeps_half_frame(struct worker *worker, uint32_t slot)
 	uint64_t end = atomic_load_explicit(&log->end, memory_order_relaxed);
 	if (!rc_log_too_far(log, entry, conn->cursor, rc_log_head(log), end))
 		return true;
-	rc_count_shared(&rc_audience_at(&worker->subscribers, entry->topic)->slow_closed, 1);
-	rc_count(&worker->stats.slow_closed, 1);
+	if (conn->state == CONNECTION_OPEN) { /* else it has been closed for this, or for something else, before */
+		rc_count_shared(&rc_audience_at(&worker->subscribers, entry->topic)->slow_closed, 1);
+		rc_count(&worker->stats.slow_closed, 1);
+	}
 	rc_connection_end(worker, slot, RC_CLOSE_POLICY, NULL, 0);
 	return false;
 }

@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #define OPCODES 256
-#define OPCODE_FUTEX_WAIT 51 /* Linux 6.7; after Debian 12's headers */
 
 struct findings {
 	struct rc_feature *features;
@@ -42,10 +41,12 @@ static void add(struct findings *findings, const char *name, bool found, bool re
 	feature->required = required;
 }
 
-static int set_up(unsigned flags)
+static int set_up(unsigned flags, unsigned *features)
 {
 	struct io_uring_params params = { .flags = flags };
-	return (int)syscall(__NR_io_uring_setup, 8, &params);
+	int ring = (int)syscall(__NR_io_uring_setup, 8, &params);
+	*features = params.features;
+	return ring;
 }
 
 static bool has_operation(const struct io_uring_probe *probe, unsigned opcode)
@@ -53,7 +54,7 @@ static bool has_operation(const struct io_uring_probe *probe, unsigned opcode)
 	return opcode <= probe->last_op && probe->ops[opcode].flags & IO_URING_OP_SUPPORTED;
 }
 
-static void probe_operations(struct findings *findings, int ring)
+static void probe_operations(struct findings *findings, int ring, unsigned features)
 {
 	_Alignas(struct io_uring_probe) char memory[sizeof(struct io_uring_probe) + OPCODES * sizeof(struct io_uring_probe_op)];
 	struct io_uring_probe *probe = (struct io_uring_probe *)memory;
@@ -61,23 +62,22 @@ static void probe_operations(struct findings *findings, int ring)
 	if (syscall(__NR_io_uring_register, ring, IORING_REGISTER_PROBE, probe, OPCODES) < 0)
 		return;
 	bool six = has_operation(probe, IORING_OP_SEND_ZC);
-	add(findings, "multishot accept", has_operation(probe, IORING_OP_SOCKET), true,
-	    "accepts into the ring's own table of descriptors");
 	add(findings, "multishot receive", six, true, "one operation a connection, from a ring of provided buffers");
-	add(findings, "direct descriptors", has_operation(probe, IORING_OP_SOCKET), true,
-	    "connections take none of the process's descriptors");
-	bool ask = has_operation(probe, OPCODE_FUTEX_WAIT) && has_operation(probe, IORING_OP_URING_CMD);
-	add(findings, "socket commands", ask, false,
-	    ask ? "the peer's address is asked for through the ring" : "one-shot accepts, each with room for the peer's address");
+	bool direct = features & RC_RING_FEATURE_6_14;
+	add(findings, "direct descriptors", direct, false,
+	    direct ? "connections take none of the process's descriptors"
+	           : "before Linux 6.14 they are closed too late: each connection takes a descriptor of the process");
+	add(findings, "multishot accept", direct, false,
+	    direct ? "accepts into the ring's own table of descriptors" : "one-shot accepts, a number of them at a time");
 }
 
-static void probe_limits(struct findings *findings)
+static void probe_limits(struct findings *findings, bool direct)
 {
 	struct rlimit limit;
 	char text[160];
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		snprintf(text, sizeof text, "%llu connections a worker at most; more workers pass it",
-		         (unsigned long long)limit.rlim_max);
+		snprintf(text, sizeof text, "%llu connections %s", (unsigned long long)limit.rlim_max,
+		         direct ? "a worker at most; more workers pass it" : "at most, of all workers together");
 		add(findings, "descriptor limit", limit.rlim_max >= 1024, false, text);
 	}
 	if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0) {
@@ -98,23 +98,24 @@ size_t rc_probe(struct rc_feature *features, size_t max, struct rc_error *error)
 		snprintf(text, sizeof text, "%.60s, %.20s", name.release, name.machine);
 		add(&findings, "kernel", true, false, text);
 	}
-	int ring = set_up(0);
+	unsigned offers = 0;
+	int ring = set_up(0, &offers);
 	int code = ring < 0 ? errno : 0;
 	add(&findings, "io_uring", ring >= 0, true,
 	    code == EPERM    ? "set the sysctl kernel.io_uring_disabled to 0, or allow it in the seccomp profile"
 	    : code == ENOSYS ? "this kernel was built without it"
 	                     : "every socket operation goes through it");
-	int deferred = set_up(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN);
+	int deferred = set_up(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, &offers);
 	add(&findings, "deferred task work", deferred >= 0, true,
 	    deferred >= 0 ? "completions are worked off when the worker waits" : "Linux 6.1 or newer is needed");
 	if (deferred >= 0) {
-		probe_operations(&findings, deferred);
+		probe_operations(&findings, deferred, offers);
 		close(deferred);
 	}
 	if (ring >= 0)
 		close(ring);
 	add(&findings, "zero-copy send", false, false, "not used: sends copy once into the socket, and pin nothing");
-	probe_limits(&findings);
+	probe_limits(&findings, offers & RC_RING_FEATURE_6_14);
 	rc_choose_kernels();
 	add(&findings, "text kernels", strcmp(rc_text_chosen(), "scalar") != 0, false, rc_text_chosen());
 	for (size_t i = 0; error && i < findings.count; i++)

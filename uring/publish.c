@@ -103,7 +103,8 @@ static struct worker *worker_of(rc_server *server, rc_conn conn, uint32_t *slot)
 /* Whether the handle means the connection that is in the slot now. */
 static bool is_fresh(const struct worker *worker, uint32_t slot, rc_conn conn)
 {
-	return worker->connections &&
+	/* No generation is 0, but that of a slot nobody has used yet. */
+	return worker->connections && (uint32_t)conn &&
 	       atomic_load_explicit(&worker->connections[slot].generation, memory_order_relaxed) == (uint32_t)conn;
 }
 

@@ -5,6 +5,11 @@
  * Set-up: SINGLE_ISSUER and DEFER_TASKRUN (6.1): completions are worked off inside our own wait and never interrupt us;
  * a completion queue of several times the submission queue, because multishot operations complete more often than they
  * are submitted. Descriptors live in the ring's table only, so neither accept nor send touches the process's.
+ *
+ * On an older kernel they are ordinary ones. Up to Linux 6.12 a ring lets go of the files that left its table in the
+ * order they left, each only when every operation begun before has ended: one idle connection with a receive armed would
+ * keep all that closed since open, their peers waiting for an end (and 6.1 waits a second on top). Slots are then places
+ * in an array of ours, and accepts are one-shot ones, because 6.1 has no way to ask for a peer's address afterwards.
  */
 #include "ring.h"
 
@@ -25,16 +30,16 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Linux 6.7, after Debian 12's headers: getsockopt as a ring command. */
-#define COMMAND_GETSOCKOPT 2
-#define OPCODE_FUTEX_WAIT 51 /* came with it, and can be probed for */
+#define COMMAND_GETSOCKOPT 2 /* Linux 6.7, after Debian 12's headers: getsockopt as a ring command */
 
 #define BUFFER_GROUP 0
 #define PENDING_MAX 1024     /* accepts whose peer is being asked for, connects on their way */
-#define SINGLE_ACCEPTS 64    /* one-shot accepts kept waiting a listener on a kernel without COMMAND_GETSOCKOPT */
+#define DESCRIPTORS_SPARED 24       /* of the process, for files that are no connections, where these take some too */
+#define DESCRIPTORS_SPARED_A_RING 4 /* itself, its eventfd, its listeners */
+#define SINGLE_ACCEPTS 64    /* one-shot accepts kept waiting a listener where the table is not used */
 
 /* Our own kinds of operation, above the caller's tags. */
-enum { TAG_USER, TAG_ACCEPT, TAG_PEER, TAG_ACCEPT_ONE, TAG_INSTALL, TAG_CONNECT, TAG_IGNORE };
+enum { TAG_USER, TAG_ACCEPT, TAG_PEER, TAG_ACCEPT_ONE, TAG_INSTALL, TAG_CONNECT, TAG_CLOSED, TAG_IGNORE };
 #define TAG(kind, value) ((uint64_t)(kind) << 60 | (value))
 #define TAG_KIND(tag) ((unsigned)((tag) >> 60))
 #define TAG_VALUE(tag) ((tag) & (RC_RING_TAG_MAX - 1))
@@ -60,6 +65,14 @@ struct listener {
 	unsigned armed; /* one-shot accepts on their way */
 };
 
+/* The slots where they are no places in the kernel's table: closing ones wait in the order of their completions. */
+struct slots {
+	int *descriptors;
+	uint32_t *next;        /* number + 1, in the list of free or of closing ones */
+	uint32_t made_count;   /* numbers ever used */
+	uint32_t free_first, closing_first, closing_last;
+};
+
 struct rc_ring {
 	struct io_uring uring;
 	struct io_uring_buf_ring *buffer_ring;
@@ -71,7 +84,8 @@ struct rc_ring {
 	bool buffers_more;        /* they ran out */
 	unsigned buffers_added;   /* given back since the last wait */
 	unsigned slot_count;
-	bool ask_peer;            /* multishot accept, and the peer by COMMAND_GETSOCKOPT */
+	bool direct;              /* the kernel's table, multishot accept, and the peer by COMMAND_GETSOCKOPT */
+	struct slots slots;       /* used when it is not */
 	struct msghdr *messages;  /* one a submission entry: read when the entry is submitted */
 	struct pending *pending, *pending_free, *pending_done;
 	struct listener listeners[RC_LISTENERS_MAX];
@@ -124,6 +138,7 @@ static int open_uring(struct rc_ring *ring, const struct rc_ring_config *config,
 	if (result < 0)
 		return fail(error, result, "cannot make a ring");
 	io_uring_register_ring_fd(&ring->uring); /* only spares a look-up a call, so a failure does not matter */
+	ring->direct = !config->old_kernel && params.features & RC_RING_FEATURE_6_14;
 	return 0;
 }
 
@@ -136,7 +151,21 @@ static int open_table(struct rc_ring *ring, struct rc_ring_config *config, struc
 		getrlimit(RLIMIT_NOFILE, &limit);
 	}
 	/* The table may have as many places as the process may have descriptors, though it uses none of them. */
-	unsigned count = (unsigned)RC_MIN((uint64_t)config->slot_count, (uint64_t)limit.rlim_cur);
+	uint64_t most = limit.rlim_cur;
+	if (!ring->direct) {
+		/* Slots run out before descriptors do: then a connection too many is accepted and refused, and does not wait. */
+		uint64_t others = DESCRIPTORS_SPARED + DESCRIPTORS_SPARED_A_RING * (uint64_t)config->ring_count;
+		most = most > others ? (most - others) / config->ring_count : 0;
+		if (!most)
+			return fail(error, -EMFILE, "the descriptor limit is too low: raise 'ulimit -n' (systemd: LimitNOFILE)");
+	}
+	unsigned count = (unsigned)RC_MIN((uint64_t)config->slot_count, most);
+	ring->slot_count = config->slot_count = count;
+	if (!ring->direct) {
+		ring->slots.descriptors = calloc(count, sizeof *ring->slots.descriptors);
+		ring->slots.next = calloc(count, sizeof *ring->slots.next);
+		return ring->slots.descriptors && ring->slots.next ? 0 : fail(error, -ENOMEM, "no memory for slots");
+	}
 	int result = io_uring_register_files_sparse(&ring->uring, count);
 	if (result == -EMFILE)
 		return fail(error, result, "the descriptor limit is too low: raise 'ulimit -n' (systemd: LimitNOFILE)");
@@ -144,7 +173,6 @@ static int open_table(struct rc_ring *ring, struct rc_ring_config *config, struc
 		return fail(error, result, "no memory for the table of connections: lower --connections-max or raise 'ulimit -l'");
 	if (result < 0)
 		return fail(error, result, "cannot register the table of connections");
-	ring->slot_count = config->slot_count = count;
 	return 0;
 }
 
@@ -179,15 +207,6 @@ static int open_buffers(struct rc_ring *ring, const struct rc_ring_config *confi
 	return 0;
 }
 
-static bool can_ask_peer(struct rc_ring *ring)
-{
-	struct io_uring_probe *probe = io_uring_get_probe_ring(&ring->uring);
-	bool can = probe && probe->last_op >= OPCODE_FUTEX_WAIT;
-	if (probe)
-		io_uring_free_probe(probe);
-	return can;
-}
-
 int rc_ring_open(struct rc_ring **out, struct rc_ring_config *config, struct rc_error *error)
 {
 	struct rc_ring *ring = calloc(1, sizeof *ring);
@@ -210,7 +229,6 @@ int rc_ring_open(struct rc_ring **out, struct rc_ring_config *config, struct rc_
 	if ((result = open_uring(ring, config, error)) < 0 || (result = open_table(ring, config, error)) < 0 ||
 	    (result = open_buffers(ring, config, error)) < 0)
 		goto failed;
-	ring->ask_peer = !config->old_kernel && can_ask_peer(ring);
 	*out = ring;
 	return 0;
 failed:
@@ -226,9 +244,70 @@ void rc_ring_close(struct rc_ring *ring)
 		munmap(ring->buffer_ring, ring->buffer_ring_size);
 	if (ring->buffers != MAP_FAILED)
 		munmap(ring->buffers, ring->buffer_size * ring->buffer_count);
+	for (uint32_t slot = 0; slot < ring->slots.made_count; slot++)
+		if (ring->slots.descriptors[slot] >= 0)
+			close(ring->slots.descriptors[slot]);
+	free(ring->slots.descriptors);
+	free(ring->slots.next);
 	free(ring->messages);
 	free(ring->pending);
 	free(ring);
+}
+
+/* ---- slots that are no places in the kernel's table ---- */
+
+/* Gives a descriptor a slot; closes it and returns -ENFILE when there is none. */
+static int slot_for(struct rc_ring *ring, int descriptor)
+{
+	struct slots *slots = &ring->slots;
+	uint32_t slot = slots->free_first ? slots->free_first - 1 : slots->made_count;
+	if (slot == ring->slot_count) {
+		close(descriptor);
+		return -ENFILE;
+	}
+	if (slots->free_first)
+		slots->free_first = slots->next[slot];
+	else
+		slots->made_count++;
+	slots->descriptors[slot] = descriptor;
+	return (int)slot;
+}
+
+static void free_slot(struct rc_ring *ring, uint32_t slot)
+{
+	ring->slots.next[slot] = ring->slots.free_first;
+	ring->slots.free_first = slot + 1;
+}
+
+/* Its descriptor belongs to the operation that closes it. The slot is free when that completes, not before: until then
+ * the caller knows it by its old use. */
+static int begin_closing(struct rc_ring *ring, uint32_t slot)
+{
+	struct slots *slots = &ring->slots;
+	int descriptor = slots->descriptors[slot];
+	slots->descriptors[slot] = -1;
+	slots->next[slot] = 0;
+	if (slots->closing_first)
+		slots->next[slots->closing_last - 1] = slot + 1;
+	else
+		slots->closing_first = slot + 1;
+	slots->closing_last = slot + 1;
+	return descriptor;
+}
+
+/* Closing a socket never leaves the submission, so closes complete in their order. */
+static void end_closing(struct rc_ring *ring)
+{
+	uint32_t slot = ring->slots.closing_first - 1;
+	ring->slots.closing_first = ring->slots.next[slot];
+	free_slot(ring, slot);
+}
+
+static void aim(struct rc_ring *ring, struct io_uring_sqe *sqe, unsigned slot)
+{
+	sqe->fd = ring->direct ? (int)slot : ring->slots.descriptors[slot];
+	if (ring->direct)
+		sqe->flags |= IOSQE_FIXED_FILE;
 }
 
 /* ---- accept and connect: more than one operation each ---- */
@@ -251,13 +330,13 @@ static void give_pending(struct rc_ring *ring, struct pending *pending)
 static void arm_accept(struct rc_ring *ring, unsigned index)
 {
 	struct listener *listener = &ring->listeners[index];
-	if (ring->ask_peer) {
+	if (ring->direct) {
 		struct io_uring_sqe *sqe = next_entry(ring);
 		io_uring_prep_multishot_accept_direct(sqe, listener->fd, NULL, NULL, 0);
 		sqe->user_data = TAG(TAG_ACCEPT, index);
 		return;
 	}
-	/* A multishot accept has one place for all addresses, so an older kernel gets a number of one-shot ones. */
+	/* A multishot accept has one place for all addresses, so there is a number of one-shot ones. */
 	while (listener->armed < SINGLE_ACCEPTS) {
 		struct pending *pending = take_pending(ring);
 		if (!pending)
@@ -265,8 +344,8 @@ static void arm_accept(struct rc_ring *ring, unsigned index)
 		pending->tag = index;
 		pending->address_size = sizeof pending->address;
 		struct io_uring_sqe *sqe = next_entry(ring);
-		io_uring_prep_accept(sqe, listener->fd, (struct sockaddr *)&pending->address, &pending->address_size, 0);
-		sqe->file_index = IORING_FILE_INDEX_ALLOC; /* liburing 2.3's own function would wrap it to "none" */
+		io_uring_prep_accept(sqe, listener->fd, (struct sockaddr *)&pending->address, &pending->address_size,
+		                     SOCK_CLOEXEC);
 		sqe->user_data = TAG(TAG_ACCEPT_ONE, (uint64_t)(pending - ring->pending));
 		listener->armed++;
 	}
@@ -330,16 +409,27 @@ static void install(struct rc_ring *ring, struct pending *pending)
 	sqe->user_data = TAG(TAG_INSTALL, (uint64_t)(pending - ring->pending));
 }
 
+/* On a slot, or on none: then the completion says why. */
+static void start_connect(struct rc_ring *ring, struct pending *pending, int slot)
+{
+	struct io_uring_sqe *sqe = next_entry(ring);
+	pending->slot = slot;
+	if (slot >= 0) {
+		io_uring_prep_connect(sqe, slot, (struct sockaddr *)&pending->address, pending->address_size);
+		aim(ring, sqe, (unsigned)slot);
+	} else {
+		io_uring_prep_nop(sqe);
+	}
+	sqe->user_data = TAG(TAG_CONNECT, (uint64_t)(pending - ring->pending));
+}
+
 /* A completion that no operation of the kernel will bring. */
 static void complete_by_hand(struct rc_ring *ring, uint64_t tag, int result)
 {
-	struct io_uring_sqe *sqe = next_entry(ring);
-	io_uring_prep_nop(sqe);
 	struct pending *pending = take_pending(ring);
 	RC_ASSERT(pending);
 	pending->tag = tag;
-	pending->slot = result;
-	sqe->user_data = TAG(TAG_CONNECT, (uint64_t)(pending - ring->pending));
+	start_connect(ring, pending, result);
 }
 
 bool rc_ring_can_connect(const struct rc_ring *ring) { return ring->pending_free && ring->pending_free->next; }
@@ -371,7 +461,10 @@ void rc_ring_connect(struct rc_ring *ring, const struct sockaddr_storage *to, so
 	pending->address_size = to_size;
 	pending->fd = fd;
 	pending->tag = tag;
-	install(ring, pending);
+	if (ring->direct)
+		install(ring, pending);
+	else
+		start_connect(ring, pending, slot_for(ring, fd));
 }
 
 /* ---- the other operations ---- */
@@ -380,7 +473,8 @@ void rc_ring_receive(struct rc_ring *ring, unsigned slot, uint64_t tag)
 {
 	struct io_uring_sqe *sqe = next_entry(ring);
 	io_uring_prep_recv_multishot(sqe, (int)slot, NULL, 0, 0);
-	sqe->flags |= IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT;
+	aim(ring, sqe, slot);
+	sqe->flags |= IOSQE_BUFFER_SELECT;
 	sqe->buf_group = BUFFER_GROUP;
 	sqe->user_data = TAG(TAG_USER, tag);
 }
@@ -403,7 +497,7 @@ void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ra
 		*message = (struct msghdr){ .msg_iov = (struct iovec *)(uintptr_t)ranges, .msg_iovlen = range_count };
 		io_uring_prep_sendmsg(sqe, (int)slot, message, MSG_DONTWAIT | MSG_NOSIGNAL);
 	}
-	sqe->flags |= IOSQE_FIXED_FILE;
+	aim(ring, sqe, slot);
 	sqe->user_data = TAG(TAG_USER, tag);
 }
 
@@ -411,7 +505,7 @@ void rc_ring_poll_writable(struct rc_ring *ring, unsigned slot, uint64_t tag)
 {
 	struct io_uring_sqe *sqe = next_entry(ring);
 	io_uring_prep_poll_add(sqe, (int)slot, POLLOUT);
-	sqe->flags |= IOSQE_FIXED_FILE;
+	aim(ring, sqe, slot);
 	sqe->user_data = TAG(TAG_USER, tag);
 }
 
@@ -419,22 +513,28 @@ void rc_ring_shutdown(struct rc_ring *ring, unsigned slot, uint64_t tag)
 {
 	struct io_uring_sqe *sqe = next_entry(ring);
 	io_uring_prep_shutdown(sqe, (int)slot, SHUT_WR);
-	sqe->flags |= IOSQE_FIXED_FILE;
+	aim(ring, sqe, slot);
 	sqe->user_data = TAG(TAG_USER, tag);
 }
 
 void rc_ring_cancel(struct rc_ring *ring, unsigned slot, uint64_t tag)
 {
 	struct io_uring_sqe *sqe = next_entry(ring);
-	io_uring_prep_cancel_fd(sqe, (int)slot, IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_FD_FIXED);
+	if (ring->direct)
+		io_uring_prep_cancel_fd(sqe, (int)slot, IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_FD_FIXED);
+	else
+		io_uring_prep_cancel_fd(sqe, ring->slots.descriptors[slot], IORING_ASYNC_CANCEL_ALL);
 	sqe->user_data = TAG(TAG_USER, tag);
 }
 
 void rc_ring_close_slot(struct rc_ring *ring, unsigned slot, uint64_t tag)
 {
 	struct io_uring_sqe *sqe = next_entry(ring);
-	io_uring_prep_close_direct(sqe, slot);
-	sqe->user_data = TAG(TAG_USER, tag);
+	if (ring->direct)
+		io_uring_prep_close_direct(sqe, slot);
+	else
+		io_uring_prep_close(sqe, begin_closing(ring, slot));
+	sqe->user_data = TAG(ring->direct ? TAG_USER : TAG_CLOSED, tag);
 }
 
 void rc_ring_watch(struct rc_ring *ring, int event_fd, uint64_t tag)
@@ -478,11 +578,12 @@ static bool take_accept_one(struct rc_ring *ring, const struct io_uring_cqe *cqe
 	struct listener *listener = &ring->listeners[index];
 	listener->armed--;
 	pending->tag = listener->tag;
+	int slot = cqe->res < 0 ? cqe->res : slot_for(ring, cqe->res);
 	/* Some are still waiting, so for the caller it goes on; after an error it decides when to begin again. */
-	bool more = cqe->res >= 0 && !listener->cancelled;
+	bool more = slot >= 0 && !listener->cancelled;
 	if (more && listener->armed < SINGLE_ACCEPTS / 2)
 		arm_accept(ring, index);
-	return finish(out, pending, ring, cqe->res, more || listener->armed ? RC_RING_MORE : 0);
+	return finish(out, pending, ring, slot, more || listener->armed ? RC_RING_MORE : 0);
 }
 
 /* The socket is in the table: close our own descriptor of it and connect. */
@@ -492,17 +593,18 @@ static bool take_install(struct rc_ring *ring, const struct io_uring_cqe *cqe, s
 	close(pending->fd); /* the table holds the file now */
 	if (cqe->res != 1)
 		return finish(out, pending, ring, cqe->res < 0 ? cqe->res : -ENFILE, 0);
-	struct io_uring_sqe *sqe = next_entry(ring);
-	io_uring_prep_connect(sqe, pending->slot, (struct sockaddr *)&pending->address, pending->address_size);
-	sqe->flags |= IOSQE_FIXED_FILE;
-	sqe->user_data = TAG(TAG_CONNECT, (uint64_t)(pending - ring->pending));
+	start_connect(ring, pending, pending->slot);
 	return false;
 }
 
 static bool take_connect(struct rc_ring *ring, const struct io_uring_cqe *cqe, struct rc_completion *out)
 {
 	struct pending *pending = &ring->pending[TAG_VALUE(cqe->user_data)];
-	if (pending->slot >= 0 && cqe->res < 0) {
+	if (pending->slot >= 0 && cqe->res < 0 && !ring->direct) {
+		close(ring->slots.descriptors[pending->slot]);
+		ring->slots.descriptors[pending->slot] = -1;
+		free_slot(ring, (uint32_t)pending->slot);
+	} else if (pending->slot >= 0 && cqe->res < 0) {
 		struct io_uring_sqe *sqe = next_entry(ring);
 		io_uring_prep_close_direct(sqe, (unsigned)pending->slot);
 		sqe->user_data = TAG(TAG_IGNORE, 0);
@@ -530,10 +632,13 @@ static bool take(struct rc_ring *ring, const struct io_uring_cqe *cqe, struct rc
 		return take_connect(ring, cqe, out);
 	case TAG_IGNORE:
 		return false;
+	case TAG_CLOSED:
+		end_closing(ring);
+		break;
 	default:
 		break;
 	}
-	*out = (struct rc_completion){ .tag = cqe->user_data, .result = cqe->res };
+	*out = (struct rc_completion){ .tag = TAG_VALUE(cqe->user_data), .result = cqe->res };
 	if (cqe->res == -ENOBUFS)
 		ring->buffers_more = true;
 	if (cqe->flags & IORING_CQE_F_MORE)

@@ -5,7 +5,7 @@
  *
  * An operation is only prepared by its function; it is submitted by the next rc_ring_wait(), and its outcome comes as a
  * completion with the tag it was given. Preparing cannot fail: a full submission queue is submitted on the way.
- * A slot is a place in the ring's own table of descriptors. One thread owns a ring and calls everything here.
+ * A slot is a place in the ring's own table of descriptors, or stands for an ordinary one on an older kernel. One thread owns a ring and calls everything here.
  */
 #ifndef RC_RING_H
 #define RC_RING_H
@@ -22,8 +22,12 @@ struct rc_ring_config {
 	unsigned entry_count;        /* submission queue */
 	unsigned buffer_count;       /* receive buffers, a power of two */
 	size_t buffer_size;
+	unsigned ring_count;         /* of the process: on an older kernel they share its descriptors */
 	bool old_kernel;             /* use nothing newer than Linux 6.1 */
 };
+
+/* IORING_FEAT_RW_ATTR: the first sign, after 6.13, that a kernel closes what left the table at once; see ring.c. */
+#define RC_RING_FEATURE_6_14 (1u << 16)
 
 enum {
 	RC_RING_MORE = 1,   /* the operation goes on; without it, it is over and must be prepared again */

@@ -8,15 +8,17 @@
 
 #include <string.h>
 
-/* Puts a copy of the last frame into the outbox: it may leave the log at any time, or has left it. With the lock. */
-static void copy_last(struct worker *worker, struct connection *conn, const uint8_t *frame, size_t size)
+/* Puts a copy of the last frame into the outbox: it may leave the log at any time, or has left it. With the lock. False
+ * when there is no room or no memory for it. */
+static bool copy_last(struct worker *worker, struct connection *conn, const uint8_t *frame, size_t size)
 {
 	bool full;
 	if (!conn->outbox && !(conn->outbox = rc_outbox_new(&worker->pool)))
-		return;
+		return false;
 	uint8_t *at = rc_outbox_add(conn->outbox, &worker->pool, size, worker->server->config.send_size_max, &full);
 	if (at)
 		memcpy(at, frame, size);
+	return at;
 }
 
 /* Where the subscription begins; *first is the sequence number that comes first. With the lock. */
@@ -37,12 +39,10 @@ static uint64_t begin_at(struct worker *worker, struct connection *conn, const s
 		return at;
 	}
 	if (start && start->last && !start->resume && (newest != RC_NONE || topic->kept)) {
-		*first = sequence;
-		if (newest != RC_NONE)
-			copy_last(worker, conn, rc_log_at(log, rc_log_entry(log, newest)->position),
-			          rc_log_entry(log, newest)->size);
-		else
-			copy_last(worker, conn, topic->kept, topic->kept_size);
+		const struct rc_entry *entry = newest != RC_NONE ? rc_log_entry(log, newest) : NULL;
+		if (entry ? copy_last(worker, conn, rc_log_at(log, entry->position), entry->size)
+		          : copy_last(worker, conn, topic->kept, topic->kept_size))
+			*first = sequence;
 	}
 	return rc_log_head(log);
 }

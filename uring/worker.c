@@ -72,6 +72,7 @@ int rc_worker_open(struct worker *worker, struct rc_error *error)
 		.entry_count = RC_RING_ENTRIES,
 		.buffer_count = RC_RECEIVE_BUFFERS,
 		.buffer_size = RC_RECEIVE_BUFFER_SIZE,
+		.ring_count = worker->server->worker_count,
 		.old_kernel = worker->server->old_kernel,
 	};
 	int result = rc_ring_open(&worker->ring, &ring, error);
@@ -355,7 +356,7 @@ static int64_t time_to_wait(const struct worker *worker, bool stopping, uint64_t
 	uint64_t tick = rc_wheel_first(&worker->wheel);
 	if (tick != UINT64_MAX)
 		until = RC_MIN(until, tick * TICK_NS);
-	if (worker->accept_again_ns)
+	if (worker->accept_again_ns && !stopping)
 		until = RC_MIN(until, worker->accept_again_ns);
 	if (worker->behind_count)
 		until = RC_MIN(until, worker->behind_ns + 10000000);

@@ -88,6 +88,7 @@ struct worker {
 	unsigned used_count, slot_high;  /* connections now; slots ever used */
 	struct rc_pool pool;
 	struct rc_session scratch;       /* of every connection at rest */
+	struct rc_session *reading;      /* whose message is with the application, and lies in a block of its own */
 	struct rc_wheel wheel;
 	struct rc_subscribers subscribers;
 	struct rc_mark *marks;

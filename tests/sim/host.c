@@ -33,12 +33,12 @@
 static struct fiber {
 	ucontext_t context;
 	void (*run)(unsigned index);
-	uint8_t *stack;
 	void *fake_stack;
 	struct worker *here; /* rc_worker_here of that thread */
 	uint64_t wake_ns;
 	bool alive;
 } fibers[FIBERS_MAX];
+static _Alignas(4096) uint8_t stacks[FIBERS_MAX][STACK_SIZE];
 static ucontext_t outside;
 static void *outside_fake;
 static const void *outside_bottom;
@@ -69,15 +69,13 @@ static void trampoline(void)
 void host_fiber(unsigned index, void (*run)(unsigned index))
 {
 	struct fiber *fiber = &fibers[index];
-	if (!fiber->stack)
-		fiber->stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 	fiber->run = run;
 	fiber->alive = true;
 	fiber->here = NULL;
 	fiber->wake_ns = 0;
 	fiber->fake_stack = NULL;
 	getcontext(&fiber->context);
-	fiber->context.uc_stack.ss_sp = fiber->stack;
+	fiber->context.uc_stack.ss_sp = stacks[index];
 	fiber->context.uc_stack.ss_size = STACK_SIZE;
 	fiber->context.uc_link = NULL;
 	makecontext(&fiber->context, trampoline, 0);
@@ -90,7 +88,7 @@ bool host_resume(unsigned index)
 		return false;
 	current = (int)index;
 	rc_worker_here = fiber->here;
-	SWITCH_BEGIN(&outside_fake, fiber->stack, STACK_SIZE);
+	SWITCH_BEGIN(&outside_fake, stacks[index], STACK_SIZE);
 	swapcontext(&outside, &fiber->context);
 	SWITCH_END(outside_fake, NULL, NULL);
 	fiber->here = rc_worker_here;

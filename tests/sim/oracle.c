@@ -43,11 +43,18 @@ unsigned oracle_new_message(unsigned topic, size_t size, bool binary)
 
 static void forget_topic(unsigned topic)
 {
+	TRACE("%s is another topic now", oracle_topics[topic]);
 	truths[topic].sequence = 0;
 	truths[topic].made_anew = true;
-	for (unsigned i = 0; i < PEERS_MAX; i++)
-		for (unsigned j = 0; j < peers[i].interest_count[topic]; j++)
-			peers[i].interests[topic][j].forgotten = true;
+	for (unsigned i = 0; i < PEERS_MAX; i++) {
+		for (unsigned j = 0; j < peers[i].interest_count[topic]; j++) {
+			struct interest *interest = &peers[i].interests[topic][j];
+			interest->forgotten = !interest->posted || interest->got;
+			/* What was cut short before must still be finished, and a copy is not of the log. */
+			interest->may_come = (interest->copied && !interest->got) || peers[i].payload_size != UINT64_MAX || peers[i].header_size;
+			interest->first = interest->posted && !interest->got ? 1 : interest->first; /* it may begin now only */
+		}
+	}
 }
 
 void oracle_published(unsigned id, int64_t result)
@@ -61,6 +68,7 @@ void oracle_published(unsigned id, int64_t result)
 	}
 	if (result == 1 && truth->sequence)
 		forget_topic(message->topic);
+	TRACE("published %u as %s %d", id, oracle_topics[message->topic], (int)result);
 	CHECK((uint64_t)result == truth->sequence + 1, "%s: sequence %d after %llu", oracle_topics[message->topic], (int)result,
 	      (unsigned long long)truth->sequence);
 	truth->sequence = (uint64_t)result;
@@ -72,6 +80,14 @@ void oracle_published(unsigned id, int64_t result)
 	sim_mix(id);
 }
 
+/* It stands in the way of those who publish. */
+static bool in_the_way(const struct message *message)
+{
+	const struct rc_log *log = &sim.server->log;
+	return log->write_position - message->position > log->size / 64 * 48 ||
+	       rc_log_head(log) - message->number > log->entry_count / 64 * 48;
+}
+
 static bool too_far(const struct message *message)
 {
 	const struct rc_log *log = &sim.server->log;
@@ -79,7 +95,7 @@ static bool too_far(const struct message *message)
 	uint64_t size_max = options->lag_size_max ? options->lag_size_max : sim.server->config.lag_size_max;
 	unsigned ms_max = options->lag_ms_max ? options->lag_ms_max : sim.server->config.lag_ms_max;
 	uint64_t back = log->write_position - message->position;
-	return back > size_max || back > log->size / 64 * 48 || rc_log_head(log) - message->number > log->entry_count / 64 * 48 ||
+	return in_the_way(message) || back > size_max ||
 	       (ms_max && sim.now_ns - message->time_ns > (uint64_t)ms_max * 1000000);
 }
 
@@ -129,13 +145,14 @@ static uint64_t first_of(unsigned topic, const struct rc_start *start, bool *cop
 
 void oracle_subscribed(struct peer *peer, unsigned topic, const struct rc_start *start, unsigned marker)
 {
+	bool copied;
+	uint64_t first = first_of(topic, start, &copied);
 	struct interest *interest = new_interest(peer, topic);
-	uint64_t first = first_of(topic, start, &interest->copied);
-	bool lost = interest->copied && start->first == truths[topic].sequence + 1; /* the copy found no room */
+	bool lost = copied && start->first == truths[topic].sequence + 1; /* the copy found no room */
 	CHECK(start->first == first || lost, "%s: a subscription begins with %llu instead of %llu", oracle_topics[topic],
 	      (unsigned long long)start->first, (unsigned long long)first);
 	interest->first = start->first;
-	interest->copied &= start->first <= truths[topic].sequence;
+	interest->copied = copied && start->first <= truths[topic].sequence;
 	interest->marker = marker;
 	TRACE("peer %u: subscribed %s from %llu", peer->index, oracle_topics[topic], (unsigned long long)start->first);
 }
@@ -183,7 +200,7 @@ void oracle_got(struct peer *peer, unsigned id, unsigned topic, size_t size, boo
 	      (unsigned long long)sequence, (unsigned long long)wanted);
 	CHECK(interest->active || sequence <= interest->end, "peer %u: %s %llu after it unsubscribed at %llu", peer->index, name,
 	      (unsigned long long)sequence, (unsigned long long)interest->end);
-	CHECK(!interest->forgotten, "peer %u: %s %llu of a topic made anew", peer->index, name, (unsigned long long)sequence);
+	CHECK(!interest->forgotten || interest->may_come, "peer %u: %s %llu of a topic made anew", peer->index, name, (unsigned long long)sequence);
 	bool first_unsure = interest->posted && !interest->next;
 	if (sequence > wanted && !first_unsure) {
 		CHECK(may_have_gaps(topic), "peer %u: %s %llu is missing, %llu came", peer->index, name, (unsigned long long)wanted,
@@ -194,6 +211,7 @@ void oracle_got(struct peer *peer, unsigned id, unsigned topic, size_t size, boo
 	} else if (first_unsure) {
 		interest->first = sequence; /* what came before it may have been skipped: see settle_interest() */
 	}
+	interest->may_come = false;
 	interest->next = sequence + 1;
 	interest->got++;
 }
@@ -248,7 +266,7 @@ bool oracle_caught_up(struct peer *peer)
 		if (next > last || interest->forgotten)
 			continue;
 		/* Its newest may have been given up too, when it stood in the way of the log. */
-		if (may_have_gaps(topic) && too_far(&oracle_messages[truths[topic].ids[last]]))
+		if (may_have_gaps(topic) && in_the_way(&oracle_messages[truths[topic].ids[last]]))
 			continue;
 		return false;
 	}

@@ -140,6 +140,7 @@ void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ra
 	op->sum = sum_of(ranges, range_count, &op->size);
 	CHECK(op->size, "a send of nothing");
 	ring_counts.sends++;
+	TRACE("  send slot %u tag %llx: %zu bytes in %u ranges", slot, (unsigned long long)tag, op->size, range_count);
 }
 
 void rc_ring_poll_writable(struct rc_ring *ring, unsigned slot, uint64_t tag) { prepare(ring, OP_POLL, slot, tag); }
@@ -313,8 +314,6 @@ static void connect_now(struct rc_ring *ring, struct operation *op)
 	struct peer *peer = socket_dialled(op->fd);
 	int slot = free_slot(ring);
 	if (!peer || slot < 0 || sim_fault(FAULT_CONNECT_REFUSED)) {
-		if (peer)
-			socket_refuse(peer);
 		finish(ring, op, slot < 0 ? slot : sim_one_in(2) ? -ECONNREFUSED : -ETIMEDOUT);
 		return;
 	}
@@ -418,13 +417,13 @@ static bool any_visible(const struct rc_ring *ring)
 	return false;
 }
 
-bool ring_waits(struct rc_ring *ring)
+bool ring_rests(struct rc_ring *ring)
 {
-	if (!ring->waits)
-		return false;
 	go_on(ring);
-	return !any_visible(ring);
+	return !any_visible(ring) && !ring->prepared_count;
 }
+
+bool ring_waits(struct rc_ring *ring) { return ring->waits && ring_rests(ring); }
 
 bool ring_can_run(struct rc_ring *ring) { return !ring_waits(ring) || ring->wake_ns <= sim.now_ns; }
 

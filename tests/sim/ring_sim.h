@@ -78,7 +78,6 @@ struct sockaddr_storage socket_address(const struct peer *peer);
 int socket_port(const struct sockaddr_storage *address);
 struct peer *socket_dialled(int port);
 void socket_link(struct peer *peer);
-void socket_refuse(struct peer *peer);
 bool listener_waiting(int fd);
 struct peer *listener_take(int fd);
 

@@ -107,6 +107,7 @@ uint64_t host_written(int fd);
 
 bool ring_can_run(struct rc_ring *ring);     /* it is not waiting, or its wait is over */
 bool ring_waits(struct rc_ring *ring);
+bool ring_rests(struct rc_ring *ring);       /* nothing comes, nothing goes, whether it waits for that or not */
 uint64_t ring_next_ns(struct rc_ring *ring); /* when something may happen by itself */
 void ring_check_empty(struct rc_ring *ring); /* only listeners and the wake-up are left; every buffer came back */
 void ring_reset(void);
@@ -129,7 +130,8 @@ struct interest {
 	bool posted;         /* by another thread: it may begin later, or not at all */
 	bool posted_end;     /* and may end so */
 	bool copied;         /* the first message comes as a copy: it counts as no delivery */
-	bool forgotten;      /* the topic is not the one it was: nothing may come any more */
+	bool forgotten;      /* the topic is not the one it was: nothing may come any more ... */
+	bool may_come;       /* ... but the rest of what had begun */
 	uint64_t first;      /* sequence number that comes first; with `posted`, at least */
 	uint64_t end;        /* when not active: no later number may come */
 	uint64_t next;       /* number to come next; 0: none came yet */
@@ -221,6 +223,7 @@ void peer_check(struct peer *peer);          /* it has ended: did it end as it m
 /* Puts bytes behind what is to be written. */
 void peer_write(struct peer *peer, const void *bytes, size_t size);
 void peer_reset(struct peer *peer);
+void peer_refused(struct peer *peer);        /* it never came to a connection */
 bool peer_excused(const struct peer *peer);
 
 /* ---- script.c ---- */

@@ -75,13 +75,6 @@ struct peer *socket_dialled(int port)
 	return peer && peer->kind == PEER_SERVER && peer->state == PEER_OFFERED ? peer : NULL;
 }
 
-void socket_refuse(struct peer *peer)
-{
-	peer_excuse(peer, "refused");
-	peer->state = PEER_OVER;
-	peer->closed = true;
-}
-
 /* ---- listeners ---- */
 
 static struct listening {

@@ -62,8 +62,7 @@ Test(log, at_most_a_quarter_of_the_log)
 	}
 }
 
-/* A frame's size is told in 32 bits. */
-Test(log, at_most_what_an_entry_can_say)
+Test(log, less_than_2_GiB_in_the_largest_log)
 {
 	static struct rc_topics topics;
 	static const struct rc_topic_options options;
@@ -79,7 +78,7 @@ Test(log, at_most_what_an_entry_can_say)
 	cr_assert_eq(rc_topics_init(&topics, &options, 0, 1), 0);
 	rc_log_init(&log, &topics, bytes, size, entries, 64, floors, 1);
 	struct rc_topic *topic = rc_topics_get(&topics, "t", 1, rc_topic_hash("t", 1), &error);
-	cr_expect_eq(rc_log_append(&log, topic, RC_TEXT, bytes, UINT32_MAX - 13, 0, &held_by), -EMSGSIZE);
+	cr_expect_eq(rc_log_append(&log, topic, RC_TEXT, bytes, ((size_t)1 << 31) - 14, 0, &held_by), -EMSGSIZE);
 	cr_expect_eq(rc_log_append(&log, topic, RC_TEXT, bytes, (size_t)1 << 32, 0, &held_by), -EMSGSIZE);
 	cr_expect_eq(rc_log_append(&log, topic, RC_TEXT, bytes, (size_t)5 << 30, 0, &held_by), -EMSGSIZE);
 	rc_topics_destroy(&topics);

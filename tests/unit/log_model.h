@@ -250,6 +250,8 @@ static inline void model_check_entry(const struct model *m, uint64_t number)
 	cr_assert_eq(entry->time_ns, message->time_ns);
 	cr_assert_leq(entry->position % m->log.size + size, m->log.size, "a frame never wraps");
 	cr_assert(memcmp(rc_log_at(&m->log, entry->position), m->frame, size) == 0, "entry %lu", number);
+	if (entry->jump != RC_NONE && entry->jump >= m->tail)
+		cr_assert(entry->jump < number && m->messages[entry->jump].topic == message->topic);
 	uint64_t previous = model_previous(m, number);
 	if (previous != RC_NONE)
 		cr_assert_eq(entry->previous, previous);

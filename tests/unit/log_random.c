@@ -128,3 +128,23 @@ Test(log_random, against_a_list_of_messages)
 	cr_expect(recycled > 1000 && refused > 100 && kept && forgotten, "%lu, %lu, %lu, %lu", recycled, refused, kept,
 	          forgotten);
 }
+
+/* What lies where a recycled entry lay belongs to another topic, and may look as if it continued the chain: with two
+ * topics in turns of bursts, whose sequences stay close to each other, it often does. */
+Test(log_random, chains_do_not_run_into_each_other)
+{
+	uint64_t seed = seed_of("log_random chains");
+	for (unsigned run = 0; run < 400; run++) {
+		model_begin(&m, RC_LOG_SIZE_MIN, 64, 0, 0);
+		for (unsigned i = 0, name = 0, left = 0; i < 300; i++, left--) {
+			if (!left) {
+				name = (unsigned)below(&seed, 2);
+				left = 1 + (unsigned)below(&seed, 1 + run % 20);
+			}
+			model_append(&m, name, 0, RC_TEXT);
+			search(&seed);
+		}
+		model_check_all(&m);
+		model_end(&m);
+	}
+}

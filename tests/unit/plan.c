@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * plan.c - plans against a naive reading of the log, entry by entry: which frames, in which ranges, up to which bound,
- * and where a cursor stands for every number of bytes that may have left.
+ * plan.c - plans against a naive reading of the log, entry by entry: which frames, in which form and which ranges, up
+ * to which bound, and where a cursor stands for every number of bytes that may have left.
  */
 #include "plan.h"
 
@@ -9,6 +9,59 @@
 
 static struct model m;
 static struct rc_plan plan;
+
+/* ---- the other form of some messages: shorter, and with bytes of its own ---- */
+
+static struct {
+	struct rc_encoding encoding;
+	enum rc_extent_state *states;
+	uint64_t *positions;
+} form;
+
+static size_t form_payload_size(uint64_t number) { return 1 + m.messages[number].size / 3; }
+
+static size_t form_frame(uint8_t *to, uint64_t number)
+{
+	size_t header_size = model_header(to, form_payload_size(number), RC_BINARY);
+	model_payload(to + header_size, form_payload_size(number), 1000, number);
+	return header_size + form_payload_size(number);
+}
+
+/* Large enough that none is recycled: see encoding.h for what happens then. */
+static void form_begin(uint64_t *seed)
+{
+	const uint64_t size = 8 * m.log.size, count = m.log.entry_count;
+	rc_encoding_init(&form.encoding, malloc(size), size, calloc(count, sizeof(struct rc_extent)), count);
+	form.states = calloc(m.head, sizeof *form.states);
+	form.positions = calloc(m.head, sizeof *form.positions);
+	cr_assert(form.encoding.bytes && form.encoding.extents && form.states && form.positions);
+	for (uint64_t number = m.tail; number < m.head; number++) {
+		uint64_t kind = below(seed, 8);
+		if (kind == 0)
+			continue;
+		cr_assert(rc_extent_claim(&form.encoding, number));
+		cr_assert(!rc_extent_claim(&form.encoding, number));
+		form.states[number] = kind == 1 ? RC_EXTENT_REFUSED : kind == 2 ? RC_EXTENT_FRESH : RC_EXTENT_MADE;
+		if (kind == 1) {
+			rc_extent_refuse(&form.encoding, number);
+			continue;
+		}
+		size_t frame_size = form_frame(m.frame, number), header_size = frame_size - form_payload_size(number);
+		rc_encoding_put(&form.encoding, &m.log, number, m.frame, header_size, m.frame + header_size,
+		                form_payload_size(number), kind == 2);
+		form.positions[number] = form.encoding.write_position - frame_size;
+		cr_assert_eq(rc_extent_state(&form.encoding, number), form.states[number]);
+	}
+}
+
+static void form_end(void)
+{
+	free(form.encoding.bytes);
+	free(form.encoding.extents);
+	free(form.states);
+	free(form.positions);
+	memset(&form, 0, sizeof form);
+}
 
 /* ---- the naive plan ---- */
 
@@ -18,52 +71,103 @@ static struct {
 } wants[MODEL_NAMES]; /* by topic number */
 
 static struct {
+	bool used, synced;
+	uint32_t size_min, cohort;
+} wants_form;
+
+static struct {
 	uint64_t end, size;
 	unsigned range_count, frame_count, conflated_count, taken_count;
+	bool synced;
 	struct {
 		uint64_t number, begin; /* of its bytes in the plan */
 		uint32_t size, skip;
-		bool conflated;
+		bool conflated, encoded, synced_before;
 	} taken[RC_PLAN_WINDOW];
 } naive;
 
-static bool is_newest(uint64_t number)
+static bool is_wanted(uint64_t number)
 {
-	return m.names[m.messages[number].name].newest == number;
+	uint32_t topic = m.messages[number].topic;
+	return wants[topic].wanted && number >= wants[topic].from;
+}
+
+static bool is_left_out(uint64_t number)
+{
+	return wants[m.messages[number].topic].conflate && m.names[m.messages[number].name].newest != number;
+}
+
+static bool is_encoded(uint64_t number, bool synced)
+{
+	const struct model_message *message = &m.messages[number];
+	bool in_cohort = wants_form.cohort != UINT32_MAX;
+	if (!wants_form.used || model_frame_size(message->size) < wants_form.size_min)
+		return false;
+	if (in_cohort && wants_form.cohort != message->topic)
+		return false;
+	return form.states[number] == RC_EXTENT_FRESH || (form.states[number] == RC_EXTENT_MADE && (!in_cohort || synced));
+}
+
+static size_t frame_of(uint64_t number, bool encoded)
+{
+	return encoded ? form_frame(m.frame, number) : model_frame(m.frame, &m.messages[number]);
+}
+
+static size_t frame_size_of(uint64_t number, bool encoded)
+{
+	return model_frame_size(encoded ? form_payload_size(number) : m.messages[number].size);
+}
+
+static const uint8_t *place_of(uint64_t number, bool encoded)
+{
+	return encoded ? form.encoding.bytes + form.positions[number]
+	               : m.log.bytes + m.messages[number].position % m.log.size;
+}
+
+/* False when it does not fit. */
+static bool naive_take(uint64_t number, uint32_t skip, bool conflated, bool encoded)
+{
+	static const uint8_t *last_end;
+	const uint8_t *at = place_of(number, encoded) + skip;
+	uint32_t size = (uint32_t)frame_size_of(number, encoded) - skip;
+	bool touches = naive.range_count && at == last_end;
+	if (!conflated && (naive.frame_count == RC_PLAN_FRAMES_MAX ||
+	                   (naive.frame_count && naive.size + size > RC_PLAN_SIZE_MAX) ||
+	                   (!touches && naive.range_count == RC_PLAN_RANGES_MAX)))
+		return false;
+	unsigned i = naive.taken_count++;
+	naive.taken[i].number = number;
+	naive.taken[i].begin = naive.size;
+	naive.taken[i].size = size;
+	naive.taken[i].skip = skip;
+	naive.taken[i].conflated = conflated;
+	naive.taken[i].encoded = encoded;
+	naive.taken[i].synced_before = naive.synced;
+	naive.conflated_count += conflated;
+	naive.synced = !conflated && (naive.synced || encoded);
+	if (conflated)
+		return true;
+	naive.size += size;
+	naive.frame_count++;
+	naive.range_count += !touches;
+	last_end = at + size;
+	return true;
 }
 
 static void naive_plan(uint64_t begin, uint64_t end, uint32_t partial)
 {
 	memset(&naive, 0, sizeof naive);
 	naive.end = RC_MIN(end, begin + RC_PLAN_WINDOW);
-	uint64_t last_end = RC_NONE;
+	naive.synced = wants_form.synced;
 	for (uint64_t number = begin; number < naive.end; number++) {
-		const struct model_message *message = &m.messages[number];
-		bool rest = partial && number == begin;
-		if (!rest && (!wants[message->topic].wanted || number < wants[message->topic].from))
-			continue;
-		uint32_t skip = rest ? partial : 0;
-		uint32_t size = (uint32_t)model_frame_size(message->size) - skip;
-		bool conflated = !rest && wants[message->topic].conflate && !is_newest(number);
-		bool touches = message->position == last_end && message->position % m.log.size;
-		if (!conflated && (naive.frame_count == RC_PLAN_FRAMES_MAX ||
-		                   (naive.frame_count && naive.size + size > RC_PLAN_SIZE_MAX) ||
-		                   (!touches && naive.range_count == RC_PLAN_RANGES_MAX))) {
+		bool taken = true;
+		if (partial && number == begin)
+			taken = naive_take(number, partial & RC_PARTIAL_SIZE, false, partial & RC_PARTIAL_ENCODED);
+		else if (is_wanted(number))
+			taken = naive_take(number, 0, is_left_out(number),
+			                   !is_left_out(number) && is_encoded(number, naive.synced));
+		if (!taken)
 			naive.end = number;
-			return;
-		}
-		naive.taken[naive.taken_count].number = number;
-		naive.taken[naive.taken_count].begin = naive.size;
-		naive.taken[naive.taken_count].size = size;
-		naive.taken[naive.taken_count].skip = skip;
-		naive.taken[naive.taken_count++].conflated = conflated;
-		naive.conflated_count += conflated;
-		if (conflated)
-			continue;
-		naive.size += size;
-		naive.frame_count++;
-		naive.range_count += !touches;
-		last_end = message->position + size + skip;
 	}
 }
 
@@ -76,7 +180,7 @@ static void check_bytes(void)
 	for (unsigned i = 0; i < naive.taken_count; i++) {
 		if (naive.taken[i].conflated)
 			continue;
-		model_frame(m.frame, &m.messages[naive.taken[i].number]);
+		frame_of(naive.taken[i].number, naive.taken[i].encoded);
 		for (uint32_t k = 0; k < naive.taken[i].size;) {
 			cr_assert_lt(range, plan.range_count);
 			size_t some = RC_MIN(naive.taken[i].size - k, plan.ranges[range].size - at);
@@ -102,14 +206,17 @@ static void check_progress(uint64_t sent, unsigned *at)
 		cr_assert_eq(progress.cursor, naive.end);
 		cr_assert_eq(progress.partial, 0);
 		cr_assert_eq(progress.taken_count, naive.taken_count);
+		cr_assert_eq(progress.synced, naive.synced);
 		return;
 	}
 	while (naive.taken[*at].conflated || naive.taken[*at].begin + naive.taken[*at].size <= sent)
 		++*at;
-	uint64_t done = sent - naive.taken[*at].begin;
+	uint32_t done = (uint32_t)(sent - naive.taken[*at].begin) + naive.taken[*at].skip;
+	uint32_t partial = done && naive.taken[*at].encoded ? done | RC_PARTIAL_ENCODED : done;
 	cr_assert_eq(progress.cursor, naive.taken[*at].number, "%lu of %lu bytes", sent, naive.size);
-	cr_assert_eq(progress.partial, done + naive.taken[*at].skip, "%lu of %lu bytes", sent, naive.size);
+	cr_assert_eq(progress.partial, partial, "%lu of %lu bytes", sent, naive.size);
 	cr_assert_eq(progress.taken_count, *at);
+	cr_assert_eq(progress.synced, naive.taken[*at].synced_before);
 }
 
 static void check_all_progress(void)
@@ -144,12 +251,27 @@ static void check_plan(uint64_t begin, uint64_t end, uint32_t partial)
 	cr_assert_eq(plan.range_count, naive.range_count, "what touches is one range");
 	for (unsigned i = 0; i < naive.taken_count; i++)
 		cr_assert_eq(plan.taken[i], (naive.taken[i].number - begin) |
-		                                    (naive.taken[i].conflated ? RC_PLAN_CONFLATED : 0));
+		                                    (naive.taken[i].conflated ? RC_PLAN_CONFLATED : 0) |
+		                                    (naive.taken[i].encoded ? RC_PLAN_ENCODED : 0));
 	check_bytes();
 	check_all_progress();
 }
 
 /* ---- making ---- */
+
+static struct rc_interest interest_in(uint32_t topic, const struct rc_mark *marks, uint32_t mark_count, uint32_t round)
+{
+	return (struct rc_interest){
+		.topic = topic,
+		.marks = marks,
+		.mark_count = mark_count,
+		.round = round,
+		.encoding = form.states ? &form.encoding : NULL,
+		.encoded_size_min = wants_form.used ? wants_form.size_min : UINT32_MAX,
+		.cohort = wants_form.cohort,
+		.synced = wants_form.synced,
+	};
+}
 
 /* Wants as marks, with what an earlier round left between them. */
 static void make_marked(uint64_t begin, uint64_t end, uint32_t partial)
@@ -163,7 +285,7 @@ static void make_marked(uint64_t begin, uint64_t end, uint32_t partial)
 		marks[i] = (struct rc_mark){ .from = wants[i].wanted ? wants[i].from : 0,
 			                     .round = wants[i].wanted ? ROUND : ROUND - 1 - i % 3,
 			                     .conflate = wants[i].conflate };
-	const struct rc_interest interest = { .marks = marks, .mark_count = count, .round = ROUND };
+	const struct rc_interest interest = interest_in(0, marks, count, ROUND);
 	rc_plan_make(&plan, &m.log, &interest, begin, end, partial);
 	cr_assert(!plan.single);
 	free(marks);
@@ -173,7 +295,7 @@ static void make_single(uint32_t topic, uint64_t begin, uint64_t end)
 {
 	memset(wants, 0, sizeof wants);
 	wants[topic].wanted = true;
-	const struct rc_interest interest = { .topic = topic };
+	const struct rc_interest interest = interest_in(topic, NULL, 0, 0);
 	rc_plan_make(&plan, &m.log, &interest, begin, end, 0);
 	cr_assert(plan.single && plan.topic == topic);
 	check_plan(begin, end, 0);
@@ -349,6 +471,10 @@ static void fill_log(uint64_t *seed)
 static void choose_wants(uint64_t *seed)
 {
 	memset(wants, 0, sizeof wants);
+	wants_form.used = form.states && below(seed, 4);
+	wants_form.size_min = (uint32_t)below(seed, 100);
+	wants_form.cohort = below(seed, 2) ? (uint32_t)below(seed, MODEL_NAMES) : UINT32_MAX;
+	wants_form.synced = below(seed, 2);
 	for (unsigned i = 0; i < MODEL_NAMES; i++) {
 		wants[i].wanted = below(seed, 3);
 		wants[i].conflate = below(seed, 4) == 0;
@@ -361,20 +487,26 @@ Test(plan, random_windows)
 	uint64_t seed = seed_of("plan");
 	for (unsigned run = 0; run < 60; run++) {
 		fill_log(&seed);
+		if (run % 3)
+			form_begin(&seed);
 		for (unsigned tries = 0; tries < 30; tries++) {
+			choose_wants(&seed);
 			uint64_t begin = m.tail + below(&seed, m.head - m.tail);
 			uint64_t end = below(&seed, 2) ? m.head : begin + below(&seed, m.head - begin + 1);
 			uint32_t partial = 0;
-			if (end > begin && below(&seed, 3) == 0)
-				partial = 1 + (uint32_t)below(&seed, rc_log_entry(&m.log, begin)->size - 1);
 			if (below(&seed, 3) == 0) {
 				make_single((uint32_t)below(&seed, MODEL_NAMES), begin, end);
 				continue;
 			}
-			choose_wants(&seed);
+			if (end > begin && below(&seed, 3) == 0) {
+				bool encoded = form.states && form.states[begin] >= RC_EXTENT_MADE && below(&seed, 2);
+				partial = 1 + (uint32_t)below(&seed, frame_size_of(begin, encoded) - 1);
+				partial |= encoded ? RC_PARTIAL_ENCODED : 0;
+			}
 			make_marked(begin, end, partial);
 			check_plan(begin, end, partial);
 		}
+		form_end();
 		model_end(&m);
 	}
 }
@@ -413,6 +545,7 @@ static void send_some(struct stream *stream, uint64_t *seed)
 	cr_assert(progress.cursor >= stream->cursor);
 	stream->cursor = progress.cursor;
 	stream->partial = progress.partial;
+	wants_form.synced = progress.synced;
 }
 
 Test(plan, short_sends_lose_and_repeat_nothing)
@@ -420,29 +553,36 @@ Test(plan, short_sends_lose_and_repeat_nothing)
 	uint64_t seed = seed_of("plan stream");
 	for (unsigned run = 0; run < 60; run++) {
 		fill_log(&seed);
+		if (run % 3)
+			form_begin(&seed);
 		choose_wants(&seed);
-		uint64_t wanted = 0, conflated = 0, size = 0, done = 0;
+		uint64_t wanted = 0, conflated = 0, done = 0;
+		bool synced = wants_form.synced;
 		struct stream stream = { .cursor = m.tail + below(&seed, m.head - m.tail), .bytes = malloc(m.log.size) };
 		const uint64_t begin = stream.cursor;
 		while (stream.cursor < m.head)
 			send_some(&stream, &seed);
 		for (uint64_t number = begin; number < m.head; number++) {
-			const struct model_message *message = &m.messages[number];
-			if (!wants[message->topic].wanted || number < wants[message->topic].from)
+			if (!is_wanted(number))
 				continue;
 			wanted++;
-			if (wants[message->topic].conflate && !is_newest(number)) {
+			if (is_left_out(number)) {
 				conflated++;
+				synced = false;
 				continue;
 			}
-			size = model_frame(m.frame, message);
+			bool encoded = is_encoded(number, synced);
+			synced |= encoded;
+			size_t size = frame_of(number, encoded);
 			cr_assert(done + size <= stream.size && memcmp(stream.bytes + done, m.frame, size) == 0);
 			done += size;
 		}
 		cr_assert_eq(done, stream.size);
 		cr_assert_eq(stream.taken, wanted);
 		cr_assert_eq(stream.conflated, conflated);
+		cr_assert_eq(wants_form.synced, synced);
 		free(stream.bytes);
+		form_end();
 		model_end(&m);
 	}
 }

@@ -33,7 +33,7 @@ static int rule(const char *pattern, unsigned mark)
 
 Test(topic, the_longest_pattern_that_matches_counts, .init = begin, .fini = end)
 {
-	static const char *const patterns[] = { "a*", "a.b", "a.b*", "a.b.c*", "a.", "z*", "a.b.cd", "q", "\x80\xff*" };
+	static const char *const patterns[] = { "a*", "a.b", "a.b*", "a.b.c*", "a.", "z*", "a.b.cd", "q", "\x80\xff*", "z" };
 	static const struct {
 		const char *name;
 		size_t size;
@@ -41,7 +41,7 @@ Test(topic, the_longest_pattern_that_matches_counts, .init = begin, .fini = end)
 	} cases[] = {
 		{ "a", 1, 1 },          { "ab", 2, 1 },       { "a.b", 3, 2 },        { "a.bb", 4, 3 },
 		{ "a.b.c", 5, 4 },      { "a.b.cc", 6, 4 },   { "a.b.cd", 6, 7 },     { "a.b.cde", 7, 4 },
-		{ "a.", 2, 5 },         { "a.x", 3, 1 },      { "b", 1, 0 },          { "z", 1, 6 },
+		{ "a.", 2, 5 },         { "a.x", 3, 1 },      { "b", 1, 0 },          { "z", 1, 10 },        { "zz", 2, 6 },
 		{ "q", 1, 8 },          { "qq", 2, 0 },       { "A", 1, 0 },          { "*", 1, 0 },
 		{ "q\0", 2, 0 },        { "\0q", 2, 0 },      { "a\0b", 3, 1 },       { "a.b\0", 4, 3 },
 		{ "\x80\xff", 2, 9 },   { "\x80\xff\0x", 4, 9 }, { "\x80", 1, 0 },    { "\x7f\xff", 2, 0 },
@@ -125,6 +125,7 @@ Test(topic, lives_while_something_holds_it, .init = begin, .fini = end)
 	rc_topics_release(&topics, topic);
 	cr_expect_eq(rc_topics_find(&topics, "t", 1, hash), topic);
 	topic->entry_count = 0;
+	topic->worker_mask = 1;
 	rc_topic_keep(&topics, topic, (const uint8_t *)"frame", 5);
 	rc_topics_release(&topics, topic);
 	cr_expect_eq(rc_topics_find(&topics, "t", 1, hash), topic);
