@@ -22,11 +22,22 @@ struct findings {
 	size_t count, max;
 };
 
-void rc_choose_kernels(void)
+static pthread_once_t chosen_once = PTHREAD_ONCE_INIT;
+static bool chosen_as_wanted;
+
+static void choose(void)
 {
 	const char *wanted = getenv("RC_SIMD");
-	if (!wanted || !rc_text_choose(wanted))
-		rc_text_choose(NULL);
+	chosen_as_wanted = rc_text_choose(wanted) != NULL;
+}
+
+int rc_choose_kernels(struct rc_error *error)
+{
+	pthread_once(&chosen_once, choose);
+	if (chosen_as_wanted)
+		return 0;
+	return rc_fail(error, -EINVAL, "RC_SIMD=%s: unknown, or more than this processor has; unset it, or use scalar, avx2, "
+	               "avx512 or neon", getenv("RC_SIMD"));
 }
 
 static void add(struct findings *findings, const char *name, bool found, bool required, const char *used)
@@ -116,8 +127,12 @@ size_t rc_probe(struct rc_feature *features, size_t max, struct rc_error *error)
 		close(ring);
 	add(&findings, "zero-copy send", false, false, "not used: sends copy once into the socket, and pin nothing");
 	probe_limits(&findings, offers & RC_RING_FEATURE_6_14);
-	rc_choose_kernels();
-	add(&findings, "text kernels", strcmp(rc_text_chosen(), "scalar") != 0, false, rc_text_chosen());
+	struct rc_error wrong = { 0 };
+	int kernels = rc_choose_kernels(&wrong);
+	add(&findings, "text kernels", strcmp(rc_text_chosen(), "scalar") != 0, false,
+	    kernels < 0 ? wrong.text : rc_text_chosen());
+	if (kernels < 0 && error)
+		*error = wrong;
 	for (size_t i = 0; error && i < findings.count; i++)
 		if (features[i].required && !features[i].found) {
 			rc_fail(error, -ENOSYS, "%s is missing: %s", features[i].name, features[i].used);

@@ -142,15 +142,13 @@ static void init_lock(pthread_mutex_t *lock)
 
 rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	if (check_config(config, error) < 0)
+	if (check_config(config, error) < 0 || rc_choose_kernels(error) < 0)
 		return NULL;
 	struct rc_server *server = calloc(1, sizeof *server);
 	if (!server) {
 		rc_fail(error, -ENOMEM, "no memory for a server");
 		return NULL;
 	}
-	pthread_once(&once, rc_choose_kernels);
 	server->config = *config;
 	server->worker_count = config->worker_count ? config->worker_count : processor_count();
 	if (!server->config.lag_size_max)

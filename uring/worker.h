@@ -199,7 +199,8 @@ int rc_listen_open(struct listener *listener, const struct rc_config *config, bo
 int rc_fail(struct rc_error *error, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* probe.c */
-void rc_choose_kernels(void); /* by the processor and the environment variable RC_SIMD */
+/* By the processor, or as the environment variable RC_SIMD says, once a process. */
+int rc_choose_kernels(struct rc_error *error);
 
 /* address.c: how many connections an address has, over all workers. Any thread. */
 struct rc_addresses;
