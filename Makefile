@@ -42,7 +42,13 @@ LIBRARY_OBJECTS := $(call objects,$(wildcard engine/*.c tls/*.c uring/*.c))
 TOOL_OBJECTS := $(call objects,$(wildcard tools/*.c))
 UNIT_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(patsubst tests/unit/%.c,$(BUILD)/tests/unit_%,$(wildcard tests/unit/*.c)))
 FUZZ_TARGETS := $(filter-out run,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
-FUZZ_TESTS := $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%)
+FUZZ_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%))
+# The simulator: the library without what touches the kernel, in a build of its own with small bounds, under one main.
+SIM_SOURCES := $(filter-out uring/ring.c uring/listen.c uring/probe.c,$(wildcard engine/*.c tls/*.c uring/*.c)) $(wildcard tests/sim/*.c)
+SIM_OBJECTS := $(patsubst %.c,$(BUILD)/obj/sim/%.o,$(SIM_SOURCES))
+SIM_WRAPPED := malloc calloc realloc free strdup mmap clock_gettime nanosleep eventfd write close dup \
+	pthread_mutex_lock pthread_mutex_unlock
+SIM_TESTS := $(if $(findstring thread,$(SANITIZE)),,tests/sim/runs.sh $(if $(SANITIZE),,tests/sim/defects.sh))
 BENCHES := $(patsubst benches/%.c,$(BUILD)/benches/%,$(wildcard benches/*.c))
 READY := $(BUILD)/setup-build.done
 READY_TEST := $(BUILD)/setup-test.done
@@ -52,15 +58,15 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run test test-asan test-tsan test-vm fuzz benches bench-kernels install uninstall clean help fmt
+.PHONY: all run test test-asan test-tsan test-vm lint soak coverage fuzz sim benches bench-kernels install uninstall clean help fmt
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
 run: $(PROGRAM) ## the server with a demonstration feed on 127.0.0.1:8080 (ARGS="--relay ..." adds flags)
 	@$(PROGRAM) serve --listen 127.0.0.1:8080 --demo $(ARGS)
 
-test: all $(UNIT_TESTS) $(FUZZ_TESTS) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
-	@CC='$(CC)' SANITIZE='$(SANITIZE)' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(FUZZ_TESTS)
+test: all $(UNIT_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
+	@CC='$(CC)' SANITIZE='$(SANITIZE)' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(FUZZ_TESTS) $(SIM_TESTS)
 
 test-asan: ## the same tests, built with the address and undefined behaviour sanitizers
 	@$(MAKE) --no-print-directory SANITIZE=address,undefined test
@@ -71,8 +77,20 @@ test-tsan: ## the live tests, built with the thread sanitizer (Criterion's own s
 fuzz: ## one fuzzer for a while, by clang's libFuzzer: TARGET=session TIME=60 (no TARGET: each in turn)
 	+@sh tests/fuzz.sh $(BUILD) $(or $(TIME),60) $(or $(TARGET),$(FUZZ_TARGETS))
 
+sim: $(BUILD)/sim ## the simulator: SEEDS=100000 runs on a hostile ring, FROM=1
+	@$(BUILD)/sim --seeds $(or $(SEEDS),10000) --from $(or $(FROM),1)
+
+lint: all ## clang-tidy, cppcheck, and the hardening of what was linked
+	@sh tests/lint.sh $(BUILD)
+
 test-vm: all ## the live tests on Linux 6.1, the oldest kernel promised, in qemu (ONLY=word as in test)
 	@ONLY='$(ONLY)' sh tests/vm/run.sh $(BUILD)
+
+soak: all ## churn, storms, floods and readers that do not read, TIME=60 seconds
+	@RC_SOAK=$(or $(TIME),60) /usr/bin/python3 -B tests/soak/test_soak.py $(BUILD)
+
+coverage: ## the lines of engine, tls and uring that the whole suite passes through
+	+@sh tests/coverage.sh $(BUILD)
 
 benches: $(BENCHES) ## the benchmarks, built but not run
 
@@ -157,6 +175,19 @@ $(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/run.o
 
 $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/tools.a $(LIBRARY)
 	$(call say,link $@)$(CC) -fsanitize=fuzzer $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) $(TOOL_LIBS) -o $@
+
+# Both commands are kept, so that tests/sim/defects.sh compiles one file anew and links the rest as it is.
+SIM_COMPILE = $(CC) $(RC_CFLAGS) -include tests/sim/small.h $(CPPFLAGS) $(CFLAGS)
+SIM_LINK = $(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $(SIM_WRAPPED:%=-Wl,--wrap=%)
+
+$(BUILD)/obj/sim/%.o: %.c Makefile | $(READY)
+	@mkdir -p $(@D)
+	$(call say,compile $< for the simulator)$(SIM_COMPILE) $(INCLUDE_$(firstword $(subst /, ,$<))) -MMD -MP -c $< -o $@
+
+$(BUILD)/sim: $(SIM_OBJECTS)
+	@echo '$(SIM_COMPILE)' >$(BUILD)/obj/sim/compile
+	@echo '$(SIM_LINK)' >$(BUILD)/obj/sim/link
+	$(call say,link $@)$(SIM_LINK) $^ -lcrypto -lz -o $@
 
 $(BUILD)/benches/%: $(BUILD)/obj/benches/%.o $(LIBRARY)
 	@mkdir -p $(@D)

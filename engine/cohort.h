@@ -16,13 +16,17 @@ struct rc_cohort {
 	struct rc_deflater *deflater;
 	uint64_t next;          /* entries before it are not compressed any more */
 	unsigned since_fresh;   /* messages */
-	bool newcomers;         /* somebody waits for a beginning */
+	uint64_t begins;        /* the last beginning */
+	uint64_t wanted;        /* somebody waits for one that is not before this entry */
 	bool broken;            /* a message could not be kept: the next must be a beginning */
 };
 
 /* Null without memory. */
 struct rc_cohort *rc_cohort_new(enum rc_window window, int level);
 void rc_cohort_free(struct rc_cohort *cohort);
+
+/* Somebody who reads from this entry on waits for a beginning. */
+void rc_cohort_join(struct rc_cohort *cohort, uint64_t from);
 
 /* Compresses an entry's payload into `to` (rc_deflate_bound() bytes). Returns the size, or 0 when it stays plain: it
  * comes too late, or does not fit. *fresh says that it is a beginning. */

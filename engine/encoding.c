@@ -39,7 +39,8 @@ void rc_extent_refuse(struct rc_encoding *encoding, uint64_t number)
 
 static bool make_room(struct rc_encoding *encoding, const struct rc_log *log, uint64_t end)
 {
-	if (end - encoding->tail_position <= encoding->size)
+	uint64_t tail = atomic_load_explicit(&encoding->tail_position, memory_order_relaxed);
+	if (end - tail <= encoding->size)
 		return true;
 	uint64_t floor = UINT64_MAX;
 	for (unsigned i = 0; i < log->floor_count; i++) {
@@ -47,13 +48,11 @@ static bool make_room(struct rc_encoding *encoding, const struct rc_log *log, ui
 		uint64_t one = atomic_load_explicit(&log->floors[i], memory_order_acquire);
 		floor = RC_MIN(floor, one);
 	}
-	while (end - encoding->tail_position > encoding->size) {
-		uint64_t segment = encoding->tail_position / encoding->segment_size % RC_LOG_SEGMENTS;
-		if (encoding->newest[segment] >= floor)
-			return false;
-		encoding->tail_position += encoding->segment_size;
-	}
-	return true;
+	bool room = true;
+	for (; room && end - tail > encoding->size; tail += room ? encoding->segment_size : 0)
+		room = encoding->newest[tail / encoding->segment_size % RC_LOG_SEGMENTS] < floor;
+	atomic_store_explicit(&encoding->tail_position, tail, memory_order_relaxed);
+	return room;
 }
 
 void rc_encoding_put(struct rc_encoding *encoding, const struct rc_log *log, uint64_t number, const void *header,

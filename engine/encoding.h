@@ -6,7 +6,7 @@
  *      log       | A    | B  | C      | D   | E  |           entries, in order
  *      encoding  | a  | c   | e |                            B is too short to gain, D was not wanted by anybody
  *
- * Workers make them when a round begins; who makes one has claimed it. Bytes are recycled by segments like the log's,
+ * Workers make them before they plan; who makes one has claimed it. Bytes are recycled by segments like the log's,
  * and only below every reader's floor; when there is no room, the message is simply sent in the log's own form, so an
  * encoding never holds anybody back.
  *
@@ -46,7 +46,8 @@ struct rc_encoding {
 	uint8_t *bytes;
 	struct rc_extent *extents; /* as many as the log has entries */
 	uint64_t size, extent_count, segment_size;
-	uint64_t write_position, tail_position;
+	uint64_t write_position;
+	_Atomic uint64_t tail_position; /* frames before it are written over */
 	uint64_t newest[RC_LOG_SEGMENTS]; /* the highest entry with bytes in the segment */
 	uint64_t made_count, made_size;   /* for statistics */
 };
@@ -60,11 +61,19 @@ static inline struct rc_extent *rc_extent_of(const struct rc_encoding *encoding,
 	return &encoding->extents[number & (encoding->extent_count - 1)];
 }
 
+/* The log may have a message for longer than an encoding its frame: one that is gone counts as refused. It stays what it
+ * is for a reader whose floor is not above it, because a floor is lowered only with the encodings' lock held too. */
 static inline enum rc_extent_state rc_extent_state(const struct rc_encoding *encoding, uint64_t number)
 {
+	const struct rc_extent *extent = rc_extent_of(encoding, number);
 	/* acquire: whoever sees it made sees its bytes */
-	uint64_t state = atomic_load_explicit(&rc_extent_of(encoding, number)->state, memory_order_acquire);
-	return state / 8 == number ? (enum rc_extent_state)(state % 8) : RC_EXTENT_NONE;
+	uint64_t state = atomic_load_explicit(&extent->state, memory_order_acquire);
+	if (state / 8 != number)
+		return RC_EXTENT_NONE;
+	if (state % 8 >= RC_EXTENT_MADE &&
+	    extent->position < atomic_load_explicit(&encoding->tail_position, memory_order_relaxed))
+		return RC_EXTENT_REFUSED;
+	return (enum rc_extent_state)(state % 8);
 }
 
 /* True when the caller is the one to make it. */

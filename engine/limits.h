@@ -61,6 +61,7 @@ static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before
 
 /* ---- a round of fan-out ---- */
 #define RC_SLICE_SENDS 256              /* sends between two looks at what came in */
+#define RC_SLICE_ENCODE_SIZE (256 * KIB) /* bytes of messages compressed between two such looks, but for one larger */
 #define RC_PLAN_WINDOW 4096             /* index entries one plan reads at most */
 #define RC_PLAN_RANGES_MAX 64           /* ranges of one send: below IOV_MAX */
 #define RC_PLAN_FRAMES_MAX 1024         /* frames of one send */

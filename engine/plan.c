@@ -42,6 +42,13 @@ static bool goes_encoded(const struct rc_interest *interest, const struct rc_ent
 	return state == RC_EXTENT_FRESH || (state == RC_EXTENT_MADE && (interest->cohort == UINT32_MAX || synced));
 }
 
+/* Whether a member of a cohort is in step behind a frame. What goes in the log's form may be encoded the next moment by
+ * another worker, and what comes after it then refers to it. */
+static bool stays_synced(bool synced, bool encoded, uint32_t topic, uint32_t cohort)
+{
+	return topic == cohort ? encoded : synced;
+}
+
 /* Adds a frame to the ranges. False when it does not fit. */
 static bool add(struct rc_plan *plan, struct rc_range frame)
 {
@@ -79,6 +86,7 @@ void rc_plan_make(struct rc_plan *plan, const struct rc_log *log, const struct r
 	plan->size = 0;
 	plan->partial = partial;
 	plan->encoding = interest->encoding;
+	plan->cohort = interest->cohort;
 	plan->synced = interest->synced;
 	plan->range_count = plan->frame_count = plan->conflated_count = plan->taken_count = 0;
 	plan->single = !interest->marks;
@@ -87,7 +95,6 @@ void rc_plan_make(struct rc_plan *plan, const struct rc_log *log, const struct r
 	uint64_t number = begin;
 	if (partial) {
 		take_rest(plan, log);
-		synced |= (partial & RC_PARTIAL_ENCODED) != 0;
 		number++;
 	}
 	for (; number < end; number++) {
@@ -111,7 +118,7 @@ void rc_plan_make(struct rc_plan *plan, const struct rc_log *log, const struct r
 		}
 		plan->taken[plan->taken_count++] = (uint16_t)(offset | (encoded ? RC_PLAN_ENCODED : 0));
 		plan->frame_count++;
-		synced |= encoded;
+		synced = stays_synced(synced, encoded, entry->topic, plan->cohort);
 	}
 	plan->synced_end = synced;
 }
@@ -135,7 +142,8 @@ struct rc_progress rc_plan_progress(const struct rc_plan *plan, const struct rc_
 		uint64_t size = rc_plan_frame(log, plan->encoding, number, encoded).size - before;
 		if (left >= size) {
 			left -= size;
-			synced |= encoded;
+			if (!before)
+				synced = stays_synced(synced, encoded, rc_log_entry(log, number)->topic, plan->cohort);
 			continue;
 		}
 		uint32_t done = before + (uint32_t)left;

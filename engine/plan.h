@@ -37,7 +37,8 @@ struct rc_interest {
 	const struct rc_encoding *encoding; /* preferred where it has a message; null: the log's own form */
 	uint32_t encoded_size_min;    /* frames of the log below it are sent as they are */
 	uint32_t cohort;              /* with RC_ENCODING_COHORT: the one topic that may be encoded; else UINT32_MAX */
-	bool synced;                  /* in the cohort: what came last was read, so the next can be */
+	bool synced;                  /* in the cohort: what came last was read, or will be with the rest of the frame at
+	                               * the beginning, so the next can be */
 };
 
 /* Beside the offset of an entry: */
@@ -56,6 +57,7 @@ struct rc_plan {
 	uint64_t size;            /* bytes of all ranges */
 	uint32_t partial;         /* of the first frame, what had left before */
 	const struct rc_encoding *encoding;
+	uint32_t cohort;          /* the interest's */
 	bool synced, synced_end;  /* with the cohort, at the beginning and when all of it has left */
 	uint32_t reference_count; /* sends in flight */
 	uint16_t range_count, frame_count, conflated_count, taken_count;
@@ -75,7 +77,7 @@ struct rc_progress {
 	uint64_t cursor;   /* the next entry to consider */
 	uint32_t partial;  /* of the frame at the cursor, what has left; 0 at a frame's beginning */
 	uint16_t taken_count; /* of plan->taken that the cursor has passed: frames whole, others conflated */
-	bool synced;       /* with the cohort, there */
+	bool synced;       /* with the cohort, before the frame at the cursor: nothing of that is counted */
 };
 
 /* The bytes of an entry in one form or the other. */

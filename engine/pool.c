@@ -31,7 +31,7 @@ void rc_pool_destroy(struct rc_pool *pool)
 	for (unsigned i = 0; i < RC_POOL_CLASSES; i++) {
 		while (pool->free[i]) {
 			void *block = pool->free[i];
-			memcpy(&pool->free[i], block, sizeof block);
+			memcpy(&pool->free[i], block, sizeof(void *));
 			free(block);
 		}
 	}
@@ -48,7 +48,7 @@ void *rc_pool_take(struct rc_pool *pool, size_t size, size_t *capacity)
 		return NULL;
 	void *block = pool->free[class];
 	if (block) {
-		memcpy(&pool->free[class], block, sizeof block);
+		memcpy(&pool->free[class], block, sizeof(void *));
 		pool->free_size -= block_size;
 	} else if (!(block = malloc(block_size))) {
 		return NULL;
@@ -70,7 +70,7 @@ void rc_pool_give(struct rc_pool *pool, void *block, size_t capacity)
 		free(block);
 		return;
 	}
-	memcpy(block, &pool->free[class], sizeof block);
+	memcpy(block, &pool->free[class], sizeof(void *));
 	pool->free[class] = block;
 	pool->free_size += capacity;
 }

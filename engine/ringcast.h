@@ -190,7 +190,8 @@ RC_API void rc_server_join(rc_server *server);
 /* Frees a server that has not started or was joined. Null is allowed. */
 RC_API void rc_server_free(rc_server *server);
 
-/* Runs fn(argument) on a worker's thread, soon. Any thread. Returns 0, -EINVAL, -EAGAIN (RC_COMMANDS_MAX wait). */
+/* Runs fn(argument) on a worker's thread, soon. Any thread. Returns 0, -EINVAL, -EAGAIN (RC_COMMANDS_MAX wait), -ENOTCONN
+ * (the worker has ended). */
 RC_API int rc_post(rc_server *server, unsigned worker, void (*fn)(void *argument), void *argument);
 
 RC_API unsigned rc_server_worker_count(const rc_server *server);
@@ -272,7 +273,8 @@ RC_API int rc_request_respond(rc_request *request, int status, const char *conte
 /* Opens a connection to "ws://HOST:PORT/PATH" (HOST an address or "localhost") or "ws+unix:/SOCKET:/PATH" on a worker.
  * It is served like any other: open, message, close, the same handles. Any thread after the start. `protocols` (comma
  * separated) and `source` (an address to bind) may be null. Returns 0 when the attempt began, -EINVAL (the URL),
- * -EMFILE (the worker's table is full), -EAGAIN. Whatever goes wrong later arrives at handlers.close. */
+ * -EMFILE (the worker's table is full), -EAGAIN, -ENOTCONN (the worker has ended). Whatever goes wrong later arrives at
+ * handlers.close. */
 struct rc_connect_options {
 	const char *protocols;
 	const char *source;

@@ -71,6 +71,13 @@ static const char *first_byte_fault(const struct rc_session *s, const struct rc_
 	return NULL;
 }
 
+/* What does not shrink grows a little: a message of the largest size must still come through. */
+static size_t size_limit(const struct rc_session_rules *rules, bool compressed)
+{
+	size_t size_max = rules->message_size_max;
+	return compressed ? size_max + size_max / 16 + 64 : size_max;
+}
+
 /* Judges as much of a header as `known` bytes say; a size cut short is the least it can become. */
 static const char *header_fault(const struct rc_session *s, const struct rc_session_rules *rules, size_t known,
                                 uint16_t *code)
@@ -86,7 +93,8 @@ static const char *header_fault(const struct rc_session *s, const struct rc_sess
 			return "control frame too long";
 		return frame->opcode == RC_FRAME_CLOSE && frame->size == 1 ? "close frame of one byte" : NULL;
 	}
-	if (frame->size > rules->message_size_max || s->gathered_size > rules->message_size_max - frame->size) {
+	size_t size_max = size_limit(rules, s->in_message ? s->compressed : frame->rsv != 0);
+	if (frame->size > size_max || s->gathered_size > size_max - frame->size) {
 		*code = RC_CLOSE_TOO_BIG;
 		return "message too big";
 	}
@@ -104,6 +112,7 @@ static const char *take_header(struct rc_session *s, const struct rc_session_rul
 		size = rc_frame_read(&s->frame, *at, known);
 	if (size == 0) {
 		size_t piece = RC_MIN(known, sizeof s->header - kept);
+		/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): only called while *at < end */
 		memcpy(s->header + kept, *at, piece);
 		known = kept + piece;
 		if (kept)

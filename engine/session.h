@@ -17,7 +17,7 @@
 
 struct rc_session_rules {
 	bool client;             /* our role: a client takes unmasked frames only, a server masked ones only */
-	size_t message_size_max;
+	size_t message_size_max; /* a compressed one may come a little larger, and is judged again by what it becomes */
 	unsigned fragments_max;
 	bool deflate;            /* RSV1 may mark a message as compressed (RFC 7692, section 6) */
 	struct rc_pool *pool;

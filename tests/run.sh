@@ -5,8 +5,8 @@
 # line; one that fails shows all it said. Ends with the count of all, and with 1 if any failed.
 #
 # Unit tests (unit_*) are Criterion's and report as TAP. Any other program or script prints "ok NAME", "FAIL NAME: why" or
-# "skip NAME: why", one line a test; exit 77 skips it whole. Whatever ends in another way than it should counts as one
-# failure.
+# "skip NAME: why", one line a test; exit 77 skips it whole. A script is given BUILD. Whatever ends in another way than it
+# should counts as one failure.
 set -u
 build=$1
 shift
@@ -61,10 +61,14 @@ lines() {
 }
 
 for test in "$@"; do
-	name=$(basename "$test")
+	case $test in
+	*.sh) name=$(basename "$(dirname "$test")")_$(basename "$test" .sh) ;;
+	*) name=$(basename "$test") ;;
+	esac
 	chosen "$name" || continue
-	case $name in
-	unit_*) unit "$test" ;;
+	case $test in
+	*/unit_*) unit "$test" ;;
+	*.sh) lines sh "$test" "$build" ;;
 	*) lines "$test" ;;
 	esac
 done

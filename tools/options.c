@@ -141,7 +141,7 @@ int rc_options_parse(const struct rc_command *command, const struct rc_option *o
 {
 	struct option rows[ROWS_MAX + 2] = { 0 };
 	unsigned count = 0;
-	for (; options[count].name && count < ROWS_MAX; count++) {
+	for (; count < ROWS_MAX && options[count].name; count++) {
 		rows[count].name = options[count].name;
 		rows[count].has_arg = options[count].kind == RC_OPTION_FLAG ? no_argument : required_argument;
 		rows[count].val = FIRST_ROW + (int)count;

@@ -30,6 +30,10 @@ needs() {
 	vm static busybox busybox-static
 	vm command cpio cpio
 	vm command /usr/bin/python3 python3
+	lint command clang-tidy clang-tidy
+	lint command cppcheck cppcheck
+	lint command readelf binutils
+	coverage command gcovr gcovr
 	fuzz command clang clang
 	fuzz fuzzer clang libclang-rt-dev
 	END

@@ -115,15 +115,18 @@ void rc_compress_interest(const struct worker *worker, const struct connection *
 	if (!(conn->flags & DEFLATE))
 		return;
 	enum rc_encoding_id id = (enum rc_encoding_id)(RC_ENCODING_DEFLATE_8 + window_of(conn));
+	size_t size_min = options_of(worker, conn)->size_min;
 	if (conn->flags & COHORT) {
-		/* With a second topic the stream would not be its only one. */
-		if (conn->subscription_count != 1)
-			return;
 		id = RC_ENCODING_COHORT;
-		interest->cohort = rc_subscription_at(&worker->subscribers, conn->first_subscription - 1)->topic;
-		interest->synced = conn->flags & SYNCED;
+		size_min = 0;
+		if (conn->subscription_count == 1) {
+			interest->cohort = rc_subscription_at(&worker->subscribers, conn->first_subscription - 1)->topic;
+			interest->synced = conn->flags & SYNCED;
+		} else {
+			/* With a second topic the stream would not be its only one. What may be left is the rest of a frame. */
+			size_min = UINT32_MAX - RC_FRAME_HEADER_MAX;
+		}
 	}
-	size_t size_min = conn->flags & COHORT ? 0 : options_of(worker, conn)->size_min;
 	interest->encoding = atomic_load_explicit(&worker->server->encodings[id], memory_order_acquire);
 	interest->encoded_size_min = (uint32_t)(size_min + rc_frame_header_size(size_min));
 }
@@ -156,6 +159,7 @@ void rc_compress_join(struct worker *worker, const struct connection *conn, uint
 	struct rc_server *server = worker->server;
 	enum rc_encoding_id id = rc_compress_wanted(worker, conn, topic_id);
 	rc_audience_at(&worker->subscribers, topic_id)->wanted[id]++;
+	worker->encoded_count += id != RC_ENCODING_LOG;
 	if (id == RC_ENCODING_LOG || !make_encoding(server, id))
 		return;
 	if (id != RC_ENCODING_COHORT)
@@ -167,15 +171,30 @@ void rc_compress_join(struct worker *worker, const struct connection *conn, uint
 		server->topics.cohort_count += topic->cohort != NULL;
 	}
 	if (topic->cohort)
-		topic->cohort->newcomers = true;
+		rc_cohort_join(topic->cohort, rc_log_head(&server->log));
 	pthread_mutex_unlock(&server->encodings_lock);
 }
 
 void rc_compress_leave(struct worker *worker, const struct connection *conn, uint32_t topic)
 {
-	uint32_t *wanted = &rc_audience_at(&worker->subscribers, topic)->wanted[rc_compress_wanted(worker, conn, topic)];
+	enum rc_encoding_id id = rc_compress_wanted(worker, conn, topic);
+	uint32_t *wanted = &rc_audience_at(&worker->subscribers, topic)->wanted[id];
 	RC_ASSERT(*wanted);
 	--*wanted;
+	worker->encoded_count -= id != RC_ENCODING_LOG;
+}
+
+void rc_compress_rejoin(struct worker *worker, const struct connection *conn)
+{
+	struct rc_server *server = worker->server;
+	if (conn->subscription_count != 1)
+		return;
+	uint32_t topic = rc_subscription_at(&worker->subscribers, conn->first_subscription - 1)->topic;
+	pthread_mutex_lock(&server->encodings_lock);
+	struct rc_cohort *cohort = rc_topic_at(&server->topics, topic)->cohort;
+	if (cohort)
+		rc_cohort_join(cohort, conn->cursor);
+	pthread_mutex_unlock(&server->encodings_lock);
 }
 
 /* ---- making encodings ---- */
@@ -246,9 +265,9 @@ static void make_cohort(struct worker *worker, struct rc_encoding *encoding, uin
 {
 	struct rc_server *server = worker->server;
 	uint32_t topic_id = rc_log_entry(&server->log, number)->topic;
-	struct rc_cohort *cohort = rc_topic_at(&server->topics, topic_id)->cohort;
 	bool fresh = false, room = make_scratch(worker, rc_deflate_bound(size));
 	pthread_mutex_lock(&server->encodings_lock);
+	struct rc_cohort *cohort = rc_topic_at(&server->topics, topic_id)->cohort;
 	size_t made = cohort && room && rc_extent_claim(encoding, number)
 	                      ? rc_cohort_add(cohort, number, worker->scratch_bytes, worker->scratch_size, payload, size,
 	                                      &fresh) : 0;
@@ -263,13 +282,16 @@ static void make_cohort(struct worker *worker, struct rc_encoding *encoding, uin
 	pthread_mutex_unlock(&server->encodings_lock);
 }
 
-void rc_compress_entry(struct worker *worker, const struct rc_audience *audience, uint64_t number)
+size_t rc_compress_entry(struct worker *worker, uint64_t number)
 {
 	struct rc_server *server = worker->server;
 	const struct rc_entry *entry = rc_log_entry(&server->log, number);
+	const struct rc_audience *audience = rc_audience_at(&worker->subscribers, entry->topic);
+	if (!audience || audience->wanted[RC_ENCODING_LOG] == atomic_load_explicit(&audience->member_count, memory_order_relaxed))
+		return 0;
 	const uint8_t *frame = rc_log_at(&server->log, entry->position);
 	struct rc_frame header;
-	size_t header_size = 0;
+	size_t header_size = 0, taken = 0;
 	for (unsigned id = RC_ENCODING_DEFLATE_8; id < RC_ENCODING_COUNT; id++) {
 		if (!audience->wanted[id])
 			continue;
@@ -278,12 +300,14 @@ void rc_compress_entry(struct worker *worker, const struct rc_audience *audience
 			header_size = (size_t)rc_frame_read(&header, frame, entry->size);
 		if (!encoding || (id != RC_ENCODING_COHORT && header.size < server->deflate_size_min))
 			continue;
+		taken += (size_t)header.size;
 		if (id == RC_ENCODING_COHORT)
 			make_cohort(worker, encoding, number, header.opcode, frame + header_size, (size_t)header.size);
 		else
 			make_single(worker, encoding, (enum rc_window)(id - RC_ENCODING_DEFLATE_8), number, header.opcode,
 			            frame + header_size, (size_t)header.size);
 	}
+	return taken;
 }
 
 /* ---- single messages ---- */

@@ -26,8 +26,11 @@ void rc_compress_interest(const struct worker *worker, const struct connection *
 void rc_compress_join(struct worker *worker, const struct connection *conn, uint32_t topic);
 void rc_compress_leave(struct worker *worker, const struct connection *conn, uint32_t topic);
 
-/* Makes the wanted encodings of a new entry, before the round that sends it. */
-void rc_compress_entry(struct worker *worker, const struct rc_audience *audience, uint64_t number);
+/* It is out of step with its cohort, and waits for a place where it can join again. */
+void rc_compress_rejoin(struct worker *worker, const struct connection *conn);
+
+/* Makes the wanted encodings of a new entry, before anything that sends it is planned. Returns the bytes it took. */
+size_t rc_compress_entry(struct worker *worker, uint64_t number);
 
 /* Replaces a compressed message by its content; the block is the caller's to give back. Returns null, or what is wrong
  * with a close code in *code. */

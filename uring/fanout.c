@@ -31,7 +31,7 @@ int rc_fanout_open(struct worker *worker)
 	worker->plan_free_count = PLANS_MAX;
 	worker->walk = malloc(RC_PLAN_WINDOW * sizeof *worker->walk);
 	worker->behind_floor = UINT64_MAX;
-	worker->round_begin = worker->round_end = rc_log_head(&worker->server->log);
+	worker->round_begin = worker->round_end = worker->encoded_end = rc_log_head(&worker->server->log);
 	return worker->walk ? 0 : -ENOMEM;
 }
 
@@ -101,7 +101,9 @@ static bool mark_interest(struct worker *worker, const struct connection *conn, 
 			.conflate = conn->flags & BEHIND && conflates(worker, record->topic),
 		};
 	}
-	interest->marks = worker->marks;
+	/* Without a subscription there may never have been an array, and a null one would mean topic 0. */
+	static const struct rc_mark none;
+	interest->marks = worker->marks ? worker->marks : &none;
 	interest->mark_count = worker->mark_count;
 	interest->round = worker->mark_round;
 	return true;
@@ -173,10 +175,17 @@ static void count_taken(struct worker *worker, const struct rc_plan *plan, uint1
 	rc_count(&worker->stats.conflated, conflated);
 }
 
-static void set_synced(struct connection *conn, bool synced)
+/* A subscription that began after the plan was made missed what came in between, or reads another topic's cohort: then
+ * the plan says nothing about it. */
+static void set_synced(const struct worker *worker, struct connection *conn, const struct rc_plan *plan, bool synced)
 {
-	if (conn->flags & COHORT)
-		conn->flags = synced ? conn->flags | SYNCED : conn->flags & ~(uint32_t)SYNCED;
+	if (!(conn->flags & COHORT))
+		return;
+	conn->flags &= ~(uint32_t)SYNCED;
+	if (!synced || conn->subscription_count != 1 || conn->flags & RESUMING)
+		return;
+	if (rc_subscription_at(&worker->subscribers, conn->first_subscription - 1)->from <= plan->begin)
+		conn->flags |= SYNCED;
 }
 
 /* ---- who is behind ---- */
@@ -232,7 +241,7 @@ static void pass_over(struct worker *worker, struct connection *conn, struct rc_
 {
 	count_taken(worker, plan, plan->taken_count);
 	conn->cursor = plan->end;
-	set_synced(conn, plan->synced_end);
+	set_synced(worker, conn, plan, plan->synced_end);
 	drop_plan(worker, plan);
 }
 
@@ -294,6 +303,7 @@ static bool send_behind(struct worker *worker, uint32_t slot)
 	if (!only_rest) {
 		rc_fanout_resume(worker, slot);
 		rc_fanout_enforce(worker, slot);
+		/* cppcheck-suppress oppositeInnerCondition; what was called in between may have closed it */
 		if (conn->state != CONNECTION_OPEN)
 			return false;
 	}
@@ -394,8 +404,6 @@ static void keep_rest(struct worker *worker, struct connection *conn, const stru
 	if (!at)
 		return;
 	memcpy(at, (const uint8_t *)frame.at + done, rest);
-	if (encoded)
-		set_synced(conn, true);
 	conn->partial = 0;
 	conn->cursor = number + 1;
 	rc_count_shared(&rc_audience_at(&worker->subscribers, rc_log_entry(log, number)->topic)->deliveries, 1);
@@ -410,7 +418,8 @@ static void sent_short(struct worker *worker, uint32_t slot, const struct rc_pla
 	rc_count(&worker->stats.sends_short, 1);
 	conn->cursor = progress.cursor;
 	conn->partial = 0;
-	set_synced(conn, progress.synced);
+	/* What is left of an encoded frame it will have read before anything else. */
+	set_synced(worker, conn, plan, progress.synced || progress.partial & RC_PARTIAL_ENCODED);
 	if (progress.partial)
 		keep_rest(worker, conn, plan, progress.cursor, progress.partial);
 	if (conn->first_subscription || conn->partial)
@@ -435,9 +444,11 @@ void rc_fanout_sent_plan(struct worker *worker, uint32_t slot, unsigned number, 
 		sent_short(worker, slot, plan, sent);
 	} else {
 		conn->partial = 0;
-		set_synced(conn, plan->synced_end);
+		set_synced(worker, conn, plan, plan->synced_end);
 		count_taken(worker, plan, plan->taken_count);
 		bool reached = conn->cursor >= worker->round_end && !(conn->flags & RESUMING);
+		if (reached && (conn->flags & (COHORT | SYNCED)) == COHORT)
+			rc_compress_rejoin(worker, conn);
 		if (reached)
 			rc_fanout_catch_up(worker, conn);
 		else
@@ -455,11 +466,7 @@ static void touch(struct worker *worker, uint64_t number)
 	uint32_t topic = rc_log_entry(&worker->server->log, number)->topic;
 	struct rc_audience *audience = rc_audience_at(&worker->subscribers, topic);
 	uint32_t count = audience ? atomic_load_explicit(&audience->member_count, memory_order_relaxed) : 0;
-	if (!count)
-		return;
-	if (audience->wanted[RC_ENCODING_LOG] != count)
-		rc_compress_entry(worker, audience, number);
-	if (audience->walked)
+	if (!count || audience->walked)
 		return;
 	audience->walked = true;
 	audience->walk_left = count;
@@ -515,10 +522,21 @@ static uint64_t next_round_ns(const struct worker *worker)
 	return worker->round_began_ns + (uint64_t)worker->server->config.round_interval_us * 1000;
 }
 
+/* What is new gets its encodings before anybody plans it, in slices as well: planned is only what has them. */
+static void encode_new(struct worker *worker)
+{
+	uint64_t head = rc_log_head(&worker->server->log);
+	if (!worker->encoded_count)
+		worker->encoded_end = head;
+	for (size_t taken = 0; worker->encoded_end < head && taken < RC_SLICE_ENCODE_SIZE; worker->encoded_end++)
+		taken += rc_compress_entry(worker, worker->encoded_end);
+	worker->head = worker->encoded_end;
+}
+
 uint64_t rc_fanout_slice(struct worker *worker)
 {
 	unsigned sends = 0;
-	worker->head = rc_log_head(&worker->server->log);
+	encode_new(worker);
 	/* Each who waits now is pumped once; who asks again meanwhile waits for the next slice. */
 	for (uint32_t left = worker->queue_count; left && sends < RC_SLICE_SENDS; left--) {
 		uint32_t slot = worker->queue[worker->queue_at];
@@ -530,11 +548,11 @@ uint64_t rc_fanout_slice(struct worker *worker)
 	bool may_begin = worker->walk_index == worker->walk_count && worker->now_ns >= next_round_ns(worker);
 	if (may_begin && worker->round_end < worker->head)
 		begin_round(worker);
-	sends += walk(worker, RC_SLICE_SENDS - sends);
+	walk(worker, RC_SLICE_SENDS - sends);
 	if (worker->walk_index == worker->walk_count)
 		worker->round_begin = worker->round_end; /* now everyone who is not behind has it */
 	forget_shared(worker);
-	if (worker->queue_count || worker->walk_index < worker->walk_count)
+	if (worker->queue_count || worker->walk_index < worker->walk_count || worker->head < rc_log_head(&worker->server->log))
 		return 0;
 	return worker->round_end < worker->head ? next_round_ns(worker) : UINT64_MAX;
 }

@@ -10,6 +10,12 @@
  * order they left, each only when every operation begun before has ended: one idle connection with a receive armed would
  * keep all that closed since open, their peers waiting for an end (and 6.1 waits a second on top). Slots are then places
  * in an array of ours, and accepts are one-shot ones, because 6.1 has no way to ask for a peer's address afterwards.
+ *
+ * The thread sanitizer sees our side of a ring and not the kernel's, which reads and writes without it. That leaves open
+ * whether memory that was handed over (ranges, receive buffers, addresses) is touched before its completion. What covers
+ * it: only its own thread touches a ring, which SINGLE_ISSUER makes the kernel check; the simulator's ring poisons and
+ * reuses memory at the first moment it may, and keeps it in use to the last; and under the address sanitizer the live
+ * tests see memory of ours that was freed too early when it is next used.
  */
 #include "ring.h"
 

@@ -84,9 +84,11 @@ static int subscribe_locked(struct worker *worker, uint32_t slot, const char *na
 		conn->flags |= RESUMING;
 		rc_fanout_fall_behind(worker, slot, rc_fanout_cursor(worker, conn));
 		worker->behind_floor = RC_MIN(worker->behind_floor, from);
-		/* With the lock: the log is not recycled meanwhile, so the floor may come down. */
+		/* With both locks: neither the log nor an encoding is recycled meanwhile, so the floor may come down. */
+		pthread_mutex_lock(&server->encodings_lock);
 		if (atomic_load_explicit(&server->floors[worker->index], memory_order_relaxed) > from)
 			atomic_store_explicit(&server->floors[worker->index], from, memory_order_release);
+		pthread_mutex_unlock(&server->encodings_lock);
 	}
 	return 0;
 }

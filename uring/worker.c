@@ -99,9 +99,18 @@ int rc_worker_open(struct worker *worker, struct rc_error *error)
 
 static void run_commands(struct worker *worker);
 
+/* From now on nothing is taken; what was posted before is refused where it needs a connection, but freed. */
+static void end_commands(struct worker *worker)
+{
+	pthread_mutex_lock(&worker->command_lock);
+	worker->commands_ended = true;
+	pthread_mutex_unlock(&worker->command_lock);
+	run_commands(worker);
+}
+
 void rc_worker_close(struct worker *worker)
 {
-	run_commands(worker); /* refused by now, but freed */
+	end_commands(worker);
 	for (uint32_t slot = 0; slot < worker->slot_high; slot++)
 		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
 	rc_dial_close(worker);
@@ -129,6 +138,8 @@ void rc_worker_close(struct worker *worker)
 
 void rc_worker_free(struct worker *worker)
 {
+	end_commands(worker); /* of a worker that never ran */
+	rc_dial_close(worker);
 	if (worker->connections)
 		munmap(worker->connections, worker->slot_count * sizeof *worker->connections);
 	rc_subscribers_destroy(&worker->subscribers);
@@ -196,9 +207,16 @@ int rc_worker_post(struct worker *worker, struct command *command)
 		return -EAGAIN;
 	}
 	pthread_mutex_lock(&worker->command_lock);
-	*worker->commands_end = command;
-	worker->commands_end = &command->next;
+	bool ended = worker->commands_ended;
+	if (!ended) {
+		*worker->commands_end = command;
+		worker->commands_end = &command->next;
+	}
 	pthread_mutex_unlock(&worker->command_lock);
+	if (ended) {
+		atomic_fetch_sub(&worker->command_count, 1);
+		return -ENOTCONN;
+	}
 	rc_worker_wake(worker);
 	return 0;
 }

@@ -106,12 +106,14 @@ struct worker {
 	struct rc_plan *shared;          /* the plan made last for a single topic ... */
 	uint64_t shared_end;             /* ... up to where it was asked for ... */
 	uint32_t shared_size_min;        /* ... and from what size encoded */
+	uint64_t encoded_end;            /* entries before it have the encodings that somebody here wants */
+	uint64_t encoded_count;          /* subscriptions that want one */
 	struct rc_deflater *deflaters[RC_WINDOW_COUNT]; /* made when first needed */
 	struct rc_inflater *inflater;
 	struct rc_inflater **inflaters;  /* by slot, with TAKEOVER */
 	uint8_t *scratch_bytes;          /* what a compressor made last: a block of the pool */
 	size_t scratch_size;
-	uint64_t head;                   /* of the log, at the slice's beginning */
+	uint64_t head;                   /* of what may be planned, at the slice's beginning */
 	uint64_t behind_floor;           /* no cursor of the list is below */
 	uint32_t *behind;                /* slots, LISTED */
 	uint32_t behind_count;
@@ -136,6 +138,7 @@ struct worker {
 	_Atomic bool sleeping;           /* (shared) whoever clears it writes to wake_fd */
 	pthread_mutex_t command_lock;
 	struct command *commands, **commands_end;
+	bool commands_ended;             /* with command_lock: nothing is taken any more */
 	_Atomic unsigned command_count;
 	struct command *dials_waiting, **dials_waiting_end;
 	struct dial *dials[DIALS_MAX];

@@ -246,17 +246,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool is_text = head_size && head_size <= RC_REQUEST_SIZE_MAX && !memchr(data, 0, head_size);
 	HOLDS(verdict <= 0 || (is_text && (size_t)verdict == head_size), "%d bytes of %zu", verdict, head_size);
 	if (is_text && verdict != -414 && verdict != -431) {
-		struct reading reading;
+		struct reading reading = { 0 };
 		bool controls = false;
 		for (size_t i = 0; i < head_size; i++)
 			controls |= (data[i] < ' ' && !strchr("\t\r\n", data[i])) || data[i] == 0x7f ||
 			            (data[i] == '\n') != (i && data[i - 1] == '\r');
 		memcpy(head, data, head_size);
 		head[head_size] = 0;
-		int judged = !controls && cut(&reading, head) ? judge(&reading) : 0;
+		bool is_message = !controls && cut(&reading, head);
+		int judged = is_message ? judge(&reading) : 0;
 		HOLDS((verdict > 0) == (judged > 0), "%d here, %d there", verdict, judged);
 		HOLDS(verdict <= 0 || request.websocket == (judged == 1), "handshake or not");
-		if (verdict < -400)
+		if (is_message && verdict < -400)
 			check_status(-verdict, &reading);
 	}
 	if (verdict > 0) {

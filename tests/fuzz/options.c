@@ -118,6 +118,16 @@ static bool is_count(uint64_t value, const char *text)
 	return !rc_parse_count(text, &whole) && whole == value;
 }
 
+/* "name=argument" with a name of the table. */
+static bool is_whole(const char *word)
+{
+	size_t size = strcspn(word, "=");
+	for (const struct rc_option *option = options; option->name; option++)
+		if (word[size] && strlen(option->name) == size && !strncmp(option->name, word, size))
+			return true;
+	return false;
+}
+
 /* After a success: the last use of each option says what its target holds. Words are found here by hand. */
 static void check_targets(int argc, char **argv, int operand)
 {
@@ -132,8 +142,8 @@ static void check_targets(int argc, char **argv, int operand)
 			text = argv[i] + 7;
 		if (!strncmp(argv[i], "--count=", 8))
 			count = argv[i] + 8;
-		/* The argument of one may look like another: then nothing is said here. */
-		if (!strncmp(argv[i], "--", 2) && !strchr(argv[i], '='))
+		/* Nothing is said of words that stand apart from their option, which may look like one, or of shortened names. */
+		if (!strncmp(argv[i], "--", 2) && !is_whole(argv[i] + 2))
 			return;
 	}
 	HOLDS(got.list.count == listed, "%u items, not %u", got.list.count, listed);
@@ -211,7 +221,7 @@ static void check_url(const char *text)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char *words[ARGUMENTS_MAX], *text = malloc(size + 1), *rest = text;
+	char *words[ARGUMENTS_MAX] = { 0 }, *text = malloc(size + 1), *rest = text;
 	int count = 0;
 	if (size)
 		memcpy(text, data, size);

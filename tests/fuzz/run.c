@@ -64,10 +64,10 @@ static void load_directory(const char *path)
 static void on_crash(int signal_number)
 {
 	int file = open(crash_path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-	ssize_t written = file < 0 ? -1 : write(file, (const uint8_t *)current, current_size);
-	static const char words[] = "the input is kept in ";
-	if (written >= 0 && write(2, words, sizeof words - 1) > 0 && write(2, crash_path, strlen(crash_path)) > 0)
-		written = write(2, "\n", 1);
+	bool kept = file >= 0 && write(file, (const uint8_t *)current, current_size) == (ssize_t)current_size;
+	/* Only what a handler may call. */
+	if (kept && write(2, crash_path, strlen(crash_path)) > 0 && write(2, ": the input\n", 12) < 0)
+		_exit(1);
 	signal(signal_number, SIG_DFL);
 	raise(signal_number);
 }

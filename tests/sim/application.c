@@ -331,7 +331,7 @@ void application_publisher(unsigned index)
 		host_sleep(sim_below((uint32_t)pause_ns * 2));
 		if (sim_one_in(3))
 			speak();
-		unsigned topic = sim_below(TOPICS), flags = sim_one_in(2) ? RC_PUBLISH_BINARY : 0;
+		unsigned topic = sim.crowd ? sim_below(2) * 3 : sim_below(TOPICS), flags = sim_one_in(2) ? RC_PUBLISH_BINARY : 0;
 		size_t size = some_size();
 		for (unsigned burst = sim_between(1, burst_max); burst && left; burst--, left--) {
 			application_publish(sim_one_in(4) ? sim_below(TOPICS) : topic, size, flags | (sim_one_in(3) ? RC_PUBLISH_WAIT : 0));

@@ -180,7 +180,7 @@ static void choose_config(void)
 {
 	struct rc_config *config = &sim.config;
 	rc_config_init(config);
-	config->worker_count = sim_between(1, WORKERS_MAX - 1);
+	config->worker_count = sim.crowd ? 1 : sim_between(1, WORKERS_MAX - 1);
 	config->handlers = application_handlers;
 	config->connections_max = sim_one_in(4) ? sim_between(3, 16) : 0;
 	config->connections_per_address = sim_one_in(4) ? sim_between(2, 6) : 0;
@@ -246,6 +246,7 @@ static void begin(uint64_t seed)
 	sim.step_ns = 1000u << sim_below(8);
 	memset(results, 0, sizeof results);
 	choose_faults();
+	sim.crowd = sim_one_in(5);
 	host_reset();
 	ring_reset();
 	listener_reset();
@@ -461,7 +462,7 @@ static void run(void)
 		      (unsigned long long)sim.live_blocks, sim.open_fds);
 		return;
 	}
-	unsigned peer_count = sim_one_in(3) ? sim_between(1, 6) : sim_between(6, PEERS_MAX);
+	unsigned peer_count = sim_one_in(3) && !sim.crowd ? sim_between(1, 6) : sim_between(6, PEERS_MAX);
 	for (unsigned i = 0; i < peer_count; i++)
 		peer_plan(i);
 	unsigned publishers = sim_between(1, PUBLISHERS_MAX);

@@ -53,6 +53,7 @@ static void forget_topic(unsigned topic)
 			/* What was cut short before must still be finished, and a copy is not of the log. */
 			interest->may_come = (interest->copied && !interest->got) || peers[i].payload_size != UINT64_MAX || peers[i].header_size;
 			interest->first = interest->posted && !interest->got ? 1 : interest->first; /* it may begin now only */
+			interest->made_anew = true;
 		}
 	}
 }
@@ -76,7 +77,8 @@ void oracle_published(unsigned id, int64_t result)
 	message->sequence = (uint64_t)result;
 	message->number = rc_log_head(log) - 1;
 	message->position = rc_log_entry(log, message->number)->position;
-	message->time_ns = sim.now_ns;
+	message->time_ns = rc_log_entry(log, message->number)->time_ns; /* before the publisher waited for the lock */
+	CHECK(message->time_ns <= sim.now_ns, "a message of the future");
 	sim_mix(id);
 }
 
@@ -198,14 +200,14 @@ void oracle_got(struct peer *peer, unsigned id, unsigned topic, size_t size, boo
 	TRACE("peer %u: %s %llu", peer->index, name, (unsigned long long)sequence);
 	CHECK(sequence >= wanted, "peer %u: %s %llu came again, %llu was to come", peer->index, name,
 	      (unsigned long long)sequence, (unsigned long long)wanted);
-	CHECK(interest->active || sequence <= interest->end, "peer %u: %s %llu after it unsubscribed at %llu", peer->index, name,
+	CHECK(interest->active || interest->forgotten || sequence <= interest->end, "peer %u: %s %llu after it unsubscribed at %llu", peer->index, name,
 	      (unsigned long long)sequence, (unsigned long long)interest->end);
 	CHECK(!interest->forgotten || interest->may_come, "peer %u: %s %llu of a topic made anew", peer->index, name, (unsigned long long)sequence);
 	bool first_unsure = interest->posted && !interest->next;
 	if (sequence > wanted && !first_unsure) {
 		CHECK(may_have_gaps(topic), "peer %u: %s %llu is missing, %llu came", peer->index, name, (unsigned long long)wanted,
 		      (unsigned long long)sequence);
-		CHECK(oracle_options[topic].policy != RC_POLICY_SKIP || too_far(&oracle_messages[truths[topic].ids[wanted]]),
+		CHECK(oracle_options[topic].policy != RC_POLICY_SKIP || interest->forgotten || too_far(&oracle_messages[truths[topic].ids[wanted]]),
 		      "peer %u: %s %llu was skipped too early", peer->index, name, (unsigned long long)wanted);
 		interest->gap += sequence - wanted;
 	} else if (first_unsure) {
@@ -286,8 +288,8 @@ static void settle_interest(struct peer *peer, unsigned topic, struct interest *
 	uint64_t next = interest->next ? interest->next : interest->first;
 	uint64_t last = interest->active ? truth->sequence : interest->end;
 	uint64_t tail = last >= next ? last - next + 1 : 0, unsure = interest->posted ? truth->sequence : 0;
-	if (interest->forgotten)
-		unsure += MESSAGES_MAX;
+	if (interest->made_anew)
+		unsure += MESSAGES_MAX; /* of the topic that there was before */
 	bool surely = alive && interest->active && !interest->posted && !interest->forgotten;
 	if (alive)
 		add(&truth->deliveries, interest->got - copied, interest->got - copied);

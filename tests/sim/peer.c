@@ -40,6 +40,8 @@ void peer_plan(unsigned index)
 	unsigned topics = sim_below(4);
 	for (unsigned i = 0; i < topics; i++)
 		peer->topics |= 1u << sim_below(TOPICS);
+	if (sim.crowd)
+		peer->topics = 9;
 	peer->want_last = sim_one_in(3) ? sim_below(256) : 0;
 	peer->want_since = sim_one_in(3) ? sim_below(256) : 0;
 }

@@ -175,7 +175,7 @@ static void command(struct peer *peer)
 {
 	char text[32];
 	static const char modes[] = { 'n', 'l', 'r' };
-	unsigned topic = sim_below(TOPICS);
+	unsigned topic = sim.crowd ? sim_below(2) * 3 : sim_below(TOPICS);
 	switch (sim_below(10)) {
 	case 0:
 	case 1:

@@ -63,6 +63,7 @@ struct sim {
 	uint32_t weights[FAULT_COUNT];  /* of 65536 */
 	uint64_t struck_here[FAULT_COUNT];
 	uint64_t start_ns, step_ns;     /* a step of somebody takes up to step_ns */
+	bool crowd;                     /* everybody wants the same few topics, and changes its mind often */
 	bool quiet;                     /* no more faults; who is slow is not any more */
 	bool stopping;                  /* rc_server_stop() was called */
 	bool verbose;
@@ -131,6 +132,7 @@ struct interest {
 	bool posted_end;     /* and may end so */
 	bool copied;         /* the first message comes as a copy: it counts as no delivery */
 	bool forgotten;      /* the topic is not the one it was: nothing may come any more ... */
+	bool made_anew;      /* the topic, since it was subscribed to or asked to be */
 	bool may_come;       /* ... but the rest of what had begun */
 	uint64_t first;      /* sequence number that comes first; with `posted`, at least */
 	uint64_t end;        /* when not active: no later number may come */

@@ -6,7 +6,7 @@
 #ifndef SIM_SMALL_H
 #define SIM_SMALL_H
 
-#include "limits.h"
+#include "../../engine/limits.h"
 
 #undef RC_SLICE_SENDS
 #undef RC_PLAN_WINDOW
@@ -22,7 +22,7 @@
 #undef RC_RECEIVE_BUFFER_SIZE
 #undef RC_FRAGMENTS_DEFAULT
 
-#define RC_SLICE_SENDS 8
+#define RC_SLICE_SENDS 4
 #define RC_PLAN_WINDOW 64
 #define RC_PLAN_RANGES_MAX 4
 #define RC_PLAN_FRAMES_MAX 16

@@ -108,6 +108,11 @@ static bool is_encoded(uint64_t number, bool synced)
 	return form.states[number] == RC_EXTENT_FRESH || (form.states[number] == RC_EXTENT_MADE && (!in_cohort || synced));
 }
 
+static bool is_synced_behind(uint64_t number, bool synced, bool encoded)
+{
+	return m.messages[number].topic == wants_form.cohort ? encoded : synced;
+}
+
 static size_t frame_of(uint64_t number, bool encoded)
 {
 	return encoded ? form_frame(m.frame, number) : model_frame(m.frame, &m.messages[number]);
@@ -144,7 +149,7 @@ static bool naive_take(uint64_t number, uint32_t skip, bool conflated, bool enco
 	naive.taken[i].encoded = encoded;
 	naive.taken[i].synced_before = naive.synced;
 	naive.conflated_count += conflated;
-	naive.synced = !conflated && (naive.synced || encoded);
+	naive.synced = !conflated && is_synced_behind(number, naive.synced, encoded);
 	if (conflated)
 		return true;
 	naive.size += size;
@@ -161,9 +166,10 @@ static void naive_plan(uint64_t begin, uint64_t end, uint32_t partial)
 	naive.synced = wants_form.synced;
 	for (uint64_t number = begin; number < naive.end; number++) {
 		bool taken = true;
-		if (partial && number == begin)
+		if (partial && number == begin) {
 			taken = naive_take(number, partial & RC_PARTIAL_SIZE, false, partial & RC_PARTIAL_ENCODED);
-		else if (is_wanted(number))
+			naive.synced = wants_form.synced; /* that was decided when it was cut */
+		} else if (is_wanted(number))
 			taken = naive_take(number, 0, is_left_out(number),
 			                   !is_left_out(number) && is_encoded(number, naive.synced));
 		if (!taken)
@@ -545,7 +551,8 @@ static void send_some(struct stream *stream, uint64_t *seed)
 	cr_assert(progress.cursor >= stream->cursor);
 	stream->cursor = progress.cursor;
 	stream->partial = progress.partial;
-	wants_form.synced = progress.synced;
+	/* Who has a part of an encoded frame will have read it before anything else. */
+	wants_form.synced = progress.synced || (wants_form.cohort != UINT32_MAX && progress.partial & RC_PARTIAL_ENCODED);
 }
 
 Test(plan, short_sends_lose_and_repeat_nothing)
@@ -572,7 +579,7 @@ Test(plan, short_sends_lose_and_repeat_nothing)
 				continue;
 			}
 			bool encoded = is_encoded(number, synced);
-			synced |= encoded;
+			synced = is_synced_behind(number, synced, encoded);
 			size_t size = frame_of(number, encoded);
 			cr_assert(done + size <= stream.size && memcmp(stream.bytes + done, m.frame, size) == 0);
 			done += size;

@@ -95,7 +95,7 @@ timeout -k 5 "${RC_VM_LIMIT:-1200}" qemu-system-x86_64 -accel tcg,thread=multi -
 	-no-reboot -display none -serial stdio -device virtio-rng-pci -kernel "$vm"/kernel/boot/vmlinuz-* \
 	-initrd "$vm/initramfs" \
 	-append "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on ONLY=${ONLY:-} RC_SLOW=${RC_SLOW:-10}" \
-	</dev/null 2>"$vm/qemu.log" | tr -d '\r' | tee "$vm/console"
+	</dev/null 2>"$vm/qemu.log" | sed -u 's|\r||g' | tee "$vm/console"
 result=$(sed -n 's/^vm: the tests ended with //p' "$vm/console")
 if [ -z "$result" ]; then
 	tail -n 5 "$vm/qemu.log"

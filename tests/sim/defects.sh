@@ -1,0 +1,50 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# defects.sh BUILD: proves the simulator. Each patch of tests/sim/defects/ puts one known defect into one file of the
+# production code, in a copy; the simulator built with it must fail within SEEDS seeds.
+set -u
+build=$1
+seeds=${SEEDS:-10000}
+objects=$build/obj/sim
+here=$build/defects
+
+try() {
+	name=$(basename "$1" .patch)
+	file=$(sed -n 's|^+++ b/||p' "$1" | head -n 1)
+	copy=$here/$name
+	mkdir -p "$copy"
+	cp "$file" "$copy/"
+	source=$copy/$(basename "$file")
+	patch -s -F3 --no-backup-if-mismatch "$source" "$1" >"$copy/log" 2>&1 || {
+		cat "$copy/log"
+		echo "FAIL defect $name: the patch does not apply to $file any more"
+		return
+	}
+	# What a defect leaves unused is no error here.
+	if ! $(cat "$objects/compile") -Wno-error -Wno-unused -iquote "$(dirname "$file")" -iquote engine -iquote tls -c "$source" -o "$copy/file.o" \
+		>"$copy/log" 2>&1; then
+		cat "$copy/log"
+		echo "FAIL defect $name: does not compile"
+		return
+	fi
+	$(cat "$objects/link") $(find "$objects" -name '*.o' ! -path "$objects/${file%.c}.o") "$copy/file.o" -lcrypto -lz -o "$copy/sim"
+	if timeout 120 "$copy/sim" --seeds "$seeds" --quiet >"$copy/log" 2>&1; then
+		echo "FAIL defect $name: not found in $seeds seeds"
+	elif grep -q '^seed' "$copy/log"; then
+		echo "ok defect $name: $(grep -m1 '^seed' "$copy/log")"
+	else
+		cat "$copy/log"
+		echo "FAIL defect $name: ended without a seed"
+	fi
+}
+
+# What fails without a defect proves nothing.
+if ! "$build/sim" --seeds 200 --quiet; then
+	echo "FAIL defects: the simulator fails without any"
+	exit 1
+fi
+for patch in tests/sim/defects/*.patch; do
+	try "$patch"
+done
+rm -rf "$here"
