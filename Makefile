@@ -31,7 +31,7 @@ INCLUDE_uring := -iquote engine -iquote tls
 INCLUDE_tools := -I$(BUILD)/include
 INCLUDE_benches := -iquote engine -iquote tls -iquote uring -iquote tools
 INCLUDE_tests := $(INCLUDE_benches)
-LIBS := -luring -lcrypto -lz
+LIBS := -luring -lssl -lcrypto -lz
 TOOL_LIBS := -lm
 
 LIBRARY := $(BUILD)/libringcast.a
