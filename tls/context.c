@@ -148,7 +148,10 @@ static int use_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPH
 	bool good = EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key.cipher, iv, seal) == 1 &&
 	            EVP_MAC_CTX_set_params(mac, parameters) == 1;
 	OPENSSL_cleanse(&key, sizeof key);
-	return good ? found : -1; /* 2 asks for a new ticket */
+	if (!good)
+		return -1;
+	/* 2 asks for a new ticket. In TLS 1.3 clients use each once (RFC 8446, appendix C.4). */
+	return !seal && SSL_version(ssl) == TLS1_3_VERSION ? 2 : found;
 }
 
 /* ---- what a server's contexts have in common ---- */

@@ -233,8 +233,8 @@ enum rc_tls_result rc_tls_write(struct rc_tls_stream *stream, const uint8_t *byt
 	if (stream->failed)
 		return RC_TLS_FAILED;
 	RC_ASSERT(size && size <= RC_TLS_RECORD_MAX);
-	ERR_clear_error();
-	/* Part of a record would have to be finished from the same bytes, which may be gone by then: there is room. */
+	/* Part of a record would have to be finished from the same bytes, which may be gone by then: there is room.
+	 * Anything but success is the end, so the queue of errors need not be empty to tell. */
 	return SSL_write_ex(stream->ssl, bytes, size, &done) == 1 ? RC_TLS_DONE : failed(stream);
 }
 

@@ -119,7 +119,10 @@ static void give_up(struct worker *worker, uint32_t slot)
 static struct rc_tls_stream *stream_of(struct worker *worker, uint32_t slot)
 {
 	struct secure *place = &worker->secure.places[slot];
-	struct rc_tls_context *context = place->stream ? NULL : rc_certificates_take(worker->server);
+	if (place->stream)
+		return place->stream;
+	rc_tls_tickets_turn(worker->server->certificates.tickets, worker->now_ns);
+	struct rc_tls_context *context = rc_certificates_take(worker->server);
 	if (context)
 		place->stream = rc_tls_stream_server(context, &worker->secure.wire);
 	rc_tls_context_release(context);
