@@ -79,7 +79,8 @@ static const struct rc_option *make_options(struct serve *serve)
 		{ "echo", RC_OPTION_FLAG, &serve->routes.echo, NULL, "serve /echo" },
 		{ "relay", RC_OPTION_FLAG, &serve->routes.relay, NULL, "serve /relay/NAME to everybody" },
 		{ "publish-from", RC_OPTION_LIST, &serve->publish_from, "ADDR",
-		  "who may publish instead of loopback (repeatable):\nan address, local, any, or none" },
+		  "who may publish instead of loopback (repeatable):\nan address, local, certified (who shows a "
+		  "certificate,\nsee --tls-client-ca), any, or none" },
 		{ "replay", RC_OPTION_TEXT, &serve->feeder.path, "FILE",
 		  "publish a recording: seconds<TAB>topic<TAB>payload a line" },
 		{ "speed", RC_OPTION_NUMBER, &serve->feeder.speed, "X",
@@ -207,11 +208,13 @@ static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, 
 	const char *wrong = rc_routes_publish_from(&serve->routes, &serve->publish_from);
 	if (wrong)
 		return rc_options_wrong(&rc_command_serve,
-		                        "--publish-from '%s': expected an address, local, any or none", wrong);
+		                        "--publish-from '%s': expected an address, local, certified, any or none", wrong);
 	if (serve->tls_cert.count != serve->tls_key.count)
 		return rc_options_wrong(&rc_command_serve, "each --tls-cert needs its --tls-key, and the other way round");
 	if (serve->tls.client_ca && !serve->tls_cert.count)
 		return rc_options_wrong(&rc_command_serve, "--tls-client-ca needs --tls-cert and --tls-key");
+	if (serve->routes.publish_certified && !serve->tls.client_ca)
+		return rc_options_wrong(&rc_command_serve, "--publish-from certified needs --tls-client-ca");
 	if (serve->tls.client_optional && !serve->tls.client_ca)
 		return rc_options_wrong(&rc_command_serve, "--tls-client-optional needs --tls-client-ca");
 	if (!serve->listen.count)

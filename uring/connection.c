@@ -752,7 +752,7 @@ void rc_connection_expired(struct worker *worker, uint32_t slot)
 		if (conn->flags & CLIENT)
 			end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0, -ETIMEDOUT);
 		else if (conn->flags & SECURE && !rc_secure_is_open(worker, slot))
-			rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
+			stream_ended(worker, slot, -ETIMEDOUT);
 		else
 			refuse(worker, slot, 408, NULL);
 		break;
