@@ -52,7 +52,7 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run test test-asan test-tsan test-vm fuzz benches bench-kernels install uninstall clean help fmt
+.PHONY: all run test test-asan test-tsan test-vm fuzz benches bench-kernels bench-tls-memory install uninstall clean help fmt
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
@@ -78,6 +78,10 @@ benches: $(BENCHES) ## the benchmarks, built but not run
 
 bench-kernels: $(BUILD)/benches/kernels ## unmasking and UTF-8, each kernel against the scalar one
 	@$(BUILD)/benches/kernels
+
+bench-tls-memory: $(BUILD)/benches/tls_memory ## what an idle TLS connection costs, block by block
+	@cd $(BUILD) && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost \
+		-keyout bench.key -out bench.pem 2>/dev/null && benches/tls_memory bench.pem bench.key
 
 install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, pkg-config file, man page
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include lib/pkgconfig share/man/man1)

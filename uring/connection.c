@@ -671,6 +671,7 @@ void rc_connection_drop(struct worker *worker, uint32_t slot, int status, const 
 	if (conn->state >= CONNECTION_FLUSHING)
 		return;
 	rc_conn handle = rc_handle(worker, slot);
+	bool opening = conn->state == CONNECTION_HANDSHAKE; /* of us as a client, if anybody hears of it */
 	free_parts(worker, conn, conn->state);
 	conn->partial = 0;
 	rc_fanout_unsubscribe_all(worker, slot);
@@ -679,11 +680,11 @@ void rc_connection_drop(struct worker *worker, uint32_t slot, int status, const 
 	rc_outbox_free(conn->outbox, &worker->pool);
 	conn->outbox = NULL;
 	set_state(worker, slot, CONNECTION_FLUSHING, worker->server->config.close_timeout_ms);
-	bool owed = conn->flags & OPENED, before = conn->flags & CLIENT && !(conn->flags & CLOSE_SENT);
+	bool owed = conn->flags & OPENED;
 	conn->flags = (conn->flags & (uint32_t)~OPENED) | LINGERS;
 	rc_worker_queue(worker, slot);
 	if (owed)
-		tell_closed(worker, slot, handle, RC_CLOSE_ABNORMAL, why, strlen(why), before ? status : 0);
+		tell_closed(worker, slot, handle, RC_CLOSE_ABNORMAL, why, strlen(why), opening ? status : 0);
 }
 
 void rc_connection_received(struct worker *worker, uint32_t slot, const struct rc_completion *completion)
