@@ -177,6 +177,7 @@ static SSL_CTX *new_context(const SSL_METHOD *method)
 	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_default_passwd_cb(ctx, no_password);
+	SSL_CTX_set_keylog_callback(ctx, rc_tls_note_secret);
 	if (SSL_CTX_set_cipher_list(ctx, CIPHERS_12) == 1 && SSL_CTX_set_ciphersuites(ctx, CIPHERS_13) == 1 &&
 	    SSL_CTX_set1_groups_list(ctx, GROUPS) == 1)
 		return ctx;

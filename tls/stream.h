@@ -25,7 +25,7 @@ struct rc_tls_stream;
 struct rc_tls_wire {
 	const uint8_t *in, *in_end;  /* consumed by handshake and read */
 	uint8_t *out, *out_end;      /* filled by all */
-	void *bio;
+	void *bio, *cipher;
 };
 
 int rc_tls_wire_open(struct rc_tls_wire *wire); /* 0 or -ENOMEM */
@@ -54,6 +54,9 @@ enum rc_tls_result rc_tls_read(struct rc_tls_stream *stream, uint8_t *to, size_t
 /* Encrypts 1 to RC_TLS_RECORD_MAX bytes as one record; wire.out has room for them and RC_TLS_OVERHEAD_MAX. DONE or
  * FAILED. */
 enum rc_tls_result rc_tls_write(struct rc_tls_stream *stream, const uint8_t *bytes, size_t size);
+
+/* Takes new keys for what is sent, as write does by itself when much was. Nothing happens before TLS 1.3. */
+bool rc_tls_update_keys(struct rc_tls_stream *stream);
 
 /* Says that no more will be sent (close_notify); true when wire.out got it now. */
 bool rc_tls_close(struct rc_tls_stream *stream);

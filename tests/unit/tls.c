@@ -356,10 +356,13 @@ static void free_peer(struct peer *peer)
 	SSL_CTX_free(peer->ctx);
 }
 
+static unsigned long peer_error; /* of the last talk, the first */
+
 /* To and fro until nobody has anything to say. What the peer reads is returned. */
 static int talk(struct peer *peer, struct side *server, char *to, int to_size)
 {
 	int got = 0, some;
+	peer_error = 0;
 	for (int turn = 0; turn < 8; turn++) {
 		char *bytes;
 		uint8_t none;
@@ -368,6 +371,8 @@ static int talk(struct peer *peer, struct side *server, char *to, int to_size)
 			SSL_do_handshake(peer->ssl);
 		while ((some = SSL_read(peer->ssl, to ? to + got : (char *)&none, to ? to_size - got : 1)) > 0)
 			got += some;
+		if (!peer_error)
+			peer_error = ERR_peek_error();
 		long size = BIO_get_mem_data(peer->out, &bytes);
 		if (size && server->result != RC_TLS_FAILED)
 			take(server, (const uint8_t *)bytes, (size_t)size);
@@ -438,6 +443,59 @@ Test(tls, key_update)
 		cr_assert_eq(say(server, "mine too", 8), RC_TLS_DONE);
 		cr_assert_eq(talk(&peer, server, text, sizeof text), 8, "update %d", i);
 	}
+	free_peer(&peer);
+	free_side(server);
+}
+
+/* OpenSSL reads what our own records say, in each suite, over many of them and over new keys of both sides. */
+Test(tls, own_records)
+{
+	static const char *const suites[] = { "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256" };
+	static char text[40000], got[sizeof text];
+	unsigned seed = seeded();
+	for (size_t i = 0; i < sizeof suites / sizeof *suites; i++) {
+		struct side *server = new_side(server_of(&here, NULL, false), NULL);
+		struct peer peer = new_peer(TLS1_3_VERSION, NULL, NULL);
+		cr_assert(SSL_set_ciphersuites(peer.ssl, suites[i]));
+		talk(&peer, server, NULL, 0);
+		cr_assert_str_eq(SSL_get_cipher_name(peer.ssl), suites[i]);
+		for (int record = 0; record < 300; record++) {
+			int size = 1 + (record % 50 ? rand() % 300 : RC_TLS_RECORD_MAX - 1);
+			for (int at = 0; at < size; at++)
+				text[at] = (char)rand();
+			if (record % 40 == 39) {
+				begin(server);
+				cr_assert(rc_tls_update_keys(server->stream));
+				done(server);
+			}
+			if (record % 60 == 59)
+				cr_assert(SSL_key_update(peer.ssl, SSL_KEY_UPDATE_REQUESTED) && SSL_write(peer.ssl, "x", 1) == 1);
+			cr_assert_eq(say(server, text, (size_t)size), RC_TLS_DONE);
+			cr_assert_eq(talk(&peer, server, got, sizeof got), size, "%s record %d seed %u", suites[i], record, seed);
+			cr_assert(!memcmp(got, text, (size_t)size), "%s record %d seed %u", suites[i], record, seed);
+		}
+		begin(server);
+		cr_expect(rc_tls_close(server->stream));
+		done(server);
+		talk(&peer, server, NULL, 0);
+		cr_expect_eq(SSL_get_shutdown(peer.ssl), SSL_RECEIVED_SHUTDOWN, "the peer read the close_notify");
+		free_peer(&peer);
+		free_side(server);
+	}
+}
+
+/* What is wrong is answered by an alert that the peer can read. */
+Test(tls, readable_alert)
+{
+	struct side *server = new_side(server_of(&here, NULL, false), NULL);
+	struct peer peer = new_peer(TLS1_3_VERSION, NULL, NULL);
+	talk(&peer, server, NULL, 0);
+	for (int i = 0; i < 40; i++)
+		say(server, "before", 6);
+	take(server, (const uint8_t *)"\x17\x03\x03\x00\x20" "0123456789abcdef0123456789abcdef", 37);
+	cr_assert_eq(server->result, RC_TLS_FAILED);
+	talk(&peer, server, NULL, 0);
+	cr_expect_eq(ERR_GET_REASON(peer_error), SSL_R_SSLV3_ALERT_BAD_RECORD_MAC, "%s", ERR_error_string(peer_error, NULL));
 	free_peer(&peer);
 	free_side(server);
 }
