@@ -31,7 +31,7 @@ INCLUDE_uring := -iquote engine -iquote tls
 INCLUDE_tools := -I$(BUILD)/include
 INCLUDE_benches := -iquote engine -iquote tls -iquote uring -iquote tools
 INCLUDE_tests := $(INCLUDE_benches)
-LIBS := -luring -lcrypto -lz
+LIBS := -luring -lssl -lcrypto -lz
 TOOL_LIBS := -lm
 
 LIBRARY := $(BUILD)/libringcast.a
@@ -58,7 +58,7 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run test test-asan test-tsan test-vm lint soak coverage fuzz sim benches bench-kernels install uninstall clean help fmt
+.PHONY: all run test test-asan test-tsan test-vm lint soak coverage fuzz sim benches bench-kernels bench-tls-memory install uninstall clean help fmt
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
@@ -96,6 +96,10 @@ benches: $(BENCHES) ## the benchmarks, built but not run
 
 bench-kernels: $(BUILD)/benches/kernels ## unmasking and UTF-8, each kernel against the scalar one
 	@$(BUILD)/benches/kernels
+
+bench-tls-memory: $(BUILD)/benches/tls_memory ## what an idle TLS connection costs, block by block
+	@cd $(BUILD) && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost \
+		-keyout bench.key -out bench.pem 2>/dev/null && benches/tls_memory bench.pem bench.key
 
 install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, pkg-config file, man page
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include lib/pkgconfig share/man/man1)

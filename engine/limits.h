@@ -70,6 +70,17 @@ static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before
 
 #define RC_ROUND_INTERVAL_US 2000       /* between the beginnings of two rounds */
 
+/* ---- TLS ---- */
+#define RC_TLS_PAIRS_MAX 64
+#define RC_TLS_HANDSHAKES_A_TICK 8      /* steps of handshakes between two rounds of fan-out; the others wait their turn */
+#define RC_TLS_HELD_SIZE_MAX (64 * KIB) /* what a peer may send of a handshake that waits */
+#define RC_TLS_REPLY_SIZE_MAX (256 * KIB) /* handshake messages and answers waiting for one connection */
+#define RC_TLS_SEND_SIZE_MAX (64 * KIB) /* plaintext encrypted for one connection at a time */
+#define RC_TLS_STAGE_SIZE (128 * KIB)   /* records wait for the ring in blocks of this ... */
+#define RC_TLS_STAGES 16                /* ... so many a worker */
+#define RC_TLS_TICKET_TURN_S 21600      /* a key makes session tickets so long, and takes them twice as long */
+static_assert(RC_TLS_SEND_SIZE_MAX <= RC_TLS_STAGE_SIZE / 2, "a block holds at least one send with its records' overhead");
+
 /* ---- memory of a worker ---- */
 #define RC_SEND_SIZE_DEFAULT (4 * MIB)  /* waiting for one connection outside the log */
 #define RC_POOL_CACHE_SIZE (16 * MIB)   /* free blocks kept by a worker: a large one got anew costs a fault a page */

@@ -89,7 +89,8 @@ struct rc_closing {
 	const char *reason;
 	size_t reason_size;
 	bool by_peer; /* the peer began the closing handshake */
-	int status;   /* client role: the HTTP status that refused the handshake, or a negative errno of connect; else 0 */
+	int status;   /* client role: the HTTP status that refused the handshake, or a negative errno of connect; else 0.
+	               * TLS: -EKEYREJECTED (the server's certificate), -EPROTO; `reason` then says why */
 };
 
 /* Any of these may be null. `context` is handed back as the first argument. */
@@ -154,10 +155,10 @@ RC_API void rc_config_init(struct rc_config *config);
  * The configuration is copied. `error` may be null here and below. */
 RC_API rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error);
 
-/* Adds a listener before the start: "ws://127.0.0.1:8080", "[::]:8080", "0.0.0.0:0" (a free port), "unix:/run/x.sock".
- * Behind it may stand what differs there: "?deflate=on&deflate-bits=12&deflate-min=200&deflate-takeover=off".
- * Each worker gets its own socket on that address (SO_REUSEPORT). Returns the port (0 for a Unix socket) or a negative
- * errno with *error set. */
+/* Adds a listener before the start: "ws://127.0.0.1:8080", "[::]:8080", "0.0.0.0:0" (a free port), "unix:/run/x.sock",
+ * or with TLS "wss://127.0.0.1:8443" (see rc_server_tls()). Behind it may stand what differs there:
+ * "?deflate=on&deflate-bits=12&deflate-min=200&deflate-takeover=off". Each worker gets its own socket on that address
+ * (SO_REUSEPORT). Returns the port (0 for a Unix socket) or a negative errno with *error set. */
 RC_API int rc_server_listen(rc_server *server, const char *address, struct rc_error *error);
 
 /* Says how topics behave, before the start. `pattern` is a topic's name, or a prefix ending in '*'; the longest that
@@ -171,6 +172,35 @@ struct rc_topic_options {
 	                      * can: a fraction of the bytes. RC_COHORTS_MAX topics at a time */
 };
 RC_API int rc_server_topic_rule(rc_server *server, const char *pattern, const struct rc_topic_options *options);
+
+/* What wss:// listeners show, before the start: TLS 1.2 and 1.3, ALPN "http/1.1", sessions resumed by tickets.
+ * Certificates are PEM files with their chain, leaf first; keys are PEM files without a password. A client gets the
+ * first pair whose certificate is for the name it asked for (SNI), or else the first of all. The names are copied.
+ * Returns 0 or a negative errno with *error saying what is wrong with which file. */
+struct rc_tls_pair {
+	const char *certificate, *key;
+};
+struct rc_tls_options {
+	const struct rc_tls_pair *pairs;
+	unsigned pair_count;   /* 1 to 64 */
+	const char *client_ca; /* PEM file: clients must show a certificate that it vouches for; null: none is asked for */
+	bool client_optional;  /* and those who show none are let in too */
+};
+RC_API int rc_server_tls(rc_server *server, const struct rc_tls_options *options, struct rc_error *error);
+
+/* Reads the same files again. From now on new connections get what they hold; those that are there go on with what they
+ * began with. When something is wrong with a file, all stays as it was. Any thread but a worker's: it reads files.
+ * Returns 0 or a negative errno with *error set. */
+RC_API int rc_server_tls_reload(rc_server *server, struct rc_error *error);
+
+/* How rc_connect() meets wss:// servers, before the start. Without a call: their certificates must be for the host in
+ * the URL and vouched for by the system's authorities. Returns 0 or a negative errno with *error set. */
+struct rc_tls_client_options {
+	const char *ca;                /* PEM file that vouches instead of the system's authorities */
+	bool insecure;                 /* any certificate will do */
+	const char *certificate, *key; /* PEM files to show a server that asks; or null */
+};
+RC_API int rc_server_tls_client(rc_server *server, const struct rc_tls_client_options *options, struct rc_error *error);
 
 /* Starts a thread a worker and returns when all are accepting, or with a negative errno and *error set when one could
  * not (nothing runs then). */
@@ -259,6 +289,9 @@ RC_API const char *rc_request_header(const rc_request *request, const char *name
 /* The peer: "127.0.0.1", "::1", "unix". */
 RC_API const char *rc_request_peer(const rc_request *request);
 RC_API bool rc_request_peer_is_local(const rc_request *request); /* 127.0.0.0/8, ::1, or a Unix socket */
+RC_API bool rc_request_is_tls(const rc_request *request);
+/* The subject of the verified certificate that a TLS client showed ("CN=feeder,O=Example", RFC 2253), or null. */
+RC_API const char *rc_request_peer_subject(rc_request *request);
 RC_API bool rc_request_is_websocket(const rc_request *request);
 /* The handle the connection will have when it opens: for subscriptions, which may already be made here. */
 RC_API rc_conn rc_request_conn(const rc_request *request);
@@ -270,8 +303,8 @@ RC_API int rc_request_respond(rc_request *request, int status, const char *conte
 
 /* ----------------------------------------------------------------------------------------------------- client role -- */
 
-/* Opens a connection to "ws://HOST:PORT/PATH" (HOST an address or "localhost") or "ws+unix:/SOCKET:/PATH" on a worker.
- * It is served like any other: open, message, close, the same handles. Any thread after the start. `protocols` (comma
+/* Opens a connection to "ws://HOST:PORT/PATH" (HOST an address or "localhost"), with TLS to "wss://HOST:PORT/PATH" (see
+ * rc_server_tls_client()), or to "ws+unix:/SOCKET:/PATH" on a worker. It is served like any other: open, message, close, the same handles. Any thread after the start. `protocols` (comma
  * separated) and `source` (an address to bind) may be null. Returns 0 when the attempt began, -EINVAL (the URL),
  * -EMFILE (the worker's table is full), -EAGAIN, -ENOTCONN (the worker has ended). Whatever goes wrong later arrives at
  * handlers.close. */
@@ -314,6 +347,11 @@ struct rc_stats {
 	uint64_t sends_short;        /* of those, the ones that came back short or would have blocked */
 	uint64_t receive_starved;    /* no buffer was free */
 	uint64_t ticks;
+	uint64_t tls_handshakes;     /* done, both roles */
+	uint64_t tls_resumed;        /* of those, by a ticket */
+	uint64_t tls_failed;         /* that did not get done: wrong bytes, no agreement, no trust, an end or time-out in it */
+	uint64_t tls_errors;         /* connections that ended by a wrong record or a renegotiation after it */
+	uint64_t tls_truncated;      /* that the peer ended without saying so (close_notify) */
 	uint64_t subscriptions;      /* now */
 	uint64_t behind;             /* subscribers now behind */
 	uint64_t published;          /* of the whole server, not of a worker, from here on */

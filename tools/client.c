@@ -53,6 +53,12 @@ static void on_report(void *context, const char *text)
 	rc_failed("%s", text);
 }
 
+int rc_client_tls(rc_server *server, const struct rc_tls_client_options *tls, struct rc_error *error)
+{
+	bool given = tls->ca || tls->insecure || tls->certificate || tls->key;
+	return given ? rc_server_tls_client(server, tls, error) : 0;
+}
+
 int rc_client_start(struct rc_client *client)
 {
 	struct rc_error error = { 0 };
@@ -75,7 +81,8 @@ int rc_client_start(struct rc_client *client)
 		.report = on_report,
 	};
 	client->server = rc_server_new(&config, &error);
-	if (client->server && !rc_server_start(client->server, &error))
+	if (client->server && !rc_client_tls(client->server, &client->tls, &error) &&
+	    !rc_server_start(client->server, &error))
 		return 0;
 	rc_failed("%s", error.text);
 	rc_server_free(client->server);
@@ -200,7 +207,7 @@ int rc_client_verdict(const struct rc_client_conn *conn)
 	if (conn->status > 0)
 		return rc_failed("%s: refused with HTTP status %d", conn->url, conn->status);
 	if (conn->status < 0)
-		return rc_failed("%s: %s", conn->url, rc_strerror(conn->status));
+		return rc_failed("%s: %s%s%s", conn->url, rc_strerror(conn->status), *conn->reason ? ": " : "", conn->reason);
 	fprintf(stderr, "closed %u%s%s\n", conn->code, *conn->reason ? " " : "", conn->reason);
 	return conn->code == RC_CLOSE_NORMAL || conn->code == RC_CLOSE_GOING_AWAY ? RC_EXIT_OK : RC_EXIT_FAILED;
 }

@@ -27,7 +27,7 @@ struct rc_client_conn {
 	/* How it ended, once it is closed. */
 	uint16_t code;
 	int status;
-	char reason[124];
+	char reason[256];
 	_Atomic int state; /* enum rc_client_state */
 };
 
@@ -37,10 +37,21 @@ struct rc_client {
 	/* Called on the worker for each message; may be null. */
 	void (*message)(void *context, struct rc_client_conn *conn, const struct rc_message *message);
 	void *context;
+	struct rc_tls_client_options tls;
 	_Atomic unsigned open_count; /* connections that are not closed */
 	bool interrupted;            /* a signal came; main thread only */
 	bool deflate;                /* connections offer permessage-deflate */
 };
+
+/* The options of all commands that may speak to wss:// servers, for their tables. */
+#define RC_CLIENT_TLS_OPTIONS(tls)                                                                                     \
+	{ "ca", RC_OPTION_TEXT, &(tls)->ca, "FILE", "wss: trust this authority (PEM) instead of the system's" },      \
+	{ "insecure", RC_OPTION_FLAG, &(tls)->insecure, NULL, "wss: any certificate will do" },                       \
+	{ "cert", RC_OPTION_TEXT, &(tls)->certificate, "FILE", "wss: a certificate to show, with its chain" },         \
+	{ "key", RC_OPTION_TEXT, &(tls)->key, "FILE", "wss: and its key" }
+
+/* Hands them on, if any was given. Returns 0, or a negative errno with *error set. */
+int rc_client_tls(rc_server *server, const struct rc_tls_client_options *tls, struct rc_error *error);
 
 /* Starts the worker. Returns 0, or -1 after printing why. */
 int rc_client_start(struct rc_client *client);

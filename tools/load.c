@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client.h"
 #include "commands.h"
 #include "json.h"
 #include "units.h"
@@ -69,14 +70,15 @@ static int check(struct rc_load_options *options, const struct words *words)
 {
 	const struct rc_command *self = &rc_command_load;
 	if (!rc_url_base_size(options->url))
-		return rc_options_wrong(self, "'%s': expected ws://HOST:PORT or ws+unix:/SOCKET:", options->url);
+		return rc_options_wrong(self, "'%s': expected ws://HOST:PORT, wss://HOST:PORT or ws+unix:/SOCKET:",
+		                        options->url);
 	if (words->destinations && !parse_range(words->destinations, &options->destinations))
 		return rc_options_wrong(self, "--destinations '%s': expected A.B.C.D or A.B.C.D-E.F.G.H",
 		                        words->destinations);
 	if (words->sources && !parse_range(words->sources, &options->sources))
 		return rc_options_wrong(self, "--sources '%s': expected A.B.C.D or A.B.C.D-E.F.G.H", words->sources);
-	if (words->destinations && strncmp(options->url, "ws://", 5))
-		return rc_options_wrong(self, "--destinations needs a ws:// URL");
+	if (words->destinations && !strncmp(options->url, "ws+unix:", 8))
+		return rc_options_wrong(self, "--destinations needs a ws:// or wss:// URL");
 	if (!options->connections || options->connections > CONNECTIONS_MAX)
 		return rc_options_wrong(self, "--connections: expected 1 to %u", CONNECTIONS_MAX);
 	if (!options->worker_count || options->worker_count > 1024)
@@ -140,6 +142,7 @@ static int parse(struct rc_load_options *load, struct words *words, int argc, ch
 		{ "deflate", RC_OPTION_FLAG, &load->deflate, NULL, "subscribers and echoing ones offer permessage-deflate" },
 		{ "server-pid", RC_OPTION_COUNT, &load->server_pid, "PID", "report this process's CPU and memory too" },
 		{ "seed", RC_OPTION_COUNT64, &load->seed, "N", "of the choice of topics (1)" },
+		RC_CLIENT_TLS_OPTIONS(&load->tls),
 		{ "json", RC_OPTION_FLAG, &words->json, NULL, "report as one JSON object" },
 		{ "quiet", RC_OPTION_FLAG, &load->quiet, NULL, "no progress on stderr" },
 		{ 0 },

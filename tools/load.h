@@ -13,6 +13,7 @@
 #include "histogram.h"
 #include "load_head.h"
 #include "process.h"
+#include "ringcast.h"
 
 #define RC_LOAD_MODES "broadcast|echo|idle|connect"
 enum rc_load_mode { RC_LOAD_BROADCAST, RC_LOAD_ECHO, RC_LOAD_IDLE, RC_LOAD_CONNECT };
@@ -52,6 +53,7 @@ struct rc_load_options {
 	double connect_rate; /* 0: as fast as they are accepted */
 	unsigned server_pid; /* 0: not given */
 	uint64_t seed;
+	struct rc_tls_client_options tls;
 	bool quiet;
 	bool deflate;
 };

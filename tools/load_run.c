@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "client.h"
 #include "load_engine.h"
 #include "options.h"
 #include "url.h"
@@ -289,7 +290,8 @@ static int prepare(struct rc_load *load)
 	config.idle_timeout_ms = 0;
 	config.handlers = rc_load_handlers(load);
 	load->server = rc_server_new(&config, &error);
-	if (load->server && !rc_server_start(load->server, &error))
+	if (load->server && !rc_client_tls(load->server, &load->options->tls, &error) &&
+	    !rc_server_start(load->server, &error))
 		return 0;
 	rc_failed("%s", error.text);
 	rc_server_free(load->server);

@@ -89,7 +89,7 @@ int rc_load_stall(const char *url, int *sockets, unsigned count)
 {
 	struct target target;
 	if (!parse_target(url, &target)) {
-		rc_failed("--stalled needs a URL with an IPv4 address");
+		rc_failed("--stalled needs a ws:// URL with an IPv4 address");
 		return -1;
 	}
 	for (unsigned index = 0; index < count; index++) {

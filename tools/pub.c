@@ -126,6 +126,7 @@ static int run(int argc, char **argv)
 		{ "binary", RC_OPTION_FLAG, &binary, NULL, "binary messages instead of text, which must be UTF-8" },
 		{ "raw", RC_OPTION_FLAG, &raw, NULL, "all of standard input is one message" },
 		{ "deflate", RC_OPTION_FLAG, &sender.client.deflate, NULL, "offer compression (permessage-deflate)" },
+		RC_CLIENT_TLS_OPTIONS(&sender.client.tls),
 		{ 0 },
 	};
 	int operand;

@@ -52,6 +52,8 @@ const char *rc_routes_publish_from(struct rc_routes *routes, const struct rc_opt
 			routes->publish_any = true;
 		else if (!strcmp(word, "local"))
 			routes->publish_local = true;
+		else if (!strcmp(word, "certified"))
+			routes->publish_certified = true;
 		else if (strcmp(word, "none") &&
 		         !parse_address(word, &routes->publish_from[routes->publish_from_count++]))
 			return word;
@@ -77,6 +79,8 @@ static bool may_publish(const struct rc_routes *routes, rc_request *request)
 		return true;
 	if (is_from_other_site(request))
 		return false;
+	if (routes->publish_certified && rc_request_peer_subject(request))
+		return true;
 	if (routes->publish_local && rc_request_peer_is_local(request))
 		return true;
 	if (!parse_address(rc_request_peer(request), &peer))

@@ -23,12 +23,13 @@ struct rc_routes {
 	/* Who may publish: loopback, unless --publish-from names others. */
 	bool publish_any;
 	bool publish_local;
+	bool publish_certified;
 	struct in6_addr publish_from[RC_OPTION_LIST_MAX]; /* IPv4 as mapped addresses */
 	unsigned publish_from_count;
 	struct rc_spill spill;
 };
 
-/* Takes the words of --publish-from: addresses, `local`, `any`, `none`. Returns null, or the word that is none. */
+/* Takes the words of --publish-from: addresses, `local`, `certified`, `any`, `none`. Returns null, or the word that is none. */
 const char *rc_routes_publish_from(struct rc_routes *routes, const struct rc_option_list *words);
 
 /* The handlers, with `routes` as their context: it must outlive the server. */

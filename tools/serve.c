@@ -32,10 +32,12 @@ const struct rc_command rc_command_serve = {
 		 "  /relay/NAME            both at once (with --relay), /echo echoes (with --echo)\n"
 		 "and over HTTP: /healthz, /stats (JSON), /metrics (Prometheus).\n"
 		 "Times are written 250ms, 25s, 2m; sizes 512, 64k, 1m, 1g. SIGTERM and SIGINT end it: no new\n"
-		 "connections, 1001 to all; a second one cuts off what is left.",
+		 "connections, 1001 to all; a second one cuts off what is left. With TLS, SIGHUP reads the\n"
+		 "certificates again: connections stay, and a bad file changes nothing.",
 	.examples = "  ringcast serve --demo\n"
 		    "  ringcast serve --listen 0.0.0.0:8080 --listen unix:/run/ringcast.sock --publish-from 10.0.0.7\n"
 		    "  ringcast serve --replay market.tsv --speed 20 --loop\n"
+		    "  ringcast serve --listen wss://0.0.0.0:8443 --tls-cert fullchain.pem --tls-key privkey.pem\n"
 		    "  ringcast serve --policy close --policy-for 'quote.*=conflate' --keep-last 'quote.*'",
 	.run = run,
 };
@@ -46,7 +48,8 @@ struct serve {
 	struct rc_feeder feeder;
 	struct rc_wait wait;
 	rc_server *server;
-	struct rc_option_list listen, publish_from, policy_for, keep_last, cohort;
+	struct rc_option_list listen, publish_from, policy_for, keep_last, cohort, tls_cert, tls_key;
+	struct rc_tls_options tls;
 	int policy;
 	unsigned drain_ms;
 	bool quiet;
@@ -62,13 +65,22 @@ static const struct rc_option *make_options(struct serve *serve)
 	struct rc_config *config = &serve->config;
 	const struct rc_option options[] = {
 		{ "listen", RC_OPTION_LIST, &serve->listen, "ADDR:PORT",
-		  "where to listen (repeatable; 127.0.0.1:8080); [::]:8080 and\nunix:/PATH too; port 0 is a free one" },
+		  "where to listen (repeatable; 127.0.0.1:8080); [::]:8080 and\nunix:/PATH and wss://ADDR:PORT too; port 0 is a free one" },
+		{ "tls-cert", RC_OPTION_LIST, &serve->tls_cert, "FILE",
+		  "for wss: a certificate and its chain, PEM; repeatable, each\nwith its key: the name that a client "
+		  "asks for chooses" },
+		{ "tls-key", RC_OPTION_LIST, &serve->tls_key, "FILE", "and its key" },
+		{ "tls-client-ca", RC_OPTION_TEXT, &serve->tls.client_ca, "FILE",
+		  "for wss: clients must show a certificate of this authority" },
+		{ "tls-client-optional", RC_OPTION_FLAG, &serve->tls.client_optional, NULL,
+		  "and those without any are let in too" },
 		{ "workers", RC_OPTION_COUNT, &config->worker_count, "N",
 		  "threads, each with a ring (one a processor)" },
 		{ "echo", RC_OPTION_FLAG, &serve->routes.echo, NULL, "serve /echo" },
 		{ "relay", RC_OPTION_FLAG, &serve->routes.relay, NULL, "serve /relay/NAME to everybody" },
 		{ "publish-from", RC_OPTION_LIST, &serve->publish_from, "ADDR",
-		  "who may publish instead of loopback (repeatable):\nan address, local, any, or none" },
+		  "who may publish instead of loopback (repeatable):\nan address, local, certified (who shows a "
+		  "certificate,\nsee --tls-client-ca), any, or none" },
 		{ "replay", RC_OPTION_TEXT, &serve->feeder.path, "FILE",
 		  "publish a recording: seconds<TAB>topic<TAB>payload a line" },
 		{ "speed", RC_OPTION_NUMBER, &serve->feeder.speed, "X",
@@ -196,7 +208,15 @@ static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, 
 	const char *wrong = rc_routes_publish_from(&serve->routes, &serve->publish_from);
 	if (wrong)
 		return rc_options_wrong(&rc_command_serve,
-		                        "--publish-from '%s': expected an address, local, any or none", wrong);
+		                        "--publish-from '%s': expected an address, local, certified, any or none", wrong);
+	if (serve->tls_cert.count != serve->tls_key.count)
+		return rc_options_wrong(&rc_command_serve, "each --tls-cert needs its --tls-key, and the other way round");
+	if (serve->tls.client_ca && !serve->tls_cert.count)
+		return rc_options_wrong(&rc_command_serve, "--tls-client-ca needs --tls-cert and --tls-key");
+	if (serve->routes.publish_certified && !serve->tls.client_ca)
+		return rc_options_wrong(&rc_command_serve, "--publish-from certified needs --tls-client-ca");
+	if (serve->tls.client_optional && !serve->tls.client_ca)
+		return rc_options_wrong(&rc_command_serve, "--tls-client-optional needs --tls-client-ca");
 	if (!serve->listen.count)
 		serve->listen.items[serve->listen.count++] = LISTEN_DEFAULT;
 	serve->config.policy = (enum rc_policy)serve->policy;
@@ -207,14 +227,34 @@ static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, 
 /* The URL of a listener: its address as it was given, with the port that it got. */
 static void make_url(char url[static 512], const char *address, int port)
 {
-	if (!strncmp(address, "ws://", 5))
-		address += 5;
+	const char *scheme = !strncmp(address, "wss://", 6) ? "wss" : "ws";
+	if (!strncmp(address, "ws://", 5) || scheme[2])
+		address = strchr(address, '/') + 2;
 	const char *colon = strrchr(address, ':');
 	if (!strncmp(address, "unix:", 5))
-		snprintf(url, 512, "ws+unix:%s:", address + 5);
+		snprintf(url, 512, "%s+unix:%s:", scheme, address + 5);
 	else
-		snprintf(url, 512, "ws://%.*s:%d", (int)(colon ? colon - address : (int)strlen(address)), address,
+		snprintf(url, 512, "%s://%.*s:%d", scheme, (int)(colon ? colon - address : (int)strlen(address)), address,
 		         port);
+}
+
+static int name_certificates(struct serve *serve, struct rc_error *error)
+{
+	static struct rc_tls_pair pairs[RC_OPTION_LIST_MAX];
+	for (unsigned index = 0; index < serve->tls_cert.count; index++)
+		pairs[index] = (struct rc_tls_pair){ serve->tls_cert.items[index], serve->tls_key.items[index] };
+	serve->tls.pairs = pairs;
+	serve->tls.pair_count = serve->tls_cert.count;
+	return serve->tls.pair_count ? rc_server_tls(serve->server, &serve->tls, error) : 0;
+}
+
+static void reload(struct serve *serve)
+{
+	struct rc_error error = { 0 };
+	if (rc_server_tls_reload(serve->server, &error))
+		rc_failed("%s; the certificates in use stay", error.text);
+	else
+		fprintf(stderr, "ringcast: the certificates were read again\n");
 }
 
 /* Makes, binds and starts. Returns 0, or -1 after printing why. */
@@ -233,6 +273,8 @@ static int start(struct serve *serve, const struct rule *rules, unsigned rule_co
 			goto failed;
 		}
 	}
+	if (name_certificates(serve, &error))
+		goto failed;
 	for (unsigned index = 0; index < serve->listen.count; index++) {
 		ports[index] = rc_server_listen(serve->server, serve->listen.items[index], &error);
 		if (ports[index] < 0)
@@ -251,7 +293,7 @@ static int start(struct serve *serve, const struct rule *rules, unsigned rule_co
 		char url[512];
 		make_url(url, serve->listen.items[index], ports[index]);
 		printf("listening on %s\n", url);
-		if (serve->routes.demo && !index && !strncmp(url, "ws:", 3))
+		if (serve->routes.demo && !index && !strstr(url, "+unix:"))
 			printf("the demonstration market:\n"
 			       "  http%s/\n"
 			       "  ringcast sub %s/topic/" RC_DEMO_TOPIC "\n"
@@ -279,7 +321,12 @@ static void wait_for_end(struct serve *serve)
 	struct rc_live live;
 	rc_live_begin(&live, serve->server);
 	uint64_t next = serve->quiet ? UINT64_MAX : rc_clock_now() + live.period_ns;
-	while (rc_wait_until(&serve->wait, next) != RC_WAIT_SIGNAL) {
+	enum rc_wait_event event;
+	while ((event = rc_wait_until(&serve->wait, next)) != RC_WAIT_SIGNAL) {
+		if (event == RC_WAIT_HANGUP) {
+			reload(serve);
+			continue;
+		}
 		rc_live_show(&live);
 		next += live.period_ns;
 	}
@@ -296,6 +343,8 @@ static int run(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	int code = rc_wait_open(&serve.wait);
+	if (!code && serve.tls_cert.count)
+		code = rc_wait_hangups(&serve.wait);
 	if (code)
 		return rc_failed("signals: %s", rc_strerror(code));
 	serve.feeder.quiet = serve.quiet;

@@ -26,6 +26,8 @@ needs() {
 	wish node ws nodejs,node-ws
 	wish command $CXX $(basename "$CXX")
 	wish command pkg-config pkg-config
+	wish command openssl openssl
+	wish command curl curl
 	vm command qemu-system-x86_64 qemu-system-x86
 	vm static busybox busybox-static
 	vm command cpio cpio

@@ -20,8 +20,8 @@ const struct rc_command rc_command_sub = {
 	.name = "sub",
 	.summary = "print the messages that a server sends",
 	.usage = "[options] URL...",
-	.about = "Connects to each URL (ws://HOST:PORT/PATH, or ws+unix:/SOCKET:/PATH) and prints every message as a\n"
-		 "line. It ends when all connections are closed, and says on stderr with which code. The exit status\n"
+	.about = "Connects to each URL (ws://HOST:PORT/PATH, wss://..., or ws+unix:/SOCKET:/PATH) and prints every\n"
+		 "message as a line. It ends when all connections are closed, and says on stderr with which code. The exit status\n"
 		 "is 0 for 1000 and 1001, and 1 otherwise.",
 	.examples = "  ringcast sub ws://127.0.0.1:8080/topic/market\n"
 		    "  ringcast sub --count 3 'ws://127.0.0.1:8080/topic/ACME.000,BOLT.001?last=1'\n"
@@ -99,6 +99,7 @@ static int run(int argc, char **argv)
 		{ "deflate", RC_OPTION_FLAG, &printer.client.deflate, NULL, "offer compression (permessage-deflate)" },
 		{ "raw", RC_OPTION_FLAG, &printer.raw, NULL,
 		  "print payloads as they are, without a line end after each" },
+		RC_CLIENT_TLS_OPTIONS(&printer.client.tls),
 		{ 0 },
 	};
 	int operand;

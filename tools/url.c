@@ -14,9 +14,8 @@ size_t rc_url_base_size(const char *url)
 		const char *colon = strchr(url + 8, ':');
 		return colon ? (size_t)(colon + 1 - url) : 0;
 	}
-	if (strncmp(url, "ws://", 5) || !url[5])
-		return 0;
-	return 5 + strcspn(url + 5, "/?#");
+	size_t scheme_size = !strncmp(url, "ws://", 5) ? 5 : !strncmp(url, "wss://", 6) ? 6 : 0;
+	return scheme_size && url[scheme_size] ? scheme_size + strcspn(url + scheme_size, "/?#") : 0;
 }
 
 /* RFC 3986, section 3.3: pchar, without the comma, which separates topics. */

@@ -7,8 +7,8 @@
 
 #include <stddef.h>
 
-/* The size of "ws://HOST:PORT" or "ws+unix:/SOCKET:" at the beginning of a URL, up to its path; 0 when it is neither.
- */
+/* The size of "ws://HOST:PORT", "wss://HOST:PORT" or "ws+unix:/SOCKET:" at the beginning of a URL, up to its path; 0
+ * when it is none of them. */
 size_t rc_url_base_size(const char *url);
 
 /* BASE + PATH + the name, percent-encoded but for what a path may hold as it is. To be freed; null without memory. */

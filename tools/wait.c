@@ -43,6 +43,13 @@ int rc_wait_open(struct rc_wait *wait)
 	return code;
 }
 
+int rc_wait_hangups(struct rc_wait *wait)
+{
+	sigset_t set = ending_signals();
+	sigaddset(&set, SIGHUP);
+	return sigprocmask(SIG_BLOCK, &set, NULL) || signalfd(wait->signals, &set, 0) < 0 ? -errno : 0;
+}
+
 void rc_wait_release(struct rc_wait *wait)
 {
 	sigset_t set = ending_signals();
@@ -78,7 +85,7 @@ static enum rc_wait_event wait_for(struct rc_wait *wait, int descriptor, uint64_
 			continue; /* EINTR: a debugger, or a stop and a continue */
 		struct signalfd_siginfo info;
 		if (polled[0].revents && read(wait->signals, &info, sizeof info) > 0)
-			return RC_WAIT_SIGNAL;
+			return info.ssi_signo == SIGHUP ? RC_WAIT_HANGUP : RC_WAIT_SIGNAL;
 		uint64_t value;
 		if (polled[1].revents && read(wait->wake, &value, sizeof value) > 0)
 			return RC_WAIT_WAKE;

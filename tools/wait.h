@@ -12,15 +12,17 @@
 #define RC_NS_PER_SECOND 1000000000ull
 
 struct rc_wait {
-	int signals; /* signalfd of SIGINT and SIGTERM */
+	int signals; /* signalfd of SIGINT and SIGTERM, and perhaps of SIGHUP */
 	int wake;    /* eventfd */
 };
 
-enum rc_wait_event { RC_WAIT_TIME, RC_WAIT_WAKE, RC_WAIT_SIGNAL, RC_WAIT_READABLE };
+enum rc_wait_event { RC_WAIT_TIME, RC_WAIT_WAKE, RC_WAIT_SIGNAL, RC_WAIT_READABLE, RC_WAIT_HANGUP };
 
 /* Call before the first thread starts. Returns 0 or a negative errno. */
 int rc_wait_open(struct rc_wait *wait);
 void rc_wait_close(struct rc_wait *wait);
+/* SIGHUP is no end any more but RC_WAIT_HANGUP. Also before the first thread. Returns 0 or a negative errno. */
+int rc_wait_hangups(struct rc_wait *wait);
 /* From here on the calling thread is ended by a signal as usual: for a second Ctrl-C while it joins the others. */
 void rc_wait_release(struct rc_wait *wait);
 

@@ -71,6 +71,8 @@ void rc_connection_accept(struct worker *worker, uint32_t slot, unsigned listene
 	rc_count(&worker->stats.accepted, 1);
 	struct connection *conn = &worker->connections[slot];
 	conn->flags |= listener << LISTENER_SHIFT;
+	if (server->listeners[listener].secure)
+		conn->flags |= SECURE;
 	unsigned count = atomic_fetch_add_explicit(&server->connection_count, 1, memory_order_relaxed) + 1;
 	unsigned max = server->config.connections_max;
 	if (max && count > max)
@@ -119,7 +121,9 @@ void rc_connection_dialled(struct worker *worker, uint32_t slot, struct handshak
 	uint8_t *at = NULL;
 	if (size && (conn->outbox = rc_outbox_new(&worker->pool)))
 		at = rc_outbox_add(conn->outbox, &worker->pool, size, SIZE_MAX, &full);
-	if (!at) {
+	if (url->tls)
+		conn->flags |= SECURE;
+	if (!at || (url->tls && !rc_secure_dial(worker, slot, url->host))) {
 		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
 		return;
 	}
@@ -217,6 +221,8 @@ void rc_connection_slot_closed(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
 	RC_ASSERT(conn->state == CONNECTION_ENDING);
+	if (conn->flags & SECURE)
+		rc_secure_free(worker, slot);
 	if (conn->flags & COUNTED)
 		rc_addresses_leave(worker->server->addresses, worker->address_places[slot]);
 	uint32_t generation = atomic_load_explicit(&conn->generation, memory_order_relaxed) + 1;
@@ -399,9 +405,8 @@ static void answer_request(struct worker *worker, uint32_t slot, struct rc_http_
 	open_connection(worker, slot);
 }
 
-/* Keeps the bytes of an incomplete head. Returns all so far, or null without memory. */
-static char *gather_head(struct worker *worker, struct handshake *handshake, const uint8_t *bytes, size_t size,
-                         size_t *total)
+char *rc_connection_gather(struct worker *worker, struct handshake *handshake, const uint8_t *bytes, size_t size,
+                           size_t *total)
 {
 	if (handshake->size + size > handshake->capacity) {
 		size_t capacity;
@@ -465,12 +470,12 @@ static void receive_head(struct worker *worker, uint32_t slot, uint8_t *bytes, s
 	struct handshake *handshake = conn->handshake;
 	char *head = (char *)bytes;
 	size_t total = size, before = handshake->size;
-	if (before && !(head = gather_head(worker, handshake, bytes, size, &total))) {
+	if (before && !(head = rc_connection_gather(worker, handshake, bytes, size, &total))) {
 		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
 		return;
 	}
 	int used = judge_head(worker, slot, head, total);
-	if (used == 0 && !before && !gather_head(worker, handshake, bytes, size, &total))
+	if (used == 0 && !before && !rc_connection_gather(worker, handshake, bytes, size, &total))
 		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
 	/* What came behind the head are frames; they lie in the receive buffer whichever way the head was gathered. */
 	if (used > 0 && conn->state == CONNECTION_OPEN && (size_t)used < total)
@@ -626,7 +631,7 @@ static void receive_frames(struct worker *worker, uint32_t slot, uint8_t *at, ui
 	}
 }
 
-static void take_bytes(struct worker *worker, uint32_t slot, uint8_t *bytes, size_t size)
+void rc_connection_take_bytes(struct worker *worker, uint32_t slot, uint8_t *bytes, size_t size)
 {
 	struct connection *conn = &worker->connections[slot];
 	rc_count(&worker->stats.bytes_received, size);
@@ -651,10 +656,36 @@ static void take_bytes(struct worker *worker, uint32_t slot, uint8_t *bytes, siz
 static void stream_ended(struct worker *worker, uint32_t slot, int result)
 {
 	struct connection *conn = &worker->connections[slot];
+	if (conn->flags & SECURE && conn->state < CONNECTION_FLUSHING)
+		rc_secure_ended(worker, slot);
 	if (conn->state == CONNECTION_FLUSHING && result == 0)
 		return; /* it may still want to read the answer */
 	int status = conn->flags & CLIENT && conn->state == CONNECTION_HANDSHAKE ? (result ? result : -ECONNRESET) : 0;
 	end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0, status);
+}
+
+void rc_connection_stream_ended(struct worker *worker, uint32_t slot) { stream_ended(worker, slot, 0); }
+
+void rc_connection_drop(struct worker *worker, uint32_t slot, int status, const char *why)
+{
+	struct connection *conn = &worker->connections[slot];
+	if (conn->state >= CONNECTION_FLUSHING)
+		return;
+	rc_conn handle = rc_handle(worker, slot);
+	bool opening = conn->state == CONNECTION_HANDSHAKE; /* of us as a client, if anybody hears of it */
+	free_parts(worker, conn, conn->state);
+	conn->partial = 0;
+	rc_fanout_unsubscribe_all(worker, slot);
+	rc_fanout_catch_up(worker, conn);
+	/* Of a TLS connection nothing but ciphertext is ever on its way. */
+	rc_outbox_free(conn->outbox, &worker->pool);
+	conn->outbox = NULL;
+	set_state(worker, slot, CONNECTION_FLUSHING, worker->server->config.close_timeout_ms);
+	bool owed = conn->flags & OPENED;
+	conn->flags = (conn->flags & (uint32_t)~OPENED) | LINGERS;
+	rc_worker_queue(worker, slot);
+	if (owed)
+		tell_closed(worker, slot, handle, RC_CLOSE_ABNORMAL, why, strlen(why), opening ? status : 0);
 }
 
 void rc_connection_received(struct worker *worker, uint32_t slot, const struct rc_completion *completion)
@@ -662,8 +693,10 @@ void rc_connection_received(struct worker *worker, uint32_t slot, const struct r
 	struct connection *conn = &worker->connections[slot];
 	if (!(completion->flags & RC_RING_MORE))
 		conn->flags &= (uint32_t)~RECEIVING;
-	if (completion->result > 0)
-		take_bytes(worker, slot, completion->data, (size_t)completion->result);
+	if (completion->result > 0 && conn->flags & SECURE)
+		rc_secure_received(worker, slot, completion->data, (size_t)completion->result);
+	else if (completion->result > 0)
+		rc_connection_take_bytes(worker, slot, completion->data, (size_t)completion->result);
 	else if (completion->result == -ENOBUFS)
 		rc_count(&worker->stats.receive_starved, 1);
 	else if (conn->state != CONNECTION_ENDING)
@@ -720,6 +753,8 @@ void rc_connection_expired(struct worker *worker, uint32_t slot)
 		rc_count(&worker->stats.timeouts, 1);
 		if (conn->flags & CLIENT)
 			end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0, -ETIMEDOUT);
+		else if (conn->flags & SECURE && !rc_secure_is_open(worker, slot))
+			stream_ended(worker, slot, -ETIMEDOUT);
 		else
 			refuse(worker, slot, 408, NULL);
 		break;

@@ -42,7 +42,8 @@ enum connection_flag {
 	/* places it is in; these outlive the connection and belong to the slot */
 	QUEUED = 1 << 4,   /* in the worker's queue of connections to pump */
 	LISTED = 1 << 5,   /* in the worker's list of subscribers that are behind */
-	IN_PLACES = QUEUED | LISTED,
+	STEPPING = 1 << 29, /* in the worker's queue of TLS handshakes that wait */
+	IN_PLACES = QUEUED | LISTED | STEPPING,
 	/* what it is */
 	CLIENT = 1 << 6,   /* we opened it */
 	OPENED = 1 << 7,   /* handlers.close is owed */
@@ -61,6 +62,7 @@ enum connection_flag {
 	WINDOW_SHIFT = 22,   /* two bits: enum rc_window */
 	LISTENER_SHIFT = 24, /* four bits: through which it came */
 	RESUMING = 1 << 16, /* a subscription waits to begin further back than the cursor */
+	SECURE = 1 << 28,  /* TLS: see secure.h */
 };
 
 struct handshake {
@@ -68,7 +70,7 @@ struct handshake {
 	uint8_t nonce[16];      /* client role */
 	char *protocols;        /* client role: what was offered, or null */
 	bool offers_deflate;    /* client role */
-	char *bytes;            /* the request or response so far, a block of the pool */
+	char *bytes;            /* the request or response so far, a block of the pool; before, what TLS has not yet read */
 	size_t size, capacity;
 };
 
@@ -102,6 +104,17 @@ void rc_connection_refuse_slot(struct worker *worker, uint32_t slot);
 void rc_connection_received(struct worker *worker, uint32_t slot, const struct rc_completion *completion);
 void rc_connection_operation_done(struct worker *worker, uint32_t slot, uint32_t flag);
 void rc_connection_slot_closed(struct worker *worker, uint32_t slot);
+
+/* What was received, decrypted if need be; and the end of it. */
+void rc_connection_take_bytes(struct worker *worker, uint32_t slot, uint8_t *bytes, size_t size);
+void rc_connection_stream_ended(struct worker *worker, uint32_t slot);
+
+/* Keeps bytes of a handshake behind those that it has. Returns all so far, or null without memory. */
+char *rc_connection_gather(struct worker *worker, struct handshake *handshake, const uint8_t *bytes, size_t size,
+                           size_t *total);
+
+/* Its TLS is over: what that has put aside still leaves, and nothing else. */
+void rc_connection_drop(struct worker *worker, uint32_t slot, int status, const char *why);
 
 /* Its time has come: what that means depends on its state. */
 void rc_connection_expired(struct worker *worker, uint32_t slot);

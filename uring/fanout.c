@@ -225,15 +225,57 @@ static void poll_writable(struct worker *worker, uint32_t slot)
 	rc_ring_poll_writable(worker->ring, slot, rc_tag(worker, TAG_WRITABLE, slot, 0));
 }
 
-static void send_plan(struct worker *worker, uint32_t slot, struct rc_plan *plan)
+/* How much of a plan is encrypted at a time: all of it, or whole frames, or a part of one that is larger. */
+static size_t secure_size(const struct rc_plan *plan, const struct rc_log *log, struct rc_progress *progress)
+{
+	size_t size = RC_MIN(plan->size, (uint64_t)RC_TLS_SEND_SIZE_MAX);
+	*progress = rc_plan_progress(plan, log, size);
+	size_t begun = progress->partial & RC_PARTIAL_SIZE;
+	if (begun && begun < size && progress->cursor > plan->begin) {
+		size -= begun;
+		progress->partial = 0;
+	}
+	return size;
+}
+
+/* Encrypted is as good as sent: the cursor moves now, and the plan is done with. */
+static bool send_plan_secure(struct worker *worker, uint32_t slot, struct rc_plan *plan)
 {
 	struct connection *conn = &worker->connections[slot];
+	struct rc_progress progress;
+	size_t size = secure_size(plan, &worker->server->log, &progress);
+	bool sent = rc_secure_send(worker, slot, plan->ranges, size, false);
+	if (sent) {
+		count_taken(worker, plan, progress.taken_count);
+		conn->cursor = progress.cursor;
+		conn->partial = progress.partial;
+		set_synced(worker, conn, plan, progress.synced || progress.partial & RC_PARTIAL_ENCODED);
+		if (conn->partial || conn->cursor < worker->round_end || conn->flags & RESUMING)
+			rc_fanout_fall_behind(worker, slot, conn->cursor);
+		else
+			rc_fanout_catch_up(worker, conn);
+	}
+	drop_plan(worker, plan);
+	return sent;
+}
+
+static bool send_plan(struct worker *worker, uint32_t slot, struct rc_plan *plan)
+{
+	struct connection *conn = &worker->connections[slot];
+	if (conn->flags & SECURE)
+		return send_plan_secure(worker, slot, plan);
 	plan->reference_count++;
 	conn->flags |= SENDING;
 	conn->cursor = plan->end; /* where it will stand if all of it leaves */
 	rc_count(&worker->stats.sends, 1);
 	rc_ring_send(worker->ring, slot, plan->ranges, plan->range_count,
 	             rc_tag(worker, TAG_SENT_PLAN, slot, (unsigned)(plan - worker->plans)));
+	return true;
+}
+
+static bool has_aside(const struct worker *worker, uint32_t slot)
+{
+	return worker->connections[slot].flags & SECURE && worker->secure.places[slot].aside;
 }
 
 /* Nothing of the window was wanted, or all of it was conflated. */
@@ -252,7 +294,7 @@ static bool visit(struct worker *worker, uint32_t slot)
 	uint64_t begin = rc_fanout_cursor(worker, conn);
 	if (conn->state != CONNECTION_OPEN || conn->flags & BEHIND || begin >= worker->round_end)
 		return false;
-	if (conn->flags & (SENDING | POLLING) || conn->outbox) {
+	if (conn->flags & (SENDING | POLLING) || conn->outbox || has_aside(worker, slot)) {
 		rc_fanout_fall_behind(worker, slot, begin);
 		rc_worker_queue(worker, slot);
 		return false;
@@ -271,14 +313,31 @@ static bool visit(struct worker *worker, uint32_t slot)
 		}
 		return false;
 	}
-	send_plan(worker, slot, plan);
+	if (!send_plan(worker, slot, plan))
+		return false;
 	/* Cut short by a bound: the next round, which may begin before the completion, must not take it for further on. */
-	if (plan->end < worker->round_end)
+	if (!(conn->flags & SECURE) && plan->end < worker->round_end)
 		rc_fanout_fall_behind(worker, slot, plan->end);
 	return true;
 }
 
-static void send_outbox(struct worker *worker, uint32_t slot)
+static bool send_outbox_secure(struct worker *worker, uint32_t slot, const struct rc_range *range)
+{
+	struct connection *conn = &worker->connections[slot];
+	struct rc_outbox *outbox = conn->outbox;
+	size_t size = RC_MIN(range->size, RC_TLS_SEND_SIZE_MAX);
+	bool last = conn->state == CONNECTION_FLUSHING && size == rc_outbox_size(outbox);
+	if (!rc_secure_send(worker, slot, range, size, last))
+		return false;
+	rc_outbox_sent(outbox, &worker->pool, size);
+	if (!rc_outbox_size(outbox)) {
+		rc_outbox_free(outbox, &worker->pool);
+		conn->outbox = NULL;
+	}
+	return true;
+}
+
+static bool send_outbox(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
 	struct rc_outbox *outbox = conn->outbox;
@@ -290,9 +349,12 @@ static void send_outbox(struct worker *worker, uint32_t slot)
 		if (!(conn->flags & CLOSE_SENT)) /* behind a Close nothing may come */
 			rc_connection_queue(worker, slot, RC_FRAME_PONG, outbox->late_pong, outbox->late_pong_size);
 	}
+	if (conn->flags & SECURE)
+		return send_outbox_secure(worker, slot, range);
 	conn->flags |= SENDING;
 	rc_count(&worker->stats.sends, 1);
 	rc_ring_send(worker->ring, slot, range, 1, rc_tag(worker, TAG_SENT_OUTBOX, slot, 0));
+	return true;
 }
 
 /* Sends from a cursor of its own. Returns whether a send was prepared. */
@@ -318,10 +380,8 @@ static bool send_behind(struct worker *worker, uint32_t slot)
 		rc_worker_queue(worker, slot);
 		return false;
 	}
-	if (plan->size) {
-		send_plan(worker, slot, plan);
-		return true;
-	}
+	if (plan->size)
+		return send_plan(worker, slot, plan);
 	pass_over(worker, conn, plan);
 	if (conn->cursor >= worker->round_end && conn->cursor >= worker->head)
 		rc_fanout_catch_up(worker, conn);
@@ -336,18 +396,26 @@ static bool pump(struct worker *worker, uint32_t slot)
 	struct connection *conn = &worker->connections[slot];
 	if (conn->state == CONNECTION_FREE || conn->state == CONNECTION_ENDING || conn->flags & (SENDING | POLLING))
 		return false;
+	if (conn->flags & SECURE) {
+		if (rc_secure_send_aside(worker, slot))
+			return true;
+		if (!rc_secure_is_open(worker, slot)) {
+			rc_connection_flushed(worker, slot);
+			return false;
+		}
+	}
 	if (conn->partial)
 		return send_behind(worker, slot);
-	if (conn->outbox && rc_outbox_size(conn->outbox)) {
-		send_outbox(worker, slot);
-		return true;
-	}
+	if (conn->outbox && rc_outbox_size(conn->outbox))
+		return send_outbox(worker, slot);
 	if (conn->outbox) {
 		rc_outbox_free(conn->outbox, &worker->pool);
 		conn->outbox = NULL;
 	}
 	if (conn->flags & BEHIND && conn->state == CONNECTION_OPEN)
 		return send_behind(worker, slot);
+	if (conn->flags & SECURE && conn->state == CONNECTION_FLUSHING && rc_secure_say_end(worker, slot))
+		return rc_secure_send_aside(worker, slot);
 	rc_connection_flushed(worker, slot);
 	return false;
 }
@@ -459,6 +527,27 @@ void rc_fanout_sent_plan(struct worker *worker, uint32_t slot, unsigned number, 
 	drop_plan(worker, plan);
 }
 
+void rc_fanout_sent_secure(struct worker *worker, uint32_t slot, unsigned stage, int result)
+{
+	struct connection *conn = &worker->connections[slot];
+	size_t sent = result > 0 ? (size_t)result : 0;
+	int all = rc_secure_sent(worker, slot, stage, sent);
+	if (conn->state == CONNECTION_ENDING || (result < 0 && result != -EAGAIN) || all < 0) {
+		send_failed(worker, slot);
+		return;
+	}
+	conn->flags &= (uint32_t)~SENDING;
+	rc_count(&worker->stats.bytes_sent, sent);
+	if (!all) {
+		rc_count(&worker->stats.sends_short, 1);
+		if (conn->first_subscription && conn->state == CONNECTION_OPEN)
+			rc_fanout_fall_behind(worker, slot, rc_fanout_cursor(worker, conn));
+		poll_writable(worker, slot);
+	} else if (conn->flags & BEHIND || conn->outbox || conn->state != CONNECTION_OPEN || has_aside(worker, slot)) {
+		rc_worker_queue(worker, slot);
+	}
+}
+
 /* ---- rounds ---- */
 
 static void touch(struct worker *worker, uint64_t number)
@@ -491,17 +580,18 @@ static void begin_round(struct worker *worker)
 static unsigned walk(struct worker *worker, unsigned budget)
 {
 	unsigned sends = 0;
+	bool full = false;
 	while (worker->walk_index < worker->walk_count) {
 		struct rc_audience *audience = rc_audience_at(&worker->subscribers, worker->walk[worker->walk_index]);
 		for (; audience->walk_left; audience->walk_left--) {
 			uint32_t count = atomic_load_explicit(&audience->member_count, memory_order_relaxed);
-			if (!count || sends == budget)
+			if (!count || sends == budget || (full = !rc_secure_can_stage(worker)))
 				break;
 			if (audience->walk_at >= count)
 				audience->walk_at = 0;
 			sends += visit(worker, audience->members[audience->walk_at++].slot);
 		}
-		if (sends == budget && audience->walk_left)
+		if ((sends == budget || full) && audience->walk_left)
 			break;
 		audience->walk_left = 0;
 		audience->walked = false;
@@ -538,7 +628,7 @@ uint64_t rc_fanout_slice(struct worker *worker)
 	unsigned sends = 0;
 	encode_new(worker);
 	/* Each who waits now is pumped once; who asks again meanwhile waits for the next slice. */
-	for (uint32_t left = worker->queue_count; left && sends < RC_SLICE_SENDS; left--) {
+	for (uint32_t left = worker->queue_count; left && sends < RC_SLICE_SENDS && rc_secure_can_stage(worker); left--) {
 		uint32_t slot = worker->queue[worker->queue_at];
 		worker->queue_at = worker->queue_at + 1 == worker->slot_count ? 0 : worker->queue_at + 1;
 		worker->queue_count--;

@@ -88,7 +88,10 @@ int rc_listen_parse(struct listener *listener, const char *address, const struct
 	int result = parse_options(listener, buffer, error);
 	if (result < 0)
 		return result;
-	if (strncmp(text, "ws://", 5) == 0)
+	listener->secure = strncmp(text, "wss://", 6) == 0;
+	if (listener->secure)
+		text += 6;
+	else if (strncmp(text, "ws://", 5) == 0)
 		text += 5;
 	if (strncmp(text, "unix:", 5) == 0)
 		return parse_unix(listener, text + 5, error);

@@ -282,8 +282,11 @@ int rc_post(rc_server *server, unsigned worker, void (*fn)(void *argument), void
 int rc_connect(rc_server *server, unsigned worker, const char *url, const struct rc_connect_options *options)
 {
 	struct rc_url parsed;
-	if (worker >= server->worker_count || rc_url_parse(&parsed, url) < 0 || parsed.tls)
+	if (worker >= server->worker_count || rc_url_parse(&parsed, url) < 0)
 		return -EINVAL;
+	int needed = parsed.tls ? rc_certificates_need_client(server) : 0;
+	if (needed < 0)
+		return needed;
 	struct command *command = new_command(rc_dial_run, 0, 0, url, strlen(url));
 	if (!command)
 		return -ENOMEM;

@@ -19,6 +19,7 @@ struct rc_request {
 	struct rc_verdict *verdict;
 	const char *protocol;
 	char peer_text[INET6_ADDRSTRLEN];
+	char subject[512];
 	char scratch[RC_REQUEST_LINE_MAX]; /* decoded query values */
 	size_t scratch_size;
 };
@@ -27,9 +28,19 @@ rc_server *rc_request_server(const rc_request *request) { return request->worker
 const char *rc_request_method(const rc_request *request) { return request->http->method; }
 const char *rc_request_path(const rc_request *request) { return request->http->path; }
 bool rc_request_is_websocket(const rc_request *request) { return request->http->websocket; }
+bool rc_request_is_tls(const rc_request *request)
+{
+	return request->worker->connections[request->slot].flags & SECURE;
+}
 rc_conn rc_request_conn(const rc_request *request) { return rc_handle(request->worker, request->slot); }
 void rc_request_set_user(rc_request *request, void *user) { request->verdict->user = user; }
 const char *rc_request_peer(const rc_request *request) { return request->peer_text; }
+
+const char *rc_request_peer_subject(rc_request *request)
+{
+	const struct rc_tls_stream *stream = request->worker->secure.places[request->slot].stream;
+	return stream && rc_tls_subject(stream, request->subject, sizeof request->subject) ? request->subject : NULL;
+}
 
 const char *rc_request_header(const rc_request *request, const char *name)
 {

@@ -161,7 +161,9 @@ rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error)
 	init_lock(&server->log_lock);
 	init_lock(&server->encodings_lock);
 	server->deflate_size_min = config->deflate.size_min;
-	int result = make_workers(server);
+	int result = rc_certificates_open(server);
+	if (result == 0)
+		result = make_workers(server);
 	if (result == 0)
 		result = make_log(server);
 	if (result == 0 && config->connections_per_address && !(server->addresses = rc_addresses_new()))
@@ -202,6 +204,7 @@ void rc_server_free(rc_server *server)
 	for (unsigned i = 0; i < RC_ENCODING_COUNT; i++)
 		rc_compress_free(server, (enum rc_encoding_id)i);
 	pthread_mutex_destroy(&server->encodings_lock);
+	rc_certificates_close(server);
 	pthread_mutex_destroy(&server->log_lock);
 	free(server);
 }
@@ -301,8 +304,19 @@ static int start_worker(struct worker *worker, struct rc_error *error)
 	return 0;
 }
 
+static int check_listeners(const struct rc_server *server, struct rc_error *error)
+{
+	for (unsigned i = 0; i < server->listener_count; i++)
+		if (server->listeners[i].secure && !server->certificates.server)
+			return rc_fail(error, -EINVAL, "'%s' needs a certificate and its key", server->listeners[i].address);
+	return 0;
+}
+
 int rc_server_start(rc_server *server, struct rc_error *error)
 {
+	int checked = check_listeners(server, error);
+	if (checked < 0)
+		return checked;
 	if (atomic_exchange(&server->started, true))
 		return rc_fail(error, -EBUSY, "the server has been started before");
 	for (unsigned i = 0; i < server->worker_count; i++) {
@@ -320,8 +334,11 @@ int rc_server_run(rc_server *server, unsigned index, struct rc_error *error)
 {
 	if (index >= server->worker_count)
 		return rc_fail(error, -EINVAL, "worker %u: there are %u", index, server->worker_count);
+	int result = check_listeners(server, error);
+	if (result < 0)
+		return result;
 	atomic_store(&server->started, true);
-	int result = rc_worker_open(&server->workers[index], error);
+	result = rc_worker_open(&server->workers[index], error);
 	if (result == 0)
 		rc_worker_run(&server->workers[index]);
 	return result;

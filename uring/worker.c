@@ -48,7 +48,9 @@ static int open_tables(struct worker *worker)
 	rc_wheel_init(&worker->wheel, worker->wheel.links, worker->now_ns / TICK_NS);
 	rc_pool_init(&worker->pool, RC_POOL_CACHE_SIZE, RC_POOL_SIZE_MAX);
 	int result = rc_subscribers_init(&worker->subscribers);
-	return result < 0 ? result : rc_fanout_open(worker);
+	if (result == 0)
+		result = rc_fanout_open(worker);
+	return result < 0 ? result : rc_secure_open(worker);
 }
 
 static unsigned slots_wanted(const struct rc_config *config)
@@ -121,6 +123,7 @@ void rc_worker_close(struct worker *worker)
 		rc_compress_end(worker, slot);
 	}
 	rc_compress_close(worker);
+	rc_secure_close(worker);
 	rc_fanout_close(worker);
 	rc_session_reset(&worker->scratch, &worker->pool);
 	rc_pool_destroy(&worker->pool);
@@ -310,6 +313,9 @@ static void take_completion(struct worker *worker, const struct rc_completion *c
 	case TAG_SENT_OUTBOX:
 		rc_fanout_sent_outbox(worker, slot, completion->result);
 		break;
+	case TAG_SENT_SECURE:
+		rc_fanout_sent_secure(worker, slot, (unsigned)(tag >> 46 & 1023), completion->result);
+		break;
 	case TAG_WRITABLE:
 		rc_worker_queue(worker, slot);
 		rc_connection_operation_done(worker, slot, POLLING);
@@ -417,7 +423,10 @@ void rc_worker_run(struct worker *worker)
 			accept_again(worker);
 		if (stop_at_ns && stop_slice(worker, stop_at_ns))
 			break;
+		bool handshakes_wait = rc_secure_tick(worker);
 		uint64_t more_at_ns = rc_fanout_slice(worker);
+		if (handshakes_wait)
+			more_at_ns = 0;
 		rc_fanout_settle(worker);
 		int64_t wait_ns = server->config.busy_poll ? 0 : time_to_wait(worker, stop_at_ns != 0, more_at_ns);
 		/* Between two rounds it waits for the time alone: publishers need not wake it. */

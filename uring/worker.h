@@ -6,10 +6,12 @@
 #ifndef RC_WORKER_H
 #define RC_WORKER_H
 
+#include "certificates.h"
 #include "check.h"
 #include "cohort.h"
 #include "connection.h"
 #include "log.h"
+#include "secure.h"
 #include "subscriber.h"
 #include "wheel.h"
 
@@ -23,7 +25,7 @@
 
 /* Completions tell by their tag whose they are: kind 4 | plan 10 | generation 24 | slot 22. */
 enum tag_kind { TAG_ACCEPTED, TAG_WOKEN, TAG_RECEIVED, TAG_SENT_PLAN, TAG_SENT_OUTBOX, TAG_WRITABLE, TAG_SHUT,
-	            TAG_CANCELLED, TAG_SLOT_CLOSED, TAG_DIALLED };
+	            TAG_CANCELLED, TAG_SLOT_CLOSED, TAG_DIALLED, TAG_SENT_SECURE };
 #define TAG_GENERATION_MASK 0xFFFFFFu
 static_assert(RC_SLOT_BITS == 22 && PLANS_MAX <= 1024, "a tag holds a slot and a plan");
 
@@ -48,6 +50,7 @@ struct listener {
 	struct sockaddr_storage socket_address;
 	socklen_t socket_address_size;
 	struct rc_deflate_options deflate;
+	bool secure;          /* wss */
 };
 
 struct rc_server {
@@ -67,6 +70,7 @@ struct rc_server {
 	unsigned listener_count;
 	_Atomic unsigned connection_count;
 	uint64_t lag_step_size;         /* the log grows by this between two looks at who is behind */
+	struct certificates certificates;
 	struct rc_addresses *addresses; /* null without connections_per_address */
 	_Atomic uint64_t stop_at_ns;    /* 0: runs; else the end of draining */
 	_Atomic bool started;
@@ -121,6 +125,8 @@ struct worker {
 	uint64_t behind_ns;
 	uint32_t *queue;                 /* slots to pump, QUEUED: a ring */
 	uint32_t queue_at, queue_count;
+
+	struct secure_worker secure;
 
 	uint64_t now_ns;
 	uint64_t accept_again_ns;        /* 0, or when to arm the listeners that ended */

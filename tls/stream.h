@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * stream.h - one TLS connection as bytes in, bytes out. It knows no socket and no ring: the caller points its wire at
+ * received ciphertext and at room for ciphertext, and calls. Whoever makes records some other way (the kernel, say)
+ * implements these functions and nothing else changes.
+ *
+ *      received ciphertext -> wire.in    -> handshake, read -> plaintext in the caller's buffer
+ *      plaintext           -> write      -> wire.out        -> ciphertext to send
+ *
+ * Streams of one thread share one wire: between calls a stream keeps only what is in the middle of something.
+ */
+#ifndef RC_TLS_STREAM_H
+#define RC_TLS_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct rc_tls_context;
+struct rc_tls_stream;
+
+#define RC_TLS_RECORD_MAX 16384  /* plaintext of a record, RFC 8446, section 5.1 */
+#define RC_TLS_OVERHEAD_MAX 256  /* more than a record adds, and an answer to a KeyUpdate before it */
+
+struct rc_tls_wire {
+	const uint8_t *in, *in_end;  /* consumed by handshake and read */
+	uint8_t *out, *out_end;      /* filled by all */
+	void *bio, *cipher;
+};
+
+int rc_tls_wire_open(struct rc_tls_wire *wire); /* 0 or -ENOMEM */
+void rc_tls_wire_close(struct rc_tls_wire *wire);
+
+enum rc_tls_result {
+	RC_TLS_DONE,    /* the handshake is complete; the record was made; bytes were read */
+	RC_TLS_MORE,    /* wire.in was consumed: more bytes are needed */
+	RC_TLS_FULL,    /* wire.out is full: call again with more room */
+	RC_TLS_CLOSED,  /* the peer said that it will send no more */
+	RC_TLS_FAILED,  /* over; what wire.out got (an alert) is still worth sending */
+};
+
+/* Null without memory. A stream keeps the context and belongs to the wire's thread. */
+struct rc_tls_stream *rc_tls_stream_server(struct rc_tls_context *context, struct rc_tls_wire *wire);
+/* `host` is the name or address that the server's certificate must be for. */
+struct rc_tls_stream *rc_tls_stream_client(struct rc_tls_context *context, struct rc_tls_wire *wire, const char *host);
+void rc_tls_stream_free(struct rc_tls_stream *stream); /* null is allowed */
+
+/* Goes on with the handshake: DONE, MORE, FULL, FAILED. */
+enum rc_tls_result rc_tls_handshake(struct rc_tls_stream *stream);
+
+/* Decrypts up to RC_TLS_RECORD_MAX bytes into `to`: DONE with *size of at least 1, MORE, CLOSED, FAILED. */
+enum rc_tls_result rc_tls_read(struct rc_tls_stream *stream, uint8_t *to, size_t *size);
+
+/* Encrypts 1 to RC_TLS_RECORD_MAX bytes as one record; wire.out has room for them and RC_TLS_OVERHEAD_MAX. DONE or
+ * FAILED. */
+enum rc_tls_result rc_tls_write(struct rc_tls_stream *stream, const uint8_t *bytes, size_t size);
+
+/* Takes new keys for what is sent, as write does by itself when much was. Nothing happens before TLS 1.3. */
+bool rc_tls_update_keys(struct rc_tls_stream *stream);
+
+/* Says that no more will be sent (close_notify); true when wire.out got it now. */
+bool rc_tls_close(struct rc_tls_stream *stream);
+
+bool rc_tls_is_open(const struct rc_tls_stream *stream);   /* the handshake is done, and nothing failed */
+bool rc_tls_is_resumed(const struct rc_tls_stream *stream);
+bool rc_tls_saw_close(const struct rc_tls_stream *stream); /* the peer's close_notify came */
+
+/* Why it failed, in words; "" when it did not. Valid until the next call on this thread. `distrusted` is set when it
+ * was the peer's certificate. */
+const char *rc_tls_why(const struct rc_tls_stream *stream, bool *distrusted);
+
+/* The subject of the certificate that the peer showed and that was verified, as RFC 2253 writes it. Returns whether
+ * there is one that fits. */
+bool rc_tls_subject(const struct rc_tls_stream *stream, char *to, size_t size);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * certificates.h - which TLS contexts a server has now. They are replaced by a reload while workers go on.
+ */
+#ifndef RC_CERTIFICATES_H
+#define RC_CERTIFICATES_H
+
+#include "context.h"
+
+#include <pthread.h>
+
+struct rc_server;
+
+struct certificates {
+	pthread_mutex_t lock;            /* held to take or to replace a context */
+	struct rc_tls_context *server, *client;
+	struct rc_tls_tickets *tickets;
+	pthread_mutex_t reload_lock;     /* one reload at a time */
+	struct rc_tls_options options;   /* the server's, copied */
+};
+
+int rc_certificates_open(struct rc_server *server);
+void rc_certificates_close(struct rc_server *server);
+
+/* Kept for the caller; null when there is none. Any thread. */
+struct rc_tls_context *rc_certificates_take(struct rc_server *server);
+struct rc_tls_context *rc_certificates_take_client(struct rc_server *server);
+
+/* Makes the client's context of the defaults when there is none yet. Returns 0 or a negative errno. */
+int rc_certificates_need_client(struct rc_server *server);
+
+#endif
