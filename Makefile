@@ -66,7 +66,7 @@ run: $(PROGRAM) ## the server with a demonstration feed on 127.0.0.1:8080 (ARGS=
 	@$(PROGRAM) serve --listen 127.0.0.1:8080 --demo $(ARGS)
 
 test: all $(UNIT_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
-	@CC='$(CC)' SANITIZE='$(SANITIZE)' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(FUZZ_TESTS) $(SIM_TESTS)
+	@CC='$(CC)' SANITIZE='$(or $(SANITIZE),$(INSTRUMENTED))' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(FUZZ_TESTS) $(SIM_TESTS)
 
 test-asan: ## the same tests, built with the address and undefined behaviour sanitizers
 	@$(MAKE) --no-print-directory SANITIZE=address,undefined test
@@ -191,7 +191,7 @@ $(BUILD)/obj/sim/%.o: %.c Makefile | $(READY)
 $(BUILD)/sim: $(SIM_OBJECTS)
 	@echo '$(SIM_COMPILE)' >$(BUILD)/obj/sim/compile
 	@echo '$(SIM_LINK)' >$(BUILD)/obj/sim/link
-	$(call say,link $@)$(SIM_LINK) $^ -lcrypto -lz -o $@
+	$(call say,link $@)$(SIM_LINK) $^ -lssl -lcrypto -lz -o $@
 
 $(BUILD)/benches/%: $(BUILD)/obj/benches/%.o $(LIBRARY)
 	@mkdir -p $(@D)

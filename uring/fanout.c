@@ -85,6 +85,7 @@ static bool mark_interest(struct worker *worker, const struct connection *conn, 
 		const struct rc_subscription *record = rc_subscription_at(&worker->subscribers, at - 1);
 		if (record->topic >= worker->mark_count) {
 			uint32_t count = RC_MAX(record->topic + 1, worker->mark_count * 2);
+			RC_ASSERT(count > record->topic);
 			struct rc_mark *marks = realloc(worker->marks, count * sizeof *marks);
 			if (!marks)
 				return false;

@@ -12,7 +12,7 @@
 #include "limits.h"
 
 #define HISTORY_MAX (64 * KIB)
-#define TEXT_MAX ((size_t)4096)
+#define TEXT_MAX (16 * KIB)
 
 /* ---- the second reader ---- */
 

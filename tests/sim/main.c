@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define QUIET_STEPS 60000 /* in which everything must have drained */
+#define LONG_NS 200000000 /* longer than any pause that the production code makes while it has something to send */
 
 struct sim sim;
 uint64_t sim_struck[FAULT_COUNT];
@@ -116,6 +117,14 @@ static void settle(struct peer *peer)
 	oracle_settle(peer, false);
 }
 
+/* All sleep, and not for a moment: then nobody may be waiting for anything. */
+static void check_sleep(void)
+{
+	for (unsigned i = 0; i < PEERS_MAX; i++)
+		CHECK(peers[i].state != PEER_LINKED || !peers[i].conn_open || oracle_caught_up(&peers[i]),
+		      "everybody sleeps, and peer %u waits for messages", i);
+}
+
 /* One of all who can goes on. False when nothing will ever happen again. */
 static bool step(void)
 {
@@ -142,6 +151,8 @@ static bool step(void)
 			next = RC_MIN(next, at);
 	}
 	if (!count) {
+		if (sim.quiet && !sim.stopping && next > sim.now_ns + LONG_NS)
+			check_sleep();
 		if (next != UINT64_MAX)
 			sim.now_ns = RC_MAX(sim.now_ns, next);
 		return next != UINT64_MAX;
