@@ -147,6 +147,8 @@ struct rc_progress rc_plan_progress(const struct rc_plan *plan, const struct rc_
 			continue;
 		}
 		uint32_t done = before + (uint32_t)left;
+		if (done && !before)
+			synced = stays_synced(synced, encoded, rc_log_entry(log, number)->topic, plan->cohort);
 		return (struct rc_progress){
 			.cursor = number,
 			.partial = done ? done | (encoded ? RC_PARTIAL_ENCODED : 0) : 0,

@@ -37,8 +37,7 @@ struct rc_interest {
 	const struct rc_encoding *encoding; /* preferred where it has a message; null: the log's own form */
 	uint32_t encoded_size_min;    /* frames of the log below it are sent as they are */
 	uint32_t cohort;              /* with RC_ENCODING_COHORT: the one topic that may be encoded; else UINT32_MAX */
-	bool synced;                  /* in the cohort: what came last was read, or will be with the rest of the frame at
-	                               * the beginning, so the next can be */
+	bool synced;                  /* in the cohort: what came last was read, so the next can be; `partial` is of that */
 };
 
 /* Beside the offset of an entry: */
@@ -77,7 +76,7 @@ struct rc_progress {
 	uint64_t cursor;   /* the next entry to consider */
 	uint32_t partial;  /* of the frame at the cursor, what has left; 0 at a frame's beginning */
 	uint16_t taken_count; /* of plan->taken that the cursor has passed: frames whole, others conflated */
-	bool synced;       /* with the cohort, before the frame at the cursor: nothing of that is counted */
+	bool synced;       /* with the cohort, at the cursor, or once the rest of that frame has left */
 };
 
 /* The bytes of an entry in one form or the other. */

@@ -319,8 +319,10 @@ enum rc_event_kind rc_session_next(struct rc_session *s, const struct rc_session
 		struct rc_frame frame;
 		size_t size = (size_t)(end - *at);
 		int header = rc_frame_read(&frame, *at, size);
-		bool message = frame.fin & !(frame.rsv & ~(rules->deflate ? RC_FRAME_RSV1 : 0)) & ((unsigned)frame.opcode - RC_FRAME_TEXT < 2);
-		if (RC_LIKELY(header > 0 && message && frame.masked != rules->client &&
+		/* Only a header that is whole has set these fields: a piece without a byte sets none. */
+		bool message = header > 0 && (frame.fin & !(frame.rsv & ~(rules->deflate ? RC_FRAME_RSV1 : 0)) &
+		                              ((unsigned)frame.opcode - RC_FRAME_TEXT < 2));
+		if (RC_LIKELY(message && frame.masked != rules->client &&
 		              frame.size <= rules->message_size_max && frame.size <= size - (size_t)header)) {
 			uint8_t *data = *at + header;
 			*at = data + frame.size;

@@ -487,8 +487,7 @@ static void sent_short(struct worker *worker, uint32_t slot, const struct rc_pla
 	rc_count(&worker->stats.sends_short, 1);
 	conn->cursor = progress.cursor;
 	conn->partial = 0;
-	/* What is left of an encoded frame it will have read before anything else. */
-	set_synced(worker, conn, plan, progress.synced || progress.partial & RC_PARTIAL_ENCODED);
+	set_synced(worker, conn, plan, progress.synced);
 	if (progress.partial)
 		keep_rest(worker, conn, plan, progress.cursor, progress.partial);
 	if (conn->first_subscription || conn->partial)

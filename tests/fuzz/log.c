@@ -223,9 +223,17 @@ static void step(struct steps *steps)
 	check_all();
 }
 
+/* Names that all want the last places of the table of topics: removing one must move others, around its end too. */
+static const char *name_of(unsigned index)
+{
+	static char names[TOPICS][32];
+	for (unsigned i = 0; !names[index][0] || (rc_topic_hash(names[index], strlen(names[index])) & 63) < 62; i++)
+		snprintf(names[index], sizeof *names, "%s%u.%u", index / 2 == 1 ? "keep." : "", index, i);
+	return names[index];
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const char *const names[TOPICS] = { "a", "b", "keep.a", "keep.b", "a.much.longer.name.than.the.others", "k" };
 	struct steps steps = { data, data + size };
 	bytes = malloc(LOG_SIZE);
 	entries = malloc(ENTRIES * sizeof *entries);
@@ -234,7 +242,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	rc_log_init(&log_, &topics, bytes, LOG_SIZE, entries, ENTRIES, floors, READERS);
 	count = 0;
 	for (unsigned i = 0; i < TOPICS; i++)
-		model[i] = (struct model_topic){ .name = names[i], .newest = RC_NONE };
+		model[i] = (struct model_topic){ .name = name_of(i), .newest = RC_NONE };
 	while (steps.at < steps.end && count < PUBLISHED_MAX)
 		step(&steps);
 	for (uint64_t i = atomic_load(&log_.tail); i < count; i++)

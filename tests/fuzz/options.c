@@ -13,6 +13,7 @@
 
 #include <ctype.h>
 #include <math.h>
+#include <netinet/in.h>
 #include <strings.h>
 
 #define ARGUMENTS_MAX 40
@@ -185,6 +186,14 @@ static void check_address(const char *text)
 	HOLDS(code == 0 || (code == error.code && code == -EINVAL && error.text[0]), "%d for '%s'", code, text);
 	if (code == 0)
 		HOLDS(listener.socket_address_size > 0 && listener.socket_address.ss_family != AF_UNSPEC, "'%s'", text);
+	if (code == 0 && listener.socket_address.ss_family != AF_UNIX) {
+		/* sockaddr_in and sockaddr_in6 have the port in the same place. */
+		const struct sockaddr_in *address = (const struct sockaddr_in *)&listener.socket_address;
+		const char *colon = NULL;
+		for (const char *c = text; *c && *c != '?'; c++)
+			colon = *c == ':' ? c : colon;
+		HOLDS(colon && strtoull(colon + 1, NULL, 10) == ntohs(address->sin_port), "the port of '%s'", text);
+	}
 }
 
 static void check_pattern(const char *text)

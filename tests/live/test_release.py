@@ -61,4 +61,17 @@ def test_descriptors_do_not_grow():
         until(lambda: count() <= before, "the descriptors of those that closed gone")
 
 
+def on_an_old_kernel(test):
+    """The same with what is used before Linux 6.14: ordinary descriptors and one-shot accepts."""
+    def both():
+        os.environ["RC_RING"] = "6.1"
+        try:
+            test()
+        finally:
+            del os.environ["RC_RING"]
+    return both
+
+
+for name, function in [pair for pair in globals().items() if pair[0].startswith("test_")]:
+    globals()[name + "_old_kernel"] = on_an_old_kernel(function)
 run(globals())

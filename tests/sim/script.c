@@ -82,8 +82,8 @@ void script_answer(struct peer *peer)
 	                             "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 	static const char *const wrong[] = {
 		"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "what?\r\n\r\n",
-		"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-		"Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n",
+		("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+		 "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n"),
 	};
 	if (!sim_one_in(4)) {
 		peer_write(peer, answer, sizeof answer - 1);
