@@ -224,6 +224,8 @@ RC_API void rc_server_free(rc_server *server);
  * (the worker has ended). */
 RC_API int rc_post(rc_server *server, unsigned worker, void (*fn)(void *argument), void *argument);
 
+/* The worker that a connection belongs to: whose thread its callbacks run on. */
+RC_API unsigned rc_conn_worker(rc_conn conn);
 RC_API unsigned rc_server_worker_count(const rc_server *server);
 RC_API const char *rc_strerror(int code);
 RC_API const char *rc_version(void);
@@ -245,6 +247,23 @@ enum rc_publish_flags {
 RC_API int64_t rc_publish(rc_server *server, const char *topic, size_t topic_size, const void *data, size_t size,
                           unsigned flags);
 
+/* The same with more say in it. Returns what rc_publish() does, and -EINVAL for an `except` of another worker. */
+struct rc_publication {
+	const void *data;
+	size_t size;
+	unsigned flags;
+	/* This connection does not get it though it is subscribed; 0: all get it. Only from a callback of the worker that
+	 * the connection belongs to. */
+	rc_conn except;
+	/* Instead of data and size, for a message that holds its own number: called when the number is known, just before
+	 * the copy; returns the size and sets *data to bytes that stay until rc_publish_with() returns. It runs under the
+	 * log's lock, perhaps several times: it must be short, and may not call any function here. */
+	size_t (*make)(void *context, uint64_t sequence, uint64_t epoch, const void **data);
+	void *context;
+	uint64_t epoch; /* out: of the topic, see rc_topic_stats */
+};
+RC_API int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message);
+
 /* Sends one message to one connection. Any thread; from another thread than its worker's the bytes are copied and
  * posted. Returns 0, -ENOTCONN (stale, or closing), -ENOBUFS (send_size_max would be passed; nothing was queued),
  * -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM. */
@@ -263,6 +282,7 @@ RC_API int rc_close(rc_server *server, rc_conn conn, uint16_t code, const char *
 struct rc_start {
 	bool last;      /* first the newest message, if there is one */
 	bool resume;    /* first everything after sequence number `since` that the log still has */
+	bool conflate;  /* once behind, it gets only the newest message of the topic, whatever the topic's policy */
 	uint64_t since;
 	uint64_t first; /* out, on the worker only: the sequence number that comes first; above since + 1 is a gap */
 };
@@ -274,6 +294,24 @@ RC_API int rc_subscribe(rc_server *server, rc_conn conn, const char *topic, size
 
 /* Returns 0, -ENOENT (is not subscribed), -ENOTCONN, -EAGAIN. */
 RC_API int rc_unsubscribe(rc_server *server, rc_conn conn, const char *topic, size_t topic_size);
+
+/* -------------------------------------------------------------------------------------------------------- history -- */
+
+/* A message that the log still has. */
+struct rc_past {
+	uint64_t epoch, sequence;
+	uint64_t age_ns;
+	rc_conn except; /* see rc_publication */
+	enum rc_opcode opcode;
+	const void *data; /* valid until the callback returns */
+	size_t size;
+};
+
+/* Calls visit for the topic's messages after `since`, oldest first, at most `max`, until it returns false. Any thread;
+ * visit runs under the log's lock: it copies what it wants and may not call any function here. Returns how many it was
+ * called for (0 for an unknown topic too), or -EINVAL. */
+RC_API int rc_topic_read(rc_server *server, const char *topic, size_t topic_size, uint64_t since, unsigned max,
+                         bool (*visit)(void *context, const struct rc_past *past), void *context);
 
 /* ------------------------------------------------------------------------------------------------------- requests -- */
 
@@ -377,6 +415,11 @@ struct rc_topic_stats {
 RC_API int rc_topic_stats(rc_server *server, const char *topic, size_t topic_size, struct rc_topic_stats *stats);
 /* Calls visit for up to `max` topics, those with the most subscribers first; returns how many. Any thread. */
 RC_API size_t rc_topics_top(rc_server *server, struct rc_topic_stats *out, size_t max);
+/* The topics whose name is `pattern`, or begins with what stands before its last '*': up to `max` (1,000 at most) are
+ * described in `out`. Returns how many there are, which may be more. Any thread; the time grows with the number of all
+ * topics. */
+RC_API size_t rc_topics_match(rc_server *server, const char *pattern, size_t pattern_size, struct rc_topic_stats *out,
+                              size_t max);
 
 /* ------------------------------------------------------------------------------------------------------------ probe -- */
 

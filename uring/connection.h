@@ -61,6 +61,7 @@ enum connection_flag {
 	SYNCED = 1 << 21,    /* it has read the cohort's last frame, so the next makes sense to it */
 	WINDOW_SHIFT = 22,   /* two bits: enum rc_window */
 	LISTENER_SHIFT = 24, /* four bits: through which it came */
+	SAID = 1 << 28,      /* the log may have entries of its own ahead, which it does not get */
 	RESUMING = 1 << 16, /* a subscription waits to begin further back than the cursor */
 	SECURE = 1 << 28,  /* TLS: see secure.h */
 };

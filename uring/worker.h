@@ -211,6 +211,9 @@ int rc_fail(struct rc_error *error, int code, const char *format, ...) __attribu
 /* By the processor, or as the environment variable RC_SIMD says, once a process. */
 int rc_choose_kernels(struct rc_error *error);
 
+/* stats.c; with the lock. */
+void rc_topic_describe(rc_server *server, const struct rc_topic *topic, struct rc_topic_stats *stats);
+
 /* address.c: how many connections an address has, over all workers. Any thread. */
 struct rc_addresses;
 struct rc_addresses *rc_addresses_new(void);
