@@ -129,6 +129,7 @@ struct rc_config {
 	unsigned connections_max;         /* all workers together; 0: as many as the descriptor limit allows */
 	unsigned connections_per_address; /* 0: no limit */
 	unsigned subscriptions_max;       /* of one connection */
+	size_t body_size_max;             /* of a plain HTTP request; larger is 413. 0: none has a body */
 	size_t message_size_max;          /* received; larger is closed with 1009 */
 	unsigned fragments_max;           /* of one received message */
 	size_t send_size_max;             /* bytes waiting for one connection outside the log (rc_send, pongs) */
@@ -156,7 +157,10 @@ RC_API void rc_config_init(struct rc_config *config);
 RC_API rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error);
 
 /* Adds a listener before the start: "ws://127.0.0.1:8080", "[::]:8080", "0.0.0.0:0" (a free port), "unix:/run/x.sock",
- * or with TLS "wss://127.0.0.1:8443" (see rc_server_tls()). Behind it may stand what differs there:
+ * "fd:3" (a socket that listens already, inherited from whoever started this process; it is duplicated), or with TLS
+ * "wss://127.0.0.1:8443" (see rc_server_tls()). With "proxy+" in front, each connection must begin with a PROXY protocol
+ * header (version 1 or 2), and its peer is whom that names: only for addresses that nobody but the proxy can reach, or
+ * with a look at rc_request_proxy(). Behind it may stand what differs there:
  * "?deflate=on&deflate-bits=12&deflate-min=200&deflate-takeover=off". Each worker gets its own socket on that address
  * (SO_REUSEPORT). Returns the port (0 for a Unix socket) or a negative errno with *error set. */
 RC_API int rc_server_listen(rc_server *server, const char *address, struct rc_error *error);
@@ -326,6 +330,12 @@ RC_API const char *rc_request_query(rc_request *request, const char *name);
 RC_API const char *rc_request_header(const rc_request *request, const char *name);
 /* The peer: "127.0.0.1", "::1", "unix". */
 RC_API const char *rc_request_peer(const rc_request *request);
+/* Who said so, if the connection came through a "proxy+" listener; else null. */
+RC_API const char *rc_request_proxy(const rc_request *request);
+/* Which listener it came in by, in the order they were added, from 0. */
+RC_API unsigned rc_request_listener(const rc_request *request);
+/* The body of a plain HTTP request, at most body_size_max; *size is 0 without one. */
+RC_API const void *rc_request_body(const rc_request *request, size_t *size);
 RC_API bool rc_request_peer_is_local(const rc_request *request); /* 127.0.0.0/8, ::1, or a Unix socket */
 RC_API bool rc_request_is_tls(const rc_request *request);
 /* The subject of the verified certificate that a TLS client showed ("CN=feeder,O=Example", RFC 2253), or null. */
@@ -336,6 +346,9 @@ RC_API rc_conn rc_request_conn(const rc_request *request);
 /* Accepts a subprotocol if the client offered it (RFC 6455, section 4.2.2). Returns whether. */
 RC_API bool rc_request_choose_protocol(rc_request *request, const char *protocol);
 RC_API void rc_request_set_user(rc_request *request, void *user);
+/* Adds a header to whatever is answered, the 101 included. Returns 0, -EINVAL (bytes that may not stand there), -ENOSPC.
+ */
+RC_API int rc_request_add_header(rc_request *request, const char *name, const char *value);
 /* Answers a plain HTTP request, or refuses a handshake with words. The body is copied. */
 RC_API int rc_request_respond(rc_request *request, int status, const char *content_type, const void *body, size_t size);
 

@@ -19,6 +19,8 @@
 #include "ring.h"
 #include "session.h"
 
+#include <netinet/in.h>
+
 struct worker;
 
 enum connection_state {
@@ -68,6 +70,8 @@ enum connection_flag {
 
 struct handshake {
 	struct sockaddr_storage peer;
+	bool wants_proxy;       /* the PROXY header has not come yet */
+	char proxy[INET6_ADDRSTRLEN]; /* who sent it */
 	uint8_t nonce[16];      /* client role */
 	char *protocols;        /* client role: what was offered, or null */
 	bool offers_deflate;    /* client role */
@@ -143,7 +147,8 @@ struct rc_verdict {
 	size_t size;
 	void *user;
 };
-void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http, const struct sockaddr_storage *peer,
+void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http, const struct handshake *handshake,
                       struct rc_verdict *verdict);
+void rc_peer_name(char text[INET6_ADDRSTRLEN], const struct sockaddr_storage *peer);
 
 #endif

@@ -51,6 +51,8 @@ struct listener {
 	socklen_t socket_address_size;
 	struct rc_deflate_options deflate;
 	bool secure;          /* wss */
+	bool proxied;         /* connections begin with a PROXY header */
+	int inherited;        /* a descriptor that listens already, or -1 */
 };
 
 struct rc_server {
