@@ -32,14 +32,14 @@ INCLUDE_tools := -I$(BUILD)/include
 INCLUDE_benches := -iquote engine -iquote tls -iquote uring -iquote tools
 INCLUDE_tests := $(INCLUDE_benches)
 LIBS := -luring -lssl -lcrypto -lz
-TOOL_LIBS := -lm
+TOOL_LIBS := -lm -ljansson -linih -lsystemd
 
 LIBRARY := $(BUILD)/libringcast.a
 SHARED := $(BUILD)/libringcast.so.$(VERSION)
 PROGRAM := $(BUILD)/ringcast
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIBRARY_OBJECTS := $(call objects,$(wildcard engine/*.c tls/*.c uring/*.c))
-TOOL_OBJECTS := $(call objects,$(wildcard tools/*.c))
+TOOL_OBJECTS := $(call objects,$(wildcard tools/*.c tools/app/*.c))
 UNIT_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(patsubst tests/unit/%.c,$(BUILD)/tests/unit_%,$(wildcard tests/unit/*.c)))
 FUZZ_TARGETS := $(filter-out run,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
 FUZZ_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%))
@@ -125,7 +125,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 fmt: ## clang-format, in place
-	clang-format -i $(wildcard engine/*.[ch] tls/*.[ch] uring/*.[ch] tools/*.[ch] tests/*/*.[ch] benches/*.[ch])
+	clang-format -i $(wildcard engine/*.[ch] tls/*.[ch] uring/*.[ch] tools/*.[ch] tools/app/*.[ch] tests/*/*.[ch] benches/*.[ch])
 
 # --------------------------------------------------------------------------------------------------------- the rules --
 
