@@ -2,6 +2,7 @@
  *
  * access.c - who may come in: origins, addresses behind proxies, tokens, and what happens when a token's time is over.
  */
+#include <arpa/inet.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include "../wait.h"
 #include "app.h"
 
+#define RC_ADDRESS_NAME_SIZE (INET6_ADDRSTRLEN + 4)
 #define COOKIE_NAME "token"
 #define PROTOCOL "ringcast.json"
 
@@ -40,33 +42,54 @@ bool rc_access_origin(const struct rc_settings *settings, const rc_request *requ
 	return false;
 }
 
+/* As it is counted: an IPv6 host is given a /64, and may have as many addresses as it likes in it. */
+static const char *name_address(const char *text, char *scratch, size_t size)
+{
+	struct in6_addr address;
+	if (!rc_address_parse(text, &address) || size < RC_ADDRESS_NAME_SIZE)
+		return text;
+	if (IN6_IS_ADDR_V4MAPPED(&address))
+		return inet_ntop(AF_INET, &address.s6_addr[12], scratch, (socklen_t)size);
+	memset(&address.s6_addr[8], 0, 8);
+	inet_ntop(AF_INET6, &address, scratch, (socklen_t)size);
+	return strcat(scratch, "/64");
+}
+
+/* The last item of a list, trimmed, and cut off it. */
+static void last_item(const char *list, const char **end, char *to, size_t room)
+{
+	const char *begin = *end, *last = *end;
+	while (begin > list && begin[-1] != ',')
+		begin--;
+	*end = begin > list ? begin - 1 : list;
+	while (begin < last && (*begin == ' ' || *begin == '\t'))
+		begin++;
+	while (last > begin && (last[-1] == ' ' || last[-1] == '\t'))
+		last--;
+	size_t size = (size_t)(last - begin);
+	if (size >= room)
+		size = 0;
+	memcpy(to, begin, size);
+	to[size] = 0;
+}
+
 /* X-Forwarded-For is a chain, to which each proxy adds at the right: the last that is not one of ours is the client. */
 const char *rc_access_address(const struct rc_settings *settings, const rc_request *request, char *scratch, size_t size)
 {
 	const char *peer = rc_request_peer(request), *chain = rc_request_header(request, "X-Forwarded-For");
 	if (!chain || !rc_settings_trusts(settings, peer))
-		return peer;
+		return name_address(peer, scratch, size);
+	char found[INET6_ADDRSTRLEN] = "", item[INET6_ADDRSTRLEN];
 	for (const char *end = chain + strlen(chain); end > chain;) {
-		const char *begin = end, *last = end;
-		while (begin > chain && begin[-1] != ',')
-			begin--;
-		const char *next = begin > chain ? begin - 1 : chain;
-		while (begin < last && (*begin == ' ' || *begin == '\t'))
-			begin++;
-		while (last > begin && (last[-1] == ' ' || last[-1] == '\t'))
-			last--;
 		struct in6_addr address;
-		if ((size_t)(last - begin) >= size)
-			break;
-		memcpy(scratch, begin, (size_t)(last - begin));
-		scratch[last - begin] = 0;
-		if (!rc_address_parse(scratch, &address))
+		last_item(chain, &end, item, sizeof item);
+		if (!rc_address_parse(item, &address))
 			break; /* not written by a proxy that is to be trusted */
-		if (!rc_settings_trusts(settings, scratch) || next == chain)
-			return scratch;
-		end = next;
+		strcpy(found, item);
+		if (!rc_settings_trusts(settings, found))
+			break;
 	}
-	return peer;
+	return name_address(*found ? found : peer, scratch, size);
 }
 
 /* ---- tokens in a handshake ---- */

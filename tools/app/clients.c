@@ -86,7 +86,7 @@ static int refuse(rc_request *request, int status, const char *words)
 static int open_client(struct rc_app *app, rc_request *request)
 {
 	const struct rc_settings *settings = rc_app_settings(app);
-	char scratch[64];
+	char scratch[INET6_ADDRSTRLEN + 4];
 	if (!rc_access_origin(settings, request))
 		return refuse(request, 403, "this origin is not allowed\n");
 	struct rc_app_client *client = new_client(app, rc_request_conn(request));
