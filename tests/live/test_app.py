@@ -391,6 +391,7 @@ def test_reserved_topics():
         b = server.client("/ws/b").say("subscribe", topics=["*"])
         b.expect("subscribed")
         a.say("room_message", room="r", content="private").settle()
+        a.say("DATA", id="1", data={"x": 1}).expect("ACK")
         server.post("publish", topic="public", data=1)
         b.expect("update", topic="public")
 

@@ -35,6 +35,13 @@ bool rc_feed_matches(const char *pattern, size_t pattern_size, const char *name,
 	       memcmp(pattern, name, pattern_size - 1) == 0;
 }
 
+/* A pattern reaches the server's own topics only if it names them, which not everybody may. */
+static bool reaches(const char *pattern, size_t pattern_size, const char *name, size_t size)
+{
+	return rc_feed_matches(pattern, pattern_size, name, size) &&
+	       (!rc_feed_name_reserved(name, size) || rc_feed_name_reserved(pattern, pattern_size));
+}
+
 /* ---- following ---- */
 
 struct rc_feed *rc_feeds_find(const struct rc_app_client *client, const char *name, size_t size)
@@ -165,7 +172,7 @@ static void tell_watches(struct rc_app *app, const char *topic, size_t size)
 {
 	pthread_mutex_lock(&app->feeds_lock);
 	for (const struct rc_watch *each = app->watches; each; each = each->next)
-		if (rc_feed_matches(each->pattern, each->size, topic, size) &&
+		if (reaches(each->pattern, each->size, topic, size) &&
 		    rc_letter_post(app, each->conn, RC_LETTER_TOPIC, each->conflate, topic, size))
 			rc_log_say(RC_LOG_ERROR, "pattern", NULL, "a subscriber of %.*s was not told of a new topic",
 			           (int)each->size, each->pattern);
@@ -191,7 +198,7 @@ int rc_feeds_subscribe_pattern(struct rc_app_client *client, const char *pattern
 	for (size_t i = 0; i < count && i < MATCHES_MAX && (!code || code == -EEXIST); i++) {
 		size_t name_size = strlen(found[i].name);
 		struct rc_start start = begin(context, found[i].name);
-		if (!rc_feed_name_reserved(found[i].name, name_size))
+		if (reaches(pattern, size, found[i].name, name_size))
 			code = rc_feeds_follow(client, found[i].name, name_size, false, &start);
 	}
 	free(found);
