@@ -101,7 +101,7 @@ bench-tls-memory: $(BUILD)/benches/tls_memory ## what an idle TLS connection cos
 	@cd $(BUILD) && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost \
 		-keyout bench.key -out bench.pem 2>/dev/null && benches/tls_memory bench.pem bench.key
 
-install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, pkg-config file, man page
+install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, pkg-config file, man page, systemd units
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include lib/pkgconfig share/man/man1)
 	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/ringcast
 	install -m 644 engine/ringcast.h $(DESTDIR)$(PREFIX)/include/ringcast.h
@@ -112,11 +112,17 @@ install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, pkg-config
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(LIBS)|' ringcast.pc.in \
 		>$(DESTDIR)$(PREFIX)/lib/pkgconfig/ringcast.pc
 	install -m 644 tools/ringcast.1 $(DESTDIR)$(PREFIX)/share/man/man1/ringcast.1
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,lib/systemd/system share/doc/ringcast)
+	sed -e 's|@PREFIX@|$(PREFIX)|' tools/systemd/ringcast.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/ringcast.service
+	install -m 644 tools/systemd/ringcast.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/ringcast.socket
+	install -m 644 tools/systemd/ringcast.conf tools/app/DIALECT.md $(DESTDIR)$(PREFIX)/share/doc/ringcast
 	@[ -n "$(DESTDIR)" ] || ldconfig 2>/dev/null || true
 
 uninstall: ## removes what install put there
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast include/ringcast.h lib/libringcast.a lib/libringcast.so \
-		lib/libringcast.so.$(SOVERSION) lib/$(notdir $(SHARED)) lib/pkgconfig/ringcast.pc share/man/man1/ringcast.1)
+		lib/libringcast.so.$(SOVERSION) lib/$(notdir $(SHARED)) lib/pkgconfig/ringcast.pc share/man/man1/ringcast.1 \
+		lib/systemd/system/ringcast.service lib/systemd/system/ringcast.socket \
+		share/doc/ringcast/ringcast.conf share/doc/ringcast/DIALECT.md)
 
 clean: ## removes $(BUILD)
 	rm -rf $(BUILD)

@@ -63,10 +63,13 @@ enum connection_flag {
 	SYNCED = 1 << 21,    /* it has read the cohort's last frame, so the next makes sense to it */
 	WINDOW_SHIFT = 22,   /* two bits: enum rc_window */
 	LISTENER_SHIFT = 24, /* four bits: through which it came */
-	SAID = 1 << 28,      /* the log may have entries of its own ahead, which it does not get */
+	SAID = 1 << 30,      /* the log may have entries of its own ahead, which it does not get */
 	RESUMING = 1 << 16, /* a subscription waits to begin further back than the cursor */
 	SECURE = 1 << 28,  /* TLS: see secure.h */
 };
+static_assert((LINGERS + REFUSED + CROWDED + COUNTED + RESUMING + CLOSING_SLOT + DEFLATE + TAKEOVER + COHORT + SYNCED +
+               (3 << WINDOW_SHIFT) + (15 << LISTENER_SHIFT) + SECURE + STEPPING + (int64_t)SAID) >> 12 == 0x7FFFF,
+              "each flag has a bit of its own");
 
 struct handshake {
 	struct sockaddr_storage peer;

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 from app import SECRET, SLOW, App, equal, token, until
@@ -31,11 +32,12 @@ def test_npm_ws():
 
 def test_wscat():
     wscat = shutil.which("wscat")
-    if not wscat:
+    environment = dict(os.environ, NODE_PATH="/usr/share/nodejs")
+    if not wscat or subprocess.run([wscat, "--version"], env=environment, capture_output=True).returncode:
         raise Skip("needs wscat")
     with App("--token-secret", SECRET) as server:
-        process = subprocess.Popen([wscat, "-c", server.url + "/ws", "-H", "Authorization: Bearer " + token(sub="cat")],
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        process = subprocess.Popen([wscat, "--no-color", "-c", server.url + "/ws", "-H", "Authorization: Bearer " + token(sub="cat")],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
                                    preexec_fn=die_with_parent)
         try:
             seen = ""
@@ -98,6 +100,21 @@ def test_websockets():
 
     with App() as server:
         asyncio.run(talk(server.url))
+
+
+def test_gorilla():
+    go = shutil.which("go")
+    if not go or not os.path.isdir("/usr/share/gocode/src/github.com/gorilla/websocket"):
+        raise Skip("needs golang-go and golang-github-gorilla-websocket-dev")
+    with tempfile.TemporaryDirectory() as directory, App() as server:
+        environment = dict(os.environ, GOPATH="/usr/share/gocode", GO111MODULE="off", GOFLAGS="", GOTOOLCHAIN="local",
+                           GOCACHE=directory)
+        program = os.path.join(directory, "client")
+        built = subprocess.run([go, "build", "-o", program, os.path.join(HERE, "app_gorilla.go")], env=environment,
+                               capture_output=True, text=True, timeout=100 * SLOW)
+        equal(built.returncode, 0, built.stderr)
+        done = subprocess.run([program, server.url], capture_output=True, text=True, timeout=20 * SLOW)
+        equal(done.stdout, "ok gorilla\n", done.stderr)
 
 
 class User:
@@ -180,4 +197,4 @@ def test_a_thousand_users():
         equal((figures["connectedClients"], figures["users"], figures["subscriptions"]), (0, 0, 0))
 
 
-run(globals(), limit=60 + int(SECONDS * 2))
+run(globals(), limit=120 + int(SECONDS * 2))
