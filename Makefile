@@ -32,14 +32,14 @@ INCLUDE_tools := -I$(BUILD)/include
 INCLUDE_benches := -iquote engine -iquote tls -iquote uring -iquote tools
 INCLUDE_tests := $(INCLUDE_benches)
 LIBS := -luring -lssl -lcrypto -lz
-TOOL_LIBS := -lm
+TOOL_LIBS := -lm -ljansson -linih -lsystemd
 
 LIBRARY := $(BUILD)/libringcast.a
 SHARED := $(BUILD)/libringcast.so.$(VERSION)
 PROGRAM := $(BUILD)/ringcast
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIBRARY_OBJECTS := $(call objects,$(wildcard engine/*.c tls/*.c uring/*.c))
-TOOL_OBJECTS := $(call objects,$(wildcard tools/*.c))
+TOOL_OBJECTS := $(call objects,$(wildcard tools/*.c tools/app/*.c))
 UNIT_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(patsubst tests/unit/%.c,$(BUILD)/tests/unit_%,$(wildcard tests/unit/*.c)))
 FUZZ_TARGETS := $(filter-out run,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
 FUZZ_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%))
@@ -101,7 +101,7 @@ bench-tls-memory: $(BUILD)/benches/tls_memory ## what an idle TLS connection cos
 	@cd $(BUILD) && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost \
 		-keyout bench.key -out bench.pem 2>/dev/null && benches/tls_memory bench.pem bench.key
 
-install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, pkg-config file, man page
+install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, pkg-config file, man page, systemd units
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include lib/pkgconfig share/man/man1)
 	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/ringcast
 	install -m 644 engine/ringcast.h $(DESTDIR)$(PREFIX)/include/ringcast.h
@@ -112,11 +112,17 @@ install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, pkg-config
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(LIBS)|' ringcast.pc.in \
 		>$(DESTDIR)$(PREFIX)/lib/pkgconfig/ringcast.pc
 	install -m 644 tools/ringcast.1 $(DESTDIR)$(PREFIX)/share/man/man1/ringcast.1
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,lib/systemd/system share/doc/ringcast)
+	sed -e 's|@PREFIX@|$(PREFIX)|' tools/systemd/ringcast.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/ringcast.service
+	install -m 644 tools/systemd/ringcast.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/ringcast.socket
+	install -m 644 tools/systemd/ringcast.conf tools/app/DIALECT.md $(DESTDIR)$(PREFIX)/share/doc/ringcast
 	@[ -n "$(DESTDIR)" ] || ldconfig 2>/dev/null || true
 
 uninstall: ## removes what install put there
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast include/ringcast.h lib/libringcast.a lib/libringcast.so \
-		lib/libringcast.so.$(SOVERSION) lib/$(notdir $(SHARED)) lib/pkgconfig/ringcast.pc share/man/man1/ringcast.1)
+		lib/libringcast.so.$(SOVERSION) lib/$(notdir $(SHARED)) lib/pkgconfig/ringcast.pc share/man/man1/ringcast.1 \
+		lib/systemd/system/ringcast.service lib/systemd/system/ringcast.socket \
+		share/doc/ringcast/ringcast.conf share/doc/ringcast/DIALECT.md)
 
 clean: ## removes $(BUILD)
 	rm -rf $(BUILD)
@@ -125,7 +131,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 fmt: ## clang-format, in place
-	clang-format -i $(wildcard engine/*.[ch] tls/*.[ch] uring/*.[ch] tools/*.[ch] tests/*/*.[ch] benches/*.[ch])
+	clang-format -i $(wildcard engine/*.[ch] tls/*.[ch] uring/*.[ch] tools/*.[ch] tools/app/*.[ch] tests/*/*.[ch] benches/*.[ch])
 
 # --------------------------------------------------------------------------------------------------------- the rules --
 

@@ -177,12 +177,42 @@ static int judge_handshake(struct rc_http_request *request, bool has_body)
 	return 0;
 }
 
+/* The body's size as the first Content-Length of a head has it, without a look at what is wrong with the head: that
+ * comes when all of the body is here. 0: none, or larger than the bound, which is refused without waiting for it. */
+static size_t awaited_body(struct rc_span head, size_t max)
+{
+	struct rc_span line, name, value;
+	rc_http_line(&head, &line);
+	while (rc_http_line(&head, &line)) {
+		if (!rc_http_field(line, &name, &value) || !rc_span_is(name, "Content-Length"))
+			continue;
+		size_t size = 0;
+		for (size_t i = 0; i < value.size && size <= max; i++) {
+			if (value.text[i] < '0' || value.text[i] > '9')
+				return 0;
+			size = size * 10 + (size_t)(value.text[i] - '0');
+		}
+		return size <= max ? size : 0;
+	}
+	return 0;
+}
+
 int rc_handshake_parse(struct rc_http_request *request, char *bytes, size_t size)
+{
+	return rc_handshake_parse_body(request, bytes, size, 0);
+}
+
+int rc_handshake_parse_body(struct rc_http_request *request, char *bytes, size_t size, size_t body_size_max)
 {
 	int head_size = rc_http_head_size(bytes, size);
 	if (head_size <= 0)
 		return head_size;
 	struct rc_span head = { bytes, (size_t)head_size }, line;
+	size_t body_size = body_size_max ? awaited_body(head, body_size_max) : 0;
+	if (size - (size_t)head_size < body_size)
+		return 0;
+	request->body = bytes + head_size;
+	request->body_size = body_size;
 	request->websocket = false;
 	request->key = NULL;
 	char *target = NULL;
@@ -199,9 +229,9 @@ int rc_handshake_parse(struct rc_http_request *request, char *bytes, size_t size
 		return status;
 	if (rc_http_list_has(request, "Upgrade", "websocket"))
 		status = judge_handshake(request, has_body);
-	else if (has_body)
+	else if (has_body && (!body_size || rc_http_header(request, "Transfer-Encoding")))
 		status = -413;
-	return status ? status : head_size;
+	return status ? status : head_size + (int)body_size;
 }
 
 void rc_handshake_accept(char to[RC_ACCEPT_SIZE + 1], const char *key)

@@ -27,6 +27,8 @@ struct rc_http_request {
 	unsigned header_count;
 	bool websocket;         /* a correct opening handshake; otherwise plain HTTP */
 	const char *key;        /* Sec-WebSocket-Key */
+	const char *body;       /* behind the head */
+	size_t body_size;
 };
 
 /* Returns the length of the request (its head) when it is complete and correct; 0 while more bytes are needed; or a
@@ -35,6 +37,10 @@ struct rc_http_request {
  * passed, so that no buffer beyond RC_REQUEST_SIZE_MAX is ever needed. A request with a body (Content-Length above 0,
  * Transfer-Encoding) is 400 for a handshake and 413 otherwise. */
 int rc_handshake_parse(struct rc_http_request *request, char *bytes, size_t size);
+
+/* The same, but plain HTTP may have a body of up to `body_size_max` bytes, given by Content-Length: the request is
+ * complete, and its length returned, with the last of them. */
+int rc_handshake_parse_body(struct rc_http_request *request, char *bytes, size_t size, size_t body_size_max);
 
 /* The first value of a header or null; names compare without case. */
 const char *rc_http_header(const struct rc_http_request *request, const char *name);

@@ -22,6 +22,8 @@ static_assert(RC_WORKER_BITS + RC_SLOT_BITS == 32, "the generation has the other
 #define RC_REQUEST_SIZE_MAX (8 * KIB)   /* request line and headers; beyond it 431 */
 #define RC_REQUEST_LINE_MAX (4 * KIB)   /* beyond it 414 */
 #define RC_REQUEST_HEADERS_MAX 64       /* beyond it 431 */
+#define RC_RESPONSE_HEADERS_SIZE 1024   /* of those the application adds */
+#define RC_BODY_SIZE_LIMIT (16 * MIB)
 #define RC_PROTOCOL_NAME_MAX 128
 #define RC_HANDSHAKE_TIMEOUT_MS 10000
 static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is told from long headers");

@@ -34,6 +34,9 @@ struct rc_entry {
 	uint64_t time_ns;  /* of publishing */
 	uint32_t size;     /* of the frame, header included */
 	uint32_t topic;
+	/* A connection that is not to get it, or 0. Written after the entry is shown, because only one thread may ever
+	 * find itself there, and that is the one which writes it. */
+	_Atomic uint64_t except;
 };
 
 struct rc_log {
@@ -89,6 +92,12 @@ static inline uint64_t rc_log_head(const struct rc_log *log)
 static inline const struct rc_entry *rc_log_entry(const struct rc_log *log, uint64_t number)
 {
 	return &log->entries[number & (log->entry_count - 1)];
+}
+
+/* The entry of a topic's newest message, which the log has. With the lock. */
+static inline struct rc_entry *rc_log_newest(struct rc_log *log, const struct rc_topic *topic)
+{
+	return &log->entries[atomic_load_explicit(&topic->newest, memory_order_relaxed) & (log->entry_count - 1)];
 }
 
 static inline uint8_t *rc_log_at(const struct rc_log *log, uint64_t position)

@@ -91,6 +91,7 @@ void rc_plan_make(struct rc_plan *plan, const struct rc_log *log, const struct r
 	plan->range_count = plan->frame_count = plan->conflated_count = plan->taken_count = 0;
 	plan->single = !interest->marks;
 	plan->topic = interest->topic;
+	plan->left_out = false;
 	bool synced = interest->synced;
 	uint64_t number = begin;
 	if (partial) {
@@ -102,6 +103,12 @@ void rc_plan_make(struct rc_plan *plan, const struct rc_log *log, const struct r
 		const struct rc_mark *mark = wanted(interest, entry->topic, number);
 		if (!mark)
 			continue;
+		if (interest->self &&
+		    atomic_load_explicit(&entry->except, memory_order_relaxed) == interest->self) {
+			plan->left_out = true;
+			synced = false; /* what comes after it in the cohort refers to it */
+			continue;
+		}
 		uint16_t offset = (uint16_t)(number - begin);
 		if (mark->conflate &&
 		    atomic_load_explicit(&rc_topic_at(log->topics, entry->topic)->newest, memory_order_acquire) != number) {
@@ -153,7 +160,7 @@ struct rc_progress rc_plan_progress(const struct rc_plan *plan, const struct rc_
 			.cursor = number,
 			.partial = done ? done | (encoded ? RC_PARTIAL_ENCODED : 0) : 0,
 			.taken_count = i,
-			.synced = synced,
+			.synced = synced && !plan->left_out, /* it may lie before the cursor */
 		};
 	}
 }

@@ -129,6 +129,7 @@ struct rc_config {
 	unsigned connections_max;         /* all workers together; 0: as many as the descriptor limit allows */
 	unsigned connections_per_address; /* 0: no limit */
 	unsigned subscriptions_max;       /* of one connection */
+	size_t body_size_max;             /* of a plain HTTP request; larger is 413. 0: none has a body */
 	size_t message_size_max;          /* received; larger is closed with 1009 */
 	unsigned fragments_max;           /* of one received message */
 	size_t send_size_max;             /* bytes waiting for one connection outside the log (rc_send, pongs) */
@@ -156,7 +157,10 @@ RC_API void rc_config_init(struct rc_config *config);
 RC_API rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error);
 
 /* Adds a listener before the start: "ws://127.0.0.1:8080", "[::]:8080", "0.0.0.0:0" (a free port), "unix:/run/x.sock",
- * or with TLS "wss://127.0.0.1:8443" (see rc_server_tls()). Behind it may stand what differs there:
+ * "fd:3" (a socket that listens already, inherited from whoever started this process; it is duplicated), or with TLS
+ * "wss://127.0.0.1:8443" (see rc_server_tls()). With "proxy+" in front, each connection must begin with a PROXY protocol
+ * header (version 1 or 2), and its peer is whom that names: only for addresses that nobody but the proxy can reach, or
+ * with a look at rc_request_proxy(). Behind it may stand what differs there:
  * "?deflate=on&deflate-bits=12&deflate-min=200&deflate-takeover=off". Each worker gets its own socket on that address
  * (SO_REUSEPORT). Returns the port (0 for a Unix socket) or a negative errno with *error set. */
 RC_API int rc_server_listen(rc_server *server, const char *address, struct rc_error *error);
@@ -224,6 +228,8 @@ RC_API void rc_server_free(rc_server *server);
  * (the worker has ended). */
 RC_API int rc_post(rc_server *server, unsigned worker, void (*fn)(void *argument), void *argument);
 
+/* The worker that a connection belongs to: whose thread its callbacks run on. */
+RC_API unsigned rc_conn_worker(rc_conn conn);
 RC_API unsigned rc_server_worker_count(const rc_server *server);
 RC_API const char *rc_strerror(int code);
 RC_API const char *rc_version(void);
@@ -245,6 +251,23 @@ enum rc_publish_flags {
 RC_API int64_t rc_publish(rc_server *server, const char *topic, size_t topic_size, const void *data, size_t size,
                           unsigned flags);
 
+/* The same with more say in it. Returns what rc_publish() does, and -EINVAL for an `except` of another worker. */
+struct rc_publication {
+	const void *data;
+	size_t size;
+	unsigned flags;
+	/* This connection does not get it though it is subscribed; 0: all get it. Only from a callback of the worker that
+	 * the connection belongs to. */
+	rc_conn except;
+	/* Instead of data and size, for a message that holds its own number: called when the number is known, just before
+	 * the copy; returns the size and sets *data to bytes that stay until rc_publish_with() returns. It runs under the
+	 * log's lock, perhaps several times: it must be short, and may not call any function here. */
+	size_t (*make)(void *context, uint64_t sequence, uint64_t epoch, const void **data);
+	void *context;
+	uint64_t epoch; /* out: of the topic, see rc_topic_stats */
+};
+RC_API int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message);
+
 /* Sends one message to one connection. Any thread; from another thread than its worker's the bytes are copied and
  * posted. Returns 0, -ENOTCONN (stale, or closing), -ENOBUFS (send_size_max would be passed; nothing was queued),
  * -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM. */
@@ -263,6 +286,7 @@ RC_API int rc_close(rc_server *server, rc_conn conn, uint16_t code, const char *
 struct rc_start {
 	bool last;      /* first the newest message, if there is one */
 	bool resume;    /* first everything after sequence number `since` that the log still has */
+	bool conflate;  /* once behind, it gets only the newest message of the topic, whatever the topic's policy */
 	uint64_t since;
 	uint64_t first; /* out, on the worker only: the sequence number that comes first; above since + 1 is a gap */
 };
@@ -274,6 +298,24 @@ RC_API int rc_subscribe(rc_server *server, rc_conn conn, const char *topic, size
 
 /* Returns 0, -ENOENT (is not subscribed), -ENOTCONN, -EAGAIN. */
 RC_API int rc_unsubscribe(rc_server *server, rc_conn conn, const char *topic, size_t topic_size);
+
+/* -------------------------------------------------------------------------------------------------------- history -- */
+
+/* A message that the log still has. */
+struct rc_past {
+	uint64_t epoch, sequence;
+	uint64_t age_ns;
+	rc_conn except; /* see rc_publication */
+	enum rc_opcode opcode;
+	const void *data; /* valid until the callback returns */
+	size_t size;
+};
+
+/* Calls visit for the topic's messages after `since`, oldest first, at most `max`, until it returns false. Any thread;
+ * visit runs under the log's lock: it copies what it wants and may not call any function here. Returns how many it was
+ * called for (0 for an unknown topic too), or -EINVAL. */
+RC_API int rc_topic_read(rc_server *server, const char *topic, size_t topic_size, uint64_t since, unsigned max,
+                         bool (*visit)(void *context, const struct rc_past *past), void *context);
 
 /* ------------------------------------------------------------------------------------------------------- requests -- */
 
@@ -288,6 +330,12 @@ RC_API const char *rc_request_query(rc_request *request, const char *name);
 RC_API const char *rc_request_header(const rc_request *request, const char *name);
 /* The peer: "127.0.0.1", "::1", "unix". */
 RC_API const char *rc_request_peer(const rc_request *request);
+/* Who said so, if the connection came through a "proxy+" listener; else null. */
+RC_API const char *rc_request_proxy(const rc_request *request);
+/* Which listener it came in by, in the order they were added, from 0. */
+RC_API unsigned rc_request_listener(const rc_request *request);
+/* The body of a plain HTTP request, at most body_size_max; *size is 0 without one. */
+RC_API const void *rc_request_body(const rc_request *request, size_t *size);
 RC_API bool rc_request_peer_is_local(const rc_request *request); /* 127.0.0.0/8, ::1, or a Unix socket */
 RC_API bool rc_request_is_tls(const rc_request *request);
 /* The subject of the verified certificate that a TLS client showed ("CN=feeder,O=Example", RFC 2253), or null. */
@@ -298,6 +346,9 @@ RC_API rc_conn rc_request_conn(const rc_request *request);
 /* Accepts a subprotocol if the client offered it (RFC 6455, section 4.2.2). Returns whether. */
 RC_API bool rc_request_choose_protocol(rc_request *request, const char *protocol);
 RC_API void rc_request_set_user(rc_request *request, void *user);
+/* Adds a header to whatever is answered, the 101 included. Returns 0, -EINVAL (bytes that may not stand there), -ENOSPC.
+ */
+RC_API int rc_request_add_header(rc_request *request, const char *name, const char *value);
 /* Answers a plain HTTP request, or refuses a handshake with words. The body is copied. */
 RC_API int rc_request_respond(rc_request *request, int status, const char *content_type, const void *body, size_t size);
 
@@ -377,6 +428,11 @@ struct rc_topic_stats {
 RC_API int rc_topic_stats(rc_server *server, const char *topic, size_t topic_size, struct rc_topic_stats *stats);
 /* Calls visit for up to `max` topics, those with the most subscribers first; returns how many. Any thread. */
 RC_API size_t rc_topics_top(rc_server *server, struct rc_topic_stats *out, size_t max);
+/* The topics whose name is `pattern`, or begins with what stands before its last '*': up to `max` (1,000 at most) are
+ * described in `out`. Returns how many there are, which may be more. Any thread; the time grows with the number of all
+ * topics. */
+RC_API size_t rc_topics_match(rc_server *server, const char *pattern, size_t pattern_size, struct rc_topic_stats *out,
+                              size_t max);
 
 /* ------------------------------------------------------------------------------------------------------------ probe -- */
 

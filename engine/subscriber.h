@@ -22,6 +22,7 @@ struct rc_subscription {
 	uint32_t topic, slot;
 	uint32_t next, previous; /* in the connection's list, number + 1 */
 	uint32_t place; /* among the audience's members */
+	bool conflate;  /* it asked for the newest message only, whatever the topic's policy */
 	bool resumes;   /* it begins further back than its connection stands, and has not been let yet */
 };
 

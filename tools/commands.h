@@ -8,6 +8,8 @@
 #include "options.h"
 
 extern const struct rc_command rc_command_serve;
+extern const struct rc_command rc_command_app;
+extern const struct rc_command rc_command_config;
 extern const struct rc_command rc_command_sub;
 extern const struct rc_command rc_command_pub;
 extern const struct rc_command rc_command_replay;

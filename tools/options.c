@@ -14,7 +14,7 @@
 #include "units.h"
 
 #define FIRST_ROW 256
-#define ROWS_MAX 64
+#define ROWS_MAX 96
 #define HELP_COLUMN 30
 
 static void complain(const char *format, va_list arguments)
@@ -86,8 +86,7 @@ static const char *store_unsigned(unsigned *target, uint64_t value, uint64_t uni
 	return NULL;
 }
 
-/* Stores the argument in its target. Returns null, or what was expected instead. */
-static const char *store(const struct rc_option *option, const char *text)
+const char *rc_option_store(const struct rc_option *option, const char *text)
 {
 	uint64_t value = 0;
 	const char *error;
@@ -100,6 +99,9 @@ static const char *store(const struct rc_option *option, const char *text)
 		return NULL;
 	case RC_OPTION_LIST: {
 		struct rc_option_list *list = option->target;
+		if (list->replace)
+			list->count = 0;
+		list->replace = false;
 		if (list->count == RC_OPTION_LIST_MAX)
 			return "given too often";
 		list->items[list->count++] = text;
@@ -159,7 +161,7 @@ int rc_options_parse(const struct rc_command *command, const struct rc_option *o
 		if (value < FIRST_ROW)
 			return rc_options_wrong(command, "unknown option '%s'", argv[optind - 1]);
 		const struct rc_option *option = &options[value - FIRST_ROW];
-		const char *error = store(option, optarg);
+		const char *error = rc_option_store(option, optarg);
 		if (error && option->kind == RC_OPTION_CHOICE)
 			return rc_options_wrong(command, "--%s '%s': expected %s", option->name, optarg, error);
 		if (error)

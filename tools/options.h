@@ -13,6 +13,7 @@
 struct rc_option_list {
 	const char *items[RC_OPTION_LIST_MAX];
 	unsigned count;
+	bool replace; /* the next item takes the place of all before it: another source of settings begins */
 };
 
 /* What an option's argument is, and what `target` points to. */
@@ -55,6 +56,10 @@ enum { RC_EXIT_OK = 0, RC_EXIT_FAILED = 1, RC_EXIT_USAGE = 2 };
  * or the exit status, when --help was printed or a usage error was. */
 int rc_options_parse(const struct rc_command *command, const struct rc_option *options, int argc, char **argv,
                      int *operand);
+
+/* Stores the argument of one option, as if it had been given as a flag; a RC_OPTION_FLAG wants null. Returns null, or
+ * what was expected instead. The text must outlive the target. */
+const char *rc_option_store(const struct rc_option *option, const char *text);
 
 /* Prints `ringcast: WORDS` and where help is found, on stderr. Returns RC_EXIT_USAGE. */
 int rc_options_wrong(const struct rc_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));

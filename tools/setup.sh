@@ -19,11 +19,17 @@ needs() {
 	build header liburing.h liburing-dev
 	build header openssl/evp.h libssl-dev
 	build header xxhash.h libxxhash-dev
+	build header jansson.h libjansson-dev
+	build header ini.h libinih-dev
+	build header systemd/sd-daemon.h libsystemd-dev
 	test header criterion/criterion.h libcriterion-dev
 	test command /usr/bin/python3 python3
 	wish python websockets python3-websockets
 	wish python aiohttp python3-aiohttp
+	wish python websocket python3-websocket
 	wish node ws nodejs,node-ws
+	wish command /usr/sbin/nginx nginx-light
+	wish command /usr/sbin/haproxy haproxy
 	wish command $CXX $(basename "$CXX")
 	wish command pkg-config pkg-config
 	wish command openssl openssl

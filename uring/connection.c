@@ -5,6 +5,7 @@
  */
 #include "compress.h"
 #include "fanout.h"
+#include "proxy.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +99,7 @@ void rc_connection_accept(struct worker *worker, uint32_t slot, unsigned listene
 	memset(handshake, 0, sizeof *handshake);
 	if (peer)
 		handshake->peer = *peer;
+	handshake->wants_proxy = server->listeners[listener].proxied;
 	conn->handshake = handshake;
 	set_state(worker, slot, CONNECTION_HANDSHAKE, server->config.handshake_timeout_ms);
 	receive(worker, slot);
@@ -379,7 +381,7 @@ static void answer_request(struct worker *worker, uint32_t slot, struct rc_http_
 {
 	struct connection *conn = &worker->connections[slot];
 	struct rc_verdict verdict = { 0 };
-	rc_request_judge(worker, slot, request, &conn->handshake->peer, &verdict);
+	rc_request_judge(worker, slot, request, conn->handshake, &verdict);
 	if (!verdict.response) {
 		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
 		return;
@@ -447,7 +449,7 @@ static int judge_head(struct worker *worker, uint32_t slot, char *bytes, size_t 
 	if (conn->flags & CLIENT)
 		return judge_response(worker, slot, bytes, size);
 	struct rc_http_request request;
-	int result = rc_handshake_parse(&request, bytes, size);
+	int result = rc_handshake_parse_body(&request, bytes, size, worker->server->config.body_size_max);
 	if (result < 0) {
 		refuse(worker, slot, -result, NULL);
 	} else if (result > 0 && conn->flags & REFUSED) {
@@ -688,15 +690,54 @@ void rc_connection_drop(struct worker *worker, uint32_t slot, int status, const 
 		tell_closed(worker, slot, handle, RC_CLOSE_ABNORMAL, why, strlen(why), opening ? status : 0);
 }
 
+/* The header that a proxy sends before all else, TLS included. Returns how many of these bytes were its last, 0 while
+ * more is awaited or when it was none: nobody is there then to whom an answer would mean something. */
+static size_t receive_proxy(struct worker *worker, uint32_t slot, const uint8_t *bytes, size_t size)
+{
+	struct handshake *handshake = worker->connections[slot].handshake;
+	size_t total = size, before = handshake->size;
+	struct sockaddr_storage named;
+	const char *head = before ? rc_connection_gather(worker, handshake, bytes, size, &total) : (const char *)bytes;
+	int used = head ? rc_proxy_parse((const uint8_t *)head, total, &named) : -1;
+	if (used == 0 && !before && !rc_connection_gather(worker, handshake, bytes, size, &total))
+		used = -1;
+	if (used < 0) {
+		rc_count(&worker->stats.handshakes_failed, 1);
+		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
+	}
+	if (used <= 0)
+		return 0;
+	rc_peer_name(handshake->proxy, &handshake->peer);
+	if (named.ss_family != AF_UNSPEC)
+		handshake->peer = named;
+	handshake->wants_proxy = false;
+	handshake->size = 0;
+	return (size_t)used - before;
+}
+
+static void take_received(struct worker *worker, uint32_t slot, uint8_t *bytes, size_t size)
+{
+	struct connection *conn = &worker->connections[slot];
+	if (conn->state == CONNECTION_HANDSHAKE && conn->handshake->wants_proxy) {
+		size_t used = receive_proxy(worker, slot, bytes, size);
+		if (!used || used == size)
+			return;
+		bytes += used;
+		size -= used;
+	}
+	if (conn->flags & SECURE)
+		rc_secure_received(worker, slot, bytes, size);
+	else
+		rc_connection_take_bytes(worker, slot, bytes, size);
+}
+
 void rc_connection_received(struct worker *worker, uint32_t slot, const struct rc_completion *completion)
 {
 	struct connection *conn = &worker->connections[slot];
 	if (!(completion->flags & RC_RING_MORE))
 		conn->flags &= (uint32_t)~RECEIVING;
-	if (completion->result > 0 && conn->flags & SECURE)
-		rc_secure_received(worker, slot, completion->data, (size_t)completion->result);
-	else if (completion->result > 0)
-		rc_connection_take_bytes(worker, slot, completion->data, (size_t)completion->result);
+	if (completion->result > 0)
+		take_received(worker, slot, completion->data, (size_t)completion->result);
 	else if (completion->result == -ENOBUFS)
 		rc_count(&worker->stats.receive_starved, 1);
 	else if (conn->state != CONNECTION_ENDING)

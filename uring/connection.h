@@ -19,6 +19,8 @@
 #include "ring.h"
 #include "session.h"
 
+#include <netinet/in.h>
+
 struct worker;
 
 enum connection_state {
@@ -61,12 +63,18 @@ enum connection_flag {
 	SYNCED = 1 << 21,    /* it has read the cohort's last frame, so the next makes sense to it */
 	WINDOW_SHIFT = 22,   /* two bits: enum rc_window */
 	LISTENER_SHIFT = 24, /* four bits: through which it came */
+	SAID = 1 << 30,      /* the log may have entries of its own ahead, which it does not get */
 	RESUMING = 1 << 16, /* a subscription waits to begin further back than the cursor */
 	SECURE = 1 << 28,  /* TLS: see secure.h */
 };
+static_assert((LINGERS + REFUSED + CROWDED + COUNTED + RESUMING + CLOSING_SLOT + DEFLATE + TAKEOVER + COHORT + SYNCED +
+               (3 << WINDOW_SHIFT) + (15 << LISTENER_SHIFT) + SECURE + STEPPING + (int64_t)SAID) >> 12 == 0x7FFFF,
+              "each flag has a bit of its own");
 
 struct handshake {
 	struct sockaddr_storage peer;
+	bool wants_proxy;       /* the PROXY header has not come yet */
+	char proxy[INET6_ADDRSTRLEN]; /* who sent it */
 	uint8_t nonce[16];      /* client role */
 	char *protocols;        /* client role: what was offered, or null */
 	bool offers_deflate;    /* client role */
@@ -142,7 +150,8 @@ struct rc_verdict {
 	size_t size;
 	void *user;
 };
-void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http, const struct sockaddr_storage *peer,
+void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http, const struct handshake *handshake,
                       struct rc_verdict *verdict);
+void rc_peer_name(char text[INET6_ADDRSTRLEN], const struct sockaddr_storage *peer);
 
 #endif

@@ -99,7 +99,7 @@ static bool mark_interest(struct worker *worker, const struct connection *conn, 
 		worker->marks[record->topic] = (struct rc_mark){
 			.from = record->from,
 			.round = worker->mark_round,
-			.conflate = conn->flags & BEHIND && conflates(worker, record->topic),
+			.conflate = conn->flags & BEHIND && (record->conflate || conflates(worker, record->topic)),
 		};
 	}
 	/* Without a subscription there may never have been an array, and a null one would mean topic 0. */
@@ -113,18 +113,19 @@ static bool mark_interest(struct worker *worker, const struct connection *conn, 
 /* The only topic of a connection whose plan does not depend on anything else of it, or UINT32_MAX. */
 static uint32_t only_topic(const struct worker *worker, const struct connection *conn, uint64_t begin)
 {
-	if (conn->subscription_count != 1 || conn->partial || conn->flags & RESUMING)
+	if (conn->subscription_count != 1 || conn->partial || conn->flags & (RESUMING | SAID))
 		return UINT32_MAX;
 	const struct rc_subscription *record = rc_subscription_at(&worker->subscribers, conn->first_subscription - 1);
-	if (record->from > begin || (conn->flags & BEHIND && conflates(worker, record->topic)))
+	if (record->from > begin || (conn->flags & BEHIND && (record->conflate || conflates(worker, record->topic))))
 		return UINT32_MAX;
 	return record->topic;
 }
 
 /* The plan of a connection from its cursor to the head. Who has one topic shares it with whoever stands at the same
  * place. Null: none is free, or no memory; try again later. */
-static struct rc_plan *plan_for(struct worker *worker, const struct connection *conn, uint64_t begin, uint64_t end)
+static struct rc_plan *plan_for(struct worker *worker, uint32_t slot, uint64_t begin, uint64_t end)
 {
+	struct connection *conn = &worker->connections[slot];
 	const struct rc_log *log = &worker->server->log;
 	struct rc_interest interest = { 0 };
 	rc_compress_interest(worker, conn, &interest);
@@ -143,7 +144,11 @@ static struct rc_plan *plan_for(struct worker *worker, const struct connection *
 	struct rc_plan *plan = take_plan(worker);
 	if (!plan)
 		return NULL;
+	interest.self = conn->flags & SAID ? rc_handle(worker, slot) : 0;
 	rc_plan_make(plan, log, &interest, begin, end, conn->partial);
+	/* Its own entries are all behind it: from here on it may share plans again. */
+	if (!plan->left_out && plan->end == end && end == worker->head)
+		conn->flags &= ~(uint32_t)SAID;
 	if (topic != UINT32_MAX) {
 		worker->shared = plan;
 		worker->shared_end = end;
@@ -300,7 +305,7 @@ static bool visit(struct worker *worker, uint32_t slot)
 		rc_worker_queue(worker, slot);
 		return false;
 	}
-	struct rc_plan *plan = plan_for(worker, conn, begin, worker->head);
+	struct rc_plan *plan = plan_for(worker, slot, begin, worker->head);
 	if (!plan) {
 		rc_fanout_fall_behind(worker, slot, begin);
 		rc_worker_queue(worker, slot);
@@ -376,7 +381,7 @@ static bool send_behind(struct worker *worker, uint32_t slot)
 		rc_fanout_catch_up(worker, conn);
 		return false;
 	}
-	struct rc_plan *plan = plan_for(worker, conn, conn->cursor, end);
+	struct rc_plan *plan = plan_for(worker, slot, conn->cursor, end);
 	if (!plan) {
 		rc_worker_queue(worker, slot);
 		return false;

@@ -55,7 +55,8 @@ static uint64_t enforce_one(struct worker *worker, uint32_t slot, struct rc_subs
 	if (!too_far(worker, topic, oldest, first, head, end))
 		return first;
 	struct rc_audience *audience = rc_audience_at(&worker->subscribers, record->topic);
-	if (topic->options.policy == RC_POLICY_CLOSE) {
+	enum rc_policy policy = record->conflate ? RC_POLICY_CONFLATE : topic->options.policy;
+	if (policy == RC_POLICY_CLOSE) {
 		close_slow(worker, slot, audience);
 		return head;
 	}
@@ -65,7 +66,7 @@ static uint64_t enforce_one(struct worker *worker, uint32_t slot, struct rc_subs
 	uint64_t count = last->sequence - oldest->sequence + none;
 	record->from = newest + none;
 	worker->connections[slot].flags &= ~(uint32_t)SYNCED; /* what was left out, the cohort's next frames refer to */
-	if (topic->options.policy == RC_POLICY_SKIP) {
+	if (policy == RC_POLICY_SKIP) {
 		rc_count_shared(&audience->dropped, count);
 		rc_count(&worker->stats.dropped, count);
 	} else {

@@ -6,6 +6,8 @@
 #include "worker.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>
@@ -50,6 +52,22 @@ static bool parse_port(const char *text, uint16_t *port)
 	return true;
 }
 
+/* "fd:3": its address is asked of it, so that whatever wants to name it can. */
+static int parse_inherited(struct listener *listener, const char *text, struct rc_error *error)
+{
+	char *end;
+	long fd = strtol(text, &end, 10);
+	int listens = 0;
+	socklen_t size = sizeof listens;
+	if (*text < '0' || *text > '9' || *end || fd > INT_MAX ||
+	    getsockopt((int)fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 || !listens)
+		return rc_fail(error, -EINVAL, "'%s' is no descriptor of a stream socket that listens", listener->address);
+	listener->inherited = (int)fd;
+	listener->socket_address_size = sizeof listener->socket_address;
+	getsockname((int)fd, (struct sockaddr *)&listener->socket_address, &listener->socket_address_size);
+	return 0;
+}
+
 /* What may stand behind an address: NAME=VALUE, joined by '&'. Cuts it off. */
 static int parse_options(struct listener *listener, char *text, struct rc_error *error)
 {
@@ -88,6 +106,11 @@ int rc_listen_parse(struct listener *listener, const char *address, const struct
 	int result = parse_options(listener, buffer, error);
 	if (result < 0)
 		return result;
+	listener->inherited = -1;
+	if (strncmp(text, "proxy+", 6) == 0) {
+		listener->proxied = true;
+		text += 6;
+	}
 	listener->secure = strncmp(text, "wss://", 6) == 0;
 	if (listener->secure)
 		text += 6;
@@ -95,6 +118,8 @@ int rc_listen_parse(struct listener *listener, const char *address, const struct
 		text += 5;
 	if (strncmp(text, "unix:", 5) == 0)
 		return parse_unix(listener, text + 5, error);
+	if (strncmp(text, "fd:", 3) == 0)
+		return parse_inherited(listener, text + 3, error);
 	char host[INET6_ADDRSTRLEN + 2];
 	const char *colon = strrchr(text, ':');
 	size_t size = colon ? (size_t)(colon - text) : 0;
@@ -187,6 +212,17 @@ static int port_is_taken(const struct listener *listener)
 int rc_listen_open(struct listener *listener, const struct rc_config *config, bool first, struct rc_error *error)
 {
 	int family = listener->socket_address.ss_family, on = 1;
+	if (listener->inherited >= 0) {
+		/* Each worker has a descriptor of its own of the one socket, and whoever made it chose its options. */
+		int inherited = fcntl(listener->inherited, F_DUPFD_CLOEXEC, 0);
+		if (inherited < 0)
+			return rc_fail(error, -errno, "descriptor %d: %s", listener->inherited, strerror(errno));
+		int result = set_options(inherited, listener, config, error);
+		if (result == 0)
+			return inherited;
+		close(inherited);
+		return result;
+	}
 	if (first && family == AF_UNIX)
 		remove_stale((const struct sockaddr_un *)&listener->socket_address);
 	int taken = first && family != AF_UNIX ? port_is_taken(listener) : 0;

@@ -37,11 +37,11 @@ static void wake_masked(struct rc_server *server, uint64_t mask)
 		rc_worker_wake(&server->workers[__builtin_ctzll(mask)]);
 }
 
-static int64_t publish_once(rc_server *server, const char *name, size_t name_size, uint64_t hash, const void *data,
-                            size_t size, unsigned flags)
+static int64_t publish_once(rc_server *server, const char *name, size_t name_size, uint64_t hash,
+                            struct rc_publication *message)
 {
 	struct rc_log *log = &server->log;
-	enum rc_opcode opcode = flags & RC_PUBLISH_BINARY ? RC_BINARY : RC_TEXT;
+	enum rc_opcode opcode = message->flags & RC_PUBLISH_BINARY ? RC_BINARY : RC_TEXT;
 	struct timespec time;
 	int error = 0;
 	unsigned held_by = 0;
@@ -55,7 +55,13 @@ static int64_t publish_once(rc_server *server, const char *name, size_t name_siz
 	struct rc_topic *topic = rc_topics_get(&server->topics, name, name_size, hash, &error);
 	if (topic) {
 		uint64_t segment = log->write_position / log->segment_size;
-		result = rc_log_append(log, topic, opcode, data, size, now_ns, &held_by);
+		uint64_t sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed) + 1;
+		message->epoch = topic->epoch;
+		if (message->make)
+			message->size = message->make(message->context, sequence, topic->epoch, &message->data);
+		result = rc_log_append(log, topic, opcode, message->data, message->size, now_ns, &held_by);
+		if (result > 0 && message->except)
+			atomic_store_explicit(&rc_log_newest(log, topic)->except, message->except, memory_order_relaxed);
 		new_segment = log->write_position / log->segment_size != segment;
 		mask = topic->worker_mask;
 		if (result < 0)
@@ -73,21 +79,31 @@ static int64_t publish_once(rc_server *server, const char *name, size_t name_siz
 	return result;
 }
 
-int64_t rc_publish(rc_server *server, const char *topic, size_t topic_size, const void *data, size_t size, unsigned flags)
+static bool leave_out(rc_server *server, rc_conn conn);
+
+int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message)
 {
-	if (!topic_size || topic_size > RC_TOPIC_NAME_MAX)
+	if (!topic_size || topic_size > RC_TOPIC_NAME_MAX || (message->except && !leave_out(server, message->except)))
 		return -EINVAL;
 	uint64_t hash = rc_topic_hash(topic, topic_size);
-	bool may_wait = flags & RC_PUBLISH_WAIT && !rc_worker_here;
+	bool may_wait = message->flags & RC_PUBLISH_WAIT && !rc_worker_here;
 	for (;;) {
-		int64_t result = publish_once(server, topic, topic_size, hash, data, size, flags);
+		int64_t result = publish_once(server, topic, topic_size, hash, message);
 		if (result != -EAGAIN || !may_wait || atomic_load(&server->stop_at_ns))
 			return result;
 		nap();
 	}
 }
 
+int64_t rc_publish(rc_server *server, const char *topic, size_t topic_size, const void *data, size_t size, unsigned flags)
+{
+	struct rc_publication message = { .data = data, .size = size, .flags = flags };
+	return rc_publish_with(server, topic, topic_size, &message);
+}
+
 /* ---- one connection ---- */
+
+unsigned rc_conn_worker(rc_conn conn) { return (unsigned)(conn >> (32 + RC_SLOT_BITS)); }
 
 /* Its worker, or null for a handle that cannot be. */
 static struct worker *worker_of(rc_server *server, rc_conn conn, uint32_t *slot)
@@ -106,6 +122,19 @@ static bool is_fresh(const struct worker *worker, uint32_t slot, rc_conn conn)
 	/* No generation is 0, but that of a slot nobody has used yet. */
 	return worker->connections && (uint32_t)conn &&
 	       atomic_load_explicit(&worker->connections[slot].generation, memory_order_relaxed) == (uint32_t)conn;
+}
+
+/* From now on its plans are its own, until it is past what it must not get. On its own worker nothing has been planned
+ * between the publishing and this. */
+static bool leave_out(rc_server *server, rc_conn conn)
+{
+	uint32_t slot;
+	struct worker *worker = worker_of(server, conn, &slot);
+	if (!worker || worker != rc_worker_here)
+		return false;
+	if (is_fresh(worker, slot, conn))
+		worker->connections[slot].flags |= SAID;
+	return true;
 }
 
 static struct command *new_command(void (*run)(struct worker *, struct command *), rc_conn conn, unsigned number,

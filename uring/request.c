@@ -4,8 +4,11 @@
  */
 #include "compress.h"
 
+#include "http.h"
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,11 +18,13 @@ struct rc_request {
 	struct worker *worker;
 	uint32_t slot;
 	struct rc_http_request *http;
-	const struct sockaddr_storage *peer;
+	const struct handshake *handshake;
 	struct rc_verdict *verdict;
 	const char *protocol;
 	char peer_text[INET6_ADDRSTRLEN];
 	char subject[512];
+	char headers[RC_RESPONSE_HEADERS_SIZE];
+	size_t headers_size;
 	char scratch[RC_REQUEST_LINE_MAX]; /* decoded query values */
 	size_t scratch_size;
 };
@@ -35,6 +40,21 @@ bool rc_request_is_tls(const rc_request *request)
 rc_conn rc_request_conn(const rc_request *request) { return rc_handle(request->worker, request->slot); }
 void rc_request_set_user(rc_request *request, void *user) { request->verdict->user = user; }
 const char *rc_request_peer(const rc_request *request) { return request->peer_text; }
+unsigned rc_request_listener(const rc_request *request)
+{
+	return request->worker->connections[request->slot].flags >> LISTENER_SHIFT & 15;
+}
+
+const char *rc_request_proxy(const rc_request *request)
+{
+	return *request->handshake->proxy ? request->handshake->proxy : NULL;
+}
+
+const void *rc_request_body(const rc_request *request, size_t *size)
+{
+	*size = request->http->body_size;
+	return request->http->body;
+}
 
 const char *rc_request_peer_subject(rc_request *request)
 {
@@ -59,7 +79,7 @@ const char *rc_request_query(rc_request *request, const char *name)
 
 bool rc_request_peer_is_local(const rc_request *request)
 {
-	const struct sockaddr_storage *peer = request->peer;
+	const struct sockaddr_storage *peer = &request->handshake->peer;
 	if (peer->ss_family == AF_UNIX)
 		return true;
 	if (peer->ss_family == AF_INET)
@@ -96,22 +116,52 @@ int rc_request_respond(rc_request *request, int status, const char *type, const 
 	return respond(request, status, type, body, size);
 }
 
-static void name_peer(rc_request *request)
+void rc_peer_name(char text[INET6_ADDRSTRLEN], const struct sockaddr_storage *peer)
 {
-	const struct sockaddr_storage *peer = request->peer;
-	strcpy(request->peer_text, peer->ss_family == AF_UNIX ? "unix" : "unknown");
+	strcpy(text, peer->ss_family == AF_UNIX ? "unix" : "unknown");
 	if (peer->ss_family == AF_INET)
-		inet_ntop(AF_INET, &((const struct sockaddr_in *)peer)->sin_addr, request->peer_text, INET6_ADDRSTRLEN);
+		inet_ntop(AF_INET, &((const struct sockaddr_in *)peer)->sin_addr, text, INET6_ADDRSTRLEN);
 	else if (peer->ss_family == AF_INET6)
-		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)peer)->sin6_addr, request->peer_text, INET6_ADDRSTRLEN);
+		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)peer)->sin6_addr, text, INET6_ADDRSTRLEN);
 }
 
-void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http, const struct sockaddr_storage *peer,
+int rc_request_add_header(rc_request *request, const char *name, const char *value)
+{
+	struct rc_span field = { name, strlen(name) };
+	size_t room = sizeof request->headers - request->headers_size;
+	for (const char *at = value; *at; at++)
+		if ((unsigned char)*at < ' ' && *at != '\t')
+			return -EINVAL;
+	if (!rc_span_is_token(field))
+		return -EINVAL;
+	int size = snprintf(request->headers + request->headers_size, room, "%s: %s\r\n", name, value);
+	if (size < 0 || (size_t)size >= room)
+		return -ENOSPC;
+	request->headers_size += (size_t)size;
+	return 0;
+}
+
+/* Puts the added headers behind the status line. */
+static void splice_headers(const rc_request *request, struct rc_verdict *verdict)
+{
+	if (!request->headers_size || !verdict->response)
+		return;
+	char *bytes = realloc(verdict->response, verdict->size + request->headers_size);
+	if (!bytes)
+		return; /* they are left out rather than the answer */
+	size_t line_size = (size_t)((char *)memchr(bytes, '\n', verdict->size) - bytes) + 1;
+	memmove(bytes + line_size + request->headers_size, bytes + line_size, verdict->size - line_size);
+	memcpy(bytes + line_size, request->headers, request->headers_size);
+	verdict->response = bytes;
+	verdict->size += request->headers_size;
+}
+
+void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http, const struct handshake *handshake,
                       struct rc_verdict *verdict)
 {
 	const struct rc_handlers *handlers = &worker->server->config.handlers;
-	rc_request request = { .worker = worker, .slot = slot, .http = http, .peer = peer, .verdict = verdict };
-	name_peer(&request);
+	rc_request request = { .worker = worker, .slot = slot, .http = http, .handshake = handshake, .verdict = verdict };
+	rc_peer_name(request.peer_text, &handshake->peer);
 	int status = handlers->request ? handlers->request(handlers->context, &request) : 0;
 	if (!http->websocket)
 		rc_count(&worker->stats.http_requests, 1);
@@ -125,8 +175,10 @@ void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_reque
 		respond(&request, status, NULL, NULL, 0);
 	if (status && http->websocket)
 		rc_count(&worker->stats.handshakes_failed, 1);
-	if (status || verdict->response)
+	if (status || verdict->response) {
+		splice_headers(&request, verdict);
 		return;
+	}
 	char response[HEAD_MAX], extensions[RC_EXTENSION_SIZE_MAX];
 	rc_compress_negotiate(worker, slot, http, extensions);
 	verdict->size = rc_handshake_response(response, sizeof response, http->key, request.protocol,
@@ -134,4 +186,5 @@ void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_reque
 	verdict->response = verdict->size ? malloc(verdict->size) : NULL;
 	if (verdict->response)
 		memcpy(verdict->response, response, verdict->size);
+	splice_headers(&request, verdict);
 }

@@ -59,6 +59,8 @@ static int check_config(const struct rc_config *config, struct rc_error *error)
 	if (!config->subscriptions_max || config->subscriptions_max > RC_SUBSCRIPTIONS_LIMIT)
 		return rc_fail(error, -EINVAL, "%u subscriptions of a connection: 1 to %u", config->subscriptions_max,
 		               RC_SUBSCRIPTIONS_LIMIT);
+	if (config->body_size_max > RC_BODY_SIZE_LIMIT)
+		return rc_fail(error, -EINVAL, "bodies of %zu bytes: at most %zu", config->body_size_max, RC_BODY_SIZE_LIMIT);
 	if (!config->fragments_max || !config->handshake_timeout_ms || !config->close_timeout_ms)
 		return rc_fail(error, -EINVAL, "the limits of fragments, handshake time and close time must not be 0");
 	if (config->deflate.level < 1 || config->deflate.level > 9 || config->deflate.bits < 8 || config->deflate.bits > 15)
@@ -192,7 +194,7 @@ void rc_server_free(rc_server *server)
 	}
 	for (unsigned j = 0; j < server->listener_count; j++) {
 		const struct sockaddr_un *path = (const struct sockaddr_un *)&server->listeners[j].socket_address;
-		if (path->sun_family == AF_UNIX)
+		if (path->sun_family == AF_UNIX && server->listeners[j].inherited < 0)
 			unlink(path->sun_path);
 	}
 	free(server->workers);

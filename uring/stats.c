@@ -56,8 +56,7 @@ void rc_server_stats(rc_server *server, struct rc_stats *stats)
 	pthread_mutex_unlock(&server->log_lock);
 }
 
-/* With the lock. */
-static void describe(rc_server *server, const struct rc_topic *topic, struct rc_topic_stats *stats)
+void rc_topic_describe(rc_server *server, const struct rc_topic *topic, struct rc_topic_stats *stats)
 {
 	memset(stats, 0, sizeof *stats);
 	memcpy(stats->name, topic->name, topic->name_size);
@@ -84,7 +83,7 @@ int rc_topic_stats(rc_server *server, const char *name, size_t name_size, struct
 	pthread_mutex_lock(&server->log_lock);
 	const struct rc_topic *topic = rc_topics_find(&server->topics, name, name_size, hash);
 	if (topic)
-		describe(server, topic, stats);
+		rc_topic_describe(server, topic, stats);
 	pthread_mutex_unlock(&server->log_lock);
 	return topic ? 0 : -ENOENT;
 }
@@ -115,7 +114,7 @@ size_t rc_topics_top(rc_server *server, struct rc_topic_stats *out, size_t max)
 			count = insert(best, count, max, topic);
 	}
 	for (size_t i = 0; i < count; i++)
-		describe(server, best[i], &out[i]);
+		rc_topic_describe(server, best[i], &out[i]);
 	pthread_mutex_unlock(&server->log_lock);
 	free(best);
 	return count;

@@ -77,8 +77,10 @@ static int subscribe_locked(struct worker *worker, uint32_t slot, const char *na
 	conn->flags &= ~(uint32_t)SYNCED;
 	rc_compress_join(worker, conn, topic->id);
 	rc_count(&worker->stats.subscriptions, 1);
-	if (start)
+	if (start) {
 		start->first = first;
+		record->conflate = start->conflate;
+	}
 	if (from < rc_log_head(&server->log)) {
 		record->resumes = true;
 		conn->flags |= RESUMING;

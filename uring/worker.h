@@ -51,6 +51,8 @@ struct listener {
 	socklen_t socket_address_size;
 	struct rc_deflate_options deflate;
 	bool secure;          /* wss */
+	bool proxied;         /* connections begin with a PROXY header */
+	int inherited;        /* a descriptor that listens already, or -1 */
 };
 
 struct rc_server {
@@ -210,6 +212,9 @@ int rc_fail(struct rc_error *error, int code, const char *format, ...) __attribu
 /* probe.c */
 /* By the processor, or as the environment variable RC_SIMD says, once a process. */
 int rc_choose_kernels(struct rc_error *error);
+
+/* stats.c; with the lock. */
+void rc_topic_describe(rc_server *server, const struct rc_topic *topic, struct rc_topic_stats *stats);
 
 /* address.c: how many connections an address has, over all workers. Any thread. */
 struct rc_addresses;

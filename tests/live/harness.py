@@ -104,9 +104,10 @@ class Server:
     ends it by SIGTERM; an exit status other than 0, or a sanitizer's complaint, fails the test."""
 
     alive = []
+    verb = "serve"
 
     def __init__(self, *flags, listen=("127.0.0.1:0",), workers=2, preexec=None):
-        arguments = [PROGRAM, "serve", "--drain", "500ms"]  # flags given later win
+        arguments = [PROGRAM, self.verb, "--drain", "500ms"]  # flags given later win
         for address in listen:
             arguments += ["--listen", address]
         if workers:

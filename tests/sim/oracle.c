@@ -200,15 +200,17 @@ void oracle_got(struct peer *peer, unsigned id, unsigned topic, size_t size, boo
 	TRACE("peer %u: %s %llu", peer->index, name, (unsigned long long)sequence);
 	CHECK(sequence >= wanted, "peer %u: %s %llu came again, %llu was to come", peer->index, name,
 	      (unsigned long long)sequence, (unsigned long long)wanted);
-	CHECK(interest->active || interest->forgotten || sequence <= interest->end, "peer %u: %s %llu after it unsubscribed at %llu", peer->index, name,
+	CHECK(interest->active || interest->forgotten || sequence <= interest->end,
+	      "peer %u: %s %llu after it unsubscribed at %llu", peer->index, name,
 	      (unsigned long long)sequence, (unsigned long long)interest->end);
-	CHECK(!interest->forgotten || interest->may_come, "peer %u: %s %llu of a topic made anew", peer->index, name, (unsigned long long)sequence);
+	CHECK(!interest->forgotten || interest->may_come,
+	      "peer %u: %s %llu of a topic made anew", peer->index, name, (unsigned long long)sequence);
 	bool first_unsure = interest->posted && !interest->next;
 	if (sequence > wanted && !first_unsure) {
 		CHECK(may_have_gaps(topic), "peer %u: %s %llu is missing, %llu came", peer->index, name, (unsigned long long)wanted,
 		      (unsigned long long)sequence);
-		CHECK(oracle_options[topic].policy != RC_POLICY_SKIP || interest->forgotten || too_far(&oracle_messages[truths[topic].ids[wanted]]),
-		      "peer %u: %s %llu was skipped too early", peer->index, name, (unsigned long long)wanted);
+		const struct message *missing = &oracle_messages[truths[topic].ids[wanted]];
+		CHECK(oracle_options[topic].policy != RC_POLICY_SKIP || interest->forgotten || too_far(missing), "peer %u: %s %llu was skipped too early", peer->index, name, (unsigned long long)wanted);
 		interest->gap += sequence - wanted;
 	} else if (first_unsure) {
 		interest->first = sequence; /* what came before it may have been skipped: see settle_interest() */

@@ -52,7 +52,8 @@ static void head_over(struct peer *peer)
 	bool limited = (status == 503 && sim.config.connections_max) || (status == 429 && sim.config.connections_per_address);
 	bool slow = status == 408 && sim.now_ns - peer->linked_ns >= (uint64_t)sim.config.handshake_timeout_ms * 1000000;
 	bool no_memory = status == 500 && sim.struck_here[FAULT_ALLOCATION];
-	CHECK(status == peer->status || limited || slow || no_memory, "peer %u: status %d instead of %d", peer->index, status, peer->status);
+	CHECK(status == peer->status || limited || slow || no_memory,
+	      "peer %u: status %d instead of %d", peer->index, status, peer->status);
 }
 
 static size_t take_head(struct peer *peer, const uint8_t *bytes, size_t size)

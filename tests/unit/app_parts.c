@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * app_parts.c - the small pure parts of `ringcast app`: rates, the window of ids, the store, names, JSON as it is written.
+ */
+#include "app/bucket.h"
+#include "app/out.h"
+#include "app/store.h"
+#include "app/table.h"
+#include "app/window.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECOND UINT64_C(1000000000)
+
+/* ---- rates ---- */
+
+static unsigned take_all(struct rc_bucket *bucket, uint32_t rate, uint32_t burst, uint64_t now_ns)
+{
+	unsigned count = 0;
+	while (count < 100000 && rc_bucket_take(bucket, rate, burst, now_ns))
+		count++;
+	return count;
+}
+
+Test(app_bucket, a_burst_and_then_the_rate)
+{
+	struct rc_bucket bucket = rc_bucket_full(20, 5 * SECOND);
+	cr_expect_eq(take_all(&bucket, 10, 20, 5 * SECOND), 20);
+	cr_expect_eq(take_all(&bucket, 10, 20, 5 * SECOND + 99999999), 0, "a nanosecond before the next");
+	cr_expect_eq(take_all(&bucket, 10, 20, 5 * SECOND + 100000000), 1);
+	cr_expect_eq(take_all(&bucket, 10, 20, 6 * SECOND), 9);
+	cr_expect_eq(take_all(&bucket, 10, 20, 1000 * SECOND), 20, "never more than the burst");
+}
+
+Test(app_bucket, nothing_is_lost_to_rounding)
+{
+	struct rc_bucket bucket = rc_bucket_full(2, 0);
+	unsigned count = 0;
+	/* A third of a token a look: three looks, a token. */
+	for (uint64_t now = 0; now < 300 * SECOND; now += SECOND / 9)
+		count += rc_bucket_take(&bucket, 3, 2, now);
+	cr_expect_geq(count, 899);
+	cr_expect_leq(count, 902);
+}
+
+Test(app_bucket, extremes)
+{
+	struct rc_bucket bucket = rc_bucket_full(UINT32_MAX, 0);
+	cr_expect(rc_bucket_take(&bucket, UINT32_MAX, UINT32_MAX, UINT64_MAX));
+	cr_expect(rc_bucket_take(&bucket, 0, 0, 0), "a rate of 0 is no limit");
+	bucket = rc_bucket_full(2, 100 * SECOND);
+	cr_expect_eq(take_all(&bucket, 1, 2, 100 * SECOND), 2);
+	cr_expect_not(rc_bucket_take(&bucket, 1, 2, 1 * SECOND), "time that goes back brings nothing");
+	cr_expect_not(rc_bucket_take(&bucket, 1, 2, 100 * SECOND), "and is not counted twice");
+	cr_expect(rc_bucket_take(&bucket, 1, 2, 101 * SECOND));
+	/* A reload may make the burst smaller than what is in it. */
+	bucket = rc_bucket_full(100, 0);
+	cr_expect_eq(take_all(&bucket, 1, 5, 0), 5);
+}
+
+/* ---- ids ---- */
+
+Test(app_window, at_its_bounds)
+{
+	static struct rc_window window;
+	for (uint64_t i = 1; i <= RC_WINDOW_COUNT; i++)
+		cr_expect(rc_window_add(&window, i, 100, 50));
+	for (uint64_t i = 1; i <= RC_WINDOW_COUNT; i++)
+		cr_expect_not(rc_window_add(&window, i, 100, 50), "%llu is among the last", (unsigned long long)i);
+	cr_expect_not(rc_window_add(&window, 1, 149, 50));
+	cr_expect(rc_window_add(&window, 1, 150, 50), "too old to count");
+	cr_expect(rc_window_add(&window, 1000, 100, 50));
+	cr_expect(rc_window_add(&window, 2, 100, 50), "pushed out by one more than there is room for");
+}
+
+/* ---- the store ---- */
+
+static void expect_contents(struct rc_store *store, const char *expected)
+{
+	char got[64] = "";
+	for (const struct rc_stored *each = store->first; each; each = each->next)
+		strncat(got, each->bytes, each->size);
+	cr_expect_str_eq(got, expected);
+}
+
+static bool add(struct rc_store *store, const struct rc_store_limits *limits, uint64_t now_ns, const char *text)
+{
+	return rc_store_add(store, limits, now_ns, 0, text, strlen(text));
+}
+
+Test(app_store, bounds)
+{
+	struct rc_store store = { 0 };
+	const struct rc_store_limits limits = { .count_max = 3, .size_max = 10, .age_ns = 100 };
+	cr_expect(add(&store, &limits, 0, "a"));
+	cr_expect(add(&store, &limits, 0, "b"));
+	cr_expect(add(&store, &limits, 0, "c"));
+	expect_contents(&store, "abc");
+	cr_expect(add(&store, &limits, 0, "d"));
+	expect_contents(&store, "bcd");
+	cr_expect(add(&store, &limits, 0, "12345678")); /* with two more bytes it is full */
+	expect_contents(&store, "cd12345678");
+	cr_expect(add(&store, &limits, 0, "e"));
+	expect_contents(&store, "d12345678e");
+	cr_expect(add(&store, &limits, 0, "0123456789"));
+	expect_contents(&store, "0123456789");
+	cr_expect_not(add(&store, &limits, 0, "0123456789x"), "alone over the bound");
+	expect_contents(&store, "0123456789");
+	cr_expect_eq(store.dropped, 6);
+	rc_store_expire(&store, &limits, 100);
+	cr_expect_eq(store.count, 1);
+	rc_store_expire(&store, &limits, 101);
+	cr_expect_eq(store.count, 0);
+	cr_expect_eq(store.size, 0);
+	cr_expect_null(rc_store_take(&store));
+	cr_expect_not(add(&store, &(struct rc_store_limits){ .size_max = 10 }, 0, "x"), "a store of nothing");
+	rc_store_clear(&store);
+}
+
+Test(app_store, against_a_model)
+{
+	/* Random sizes against an array that is shifted. */
+	struct rc_store store = { 0 };
+	const struct rc_store_limits limits = { .count_max = 7, .size_max = 40, .age_ns = 20 };
+	struct {
+		uint64_t at;
+		size_t size;
+	} model[8];
+	size_t count = 0, total = 0;
+	unsigned seed = 1;
+	for (uint64_t now = 0; now < 5000; now += (uint64_t)(rand_r(&seed) % 4)) {
+		size_t size = (size_t)(rand_r(&seed) % 45);
+		char bytes[45] = { 0 };
+		bool added = rc_store_add(&store, &limits, now, now, bytes, size);
+		cr_assert_eq(added, size <= 40);
+		while (added && count && (now - model[0].at > 20 || count == 7 || total + size > 40)) {
+			total -= model[0].size;
+			memmove(model, model + 1, --count * sizeof *model);
+		}
+		if (added) {
+			model[count].at = now;
+			model[count++].size = size;
+			total += size;
+		}
+		if (rand_r(&seed) % 5 == 0 && count) {
+			struct rc_stored *taken = rc_store_take(&store);
+			cr_assert_eq(taken->size, model[0].size);
+			cr_assert_eq(taken->number, model[0].at);
+			free(taken);
+			total -= model[0].size;
+			memmove(model, model + 1, --count * sizeof *model);
+		}
+		cr_assert_eq(store.count, count);
+		cr_assert_eq(store.size, total);
+	}
+	rc_store_clear(&store);
+}
+
+/* ---- names ---- */
+
+struct thing {
+	struct rc_node node;
+	char name[16];
+	bool visited;
+};
+
+static void visit(void *context, struct rc_node *node)
+{
+	struct rc_table *table = context;
+	((struct thing *)node)->visited = true;
+	rc_table_remove(table, node);
+}
+
+Test(app_table, many)
+{
+	static struct thing things[5000];
+	struct rc_table table;
+	cr_assert(rc_table_init(&table, 42));
+	for (int i = 0; i < 5000; i++) {
+		snprintf(things[i].name, sizeof things[i].name, "t%d", i);
+		things[i].node.name = things[i].name;
+		things[i].node.name_size = strlen(things[i].name);
+		rc_table_add(&table, &things[i].node);
+	}
+	for (int i = 0; i < 5000; i += 2)
+		rc_table_remove(&table, &things[i].node);
+	for (int i = 0; i < 5000; i++) {
+		struct rc_node *found = rc_table_find(&table, things[i].name, strlen(things[i].name));
+		cr_assert_eq(found, i % 2 ? &things[i].node : NULL, "%d", i);
+	}
+	cr_expect_null(rc_table_find(&table, "t", 1));
+	rc_table_each(&table, visit, &table);
+	cr_expect_eq(table.count, 0);
+	for (int i = 0; i < 5000; i++)
+		cr_assert_eq(things[i].visited, i % 2 == 1);
+	rc_table_destroy(&table);
+}
+
+/* ---- JSON ---- */
+
+Test(app_out, values_come_out_as_they_went_in)
+{
+	static const char *const cases[] = {
+		"{}", "[]", "[1,-1,9223372036854775807,-9223372036854775808]", "{\"a\":[{\"b\":null},true,false]}",
+		"[0.1,1.1,1e300,5e-324,0.3,1.0,-0.0,123456789.123]", "\"\"", "\"a\\\"b\\\\c/\\b\\f\\n\\r\\t\\u0000\\u001f\xc3\xa9\"",
+		"\"\xf0\x9f\x98\x80\"",
+	};
+	struct rc_out out = { 0 };
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		json_t *value = json_loads(cases[i], JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+		cr_assert(value, "%s", cases[i]);
+		rc_out_clear(&out);
+		rc_out_value(&out, value);
+		json_t *again = json_loadb(out.bytes, out.size, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+		cr_expect(json_equal(value, again), "%s became %.*s", cases[i], (int)out.size, out.bytes);
+		if (i != 4)
+			cr_expect(out.size == strlen(cases[i]) && !memcmp(out.bytes, cases[i], out.size), "%s became %.*s",
+			          cases[i], (int)out.size, out.bytes);
+		json_decref(value);
+		json_decref(again);
+	}
+	rc_out_clear(&out);
+	rc_out_number(&out, UINT64_MAX);
+	rc_out_number(&out, 0);
+	rc_out_type(&out, "t", NULL);
+	cr_expect(out.size == 32 && !memcmp(out.bytes, "184467440737095516150{\"type\":\"t\"", 32), "%.*s", (int)out.size, out.bytes);
+	rc_out_free(&out);
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * api.c - HTTP: what an application's other parts ask for. It answers on a worker and must not wait.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app.h"
+
+struct call {
+	struct rc_app *app;
+	rc_request *request;
+	json_t *body; /* an object, for POST */
+	struct rc_out out;
+};
+
+static int answer_json(struct call *call, int status)
+{
+	rc_out_text(&call->out, "\n");
+	if (call->out.failed)
+		return 503;
+	return rc_request_respond(call->request, status, "application/json", call->out.bytes, call->out.size) ? 503 : 0;
+}
+
+static int fail(struct call *call, int status, const char *words)
+{
+	rc_out_clear(&call->out);
+	rc_out_text(&call->out, "{\"error\":");
+	rc_out_string(&call->out, words, strlen(words));
+	rc_out_text(&call->out, "}");
+	return answer_json(call, status);
+}
+
+/* ---- POST ---- */
+
+static const char *need_name(struct call *call, const char *field, size_t max, size_t *size)
+{
+	const json_t *value = json_object_get(call->body, field);
+	const char *text = json_string_value(value);
+	*size = json_string_length(value);
+	return text && *size && *size <= max && strlen(text) == *size ? text : NULL;
+}
+
+static int post_publish(struct call *call)
+{
+	size_t size;
+	const char *topic = need_name(call, "topic", RC_FEED_NAME_MAX, &size);
+	const json_t *data = json_object_get(call->body, "data");
+	if (!topic || !data)
+		return fail(call, 400, "expected {\"topic\":NAME,\"data\":VALUE}");
+	if (rc_feed_name_reserved(topic, size))
+		return fail(call, 400, "topics that begin with room/ and data/ are the server's own");
+	int64_t sequence = rc_feeds_publish(call->app, topic, size, data);
+	if (sequence < 0)
+		return fail(call, sequence == -EMSGSIZE ? 413 : 503, rc_strerror((int)sequence));
+	rc_out_format(&call->out, "{\"seq\":%lld}", (long long)sequence);
+	return answer_json(call, 200);
+}
+
+static int post_broadcast(struct call *call)
+{
+	size_t size;
+	const json_t *content = json_object_get(call->body, "content");
+	const char *from = need_name(call, "from", RC_SUBJECT_SIZE_MAX, &size);
+	if (!content)
+		return fail(call, 400, "expected {\"content\":VALUE}");
+	rc_people_broadcast(call->app, from ? from : "server", content);
+	rc_out_text(&call->out, "{\"ok\":true}");
+	return answer_json(call, 200);
+}
+
+static int post_send(struct call *call)
+{
+	struct rc_app *app = call->app;
+	size_t size, from_size;
+	const char *to = need_name(call, "to", RC_SUBJECT_SIZE_MAX, &size);
+	const char *from = need_name(call, "from", RC_SUBJECT_SIZE_MAX, &from_size);
+	const json_t *content = json_object_get(call->body, "content");
+	if (!to || !content)
+		return fail(call, 400, "expected {\"to\":USER,\"content\":VALUE}");
+	rc_out_format(&call->out, "{\"type\":\"direct\",\"id\":\"%llx-%llx\",\"from\":", (unsigned long long)app->epoch,
+	              (unsigned long long)atomic_fetch_add(&app->numbers, 1));
+	rc_out_string(&call->out, from ? from : "server", from ? from_size : 6);
+	rc_out_text(&call->out, ",\"content\":");
+	rc_out_value(&call->out, content);
+	rc_out_format(&call->out, ",\"timestamp\":%llu}", (unsigned long long)rc_time_ms());
+	if (call->out.failed)
+		return 503;
+	int devices = rc_people_deliver(app, to, size, call->out.bytes, call->out.size,
+	                                json_is_true(json_object_get(call->body, "reliable")), NULL);
+	if (devices == -2)
+		return fail(call, 503, "the user is away, and the message cannot be stored");
+	rc_out_clear(&call->out);
+	rc_out_format(&call->out, "{\"delivered\":%d,\"stored\":%s}", devices > 0 ? devices : 0,
+	              devices < 0 ? "true" : "false");
+	return answer_json(call, 200);
+}
+
+static int post_disconnect(struct call *call)
+{
+	struct rc_directory *directory = &call->app->directory;
+	size_t size, client_size, reason_size;
+	const char *name = need_name(call, "userId", RC_SUBJECT_SIZE_MAX, &size);
+	const char *id = need_name(call, "clientId", RC_CLIENT_ID_SIZE, &client_size);
+	const char *reason = need_name(call, "reason", 120, &reason_size);
+	if (!name)
+		return fail(call, 400, "expected {\"userId\":USER}, and perhaps clientId and reason");
+	if (!reason)
+		reason_size = strlen(reason = "disconnected by the application");
+	unsigned count = 0;
+	pthread_mutex_lock(&directory->lock);
+	const struct rc_user *user = rc_directory_user(directory, name, size, false);
+	for (const struct rc_app_client *device = user ? user->devices : NULL; device; device = device->next_device)
+		if (!id || strcmp(id, device->id) == 0)
+			count += rc_letter_post(call->app, device->conn, RC_LETTER_CLOSE, RC_CLOSE_POLICY, reason, reason_size) == 0;
+	pthread_mutex_unlock(&directory->lock);
+	rc_out_format(&call->out, "{\"disconnected\":%u}", count);
+	return answer_json(call, count ? 200 : 404);
+}
+
+/* ---- GET ---- */
+
+static size_t limit_of(struct call *call)
+{
+	const char *text = rc_request_query(call->request, "limit");
+	size_t limit = text ? strtoul(text, NULL, 10) : 0;
+	return limit && limit < 10000 ? limit : 1000;
+}
+
+static int get_stats(struct call *call)
+{
+	rc_figures_stats(call->app, &call->out);
+	return answer_json(call, 200);
+}
+
+static int get_rooms(struct call *call)
+{
+	rc_figures_rooms(call->app, &call->out, limit_of(call));
+	return answer_json(call, 200);
+}
+
+static int get_presence(struct call *call)
+{
+	rc_figures_presence(call->app, &call->out, rc_request_query(call->request, "user"), limit_of(call));
+	return answer_json(call, 200);
+}
+
+static const struct route {
+	const char *path, *method;
+	int (*answer)(struct call *call);
+} routes[] = {
+	{ "/api/publish", "POST", post_publish },       { "/api/broadcast", "POST", post_broadcast },
+	{ "/api/send", "POST", post_send },             { "/api/disconnect", "POST", post_disconnect },
+	{ "/api/stats", "GET", get_stats },             { "/api/rooms", "GET", get_rooms },
+	{ "/api/presence", "GET", get_presence },
+};
+
+/* ---- all of them ---- */
+
+static int answer_route(struct call *call, const struct route *route)
+{
+	const char *why, *method = rc_request_method(call->request);
+	size_t size;
+	if (!rc_access_api(rc_app_settings(call->app), call->request, &why)) {
+		rc_request_add_header(call->request, "WWW-Authenticate", "Bearer");
+		return fail(call, 401, why);
+	}
+	RC_COUNT(call->app, api_requests);
+	bool is_head = strcmp(method, "HEAD") == 0 && strcmp(route->method, "GET") == 0;
+	if (strcmp(method, route->method) != 0 && !is_head)
+		return fail(call, 400, "this path wants another method");
+	if (strcmp(route->method, "POST") != 0)
+		return route->answer(call);
+	const void *body = rc_request_body(call->request, &size);
+	json_error_t error;
+	call->body = json_loadb(body, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+	return json_is_object(call->body) ? route->answer(call) : fail(call, 400, "expected a JSON object");
+}
+
+static int answer_api(struct rc_app *app, rc_request *request, const char *path)
+{
+	struct call call = { .app = app, .request = request };
+	int status = -1;
+	for (size_t i = 0; i < sizeof routes / sizeof *routes && status < 0; i++)
+		if (strcmp(path, routes[i].path) == 0)
+			status = answer_route(&call, &routes[i]);
+	if (status < 0)
+		status = fail(&call, 404, "no such path");
+	json_decref(call.body);
+	rc_out_free(&call.out);
+	return status;
+}
+
+static int answer_metrics(struct rc_app *app, rc_request *request)
+{
+	struct rc_out out = { 0 };
+	rc_figures_metrics(app, &out);
+	int code = out.failed ? -ENOMEM
+	                      : rc_request_respond(request, 200, "text/plain; version=0.0.4", out.bytes, out.size);
+	rc_out_free(&out);
+	return code ? 503 : 0;
+}
+
+int rc_api_answer(struct rc_app *app, rc_request *request)
+{
+	const char *path = rc_request_path(request);
+	bool on_api_port = rc_request_listener(request) >= app->api_listener_first;
+	bool api_elsewhere = app->api_listener_first != UINT32_MAX && !on_api_port;
+	if (strcmp(path, "/healthz") == 0)
+		return rc_request_respond(request, atomic_load(&app->draining) ? 503 : 200, "text/plain", "ok\n", 3) ? 503 : 0;
+	if (strncmp(path, "/api/", 5) == 0)
+		return api_elsewhere ? 404 : answer_api(app, request, path);
+	if (strcmp(path, "/metrics") == 0)
+		return api_elsewhere ? 404 : answer_metrics(app, request);
+	if (on_api_port)
+		return 404;
+	/* 0: the library answers 426 to who meant a WebSocket. */
+	return strcmp(path, "/ws") == 0 || strncmp(path, "/ws/", 4) == 0 ? 0 : 404;
+}

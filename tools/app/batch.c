@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * batch.c - several messages in one, both ways. Towards a client that asked for it: what is its own is gathered, and
+ * what it follows is read from the log when its delay is over. A batch is the log read at another speed: nothing is
+ * queued for it that the log has anyway.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "../wait.h"
+#include "app.h"
+
+#define BATCH_SIZE_MAX (256u << 10)
+
+/* ---- theirs ---- */
+
+void rc_batch_receive(struct rc_app_client *client, const json_t *message, const json_t *id)
+{
+	const json_t *messages = json_object_get(message, "messages");
+	unsigned max = rc_app_settings(client->app)->batch_max;
+	size_t index;
+	json_t *each;
+	if (!json_is_array(messages)) {
+		rc_dialect_error(client, id, messages ? "INVALID_FIELD" : "MISSING_FIELD",
+		                 messages ? "Wrong field: messages: expected an array" : "Missing field: messages");
+		return;
+	}
+	if (json_array_size(messages) > max) {
+		rc_dialect_error(client, id, "TOO_LONG", "Too long: too many messages in a batch");
+		return;
+	}
+	json_array_foreach (messages, index, each) {
+		if (client->closing)
+			return;
+		rc_dialect_handle(client, each, 1);
+	}
+}
+
+/* ---- ours ---- */
+
+void rc_batch_flush(struct rc_app_client *client)
+{
+	struct rc_app *app = client->app;
+	if (!client->batched)
+		return;
+	client->batched = 0;
+	rc_out_text(&client->batch, "]}");
+	int code = client->batch.failed ? -ENOMEM
+	                                : rc_send(app->server, client->conn, RC_TEXT, client->batch.bytes, client->batch.size);
+	rc_out_clear(&client->batch);
+	if (code == 0)
+		RC_COUNT(app, sent);
+	else if (code == -ENOBUFS)
+		rc_app_close(client, RC_CLOSE_POLICY, "reads too slowly");
+}
+
+void rc_batch_add(struct rc_app_client *client, const char *bytes, size_t size)
+{
+	rc_out_text(&client->batch, client->batched ? "," : "{\"type\":\"batch\",\"messages\":[");
+	rc_out_bytes(&client->batch, bytes, size);
+	if (++client->batched >= client->batch_count || client->batch.size >= BATCH_SIZE_MAX)
+		rc_batch_flush(client);
+}
+
+struct pull {
+	struct rc_app_client *client;
+	struct rc_feed *feed;
+	struct rc_out *lines;
+};
+
+/* Under the log's lock: copies, and leaves out what the client said itself. */
+static bool take(void *context, const struct rc_past *past)
+{
+	struct pull *pull = context;
+	pull->feed->since = past->sequence;
+	if (past->except != pull->client->conn && past->opcode == RC_TEXT) {
+		rc_out_bytes(pull->lines, past->data, past->size);
+		rc_out_bytes(pull->lines, "\n", 1);
+	}
+	return pull->lines->size < BATCH_SIZE_MAX;
+}
+
+static void tell_gap(struct rc_app_client *client, const struct rc_feed *feed, uint64_t to)
+{
+	struct rc_out *out = &client->crew->out;
+	rc_out_clear(out);
+	rc_out_text(out, "{\"type\":\"gap\",\"topic\":");
+	rc_out_string(out, feed->name, feed->size);
+	rc_out_format(out, ",\"from\":%llu,\"to\":%llu,\"epoch\":%llu}", (unsigned long long)feed->since + 1,
+	              (unsigned long long)to, (unsigned long long)feed->epoch);
+	rc_batch_add(client, out->bytes, out->size);
+}
+
+static void pull_feed(struct rc_app_client *client, struct rc_feed *feed)
+{
+	struct rc_out *lines = &client->crew->tail;
+	struct pull pull = { .client = client, .feed = feed, .lines = lines };
+	struct rc_topic_stats stats;
+	if (rc_topic_stats(client->app->server, feed->name, feed->size, &stats))
+		return; /* nothing has been said there */
+	if (stats.epoch != feed->epoch) {
+		feed->epoch = stats.epoch;
+		feed->since = 0;
+	}
+	if (stats.sequence == feed->since)
+		return;
+	if (!feed->room && stats.oldest > feed->since + 1)
+		tell_gap(client, feed, stats.oldest - 1);
+	rc_out_clear(lines);
+	rc_topic_read(client->app->server, feed->name, feed->size, feed->since, client->batch_count, take, &pull);
+	for (size_t at = 0; at < lines->size && !client->closing;) {
+		size_t size = (size_t)((char *)memchr(lines->bytes + at, '\n', lines->size - at) - (lines->bytes + at));
+		rc_batch_add(client, lines->bytes + at, size);
+		at += size + 1;
+	}
+}
+
+void rc_batch_due(struct rc_app_client *client, uint64_t now_ns)
+{
+	if (!client->batch_count) {
+		client->batch_ns = RC_NEVER;
+		return;
+	}
+	for (struct rc_feed *feed = client->feeds; feed && !client->closing; feed = feed->next)
+		if (feed->pulled)
+			pull_feed(client, feed);
+	rc_batch_flush(client);
+	client->batch_ns = now_ns + client->batch_delay_ms * UINT64_C(1000000);
+}
+
+/* What was read in batches is followed by a cursor from where it had come to. */
+static void follow_all(struct rc_app_client *client)
+{
+	for (struct rc_feed *feed = client->feeds; feed; feed = feed->next) {
+		struct rc_start start = { .resume = true, .since = feed->since };
+		if (feed->pulled && !rc_subscribe(client->app->server, client->conn, feed->name, feed->size, &start))
+			feed->pulled = false;
+	}
+}
+
+void rc_batch_set(struct rc_app_client *client, const json_t *message, const json_t *id)
+{
+	const struct rc_settings *settings = rc_app_settings(client->app);
+	struct rc_out *out = &client->crew->out;
+	int64_t count = rc_dialect_number(client, message, id, "count", settings->batch_max, 0);
+	int64_t delay = count < 0 ? -1
+	                          : rc_dialect_number(client, message, id, "delay", settings->batch_delay_max_ms, 0);
+	if (delay < 0)
+		return;
+	bool on = count > 1 && delay > 0;
+	if (!on && client->batch_count) {
+		rc_batch_due(client, rc_clock_now());
+		follow_all(client);
+	}
+	pthread_mutex_lock(&client->app->directory.lock);
+	client->by_letter = on || client->reliable;
+	pthread_mutex_unlock(&client->app->directory.lock);
+	client->batch_count = 0; /* the answer comes by itself */
+	rc_out_clear(out);
+	rc_out_type(out, "batching", id);
+	rc_out_format(out, ",\"count\":%lld,\"delay\":%lld}", on ? (long long)count : 0, on ? (long long)delay : 0);
+	rc_app_send(client, out);
+	client->batch_count = on ? (unsigned)count : 0;
+	client->batch_delay_ms = on ? (unsigned)delay : 0;
+	client->batch_ns = on ? rc_clock_now() + (uint64_t)delay * 1000000 : RC_NEVER;
+	rc_clock_set(client);
+}

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * feeds.c - following topics of the log: by name, by pattern, from a number on; and what is published to them.
+ *
+ * A pattern is no thing of the log: a client that has one follows each topic that matches it. Those that are there are
+ * looked up when the pattern comes; a later one shows itself by its first message, whose number is 1, and is then
+ * followed from its beginning, so that nothing of it is missed however late the letter comes.
+ */
+#include "feeds.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MATCHES_MAX 1000
+
+struct rc_watch {
+	struct rc_watch *next;
+	rc_conn conn;
+	bool conflate;
+	size_t size;
+	char pattern[];
+};
+
+/* Names that are the server's own: rooms are joined, and what users send as DATA is for administrators. */
+bool rc_feed_name_reserved(const char *name, size_t size)
+{
+	return (size >= 5 && memcmp(name, "room/", 5) == 0) || (size >= 5 && memcmp(name, "data/", 5) == 0);
+}
+
+bool rc_feed_matches(const char *pattern, size_t pattern_size, const char *name, size_t size)
+{
+	return pattern_size && pattern[pattern_size - 1] == '*' && size >= pattern_size - 1 &&
+	       memcmp(pattern, name, pattern_size - 1) == 0;
+}
+
+/* A pattern reaches the server's own topics only if it names them, which not everybody may. */
+static bool reaches(const char *pattern, size_t pattern_size, const char *name, size_t size)
+{
+	return rc_feed_matches(pattern, pattern_size, name, size) &&
+	       (!rc_feed_name_reserved(name, size) || rc_feed_name_reserved(pattern, pattern_size));
+}
+
+/* ---- following ---- */
+
+struct rc_feed *rc_feeds_find(const struct rc_app_client *client, const char *name, size_t size)
+{
+	struct rc_feed *feed = client->feeds;
+	while (feed && (feed->size != size || memcmp(feed->name, name, size) != 0))
+		feed = feed->next;
+	return feed;
+}
+
+/* Where a feed begins that is read in batches, by the rules of struct rc_start. */
+static void begin_pulled(struct rc_app_client *client, struct rc_feed *feed, struct rc_start *start)
+{
+	struct rc_topic_stats stats = { 0 };
+	rc_topic_stats(client->app->server, feed->name, feed->size, &stats);
+	feed->pulled = true;
+	feed->epoch = stats.epoch;
+	feed->since = stats.sequence;
+	if (start && start->resume && start->since < stats.sequence)
+		feed->since = start->since;
+	else if (start && start->last && stats.sequence)
+		feed->since = stats.sequence - 1;
+	if (start)
+		start->first = stats.oldest > feed->since + 1 ? stats.oldest : feed->since + 1;
+}
+
+int rc_feeds_follow(struct rc_app_client *client, const char *name, size_t size, bool room, struct rc_start *start)
+{
+	if (rc_feeds_find(client, name, size))
+		return -EEXIST;
+	if (client->feed_count >= rc_app_settings(client->app)->subscriptions_max)
+		return -ENOSPC;
+	struct rc_feed *feed = calloc(1, sizeof *feed + size + 1);
+	if (!feed)
+		return -ENOMEM;
+	*feed = (struct rc_feed){ .next = client->feeds, .room = room, .size = size };
+	memcpy(feed->name, name, size);
+	int code = 0;
+	if (client->batch_count)
+		begin_pulled(client, feed, start);
+	else
+		code = rc_subscribe(client->app->server, client->conn, name, size, start);
+	if (code) {
+		free(feed);
+		return code;
+	}
+	client->feeds = feed;
+	client->feed_count++;
+	return 0;
+}
+
+void rc_feeds_unfollow(struct rc_app_client *client, const char *name, size_t size)
+{
+	for (struct rc_feed **link = &client->feeds; *link; link = &(*link)->next) {
+		struct rc_feed *feed = *link;
+		if (feed->size != size || memcmp(feed->name, name, size) != 0)
+			continue;
+		if (!feed->pulled && !client->closing)
+			rc_unsubscribe(client->app->server, client->conn, name, size);
+		*link = feed->next;
+		client->feed_count--;
+		free(feed);
+		return;
+	}
+}
+
+/* ---- patterns ---- */
+
+static bool watch(struct rc_app_client *client, const char *pattern, size_t size, bool conflate)
+{
+	struct rc_app *app = client->app;
+	struct rc_watch *made = malloc(sizeof *made + size);
+	char *copy = strndup(pattern, size);
+	if (!made || !copy) {
+		free(made);
+		free(copy);
+		return false;
+	}
+	*made = (struct rc_watch){ .conn = client->conn, .conflate = conflate, .size = size };
+	memcpy(made->pattern, pattern, size);
+	client->patterns[client->pattern_count++] = copy;
+	pthread_mutex_lock(&app->feeds_lock);
+	made->next = app->watches;
+	app->watches = made;
+	atomic_fetch_add(&app->watch_count, 1);
+	pthread_mutex_unlock(&app->feeds_lock);
+	return true;
+}
+
+static void unwatch(struct rc_app_client *client, unsigned index)
+{
+	struct rc_app *app = client->app;
+	char *pattern = client->patterns[index];
+	size_t size = strlen(pattern);
+	pthread_mutex_lock(&app->feeds_lock);
+	for (struct rc_watch **link = &app->watches; *link; link = &(*link)->next) {
+		struct rc_watch *found = *link;
+		if (found->conn != client->conn || found->size != size || memcmp(found->pattern, pattern, size) != 0)
+			continue;
+		*link = found->next;
+		free(found);
+		atomic_fetch_sub(&app->watch_count, 1);
+		break;
+	}
+	pthread_mutex_unlock(&app->feeds_lock);
+	client->patterns[index] = client->patterns[--client->pattern_count];
+	free(pattern);
+}
+
+static int find_pattern(const struct rc_app_client *client, const char *pattern)
+{
+	for (unsigned i = 0; i < client->pattern_count; i++)
+		if (strcmp(client->patterns[i], pattern) == 0)
+			return (int)i;
+	return -1;
+}
+
+static bool wanted_by_pattern(const struct rc_app_client *client, const struct rc_feed *feed)
+{
+	for (unsigned i = 0; i < client->pattern_count; i++)
+		if (rc_feed_matches(client->patterns[i], strlen(client->patterns[i]), feed->name, feed->size))
+			return true;
+	return false;
+}
+
+/* A topic has had its first message. */
+static void tell_watches(struct rc_app *app, const char *topic, size_t size)
+{
+	pthread_mutex_lock(&app->feeds_lock);
+	for (const struct rc_watch *each = app->watches; each; each = each->next)
+		if (reaches(each->pattern, each->size, topic, size) &&
+		    rc_letter_post(app, each->conn, RC_LETTER_TOPIC, each->conflate, topic, size))
+			rc_log_say(RC_LOG_ERROR, "pattern", NULL, "a subscriber of %.*s was not told of a new topic",
+			           (int)each->size, each->pattern);
+	pthread_mutex_unlock(&app->feeds_lock);
+}
+
+int rc_feeds_subscribe_pattern(struct rc_app_client *client, const char *pattern, size_t size,
+                               struct rc_start (*begin)(const void *context, const char *name), const void *context)
+{
+	struct rc_topic_stats *found;
+	if (find_pattern(client, pattern) >= 0)
+		return 0;
+	if (client->pattern_count == RC_PATTERNS_MAX)
+		return -ENOSPC;
+	found = calloc(MATCHES_MAX, sizeof *found);
+	/* First it waits for new topics, then it looks for old ones: one that begins in between is found twice. */
+	if (!found || !watch(client, pattern, size, begin(context, pattern).conflate)) {
+		free(found);
+		return -ENOMEM;
+	}
+	size_t count = rc_topics_match(client->app->server, pattern, size, found, MATCHES_MAX);
+	int code = 0;
+	for (size_t i = 0; i < count && i < MATCHES_MAX && (!code || code == -EEXIST); i++) {
+		size_t name_size = strlen(found[i].name);
+		struct rc_start start = begin(context, found[i].name);
+		if (reaches(pattern, size, found[i].name, name_size))
+			code = rc_feeds_follow(client, found[i].name, name_size, false, &start);
+	}
+	free(found);
+	return code == -EEXIST ? 0 : code;
+}
+
+/* Gives up a name or a pattern. */
+void rc_feeds_drop(struct rc_app_client *client, const char *name, size_t size)
+{
+	int index = find_pattern(client, name);
+	struct rc_feed *feed = rc_feeds_find(client, name, size);
+	if (index >= 0)
+		unwatch(client, (unsigned)index);
+	if (feed && !feed->room)
+		feed->chosen = false;
+	for (struct rc_feed *each = client->feeds, *next; each; each = next) {
+		next = each->next;
+		if (!each->room && !each->chosen && !wanted_by_pattern(client, each))
+			rc_feeds_unfollow(client, each->name, each->size);
+	}
+}
+
+void rc_feeds_leave_all(struct rc_app_client *client)
+{
+	while (client->pattern_count)
+		unwatch(client, 0);
+	while (client->feeds)
+		rc_feeds_unfollow(client, client->feeds->name, client->feeds->size);
+}
+
+/* ---- publishing ---- */
+
+#define NUMBERS_SIZE 64 /* two numbers and what stands between them */
+
+struct numbered {
+	const struct rc_out *head, *tail;
+	char *bytes; /* room for head, numbers and tail, with the tail in its place */
+	bool room;
+};
+
+/* Under the log's lock: the number goes right before the tail, the head right before that. */
+static size_t make(void *context, uint64_t sequence, uint64_t epoch, const void **data)
+{
+	const struct numbered *numbered = context;
+	char digits[NUMBERS_SIZE];
+	int size = numbered->room ? snprintf(digits, sizeof digits, "%llx-%llu", (unsigned long long)epoch,
+	                                     (unsigned long long)sequence)
+	                          : snprintf(digits, sizeof digits, "%llu,\"epoch\":%llu", (unsigned long long)sequence,
+	                                     (unsigned long long)epoch);
+	char *at = numbered->bytes + numbered->head->size + NUMBERS_SIZE - (size_t)size;
+	memcpy(at, digits, (size_t)size);
+	at -= numbered->head->size;
+	memcpy(at, numbered->head->bytes, numbered->head->size);
+	*data = at;
+	return numbered->head->size + (size_t)size + numbered->tail->size;
+}
+
+int64_t rc_feeds_publish_numbered(struct rc_app *app, const char *topic, size_t topic_size, const struct rc_out *head,
+                                  const struct rc_out *tail, bool room, rc_conn except)
+{
+	char small[4096], *bytes = small;
+	size_t size = head->size + NUMBERS_SIZE + tail->size;
+	if (head->failed || tail->failed || (size > sizeof small && !(bytes = malloc(size))))
+		return -ENOMEM;
+	memcpy(bytes + head->size + NUMBERS_SIZE, tail->bytes, tail->size);
+	struct numbered numbered = { .head = head, .tail = tail, .bytes = bytes, .room = room };
+	struct rc_publication message = { .except = except, .make = make, .context = &numbered };
+	int64_t sequence = rc_publish_with(app->server, topic, topic_size, &message);
+	if (bytes != small)
+		free(bytes);
+	return sequence;
+}
+
+int64_t rc_feeds_publish(struct rc_app *app, const char *topic, size_t size, const json_t *data)
+{
+	struct rc_out head = { 0 }, tail = { 0 };
+	rc_out_text(&head, "{\"type\":\"update\",\"topic\":");
+	rc_out_string(&head, topic, size);
+	rc_out_text(&head, ",\"seq\":");
+	rc_out_text(&tail, ",\"data\":");
+	rc_out_value(&tail, data);
+	rc_out_text(&tail, "}");
+	int64_t sequence = rc_feeds_publish_numbered(app, topic, size, &head, &tail, false, 0);
+	if (sequence == 1 && atomic_load(&app->watch_count))
+		tell_watches(app, topic, size);
+	rc_out_free(&head);
+	rc_out_free(&tail);
+	return sequence;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * feeds.h - what the messages about feeds (feeds_messages.c) need of the feeds themselves (feeds.c).
+ */
+#ifndef RC_APP_FEEDS_H
+#define RC_APP_FEEDS_H
+
+#include "app.h"
+
+bool rc_feed_matches(const char *pattern, size_t pattern_size, const char *name, size_t size);
+
+/* Follows every topic that matches now or later; `begin` says where, by name. Returns 0, -ENOSPC, -ENOMEM. */
+int rc_feeds_subscribe_pattern(struct rc_app_client *client, const char *pattern, size_t size,
+                               struct rc_start (*begin)(const void *context, const char *name), const void *context);
+
+/* Gives up a name or a pattern: what nothing else asks for is no longer followed. */
+void rc_feeds_drop(struct rc_app_client *client, const char *name, size_t size);
+
+#endif

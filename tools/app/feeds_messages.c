@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * feeds_messages.c - subscribe, unsubscribe, history: from the words of a message to feeds, and back.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "feeds.h"
+
+#define HISTORY_SIZE_MAX (1u << 20)
+#define EVENTS_PER_MESSAGE 8 /* that a room is read back for, to find its newest messages among comings and goings */
+
+/* What a subscribe asks for. */
+struct wish {
+	const json_t *since, *epoch; /* a number for all, or an object by topic; or null */
+	bool last, conflate;
+};
+
+static const json_t *by_topic(const json_t *value, const char *topic)
+{
+	return json_is_object(value) ? json_object_get(value, topic) : value;
+}
+
+static struct rc_start begin(const void *context, const char *topic)
+{
+	const struct wish *wish = context;
+	const json_t *since = by_topic(wish->since, topic);
+	return (struct rc_start){
+		.last = wish->last,
+		.resume = since,
+		.conflate = wish->conflate,
+		.since = since ? (uint64_t)json_integer_value(since) : 0,
+	};
+}
+
+static bool are_numbers(const json_t *value)
+{
+	const char *key;
+	json_t *each;
+	if (!value || (json_is_integer(value) && json_integer_value(value) >= 0))
+		return true;
+	if (!json_is_object(value))
+		return false;
+	json_object_foreach ((json_t *)value, key, each)
+		if (!json_is_integer(each) || json_integer_value(each) < 0)
+			return false;
+	return true;
+}
+
+/* The topics of a message: an array of names. Null after telling what is wrong. */
+static const json_t *need_topics(struct rc_app_client *client, const json_t *message, const json_t *id)
+{
+	const json_t *topics = json_object_get(message, "topics");
+	size_t index, max = rc_app_settings(client->app)->subscriptions_max;
+	json_t *each;
+	if (!json_is_array(topics) || !json_array_size(topics)) {
+		rc_dialect_error(client, id, topics ? "INVALID_FIELD" : "MISSING_FIELD",
+		                 topics ? "Wrong field: topics: expected an array of names" : "Missing field: topics");
+		return NULL;
+	}
+	if (json_array_size(topics) > max) {
+		rc_dialect_error(client, id, "TOO_MANY_SUBSCRIPTIONS", "Too many topics");
+		return NULL;
+	}
+	json_array_foreach (topics, index, each) {
+		const char *name = json_string_value(each);
+		size_t size = json_string_length(each);
+		if (!name || !size || strlen(name) != size) {
+			rc_dialect_error(client, id, "INVALID_FIELD", "Wrong field: topics: expected an array of names");
+			return NULL;
+		}
+		if (size > RC_FEED_NAME_MAX) {
+			rc_dialect_error(client, id, "TOO_LONG", "Too long: a topic has at most 200 bytes");
+			return NULL;
+		}
+		bool data = size >= 5 && memcmp(name, "data/", 5) == 0;
+		if (rc_feed_name_reserved(name, size) && !(data && client->permissions & RC_MAY_ADMIN)) {
+			rc_dialect_error(client, id, "PERMISSION_DENIED", "Permission denied: this topic is the server's own");
+			return NULL;
+		}
+	}
+	return topics;
+}
+
+/* Adds what the client cannot have any more, one line a topic. */
+static void add_gap(struct rc_out *gaps, const char *topic, size_t size, uint64_t from, uint64_t to, uint64_t epoch,
+                    bool reset)
+{
+	rc_out_text(gaps, "{\"type\":\"gap\",\"topic\":");
+	rc_out_string(gaps, topic, size);
+	rc_out_format(gaps, ",\"from\":%llu,\"to\":%llu,\"epoch\":%llu%s}\n", (unsigned long long)from,
+	              (unsigned long long)to, (unsigned long long)epoch, reset ? ",\"reset\":true" : "");
+}
+
+static int subscribe_one(struct rc_app_client *client, const struct wish *wish, const char *name, size_t size,
+                         struct rc_out *list, struct rc_out *gaps)
+{
+	struct rc_topic_stats stats = { 0 };
+	struct rc_start start = begin(wish, name);
+	const json_t *epoch = by_topic(wish->epoch, name);
+	uint64_t since = start.since;
+	int known = rc_topic_stats(client->app->server, name, size, &stats);
+	/* Its numbers began again since the client has seen it: all that is there now is new. */
+	bool reset = start.resume && since && (since > stats.sequence || (epoch && (uint64_t)json_integer_value(epoch) != stats.epoch));
+	if (reset)
+		start.since = 0;
+	struct rc_feed *feed = rc_feeds_find(client, name, size);
+	int code = feed ? 0 : rc_feeds_follow(client, name, size, false, &start);
+	if (code)
+		return code;
+	if (known)
+		rc_topic_stats(client->app->server, name, size, &stats);
+	rc_out_text(list, list->size ? ",{\"topic\":" : "{\"topic\":");
+	rc_out_string(list, name, size);
+	rc_out_format(list, ",\"seq\":%llu,\"epoch\":%llu}", (unsigned long long)stats.sequence,
+	              (unsigned long long)stats.epoch);
+	if (!feed && start.resume && (reset || start.first > start.since + 1))
+		add_gap(gaps, name, size, start.since + 1, start.first - 1, stats.epoch, reset);
+	rc_feeds_find(client, name, size)->chosen = true;
+	return 0;
+}
+
+static void send_lines(struct rc_app_client *client, const struct rc_out *lines)
+{
+	struct rc_out *out = &client->crew->out;
+	for (size_t at = 0; at < lines->size;) {
+		const char *end = memchr(lines->bytes + at, '\n', lines->size - at);
+		size_t size = (size_t)(end - (lines->bytes + at));
+		rc_out_clear(out);
+		rc_out_bytes(out, lines->bytes + at, size);
+		rc_app_send(client, out);
+		at += size + 1;
+	}
+}
+
+static int subscribe_all(struct rc_app_client *client, const json_t *topics, const struct wish *wish, struct rc_out *list,
+                         struct rc_out *gaps)
+{
+	size_t index;
+	json_t *each;
+	json_array_foreach (topics, index, each) {
+		const char *name = json_string_value(each);
+		size_t size = json_string_length(each);
+		int code;
+		if (name[size - 1] == '*') {
+			code = rc_feeds_subscribe_pattern(client, name, size, begin, wish);
+			rc_out_text(list, list->size ? ",{\"topic\":" : "{\"topic\":");
+			rc_out_string(list, name, size);
+			rc_out_text(list, "}");
+		} else {
+			code = subscribe_one(client, wish, name, size, list, gaps);
+		}
+		if (code)
+			return code;
+	}
+	return 0;
+}
+
+void rc_feeds_subscribe(struct rc_app_client *client, const json_t *message, const json_t *id)
+{
+	struct rc_out *out = &client->crew->out, *list = &client->crew->head, *gaps = &client->crew->tail;
+	const json_t *topics = need_topics(client, message, id), *last = json_object_get(message, "last");
+	const json_t *conflate = json_object_get(message, "conflate");
+	const struct wish wish = {
+		.since = json_object_get(message, "since"),
+		.epoch = json_object_get(message, "epoch"),
+		.last = json_is_true(last),
+		.conflate = json_is_true(conflate),
+	};
+	if (!topics)
+		return;
+	if (!are_numbers(wish.since) || !are_numbers(wish.epoch) || (last && !json_is_boolean(last)) ||
+	    (conflate && !json_is_boolean(conflate))) {
+		rc_dialect_error(client, id, "INVALID_FIELD",
+		                 "Wrong field: since and epoch are whole numbers, last and conflate true or false");
+		return;
+	}
+	rc_out_clear(list);
+	rc_out_clear(gaps);
+	int code = subscribe_all(client, topics, &wish, list, gaps);
+	rc_out_clear(out);
+	rc_out_type(out, "subscribed", id);
+	rc_out_text(out, ",\"topics\":[");
+	rc_out_bytes(out, list->bytes, list->size);
+	rc_out_text(out, "]}");
+	rc_app_send(client, out);
+	send_lines(client, gaps);
+	if (code)
+		rc_dialect_error(client, id, "TOO_MANY_SUBSCRIPTIONS",
+		                 code == -ENOSPC ? "Too many subscriptions: the others were not made" : "Not subscribed to all");
+}
+
+void rc_feeds_unsubscribe(struct rc_app_client *client, const json_t *message, const json_t *id)
+{
+	struct rc_out *out = &client->crew->out;
+	const json_t *topics = need_topics(client, message, id);
+	size_t index;
+	json_t *each;
+	if (!topics)
+		return;
+	rc_out_clear(out);
+	rc_out_type(out, "unsubscribed", id);
+	rc_out_text(out, ",\"topics\":");
+	rc_out_value(out, topics);
+	rc_out_text(out, "}");
+	json_array_foreach (topics, index, each)
+		rc_feeds_drop(client, json_string_value(each), json_string_length(each));
+	rc_app_send(client, out);
+}
+
+/* ---- history ---- */
+
+struct reading {
+	struct rc_out *lines;
+	size_t count, max;
+	bool room, newest; /* of a room only messages; newest: all that is found, of which the last are taken */
+	uint64_t epoch, sequence;
+};
+
+static bool take_past(void *context, const struct rc_past *past)
+{
+	static const char message[] = "{\"type\":\"room_message\"";
+	struct reading *reading = context;
+	reading->epoch = past->epoch;
+	if (reading->room && (past->size < sizeof message || memcmp(past->data, message, sizeof message - 1) != 0)) {
+		reading->sequence = past->sequence;
+		return true;
+	}
+	if (!reading->newest && (reading->count == reading->max || reading->lines->size + past->size > HISTORY_SIZE_MAX))
+		return false;
+	reading->sequence = past->sequence;
+	rc_out_bytes(reading->lines, past->data, past->size);
+	rc_out_bytes(reading->lines, "\n", 1);
+	reading->count++;
+	return true;
+}
+
+/* A number, or the id of a room's message: "EPOCH-SEQ". -1: neither. */
+static int64_t parse_since(const json_t *value, uint64_t epoch)
+{
+	char *end;
+	const char *text = json_string_value(value);
+	if (!text)
+		return json_is_integer(value) && json_integer_value(value) >= 0 ? json_integer_value(value) : -1;
+	unsigned long long told = strtoull(text, &end, 16);
+	if (*end != '-' || end[1] < '0' || end[1] > '9')
+		return -1;
+	unsigned long long sequence = strtoull(end + 1, &end, 10);
+	if (*end || sequence > INT64_MAX)
+		return -1;
+	return told == epoch ? (int64_t)sequence : 0;
+}
+
+static void send_history(struct rc_app_client *client, const json_t *id, const char *field, const char *name, size_t size,
+                         struct reading *reading)
+{
+	struct rc_out *out = &client->crew->out;
+	const struct rc_out *lines = reading->lines;
+	size_t at = 0, left = reading->count;
+	rc_out_clear(out);
+	rc_out_type(out, "history", id);
+	rc_out_format(out, ",\"%s\":", field);
+	rc_out_string(out, name, size);
+	rc_out_format(out, ",\"seq\":%llu,\"epoch\":%llu,\"messages\":[", (unsigned long long)reading->sequence,
+	              (unsigned long long)reading->epoch);
+	for (bool first = true; at < lines->size; left--) {
+		const char *line = lines->bytes + at, *end = memchr(line, '\n', lines->size - at);
+		at += (size_t)(end - line) + 1;
+		if (left > reading->max)
+			continue;
+		rc_out_text(out, first ? "" : ",");
+		rc_out_bytes(out, line, (size_t)(end - line));
+		first = false;
+	}
+	rc_out_text(out, "]}");
+	rc_app_send(client, out);
+}
+
+void rc_feeds_history(struct rc_app_client *client, const json_t *message, const json_t *id)
+{
+	rc_server *server = client->app->server;
+	bool room = json_object_get(message, "room");
+	const json_t *since = json_object_get(message, "since");
+	size_t size, history_max = rc_app_settings(client->app)->history_max;
+	const char *field = room ? "room" : "topic";
+	const char *name = rc_dialect_text(client, message, id, field, room ? RC_ROOM_NAME_MAX : RC_FEED_NAME_MAX, &size);
+	int64_t limit = name ? rc_dialect_number(client, message, id, "limit", (int64_t)history_max, (int64_t)history_max)
+	                     : -1;
+	if (limit < 0)
+		return;
+	const struct rc_member *member = room ? rc_rooms_find(client, name, size) : NULL;
+	if (room && !member) {
+		rc_dialect_error(client, id, "NOT_A_MEMBER", "Not a member of this room");
+		return;
+	}
+	if (!room && rc_feed_name_reserved(name, size)) {
+		rc_dialect_error(client, id, "PERMISSION_DENIED", "Permission denied: this topic is the server's own");
+		return;
+	}
+	struct rc_topic_stats stats = { 0 };
+	const char *topic = room ? member->room->topic : name;
+	size_t topic_size = room ? member->room->topic_size : size;
+	rc_topic_stats(server, topic, topic_size, &stats);
+	int64_t from = since ? parse_since(since, stats.epoch) : 0;
+	if (from < 0) {
+		rc_dialect_error(client, id, "INVALID_FIELD", "Wrong field: since: expected a sequence number or a message id");
+		return;
+	}
+	uint64_t back = (uint64_t)limit * (room ? EVENTS_PER_MESSAGE : 1);
+	if (!since && stats.sequence > back)
+		from = (int64_t)(stats.sequence - back);
+	struct reading reading = {
+		.lines = &client->crew->tail, .max = (size_t)limit, .room = room, .newest = !since,
+		.epoch = stats.epoch, .sequence = (uint64_t)from,
+	};
+	rc_out_clear(reading.lines);
+	rc_topic_read(server, topic, topic_size, (uint64_t)from,
+	              (unsigned)(history_max * EVENTS_PER_MESSAGE), take_past, &reading);
+	send_history(client, id, field, name, size, &reading);
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * settings_options.c - the table of all settings: name, kind, place, and what --help says.
+ */
+#include <string.h>
+
+#include "settings.h"
+
+const struct rc_option *rc_settings_options(struct rc_settings *s)
+{
+	const struct rc_option options[] = {
+		{ "config", RC_OPTION_TEXT, &s->file, "FILE",
+		  "settings, one `name = value` a line, by the names of these flags.\nThe environment (RINGCAST_NAME) goes "
+		  "over it, flags over both" },
+		{ "listen", RC_OPTION_LIST, &s->listen, "ADDR:PORT",
+		  "where to listen (repeatable; 127.0.0.1:8080, or what systemd hands\nover); unix:/PATH, fd:3; proxy+ADDR:PORT "
+		  "wants the PROXY protocol" },
+		{ "api-listen", RC_OPTION_LIST, &s->api_listen, "ADDR:PORT",
+		  "serve /api here and nowhere else (repeatable)" },
+		{ "workers", RC_OPTION_COUNT, &s->workers, "N", "threads, each with a ring (one a processor)" },
+		{ "connections-max", RC_OPTION_COUNT, &s->connections_max, "N", "(what the descriptor limit allows)" },
+		{ "log-size", RC_OPTION_SIZE, &s->log_size, "SIZE", "of messages kept, a power of two (64m)" },
+		{ "policy", RC_OPTION_CHOICE, &s->policy, RC_POLICIES, "for who reads too slowly (close)" },
+		{ "keep-last", RC_OPTION_LIST, &s->keep_last, "PATTERN",
+		  "keep the newest message of these topics (repeatable)" },
+		{ "idle-timeout", RC_OPTION_MS, &s->idle_timeout_ms, "TIME", "nothing heard, not even a Pong (2m)" },
+		{ "handshake-timeout", RC_OPTION_MS, &s->handshake_timeout_ms, "TIME", "(10s)" },
+
+		{ "preset", RC_OPTION_CHOICE, &s->preset, "default|strict",
+		  "limits that nobody set. strict: 10 connections an address,\n10 messages a second" },
+		{ "origin", RC_OPTION_LIST, &s->origins, "ORIGIN",
+		  "pages that may connect, https://example.org, or https://*.example.org\n(repeatable; any); others get 403" },
+		{ "trust-proxy", RC_OPTION_LIST, &s->trusted, "ADDR[/BITS]",
+		  "proxies whose X-Forwarded-For is believed (repeatable; none)" },
+		{ "auth", RC_OPTION_CHOICE, &s->auth, "auto|off|optional|required",
+		  "auto: required when there is a key for tokens" },
+		{ "token-secret-file", RC_OPTION_TEXT, &s->token_secret_file, "FILE",
+		  "secret of HS256 tokens, at least 32 bytes" },
+		{ "token-secret", RC_OPTION_TEXT, &s->token_secret, "TEXT",
+		  "the same; better in the environment than in a flag, which all can see" },
+		{ "token-key", RC_OPTION_LIST, &s->token_keys, "FILE",
+		  "public key in PEM: RSA (RS256), P-256 (ES256), Ed25519 (EdDSA);\nrepeatable" },
+		{ "auth-timeout", RC_OPTION_MS, &s->auth_timeout_ms, "TIME", "to send a token, then 1008 (10s)" },
+		{ "refresh-time", RC_OPTION_MS, &s->refresh_ms, "TIME", "to send another when it expired, then 1008 (10s)" },
+		{ "permissions", RC_OPTION_TEXT, &s->permissions_text, "LIST",
+		  "of who has no token, or one without any: none, read, write,\nbroadcast, admin (read,write)" },
+		{ "api-key", RC_OPTION_LIST, &s->api_keys, "TEXT",
+		  "for /api, as `Authorization: Bearer TEXT` (repeatable; none: /api answers\nloopback only)" },
+		{ "api-key-file", RC_OPTION_TEXT, &s->api_key_file, "FILE", "the same, one a line" },
+
+		{ "connections-per-address", RC_OPTION_COUNT, &s->connections_per_address, "N", "(no limit; strict: 10)" },
+		{ "connections-per-user", RC_OPTION_COUNT, &s->connections_per_user, "N", "(5; 0: no limit)" },
+		{ "messages-per-second", RC_OPTION_COUNT, &s->messages_per_second, "N",
+		  "of a connection (100; strict: 10; 0: no limit)" },
+		{ "burst", RC_OPTION_COUNT, &s->burst, "N", "that it may send at once (twice that)" },
+		{ "flood", RC_OPTION_COUNT, &s->flood, "N",
+		  "messages over the limit that end a connection (ten times the burst)" },
+		{ "content-max", RC_OPTION_COUNT, &s->content_max, "N", "characters of content (1000)" },
+		{ "message-max", RC_OPTION_SIZE, &s->message_max, "SIZE", "received; larger is closed with 1009 (64k)" },
+		{ "body-max", RC_OPTION_SIZE, &s->body_max, "SIZE", "of a POST to /api (256k)" },
+		{ "rooms-per-connection", RC_OPTION_COUNT, &s->rooms_max, "N", "(50)" },
+		{ "subscriptions-max", RC_OPTION_COUNT, &s->subscriptions_max, "N",
+		  "of a connection, rooms included (256)" },
+		{ "history-max", RC_OPTION_COUNT, &s->history_max, "N", "messages of one answer (100)" },
+		{ "store-count", RC_OPTION_COUNT, &s->store_count, "N", "messages kept for a user who is away (100)" },
+		{ "store-size", RC_OPTION_SIZE, &s->store_size, "SIZE", "of them (64k)" },
+		{ "store-age", RC_OPTION_MS, &s->store_age_ms, "TIME", "of them (24h)" },
+		{ "users-kept", RC_OPTION_COUNT, &s->users_kept_max, "N", "who are away and remembered (100000)" },
+		{ "resend-time", RC_OPTION_MS, &s->resend_ms, "TIME",
+		  "until a message without ACK is sent again; twice as long each time (5s)" },
+		{ "resend-max", RC_OPTION_COUNT, &s->resend_max, "N", "times (5)" },
+		{ "unacknowledged-max", RC_OPTION_COUNT, &s->unacknowledged_max, "N",
+		  "messages waiting for one connection's ACK (64)" },
+		{ "dedupe-time", RC_OPTION_MS, &s->dedupe_ms, "TIME", "that a message id is remembered (5m)" },
+		{ "batch-max", RC_OPTION_COUNT, &s->batch_max, "N", "messages of a batch, either way (100)" },
+		{ "batch-delay-max", RC_OPTION_MS, &s->batch_delay_max_ms, "TIME", "that a client may ask for (5s)" },
+		{ "drain", RC_OPTION_MS, &s->drain_ms, "TIME", "for connections to leave at the end (5s)" },
+		{ "comeback", RC_OPTION_MS, &s->comeback_ms, "TIME",
+		  "clients are told to come back within this time, spread out (10s)" },
+
+		{ "user", RC_OPTION_TEXT, &s->user, "NAME", "become this user once the addresses are bound" },
+		{ "log-format", RC_OPTION_CHOICE, &s->log_format, "text|json", "on stderr (text)" },
+		{ "log-level", RC_OPTION_CHOICE, &s->log_level, "debug|info|warning|error", "(info)" },
+		{ "log-rate", RC_OPTION_COUNT, &s->log_rate, "N", "lines a second; what is beyond is counted (100)" },
+		{ 0 },
+	};
+	static struct rc_option table[sizeof options / sizeof *options];
+	memcpy(table, options, sizeof options);
+	return table;
+}

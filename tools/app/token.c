@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * token.c - see token.h. The signature is judged before the claims are read, so that only what was signed is parsed
+ * further than its header.
+ */
+#include "token.h"
+
+#include <jansson.h>
+#include <openssl/bio.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/ecdsa.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/pem.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECRET_SIZE_MIN 32
+#define RSA_BITS_MIN 2048
+#define ES256_SIZE 64
+
+struct rc_token_key {
+	const char *algorithm;
+	EVP_PKEY *key; /* null for HS256 */
+	size_t secret_size;
+	uint8_t secret[];
+};
+
+const char *rc_token_verdict_text(enum rc_token_verdict verdict)
+{
+	static const char *const texts[] = {
+		[RC_TOKEN_VALID] = "valid",
+		[RC_TOKEN_MALFORMED] = "not a JSON Web Token",
+		[RC_TOKEN_UNKNOWN_KEY] = "no key for its algorithm",
+		[RC_TOKEN_FORGED] = "wrong signature",
+		[RC_TOKEN_EXPIRED] = "expired",
+		[RC_TOKEN_EARLY] = "not valid yet",
+		[RC_TOKEN_CLAIMS] = "a claim is missing or wrong",
+	};
+	return texts[verdict];
+}
+
+/* ---- keys ---- */
+
+static const char *add_key(struct rc_token_keys *keys, const char *algorithm, EVP_PKEY *key, const void *secret,
+                           size_t size)
+{
+	if (keys->count == RC_TOKEN_KEYS_MAX)
+		return "too many keys";
+	struct rc_token_key *made = malloc(sizeof *made + size);
+	if (!made)
+		return "no memory";
+	*made = (struct rc_token_key){ .algorithm = algorithm, .key = key, .secret_size = size };
+	if (size)
+		memcpy(made->secret, secret, size);
+	keys->keys[keys->count++] = made;
+	return NULL;
+}
+
+const char *rc_token_add_secret(struct rc_token_keys *keys, const void *secret, size_t size)
+{
+	if (size < SECRET_SIZE_MIN)
+		return "a secret for HS256 has at least 32 bytes (RFC 7518, section 3.2)";
+	return add_key(keys, "HS256", NULL, secret, size);
+}
+
+const char *rc_token_add_pem(struct rc_token_keys *keys, const void *pem, size_t size)
+{
+	BIO *bio = BIO_new_mem_buf(pem, (int)size);
+	EVP_PKEY *key = bio ? PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL) : NULL;
+	const char *error = NULL, *algorithm = NULL;
+	char group[64] = "";
+	BIO_free(bio);
+	ERR_clear_error();
+	if (!key)
+		return "no public key in PEM (BEGIN PUBLIC KEY)";
+	switch (EVP_PKEY_base_id(key)) {
+	case EVP_PKEY_RSA:
+		algorithm = "RS256";
+		if (EVP_PKEY_bits(key) < RSA_BITS_MIN)
+			error = "an RSA key has at least 2048 bits (RFC 7518, section 3.3)";
+		break;
+	case EVP_PKEY_EC:
+		algorithm = "ES256";
+		EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof group, NULL);
+		if (strcmp(group, "prime256v1") != 0)
+			error = "an elliptic curve key for ES256 is on P-256";
+		break;
+	case EVP_PKEY_ED25519:
+		algorithm = "EdDSA";
+		break;
+	default:
+		error = "a key that is neither RSA, P-256 nor Ed25519";
+	}
+	if (!error)
+		error = add_key(keys, algorithm, key, NULL, 0);
+	if (error)
+		EVP_PKEY_free(key);
+	return error;
+}
+
+void rc_token_keys_free(struct rc_token_keys *keys)
+{
+	for (unsigned i = 0; i < keys->count; i++) {
+		EVP_PKEY_free(keys->keys[i]->key);
+		OPENSSL_cleanse(keys->keys[i]->secret, keys->keys[i]->secret_size);
+		free(keys->keys[i]);
+	}
+	keys->count = 0;
+}
+
+/* ---- signatures ---- */
+
+static bool verify_hs256(const struct rc_token_key *key, const char *signed_text, size_t signed_size,
+                         const uint8_t *signature, size_t size)
+{
+	uint8_t digest[EVP_MAX_MD_SIZE];
+	unsigned digest_size = 0;
+	if (!HMAC(EVP_sha256(), key->secret, (int)key->secret_size, (const uint8_t *)signed_text, signed_size, digest,
+	          &digest_size))
+		return false;
+	return size == digest_size && CRYPTO_memcmp(digest, signature, size) == 0;
+}
+
+/* R and S side by side (RFC 7518, section 3.4) to the DER that OpenSSL reads. Returns its size or 0. */
+static size_t es256_to_der(const uint8_t *signature, size_t size, uint8_t **der)
+{
+	if (size != ES256_SIZE)
+		return 0;
+	ECDSA_SIG *parts = ECDSA_SIG_new();
+	BIGNUM *r = BN_bin2bn(signature, ES256_SIZE / 2, NULL);
+	BIGNUM *s = BN_bin2bn(signature + ES256_SIZE / 2, ES256_SIZE / 2, NULL);
+	int der_size = 0;
+	if (parts && r && s && ECDSA_SIG_set0(parts, r, s)) {
+		r = s = NULL;
+		der_size = i2d_ECDSA_SIG(parts, der);
+	}
+	BN_free(r);
+	BN_free(s);
+	ECDSA_SIG_free(parts);
+	return der_size > 0 ? (size_t)der_size : 0;
+}
+
+static bool verify(const struct rc_token_key *key, const char *signed_text, size_t signed_size,
+                   const uint8_t *signature, size_t size)
+{
+	uint8_t *der = NULL;
+	if (!key->key)
+		return verify_hs256(key, signed_text, signed_size, signature, size);
+	if (strcmp(key->algorithm, "ES256") == 0) {
+		size = es256_to_der(signature, size, &der);
+		signature = der;
+		if (!size)
+			return false;
+	}
+	/* Ed25519 hashes by itself (RFC 8032). */
+	const EVP_MD *digest = strcmp(key->algorithm, "EdDSA") == 0 ? NULL : EVP_sha256();
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	bool good = context && EVP_DigestVerifyInit(context, NULL, digest, NULL, key->key) == 1 &&
+	            EVP_DigestVerify(context, signature, size, (const uint8_t *)signed_text, signed_size) == 1;
+	EVP_MD_CTX_free(context);
+	OPENSSL_free(der);
+	ERR_clear_error();
+	return good;
+}
+
+int rc_base64url_decode(const char *text, size_t size, uint8_t *to)
+{
+	uint32_t bits = 0;
+	unsigned have = 0;
+	int written = 0;
+	for (size_t i = 0; i < size; i++) {
+		char c = text[i];
+		unsigned value = c >= 'A' && c <= 'Z'   ? (unsigned)(c - 'A')
+		                 : c >= 'a' && c <= 'z' ? (unsigned)(c - 'a') + 26
+		                 : c >= '0' && c <= '9' ? (unsigned)(c - '0') + 52
+		                 : c == '-'             ? 62
+		                 : c == '_'             ? 63
+		                                        : 64;
+		if (value == 64)
+			return -1;
+		bits = bits << 6 | value;
+		have += 6;
+		if (have >= 8) {
+			have -= 8;
+			to[written++] = (uint8_t)(bits >> have);
+		}
+	}
+	bool left_over = have >= 6 || (bits & ((1u << have) - 1)) != 0;
+	return left_over ? -1 : written;
+}
+
+static json_t *decode_json(const char *text, size_t size, uint8_t *scratch)
+{
+	int decoded = rc_base64url_decode(text, size, scratch);
+	json_error_t error;
+	json_t *value = decoded < 0 ? NULL
+	                            : json_loadb((const char *)scratch, (size_t)decoded, JSON_REJECT_DUPLICATES, &error);
+	if (json_is_object(value))
+		return value;
+	json_decref(value);
+	return NULL;
+}
+
+static enum rc_token_verdict check_signature(const struct rc_token_keys *keys, const char *token, size_t signed_size,
+                                             size_t size, size_t header_size, uint8_t *scratch)
+{
+	json_t *header = decode_json(token, header_size, scratch);
+	const char *algorithm = json_string_value(json_object_get(header, "alg"));
+	/* RFC 7515, section 4.1.11: an extension that must be understood, and is not. */
+	enum rc_token_verdict verdict = !algorithm || json_object_get(header, "crit") ? RC_TOKEN_MALFORMED
+	                                                                              : RC_TOKEN_UNKNOWN_KEY;
+	int signature_size = rc_base64url_decode(token + signed_size + 1, size - signed_size - 1, scratch);
+	if (signature_size <= 0)
+		verdict = RC_TOKEN_MALFORMED;
+	for (unsigned i = 0; i < keys->count && verdict != RC_TOKEN_MALFORMED && verdict != RC_TOKEN_VALID; i++) {
+		if (strcmp(keys->keys[i]->algorithm, algorithm) != 0)
+			continue;
+		verdict = verify(keys->keys[i], token, signed_size, scratch, (size_t)signature_size) ? RC_TOKEN_VALID
+		                                                                                     : RC_TOKEN_FORGED;
+	}
+	json_decref(header);
+	return verdict;
+}
+
+/* ---- claims ---- */
+
+static unsigned permission_of(const char *word, size_t size)
+{
+	static const char *const names[] = { "read", "write", "broadcast", "admin" };
+	for (unsigned i = 0; i < 4; i++)
+		if (strlen(names[i]) == size && memcmp(names[i], word, size) == 0)
+			return 1u << i;
+	return 0;
+}
+
+int rc_permissions_parse(const char *words)
+{
+	int permissions = 0;
+	while (*words) {
+		size_t size = strcspn(words, ", ");
+		unsigned permission = permission_of(words, size);
+		if (size && !permission && !(size == 4 && memcmp(words, "none", 4) == 0))
+			return -1;
+		permissions |= (int)permission;
+		words += size + (words[size] != 0);
+	}
+	return permissions;
+}
+
+/* An array of strings, or one string with spaces between the words. Names we do not know are for somebody else. */
+static bool read_permissions(const json_t *value, struct rc_claims *claims)
+{
+	size_t index;
+	json_t *item;
+	if (!value)
+		return true;
+	claims->has_permissions = true;
+	if (json_is_string(value)) {
+		for (const char *at = json_string_value(value); *at;) {
+			size_t size = strcspn(at, " ");
+			claims->permissions |= permission_of(at, size);
+			at += size + (at[size] != 0);
+		}
+		return true;
+	}
+	if (!json_is_array(value))
+		return false;
+	json_array_foreach (value, index, item) {
+		if (!json_is_string(item))
+			return false;
+		claims->permissions |= permission_of(json_string_value(item), json_string_length(item));
+	}
+	return true;
+}
+
+static bool read_rooms(const json_t *value, struct rc_claims *claims)
+{
+	size_t index, size = 1;
+	json_t *item;
+	if (!value)
+		return true;
+	if (!json_is_array(value) || json_array_size(value) > RC_TOKEN_ROOMS_MAX)
+		return false;
+	json_array_foreach (value, index, item) {
+		if (!json_is_string(item) || strlen(json_string_value(item)) != json_string_length(item))
+			return false;
+		size += json_string_length(item) + 1;
+	}
+	char *at = claims->rooms = malloc(size); /* never empty: a list without rooms allows none */
+	if (!at)
+		return false;
+	json_array_foreach (value, index, item)
+		at = stpcpy(at, json_string_value(item)) + 1;
+	claims->rooms_size = (size_t)(at - claims->rooms);
+	return true;
+}
+
+/* NumericDate (RFC 7519, section 2): whole seconds or a fraction. */
+static bool read_date(const json_t *value, double *seconds)
+{
+	*seconds = json_number_value(value);
+	return json_is_number(value) && *seconds >= 0 && *seconds < 1e15;
+}
+
+static enum rc_token_verdict read_claims(const json_t *payload, uint64_t now_s, struct rc_claims *claims)
+{
+	const json_t *subject = json_object_get(payload, "sub"), *expires = json_object_get(payload, "exp");
+	const json_t *begins = json_object_get(payload, "nbf");
+	const char *name = json_string_value(subject);
+	size_t size = json_string_length(subject);
+	double date;
+	if (!name || !size || size > RC_SUBJECT_SIZE_MAX || strlen(name) != size)
+		return RC_TOKEN_CLAIMS;
+	memcpy(claims->subject, name, size + 1);
+	if (begins && !read_date(begins, &date))
+		return RC_TOKEN_CLAIMS;
+	if (begins && date > (double)now_s + RC_TOKEN_LEEWAY_S)
+		return RC_TOKEN_EARLY;
+	if (expires && !read_date(expires, &date))
+		return RC_TOKEN_CLAIMS;
+	if (expires && date <= (double)now_s)
+		return RC_TOKEN_EXPIRED;
+	claims->expires_s = expires ? (uint64_t)date + (date > (double)(uint64_t)date) : 0;
+	if (!read_permissions(json_object_get(payload, "permissions"), claims) ||
+	    !read_rooms(json_object_get(payload, "rooms"), claims))
+		return RC_TOKEN_CLAIMS;
+	return RC_TOKEN_VALID;
+}
+
+enum rc_token_verdict rc_token_check(const struct rc_token_keys *keys, const char *token, size_t size, uint64_t now_s,
+                                     struct rc_claims *claims)
+{
+	uint8_t scratch[RC_TOKEN_SIZE_MAX];
+	const char *first = size <= RC_TOKEN_SIZE_MAX ? memchr(token, '.', size) : NULL;
+	const char *second = first ? memchr(first + 1, '.', size - (size_t)(first + 1 - token)) : NULL;
+	if (!second || memchr(second + 1, '.', size - (size_t)(second + 1 - token)))
+		return RC_TOKEN_MALFORMED;
+	enum rc_token_verdict verdict =
+		check_signature(keys, token, (size_t)(second - token), size, (size_t)(first - token), scratch);
+	if (verdict != RC_TOKEN_VALID)
+		return verdict;
+	json_t *payload = decode_json(first + 1, (size_t)(second - first - 1), scratch);
+	struct rc_claims read = { 0 };
+	verdict = payload ? read_claims(payload, now_s, &read) : RC_TOKEN_MALFORMED;
+	json_decref(payload);
+	if (verdict == RC_TOKEN_VALID)
+		*claims = read;
+	else
+		free(read.rooms);
+	return verdict;
+}
+
+bool rc_claims_allow_room(const struct rc_claims *claims, const char *room, size_t size)
+{
+	if (!claims->rooms)
+		return true;
+	for (const char *at = claims->rooms, *end = at + claims->rooms_size; at < end; at += strlen(at) + 1) {
+		size_t pattern_size = strlen(at);
+		bool prefix = pattern_size && at[pattern_size - 1] == '*';
+		pattern_size -= prefix;
+		if ((prefix ? size >= pattern_size : size == pattern_size) && memcmp(at, room, pattern_size) == 0)
+			return true;
+	}
+	return false;
+}
