@@ -375,7 +375,8 @@ static bool send_behind(struct worker *worker, uint32_t slot)
 		if (conn->state != CONNECTION_OPEN)
 			return false;
 	}
-	uint64_t end = only_rest ? conn->cursor + 1 : worker->head;
+	/* What is its own comes right behind the rest of a frame, before more of the log. */
+	uint64_t end = only_rest || (conn->partial && conn->outbox) ? conn->cursor + 1 : worker->head;
 	if (conn->cursor >= end || (!conn->first_subscription && !conn->partial)) {
 		RC_ASSERT(!conn->partial);
 		rc_fanout_catch_up(worker, conn);
