@@ -356,6 +356,8 @@ static bool finish(struct rc_settings *settings)
 		return rc_failed("content-max, message-max, batch-max, history-max, rooms-per-connection and resend-time must "
 		                 "not be 0"),
 		       false;
+	if (settings->tls_cert.count != settings->tls_key.count)
+		return rc_failed("each tls-cert needs its tls-key, and the other way round"), false;
 	if (!load_keys(settings) || !load_api_keys(settings))
 		return false;
 	if (settings->auth == RC_AUTH_AUTO)

@@ -41,6 +41,7 @@ struct rc_settings {
 	unsigned idle_timeout_ms, handshake_timeout_ms;
 	unsigned subscriptions_max;
 	int policy;
+	struct rc_option_list tls_cert, tls_key; /* the files' contents are read anew */
 	struct rc_option_list keep_last;
 
 	/* who may */
