@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * handshake_body.c - plain HTTP requests with a body: complete with its last byte and not before, refused at the head when
- * it is too large, and never a body for an opening handshake.
+ * handshake_body.c - plain HTTP requests with a body: complete with its last byte and not before, refused at the head
+ * when it is too large, and never a body for an opening handshake.
  */
 #include "handshake.h"
 
@@ -11,7 +11,8 @@
 
 #define BODY_MAX 10
 #define POST "POST /x HTTP/1.1\r\nHost: a\r\n"
-#define OPENING "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" \
+#define OPENING                                                                                                        \
+	"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"      \
 	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 
 static const struct {
@@ -53,7 +54,8 @@ Test(handshake_body, in_every_prefix)
 				cr_expect_eq(request.body_size, strlen(cases[i].body), "%s", cases[i].text);
 				cr_expect_arr_eq(request.body, cases[i].body, request.body_size, "%s", cases[i].text);
 			} else if (result == 0 && size) {
-				cr_expect_arr_eq(bytes, cases[i].text, size < whole ? size : whole, "changed before it was complete");
+				cr_expect_arr_eq(bytes, cases[i].text, size < whole ? size : whole,
+				                 "changed before it was complete");
 			}
 			free(bytes);
 		}
@@ -67,8 +69,11 @@ Test(handshake_body, none_where_none_is_allowed)
 		char *bytes = strdup(cases[i].text);
 		int result = rc_handshake_parse(&request, bytes, strlen(bytes));
 		bool has_body = *cases[i].body;
-		cr_expect_eq(result, cases[i].status ? -cases[i].status : has_body ? -413 : (int)strlen(cases[i].text), "%s: %d",
-		             cases[i].text, result);
+		cr_expect_eq(result,
+		             cases[i].status ? -cases[i].status
+		             : has_body      ? -413
+		                             : (int)strlen(cases[i].text),
+		             "%s: %d", cases[i].text, result);
 		free(bytes);
 	}
 }

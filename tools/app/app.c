@@ -89,7 +89,8 @@ static void print_listener(const char *address, int port, const char *what)
 	else if (!strncmp(address, "fd:", 3))
 		printf("listening on descriptor %s%s\n", address + 3, what);
 	else
-		printf("listening on ws%s://%.*s:%d%s\n", secure ? "s" : "", (int)(colon ? colon - address : 0), address, port, what);
+		printf("listening on ws%s://%.*s:%d%s\n", secure ? "s" : "", (int)(colon ? colon - address : 0),
+		       address, port, what);
 }
 
 static bool listen_at(struct rc_app *app, const struct rc_option_list *list, const char *what)
@@ -113,7 +114,8 @@ static void take_inherited(struct rc_option_list *listen, struct rc_option_list 
 	for (int i = 0; i < count && i < RC_OPTION_LIST_MAX; i++) {
 		bool is_api = strcmp(names[i], "api") == 0, proxied = strcmp(names[i], "proxy") == 0;
 		struct rc_option_list *list = is_api ? api : listen;
-		snprintf(addresses[i], sizeof addresses[i], "%sfd:%d", proxied ? "proxy+" : "", SD_LISTEN_FDS_START + i);
+		snprintf(addresses[i], sizeof addresses[i], "%sfd:%d", proxied ? "proxy+" : "",
+		         SD_LISTEN_FDS_START + i);
 		if (list->count < RC_OPTION_LIST_MAX)
 			list->items[list->count++] = addresses[i];
 	}
@@ -243,11 +245,11 @@ static void visit_all(struct rc_app *app, void (*fn)(struct rc_crew *crew))
 
 static void warn_fixed(const struct rc_settings *old, const struct rc_settings *new)
 {
-	bool same = old->workers == new->workers && old->log_size == new->log_size && old->listen.count == new->listen.count &&
-	            old->api_listen.count == new->api_listen.count && old->message_max == new->message_max &&
-	            old->body_max == new->body_max && old->connections_max == new->connections_max &&
-	            old->idle_timeout_ms == new->idle_timeout_ms && old->policy == new->policy &&
-	            old->subscriptions_max == new->subscriptions_max;
+	bool same = old->workers == new->workers && old->log_size == new->log_size &&
+	            old->listen.count == new->listen.count && old->api_listen.count == new->api_listen.count &&
+	            old->message_max == new->message_max && old->body_max == new->body_max &&
+	            old->connections_max == new->connections_max && old->idle_timeout_ms == new->idle_timeout_ms &&
+	            old->policy == new->policy && old->subscriptions_max == new->subscriptions_max;
 	for (unsigned i = 0; same && i < new->listen.count; i++)
 		same = strcmp(old->listen.items[i], new->listen.items[i]) == 0;
 	if (!same)
@@ -351,7 +353,8 @@ static int run(int argc, char **argv)
 	if (started) {
 		fflush(stdout);
 		sd_notify(0, "READY=1");
-		for (int number; (number = sigtimedwait(&signals, NULL, &(struct timespec){ .tv_nsec = LOOK_MS * 1000000 - 1 }));) {
+		for (int number;
+		     (number = sigtimedwait(&signals, NULL, &(struct timespec){ .tv_nsec = LOOK_MS * 1000000 - 1 }));) {
 			if (number == SIGINT || number == SIGTERM)
 				break;
 			if (number == SIGHUP)
