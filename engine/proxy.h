@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#define RC_PROXY_V1_SIZE_MAX 107 /* the longest line that version 1 can make, CR LF included */
+#define RC_PROXY_V1_SIZE_MAX 107  /* the longest line that version 1 can make, CR LF included */
 #define RC_PROXY_V2_SIZE_MAX 4096 /* with the extensions that proxies add, which are passed over */
 
 /* Returns the size of the header when it is complete and correct, 0 while more bytes are needed, or -1 when it is none

@@ -63,7 +63,8 @@ static bool matches(const struct rc_topic *topic, const char *pattern, size_t si
 	       memcmp(topic->name, pattern, size) == 0;
 }
 
-size_t rc_topics_match(rc_server *server, const char *pattern, size_t pattern_size, struct rc_topic_stats *out, size_t max)
+size_t rc_topics_match(rc_server *server, const char *pattern, size_t pattern_size, struct rc_topic_stats *out,
+                       size_t max)
 {
 	size_t count = 0;
 	max = RC_MIN(max, MATCHES_MAX);

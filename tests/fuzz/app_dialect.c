@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * app_dialect.c - a conversation: each line is a message of one client, to a server whose workers do not run. What comes
- * back must be JSON with a type, text that is no JSON must be told so and nothing else, and what is said must leave the
- * books in order: who is in a room is in the directory, and nobody is when the client has gone.
+ * app_dialect.c - a conversation: each line is a message of one client, to a server whose workers do not run. What
+ * comes back must be JSON with a type, text that is no JSON must be told so and nothing else, and what is said must
+ * leave the books in order: who is in a room is in the directory, and nobody is when the client has gone.
  *
  * The client is one that is served in batches, because such a one needs no worker to hear its answers.
  */
@@ -21,8 +21,18 @@ static void begin(void)
 	static struct rc_settings *settings;
 	static rc_server *server;
 	struct rc_config config;
-	char *words[] = { "app", "--permissions", "read,write,broadcast", "--messages-per-second", "0", "--log-level", "error",
-		          "--rooms-per-connection", "3", "--subscriptions-max", "6", NULL };
+	char *words[] = { "app",
+		          "--permissions",
+		          "read,write,broadcast",
+		          "--messages-per-second",
+		          "0",
+		          "--log-level",
+		          "error",
+		          "--rooms-per-connection",
+		          "3",
+		          "--subscriptions-max",
+		          "6",
+		          NULL };
 	if (!settings) {
 		HOLDS(rc_settings_read(&rc_command_app, 11, words, &settings) < 0, "settings");
 		rc_config_init(&config);
@@ -44,7 +54,9 @@ static void begin(void)
 	pthread_cond_init(&app.clock_wake, NULL);
 	HOLDS(rc_table_init(&app.crews->clients, 1) && rc_directory_init(&app.directory, 1), "memory");
 
-	client = (struct rc_app_client){ .app = &app, .crew = app.crews, .id = "client", .opened = true, .batch_count = UINT32_MAX };
+	client = (struct rc_app_client){
+		.app = &app, .crew = app.crews, .id = "client", .opened = true, .batch_count = UINT32_MAX
+	};
 	client.auth_ns = client.expiry_ns = client.resend_ns = client.batch_ns = client.deadline_ns = RC_NEVER;
 	client.permissions = rc_app_settings(&app)->permissions;
 	HOLDS(rc_people_reserve(&app, &client, "alice"), "a user");
@@ -79,7 +91,8 @@ static json_t *take_answers(void)
 	if (!client.batched)
 		return json_array();
 	rc_out_text(&client.batch, "]}");
-	json_t *batch = json_loadb(client.batch.bytes, client.batch.size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+	json_t *batch = json_loadb(client.batch.bytes, client.batch.size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
+	                           NULL);
 	HOLDS(batch, "no JSON: %.*s", (int)client.batch.size, client.batch.bytes);
 	json_t *messages = json_incref(json_object_get(batch, "messages"));
 	json_decref(batch);
@@ -97,17 +110,21 @@ static void say(const uint8_t *line, size_t size)
 	rc_dialect_receive(&client, &message);
 	json_t *answers = take_answers();
 	rc_batch_due(&client, 0); /* what it follows is read, and goes nowhere */
-	json_array_foreach (answers, index, each)
-		HOLDS(json_is_string(json_object_get(each, "type")), "an answer without a type to %.*s", (int)size, line);
+	json_array_foreach(answers, index, each)
+	    HOLDS(json_is_string(json_object_get(each, "type")), "an answer without a type to %.*s", (int)size, line);
 	if (!json_is_object(read)) {
 		const char *code = json_string_value(json_object_get(json_array_get(answers, 0), "code"));
 		HOLDS(json_array_size(answers) == 1 && code && !strcmp(code, "INVALID_JSON"), "%.*s", (int)size, line);
 	}
-	HOLDS(client.room_count <= 3 && client.feed_count <= 6, "%u rooms, %u feeds", client.room_count, client.feed_count);
+	HOLDS(client.room_count <= 3 && client.feed_count <= 6, "%u rooms, %u feeds", client.room_count,
+	      client.feed_count);
 	unsigned rooms = 0;
 	for (const struct rc_member *member = client.members; member; member = member->next_room, rooms++)
-		HOLDS(rc_directory_room(&app.directory, member->room->name, member->room->node.name_size, false) == member->room, "lost");
-	HOLDS(rooms == client.room_count && rooms == app.directory.rooms.count, "%u of %u rooms", rooms, client.room_count);
+		HOLDS(rc_directory_room(&app.directory, member->room->name, member->room->node.name_size, false) ==
+		          member->room,
+		      "lost");
+	HOLDS(rooms == client.room_count && rooms == app.directory.rooms.count, "%u of %u rooms", rooms,
+	      client.room_count);
 	json_decref(answers);
 	json_decref(read);
 	free(bytes);

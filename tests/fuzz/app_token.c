@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * app_token.c - tokens: the input as a token, which is taken only if a second reading finds our signature on it; and the
- * input as the claims of a token that we sign, which is taken only if the claims allow it.
+ * app_token.c - tokens: the input as a token, which is taken only if a second reading finds our signature on it; and
+ * the input as the claims of a token that we sign, which is taken only if the claims allow it.
  */
 #include "app/token.h"
 
@@ -53,7 +53,8 @@ static void as_token(const uint8_t *data, size_t size)
 	if (signature_passed) {
 		const char *dot = memrchr(token, '.', size);
 		size_t signed_size = (size_t)(dot - token), wanted_size = sign(token, signed_size, wanted);
-		HOLDS(size - signed_size - 1 == wanted_size && !memcmp(dot + 1, wanted, wanted_size), "forged: %.*s", (int)size, token);
+		HOLDS(size - signed_size - 1 == wanted_size && !memcmp(dot + 1, wanted, wanted_size), "forged: %.*s",
+		      (int)size, token);
 	}
 	if (verdict == RC_TOKEN_VALID)
 		free(claims.rooms);
@@ -76,7 +77,8 @@ static void as_claims(const uint8_t *data, size_t size)
 	enum rc_token_verdict verdict = rc_token_check(keys_once(), token, total, NOW, &claims);
 	HOLDS(verdict != RC_TOKEN_FORGED && verdict != RC_TOKEN_UNKNOWN_KEY, "%s", rc_token_verdict_text(verdict));
 	json_t *read = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, NULL);
-	HOLDS(json_is_object(read) == (verdict != RC_TOKEN_MALFORMED), "%s: %.*s", rc_token_verdict_text(verdict), (int)size, data);
+	HOLDS(json_is_object(read) == (verdict != RC_TOKEN_MALFORMED), "%s: %.*s", rc_token_verdict_text(verdict),
+	      (int)size, data);
 	if (verdict == RC_TOKEN_VALID) {
 		const json_t *expires = json_object_get(read, "exp"), *begins = json_object_get(read, "nbf");
 		const char *subject = json_string_value(json_object_get(read, "sub"));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * proxy.c - the PROXY protocol: a header is taken at one length and no other, what is wrong stays wrong whatever follows,
- * and an address that was read is written and read again.
+ * proxy.c - the PROXY protocol: a header is taken at one length and no other, what is wrong stays wrong whatever
+ * follows, and an address that was read is written and read again.
  */
 #include "proxy.h"
 
@@ -17,7 +17,8 @@ static void read_again(const struct sockaddr_storage *peer)
 	bool four = peer->ss_family == AF_INET;
 	const void *at = four ? (const void *)&((const struct sockaddr_in *)peer)->sin_addr
 	                      : (const void *)&((const struct sockaddr_in6 *)peer)->sin6_addr;
-	unsigned port = ntohs(four ? ((const struct sockaddr_in *)peer)->sin_port : ((const struct sockaddr_in6 *)peer)->sin6_port);
+	unsigned port = ntohs(four ? ((const struct sockaddr_in *)peer)->sin_port
+	                           : ((const struct sockaddr_in6 *)peer)->sin6_port);
 	inet_ntop(peer->ss_family, at, address, sizeof address);
 	int size = snprintf(line, sizeof line, "PROXY TCP%d %s %s %u 1\r\n", four ? 4 : 6, address, address, port);
 	HOLDS(rc_proxy_parse((const uint8_t *)line, (size_t)size, &again) == size, "%s", line);
@@ -38,7 +39,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		HOLDS(!wrong || early == -1, "wrong before, and %d with %zu bytes", early, part);
 		wrong |= early == -1;
 		if (verdict > 0)
-			HOLDS(early == (part < (size_t)verdict ? 0 : verdict), "%d with %zu of %d", early, part, verdict);
+			HOLDS(early == (part < (size_t)verdict ? 0 : verdict), "%d with %zu of %d", early, part,
+			      verdict);
 		else if (verdict == 0)
 			HOLDS(early == 0, "%d with %zu bytes, and none yet with all", early, part);
 	}

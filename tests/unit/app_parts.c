@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * app_parts.c - the small pure parts of `ringcast app`: rates, the window of ids, the store, names, JSON as it is written.
+ * app_parts.c - the small pure parts of `ringcast app`: rates, the window of ids, the store, names, JSON as it is
+ * written.
  */
 #include "app/bucket.h"
 #include "app/out.h"
@@ -204,8 +205,13 @@ Test(app_table, many)
 Test(app_out, values_come_out_as_they_went_in)
 {
 	static const char *const cases[] = {
-		"{}", "[]", "[1,-1,9223372036854775807,-9223372036854775808]", "{\"a\":[{\"b\":null},true,false]}",
-		"[0.1,1.1,1e300,5e-324,0.3,1.0,-0.0,123456789.123]", "\"\"", "\"a\\\"b\\\\c/\\b\\f\\n\\r\\t\\u0000\\u001f\xc3\xa9\"",
+		"{}",
+		"[]",
+		"[1,-1,9223372036854775807,-9223372036854775808]",
+		"{\"a\":[{\"b\":null},true,false]}",
+		"[0.1,1.1,1e300,5e-324,0.3,1.0,-0.0,123456789.123]",
+		"\"\"",
+		"\"a\\\"b\\\\c/\\b\\f\\n\\r\\t\\u0000\\u001f\xc3\xa9\"",
 		"\"\xf0\x9f\x98\x80\"",
 	};
 	struct rc_out out = { 0 };
@@ -217,8 +223,8 @@ Test(app_out, values_come_out_as_they_went_in)
 		json_t *again = json_loadb(out.bytes, out.size, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 		cr_expect(json_equal(value, again), "%s became %.*s", cases[i], (int)out.size, out.bytes);
 		if (i != 4)
-			cr_expect(out.size == strlen(cases[i]) && !memcmp(out.bytes, cases[i], out.size), "%s became %.*s",
-			          cases[i], (int)out.size, out.bytes);
+			cr_expect(out.size == strlen(cases[i]) && !memcmp(out.bytes, cases[i], out.size),
+			          "%s became %.*s", cases[i], (int)out.size, out.bytes);
 		json_decref(value);
 		json_decref(again);
 	}
@@ -226,6 +232,7 @@ Test(app_out, values_come_out_as_they_went_in)
 	rc_out_number(&out, UINT64_MAX);
 	rc_out_number(&out, 0);
 	rc_out_type(&out, "t", NULL);
-	cr_expect(out.size == 32 && !memcmp(out.bytes, "184467440737095516150{\"type\":\"t\"", 32), "%.*s", (int)out.size, out.bytes);
+	cr_expect(out.size == 32 && !memcmp(out.bytes, "184467440737095516150{\"type\":\"t\"", 32), "%.*s",
+	          (int)out.size, out.bytes);
 	rc_out_free(&out);
 }

@@ -41,10 +41,20 @@ Test(app_token, base64url)
 		int size;
 		const char *bytes;
 	} cases[] = {
-		{ "", 0, "" },           { "Zg", 1, "f" },          { "Zm8", 2, "fo" },       { "Zm9v", 3, "foo" },
-		{ "-_-_", 3, "\xfb\xff\xbf" }, { "A-z_4ME", 5, "\x03\xec\xff\xe0\xc1" }, /* RFC 7515, appendix C */
-		{ "Z", -1, "" },         { "Zm9vZ", -1, "" },       { "Zh", -1, "" },         { "Zm9=", -1, "" },
-		{ "Zm+v", -1, "" },      { "Zm/v", -1, "" },        { "Zm v", -1, "" },       { "Zg==", -1, "" },
+		{ "", 0, "" },
+		{ "Zg", 1, "f" },
+		{ "Zm8", 2, "fo" },
+		{ "Zm9v", 3, "foo" },
+		{ "-_-_", 3, "\xfb\xff\xbf" },
+		{ "A-z_4ME", 5, "\x03\xec\xff\xe0\xc1" }, /* RFC 7515, appendix C */
+		{ "Z", -1, "" },
+		{ "Zm9vZ", -1, "" },
+		{ "Zh", -1, "" },
+		{ "Zm9=", -1, "" },
+		{ "Zm+v", -1, "" },
+		{ "Zm/v", -1, "" },
+		{ "Zm v", -1, "" },
+		{ "Zg==", -1, "" },
 	};
 	uint8_t to[32];
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -57,8 +67,8 @@ Test(app_token, base64url)
 
 /* ---- what the RFCs print ---- */
 
-/* Puts the signature of a printed example through: its payload has no "sub", so that a right signature ends in the claims
- * and a wrong one at the signature. */
+/* Puts the signature of a printed example through: its payload has no "sub", so that a right signature ends in the
+ * claims and a wrong one at the signature. */
 static void check_printed(const struct rc_token_keys *keys, const char *token)
 {
 	struct rc_claims claims;
@@ -72,20 +82,23 @@ static void check_printed(const struct rc_token_keys *keys, const char *token)
 
 Test(app_token, rfc7515_a1_hs256)
 {
-	static const char secret[] = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
+	static const char secret[] =
+	    "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
 	struct rc_token_keys keys = { 0 };
 	uint8_t bytes[128];
 	int size = rc_base64url_decode(secret, sizeof secret - 1, bytes);
 	cr_assert_eq(size, 64);
 	cr_assert_null(rc_token_add_secret(&keys, bytes, (size_t)size));
-	check_printed(&keys, "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9."
-	                     "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ."
-	                     "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
+	check_printed(&keys,
+	              "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9."
+	              "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ."
+	              "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
 	rc_token_keys_free(&keys);
 }
 
 /* A public key as SubjectPublicKeyInfo: what stands before the bytes of the key, then those bytes. */
-static const char *add_spki(struct rc_token_keys *keys, const char *prefix, size_t prefix_size, const char *const *parts)
+static const char *add_spki(struct rc_token_keys *keys, const char *prefix, size_t prefix_size,
+                            const char *const *parts)
 {
 	static char pem[2048];
 	uint8_t der[1024];
@@ -106,23 +119,26 @@ static const char *add_spki(struct rc_token_keys *keys, const char *prefix, size
 
 Test(app_token, rfc7515_a3_es256)
 {
-	static const char prefix[] = "\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"
-				     "\x03\x42\x00\x04";
+	static const char prefix[] =
+	    "\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"
+	    "\x03\x42\x00\x04";
 	struct rc_token_keys keys = { 0 };
 	cr_assert_null(add_spki(&keys, prefix, sizeof prefix - 1,
 	                        (const char *const[]){ "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
 	                                               "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0", NULL }));
-	check_printed(&keys, "eyJhbGciOiJFUzI1NiJ9."
-	                     "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ."
-	                     "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q");
+	check_printed(&keys,
+	              "eyJhbGciOiJFUzI1NiJ9."
+	              "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ."
+	              "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q");
 	rc_token_keys_free(&keys);
 }
 
 Test(app_token, rfc8037_a4_eddsa)
 {
 	static const char prefix[] = "\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
-	static const char token[] = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc."
-				    "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+	static const char token[] =
+	    "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc."
+	    "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
 	struct rc_token_keys keys = { 0 };
 	struct rc_claims claims;
 	cr_assert_null(add_spki(&keys, prefix, sizeof prefix - 1,
@@ -171,7 +187,8 @@ Test(app_token, verdicts)
 		enum rc_token_verdict verdict;
 	} cases[] = {
 		{ hs256, "{\"sub\":\"a\"}", RC_TOKEN_VALID },
-		{ "{\"alg\":\"HS256\",\"typ\":\"JWT\",\"kid\":\"1\"}", "{\"sub\":\"a\",\"iss\":\"x\"}", RC_TOKEN_VALID },
+		{ "{\"alg\":\"HS256\",\"typ\":\"JWT\",\"kid\":\"1\"}", "{\"sub\":\"a\",\"iss\":\"x\"}",
+		  RC_TOKEN_VALID },
 		/* exp: at the second it is over; nbf: with a little leeway */
 		{ hs256, "{\"sub\":\"a\",\"exp\":1300000001}", RC_TOKEN_VALID },
 		{ hs256, "{\"sub\":\"a\",\"exp\":1300000000.5}", RC_TOKEN_VALID },
@@ -235,26 +252,32 @@ Test(app_token, size_at_its_bound)
 		memset(payload, ' ', sizeof payload);
 		memcpy(payload, "{\"sub\":\"a\"}", 11);
 		payload[size + over] = 0;
-		cr_expect_eq(judge("{\"alg\":\"HS256\"}", payload, &claims), over ? RC_TOKEN_MALFORMED : RC_TOKEN_VALID, "%zu", over);
+		cr_expect_eq(judge("{\"alg\":\"HS256\"}", payload, &claims), over ? RC_TOKEN_MALFORMED : RC_TOKEN_VALID,
+		             "%zu", over);
 	}
 }
 
 Test(app_token, permissions_and_rooms)
 {
 	struct rc_claims claims;
-	cr_assert_eq(judge("{\"alg\":\"HS256\"}",
-	                   "{\"sub\":\"a\",\"permissions\":[\"read\",\"admin\",\"unknown\"],\"rooms\":[\"lobby\",\"t-*\"]}", &claims),
-	             RC_TOKEN_VALID);
+	cr_assert_eq(
+	    judge("{\"alg\":\"HS256\"}",
+	          "{\"sub\":\"a\",\"permissions\":[\"read\",\"admin\",\"unknown\"],\"rooms\":[\"lobby\",\"t-*\"]}",
+	          &claims),
+	    RC_TOKEN_VALID);
 	cr_expect(claims.has_permissions);
 	cr_expect_eq(claims.permissions, RC_MAY_READ | RC_MAY_ADMIN);
 	static const struct {
 		const char *room;
 		bool allowed;
-	} rooms[] = { { "lobby", true }, { "lobb", false }, { "lobby2", false }, { "t-", true }, { "t-1", true }, { "t", false } };
+	} rooms[] = { { "lobby", true }, { "lobb", false }, { "lobby2", false },
+		      { "t-", true },    { "t-1", true },   { "t", false } };
 	for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
-		cr_expect_eq(rc_claims_allow_room(&claims, rooms[i].room, strlen(rooms[i].room)), rooms[i].allowed, "%s", rooms[i].room);
+		cr_expect_eq(rc_claims_allow_room(&claims, rooms[i].room, strlen(rooms[i].room)), rooms[i].allowed,
+		             "%s", rooms[i].room);
 	free(claims.rooms);
-	cr_assert_eq(judge("{\"alg\":\"HS256\"}", "{\"sub\":\"a\",\"permissions\":\"write  broadcast x\",\"rooms\":[]}", &claims),
+	cr_assert_eq(judge("{\"alg\":\"HS256\"}", "{\"sub\":\"a\",\"permissions\":\"write  broadcast x\",\"rooms\":[]}",
+	                   &claims),
 	             RC_TOKEN_VALID);
 	cr_expect_eq(claims.permissions, RC_MAY_WRITE | RC_MAY_BROADCAST);
 	cr_expect_not(rc_claims_allow_room(&claims, "r", 1), "an empty list allows none");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * proxy.c - the PROXY protocol as its specification has it: each header whole, in every prefix, and each way to be wrong.
+ * proxy.c - the PROXY protocol as its specification has it: each header whole, in every prefix, and each way to be
+ * wrong.
  */
 #include "proxy.h"
 
@@ -17,7 +18,10 @@ struct expected {
 	size_t size;
 	const char *peer; /* "address port"; "-": it does not say; "unix"; null: it is wrong */
 };
-#define CASE(text, peer) { text, sizeof text - 1, peer }
+#define CASE(text, peer)                                                                                               \
+	{                                                                                                              \
+		text, sizeof text - 1, peer                                                                            \
+	}
 
 static void describe(char text[64], const struct sockaddr_storage *peer)
 {
@@ -26,9 +30,11 @@ static void describe(char text[64], const struct sockaddr_storage *peer)
 	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)peer;
 	strcpy(text, peer->ss_family == AF_UNIX ? "unix" : "-");
 	if (peer->ss_family == AF_INET)
-		snprintf(text, 64, "%s %d", inet_ntop(AF_INET, &four->sin_addr, address, sizeof address), ntohs(four->sin_port));
+		snprintf(text, 64, "%s %d", inet_ntop(AF_INET, &four->sin_addr, address, sizeof address),
+		         ntohs(four->sin_port));
 	if (peer->ss_family == AF_INET6)
-		snprintf(text, 64, "%s %d", inet_ntop(AF_INET6, &six->sin6_addr, address, sizeof address), ntohs(six->sin6_port));
+		snprintf(text, 64, "%s %d", inet_ntop(AF_INET6, &six->sin6_addr, address, sizeof address),
+		         ntohs(six->sin6_port));
 }
 
 static const struct expected cases[] = {
@@ -36,7 +42,8 @@ static const struct expected cases[] = {
 	CASE("PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n", "255.255.255.255 65535"),
 	CASE("PROXY TCP4 1.2.3.4 5.6.7.8 0 80\r\n", "1.2.3.4 0"),
 	CASE("PROXY TCP6 2001:db8::1 ::1 1000 443\r\n", "2001:db8::1 1000"),
-	CASE("PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n",
+	CASE("PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 "
+	     "65535\r\n",
 	     "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535"),
 	CASE("PROXY UNKNOWN\r\n", "-"),
 	CASE("PROXY UNKNOWN ffff::1 whatever 1 2\r\n", "-"),
@@ -62,7 +69,8 @@ static const struct expected cases[] = {
 	CASE(SIGNATURE "\x21\x11\0\x0c\1\2\3\4\5\6\7\x08\x03\xe8\0\x50", "1.2.3.4 1000"),
 	CASE(SIGNATURE "\x21\x12\0\x0c\1\2\3\4\5\6\7\x08\x03\xe8\0\x50", "1.2.3.4 1000"),
 	CASE(SIGNATURE "\x21\x11\0\x11\1\2\3\4\5\6\7\x08\x03\xe8\0\x50\x04\0\2xy", "1.2.3.4 1000"),
-	CASE(SIGNATURE "\x21\x21\0\x24\x20\1\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\x03\xe8\0\x50",
+	CASE(SIGNATURE
+	     "\x21\x21\0\x24\x20\1\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\x03\xe8\0\x50",
 	     "2001:db8::1 1000"),
 	CASE(SIGNATURE "\x20\0\0\0", "-"),
 	CASE(SIGNATURE "\x20\x11\0\x0c\1\2\3\4\5\6\7\x08\x03\xe8\0\x50", "-"),
@@ -85,7 +93,8 @@ Test(proxy, cases)
 		uint8_t bytes[512];
 		memcpy(bytes, each->bytes, each->size);
 		memset(bytes + each->size, 'G', sizeof bytes - each->size); /* what follows does not matter */
-		int used = rc_proxy_parse(bytes, each->size, &peer), more = rc_proxy_parse(bytes, each->size + 20, &peer);
+		int used = rc_proxy_parse(bytes, each->size, &peer),
+		    more = rc_proxy_parse(bytes, each->size + 20, &peer);
 		if (!each->peer) {
 			cr_expect_eq(used, -1, "case %zu: %d", i, used);
 			cr_expect_eq(more, -1, "case %zu with more behind it: %d", i, more);

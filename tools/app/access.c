@@ -178,8 +178,8 @@ static int judge_token(struct rc_app *app, rc_request *request, struct rc_app_cl
 {
 	const struct rc_settings *settings = rc_app_settings(app);
 	struct rc_claims claims;
-	enum rc_token_verdict verdict =
-		rc_token_check(&settings->keys, token, strlen(token), rc_time_ms() / 1000, &claims);
+	enum rc_token_verdict verdict = rc_token_check(&settings->keys, token, strlen(token), rc_time_ms() / 1000,
+	                                               &claims);
 	if (verdict != RC_TOKEN_VALID) {
 		char words[128];
 		snprintf(words, sizeof words, "the token is refused: %s\n", rc_token_verdict_text(verdict));

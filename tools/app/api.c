@@ -113,7 +113,8 @@ static int post_disconnect(struct call *call)
 	const struct rc_user *user = rc_directory_user(directory, name, size, false);
 	for (const struct rc_app_client *device = user ? user->devices : NULL; device; device = device->next_device)
 		if (!id || strcmp(id, device->id) == 0)
-			count += rc_letter_post(call->app, device->conn, RC_LETTER_CLOSE, RC_CLOSE_POLICY, reason, reason_size) == 0;
+			count += rc_letter_post(call->app, device->conn, RC_LETTER_CLOSE, RC_CLOSE_POLICY, reason,
+			                        reason_size) == 0;
 	pthread_mutex_unlock(&directory->lock);
 	rc_out_format(&call->out, "{\"disconnected\":%u}", count);
 	return answer_json(call, count ? 200 : 404);
@@ -150,9 +151,9 @@ static const struct route {
 	const char *path, *method;
 	int (*answer)(struct call *call);
 } routes[] = {
-	{ "/api/publish", "POST", post_publish },       { "/api/broadcast", "POST", post_broadcast },
-	{ "/api/send", "POST", post_send },             { "/api/disconnect", "POST", post_disconnect },
-	{ "/api/stats", "GET", get_stats },             { "/api/rooms", "GET", get_rooms },
+	{ "/api/publish", "POST", post_publish }, { "/api/broadcast", "POST", post_broadcast },
+	{ "/api/send", "POST", post_send },       { "/api/disconnect", "POST", post_disconnect },
+	{ "/api/stats", "GET", get_stats },       { "/api/rooms", "GET", get_rooms },
 	{ "/api/presence", "GET", get_presence },
 };
 
@@ -208,7 +209,9 @@ int rc_api_answer(struct rc_app *app, rc_request *request)
 	bool on_api_port = rc_request_listener(request) >= app->api_listener_first;
 	bool api_elsewhere = app->api_listener_first != UINT32_MAX && !on_api_port;
 	if (strcmp(path, "/healthz") == 0)
-		return rc_request_respond(request, atomic_load(&app->draining) ? 503 : 200, "text/plain", "ok\n", 3) ? 503 : 0;
+		return rc_request_respond(request, atomic_load(&app->draining) ? 503 : 200, "text/plain", "ok\n", 3)
+		           ? 503
+		           : 0;
 	if (strncmp(path, "/api/", 5) == 0)
 		return api_elsewhere ? 404 : answer_api(app, request, path);
 	if (strcmp(path, "/metrics") == 0)

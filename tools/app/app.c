@@ -80,15 +80,17 @@ static void print_listener(const char *address, int port, const char *what)
 {
 	if (!strncmp(address, "proxy+", 6))
 		address += 6;
-	if (!strncmp(address, "ws://", 5))
-		address += 5;
+	bool secure = !strncmp(address, "wss://", 6);
+	if (secure || !strncmp(address, "ws://", 5))
+		address += secure ? 6 : 5;
 	const char *colon = strrchr(address, ':');
 	if (!strncmp(address, "unix:", 5))
 		printf("listening on ws+unix:%s:%s\n", address + 5, what);
 	else if (!strncmp(address, "fd:", 3))
 		printf("listening on descriptor %s%s\n", address + 3, what);
 	else
-		printf("listening on ws://%.*s:%d%s\n", (int)(colon ? colon - address : 0), address, port, what);
+		printf("listening on ws%s://%.*s:%d%s\n", secure ? "s" : "", (int)(colon ? colon - address : 0),
+		       address, port, what);
 }
 
 static bool listen_at(struct rc_app *app, const struct rc_option_list *list, const char *what)
@@ -112,7 +114,8 @@ static void take_inherited(struct rc_option_list *listen, struct rc_option_list 
 	for (int i = 0; i < count && i < RC_OPTION_LIST_MAX; i++) {
 		bool is_api = strcmp(names[i], "api") == 0, proxied = strcmp(names[i], "proxy") == 0;
 		struct rc_option_list *list = is_api ? api : listen;
-		snprintf(addresses[i], sizeof addresses[i], "%sfd:%d", proxied ? "proxy+" : "", SD_LISTEN_FDS_START + i);
+		snprintf(addresses[i], sizeof addresses[i], "%sfd:%d", proxied ? "proxy+" : "",
+		         SD_LISTEN_FDS_START + i);
 		if (list->count < RC_OPTION_LIST_MAX)
 			list->items[list->count++] = addresses[i];
 	}
@@ -175,9 +178,13 @@ static bool make_server(struct rc_app *app, const struct rc_settings *settings)
 	config.handshake_timeout_ms = settings->handshake_timeout_ms;
 	config.handlers = rc_clients_handlers(app);
 	app->server = rc_server_new(&config, &error);
-	if (!app->server)
-		rc_failed("%s", error.text);
-	return app->server;
+	static struct rc_tls_pair pairs[RC_OPTION_LIST_MAX];
+	const struct rc_tls_options tls = { .pairs = pairs, .pair_count = settings->tls_cert.count };
+	for (unsigned i = 0; i < settings->tls_cert.count; i++)
+		pairs[i] = (struct rc_tls_pair){ settings->tls_cert.items[i], settings->tls_key.items[i] };
+	if (app->server && (!tls.pair_count || !rc_server_tls(app->server, &tls, &error)))
+		return true;
+	return rc_failed("%s", error.text), false;
 }
 
 static bool start(struct rc_app *app, const struct rc_settings *settings)
@@ -238,11 +245,11 @@ static void visit_all(struct rc_app *app, void (*fn)(struct rc_crew *crew))
 
 static void warn_fixed(const struct rc_settings *old, const struct rc_settings *new)
 {
-	bool same = old->workers == new->workers && old->log_size == new->log_size && old->listen.count == new->listen.count &&
-	            old->api_listen.count == new->api_listen.count && old->message_max == new->message_max &&
-	            old->body_max == new->body_max && old->connections_max == new->connections_max &&
-	            old->idle_timeout_ms == new->idle_timeout_ms && old->policy == new->policy &&
-	            old->subscriptions_max == new->subscriptions_max;
+	bool same = old->workers == new->workers && old->log_size == new->log_size &&
+	            old->listen.count == new->listen.count && old->api_listen.count == new->api_listen.count &&
+	            old->message_max == new->message_max && old->body_max == new->body_max &&
+	            old->connections_max == new->connections_max && old->idle_timeout_ms == new->idle_timeout_ms &&
+	            old->policy == new->policy && old->subscriptions_max == new->subscriptions_max;
 	for (unsigned i = 0; same && i < new->listen.count; i++)
 		same = strcmp(old->listen.items[i], new->listen.items[i]) == 0;
 	if (!same)
@@ -265,6 +272,9 @@ static void reload(struct rc_app *app, int argc, char **argv)
 		atomic_store(&app->settings, new);
 		visit_all(app, NULL);
 		rc_settings_free(old);
+		struct rc_error error;
+		if (new->tls_cert.count && rc_server_tls_reload(app->server, &error))
+			rc_log_say(RC_LOG_ERROR, "reload", NULL, "the certificates of before stay: %s", error.text);
 		rc_log_say(RC_LOG_INFO, "reload", NULL, "done");
 	}
 	sd_notify(0, "READY=1");
@@ -343,7 +353,8 @@ static int run(int argc, char **argv)
 	if (started) {
 		fflush(stdout);
 		sd_notify(0, "READY=1");
-		for (int number; (number = sigtimedwait(&signals, NULL, &(struct timespec){ .tv_nsec = LOOK_MS * 1000000 - 1 }));) {
+		for (int number;
+		     (number = sigtimedwait(&signals, NULL, &(struct timespec){ .tv_nsec = LOOK_MS * 1000000 - 1 }));) {
 			if (number == SIGINT || number == SIGTERM)
 				break;
 			if (number == SIGHUP)

@@ -11,11 +11,12 @@
  *   The directory belongs to its lock: who is there, in which rooms, and what waits for whom is away. It is held for
  *   look-ups and changes, and while something is handed to a user's devices, so that what was stored comes before what
  *   is new; never while a message is read, and not for messages to rooms.
- *   To reach a client of another worker, a letter is posted to that worker (letters.c), or bytes are sent to its handle.
+ *   To reach a client of another worker, a letter is posted to that worker (letters.c), or bytes are sent to its
+ * handle.
  *
- * How a message to a room travels: a room is a topic of the log. It is published once, and every member is a cursor. The
- * sender is left out by name (rc_publication.except), so all others still share one plan. Sending a copy to each member
- * instead would cost a copy, a posting and a queue a member, and would leave nothing for `history` to read.
+ * How a message to a room travels: a room is a topic of the log. It is published once, and every member is a cursor.
+ * The sender is left out by name (rc_publication.except), so all others still share one plan. Sending a copy to each
+ * member instead would cost a copy, a posting and a queue a member, and would leave nothing for `history` to read.
  */
 #ifndef RC_APP_H
 #define RC_APP_H
@@ -53,7 +54,7 @@ struct rc_counters {
 	_Atomic uint64_t stored, store_dropped, resent, unacknowledged, duplicates;
 	_Atomic uint64_t rooms_made, api_requests;
 	_Atomic uint64_t latency_ns, latency_count, latency[RC_LATENCY_BUCKETS]; /* of handling a message */
-	_Atomic uint64_t ack_ns, ack_count, ack[RC_LATENCY_BUCKETS];             /* from DATA to its ACK, milliseconds */
+	_Atomic uint64_t ack_ns, ack_count, ack[RC_LATENCY_BUCKETS]; /* from DATA to its ACK, milliseconds */
 };
 #define RC_COUNT(app, name) atomic_fetch_add_explicit(&(app)->counters.name, 1, memory_order_relaxed)
 
@@ -64,10 +65,10 @@ struct rc_user {
 	struct rc_app_client *devices;
 	unsigned device_count; /* connections that opened or are about to */
 	struct rc_store store;
-	struct rc_window *window;         /* ids of its DATA, or null */
-	struct rc_user *newer, *older;    /* in the list of those who are away */
-	uint64_t left_ns;                 /* 0: is here */
-	bool known;                       /* has been here */
+	struct rc_window *window;      /* ids of its DATA, or null */
+	struct rc_user *newer, *older; /* in the list of those who are away */
+	uint64_t left_ns;              /* 0: is here */
+	bool known;                    /* has been here */
 	char name[];
 };
 
@@ -101,13 +102,13 @@ struct rc_directory {
 struct rc_crew {
 	struct rc_app *app;
 	unsigned index;
-	struct rc_table clients; /* by handle */
+	struct rc_table clients;     /* by handle */
 	struct rc_app_client **heap; /* by deadline */
 	size_t heap_count, heap_capacity;
-	_Atomic uint64_t next_ns; /* the first deadline */
+	_Atomic uint64_t next_ns;      /* the first deadline */
 	struct rc_out out, head, tail; /* scratch: of the answer, and of what is published */
 	unsigned inside;               /* callbacks that may still look at a client */
-	struct rc_app_client *dead;        /* freed when none is left */
+	struct rc_app_client *dead;    /* freed when none is left */
 };
 
 /* A message that waits for its ACK. */
@@ -123,9 +124,9 @@ struct rc_pending {
 
 struct rc_feed {
 	struct rc_feed *next;
-	bool pulled;    /* read from the log batch by batch, and not followed by a cursor: */
+	bool pulled;           /* read from the log batch by batch, and not followed by a cursor: */
 	uint64_t epoch, since; /* what it has had */
-	bool chosen;    /* it was asked for by its name, not only by a pattern */
+	bool chosen;           /* it was asked for by its name, not only by a pattern */
 	bool room;
 	size_t size;
 	char name[];
@@ -141,13 +142,13 @@ struct rc_app_client {
 	struct rc_app_client *next_dead;
 
 	/* who it is */
-	struct rc_user *user;        /* null until it has said who it is */
+	struct rc_user *user;              /* null until it has said who it is */
 	struct rc_app_client *next_device; /* (lock) */
 	struct rc_claims claims;
 	bool has_token, expired;
 	unsigned permissions;
-	char *claimed;               /* the USER of its path, which a token has yet to prove, or null */
-	struct rc_address *address;  /* (lock) */
+	char *claimed;              /* the USER of its path, which a token has yet to prove, or null */
+	struct rc_address *address; /* (lock) */
 
 	/* what it does */
 	struct rc_bucket bucket, strikes;
@@ -160,8 +161,8 @@ struct rc_app_client {
 	unsigned pattern_count;
 
 	/* what waits for it */
-	bool by_letter;              /* (lock) others hand it messages by letter, because of what follows */
-	bool reliable;               /* direct messages come as DATA */
+	bool by_letter; /* (lock) others hand it messages by letter, because of what follows */
+	bool reliable;  /* direct messages come as DATA */
 	struct rc_pending *pending, *pending_last;
 	unsigned pending_count;
 	unsigned batch_count, batch_delay_ms; /* 0: not in batches */
@@ -182,7 +183,7 @@ struct rc_app {
 	unsigned crew_count;
 	struct rc_counters counters;
 	uint64_t started_ns;
-	uint64_t epoch;        /* differs from one start to the next: part of the ids of messages */
+	uint64_t epoch;           /* differs from one start to the next: part of the ids of messages */
 	_Atomic uint64_t numbers; /* given to messages that the server sends as DATA or direct */
 	_Atomic bool draining;
 	unsigned api_listener_first; /* listeners from this one on serve /api alone; UINT_MAX: there are none */
@@ -219,7 +220,8 @@ void rc_address_leave(struct rc_app *app, struct rc_address *address);
 /* ---- access.c ---- */
 int rc_access_judge(struct rc_app *app, rc_request *request, struct rc_app_client *client);
 /* The address that counts: the peer's, or what a proxy that is trusted says. */
-const char *rc_access_address(const struct rc_settings *settings, const rc_request *request, char *scratch, size_t size);
+const char *rc_access_address(const struct rc_settings *settings, const rc_request *request, char *scratch,
+                              size_t size);
 bool rc_access_origin(const struct rc_settings *settings, const rc_request *request);
 bool rc_access_api(const struct rc_settings *settings, rc_request *request, const char **why);
 void rc_access_auth(struct rc_app_client *client, const json_t *message, const json_t *id);

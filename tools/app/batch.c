@@ -29,7 +29,8 @@ void rc_batch_receive(struct rc_app_client *client, const json_t *message, const
 		rc_dialect_error(client, id, "TOO_LONG", "Too long: too many messages in a batch");
 		return;
 	}
-	json_array_foreach (messages, index, each) {
+	json_array_foreach(messages, index, each)
+	{
 		if (client->closing)
 			return;
 		rc_dialect_handle(client, each, 1);
@@ -45,8 +46,9 @@ void rc_batch_flush(struct rc_app_client *client)
 		return;
 	client->batched = 0;
 	rc_out_text(&client->batch, "]}");
-	int code = client->batch.failed ? -ENOMEM
-	                                : rc_send(app->server, client->conn, RC_TEXT, client->batch.bytes, client->batch.size);
+	int code = client->batch.failed
+	               ? -ENOMEM
+	               : rc_send(app->server, client->conn, RC_TEXT, client->batch.bytes, client->batch.size);
 	rc_out_clear(&client->batch);
 	if (code == 0)
 		RC_COUNT(app, sent);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * clock.c - when something is due for a client: a heap of deadlines a worker, and one thread that sleeps until the first
- * of all workers and then asks that worker to look. The thread touches no client; nothing is due, nothing wakes.
+ * clock.c - when something is due for a client: a heap of deadlines a worker, and one thread that sleeps until the
+ * first of all workers and then asks that worker to look. The thread touches no client; nothing is due, nothing wakes.
  */
 #include <errno.h>
 #include <stdlib.h>

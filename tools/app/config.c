@@ -14,8 +14,9 @@ const struct rc_command rc_command_config = {
 	.name = "config",
 	.summary = "check a configuration file of `ringcast app`",
 	.usage = "check FILE",
-	.about = "Reads the file and the keys it names, as `ringcast app --config FILE` would, and says what is wrong and\n"
-		 "in which line. Exit status 0: nothing. The settings are the flags of `ringcast app`, without --.",
+	.about =
+	    "Reads the file and the keys it names, as `ringcast app --config FILE` would, and says what is wrong and\n"
+	    "in which line. Exit status 0: nothing. The settings are the flags of `ringcast app`, without --.",
 	.examples = "  ringcast config check /etc/ringcast.conf",
 	.run = run,
 };

@@ -84,8 +84,8 @@ static void wrong_field(struct rc_app_client *client, const json_t *id, const ch
                         const char *expected)
 {
 	char words[128];
-	snprintf(words, sizeof words, "%s field: %s%s%s", value ? "Wrong" : "Missing", field, value ? ": expected " : "",
-	         value ? expected : "");
+	snprintf(words, sizeof words, "%s field: %s%s%s", value ? "Wrong" : "Missing", field,
+	         value ? ": expected " : "", value ? expected : "");
 	rc_dialect_error(client, id, value ? "INVALID_FIELD" : "MISSING_FIELD", words);
 }
 
@@ -137,8 +137,8 @@ const json_t *rc_dialect_content(struct rc_app_client *client, const json_t *mes
 	if (!json_is_string(content))
 		rc_out_value(scratch, content);
 	size_t size = json_is_string(content)
-	                      ? count_characters(json_string_value(content), json_string_length(content))
-	                      : scratch->size;
+	                  ? count_characters(json_string_value(content), json_string_length(content))
+	                  : scratch->size;
 	if (size <= max)
 		return content;
 	too_long(client, id, "content", max);

@@ -145,7 +145,8 @@ struct rc_room *rc_directory_room(struct rc_directory *directory, const char *na
 	room->node.name = room->name;
 	room->node.name_size = size;
 	/* Who makes a room of the same name later must not find what was said in this one. */
-	int topic_size = asprintf(&room->topic, "room/%llu/%s", (unsigned long long)++directory->rooms_ever, room->name);
+	int topic_size = asprintf(&room->topic, "room/%llu/%s", (unsigned long long)++directory->rooms_ever,
+	                          room->name);
 	if (topic_size < 0) {
 		free(room);
 		return NULL;

@@ -42,9 +42,8 @@ static bool are_numbers(const json_t *value)
 		return true;
 	if (!json_is_object(value))
 		return false;
-	json_object_foreach ((json_t *)value, key, each)
-		if (!json_is_integer(each) || json_integer_value(each) < 0)
-			return false;
+	json_object_foreach((json_t *)value, key,
+	                    each) if (!json_is_integer(each) || json_integer_value(each) < 0) return false;
 	return true;
 }
 
@@ -63,11 +62,13 @@ static const json_t *need_topics(struct rc_app_client *client, const json_t *mes
 		rc_dialect_error(client, id, "TOO_MANY_SUBSCRIPTIONS", "Too many topics");
 		return NULL;
 	}
-	json_array_foreach (topics, index, each) {
+	json_array_foreach(topics, index, each)
+	{
 		const char *name = json_string_value(each);
 		size_t size = json_string_length(each);
 		if (!name || !size || strlen(name) != size) {
-			rc_dialect_error(client, id, "INVALID_FIELD", "Wrong field: topics: expected an array of names");
+			rc_dialect_error(client, id, "INVALID_FIELD",
+			                 "Wrong field: topics: expected an array of names");
 			return NULL;
 		}
 		if (size > RC_FEED_NAME_MAX) {
@@ -76,7 +77,8 @@ static const json_t *need_topics(struct rc_app_client *client, const json_t *mes
 		}
 		bool data = size >= 5 && memcmp(name, "data/", 5) == 0;
 		if (rc_feed_name_reserved(name, size) && !(data && client->permissions & RC_MAY_ADMIN)) {
-			rc_dialect_error(client, id, "PERMISSION_DENIED", "Permission denied: this topic is the server's own");
+			rc_dialect_error(client, id, "PERMISSION_DENIED",
+			                 "Permission denied: this topic is the server's own");
 			return NULL;
 		}
 	}
@@ -102,7 +104,8 @@ static int subscribe_one(struct rc_app_client *client, const struct wish *wish, 
 	uint64_t since = start.since;
 	int known = rc_topic_stats(client->app->server, name, size, &stats);
 	/* Its numbers began again since the client has seen it: all that is there now is new. */
-	bool reset = start.resume && since && (since > stats.sequence || (epoch && (uint64_t)json_integer_value(epoch) != stats.epoch));
+	bool reset = start.resume && since &&
+	             (since > stats.sequence || (epoch && (uint64_t)json_integer_value(epoch) != stats.epoch));
 	if (reset)
 		start.since = 0;
 	struct rc_feed *feed = rc_feeds_find(client, name, size);
@@ -134,12 +137,13 @@ static void send_lines(struct rc_app_client *client, const struct rc_out *lines)
 	}
 }
 
-static int subscribe_all(struct rc_app_client *client, const json_t *topics, const struct wish *wish, struct rc_out *list,
-                         struct rc_out *gaps)
+static int subscribe_all(struct rc_app_client *client, const json_t *topics, const struct wish *wish,
+                         struct rc_out *list, struct rc_out *gaps)
 {
 	size_t index;
 	json_t *each;
-	json_array_foreach (topics, index, each) {
+	json_array_foreach(topics, index, each)
+	{
 		const char *name = json_string_value(each);
 		size_t size = json_string_length(each);
 		int code;
@@ -188,7 +192,8 @@ void rc_feeds_subscribe(struct rc_app_client *client, const json_t *message, con
 	send_lines(client, gaps);
 	if (code)
 		rc_dialect_error(client, id, "TOO_MANY_SUBSCRIPTIONS",
-		                 code == -ENOSPC ? "Too many subscriptions: the others were not made" : "Not subscribed to all");
+		                 code == -ENOSPC ? "Too many subscriptions: the others were not made"
+		                                 : "Not subscribed to all");
 }
 
 void rc_feeds_unsubscribe(struct rc_app_client *client, const json_t *message, const json_t *id)
@@ -204,8 +209,8 @@ void rc_feeds_unsubscribe(struct rc_app_client *client, const json_t *message, c
 	rc_out_text(out, ",\"topics\":");
 	rc_out_value(out, topics);
 	rc_out_text(out, "}");
-	json_array_foreach (topics, index, each)
-		rc_feeds_drop(client, json_string_value(each), json_string_length(each));
+	json_array_foreach(topics, index, each)
+	    rc_feeds_drop(client, json_string_value(each), json_string_length(each));
 	rc_app_send(client, out);
 }
 
@@ -227,7 +232,8 @@ static bool take_past(void *context, const struct rc_past *past)
 		reading->sequence = past->sequence;
 		return true;
 	}
-	if (!reading->newest && (reading->count == reading->max || reading->lines->size + past->size > HISTORY_SIZE_MAX))
+	if (!reading->newest &&
+	    (reading->count == reading->max || reading->lines->size + past->size > HISTORY_SIZE_MAX))
 		return false;
 	reading->sequence = past->sequence;
 	rc_out_bytes(reading->lines, past->data, past->size);
@@ -252,8 +258,8 @@ static int64_t parse_since(const json_t *value, uint64_t epoch)
 	return told == epoch ? (int64_t)sequence : 0;
 }
 
-static void send_history(struct rc_app_client *client, const json_t *id, const char *field, const char *name, size_t size,
-                         struct reading *reading)
+static void send_history(struct rc_app_client *client, const json_t *id, const char *field, const char *name,
+                         size_t size, struct reading *reading)
 {
 	struct rc_out *out = &client->crew->out;
 	const struct rc_out *lines = reading->lines;
@@ -284,9 +290,10 @@ void rc_feeds_history(struct rc_app_client *client, const json_t *message, const
 	const json_t *since = json_object_get(message, "since");
 	size_t size, history_max = rc_app_settings(client->app)->history_max;
 	const char *field = room ? "room" : "topic";
-	const char *name = rc_dialect_text(client, message, id, field, room ? RC_ROOM_NAME_MAX : RC_FEED_NAME_MAX, &size);
-	int64_t limit = name ? rc_dialect_number(client, message, id, "limit", (int64_t)history_max, (int64_t)history_max)
-	                     : -1;
+	const char *name = rc_dialect_text(client, message, id, field, room ? RC_ROOM_NAME_MAX : RC_FEED_NAME_MAX,
+	                                   &size);
+	int64_t limit =
+	    name ? rc_dialect_number(client, message, id, "limit", (int64_t)history_max, (int64_t)history_max) : -1;
 	if (limit < 0)
 		return;
 	const struct rc_member *member = room ? rc_rooms_find(client, name, size) : NULL;
@@ -304,18 +311,23 @@ void rc_feeds_history(struct rc_app_client *client, const json_t *message, const
 	rc_topic_stats(server, topic, topic_size, &stats);
 	int64_t from = since ? parse_since(since, stats.epoch) : 0;
 	if (from < 0) {
-		rc_dialect_error(client, id, "INVALID_FIELD", "Wrong field: since: expected a sequence number or a message id");
+		rc_dialect_error(client, id, "INVALID_FIELD",
+		                 "Wrong field: since: expected a sequence number or a message id");
 		return;
 	}
 	uint64_t back = (uint64_t)limit * (room ? EVENTS_PER_MESSAGE : 1);
 	if (!since && stats.sequence > back)
 		from = (int64_t)(stats.sequence - back);
 	struct reading reading = {
-		.lines = &client->crew->tail, .max = (size_t)limit, .room = room, .newest = !since,
-		.epoch = stats.epoch, .sequence = (uint64_t)from,
+		.lines = &client->crew->tail,
+		.max = (size_t)limit,
+		.room = room,
+		.newest = !since,
+		.epoch = stats.epoch,
+		.sequence = (uint64_t)from,
 	};
 	rc_out_clear(reading.lines);
-	rc_topic_read(server, topic, topic_size, (uint64_t)from,
-	              (unsigned)(history_max * EVENTS_PER_MESSAGE), take_past, &reading);
+	rc_topic_read(server, topic, topic_size, (uint64_t)from, (unsigned)(history_max * EVENTS_PER_MESSAGE),
+	              take_past, &reading);
 	send_history(client, id, field, name, size, &reading);
 }

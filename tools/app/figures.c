@@ -69,29 +69,31 @@ void rc_figures_stats(struct rc_app *app, struct rc_out *out)
 	              (double)(rc_clock_now() - app->started_ns) / 1e9, (unsigned long long)atomic_load(&c->received),
 	              (unsigned long long)(stats.messages_sent + stats.deliveries),
 	              (unsigned long long)atomic_load(&c->errors));
-	rc_out_format(out, "\"reconnections\":%llu,\"rejected\":%llu,\"flooded\":%llu,\"stored\":%llu,\"storeDropped\":%llu,",
-	              (unsigned long long)atomic_load(&c->reconnections), (unsigned long long)atomic_load(&c->rejected),
-	              (unsigned long long)atomic_load(&c->flooded), (unsigned long long)atomic_load(&c->stored),
-	              (unsigned long long)atomic_load(&c->store_dropped));
+	rc_out_format(
+	    out, "\"reconnections\":%llu,\"rejected\":%llu,\"flooded\":%llu,\"stored\":%llu,\"storeDropped\":%llu,",
+	    (unsigned long long)atomic_load(&c->reconnections), (unsigned long long)atomic_load(&c->rejected),
+	    (unsigned long long)atomic_load(&c->flooded), (unsigned long long)atomic_load(&c->stored),
+	    (unsigned long long)atomic_load(&c->store_dropped));
 	rc_out_format(out, "\"resent\":%llu,\"unacknowledged\":%llu,\"duplicates\":%llu,",
 	              (unsigned long long)atomic_load(&c->resent), (unsigned long long)atomic_load(&c->unacknowledged),
 	              (unsigned long long)atomic_load(&c->duplicates));
-	rc_out_format(out, "\"latency\":{\"meanUs\":%.1f,\"p50Us\":%llu,\"p99Us\":%llu,\"ackMeanMs\":%.1f,\"lagMs\":%.3f},",
+	rc_out_format(out,
+	              "\"latency\":{\"meanUs\":%.1f,\"p50Us\":%llu,\"p99Us\":%llu,\"ackMeanMs\":%.1f,\"lagMs\":%.3f},",
 	              mean(&c->latency_ns, &c->latency_count, 1e3), (unsigned long long)percentile(c->latency, 0.5),
 	              (unsigned long long)percentile(c->latency, 0.99), mean(&c->ack_ns, &c->ack_count, 1e6),
 	              (double)stats.lag_ns / 1e6);
-	rc_out_format(out, "\"topics\":%llu,\"subscriptions\":%llu,\"behind\":%llu,\"bytesReceived\":%llu,\"bytesSent\":%llu}",
-	              (unsigned long long)stats.topics, (unsigned long long)stats.subscriptions,
-	              (unsigned long long)stats.behind, (unsigned long long)stats.bytes_received,
-	              (unsigned long long)stats.bytes_sent);
+	rc_out_format(
+	    out, "\"topics\":%llu,\"subscriptions\":%llu,\"behind\":%llu,\"bytesReceived\":%llu,\"bytesSent\":%llu}",
+	    (unsigned long long)stats.topics, (unsigned long long)stats.subscriptions, (unsigned long long)stats.behind,
+	    (unsigned long long)stats.bytes_received, (unsigned long long)stats.bytes_sent);
 }
 
 /* ---- Prometheus ---- */
 
 static void metric(struct rc_out *out, const char *name, const char *type, const char *help, uint64_t value)
 {
-	rc_out_format(out, "# HELP ringcast_%s %s\n# TYPE ringcast_%s %s\nringcast_%s %llu\n", name, help, name, type, name,
-	              (unsigned long long)value);
+	rc_out_format(out, "# HELP ringcast_%s %s\n# TYPE ringcast_%s %s\nringcast_%s %llu\n", name, help, name, type,
+	              name, (unsigned long long)value);
 }
 
 static void histogram(struct rc_out *out, const char *name, const char *help, const _Atomic uint64_t *buckets,
@@ -102,8 +104,8 @@ static void histogram(struct rc_out *out, const char *name, const char *help, co
 	for (unsigned i = 0; i < RC_LATENCY_BUCKETS; i++) {
 		count += atomic_load(&buckets[i]);
 		if (i + 1 < RC_LATENCY_BUCKETS)
-			rc_out_format(out, "ringcast_%s_bucket{le=\"%g\"} %llu\n", name, (double)(UINT64_C(1) << i) * unit,
-			              (unsigned long long)count);
+			rc_out_format(out, "ringcast_%s_bucket{le=\"%g\"} %llu\n", name,
+			              (double)(UINT64_C(1) << i) * unit, (unsigned long long)count);
 	}
 	rc_out_format(out, "ringcast_%s_bucket{le=\"+Inf\"} %llu\nringcast_%s_sum %.9f\nringcast_%s_count %llu\n", name,
 	              (unsigned long long)count, name, (double)sum_ns / 1e9, name, (unsigned long long)count);
@@ -122,7 +124,8 @@ void rc_figures_metrics(struct rc_app *app, struct rc_out *out)
 	metric(out, "topics", "gauge", "Topics of the log, rooms included.", stats.topics);
 	metric(out, "subscriptions", "gauge", "Subscriptions.", stats.subscriptions);
 	metric(out, "behind", "gauge", "Subscribers that are behind.", stats.behind);
-	metric(out, "app_messages_received_total", "counter", "Messages of the dialect received.", atomic_load(&c->received));
+	metric(out, "app_messages_received_total", "counter", "Messages of the dialect received.",
+	       atomic_load(&c->received));
 	metric(out, "app_errors_total", "counter", "Errors told to clients.", atomic_load(&c->errors));
 	metric(out, "messages_sent_total", "counter", "Messages sent to single connections.", stats.messages_sent);
 	metric(out, "deliveries_total", "counter", "Messages of topics delivered.", stats.deliveries);

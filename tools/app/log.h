@@ -13,6 +13,6 @@ void rc_log_setup(const struct rc_settings *settings);
 
 /* `event` is a word for machines; `who` is a client's id or null. */
 void rc_log_say(enum rc_log_level level, const char *event, const char *who, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
+    __attribute__((format(printf, 4, 5)));
 
 #endif

@@ -134,7 +134,8 @@ void rc_out_value(struct rc_out *out, const json_t *value)
 		break;
 	case JSON_OBJECT:
 		rc_out_text(out, "{");
-		json_object_foreach ((json_t *)value, key, each) {
+		json_object_foreach((json_t *)value, key, each)
+		{
 			rc_out_text(out, before);
 			rc_out_string(out, key, strlen(key));
 			rc_out_text(out, ":");
@@ -145,7 +146,8 @@ void rc_out_value(struct rc_out *out, const json_t *value)
 		break;
 	case JSON_ARRAY:
 		rc_out_text(out, "[");
-		json_array_foreach (value, index, each) {
+		json_array_foreach(value, index, each)
+		{
 			rc_out_text(out, before);
 			rc_out_value(out, each);
 			before = ",";

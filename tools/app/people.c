@@ -164,7 +164,8 @@ void rc_people_direct(struct rc_app_client *client, const json_t *message, const
 	if (!content)
 		return;
 	rc_out_clear(out);
-	rc_out_format(out, "{\"type\":\"direct\",\"id\":\"%llx-%llx\",\"from\":", (unsigned long long)client->app->epoch,
+	rc_out_format(out,
+	              "{\"type\":\"direct\",\"id\":\"%llx-%llx\",\"from\":", (unsigned long long)client->app->epoch,
 	              (unsigned long long)atomic_fetch_add(&client->app->numbers, 1));
 	rc_out_string(out, client->user->name, client->user->node.name_size);
 	rc_out_text(out, ",\"content\":");

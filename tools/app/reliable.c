@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * reliable.c - DATA and ACK, both ways: a client's DATA is handled once however often it comes; ours is sent again, each
- * time after twice as long, until its ACK comes or we give up.
+ * reliable.c - DATA and ACK, both ways: a client's DATA is handled once however often it comes; ours is sent again,
+ * each time after twice as long, until its ACK comes or we give up.
  */
 #define XXH_INLINE_ALL
 #include <stdio.h>
@@ -35,8 +35,9 @@ static bool is_new(struct rc_app_client *client, const json_t *id)
 	struct rc_app *app = client->app;
 	uint64_t age_ns = rc_app_settings(app)->dedupe_ms * UINT64_C(1000000);
 	json_int_t number = json_integer_value(id);
-	uint64_t hash = json_is_string(id) ? XXH3_64bits_withSeed(json_string_value(id), json_string_length(id), app->epoch)
-	                                   : XXH3_64bits_withSeed(&number, sizeof number, ~app->epoch);
+	uint64_t hash = json_is_string(id)
+	                    ? XXH3_64bits_withSeed(json_string_value(id), json_string_length(id), app->epoch)
+	                    : XXH3_64bits_withSeed(&number, sizeof number, ~app->epoch);
 	pthread_mutex_lock(&app->directory.lock);
 	struct rc_user *user = client->user;
 	if (!user->window)

@@ -125,7 +125,8 @@ void rc_rooms_join(struct rc_app_client *client, const json_t *message, const js
 	if (!name)
 		return;
 	if (!rc_claims_allow_room(&client->claims, name, size)) {
-		rc_dialect_error(client, id, "PERMISSION_DENIED", "Permission denied: this room is not among the token's");
+		rc_dialect_error(client, id, "PERMISSION_DENIED",
+		                 "Permission denied: this room is not among the token's");
 		return;
 	}
 	if (rc_rooms_find(client, name, size)) {

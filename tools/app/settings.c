@@ -341,21 +341,27 @@ static bool finish(struct rc_settings *settings)
 {
 	int permissions = rc_permissions_parse(settings->permissions_text);
 	if (permissions < 0)
-		return rc_failed("permissions '%s': expected none, read, write, broadcast, admin", settings->permissions_text),
+		return rc_failed("permissions '%s': expected none, read, write, broadcast, admin",
+		                 settings->permissions_text),
 		       false;
 	settings->permissions = (unsigned)permissions;
 	for (unsigned i = 0; i < settings->trusted.count; i++)
 		if (!parse_network(settings->trusted.items[i], &settings->networks[i]))
-			return rc_failed("trust-proxy '%s': expected an address, or one with /BITS", settings->trusted.items[i]),
+			return rc_failed("trust-proxy '%s': expected an address, or one with /BITS",
+			                 settings->trusted.items[i]),
 			       false;
 	for (unsigned i = 0; i < settings->origins.count; i++)
 		if (!strstr(settings->origins.items[i], "://") && strcmp(settings->origins.items[i], "null") != 0)
-			return rc_failed("origin '%s': expected scheme://host[:port]", settings->origins.items[i]), false;
+			return rc_failed("origin '%s': expected scheme://host[:port]", settings->origins.items[i]),
+			       false;
 	if (!settings->content_max || !settings->message_max || !settings->batch_max || !settings->history_max ||
 	    !settings->rooms_max || !settings->resend_ms)
-		return rc_failed("content-max, message-max, batch-max, history-max, rooms-per-connection and resend-time must "
+		return rc_failed("content-max, message-max, batch-max, history-max, rooms-per-connection and "
+		                 "resend-time must "
 		                 "not be 0"),
 		       false;
+	if (settings->tls_cert.count != settings->tls_key.count)
+		return rc_failed("each tls-cert needs its tls-key, and the other way round"), false;
 	if (!load_keys(settings) || !load_api_keys(settings))
 		return false;
 	if (settings->auth == RC_AUTH_AUTO)

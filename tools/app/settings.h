@@ -15,10 +15,10 @@
 #include "ringcast.h"
 #include "token.h"
 
-#define RC_UNSET UINT32_MAX /* a limit that nobody set: the preset decides */
+#define RC_UNSET UINT32_MAX      /* a limit that nobody set: the preset decides */
 #define RC_SETTINGS_LINE_MAX 198 /* of the file: what the parser of Debian takes */
 #define RC_ROOM_NAME_MAX 100
-#define RC_POLICIES "close|skip|conflate"   /* in the order of enum rc_policy */
+#define RC_POLICIES "close|skip|conflate" /* in the order of enum rc_policy */
 
 enum rc_auth { RC_AUTH_AUTO, RC_AUTH_OFF, RC_AUTH_OPTIONAL, RC_AUTH_REQUIRED };
 enum rc_preset { RC_PRESET_DEFAULT, RC_PRESET_STRICT };
@@ -41,6 +41,7 @@ struct rc_settings {
 	unsigned idle_timeout_ms, handshake_timeout_ms;
 	unsigned subscriptions_max;
 	int policy;
+	struct rc_option_list tls_cert, tls_key; /* the files' contents are read anew */
 	struct rc_option_list keep_last;
 
 	/* who may */
@@ -71,12 +72,12 @@ struct rc_settings {
 	unsigned drain_ms, comeback_ms;
 
 	/* what is said */
-	const char *user;    /* to become once the listeners are there */
+	const char *user; /* to become once the listeners are there */
 	int log_format, log_level;
 	unsigned log_rate;
 
-	const char *file;    /* the configuration file, or null */
-	char **strings;      /* what the targets above point to */
+	const char *file; /* the configuration file, or null */
+	char **strings;   /* what the targets above point to */
 	unsigned string_count;
 	unsigned references;
 };

@@ -10,13 +10,18 @@ const struct rc_option *rc_settings_options(struct rc_settings *s)
 {
 	const struct rc_option options[] = {
 		{ "config", RC_OPTION_TEXT, &s->file, "FILE",
-		  "settings, one `name = value` a line, by the names of these flags.\nThe environment (RINGCAST_NAME) goes "
+		  "settings, one `name = value` a line, by the names of these flags.\nThe environment (RINGCAST_NAME) "
+		  "goes "
 		  "over it, flags over both" },
 		{ "listen", RC_OPTION_LIST, &s->listen, "ADDR:PORT",
-		  "where to listen (repeatable; 127.0.0.1:8080, or what systemd hands\nover); unix:/PATH, fd:3; proxy+ADDR:PORT "
+		  "where to listen (repeatable; 127.0.0.1:8080, or what systemd hands\nover); unix:/PATH, fd:3; "
+		  "proxy+ADDR:PORT "
 		  "wants the PROXY protocol" },
 		{ "api-listen", RC_OPTION_LIST, &s->api_listen, "ADDR:PORT",
 		  "serve /api here and nowhere else (repeatable)" },
+		{ "tls-cert", RC_OPTION_LIST, &s->tls_cert, "FILE",
+		  "certificate chain (PEM) for --listen wss://ADDR:PORT (repeatable)" },
+		{ "tls-key", RC_OPTION_LIST, &s->tls_key, "FILE", "and its key" },
 		{ "workers", RC_OPTION_COUNT, &s->workers, "N", "threads, each with a ring (one a processor)" },
 		{ "connections-max", RC_OPTION_COUNT, &s->connections_max, "N", "(what the descriptor limit allows)" },
 		{ "log-size", RC_OPTION_SIZE, &s->log_size, "SIZE", "of messages kept, a power of two (64m)" },
@@ -29,7 +34,8 @@ const struct rc_option *rc_settings_options(struct rc_settings *s)
 		{ "preset", RC_OPTION_CHOICE, &s->preset, "default|strict",
 		  "limits that nobody set. strict: 10 connections an address,\n10 messages a second" },
 		{ "origin", RC_OPTION_LIST, &s->origins, "ORIGIN",
-		  "pages that may connect, https://example.org, or https://*.example.org\n(repeatable; any); others get 403" },
+		  "pages that may connect, https://example.org, or https://*.example.org\n(repeatable; any); others "
+		  "get 403" },
 		{ "trust-proxy", RC_OPTION_LIST, &s->trusted, "ADDR[/BITS]",
 		  "proxies whose X-Forwarded-For is believed (repeatable; none)" },
 		{ "auth", RC_OPTION_CHOICE, &s->auth, "auto|off|optional|required",
@@ -41,14 +47,16 @@ const struct rc_option *rc_settings_options(struct rc_settings *s)
 		{ "token-key", RC_OPTION_LIST, &s->token_keys, "FILE",
 		  "public key in PEM: RSA (RS256), P-256 (ES256), Ed25519 (EdDSA);\nrepeatable" },
 		{ "auth-timeout", RC_OPTION_MS, &s->auth_timeout_ms, "TIME", "to send a token, then 1008 (10s)" },
-		{ "refresh-time", RC_OPTION_MS, &s->refresh_ms, "TIME", "to send another when it expired, then 1008 (10s)" },
+		{ "refresh-time", RC_OPTION_MS, &s->refresh_ms, "TIME",
+		  "to send another when it expired, then 1008 (10s)" },
 		{ "permissions", RC_OPTION_TEXT, &s->permissions_text, "LIST",
 		  "of who has no token, or one without any: none, read, write,\nbroadcast, admin (read,write)" },
 		{ "api-key", RC_OPTION_LIST, &s->api_keys, "TEXT",
 		  "for /api, as `Authorization: Bearer TEXT` (repeatable; none: /api answers\nloopback only)" },
 		{ "api-key-file", RC_OPTION_TEXT, &s->api_key_file, "FILE", "the same, one a line" },
 
-		{ "connections-per-address", RC_OPTION_COUNT, &s->connections_per_address, "N", "(no limit; strict: 10)" },
+		{ "connections-per-address", RC_OPTION_COUNT, &s->connections_per_address, "N",
+		  "(no limit; strict: 10)" },
 		{ "connections-per-user", RC_OPTION_COUNT, &s->connections_per_user, "N", "(5; 0: no limit)" },
 		{ "messages-per-second", RC_OPTION_COUNT, &s->messages_per_second, "N",
 		  "of a connection (100; strict: 10; 0: no limit)" },
@@ -56,7 +64,8 @@ const struct rc_option *rc_settings_options(struct rc_settings *s)
 		{ "flood", RC_OPTION_COUNT, &s->flood, "N",
 		  "messages over the limit that end a connection (ten times the burst)" },
 		{ "content-max", RC_OPTION_COUNT, &s->content_max, "N", "characters of content (1000)" },
-		{ "message-max", RC_OPTION_SIZE, &s->message_max, "SIZE", "received; larger is closed with 1009 (64k)" },
+		{ "message-max", RC_OPTION_SIZE, &s->message_max, "SIZE",
+		  "received; larger is closed with 1009 (64k)" },
 		{ "body-max", RC_OPTION_SIZE, &s->body_max, "SIZE", "of a POST to /api (256k)" },
 		{ "rooms-per-connection", RC_OPTION_COUNT, &s->rooms_max, "N", "(50)" },
 		{ "subscriptions-max", RC_OPTION_COUNT, &s->subscriptions_max, "N",

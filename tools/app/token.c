@@ -196,8 +196,9 @@ static json_t *decode_json(const char *text, size_t size, uint8_t *scratch)
 {
 	int decoded = rc_base64url_decode(text, size, scratch);
 	json_error_t error;
-	json_t *value = decoded < 0 ? NULL
-	                            : json_loadb((const char *)scratch, (size_t)decoded, JSON_REJECT_DUPLICATES, &error);
+	json_t *value = decoded < 0
+	                    ? NULL
+	                    : json_loadb((const char *)scratch, (size_t)decoded, JSON_REJECT_DUPLICATES, &error);
 	if (json_is_object(value))
 		return value;
 	json_decref(value);
@@ -268,7 +269,8 @@ static bool read_permissions(const json_t *value, struct rc_claims *claims)
 	}
 	if (!json_is_array(value))
 		return false;
-	json_array_foreach (value, index, item) {
+	json_array_foreach(value, index, item)
+	{
 		if (!json_is_string(item))
 			return false;
 		claims->permissions |= permission_of(json_string_value(item), json_string_length(item));
@@ -284,7 +286,8 @@ static bool read_rooms(const json_t *value, struct rc_claims *claims)
 		return true;
 	if (!json_is_array(value) || json_array_size(value) > RC_TOKEN_ROOMS_MAX)
 		return false;
-	json_array_foreach (value, index, item) {
+	json_array_foreach(value, index, item)
+	{
 		if (!json_is_string(item) || strlen(json_string_value(item)) != json_string_length(item))
 			return false;
 		size += json_string_length(item) + 1;
@@ -292,8 +295,7 @@ static bool read_rooms(const json_t *value, struct rc_claims *claims)
 	char *at = claims->rooms = malloc(size); /* never empty: a list without rooms allows none */
 	if (!at)
 		return false;
-	json_array_foreach (value, index, item)
-		at = stpcpy(at, json_string_value(item)) + 1;
+	json_array_foreach(value, index, item) at = stpcpy(at, json_string_value(item)) + 1;
 	claims->rooms_size = (size_t)(at - claims->rooms);
 	return true;
 }
@@ -338,8 +340,8 @@ enum rc_token_verdict rc_token_check(const struct rc_token_keys *keys, const cha
 	const char *second = first ? memchr(first + 1, '.', size - (size_t)(first + 1 - token)) : NULL;
 	if (!second || memchr(second + 1, '.', size - (size_t)(second + 1 - token)))
 		return RC_TOKEN_MALFORMED;
-	enum rc_token_verdict verdict =
-		check_signature(keys, token, (size_t)(second - token), size, (size_t)(first - token), scratch);
+	enum rc_token_verdict verdict = check_signature(keys, token, (size_t)(second - token), size,
+	                                                (size_t)(first - token), scratch);
 	if (verdict != RC_TOKEN_VALID)
 		return verdict;
 	json_t *payload = decode_json(first + 1, (size_t)(second - first - 1), scratch);

@@ -27,18 +27,18 @@ struct rc_token_keys {
 	unsigned count;
 };
 
-/* Adds the secret of HS256 (at least 32 bytes, RFC 7518, section 3.2), or a public key in PEM: RSA of 2048 bits and more
- * for RS256, P-256 for ES256, Ed25519 for EdDSA. Returns null or what is wrong. */
+/* Adds the secret of HS256 (at least 32 bytes, RFC 7518, section 3.2), or a public key in PEM: RSA of 2048 bits and
+ * more for RS256, P-256 for ES256, Ed25519 for EdDSA. Returns null or what is wrong. */
 const char *rc_token_add_secret(struct rc_token_keys *keys, const void *secret, size_t size);
 const char *rc_token_add_pem(struct rc_token_keys *keys, const void *pem, size_t size);
 void rc_token_keys_free(struct rc_token_keys *keys);
 
 struct rc_claims {
 	char subject[RC_SUBJECT_SIZE_MAX + 1];
-	uint64_t expires_s;      /* 0: never */
-	bool has_permissions;    /* the claim was there */
+	uint64_t expires_s;   /* 0: never */
+	bool has_permissions; /* the claim was there */
 	unsigned permissions;
-	char *rooms;             /* names or prefixes with '*', each with its zero, one after the other; null: all */
+	char *rooms; /* names or prefixes with '*', each with its zero, one after the other; null: all */
 	size_t rooms_size;
 };
 
@@ -48,8 +48,8 @@ enum rc_token_verdict {
 	RC_TOKEN_UNKNOWN_KEY, /* no key is for its algorithm */
 	RC_TOKEN_FORGED,      /* the signature is none of our keys' */
 	RC_TOKEN_EXPIRED,
-	RC_TOKEN_EARLY,       /* nbf */
-	RC_TOKEN_CLAIMS,      /* a claim that is needed lacks, or has the wrong type */
+	RC_TOKEN_EARLY,  /* nbf */
+	RC_TOKEN_CLAIMS, /* a claim that is needed lacks, or has the wrong type */
 };
 const char *rc_token_verdict_text(enum rc_token_verdict verdict);
 
