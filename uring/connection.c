@@ -12,7 +12,7 @@
 
 #define LINGER_MS 2000
 
-static void set_state(struct worker *worker, uint32_t slot, enum connection_state state, unsigned timeout_ms)
+void rc_connection_set_state(struct worker *worker, uint32_t slot, enum connection_state state, unsigned timeout_ms)
 {
 	struct connection *conn = &worker->connections[slot];
 	conn->state = (uint8_t)state;
@@ -23,9 +23,12 @@ static void set_state(struct worker *worker, uint32_t slot, enum connection_stat
 		rc_wheel_clear(&worker->wheel, slot);
 }
 
-static unsigned idle_ping_ms(const struct worker *worker) { return (worker->server->config.idle_timeout_ms + 1) / 2; }
+unsigned rc_connection_idle_ping_ms(const struct worker *worker)
+{
+	return (worker->server->config.idle_timeout_ms + 1) / 2;
+}
 
-static void receive(struct worker *worker, uint32_t slot)
+void rc_connection_receive(struct worker *worker, uint32_t slot)
 {
 	worker->connections[slot].flags |= RECEIVING;
 	rc_ring_receive(worker->ring, slot, rc_tag(worker, TAG_RECEIVED, slot, 0));
@@ -34,7 +37,7 @@ static void receive(struct worker *worker, uint32_t slot)
 /* ---- beginning ---- */
 
 /* What our client role offers: the server may keep its compressor, ours begins anew with each message. */
-static const struct rc_deflate_wish client_wish = { .server_takeover = true, .bits = 15 };
+const struct rc_deflate_wish rc_connection_client_wish = { .server_takeover = true, .bits = 15 };
 
 static void begin(struct worker *worker, uint32_t slot)
 {
@@ -101,8 +104,8 @@ void rc_connection_accept(struct worker *worker, uint32_t slot, unsigned listene
 		handshake->peer = *peer;
 	handshake->wants_proxy = server->listeners[listener].proxied;
 	conn->handshake = handshake;
-	set_state(worker, slot, CONNECTION_HANDSHAKE, server->config.handshake_timeout_ms);
-	receive(worker, slot);
+	rc_connection_set_state(worker, slot, CONNECTION_HANDSHAKE, server->config.handshake_timeout_ms);
+	rc_connection_receive(worker, slot);
 }
 
 void rc_connection_dialled(struct worker *worker, uint32_t slot, struct handshake *handshake, const struct rc_url *url,
@@ -116,9 +119,9 @@ void rc_connection_dialled(struct worker *worker, uint32_t slot, struct handshak
 	conn->flags |= CLIENT | OPENED;
 	conn->handshake = handshake;
 	conn->user = user;
-	set_state(worker, slot, CONNECTION_HANDSHAKE, worker->server->config.handshake_timeout_ms);
+	rc_connection_set_state(worker, slot, CONNECTION_HANDSHAKE, worker->server->config.handshake_timeout_ms);
 	size_t size = rc_handshake_request(request, sizeof request, url, handshake->nonce, handshake->protocols,
-	                                   handshake->offers_deflate ? &client_wish : NULL);
+	                                   handshake->offers_deflate ? &rc_connection_client_wish : NULL);
 	bool full;
 	uint8_t *at = NULL;
 	if (size && (conn->outbox = rc_outbox_new(&worker->pool)))
@@ -131,7 +134,7 @@ void rc_connection_dialled(struct worker *worker, uint32_t slot, struct handshak
 	}
 	memcpy(at, request, size);
 	rc_worker_queue(worker, slot);
-	receive(worker, slot);
+	rc_connection_receive(worker, slot);
 }
 
 static void free_handshake(struct worker *worker, struct handshake *handshake)
@@ -146,7 +149,7 @@ static void free_handshake(struct worker *worker, struct handshake *handshake)
 
 /* ---- ending ---- */
 
-static void free_parts(struct worker *worker, struct connection *conn, enum connection_state before)
+void rc_connection_free_parts(struct worker *worker, struct connection *conn, enum connection_state before)
 {
 	if (before == CONNECTION_HANDSHAKE) {
 		free_handshake(worker, conn->handshake);
@@ -157,8 +160,8 @@ static void free_parts(struct worker *worker, struct connection *conn, enum conn
 	conn->session = NULL;
 }
 
-static void tell_closed(struct worker *worker, uint32_t slot, rc_conn handle, uint16_t code, const char *reason,
-                        size_t reason_size, int status)
+void rc_connection_tell_closed(struct worker *worker, uint32_t slot, rc_conn handle, uint16_t code, const char *reason,
+                               size_t reason_size, int status)
 {
 	struct connection *conn = &worker->connections[slot];
 	const struct rc_handlers *handlers = &worker->server->config.handlers;
@@ -177,7 +180,7 @@ static void tell_closed(struct worker *worker, uint32_t slot, rc_conn handle, ui
 }
 
 /* Closes the slot if it is time to. */
-static void try_close_slot(struct worker *worker, uint32_t slot)
+void rc_connection_try_close_slot(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
 	if (conn->state != CONNECTION_ENDING || conn->flags & ON_THE_WAY)
@@ -188,7 +191,8 @@ static void try_close_slot(struct worker *worker, uint32_t slot)
 	close_slot(worker, slot);
 }
 
-static void end(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size, int status)
+void rc_connection_end_with(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size,
+                            int status)
 {
 	struct connection *conn = &worker->connections[slot];
 	if (conn->state == CONNECTION_ENDING || conn->state == CONNECTION_FREE)
@@ -200,23 +204,23 @@ static void end(struct worker *worker, uint32_t slot, uint16_t code, const char 
 	rc_fanout_unsubscribe_all(worker, slot);
 	rc_fanout_catch_up(worker, conn);
 	/* A session being read right now is the worker's scratch; its owner sees the state and resets it. */
-	free_parts(worker, conn, before);
+	rc_connection_free_parts(worker, conn, before);
 	if (conn->flags & OPENED)
-		tell_closed(worker, slot, handle, code, reason, reason_size, status);
+		rc_connection_tell_closed(worker, slot, handle, code, reason, reason_size, status);
 	if (conn->flags & (RECEIVING | POLLING))
 		rc_ring_cancel(worker->ring, slot, rc_tag(worker, TAG_CANCELLED, slot, 0));
-	try_close_slot(worker, slot);
+	rc_connection_try_close_slot(worker, slot);
 }
 
 void rc_connection_end(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size)
 {
-	end(worker, slot, code, reason, reason_size, 0);
+	rc_connection_end_with(worker, slot, code, reason, reason_size, 0);
 }
 
 void rc_connection_operation_done(struct worker *worker, uint32_t slot, uint32_t flag)
 {
 	worker->connections[slot].flags &= (uint32_t)~flag;
-	try_close_slot(worker, slot);
+	rc_connection_try_close_slot(worker, slot);
 }
 
 void rc_connection_slot_closed(struct worker *worker, uint32_t slot)
@@ -241,7 +245,7 @@ void rc_connection_slot_closed(struct worker *worker, uint32_t slot)
 
 /* ---- saying something ---- */
 
-static struct rc_outbox *outbox_of(struct worker *worker, struct connection *conn)
+struct rc_outbox *rc_connection_outbox(struct worker *worker, struct connection *conn)
 {
 	if (!conn->outbox)
 		conn->outbox = rc_outbox_new(&worker->pool);
@@ -284,8 +288,9 @@ int rc_connection_queue(struct worker *worker, uint32_t slot, uint8_t opcode, co
 	/* Control frames are small, bounded in number, and must not be kept back by messages. */
 	size_t max = opcode & 8 ? SIZE_MAX : worker->server->config.send_size_max;
 	bool full = false;
-	struct rc_outbox *outbox = outbox_of(worker, conn);
-	if (outbox && !frame.masked && !compressed && adopt_gathered(worker, outbox, header, header_size, data, size, &full)) {
+	struct rc_outbox *outbox = rc_connection_outbox(worker, conn);
+	if (outbox && !frame.masked && !compressed &&
+	    adopt_gathered(worker, outbox, header, header_size, data, size, &full)) {
 		rc_worker_queue(worker, slot);
 		return 0;
 	}
@@ -301,7 +306,8 @@ int rc_connection_queue(struct worker *worker, uint32_t slot, uint8_t opcode, co
 	return 0;
 }
 
-static void queue_close(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size)
+void rc_connection_say_close(struct worker *worker, uint32_t slot, uint16_t code, const char *reason,
+                             size_t reason_size)
 {
 	struct connection *conn = &worker->connections[slot];
 	uint8_t payload[RC_CONTROL_SIZE_MAX];
@@ -319,19 +325,19 @@ void rc_connection_close(struct worker *worker, uint32_t slot, uint16_t code, co
 {
 	if (worker->connections[slot].state != CONNECTION_OPEN)
 		return;
-	set_state(worker, slot, CONNECTION_CLOSING, worker->server->config.close_timeout_ms);
-	queue_close(worker, slot, code, reason, reason_size);
+	rc_connection_set_state(worker, slot, CONNECTION_CLOSING, worker->server->config.close_timeout_ms);
+	rc_connection_say_close(worker, slot, code, reason, reason_size);
 }
 
 void rc_connection_finish(struct worker *worker, uint32_t slot, const void *bytes, size_t size, bool lingers)
 {
 	struct connection *conn = &worker->connections[slot];
-	free_parts(worker, conn, conn->state);
-	set_state(worker, slot, CONNECTION_FLUSHING, worker->server->config.close_timeout_ms);
+	rc_connection_free_parts(worker, conn, conn->state);
+	rc_connection_set_state(worker, slot, CONNECTION_FLUSHING, worker->server->config.close_timeout_ms);
 	if (lingers)
 		conn->flags |= LINGERS;
 	bool full;
-	struct rc_outbox *outbox = outbox_of(worker, conn);
+	struct rc_outbox *outbox = rc_connection_outbox(worker, conn);
 	uint8_t *at = outbox && size ? rc_outbox_add(outbox, &worker->pool, size, SIZE_MAX, &full) : NULL;
 	if (!at) {
 		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
@@ -350,405 +356,12 @@ void rc_connection_flushed(struct worker *worker, uint32_t slot)
 		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
 		return;
 	}
-	set_state(worker, slot, CONNECTION_LINGER, RC_MIN(LINGER_MS, worker->server->config.close_timeout_ms));
+	rc_connection_set_state(worker, slot, CONNECTION_LINGER,
+	                        RC_MIN(LINGER_MS, worker->server->config.close_timeout_ms));
 	if (conn->flags & CLIENT)
 		return; /* the server closes first */
 	conn->flags |= SHUTTING;
 	rc_ring_shutdown(worker->ring, slot, rc_tag(worker, TAG_SHUT, slot, 0));
-}
-
-/* ---- the opening handshake ---- */
-
-static void open_connection(struct worker *worker, uint32_t slot)
-{
-	struct connection *conn = &worker->connections[slot];
-	const struct rc_handlers *handlers = &worker->server->config.handlers;
-	free_parts(worker, conn, CONNECTION_HANDSHAKE);
-	set_state(worker, slot, CONNECTION_OPEN, idle_ping_ms(worker));
-	if (handlers->open)
-		handlers->open(handlers->context, rc_handle(worker, slot), conn->user);
-}
-
-static void refuse(struct worker *worker, uint32_t slot, int status, const char *words)
-{
-	char response[1024];
-	size_t size = rc_http_response(response, sizeof response, status, NULL, words, words ? strlen(words) : 0, false);
-	rc_count(&worker->stats.handshakes_failed, 1);
-	rc_connection_finish(worker, slot, response, size, true);
-}
-
-static void answer_request(struct worker *worker, uint32_t slot, struct rc_http_request *request)
-{
-	struct connection *conn = &worker->connections[slot];
-	struct rc_verdict verdict = { 0 };
-	rc_request_judge(worker, slot, request, conn->handshake, &verdict);
-	if (!verdict.response) {
-		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
-		return;
-	}
-	if (verdict.status) {
-		rc_fanout_unsubscribe_all(worker, slot);
-		rc_connection_finish(worker, slot, verdict.response, verdict.size, false);
-		free(verdict.response);
-		return;
-	}
-	conn->user = verdict.user;
-	conn->flags |= OPENED; /* from here on, whatever happens, the application hears of the end */
-	struct rc_outbox *outbox = outbox_of(worker, conn);
-	uint8_t *at = outbox ? rc_outbox_add_first(outbox, &worker->pool, verdict.size) : NULL;
-	if (at)
-		memcpy(at, verdict.response, verdict.size);
-	free(verdict.response);
-	if (!at) {
-		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
-		return;
-	}
-	rc_worker_queue(worker, slot);
-	open_connection(worker, slot);
-}
-
-char *rc_connection_gather(struct worker *worker, struct handshake *handshake, const uint8_t *bytes, size_t size,
-                           size_t *total)
-{
-	if (handshake->size + size > handshake->capacity) {
-		size_t capacity;
-		char *block = rc_pool_take(&worker->pool, handshake->size + size, &capacity);
-		if (!block)
-			return NULL;
-		if (handshake->size)
-			memcpy(block, handshake->bytes, handshake->size);
-		rc_pool_give(&worker->pool, handshake->bytes, handshake->capacity);
-		handshake->bytes = block;
-		handshake->capacity = capacity;
-	}
-	memcpy(handshake->bytes + handshake->size, bytes, size);
-	handshake->size += size;
-	*total = handshake->size;
-	return handshake->bytes;
-}
-
-static int judge_response(struct worker *worker, uint32_t slot, const char *bytes, size_t size)
-{
-	struct connection *conn = &worker->connections[slot];
-	char protocol[RC_PROTOCOL_NAME_MAX];
-	struct rc_deflate agreed;
-	int result = rc_handshake_response_parse(bytes, size, conn->handshake->nonce, conn->handshake->protocols, protocol,
-	                                         conn->handshake->offers_deflate ? &client_wish : NULL, &agreed);
-	if (result > 0 && !rc_compress_agreed(worker, slot, &agreed))
-		result = -ENOMEM;
-	if (result < 0)
-		end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0, result <= -100 ? -result : result);
-	else if (result > 0)
-		open_connection(worker, slot);
-	return result;
-}
-
-static int judge_head(struct worker *worker, uint32_t slot, char *bytes, size_t size)
-{
-	struct connection *conn = &worker->connections[slot];
-	if (conn->flags & CLIENT)
-		return judge_response(worker, slot, bytes, size);
-	struct rc_http_request request;
-	int result = rc_handshake_parse_body(&request, bytes, size, worker->server->config.body_size_max);
-	if (result < 0) {
-		refuse(worker, slot, -result, NULL);
-	} else if (result > 0 && conn->flags & REFUSED) {
-		rc_count(&worker->stats.refused, 1);
-		refuse(worker, slot, 503, "the connection limit is reached\n");
-	} else if (result > 0 && conn->flags & CROWDED) {
-		rc_count(&worker->stats.refused, 1);
-		refuse(worker, slot, 429, "too many connections from this address\n");
-	} else if (result > 0) {
-		answer_request(worker, slot, &request);
-	}
-	return result;
-}
-
-static void receive_frames(struct worker *worker, uint32_t slot, uint8_t *at, uint8_t *end);
-
-static void receive_head(struct worker *worker, uint32_t slot, uint8_t *bytes, size_t size)
-{
-	struct connection *conn = &worker->connections[slot];
-	struct handshake *handshake = conn->handshake;
-	char *head = (char *)bytes;
-	size_t total = size, before = handshake->size;
-	if (before && !(head = rc_connection_gather(worker, handshake, bytes, size, &total))) {
-		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
-		return;
-	}
-	int used = judge_head(worker, slot, head, total);
-	if (used == 0 && !before && !rc_connection_gather(worker, handshake, bytes, size, &total))
-		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
-	/* What came behind the head are frames; they lie in the receive buffer whichever way the head was gathered. */
-	if (used > 0 && conn->state == CONNECTION_OPEN && (size_t)used < total)
-		receive_frames(worker, slot, bytes + ((size_t)used - before), bytes + size);
-}
-
-/* ---- frames ---- */
-
-static void answer_ping(struct worker *worker, uint32_t slot, const struct rc_event *event)
-{
-	struct connection *conn = &worker->connections[slot];
-	if (conn->outbox && conn->outbox->pong_count >= RC_PONGS_QUEUED_MAX) {
-		/* Section 5.5.3: only the latest needs an answer; it is given when the others have left. */
-		memcpy(conn->outbox->late_pong, event->data, event->size);
-		conn->outbox->late_pong_size = (uint8_t)event->size;
-		conn->outbox->late_pong_waits = true;
-		return;
-	}
-	if (rc_connection_queue(worker, slot, RC_FRAME_PONG, event->data, event->size) == 0)
-		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): queued, so there is an outbox */
-		conn->outbox->pong_count++;
-}
-
-static void close_received(struct worker *worker, uint32_t slot, const struct rc_event *event)
-{
-	struct connection *conn = &worker->connections[slot];
-	bool answer = !(conn->flags & CLOSE_SENT);
-	conn->flags |= CLOSE_RECEIVED;
-	if (answer) {
-		conn->by_peer = true;
-		conn->close_code = event->code;
-		queue_close(worker, slot, event->code, NULL, 0);
-	}
-	if (conn->state == CONNECTION_ENDING)
-		return;
-	/* Section 7.1.1: the server closes the TCP connection first, the client waits for that. */
-	rc_fanout_unsubscribe_all(worker, slot);
-	conn->flags &= (uint32_t)~OPENED;
-	if (conn->flags & CLIENT)
-		conn->flags |= LINGERS;
-	set_state(worker, slot, CONNECTION_FLUSHING, worker->server->config.close_timeout_ms);
-	rc_worker_queue(worker, slot);
-	/* Last, so that the handler cannot send anything behind the Close. */
-	tell_closed(worker, slot, rc_handle(worker, slot), event->code, (const char *)event->data, event->size, 0);
-}
-
-static void fail(struct worker *worker, uint32_t slot, const struct rc_event *event)
-{
-	struct connection *conn = &worker->connections[slot];
-	rc_count(&worker->stats.protocol_errors, 1);
-	rc_fanout_unsubscribe_all(worker, slot);
-	queue_close(worker, slot, event->code, event->why, event->why ? strlen(event->why) : 0);
-	if (conn->state == CONNECTION_ENDING)
-		return;
-	conn->flags |= LINGERS;
-	set_state(worker, slot, CONNECTION_FLUSHING, worker->server->config.close_timeout_ms);
-	rc_worker_queue(worker, slot);
-}
-
-static void take_message(struct worker *worker, uint32_t slot, const struct rc_event *event)
-{
-	struct connection *conn = &worker->connections[slot];
-	const struct rc_handlers *handlers = &worker->server->config.handlers;
-	struct rc_message message = { event->data, event->size, (enum rc_opcode)event->opcode };
-	struct rc_inflated_message inflated = { 0 };
-	if (event->compressed) {
-		struct rc_event wrong = { .kind = RC_EVENT_FAIL };
-		wrong.why = rc_compress_inflate(worker, slot, event, &inflated, &wrong.code);
-		if (wrong.why) {
-			fail(worker, slot, &wrong);
-			return;
-		}
-		message.data = inflated.data;
-		message.size = inflated.size;
-	}
-	rc_count(&worker->stats.messages_received, 1);
-	if (handlers->message)
-		handlers->message(handlers->context, rc_handle(worker, slot), conn->user, &message);
-	rc_pool_give(&worker->pool, inflated.data, inflated.capacity);
-}
-
-static void take_event(struct worker *worker, uint32_t slot, const struct rc_event *event)
-{
-	struct connection *conn = &worker->connections[slot];
-	const struct rc_handlers *handlers = &worker->server->config.handlers;
-	switch (event->kind) {
-	case RC_EVENT_MESSAGE:
-		if (conn->state != CONNECTION_OPEN)
-			break;
-		take_message(worker, slot, event);
-		break;
-	case RC_EVENT_PING:
-		if (conn->state == CONNECTION_OPEN)
-			answer_ping(worker, slot, event);
-		break;
-	case RC_EVENT_PONG:
-		if (conn->state == CONNECTION_OPEN && handlers->pong)
-			handlers->pong(handlers->context, rc_handle(worker, slot), conn->user, event->data, event->size);
-		break;
-	case RC_EVENT_CLOSE:
-		close_received(worker, slot, event);
-		break;
-	case RC_EVENT_FAIL:
-		fail(worker, slot, event);
-		break;
-	case RC_EVENT_NONE:
-		break;
-	}
-}
-
-/* While a connection's session is being read it is taken off it, so that whatever ends the connection meanwhile does
- * not free it under the reader. */
-static void receive_frames(struct worker *worker, uint32_t slot, uint8_t *at, uint8_t *end)
-{
-	struct connection *conn = &worker->connections[slot];
-	const struct rc_session_rules rules = {
-		.client = conn->flags & CLIENT,
-		.message_size_max = worker->server->config.message_size_max,
-		.fragments_max = worker->server->config.fragments_max,
-		.deflate = conn->flags & DEFLATE,
-		.pool = &worker->pool,
-	};
-	struct rc_session *own = conn->session, *session = own ? own : &worker->scratch;
-	struct rc_event event;
-	conn->session = NULL;
-	while ((conn->state == CONNECTION_OPEN || conn->state == CONNECTION_CLOSING) &&
-	       rc_session_next(session, &rules, &at, end, &event) != RC_EVENT_NONE) {
-		worker->reading = session->gathered ? session : NULL;
-		take_event(worker, slot, &event);
-		worker->reading = NULL;
-	}
-
-	bool goes_on = conn->state == CONNECTION_OPEN || conn->state == CONNECTION_CLOSING;
-	bool keep = goes_on && !rc_session_at_rest(session);
-	if (keep && !own) {
-		size_t capacity;
-		static_assert(sizeof *own <= 256, "it lies in the smallest block");
-		own = rc_pool_take(&worker->pool, sizeof *own, &capacity);
-		if (own)
-			*own = *session;
-		else
-			rc_session_reset(session, &worker->pool);
-		memset(&worker->scratch, 0, sizeof worker->scratch);
-	} else if (!keep) {
-		rc_session_reset(session, &worker->pool);
-		rc_pool_give(&worker->pool, own, 256);
-		own = NULL;
-	}
-	conn->session = own;
-	if (keep && !own) {
-		event = (struct rc_event){ .kind = RC_EVENT_FAIL, .code = RC_CLOSE_INTERNAL, .why = "out of memory" };
-		fail(worker, slot, &event);
-	}
-}
-
-void rc_connection_take_bytes(struct worker *worker, uint32_t slot, uint8_t *bytes, size_t size)
-{
-	struct connection *conn = &worker->connections[slot];
-	rc_count(&worker->stats.bytes_received, size);
-	switch (conn->state) {
-	case CONNECTION_HANDSHAKE:
-		receive_head(worker, slot, bytes, size);
-		break;
-	case CONNECTION_OPEN:
-		conn->heard = rc_ticks(worker);
-		conn->flags &= (uint32_t)~PINGED;
-		receive_frames(worker, slot, bytes, bytes + size);
-		break;
-	case CONNECTION_CLOSING:
-		receive_frames(worker, slot, bytes, bytes + size);
-		break;
-	default:
-		break; /* nobody listens any more */
-	}
-}
-
-/* The peer will send no more. */
-static void stream_ended(struct worker *worker, uint32_t slot, int result)
-{
-	struct connection *conn = &worker->connections[slot];
-	if (conn->flags & SECURE && conn->state < CONNECTION_FLUSHING)
-		rc_secure_ended(worker, slot);
-	if (conn->state == CONNECTION_FLUSHING && result == 0)
-		return; /* it may still want to read the answer */
-	int status = conn->flags & CLIENT && conn->state == CONNECTION_HANDSHAKE ? (result ? result : -ECONNRESET) : 0;
-	end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0, status);
-}
-
-void rc_connection_stream_ended(struct worker *worker, uint32_t slot) { stream_ended(worker, slot, 0); }
-
-void rc_connection_drop(struct worker *worker, uint32_t slot, int status, const char *why)
-{
-	struct connection *conn = &worker->connections[slot];
-	if (conn->state >= CONNECTION_FLUSHING)
-		return;
-	rc_conn handle = rc_handle(worker, slot);
-	bool opening = conn->state == CONNECTION_HANDSHAKE; /* of us as a client, if anybody hears of it */
-	free_parts(worker, conn, conn->state);
-	conn->partial = 0;
-	rc_fanout_unsubscribe_all(worker, slot);
-	rc_fanout_catch_up(worker, conn);
-	/* Of a TLS connection nothing but ciphertext is ever on its way. */
-	rc_outbox_free(conn->outbox, &worker->pool);
-	conn->outbox = NULL;
-	set_state(worker, slot, CONNECTION_FLUSHING, worker->server->config.close_timeout_ms);
-	bool owed = conn->flags & OPENED;
-	conn->flags = (conn->flags & (uint32_t)~OPENED) | LINGERS;
-	rc_worker_queue(worker, slot);
-	if (owed)
-		tell_closed(worker, slot, handle, RC_CLOSE_ABNORMAL, why, strlen(why), opening ? status : 0);
-}
-
-/* The header that a proxy sends before all else, TLS included. Returns how many of these bytes were its last, 0 while
- * more is awaited or when it was none: nobody is there then to whom an answer would mean something. */
-static size_t receive_proxy(struct worker *worker, uint32_t slot, const uint8_t *bytes, size_t size)
-{
-	struct handshake *handshake = worker->connections[slot].handshake;
-	size_t total = size, before = handshake->size;
-	struct sockaddr_storage named;
-	const char *head = before ? rc_connection_gather(worker, handshake, bytes, size, &total) : (const char *)bytes;
-	int used = head ? rc_proxy_parse((const uint8_t *)head, total, &named) : -1;
-	if (used == 0 && !before && !rc_connection_gather(worker, handshake, bytes, size, &total))
-		used = -1;
-	if (used < 0) {
-		rc_count(&worker->stats.handshakes_failed, 1);
-		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
-	}
-	if (used <= 0)
-		return 0;
-	rc_peer_name(handshake->proxy, &handshake->peer);
-	if (named.ss_family != AF_UNSPEC)
-		handshake->peer = named;
-	handshake->wants_proxy = false;
-	handshake->size = 0;
-	return (size_t)used - before;
-}
-
-static void take_received(struct worker *worker, uint32_t slot, uint8_t *bytes, size_t size)
-{
-	struct connection *conn = &worker->connections[slot];
-	if (conn->state == CONNECTION_HANDSHAKE && conn->handshake->wants_proxy) {
-		size_t used = receive_proxy(worker, slot, bytes, size);
-		if (!used || used == size)
-			return;
-		bytes += used;
-		size -= used;
-	}
-	if (conn->flags & SECURE)
-		rc_secure_received(worker, slot, bytes, size);
-	else
-		rc_connection_take_bytes(worker, slot, bytes, size);
-}
-
-void rc_connection_received(struct worker *worker, uint32_t slot, const struct rc_completion *completion)
-{
-	struct connection *conn = &worker->connections[slot];
-	if (!(completion->flags & RC_RING_MORE))
-		conn->flags &= (uint32_t)~RECEIVING;
-	if (completion->result > 0)
-		take_received(worker, slot, completion->data, (size_t)completion->result);
-	else if (completion->result == -ENOBUFS)
-		rc_count(&worker->stats.receive_starved, 1);
-	else if (conn->state != CONNECTION_ENDING)
-		stream_ended(worker, slot, completion->result);
-	if (completion->flags & RC_RING_BUFFER)
-		rc_ring_buffer_return(worker->ring, completion->buffer);
-	/* It also ends when the buffers or the completion queue ran out, and is then begun again. */
-	bool again = completion->result > 0 || completion->result == -ENOBUFS;
-	if (!(conn->flags & RECEIVING) && again && conn->state != CONNECTION_ENDING)
-		receive(worker, slot);
-	try_close_slot(worker, slot);
 }
 
 /* ---- time ---- */
@@ -763,20 +376,21 @@ static void expired_open(struct worker *worker, uint32_t slot)
 		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, "idle", 4);
 		return;
 	}
-	if (silent_ms >= idle_ping_ms(worker)) {
+	if (silent_ms >= rc_connection_idle_ping_ms(worker)) {
 		if (!(conn->flags & PINGED))
 			rc_connection_queue(worker, slot, RC_FRAME_PING, NULL, 0);
 		conn->flags |= PINGED;
 		rc_worker_set_timer(worker, slot, timeout_ms - silent_ms);
 	} else {
-		rc_worker_set_timer(worker, slot, idle_ping_ms(worker) - silent_ms);
+		rc_worker_set_timer(worker, slot, rc_connection_idle_ping_ms(worker) - silent_ms);
 	}
 }
 
 /* A wheel holds what is further away than its turn in its last bucket: then it is not time yet. */
 static bool is_early(struct worker *worker, uint32_t slot, uint64_t timeout_ms)
 {
-	uint64_t passed_ms = (uint64_t)(uint32_t)(rc_ticks(worker) - worker->connections[slot].heard) * (TICK_NS / 1000000);
+	uint64_t passed_ms = (uint64_t)(uint32_t)(rc_ticks(worker) - worker->connections[slot].heard) *
+	                     (TICK_NS / 1000000);
 	if (passed_ms >= timeout_ms)
 		return false;
 	rc_worker_set_timer(worker, slot, timeout_ms - passed_ms);
@@ -793,11 +407,11 @@ void rc_connection_expired(struct worker *worker, uint32_t slot)
 			return;
 		rc_count(&worker->stats.timeouts, 1);
 		if (conn->flags & CLIENT)
-			end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0, -ETIMEDOUT);
+			rc_connection_end_with(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0, -ETIMEDOUT);
 		else if (conn->flags & SECURE && !rc_secure_is_open(worker, slot))
-			stream_ended(worker, slot, -ETIMEDOUT);
+			rc_connection_stream_ended(worker, slot, -ETIMEDOUT);
 		else
-			refuse(worker, slot, 408, NULL);
+			rc_connection_refuse(worker, slot, 408, NULL);
 		break;
 	case CONNECTION_OPEN:
 		expired_open(worker, slot);

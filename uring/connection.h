@@ -14,6 +14,7 @@
 #ifndef RC_CONNECTION_H
 #define RC_CONNECTION_H
 
+#include "extension.h"
 #include "handshake.h"
 #include "outbox.h"
 #include "ring.h"
@@ -115,7 +116,7 @@ void rc_connection_slot_closed(struct worker *worker, uint32_t slot);
 
 /* What was received, decrypted if need be; and the end of it. */
 void rc_connection_take_bytes(struct worker *worker, uint32_t slot, uint8_t *bytes, size_t size);
-void rc_connection_stream_ended(struct worker *worker, uint32_t slot);
+void rc_connection_stream_ended(struct worker *worker, uint32_t slot, int result);
 
 /* Keeps bytes of a handshake behind those that it has. Returns all so far, or null without memory. */
 char *rc_connection_gather(struct worker *worker, struct handshake *handshake, const uint8_t *bytes, size_t size,
@@ -141,6 +142,41 @@ void rc_connection_end(struct worker *worker, uint32_t slot, uint16_t code, cons
 
 /* Sends raw bytes (a response) and then ends; `lingers` where the peer may still be sending. */
 void rc_connection_finish(struct worker *worker, uint32_t slot, const void *bytes, size_t size, bool lingers);
+
+/* ---- between connection.c and receive.c ---- */
+
+/* What our client role offers: the server may keep its compressor, ours begins anew with each message. */
+extern const struct rc_deflate_wish rc_connection_client_wish;
+
+/* Enters a state; its time-out is 0 for none. */
+void rc_connection_set_state(struct worker *worker, uint32_t slot, enum connection_state state, unsigned timeout_ms);
+unsigned rc_connection_idle_ping_ms(const struct worker *worker);
+
+/* Begins to receive. */
+void rc_connection_receive(struct worker *worker, uint32_t slot);
+
+/* Its outbox, made if there is none; null without memory. */
+struct rc_outbox *rc_connection_outbox(struct worker *worker, struct connection *conn);
+
+/* Queues a Close, unless one was sent. */
+void rc_connection_say_close(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size);
+
+/* Refuses a request with a status and words, or null. */
+void rc_connection_refuse(struct worker *worker, uint32_t slot, int status, const char *words);
+
+/* Frees what belongs to the state it was in. */
+void rc_connection_free_parts(struct worker *worker, struct connection *conn, enum connection_state before);
+
+/* Calls handlers.close. */
+void rc_connection_tell_closed(struct worker *worker, uint32_t slot, rc_conn handle, uint16_t code, const char *reason,
+                               size_t reason_size, int status);
+
+/* rc_connection_end() with the status of a client's failed handshake. */
+void rc_connection_end_with(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size,
+                            int status);
+
+/* Closes the slot if it is time to. */
+void rc_connection_try_close_slot(struct worker *worker, uint32_t slot);
 
 /* request.c: the verdict on a complete request. Returns the status to refuse with, or 0; *bytes then is the 101
  * response of *size bytes. A response that the application gave is in *bytes with a status. */

@@ -179,7 +179,7 @@ static void feed(struct worker *worker, uint32_t slot, const uint8_t *bytes, siz
 		rc_count(&worker->stats.tls_errors, 1);
 		give_up(worker, slot);
 	} else if (result == RC_TLS_CLOSED && listens(conn)) {
-		rc_connection_stream_ended(worker, slot);
+		rc_connection_stream_ended(worker, slot, 0);
 	}
 }
 
