@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * deflate.c - what a subscriber's message costs on the wire and to make: in the log's form, compressed by itself, and in a
- * cohort's stream. For the recorded feeds, where they are, and for made JSON of 450 bytes.
+ * deflate.c - what a subscriber's message costs on the wire and to make: in the log's form, compressed by itself, and
+ * in a cohort's stream. For the recorded feeds, where they are, and for made JSON of 450 bytes.
  *
  *   deflate [--tiny] [FEED.tsv...]    a feed's lines are TIME TAB TOPIC TAB MESSAGE; --tiny: a fraction of a second
  *
- * A message by itself is made once for all; the cohort's once a topic. Topics keep their order as in the feed, each with a
- * compressor of its own; newcomers ask for a beginning at every 1,000th message.
+ * A message by itself is made once for all; the cohort's once a topic. Topics keep their order as in the feed, each
+ * with a compressor of its own; newcomers ask for a beginning at every 1,000th message.
  */
 #include "check.h"
 #include "cohort.h"
@@ -105,13 +105,16 @@ static void make(void)
 	for (unsigned i = 0; i < 20000; i++) {
 		char text[1024], topic[16];
 		int size = 0;
-		size = snprintf(text, sizeof text, "{\"type\":\"ticker\",\"sequence\":%u,\"product_id\":\"ACME-%02u\",\"trades\":[", 1000000 + i,
-		                i % 8);
+		size = snprintf(text, sizeof text,
+		                "{\"type\":\"ticker\",\"sequence\":%u,\"product_id\":\"ACME-%02u\",\"trades\":[",
+		                1000000 + i, i % 8);
 		for (unsigned trade = 0; size < 400; trade++) {
 			chance = chance * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-			size += snprintf(text + size, sizeof text - (size_t)size, "%s{\"price\":\"%u.%02u\",\"size\":\"%.4f\",\"side\":\"%s\"}",
-			                 trade ? "," : "", 300 + (unsigned)(chance >> 60), (unsigned)(chance >> 40) % 100,
-			                 (double)(chance >> 33 & 0xffff) / 1000, chance >> 63 ? "buy" : "sell");
+			size += snprintf(text + size, sizeof text - (size_t)size,
+			                 "%s{\"price\":\"%u.%02u\",\"size\":\"%.4f\",\"side\":\"%s\"}",
+			                 trade ? "," : "", 300 + (unsigned)(chance >> 60),
+			                 (unsigned)(chance >> 40) % 100, (double)(chance >> 33 & 0xffff) / 1000,
+			                 chance >> 63 ? "buy" : "sell");
 		}
 		size += snprintf(text + size, sizeof text - (size_t)size, "]}");
 		snprintf(topic, sizeof topic, "ACME-%02u", i % 8);
@@ -123,7 +126,10 @@ struct cost {
 	double size, ns; /* a message */
 };
 
-static size_t framed(size_t size) { return rc_frame_header_size(size) + size; }
+static size_t framed(size_t size)
+{
+	return rc_frame_header_size(size) + size;
+}
 
 static struct cost plain(void)
 {
@@ -144,8 +150,10 @@ static struct cost alone(enum rc_window window, int level)
 	double begin = now_ns();
 	for (size_t i = 0; i < message_count; i++) {
 		const struct message *m = &messages[i];
-		size_t made = m->size < RC_DEFLATE_SIZE_MIN ? 0
-		              : rc_deflate_message(deflater, to, RC_MIN(m->size, ROOM), (const uint8_t *)m->text, m->size, true);
+		size_t made = m->size < RC_DEFLATE_SIZE_MIN
+		                  ? 0
+		                  : rc_deflate_message(deflater, to, RC_MIN(m->size, ROOM), (const uint8_t *)m->text,
+		                                       m->size, true);
 		size += framed(made ? made : m->size);
 	}
 	double ns = now_ns() - begin;
@@ -178,8 +186,8 @@ static struct cost cohorts(enum rc_window window, int level)
 static void row(const char *form, struct cost cost, struct cost reference)
 {
 	double count = (double)message_count;
-	printf("  %-28s %9.1f bytes  %9.0f ns  %6.3f of its bytes by itself\n", form, cost.size / count, cost.ns / count,
-	       cost.size / reference.size);
+	printf("  %-28s %9.1f bytes  %9.0f ns  %6.3f of its bytes by itself\n", form, cost.size / count,
+	       cost.ns / count, cost.size / reference.size);
 }
 
 static void show(const char *name)
@@ -219,7 +227,8 @@ int main(int argc, char **argv)
 		show(argv[i]);
 		given = true;
 	}
-	static const char *const recorded[] = { "../shared/data/market/coinbase.tsv", "../shared/data/market/binance.tsv" };
+	static const char *const recorded[] = { "../shared/data/market/coinbase.tsv",
+		                                "../shared/data/market/binance.tsv" };
 	for (unsigned i = 0; i < 2 && !given; i++)
 		if (load(recorded[i]))
 			show(recorded[i]);

@@ -39,6 +39,7 @@
 #define COMMAND_GETSOCKOPT 2 /* Linux 6.7, after Debian 12's headers: getsockopt as a ring command */
 
 #define BUFFER_GROUP 0
+#define BUFFERS_IDLE_NS 1000000000
 #define PENDING_MAX 1024     /* accepts whose peer is being asked for, connects on their way */
 #define DESCRIPTORS_SPARED 24       /* of the process, for files that are no connections, where these take some too */
 #define DESCRIPTORS_SPARED_A_RING 4 /* itself, its eventfd, its listeners */
@@ -88,6 +89,7 @@ struct rc_ring {
 	unsigned buffer_count;    /* places for buffers */
 	unsigned buffers_made;    /* buffers in use: more are made when they run out */
 	bool buffers_more;        /* they ran out */
+	bool buffers_touched;     /* since their memory was given back */
 	unsigned buffers_added;   /* given back since the last wait */
 	unsigned slot_count;
 	bool direct;              /* the kernel's table, multishot accept, and the peer by COMMAND_GETSOCKOPT */
@@ -188,6 +190,14 @@ static void more_buffers(struct rc_ring *ring)
 	unsigned count = ring->buffers_made ? ring->buffers_made * 2 : RC_RECEIVE_BUFFERS_FIRST;
 	for (count = RC_MIN(count, ring->buffer_count); ring->buffers_made < count; ring->buffers_made++)
 		rc_ring_buffer_return(ring, (uint16_t)ring->buffers_made);
+}
+
+/* Nothing was received for a while: the buffers stay with the kernel, their memory does not. It writes into them only
+ * inside our own calls, so none is being filled now. */
+static void give_buffers_back(struct rc_ring *ring)
+{
+	madvise(ring->buffers, ring->buffer_size * ring->buffer_count, MADV_DONTNEED);
+	ring->buffers_touched = false;
 }
 
 static int open_buffers(struct rc_ring *ring, const struct rc_ring_config *config, struct rc_error *error)
@@ -653,6 +663,7 @@ static bool take(struct rc_ring *ring, const struct io_uring_cqe *cqe, struct rc
 		out->flags |= RC_RING_BUFFER;
 		out->buffer = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
 		out->data = ring->buffers + (size_t)out->buffer * ring->buffer_size;
+		ring->buffers_touched = true;
 	}
 	return true;
 }
@@ -677,8 +688,12 @@ unsigned rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, u
 		io_uring_submit_and_get_events(&ring->uring);
 	} else {
 		struct io_uring_cqe *cqe;
-		struct __kernel_timespec time = { timeout_ns / 1000000000, timeout_ns % 1000000000 };
-		io_uring_submit_and_wait_timeout(&ring->uring, &cqe, 1, timeout_ns < 0 ? NULL : &time, NULL);
+		bool until_idle = ring->buffers_touched && (timeout_ns < 0 || timeout_ns > BUFFERS_IDLE_NS);
+		int64_t wait_ns = until_idle ? BUFFERS_IDLE_NS : timeout_ns;
+		struct __kernel_timespec time = { wait_ns / 1000000000, wait_ns % 1000000000 };
+		io_uring_submit_and_wait_timeout(&ring->uring, &cqe, 1, wait_ns < 0 ? NULL : &time, NULL);
+		if (until_idle && !io_uring_cq_ready(&ring->uring))
+			give_buffers_back(ring);
 	}
 	struct io_uring_cqe *cqe;
 	unsigned head, seen = 0, count = 0;

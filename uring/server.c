@@ -151,6 +151,9 @@ rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error)
 		rc_fail(error, -ENOMEM, "no memory for a server");
 		return NULL;
 	}
+	/* More than a megabyte of libcrypto comes into memory with the first handshake: now, and not then. */
+	char accept[RC_ACCEPT_SIZE + 1];
+	rc_handshake_accept(accept, "");
 	server->config = *config;
 	server->worker_count = config->worker_count ? config->worker_count : processor_count();
 	if (!server->config.lag_size_max)

@@ -15,9 +15,10 @@
 #define BLANKS "[ \t]*"
 #define BITS "(8|9|1[0-5]|\"(8|9|1[0-5])\")"
 #define VALUE BLANKS "=" BLANKS BITS
-#define GRAMMAR \
-	"^" BLANKS "permessage-deflate(" BLANKS ";" BLANKS \
-	"((server|client)_no_context_takeover|server_max_window_bits" VALUE "|client_max_window_bits(" VALUE ")?))*" BLANKS "$"
+#define GRAMMAR                                                                                                        \
+	"^" BLANKS "permessage-deflate(" BLANKS ";" BLANKS                                                             \
+	"((server|client)_no_context_takeover|server_max_window_bits" VALUE "|client_max_window_bits(" VALUE           \
+	")?))*" BLANKS "$"
 
 struct reading {
 	bool server_no_takeover, client_no_takeover;
@@ -123,7 +124,8 @@ static void check_judge(const char *line, const struct rc_deflate_wish *wish)
 	HOLDS(rc_extension_judge(&agreed, exact, size, wish) == right, "taken %d, not %d", agreed.on, right);
 	HOLDS(agreed.on == right, "agreed to nothing");
 	if (right) {
-		HOLDS(agreed.server_bits == (answer.server_bits ? answer.server_bits : 15), "%u bits", agreed.server_bits);
+		HOLDS(agreed.server_bits == (answer.server_bits ? answer.server_bits : 15), "%u bits",
+		      agreed.server_bits);
 		HOLDS(agreed.client_bits >= 8 && agreed.client_bits <= wish->bits, "%u bits", agreed.client_bits);
 		HOLDS(!rc_extension_judge(&agreed, exact, size, wish), "a second time");
 	}
@@ -142,7 +144,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	text[size] = 0;
 	for (char *line; count < LINES_MAX && (line = strsep(&rest, "\n"));)
 		lines[count++] = line;
-	const struct rc_deflate_wish wish = { draw(&chances) & 1, draw(&chances) & 1, (uint8_t)(8 + draw(&chances) % 8) };
+	const struct rc_deflate_wish wish = { draw(&chances) & 1, draw(&chances) & 1,
+		                              (uint8_t)(8 + draw(&chances) % 8) };
 	check_accept(lines, count, &wish);
 	for (unsigned i = 0; i < count; i++)
 		check_judge(lines[i], &wish);

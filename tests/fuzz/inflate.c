@@ -90,8 +90,8 @@ static unsigned symbol(struct reader *r, const struct code *code)
 
 static void copy_back(struct reader *r, unsigned length_code, const struct code *distances)
 {
-	static const uint16_t lengths[] = { 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99,
-		                            115, 131, 163, 195, 227, 258 };
+	static const uint16_t lengths[] = { 3,  4,  5,  6,  7,  8,  9,  10, 11,  13,  15,  17,  19,  23, 27,
+		                            31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258 };
 	unsigned extra = length_code < 8 || length_code == 28 ? 0 : length_code / 4 - 1;
 	if (length_code > 28) {
 		r->failed = true;
@@ -182,8 +182,8 @@ static void stored_block(struct reader *r)
 	}
 }
 
-/* Section 7.2.2: the four bytes that were cut off are put back; then blocks, to the end. One that is final ends a stream,
- * and another may begin at the next byte, but not that of the four bytes. */
+/* Section 7.2.2: the four bytes that were cut off are put back; then blocks, to the end. One that is final ends a
+ * stream, and another may begin at the next byte, but not that of the four bytes. */
 static void read_message(struct reader *r, const uint8_t *data, size_t size)
 {
 	uint8_t *bytes = malloc(size + 4);
@@ -236,8 +236,10 @@ static void compare(struct rc_inflater *inflater, struct reader *r, const uint8_
 	enum rc_inflated got = rc_inflate_message(inflater, &pool, data, size, size_max, takeover, &message);
 	HOLDS(got == wanted, "%d, not %d, at most %zu bytes, takeover %d", got, wanted, size_max, takeover);
 	if (got == RC_INFLATED) {
-		HOLDS(message.size == r->out_size - before && !memcmp(message.data, history + before, message.size), "other bytes");
-		HOLDS(message.capacity <= 2 * RC_MAX(size_max, 4 * KIB), "%zu bytes for at most %zu", message.capacity, size_max);
+		HOLDS(message.size == r->out_size - before && !memcmp(message.data, history + before, message.size),
+		      "other bytes");
+		HOLDS(message.capacity <= 2 * RC_MAX(size_max, 4 * KIB), "%zu bytes for at most %zu", message.capacity,
+		      size_max);
 	}
 	rc_pool_give(&pool, message.data, message.capacity);
 	HOLDS(pool.used_size == 0, "%zu bytes are kept", pool.used_size);
@@ -287,7 +289,7 @@ static void check_text(const uint8_t *data, size_t size, uint64_t *chances)
 			reader.out_size = before = 0; /* it must make sense without */
 		enum rc_inflated result = expected(&reader, to, made, part);
 		HOLDS(result == RC_INFLATED && reader.out_size - before == part &&
-		              (!part || !memcmp(history + before, data + size - part, part)),
+		          (!part || !memcmp(history + before, data + size - part, part)),
 		      "%d, window %u, level %u", result, window_bits[window], level);
 		HOLDS(reader.back_max <= (size_t)1 << window_bits[window], "%zu back, window %u", reader.back_max,
 		      window_bits[window]);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * cohort.c - a topic's shared compressor, read by inflaters that join wherever they may: each must understand everything
- * from a beginning on, without the messages before it.
+ * cohort.c - a topic's shared compressor, read by inflaters that join wherever they may: each must understand
+ * everything from a beginning on, without the messages before it.
  */
 #include "cohort.h"
 
@@ -35,8 +35,8 @@ TestSuite(cohort, .init = begin, .fini = end);
 
 static size_t message(char *text, uint64_t number)
 {
-	return (size_t)sprintf(text, "{\"type\":\"ticker\",\"sequence\":%lu,\"price\":\"%lu.%02lu\",\"side\":\"%s\"}", number,
-	                       30000 + number * 7919 % 100, number % 97, number % 3 ? "buy" : "sell");
+	return (size_t)sprintf(text, "{\"type\":\"ticker\",\"sequence\":%lu,\"price\":\"%lu.%02lu\",\"side\":\"%s\"}",
+	                       number, 30000 + number * 7919 % 100, number % 97, number % 3 ? "buy" : "sell");
 }
 
 static size_t add(uint64_t number, bool *fresh)
@@ -140,7 +140,8 @@ Test(cohort, a_beginning_before_a_newcomer_does_not_serve_it)
 	cr_expect_geq(served, 2 * RC_COHORT_FRESH_MESSAGES + 3);
 }
 
-/* Readers that join at every place, in all classes of windows: each understands all that follows its first beginning. */
+/* Readers that join at every place, in all classes of windows: each understands all that follows its first beginning.
+ */
 Test(cohort, standing_and_late_readers)
 {
 	enum { READERS = 60, MESSAGES = 3000 };

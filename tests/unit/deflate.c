@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * deflate.c - one message to and from DEFLATE as RFC 7692 cuts it. The examples of the specification, blocks that end
- * anywhere, windows that are kept to, streams that are wrong, and bombs. What we compress is judged by zlib's own inflate
- * with exactly the window that was agreed.
+ * anywhere, windows that are kept to, streams that are wrong, and bombs. What we compress is judged by zlib's own
+ * inflate with exactly the window that was agreed.
  */
 #include "deflate.h"
 
@@ -18,14 +18,20 @@
 
 static struct rc_pool pool;
 
-static void begin(void) { rc_pool_init(&pool, 0, 256 * MIB); }
-static void end(void) { rc_pool_destroy(&pool); }
+static void begin(void)
+{
+	rc_pool_init(&pool, 0, 256 * MIB);
+}
+static void end(void)
+{
+	rc_pool_destroy(&pool);
+}
 
 TestSuite(deflate, .init = begin, .fini = end);
 
 /* Inflates a message from a block of exactly its size, and compares. */
-static enum rc_inflated inflate_to(struct rc_inflater *inflater, const void *from, size_t size, size_t size_max, bool takeover,
-                                   const void *expected, size_t expected_size)
+static enum rc_inflated inflate_to(struct rc_inflater *inflater, const void *from, size_t size, size_t size_max,
+                                   bool takeover, const void *expected, size_t expected_size)
 {
 	struct rc_inflated_message message = { .data = (uint8_t *)1, .size = 1, .capacity = 1 };
 	uint8_t *block = malloc(size ? size : 1);
@@ -72,7 +78,8 @@ Test(deflate, the_examples_of_the_specification)
 
 	struct rc_inflater *inflater = rc_inflater_new(15);
 	cr_expect_eq(inflate_to(inflater, "\xf2\x48\xcd\xc9\xc9\x07\x00", 7, 100, true, "Hello", 5), RC_INFLATED);
-	cr_expect_eq(inflate_to(inflater, "\xf2\x00\x11\x00\x00", 5, 100, true, "Hello", 5), RC_INFLATED, "from the window");
+	cr_expect_eq(inflate_to(inflater, "\xf2\x00\x11\x00\x00", 5, 100, true, "Hello", 5), RC_INFLATED,
+	             "from the window");
 	rc_inflater_free(inflater);
 }
 
@@ -83,16 +90,22 @@ Test(deflate, blocks_that_end_anywhere)
 		size_t size;
 		const char *text;
 	} rows[] = {
-		{ "empty blocks before", "\x00\x00\x00\xff\xff\x00\x00\x00\xff\xff\xf2\x48\xcd\xc9\xc9\x07\x00", 17, "Hello" },
-		{ "empty blocks behind", "\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff\xff\x00\x00\x00\xff\xff\x00", 17, "Hello" },
+		{ "empty blocks before", "\x00\x00\x00\xff\xff\x00\x00\x00\xff\xff\xf2\x48\xcd\xc9\xc9\x07\x00", 17,
+		  "Hello" },
+		{ "empty blocks behind", "\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff\xff\x00\x00\x00\xff\xff\x00", 17,
+		  "Hello" },
 		{ "final, then more", "\xf3\x48\xcd\xc9\xc9\x07\x00\xf2\x48\xcd\xc9\xc9\x07\x00", 14, "HelloHello" },
 		{ "final twice", "\xf3\x48\xcd\xc9\xc9\x07\x00\xf3\x48\xcd\xc9\xc9\x07\x00\x00", 15, "HelloHello" },
 		{ "an empty final block", "\x03\x00\x00", 3, "" },
-		{ "stored, final", "\x01\x02\x00\xfd\xff" "ab\x00", 8, "ab" },
+		{ "stored, final",
+		  "\x01\x02\x00\xfd\xff"
+		  "ab\x00",
+		  8, "ab" },
 		{ "nothing but the cut", "\x00\x00\x00\xff\xff\x00", 6, "" },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		cr_expect_eq(once(rows[i].bytes, rows[i].size, rows[i].text, strlen(rows[i].text)), RC_INFLATED, "%s", rows[i].name);
+		cr_expect_eq(once(rows[i].bytes, rows[i].size, rows[i].text, strlen(rows[i].text)), RC_INFLATED, "%s",
+		             rows[i].name);
 }
 
 Test(deflate, malformed)
@@ -103,8 +116,14 @@ Test(deflate, malformed)
 	} rows[] = {
 		{ "no bytes at all", "", 0 },
 		{ "a reserved block type", "\x06", 1 },
-		{ "a stored block whose size is not confirmed", "\x00\x05\x00\xfb\xff" "Hello\x00", 11 },
-		{ "a stored block cut short", "\x00\x05\x00\xfa\xff" "Hel", 8 },
+		{ "a stored block whose size is not confirmed",
+		  "\x00\x05\x00\xfb\xff"
+		  "Hello\x00",
+		  11 },
+		{ "a stored block cut short",
+		  "\x00\x05\x00\xfa\xff"
+		  "Hel",
+		  8 },
 		{ "cut within a code", "\xf2\x48\xcd\xc9", 4 },
 		{ "cut before the end of the block", "\xf2\x48\xcd\xc9\xc9", 5 },
 		{ "final without the byte behind it", "\xf3\x48\xcd\xc9\xc9\x07\x00", 7 },
@@ -141,9 +160,11 @@ Test(deflate, nothing_is_left_for_the_next_message)
 	static const char refers_back[] = "\xf2\x00\x11\x00\x00";
 	struct rc_inflater *inflater = rc_inflater_new(15);
 	for (unsigned i = 0; i < 4; i++) {
-		cr_expect_eq(inflate_to(inflater, "\xf2\x48\xcd\xc9\xc9\x07\x00", 7, 100, false, "Hello", 5), RC_INFLATED);
+		cr_expect_eq(inflate_to(inflater, "\xf2\x48\xcd\xc9\xc9\x07\x00", 7, 100, false, "Hello", 5),
+		             RC_INFLATED);
 		cr_expect_eq(inflate_to(inflater, refers_back, 5, 100, false, NULL, 0), RC_INFLATE_MALFORMED);
-		cr_expect_eq(inflate_to(inflater, "\xf2\x48\xcd\xc9\xc9\x07\x00", 7, 4, false, NULL, 0), RC_INFLATE_TOO_BIG);
+		cr_expect_eq(inflate_to(inflater, "\xf2\x48\xcd\xc9\xc9\x07\x00", 7, 4, false, NULL, 0),
+		             RC_INFLATE_TOO_BIG);
 		cr_expect_eq(inflate_to(inflater, refers_back, 5, 100, i % 2, NULL, 0), RC_INFLATE_MALFORMED);
 	}
 	rc_inflater_free(inflater);
@@ -158,7 +179,8 @@ Test(deflate, what_peers_may_send)
 		int bits = 9 + (int)below(&seed, 7);
 		bool takeover = below(&seed, 2);
 		z_stream peer = { 0 };
-		cr_assert_eq(deflateInit2(&peer, (int)below(&seed, 10), Z_DEFLATED, -bits, 1 + (int)below(&seed, 9), Z_DEFAULT_STRATEGY),
+		cr_assert_eq(deflateInit2(&peer, (int)below(&seed, 10), Z_DEFLATED, -bits, 1 + (int)below(&seed, 9),
+		                          Z_DEFAULT_STRATEGY),
 		             Z_OK);
 		struct rc_inflater *inflater = rc_inflater_new(takeover ? (unsigned)bits : 15);
 		for (unsigned messages = 0; messages < 20; messages++) {
@@ -171,7 +193,8 @@ Test(deflate, what_peers_may_send)
 			peer.avail_out = sizeof to;
 			for (size_t done = 0; done < size;) {
 				size_t piece = 1 + below(&seed, size - done);
-				static const int flushes[] = { Z_NO_FLUSH, Z_SYNC_FLUSH, Z_FULL_FLUSH, Z_PARTIAL_FLUSH, Z_BLOCK };
+				static const int flushes[] = { Z_NO_FLUSH, Z_SYNC_FLUSH, Z_FULL_FLUSH, Z_PARTIAL_FLUSH,
+					                       Z_BLOCK };
 				peer.next_in = text + done;
 				peer.avail_in = (uInt)piece;
 				deflate(&peer, flushes[below(&seed, 5)]);
@@ -193,7 +216,8 @@ Test(deflate, what_peers_may_send)
 				to[made++] = 0;
 			}
 			cr_assert_eq(inflate_to(inflater, to, made, sizeof text, takeover, text, size), RC_INFLATED,
-			             "run %u, bits %d, takeover %d, message %u of %zu", run, bits, takeover, messages, size);
+			             "run %u, bits %d, takeover %d, message %u of %zu", run, bits, takeover, messages,
+			             size);
 		}
 		deflateEnd(&peer);
 		rc_inflater_free(inflater);
@@ -204,16 +228,20 @@ Test(deflate, what_peers_may_send)
 
 Test(deflate, the_limit_is_exact)
 {
-	static const size_t sizes[] = { 1, 100, 4095, 4096, 4097, 8191, 8192, 65535, 65536, 65537, 1 * MIB - 1, 1 * MIB };
+	static const size_t sizes[] = {
+		1, 100, 4095, 4096, 4097, 8191, 8192, 65535, 65536, 65537, 1 * MIB - 1, 1 * MIB
+	};
 	struct rc_deflater *deflater = rc_deflater_new(RC_WINDOW_15, 6);
 	struct rc_inflater *inflater = rc_inflater_new(15);
 	uint8_t *text = calloc(1, 1 * MIB), *to = malloc(1 * MIB);
 	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
 		size_t size = rc_deflate_message(deflater, to, 1 * MIB, text, sizes[i], true);
 		cr_assert(size);
-		cr_expect_eq(inflate_to(inflater, to, size, sizes[i], false, text, sizes[i]), RC_INFLATED, "%zu", sizes[i]);
+		cr_expect_eq(inflate_to(inflater, to, size, sizes[i], false, text, sizes[i]), RC_INFLATED, "%zu",
+		             sizes[i]);
 		cr_expect_eq(inflate_to(inflater, to, size, sizes[i] + 1, false, text, sizes[i]), RC_INFLATED);
-		cr_expect_eq(inflate_to(inflater, to, size, sizes[i] - 1, false, NULL, 0), RC_INFLATE_TOO_BIG, "%zu", sizes[i]);
+		cr_expect_eq(inflate_to(inflater, to, size, sizes[i] - 1, false, NULL, 0), RC_INFLATE_TOO_BIG, "%zu",
+		             sizes[i]);
 	}
 	rc_deflater_free(deflater);
 	rc_inflater_free(inflater);
@@ -238,7 +266,8 @@ Test(deflate, a_bomb_takes_no_memory)
 	size_t size = 128 * KIB - stream.avail_out - 4;
 	deflateEnd(&stream);
 	rc_pool_destroy(&pool);
-	rc_pool_init(&pool, 0, 256 * KIB); /* for a limit of 100,000: a block of it, and one half as large to grow from */
+	rc_pool_init(&pool, 0,
+	             256 * KIB); /* for a limit of 100,000: a block of it, and one half as large to grow from */
 	struct rc_inflater *inflater = rc_inflater_new(15);
 	cr_expect_eq(inflate_to(inflater, bomb, size, 100000, false, NULL, 0), RC_INFLATE_TOO_BIG);
 	rc_pool_destroy(&pool);
@@ -280,17 +309,24 @@ Test(deflate, a_window_is_kept_to)
 			struct rc_inflater *inflater = rc_inflater_new(reads_with[window]);
 			cr_assert(deflater && inflater);
 			for (unsigned i = 0; i < 12; i++) {
-				size_t size = make_text(text, i ? below(&seed, i % 3 ? 2000 : sizeof text) : sizeof text, &seed);
-				size_t made = rc_deflate_message(deflater, to, rc_deflate_bound(size), text, size, i % 4 == 0);
-				cr_assert(made || !size, "the bound is one: %zu bytes, window %u, level %d", size, reads_with[window], level);
+				size_t size = make_text(
+				    text, i ? below(&seed, i % 3 ? 2000 : sizeof text) : sizeof text, &seed);
+				size_t made = rc_deflate_message(deflater, to, rc_deflate_bound(size), text, size,
+				                                 i % 4 == 0);
+				cr_assert(made || !size, "the bound is one: %zu bytes, window %u, level %d", size,
+				          reads_with[window], level);
 				if (!made)
 					continue;
 				cr_assert_eq(inflate_to(inflater, to, made, sizeof text, true, text, size), RC_INFLATED,
 				             "window %u, level %d", reads_with[window], level);
 				if (i % 4)
 					continue;
-				/* zlib reads further back than it says; with a window of exactly this size in one piece it does not. */
-				z_stream stream = { .next_in = to, .avail_in = (uInt)made, .next_out = read, .avail_out = sizeof read };
+				/* zlib reads further back than it says; with a window of exactly this size in one piece
+				 * it does not. */
+				z_stream stream = { .next_in = to,
+					            .avail_in = (uInt)made,
+					            .next_out = read,
+					            .avail_out = sizeof read };
 				cr_assert_eq(inflateInit2(&stream, -(int)reads_with[window]), Z_OK);
 				int result = inflate(&stream, Z_SYNC_FLUSH);
 				cr_expect(result == Z_OK || result == Z_BUF_ERROR);

@@ -106,7 +106,7 @@ static struct rc_config config_of(struct end *end, unsigned workers)
 	struct rc_config config;
 	rc_config_init(&config);
 	config.worker_count = workers;
-	config.log_size = 1 << 20;
+	config.log_size = 1 << 24;
 	config.handlers = (struct rc_handlers){
 		.context = end, .open = on_open, .message = on_message, .pong = on_pong, .close = on_close
 	};
@@ -256,7 +256,7 @@ Test(embed, handles_kept_too_long)
 Test(embed, bad_arguments)
 {
 	static struct end server;
-	static char big[(1 << 18) + 1];
+	static char big[(1 << 22) + 1];
 	char name[300];
 	memset(name, 'n', sizeof name);
 	start_server(&server, 1);

@@ -75,7 +75,8 @@ Test(encoding, one_claims_an_entry)
 		rc_extent_refuse(&encoding, number);
 		cr_assert_eq(rc_extent_state(&encoding, number), RC_EXTENT_REFUSED);
 		cr_assert(!rc_extent_claim(&encoding, number));
-		cr_assert_eq(rc_extent_state(&encoding, number + EXTENTS), RC_EXTENT_NONE, "another entry of the place");
+		cr_assert_eq(rc_extent_state(&encoding, number + EXTENTS), RC_EXTENT_NONE,
+		             "another entry of the place");
 	}
 }
 
@@ -147,7 +148,8 @@ Test(encoding, what_was_written_over_is_refused)
 		cr_assert(put(number, SEGMENT - 5, number % 8 == 0));
 		for (uint64_t i = 0; i <= number; i++) {
 			enum rc_extent_state state = rc_extent_state(&encoding, i);
-			cr_assert(state == RC_EXTENT_REFUSED || is_whole(i, SEGMENT - 5), "entry %lu of %lu", i, number);
+			cr_assert(state == RC_EXTENT_REFUSED || is_whole(i, SEGMENT - 5), "entry %lu of %lu", i,
+			          number);
 		}
 		cr_assert_neq(rc_extent_state(&encoding, number), RC_EXTENT_REFUSED);
 		cr_assert(!rc_extent_claim(&encoding, 0), "and is not made again");
@@ -163,7 +165,8 @@ Test(encoding, chance)
 	for (uint64_t number = 0; number < 20000; number++) {
 		uint64_t first = atomic_load(&floors[0]), second = atomic_load(&floors[1]);
 		if (below(&seed, 4) == 0)
-			set_floors(first + below(&seed, number - first + 1), second + below(&seed, number - second + 1));
+			set_floors(first + below(&seed, number - first + 1),
+			           second + below(&seed, number - second + 1));
 		/* No reader is further back than the index reaches. */
 		uint64_t oldest = number >= EXTENTS ? number - EXTENTS + 1 : 0;
 		set_floors(RC_MAX(atomic_load(&floors[0]), oldest), RC_MAX(atomic_load(&floors[1]), oldest));
@@ -174,7 +177,8 @@ Test(encoding, chance)
 		uint64_t floor = RC_MIN(atomic_load(&floors[0]), atomic_load(&floors[1]));
 		for (uint64_t i = floor; i <= number; i++) {
 			enum rc_extent_state state = rc_extent_state(&encoding, i);
-			cr_assert(state < RC_EXTENT_MADE || is_whole(i, sizes[i]), "entry %lu at %lu, floor %lu", i, number, floor);
+			cr_assert(state < RC_EXTENT_MADE || is_whole(i, sizes[i]), "entry %lu at %lu, floor %lu", i,
+			          number, floor);
 		}
 	}
 	cr_expect_gt(kept, 10000);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * extension.c - negotiating permessage-deflate (RFC 7692, section 7.1), as tables: what a client offers and what it gets,
- * what a server answers and whether a client may take it.
+ * extension.c - negotiating permessage-deflate (RFC 7692, section 7.1), as tables: what a client offers and what it
+ * gets, what a server answers and whether a client may take it.
  */
 #include "extension.h"
 
@@ -58,9 +58,11 @@ Test(extension, offers_and_answers)
 		{ "permessage-deflate; SERVER_MAX_WINDOW_BITS=\"11\"", ANSWER "; server_max_window_bits=11", 11, 15 },
 		{ "permessage-deflate; server_no_context_takeover; client_no_context_takeover", ANSWER, 15, 15 },
 		{ "permessage-deflate; client_max_window_bits; server_no_context_takeover; server_max_window_bits=9; "
-		  "client_no_context_takeover", ANSWER "; server_max_window_bits=9", 9, 15 },
+		  "client_no_context_takeover",
+		  ANSWER "; server_max_window_bits=9", 9, 15 },
 		/* several, in order */
-		{ "permessage-deflate; server_max_window_bits=10, permessage-deflate", ANSWER "; server_max_window_bits=10", 10, 15 },
+		{ "permessage-deflate; server_max_window_bits=10, permessage-deflate",
+		  ANSWER "; server_max_window_bits=10", 10, 15 },
 		{ "permessage-deflate; server_max_window_bits=7, permessage-deflate", ANSWER, 15, 15 },
 		{ "permessage-deflate; unknown, permessage-deflate; client_max_window_bits=9", ANSWER, 15, 9 },
 		{ "permessage-bzip2, x-webkit-deflate-frame, permessage-deflate", ANSWER, 15, 15 },
@@ -84,7 +86,8 @@ Test(extension, every_window)
 			struct rc_deflate agreed;
 			char offer[128], expected[160];
 			unsigned least = mine < theirs ? mine : theirs;
-			snprintf(offer, sizeof offer, "permessage-deflate; server_max_window_bits=%u; client_max_window_bits=%u", theirs,
+			snprintf(offer, sizeof offer,
+			         "permessage-deflate; server_max_window_bits=%u; client_max_window_bits=%u", theirs,
 			         mine);
 			snprintf(expected, sizeof expected, ANSWER "; server_max_window_bits=%u", least);
 			cr_expect_str_eq(accepts(offer, &wish, &agreed), expected);
@@ -197,12 +200,15 @@ Test(extension, what_a_client_offers)
 		struct rc_deflate_wish wish;
 		const char *offer;
 	} rows[] = {
-		{ { .server_takeover = true, .client_takeover = true, .bits = 15 }, "permessage-deflate; client_max_window_bits" },
-		{ { .server_takeover = true, .client_takeover = true, .bits = 8 }, "permessage-deflate; client_max_window_bits=8" },
+		{ { .server_takeover = true, .client_takeover = true, .bits = 15 },
+		  "permessage-deflate; client_max_window_bits" },
+		{ { .server_takeover = true, .client_takeover = true, .bits = 8 },
+		  "permessage-deflate; client_max_window_bits=8" },
 		{ { .server_takeover = true, .bits = 15 },
 		  "permessage-deflate; client_max_window_bits; client_no_context_takeover" },
 		{ { .bits = 10 },
-		  "permessage-deflate; client_max_window_bits=10; server_no_context_takeover; client_no_context_takeover" },
+		  "permessage-deflate; client_max_window_bits=10; server_no_context_takeover; "
+		  "client_no_context_takeover" },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		char offer[RC_EXTENSION_SIZE_MAX];
@@ -228,7 +234,8 @@ Test(extension, answers_a_client_takes)
 		{ "permessage-deflate; server_no_context_takeover", { true, false, false, 15, 15 } },
 		{ "permessage-deflate; client_no_context_takeover", { true, true, false, 15, 15 } },
 		{ "permessage-deflate; client_max_window_bits=9", { true, true, false, 15, 9 } },
-		{ "permessage-deflate; server_max_window_bits=10; client_max_window_bits=\"15\"", { true, true, false, 10, 15 } },
+		{ "permessage-deflate; server_max_window_bits=10; client_max_window_bits=\"15\"",
+		  { true, true, false, 10, 15 } },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct rc_deflate agreed;
@@ -266,7 +273,8 @@ Test(extension, answers_a_client_refuses)
 		cr_expect_not(agreed.on, "%s", answers[i]);
 	}
 	static const struct rc_deflate_wish demands = { .bits = 15 };
-	cr_expect_not(judges("permessage-deflate", &demands, &agreed), "section 7.1.1.1: what was demanded must be agreed to");
+	cr_expect_not(judges("permessage-deflate", &demands, &agreed),
+	              "section 7.1.1.1: what was demanded must be agreed to");
 	cr_expect(judges("permessage-deflate; server_no_context_takeover", &demands, &agreed));
 	cr_expect_not(rc_extension_judge(&agreed, "permessage-deflate; server_no_context_takeover", 46, &demands),
 	              "a second answer");

@@ -19,7 +19,8 @@ static void begin(void)
 	model_begin(&m, RC_LOG_SIZE_MIN, ENTRIES, 1, 0);
 	model_subscribe(&m, TOPIC);
 	model_subscribe(&m, OTHER);
-	rc_encoding_init(&encoding, calloc(1, ENCODING_SIZE), ENCODING_SIZE, calloc(ENTRIES, sizeof(struct rc_extent)), ENTRIES);
+	rc_encoding_init(&encoding, calloc(1, ENCODING_SIZE), ENCODING_SIZE, calloc(ENTRIES, sizeof(struct rc_extent)),
+	                 ENTRIES);
 }
 
 static void end(void)
@@ -88,7 +89,8 @@ static const char *forms(void)
 			bytes -= plan.partial & RC_PARTIAL_SIZE;
 		cr_assert_eq(form_of(number, bytes), encoded ? 'e' : 'p');
 		text[count++] = encoded ? 'e' : 'p';
-		at += rc_plan_frame(&m.log, &encoding, number, encoded).size - (!i ? plan.partial & RC_PARTIAL_SIZE : 0);
+		at += rc_plan_frame(&m.log, &encoding, number, encoded).size -
+		      (!i ? plan.partial & RC_PARTIAL_SIZE : 0);
 		cr_assert_leq(at, plan.ranges[range].size);
 		if (at == plan.ranges[range].size) {
 			at = 0;
@@ -141,15 +143,18 @@ Test(plan_encoding, other_topics_are_not_of_the_cohort)
 {
 	publish("FfMmM");
 	static struct rc_mark marks[2] = { { .round = 7 }, { .round = 7 } };
-	const struct rc_interest interest = {
-		.marks = marks, .mark_count = 2, .round = 7, .encoding = &encoding, .encoded_size_min = 2, .cohort = TOPIC
-	};
+	const struct rc_interest interest = { .marks = marks,
+		                              .mark_count = 2,
+		                              .round = 7,
+		                              .encoding = &encoding,
+		                              .encoded_size_min = 2,
+		                              .cohort = TOPIC };
 	rc_plan_make(&plan, &m.log, &interest, 0, m.head, 0);
 	cr_expect_str_eq(forms(), "epepeS");
 }
 
-/* A frame that goes plain because nobody has encoded it yet may be encoded the next moment, and what follows then refers
- * to it. */
+/* A frame that goes plain because nobody has encoded it yet may be encoded the next moment, and what follows then
+ * refers to it. */
 Test(plan_encoding, who_got_a_plain_frame_is_out_of_step)
 {
 	publish("FMNM");
@@ -170,16 +175,11 @@ Test(plan_encoding, where_a_short_send_leaves_a_member_of_a_cohort)
 		uint32_t partial;
 		bool synced; /* there, or once the rest of the frame has left */
 	} expected[] = {
-		{ 0, 0, 0, false },
-		{ 101, 0, 101, false },
-		{ 102, 1, 0, false },
-		{ 103, 1, 1 | RC_PARTIAL_ENCODED, true },
-		{ 132, 2, 0, true },
-		{ 133, 2, 1 | RC_PARTIAL_ENCODED, true },
-		{ 162, 3, 0, true },
-		{ 163, 3, 1, false },
-		{ 264, 4, 0, false },
-		{ 265, 4, 1 | RC_PARTIAL_ENCODED, true },
+		{ 0, 0, 0, false },   { 101, 0, 101, false },
+		{ 102, 1, 0, false }, { 103, 1, 1 | RC_PARTIAL_ENCODED, true },
+		{ 132, 2, 0, true },  { 133, 2, 1 | RC_PARTIAL_ENCODED, true },
+		{ 162, 3, 0, true },  { 163, 3, 1, false },
+		{ 264, 4, 0, false }, { 265, 4, 1 | RC_PARTIAL_ENCODED, true },
 		{ 294, 5, 0, true },
 	};
 	for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
@@ -209,10 +209,13 @@ Test(plan_encoding, what_is_left_out_breaks_the_stream)
 {
 	publish("FMMM");
 	static struct rc_mark marks[1] = { { .round = 7, .conflate = true } };
-	const struct rc_interest interest = {
-		.marks = marks, .mark_count = 1, .round = 7, .encoding = &encoding, .encoded_size_min = 2, .cohort = TOPIC,
-		.synced = true
-	};
+	const struct rc_interest interest = { .marks = marks,
+		                              .mark_count = 1,
+		                              .round = 7,
+		                              .encoding = &encoding,
+		                              .encoded_size_min = 2,
+		                              .cohort = TOPIC,
+		                              .synced = true };
 	rc_plan_make(&plan, &m.log, &interest, 0, m.head, 0);
 	cr_expect_str_eq(forms(), "---p.");
 	publish("F");

@@ -8,8 +8,14 @@
 
 static struct rc_pool pool;
 
-static void begin(void) { rc_pool_init(&pool, 0, 64 * MIB); }
-static void end(void) { rc_pool_destroy(&pool); }
+static void begin(void)
+{
+	rc_pool_init(&pool, 0, 64 * MIB);
+}
+static void end(void)
+{
+	rc_pool_destroy(&pool);
+}
 
 TestSuite(session_deflate, .init = begin, .fini = end);
 
@@ -46,7 +52,10 @@ struct row {
 	size_t size;
 	const char *events;
 };
-#define ROW(bytes, events) { bytes, sizeof(bytes) - 1, events }
+#define ROW(bytes, events)                                                                                             \
+	{                                                                                                              \
+		bytes, sizeof(bytes) - 1, events                                                                       \
+	}
 
 static void check(const struct row *rows, size_t count, bool deflate)
 {
@@ -57,8 +66,8 @@ static void check(const struct row *rows, size_t count, bool deflate)
 				.message_size_max = 100, .fragments_max = 4, .deflate = deflate, .pool = &pool
 			};
 			feed_all(events, sizeof events, &rules, (const uint8_t *)rows[i].bytes, rows[i].size, step);
-			cr_expect_str_eq(events, rows[i].events, "row %zu in steps of %zu: %s instead of %s", i, step, events,
-			                 rows[i].events);
+			cr_expect_str_eq(events, rows[i].events, "row %zu in steps of %zu: %s instead of %s", i, step,
+			                 events, rows[i].events);
 		}
 	}
 }
@@ -125,10 +134,14 @@ Test(session_deflate, sizes)
 		size_t size_max, size;
 		bool compressed, taken;
 	} rows[] = {
-		{ 100, 100, false, true }, { 100, 101, false, false },
-		{ 100, 105, true, true }, { 100, 200, true, false },
-		{ 1 * MIB, 1 * MIB, false, true }, { 1 * MIB, 1 * MIB + 1, false, false },
-		{ 1 * MIB, 1 * MIB + 5 * (MIB / 127 + 1), true, true }, { 1 * MIB, 2 * MIB, true, false },
+		{ 100, 100, false, true },
+		{ 100, 101, false, false },
+		{ 100, 105, true, true },
+		{ 100, 200, true, false },
+		{ 1 * MIB, 1 * MIB, false, true },
+		{ 1 * MIB, 1 * MIB + 1, false, false },
+		{ 1 * MIB, 1 * MIB + 5 * (MIB / 127 + 1), true, true },
+		{ 1 * MIB, 2 * MIB, true, false },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		for (unsigned cut = 0; cut < 2; cut++) {
@@ -138,7 +151,10 @@ Test(session_deflate, sizes)
 			char events[128];
 			uint8_t *bytes = calloc(1, rows[i].size + 64);
 			size_t first = cut ? rows[i].size / 2 : rows[i].size, size;
-			struct rc_frame frame = { .fin = !cut, .opcode = RC_FRAME_BINARY, .masked = true, .size = first,
+			struct rc_frame frame = { .fin = !cut,
+				                  .opcode = RC_FRAME_BINARY,
+				                  .masked = true,
+				                  .size = first,
 				                  .rsv = rows[i].compressed ? RC_FRAME_RSV1 : 0 };
 			size = rc_frame_write(bytes, &frame) + first;
 			if (cut) {
@@ -146,8 +162,10 @@ Test(session_deflate, sizes)
 				size += rc_frame_write(bytes + size, &frame) + rows[i].size - first;
 			}
 			feed_all(events, sizeof events, &rules, bytes, size, 16 * KIB);
-			cr_expect_eq(strncmp(events, rows[i].taken ? rows[i].compressed ? "BINARY(" : "binary(" : "fail(1009)", 7), 0,
-			             "row %zu: %s", i, events);
+			cr_expect_eq(strncmp(events,
+			                     rows[i].taken ? rows[i].compressed ? "BINARY(" : "binary(" : "fail(1009)",
+			                     7),
+			             0, "row %zu: %s", i, events);
 			free(bytes);
 		}
 	}

@@ -73,6 +73,10 @@ make_archive() {
 	install -m 755 tests/vm/init "$root/init"
 	add_linked "$build/ringcast" 2>/dev/null || true
 	cp "$build/ringcast" "$root/ringcast/build/ringcast"
+	if command -v openssl >/dev/null; then # makes the certificates of the tests
+		add_linked "$(command -v openssl)"
+		install -D /etc/ssl/openssl.cnf "$root/usr/lib/ssl/openssl.cnf"
+	fi
 	add_python
 	add_modules
 	cp tests/run.sh "$root/ringcast/tests"
