@@ -172,9 +172,11 @@ static uint64_t server_cpu(const struct rc_load_report *report)
 	return report->end.cpu_ns - report->begin.cpu_ns;
 }
 
-static double rss_per_connection(const struct rc_load_report *report)
+/* What idle connections cost is what is left when they have been idle; others are not left alone. */
+static double rss_per_connection(const struct rc_load_options *options, const struct rc_load_report *report)
 {
-	double growth = (double)report->after_connecting.rss_size - (double)report->before_connecting.rss_size;
+	uint64_t with = options->mode == RC_LOAD_IDLE ? report->end.rss_size : report->after_connecting.rss_size;
+	double growth = (double)with - (double)report->before_connecting.rss_size;
 	return growth > 0 ? per(growth, report->opened) : 0;
 }
 
@@ -189,7 +191,7 @@ static void print_histogram(const char *name, const struct rc_histogram *histogr
 		       rc_format_time(text[3], histogram->max));
 }
 
-static void print_server(const struct rc_load_report *report, const char *unit)
+static void print_server(const struct rc_load_options *options, const struct rc_load_report *report, const char *unit)
 {
 	char rss[RC_UNITS_SIZE];
 	if (!report->end.found) {
@@ -202,7 +204,7 @@ static void print_server(const struct rc_load_report *report, const char *unit)
 	if (report->end.softirq_found && report->deliveries)
 		printf("; ksoftirqd %.1f ns",
 		       per((double)(report->end.softirq_ns - report->begin.softirq_ns), report->deliveries));
-	printf("\nmemory       %.0f B of RSS a connection, %s in all\n", rss_per_connection(report),
+	printf("\nmemory       %.0f B of RSS a connection, %s in all\n", rss_per_connection(options, report),
 	       rc_format_size(rss, report->end.rss_size));
 }
 
@@ -222,7 +224,7 @@ static void print_text(const struct rc_load_options *options, const struct rc_lo
 	print_histogram("latency", &report->latency);
 	print_histogram("skew", &report->skew);
 	if (options->server_pid)
-		print_server(report, units[options->mode]);
+		print_server(options, report, units[options->mode]);
 	printf("client       %.1f %% of a processor\n", per((double)report->client_cpu_ns * 100, report->elapsed_ns));
 	printf("wrong        %" PRIu64 " lost, %" PRIu64 " duplicated, %" PRIu64 " reordered, %" PRIu64
 	       " corrupt; %u closed early%s%s\n",
@@ -244,13 +246,13 @@ static void print_json_histogram(const char *name, const struct rc_histogram *hi
 	       rc_histogram_percentile(histogram, 0.999), histogram->max);
 }
 
-static void print_json_server(const struct rc_load_report *report)
+static void print_json_server(const struct rc_load_options *options, const struct rc_load_report *report)
 {
 	printf("\"server\":{\"found\":%s,\"cpu_ns\":%" PRIu64 ",\"cpu_ns_per_delivery\":%.3f,\"rss_size\":%" PRIu64
 	       ",\"rss_size_before\":%" PRIu64 ",\"rss_size_connected\":%" PRIu64 ",\"rss_size_per_connection\":%.1f,",
 	       report->end.found ? "true" : "false", server_cpu(report),
 	       per((double)server_cpu(report), report->deliveries), report->end.rss_size,
-	       report->before_connecting.rss_size, report->after_connecting.rss_size, rss_per_connection(report));
+	       report->before_connecting.rss_size, report->after_connecting.rss_size, rss_per_connection(options, report));
 	if (report->end.softirq_found)
 		printf("\"ksoftirqd_ns\":%" PRIu64 "},", report->end.softirq_ns - report->begin.softirq_ns);
 	else
@@ -271,7 +273,7 @@ static void print_json(const struct rc_load_options *options, const struct rc_lo
 	print_json_histogram("latency_ns", &report->latency);
 	print_json_histogram("skew_ns", &report->skew);
 	if (options->server_pid)
-		print_json_server(report);
+		print_json_server(options, report);
 	printf("\"client_cpu_ns\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"duplicated\":%" PRIu64 ",\"reordered\":%" PRIu64
 	       ",\"corrupt\":%" PRIu64 ",\"failed\":%u,\"closed_early\":%u,\"first_failure\":",
 	       report->client_cpu_ns, report->tally.lost, report->tally.duplicated, report->tally.reordered,
