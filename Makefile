@@ -65,8 +65,9 @@ all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the stat
 run: $(PROGRAM) ## the server with a demonstration feed on 127.0.0.1:8080 (ARGS="--relay ..." adds flags)
 	@$(PROGRAM) serve --listen 127.0.0.1:8080 --demo $(ARGS)
 
-test: all $(UNIT_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
-	@CC='$(CC)' SANITIZE='$(or $(SANITIZE),$(INSTRUMENTED))' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(FUZZ_TESTS) $(SIM_TESTS)
+test: all $(UNIT_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
+	@CC='$(CC)' SANITIZE='$(or $(SANITIZE),$(INSTRUMENTED))' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(FUZZ_TESTS) $(SIM_TESTS) \
+		$(if $(SANITIZE),,tests/benches.sh tests/cross.sh)
 
 test-asan: ## the same tests, built with the address and undefined behaviour sanitizers
 	@$(MAKE) --no-print-directory SANITIZE=address,undefined test
