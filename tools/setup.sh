@@ -19,6 +19,7 @@ needs() {
 	build header liburing.h liburing-dev
 	build header openssl/evp.h libssl-dev
 	build header xxhash.h libxxhash-dev
+	build header zlib.h zlib1g-dev
 	build header jansson.h libjansson-dev
 	build header ini.h libinih-dev
 	build header systemd/sd-daemon.h libsystemd-dev
