@@ -65,7 +65,7 @@ static int post_broadcast(struct call *call)
 	const char *from = need_name(call, "from", RC_SUBJECT_SIZE_MAX, &size);
 	if (!content)
 		return fail(call, 400, "expected {\"content\":VALUE}");
-	rc_people_broadcast(call->app, from ? from : "server", content);
+	rc_people_broadcast(call->app, from ? from : "server", content, NULL);
 	rc_out_text(&call->out, "{\"ok\":true}");
 	return answer_json(call, 200);
 }
