@@ -1,21 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""The browser side: the files that `ringcast app` serves, ringcast.js under Node (against a server that misbehaves, and
-against ours, killed and started again), and the dashboard in Debian's Chromium.
-
-Node tells what it did as TAP; each of its tests is a line here. Pictures of the dashboard are left in BUILD/tests."""
+"""The browser side without a browser: the files that `ringcast app` serves, and ringcast.js under Node, against a server
+that misbehaves and against ours, killed and started again."""
 import os
 import re
 import shutil
-import subprocess
-import sys
 
 from app import App
-from harness import BUILD, PROGRAM, SLOW, TOP, Skip, die_with_parent, equal, run
+from harness import PROGRAM, TOP, Skip, equal, run
+from nodetest import node
 
-HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "web")
 WEB = os.path.join(TOP, "tools", "web")
-MODULES = os.path.join(TOP, "build", "node", "node_modules")
-CHROMIUM = "/usr/bin/chromium"
 FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/dashboard.js": ("dashboard.js", "text/javascript; charset=utf-8"),
@@ -82,54 +76,14 @@ def test_a_message_keeps_what_its_sender_called_it():
         assert "ref" not in a.expect("room_message", content=4)
 
 
-def node(script, *arguments, limit):
-    """Runs a script of node:test; a line for each of its tests."""
-    environment = dict(os.environ, NODE_PATH="/usr/share/nodejs", RC_SLOW=str(SLOW))
-    if not shutil.which("node"):
-        raise Skip("there is no node")
-    check = "process.exit(+process.versions.node.split('.')[0] >= 18 ? 0 : 1)"
-    if subprocess.run(["node", "-e", check], check=False).returncode:
-        raise Skip("node is older than 18")
-    if subprocess.run(["node", "-e", "globalThis.WebSocket || require('ws')"], env=environment, check=False,
-                      capture_output=True).returncode:
-        raise Skip("node has no WebSocket, and its package ws is not installed")
-    done = subprocess.run(["node", "--test-reporter=tap", os.path.join(HERE, script), *arguments], env=environment,
-                          timeout=limit * SLOW, check=False, capture_output=True, text=True, preexec_fn=die_with_parent)
-    verdicts = re.findall(r"^(not ok|ok) \d+ - (.*)", done.stdout, re.M)
-    for verdict, name in verdicts:
-        print(f"{'ok' if verdict == 'ok' else 'FAIL'} {name}", flush=True)
-    if done.returncode or not verdicts:
-        print(done.stdout[-6000:] + done.stderr[-3000:])
-        raise AssertionError(f"{script} ended with {done.returncode}")
-
-
 def test_client_under_node():
-    node("client.mjs", limit=60)
+    node("client.mjs", limit=80)
 
 
 def test_client_and_server():
     if not shutil.which("setpriv"):
         raise Skip("there is no setpriv")
-    node("live.mjs", PROGRAM, limit=60)
+    node("live.mjs", PROGRAM, limit=80)
 
 
-def test_chromium():
-    if not os.path.exists(CHROMIUM) or not shutil.which("setpriv"):
-        raise Skip("there is no " + CHROMIUM)
-    if not os.path.isdir(os.path.join(MODULES, "playwright-core")):
-        if not shutil.which("npm"):
-            raise Skip("there is no npm to install playwright-core with")
-        os.makedirs(os.path.dirname(MODULES), exist_ok=True)
-        done = subprocess.run(["npm", "install", "--prefix", os.path.dirname(MODULES), "--no-audit", "--no-fund",
-                               "--ignore-scripts", "--silent", "playwright-core@1"], check=False, timeout=60,
-                              capture_output=True, text=True, preexec_fn=die_with_parent)
-        if done.returncode:
-            raise Skip("npm could not install playwright-core: " + done.stderr.strip()[-200:])
-    pictures = os.path.join(BUILD, "tests")
-    os.makedirs(pictures, exist_ok=True)
-    node("browser.mjs", PROGRAM, MODULES, CHROMIUM, pictures, limit=120)
-
-
-if __name__ == "__main__":
-    sys.stdout.reconfigure(line_buffering=True)
-    run(globals(), limit=150)
+run(globals(), limit=85)

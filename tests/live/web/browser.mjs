@@ -13,7 +13,7 @@ const [program, modules, executablePath, pictures] = process.argv.slice(2);
 const { chromium } = createRequire(join(modules, "x.js"))("playwright-core");
 const ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 	"--disable-background-networking", "--disable-component-update", "--disable-sync"];
-const PATIENCE = 10_000;
+const PATIENCE = 20_000;
 
 let app, browser, profile;
 const complaints = [];

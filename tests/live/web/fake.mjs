@@ -133,7 +133,7 @@ export class Fake {
 }
 
 /** @param {() => any} condition */
-export async function until(condition, what = String(condition), limit = 5_000) {
+export async function until(condition, what = String(condition), limit = 15_000) {
 	for (const end = Date.now() + limit * (Number(process.env.RC_SLOW) || 1); ; ) {
 		const value = await condition();
 		if (value) return value;
