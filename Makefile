@@ -113,7 +113,8 @@ install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, pkg-config
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(LIBS)|' ringcast.pc.in \
 		>$(DESTDIR)$(PREFIX)/lib/pkgconfig/ringcast.pc
 	install -m 644 tools/ringcast.1 $(DESTDIR)$(PREFIX)/share/man/man1/ringcast.1
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,lib/systemd/system share/doc/ringcast)
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,lib/systemd/system share/doc/ringcast share/ringcast)
+	install -m 644 tools/web/ringcast.js $(DESTDIR)$(PREFIX)/share/ringcast/ringcast.js
 	sed -e 's|@PREFIX@|$(PREFIX)|' tools/systemd/ringcast.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/ringcast.service
 	install -m 644 tools/systemd/ringcast.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/ringcast.socket
 	install -m 644 tools/systemd/ringcast.conf tools/app/DIALECT.md $(DESTDIR)$(PREFIX)/share/doc/ringcast
@@ -123,7 +124,7 @@ uninstall: ## removes what install put there
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast include/ringcast.h lib/libringcast.a lib/libringcast.so \
 		lib/libringcast.so.$(SOVERSION) lib/$(notdir $(SHARED)) lib/pkgconfig/ringcast.pc share/man/man1/ringcast.1 \
 		lib/systemd/system/ringcast.service lib/systemd/system/ringcast.socket \
-		share/doc/ringcast/ringcast.conf share/doc/ringcast/DIALECT.md)
+		share/ringcast/ringcast.js share/doc/ringcast/ringcast.conf share/doc/ringcast/DIALECT.md)
 
 clean: ## removes $(BUILD)
 	rm -rf $(BUILD)
@@ -152,6 +153,9 @@ $(BUILD)/obj/%.o: %.c Makefile | $(READY)
 	$(call say,compile $<)$(CC) $(RC_CFLAGS) $(INCLUDE_$(firstword $(subst /, ,$<))) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(TOOL_OBJECTS): | $(BUILD)/include/ringcast.h
+
+# The assembler reads these, of which no .d file knows.
+$(BUILD)/obj/tools/app/web.o: $(wildcard tools/web/*)
 
 $(BUILD)/include/ringcast.h:
 	@mkdir -p $(@D)

@@ -704,7 +704,7 @@ def test_api_port():
 
 def test_not_found():
     with App() as server:
-        for path, status in (("/", 404), ("/ws", 426), ("/ws/a", 426), ("/other", 404)):
+        for path, status in (("/ws", 426), ("/ws/a", 426), ("/other", 404)):
             equal(server.get(path)[0], status, path)
         for path in ("/", "/other", "/wsx"):
             equal(open_or_none(server, path), None, path)

@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../http.h"
 #include "app.h"
+#include "web.h"
 
 struct call {
 	struct rc_app *app;
@@ -65,7 +67,7 @@ static int post_broadcast(struct call *call)
 	const char *from = need_name(call, "from", RC_SUBJECT_SIZE_MAX, &size);
 	if (!content)
 		return fail(call, 400, "expected {\"content\":VALUE}");
-	rc_people_broadcast(call->app, from ? from : "server", content);
+	rc_people_broadcast(call->app, from ? from : "server", content, NULL);
 	rc_out_text(&call->out, "{\"ok\":true}");
 	return answer_json(call, 200);
 }
@@ -193,6 +195,20 @@ static int answer_api(struct rc_app *app, rc_request *request, const char *path)
 	return status;
 }
 
+/* Names of topics are not for everybody. */
+static int answer_stats(struct rc_app *app, rc_request *request)
+{
+	struct call call = { .app = app, .request = request };
+	const char *why;
+	int status;
+	if (rc_access_api(rc_app_settings(app), request, &why))
+		return rc_http_answer(request);
+	rc_request_add_header(request, "WWW-Authenticate", "Bearer");
+	status = fail(&call, 401, why);
+	rc_out_free(&call.out);
+	return status;
+}
+
 static int answer_metrics(struct rc_app *app, rc_request *request)
 {
 	struct rc_out out = { 0 };
@@ -216,6 +232,12 @@ int rc_api_answer(struct rc_app *app, rc_request *request)
 		return api_elsewhere ? 404 : answer_api(app, request, path);
 	if (strcmp(path, "/metrics") == 0)
 		return api_elsewhere ? 404 : answer_metrics(app, request);
+	if (strcmp(path, "/stats") == 0)
+		return api_elsewhere ? 404 : answer_stats(app, request);
+	/* On the API's port too: there the dashboard has its figures. */
+	int code = rc_web_answer(request);
+	if (code >= 0)
+		return code;
 	if (on_api_port)
 		return 404;
 	/* 0: the library answers 426 to who meant a WebSocket. */

@@ -32,7 +32,8 @@ const struct rc_command rc_command_app = {
 		 "because they owe their clients different things: serve knows nobody and adds nothing to a message.\n"
 		 "  /ws, /ws/USER      WebSocket; ?token=, ?reliable=1\n"
 		 "  /api/...           POST publish, broadcast, send, disconnect; GET stats, rooms, presence\n"
-		 "  /metrics, /healthz\n"
+		 "  /stats, /metrics, /healthz\n"
+		 "  /, /ringcast.js    a dashboard; the client for browsers and Node\n"
 		 "Settings come from a file, over which goes the environment, over which go flags. SIGHUP reads them\n"
 		 "again; SIGTERM tells clients when to come back, and ends.",
 	.examples = "  ringcast app\n"

@@ -249,7 +249,7 @@ int rc_people_deliver(struct rc_app *app, const char *user, size_t user_size, co
                       bool reliable, const struct rc_app_client *except);
 /* Keeps a message for the user's next connection. (lock) */
 bool rc_people_store(struct rc_app *app, struct rc_user *user, uint64_t number, const char *bytes, size_t size);
-void rc_people_broadcast(struct rc_app *app, const char *from, const json_t *content);
+void rc_people_broadcast(struct rc_app *app, const char *from, const json_t *content, const json_t *id);
 void rc_people_direct(struct rc_app_client *client, const json_t *message, const json_t *id);
 
 /* ---- dialect.c ---- */

@@ -30,7 +30,7 @@ static void on_broadcast(struct rc_app_client *client, const json_t *message, co
 {
 	const json_t *content = rc_dialect_content(client, message, id);
 	if (content)
-		rc_people_broadcast(client->app, client->user->name, content);
+		rc_people_broadcast(client->app, client->user->name, content, id);
 }
 
 static void on_heartbeat(struct rc_app_client *client, const json_t *message, const json_t *id)

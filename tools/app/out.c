@@ -169,3 +169,11 @@ void rc_out_type(struct rc_out *out, const char *type, const json_t *id)
 	rc_out_text(out, ",\"id\":");
 	rc_out_value(out, id);
 }
+
+void rc_out_ref(struct rc_out *out, const json_t *id)
+{
+	if (!id)
+		return;
+	rc_out_text(out, ",\"ref\":");
+	rc_out_value(out, id);
+}

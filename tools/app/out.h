@@ -44,4 +44,8 @@ void rc_out_value(struct rc_out *out, const json_t *value);
 /* The members that begin an object: {"type":"TYPE" and, if there is one, ,"id":ID. The caller writes on from there. */
 void rc_out_type(struct rc_out *out, const char *type, const json_t *id);
 
+/* Another member: what the sender called the message, if it did. Whoever sends a message again, because this server or
+ * the one before died over it, gets a new id each time; by this its readers know it. */
+void rc_out_ref(struct rc_out *out, const json_t *id);
+
 #endif

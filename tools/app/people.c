@@ -170,12 +170,13 @@ void rc_people_direct(struct rc_app_client *client, const json_t *message, const
 	rc_out_string(out, client->user->name, client->user->node.name_size);
 	rc_out_text(out, ",\"content\":");
 	rc_out_value(out, content);
+	rc_out_ref(out, id);
 	rc_out_format(out, ",\"timestamp\":%llu}", (unsigned long long)rc_time_ms());
 	if (out->failed || rc_people_deliver(client->app, to, size, out->bytes, out->size, false, NULL) == -2)
 		rc_dialect_error(client, id, "NOT_DELIVERED", "The user is away and the message cannot be stored");
 }
 
-void rc_people_broadcast(struct rc_app *app, const char *from, const json_t *content)
+void rc_people_broadcast(struct rc_app *app, const char *from, const json_t *content, const json_t *id)
 {
 	struct rc_out head = { 0 }, tail = { 0 };
 	rc_out_text(&head, "{\"type\":\"broadcast\",\"id\":\"");
@@ -183,6 +184,7 @@ void rc_people_broadcast(struct rc_app *app, const char *from, const json_t *con
 	rc_out_string(&tail, from, strlen(from));
 	rc_out_text(&tail, ",\"content\":");
 	rc_out_value(&tail, content);
+	rc_out_ref(&tail, id);
 	rc_out_format(&tail, ",\"timestamp\":%llu}", (unsigned long long)rc_time_ms());
 	rc_feeds_publish_numbered(app, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, &head, &tail, true, 0);
 	rc_out_free(&head);

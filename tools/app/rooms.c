@@ -219,6 +219,7 @@ void rc_rooms_message(struct rc_app_client *client, const json_t *message, const
 	rc_out_string(tail, member->room->name, member->room->node.name_size);
 	rc_out_text(tail, ",\"content\":");
 	rc_out_value(tail, content);
+	rc_out_ref(tail, id);
 	rc_out_text(tail, ",\"timestamp\":");
 	rc_out_number(tail, rc_time_ms());
 	rc_out_text(tail, "}");

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+"""Scripts of node:test as tests here: each of theirs is a line."""
+import os
+import re
+import shutil
+import subprocess
+
+from harness import SLOW, Skip, die_with_parent
+
+HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "web")
+
+
+def node(script, *arguments, limit):
+    """Runs a script of node:test; a line for each of its tests."""
+    environment = dict(os.environ, NODE_PATH="/usr/share/nodejs", RC_SLOW=str(SLOW))
+    if not shutil.which("node"):
+        raise Skip("there is no node")
+    check = "process.exit(+process.versions.node.split('.')[0] >= 18 ? 0 : 1)"
+    if subprocess.run(["node", "-e", check], check=False).returncode:
+        raise Skip("node is older than 18")
+    if subprocess.run(["node", "-e", "globalThis.WebSocket || require('ws')"], env=environment, check=False,
+                      capture_output=True).returncode:
+        raise Skip("node has no WebSocket, and its package ws is not installed")
+    done = subprocess.run(["node", "--test-reporter=tap", os.path.join(HERE, script), *arguments], env=environment,
+                          timeout=limit * SLOW, check=False, capture_output=True, text=True, preexec_fn=die_with_parent)
+    verdicts = re.findall(r"^(not ok|ok) \d+ - (.*)", done.stdout, re.M)
+    for verdict, name in verdicts:
+        print(f"{'ok' if verdict == 'ok' else 'FAIL'} {name}", flush=True)
+    if done.returncode or not verdicts:
+        print(done.stdout[-6000:] + done.stderr[-3000:])
+        raise AssertionError(f"{script} ended with {done.returncode}")

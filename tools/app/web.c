@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * web.c - see web.h. It knows nothing of the application server: what the pages show they ask for over /api, /stats and
+ * the dialect, as anybody would.
+ *
+ * The assembler puts the files into the program: no generator, no second copy in the tree, and the binary alone is
+ * enough.
+ */
+#define XXH_INLINE_ALL
+#include "web.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <xxhash.h>
+
+#define EMBED(name, file)                                                                                              \
+	__asm__(".pushsection .rodata\n" #name ":\n.incbin \"tools/web/" file "\"\n" #name "_end:\n.popsection\n");    \
+	extern const char name[] __attribute__((visibility("hidden")));                                                \
+	extern const char name##_end[] __attribute__((visibility("hidden")))
+
+EMBED(rc_web_index, "index.html");
+EMBED(rc_web_dashboard, "dashboard.js");
+EMBED(rc_web_charts, "charts.js");
+EMBED(rc_web_style, "style.css");
+EMBED(rc_web_client, "ringcast.js");
+
+#define HTML "text/html; charset=utf-8"
+#define SCRIPT "text/javascript; charset=utf-8"
+
+static const struct file {
+	const char *path, *type, *begin, *end;
+	bool anywhere; /* pages of other sites may load it */
+} files[] = {
+	{ "/", HTML, rc_web_index, rc_web_index_end, false },
+	{ "/dashboard.js", SCRIPT, rc_web_dashboard, rc_web_dashboard_end, false },
+	{ "/charts.js", SCRIPT, rc_web_charts, rc_web_charts_end, false },
+	{ "/style.css", "text/css; charset=utf-8", rc_web_style, rc_web_style_end, false },
+	{ "/ringcast.js", SCRIPT, rc_web_client, rc_web_client_end, true },
+};
+
+/* Another program has other files under the same names: a browser asks each time, and mostly hears that it has them. */
+static void add_headers(rc_request *request, const struct file *file, const char *tag)
+{
+	rc_request_add_header(request, "ETag", tag);
+	rc_request_add_header(request, "Cache-Control", "no-cache");
+	rc_request_add_header(request, "X-Content-Type-Options", "nosniff");
+	if (file->anywhere)
+		rc_request_add_header(request, "Access-Control-Allow-Origin", "*");
+	if (strcmp(file->type, HTML) == 0) {
+		rc_request_add_header(
+		    request, "Content-Security-Policy",
+		    "default-src 'self'; connect-src 'self' ws: wss:; img-src data:; base-uri 'none'; "
+		    "form-action 'none'; frame-ancestors 'none'");
+		rc_request_add_header(request, "Referrer-Policy", "no-referrer");
+	}
+}
+
+static int answer(rc_request *request, const struct file *file)
+{
+	const char *method = rc_request_method(request), *known = rc_request_header(request, "If-None-Match");
+	size_t size = (size_t)(file->end - file->begin);
+	char tag[24];
+	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
+		return 405;
+	snprintf(tag, sizeof tag, "\"%016llx\"", (unsigned long long)XXH3_64bits(file->begin, size));
+	add_headers(request, file, tag);
+	/* RFC 9110, section 13.1.2: a list of tags, weak ones too, or a star. */
+	if (known && (strstr(known, tag) || strcmp(known, "*") == 0))
+		return rc_request_respond(request, 304, file->type, NULL, 0) ? 503 : 0;
+	return rc_request_respond(request, 200, file->type, file->begin, size) ? 503 : 0;
+}
+
+int rc_web_answer(rc_request *request)
+{
+	const char *path = rc_request_path(request);
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+		if (strcmp(path, files[i].path) == 0)
+			return answer(request, &files[i]);
+	return -1;
+}
