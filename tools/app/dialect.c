@@ -199,10 +199,14 @@ static void dispatch(struct rc_app_client *client, const struct kind *kind, cons
 
 void rc_dialect_handle(struct rc_app_client *client, const json_t *message, unsigned depth)
 {
-	const json_t *type = json_object_get(message, "type"), *id = json_object_get(message, "id");
 	RC_COUNT(client->app, received);
-	if (!within_rate(client))
-		return;
+	if (within_rate(client))
+		rc_dialect_handle_admitted(client, message, depth);
+}
+
+void rc_dialect_handle_admitted(struct rc_app_client *client, const json_t *message, unsigned depth)
+{
+	const json_t *type = json_object_get(message, "type"), *id = json_object_get(message, "id");
 	if (!json_is_object(message)) {
 		rc_dialect_error(client, NULL, "INVALID_JSON", "Invalid JSON: expected an object");
 		return;

@@ -71,10 +71,13 @@ void rc_reliable_data(struct rc_app_client *client, const json_t *message, const
 		rc_dialect_error(client, id, "PERMISSION_DENIED", "Permission denied");
 		return;
 	}
+	/* While draining some members have gone already: unacknowledged, it is sent again to the next server. */
+	if (atomic_load(&client->app->draining))
+		return;
 	if (!is_new(client, id))
 		RC_COUNT(client->app, duplicates);
 	else if (inner)
-		rc_dialect_handle(client, data, depth + 1);
+		rc_dialect_handle_admitted(client, data, depth + 1);
 	else
 		publish_data(client, data);
 	acknowledge(client, id);
