@@ -25,6 +25,7 @@ needs() {
 	build header systemd/sd-daemon.h libsystemd-dev
 	test header criterion/criterion.h libcriterion-dev
 	test command /usr/bin/python3 python3
+	test command patch patch
 	wish python websockets python3-websockets
 	wish python aiohttp python3-aiohttp
 	wish python websocket python3-websocket

@@ -314,7 +314,8 @@ Test(tls, garbage)
 		struct side *server = new_side(server_of(&here, NULL, false), NULL);
 		for (size_t i = 0; i < sizeof bytes; i++)
 			bytes[i] = (uint8_t)rand();
-		if (round % 2) /* a good header */
+		bytes[0] &= 0x7f; /* above it may be the length of an SSL 2.0 hello, whose rest would be waited for */
+		if (round % 2)    /* a good header */
 			memcpy(bytes, "\x16\x03\x01\x0f\xfb", 5);
 		take(server, bytes, sizeof bytes);
 		cr_expect_eq(server->result, RC_TLS_FAILED, "round %d, seed %u", round, seed);
