@@ -114,6 +114,7 @@ install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, pkg-config
 		>$(DESTDIR)$(PREFIX)/lib/pkgconfig/ringcast.pc
 	install -m 644 tools/ringcast.1 $(DESTDIR)$(PREFIX)/share/man/man1/ringcast.1
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,lib/systemd/system share/doc/ringcast share/ringcast)
+	install -m 644 tools/web/package.json $(DESTDIR)$(PREFIX)/share/ringcast/package.json
 	install -m 644 tools/web/ringcast.js $(DESTDIR)$(PREFIX)/share/ringcast/ringcast.js
 	sed -e 's|@PREFIX@|$(PREFIX)|' tools/systemd/ringcast.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/ringcast.service
 	install -m 644 tools/systemd/ringcast.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/ringcast.socket
@@ -124,7 +125,7 @@ uninstall: ## removes what install put there
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast include/ringcast.h lib/libringcast.a lib/libringcast.so \
 		lib/libringcast.so.$(SOVERSION) lib/$(notdir $(SHARED)) lib/pkgconfig/ringcast.pc share/man/man1/ringcast.1 \
 		lib/systemd/system/ringcast.service lib/systemd/system/ringcast.socket \
-		share/ringcast/ringcast.js share/doc/ringcast/ringcast.conf share/doc/ringcast/DIALECT.md)
+		share/ringcast/ringcast.js share/ringcast/package.json share/doc/ringcast/ringcast.conf share/doc/ringcast/DIALECT.md)
 
 clean: ## removes $(BUILD)
 	rm -rf $(BUILD)
