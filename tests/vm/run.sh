@@ -79,6 +79,9 @@ make_archive() {
 	fi
 	add_python
 	add_modules
+	mkdir -p "$root/etc"
+	printf 'root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n' >"$root/etc/passwd"
+	printf 'root:x:0:\nnogroup:x:65534:\n' >"$root/etc/group"
 	cp tests/run.sh "$root/ringcast/tests"
 	for file in tests/live/*.py; do
 		case $file in
