@@ -6,6 +6,7 @@
 #include "compress.h"
 #include "fanout.h"
 #include "proxy.h"
+#include "trace.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -172,6 +173,7 @@ void rc_connection_tell_closed(struct worker *worker, uint32_t slot, rc_conn han
 		.by_peer = conn->by_peer,
 		.status = status,
 	};
+	RC_TRACE3(close, slot, closing.code, closing.by_peer);
 	rc_count(&worker->stats.closed, 1);
 	if (!(conn->flags & CLOSE_RECEIVED))
 		rc_count(&worker->stats.closed_abnormal, 1);

@@ -6,6 +6,7 @@
  * published. Invariant: the floor this worker shows to publishers is not above any entry that it may still read.
  */
 #include "fanout.h"
+#include "trace.h"
 
 #define CHECK_NS 10000000 /* ages are looked at this often */
 
@@ -56,6 +57,7 @@ static uint64_t enforce_one(struct worker *worker, uint32_t slot, struct rc_subs
 		return first;
 	struct rc_audience *audience = rc_audience_at(&worker->subscribers, record->topic);
 	enum rc_policy policy = record->conflate ? RC_POLICY_CONFLATE : topic->options.policy;
+	RC_TRACE3(slow_consumer, slot, topic->name, policy);
 	if (policy == RC_POLICY_CLOSE) {
 		close_slow(worker, slot, audience);
 		return head;

@@ -20,6 +20,7 @@
 #include "ring.h"
 
 #include "check.h"
+#include "trace.h"
 
 #include <errno.h>
 #include <liburing.h>
@@ -684,6 +685,7 @@ unsigned rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, u
 		io_uring_buf_ring_advance(ring->buffer_ring, (int)ring->buffers_added);
 		ring->buffers_added = 0;
 	}
+	unsigned submitted = io_uring_sq_ready(&ring->uring);
 	if (timeout_ns == 0 || io_uring_cq_ready(&ring->uring)) {
 		io_uring_submit_and_get_events(&ring->uring);
 	} else {
@@ -695,6 +697,8 @@ unsigned rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, u
 		if (until_idle && !io_uring_cq_ready(&ring->uring))
 			give_buffers_back(ring);
 	}
+	if (io_uring_cq_has_overflow(&ring->uring))
+		RC_TRACE1(overflow, io_uring_cq_ready(&ring->uring));
 	struct io_uring_cqe *cqe;
 	unsigned head, seen = 0, count = 0;
 	io_uring_for_each_cqe(&ring->uring, head, cqe) {
@@ -705,6 +709,7 @@ unsigned rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, u
 			count++;
 	}
 	io_uring_cq_advance(&ring->uring, seen);
+	RC_TRACE2(tick, count, submitted);
 	return count;
 }
 
