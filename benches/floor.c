@@ -6,7 +6,7 @@
  * once a message and never once a delivery: the handshake's answer, a frame's header and its unmasking.
  *
  * /relay/... is sent to all who came by such a path, /echo comes back. Whoever does otherwise than that client does, or
- * reads more slowly than it is sent to, is simply dropped. Loopback only.
+ * lets too much wait, is simply dropped. Loopback only.
  */
 #include "handshake.h"
 
@@ -29,6 +29,7 @@
 #define BUFFER_SIZE 16384
 #define SLICE 256
 #define NOTSENT_LOWAT 32768
+#define QUEUE 64
 
 enum kind { ACCEPTED, RECEIVED, SENT, CLOSED };
 #define TAG(kind, slot) ((uint64_t)(kind) << 32 | (slot))
@@ -47,6 +48,8 @@ struct peer {
 	struct batch *batch; /* being sent ... */
 	uint32_t sent;       /* ... and how much of it has left */
 	uint32_t place;      /* in the audience */
+	struct batch **queue; /* made when first a batch must wait for another */
+	uint32_t queue_at, queue_count;
 };
 
 static struct io_uring ring;
@@ -93,6 +96,21 @@ static void give_buffer(uint16_t number)
 	io_uring_buf_ring_advance(buffer_ring, 1);
 }
 
+static void release(struct batch *batch)
+{
+	if (batch && !--batch->waiting)
+		free(batch);
+}
+
+static struct batch *next_of(struct peer *peer)
+{
+	if (!peer->queue_count)
+		return NULL;
+	struct batch *batch = peer->queue[peer->queue_at++ % QUEUE];
+	peer->queue_count--;
+	return batch;
+}
+
 static void drop(uint32_t slot)
 {
 	struct peer *peer = &peers[slot];
@@ -103,8 +121,10 @@ static void drop(uint32_t slot)
 		peers[audience[peer->place]].place = peer->place;
 	}
 	free(peer->held);
-	if (peer->batch && !--peer->batch->waiting)
-		free(peer->batch);
+	release(peer->batch);
+	while (peer->queue_count)
+		release(next_of(peer));
+	free(peer->queue);
 	*peer = (struct peer){ 0 };
 	struct io_uring_sqe *sqe = entry(TAG(CLOSED, slot));
 	io_uring_prep_cancel_fd(sqe, (int)slot, IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_FD_FIXED);
@@ -130,11 +150,17 @@ static void send_rest(uint32_t slot, int flags)
 static void send_batch(uint32_t slot, struct batch *batch)
 {
 	struct peer *peer = &peers[slot];
-	if (peer->batch) { /* it has not even taken the last one */
+	if (peer->batch && !peer->queue)
+		peer->queue = calloc(QUEUE, sizeof *peer->queue);
+	if (peer->batch && (!peer->queue || peer->queue_count == QUEUE)) {
 		drop(slot);
 		return;
 	}
 	batch->waiting++;
+	if (peer->batch) {
+		peer->queue[(peer->queue_at + peer->queue_count++) % QUEUE] = batch;
+		return;
+	}
 	peer->batch = batch;
 	peer->sent = 0;
 	send_rest(slot, MSG_DONTWAIT);
@@ -154,9 +180,11 @@ static void sent(uint32_t slot, int result)
 		send_rest(slot, MSG_WAITALL); /* the kernel waits for room */
 		return;
 	}
-	if (!--peer->batch->waiting)
-		free(peer->batch);
-	peer->batch = NULL;
+	release(peer->batch);
+	peer->batch = next_of(peer);
+	peer->sent = 0;
+	if (peer->batch)
+		send_rest(slot, MSG_DONTWAIT);
 }
 
 static struct batch *add(struct batch *batch, const uint8_t *bytes, size_t size)
@@ -233,14 +261,13 @@ static void take_frames(uint32_t slot, const uint8_t *bytes, size_t size, size_t
 		send_batch(slot, batch);
 		return;
 	}
-	batch->waiting = 1; /* ours, while it is handed out */
+	batch->waiting++; /* ours, while it is handed out */
 	for (uint32_t i = 0; i < audience_count; i++) {
 		send_batch(audience[i], batch);
 		if (i % SLICE == SLICE - 1)
 			io_uring_submit(&ring);
 	}
-	if (!--batch->waiting)
-		free(batch);
+	release(batch);
 }
 
 static void take_request(uint32_t slot, uint8_t *bytes, size_t size, size_t *used)
