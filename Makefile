@@ -103,10 +103,10 @@ bench-tls-memory: $(BUILD)/benches/tls_memory ## what an idle TLS connection cos
 		-keyout bench.key -out bench.pem 2>/dev/null && benches/tls_memory bench.pem bench.key
 
 bench-peers: all $(BUILD)/benches/floor ## ringcast, the kernel's floor and other servers side by side (QUICK=1, ONLY=bun,fan)
-	@BUN='$(BUN)' python3 -B benches/peers/run.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)
+	@python3 -B benches/peers/run.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)
 
 bench-latency: all ## open loop at 10 to 90 % of the capacity, to p99.99, against the peers (QUICK=1, ONLY=bun)
-	@BUN='$(BUN)' python3 -B benches/latency.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)
+	@python3 -B benches/latency.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)
 
 million: all ## a million connections on this machine and broadcasts to all (N=100000; ARGS=--growth: 1k, 10k ... N)
 	@python3 -B benches/million.py $(or $(N),1000000) --program $(BUILD)/ringcast --out $(BUILD)/million $(ARGS)
