@@ -56,7 +56,7 @@ def bars(title, rows, unit):
         length = max(1.0, room * value / most)
         parts += [text(left - 8, y + 16, label, "end"),
                   f'<rect x="{left}" y="{y + 3}" width="{length:.1f}" height="{step - 8}" rx="2" class="f{colour % COLOURS}"/>',
-                  text(left + length + 6, y + 16, f"{number(value)}{'  ' + words if words else ''}")]
+                  text(left + length + 6, y + 16, f"{number(value)}{chr(0x2003) + words if words else ''}")]
     return svg(width, height, parts, title)
 
 
@@ -76,7 +76,7 @@ def lines(title, series, x_name, y_name, log_x=False, log_y=False):
     points = [p for _, values in series for p in values if (p[1] > 0 or not log_y)]
     if not points:
         return svg(760, 40, [text(4, 18, title + ": nothing was measured", css="title")], title)
-    width, height, left, right, top, bottom = 760, 380, 66, 190, 40, 44
+    width, height, left, right, top, bottom = 760, 380, 66, 210, 40, 44
     marks_x = steps(min(p[0] for p in points), max(p[0] for p in points), log_x)
     marks_y = steps(min(p[1] for p in points), max(p[1] for p in points) or 1, log_y)
 
@@ -100,7 +100,8 @@ def lines(title, series, x_name, y_name, log_x=False, log_y=False):
         values = [(at_x(x), at_y(y)) for x, y in sorted(values) if y > 0 or not log_y]
         colour = index % COLOURS
         if len(values) > 1:
-            parts.append(f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in values)}" class="l{colour}"/>')
+            dash = ' stroke-dasharray="5 4"' if index >= COLOURS else ""
+            parts.append(f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in values)}" class="l{colour}"{dash}/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" class="f{colour}"/>' for x, y in values]
         parts += [f'<rect x="{width - right + 14}" y="{top + 20 * index}" width="12" height="12" class="f{colour}"/>',
                   text(width - right + 32, top + 20 * index + 11, label)]
