@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * floor.c - floor PORT: what the kernel alone costs. The same sockets, sizes and batching as the server (one ring, direct
- * descriptors, multishot accept and receive, one send a subscriber, 256 a submission), and none of the rest: no check of
- * anything, no log, no policy, no timers, no Close. What the neutral client of the benchmarks cannot do without is done
- * once a message and never once a delivery: the handshake's answer, a frame's header and its unmasking.
+ * floor.c - floor PORT: what the kernel alone costs. The same sockets, sizes and batching as the server (one ring,
+ * direct descriptors, multishot accept and receive, one send a subscriber, 256 a submission), and none of the rest: no
+ * check of anything, no log, no policy, no timers, no Close. What the neutral client of the benchmarks cannot do
+ * without is done once a message and never once a delivery: the handshake's answer, a frame's header and its unmasking.
  *
  * /relay/... is sent to all who came by such a path, /echo comes back. Whoever does otherwise than that client does, or
  * lets too much wait, is simply dropped. Loopback only.
@@ -45,9 +45,9 @@ struct peer {
 	bool used, open, relays;
 	uint8_t *held; /* what has come of a frame or request that is not complete */
 	size_t held_size, held_capacity;
-	struct batch *batch; /* being sent ... */
-	uint32_t sent;       /* ... and how much of it has left */
-	uint32_t place;      /* in the audience */
+	struct batch *batch;  /* being sent ... */
+	uint32_t sent;        /* ... and how much of it has left */
+	uint32_t place;       /* in the audience */
 	struct batch **queue; /* made when first a batch must wait for another */
 	uint32_t queue_at, queue_count;
 };
@@ -419,7 +419,8 @@ int main(int argc, char **argv)
 		struct io_uring_cqe *cqe;
 		unsigned head, count = 0;
 		io_uring_submit_and_wait(&ring, 1);
-		io_uring_for_each_cqe(&ring, head, cqe) {
+		io_uring_for_each_cqe(&ring, head, cqe)
+		{
 			take(cqe, listener);
 			count++;
 		}

@@ -10,8 +10,8 @@ level=${1:?build, test, fuzz, lint, vm or coverage}
 CC=${CC:-gcc}
 CXX=${CXX:-g++}
 
-# level: what cannot do without it; wish is for tests, and those that want it skip; probes are left out. Then the probe, what it looks for, and
-# Debian's packages.
+# level: what cannot do without it; wish is for tests, and those that want it skip; probes are left out of the program. Then
+# the probe, what it looks for, and Debian's packages.
 needs() {
 	cat <<-END
 	build command $CC $(basename "$CC")

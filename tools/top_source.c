@@ -157,7 +157,8 @@ static bool try_line(struct rc_top_source *source, const char *line, const uint6
 	in->sin_addr.s_addr = address ? address : htonl(INADDR_LOOPBACK); /* as it stands there: in network order */
 	source->address_size = sizeof *in;
 	char text[INET_ADDRSTRLEN];
-	snprintf(source->name, sizeof source->name, "%s:%u", inet_ntop(AF_INET, &in->sin_addr, text, sizeof text), port);
+	snprintf(source->name, sizeof source->name, "%s:%u", inet_ntop(AF_INET, &in->sin_addr, text, sizeof text),
+	         port);
 	char *answer = rc_top_fetch(source);
 	bool found = answer && strstr(answer, "\"workers\":[");
 	free(answer);
@@ -176,7 +177,8 @@ static int find_process(struct rc_top_source *source, const char *pid)
 		found = try_line(source, line, inodes, count);
 	if (file)
 		fclose(file);
-	return found ? 0 : fail(source, "no process, not ours to look at, or none of its IPv4 sockets answers /stats", pid);
+	return found ? 0
+	             : fail(source, "no process, not ours to look at, or none of its IPv4 sockets answers /stats", pid);
 }
 
 int rc_top_find(struct rc_top_source *source, const char *target)

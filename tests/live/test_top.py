@@ -69,6 +69,8 @@ def test_slowest_first():
 def test_lines():
     """Into a pipe: a line a look, by URL, by address and by process id."""
     with Server() as server, server.connect("/topic/T") as _:
+        odd = server.connect("/topic/%ff%c3%28")  # a name that is no UTF-8 does not make /stats unreadable
+        assert any("\ufffd" in topic["name"] for topic in stats(server)["topics"])
         for target in (server.url, f"127.0.0.1:{server.port}", str(server.pid)):
             done = command("top", "--count", "2", "--interval", "50ms", target)
             equal((done.returncode, done.stderr), (0, b""), target)
@@ -77,6 +79,7 @@ def test_lines():
             for line in lines:
                 assert re.match(r"\d+ connections  published \S+/s  delivered ", line), line
                 assert "behind 0" in line, line
+        odd.close()
 
 
 def test_unix_socket():
