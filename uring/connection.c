@@ -209,8 +209,11 @@ void rc_connection_end_with(struct worker *worker, uint32_t slot, uint16_t code,
 	rc_connection_free_parts(worker, conn, before);
 	if (conn->flags & OPENED)
 		rc_connection_tell_closed(worker, slot, handle, code, reason, reason_size, status);
-	if (conn->flags & (RECEIVING | POLLING))
-		rc_ring_cancel(worker->ring, slot, rc_tag(worker, TAG_CANCELLED, slot, 0));
+	uint64_t cancelled = rc_tag(worker, TAG_CANCELLED, slot, 0);
+	if (conn->flags & RECEIVING)
+		rc_ring_cancel(worker->ring, slot, rc_tag(worker, TAG_RECEIVED, slot, 0), cancelled);
+	if (conn->flags & POLLING)
+		rc_ring_cancel(worker->ring, slot, rc_tag(worker, TAG_WRITABLE, slot, 0), cancelled);
 	rc_connection_try_close_slot(worker, slot);
 }
 
