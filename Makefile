@@ -58,7 +58,7 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run test test-asan test-tsan test-vm lint soak coverage fuzz sim benches bench-kernels bench-tls-memory install uninstall clean help fmt
+.PHONY: all run test test-asan test-tsan test-vm lint soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-peers bench-latency million flame install uninstall clean help fmt
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
@@ -101,6 +101,18 @@ bench-kernels: $(BUILD)/benches/kernels ## unmasking and UTF-8, each kernel agai
 bench-tls-memory: $(BUILD)/benches/tls_memory ## what an idle TLS connection costs, block by block
 	@cd $(BUILD) && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost \
 		-keyout bench.key -out bench.pem 2>/dev/null && benches/tls_memory bench.pem bench.key
+
+bench-peers: all $(BUILD)/benches/floor ## ringcast, the kernel's floor and other servers side by side (QUICK=1, ONLY=bun,fan)
+	@python3 -B benches/peers/run.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)
+
+bench-latency: all ## open loop at 10 to 90 % of the capacity, to p99.99, against the peers (QUICK=1, ONLY=bun)
+	@python3 -B benches/latency.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)
+
+million: all ## a million connections on this machine and broadcasts to all (N=100000; ARGS=--growth: 1k, 10k ... N)
+	@python3 -B benches/million.py $(or $(N),1000000) --program $(BUILD)/ringcast --out $(BUILD)/million $(ARGS)
+
+flame: ## a flame graph (SVG) of a running server: PID=123 TIME=10 OUT=flame.svg
+	@sh tools/perf/flame.sh $(or $(PID),$$(pidof -s ringcast)) $(or $(TIME),10) $(or $(OUT),flame.svg)
 
 install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, pkg-config file, man page, systemd units
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include lib/pkgconfig share/man/man1)

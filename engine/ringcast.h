@@ -416,6 +416,23 @@ struct rc_stats {
 RC_API void rc_server_stats(rc_server *server, struct rc_stats *stats);
 RC_API int rc_worker_stats(rc_server *server, unsigned worker, struct rc_stats *stats); /* 0 or -EINVAL */
 
+/* Who is behind now, by the age of the oldest message that waits for each: ages[0] counts those below 1 ms, ages[n]
+ * those below 2^n ms, the last all others. It is as old as the workers' last look, 10 ms. */
+#define RC_LAG_AGES 16
+#define RC_LAG_SLOWEST 8
+struct rc_lag_stats {
+	uint64_t ages[RC_LAG_AGES];
+	struct {
+		rc_conn conn;
+		uint64_t lag_ns;
+		uint64_t lag_messages; /* of the whole log, other topics' included */
+		char topic[256];       /* of the oldest message that waits */
+	} slowest[RC_LAG_SLOWEST]; /* the slowest first */
+	size_t slowest_count;
+};
+/* Any thread. */
+RC_API void rc_lag_stats(rc_server *server, struct rc_lag_stats *stats);
+
 struct rc_topic_stats {
 	char name[256];
 	uint64_t epoch;    /* differs when a topic was forgotten and made anew: sequence numbers began again */

@@ -14,6 +14,7 @@ extern const struct rc_command rc_command_sub;
 extern const struct rc_command rc_command_pub;
 extern const struct rc_command rc_command_replay;
 extern const struct rc_command rc_command_load;
+extern const struct rc_command rc_command_top;
 extern const struct rc_command rc_command_probe;
 
 #endif

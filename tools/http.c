@@ -117,6 +117,26 @@ static void write_topics(FILE *to, rc_server *server)
 	free(topics);
 }
 
+static void write_lag(FILE *to, rc_server *server)
+{
+	struct rc_lag_stats *lag = malloc(sizeof *lag);
+	if (!lag)
+		return;
+	rc_lag_stats(server, lag);
+	for (size_t age = 0; age < RC_LAG_AGES; age++)
+		fprintf(to, "%s%" PRIu64, age ? "," : "\"behind_by_age_ms\":[", lag->ages[age]);
+	fputs("],\n\"slowest\":[", to);
+	for (size_t index = 0; index < lag->slowest_count; index++) {
+		fprintf(to, "%s{\"connection\":\"%016" PRIx64 "\",\"lag_ns\":%" PRIu64 ",\"lag_messages\":%" PRIu64 ",\"topic\":",
+		        index ? ",\n" : "\n", lag->slowest[index].conn, lag->slowest[index].lag_ns,
+		        lag->slowest[index].lag_messages);
+		rc_json_string(to, lag->slowest[index].topic);
+		putc('}', to);
+	}
+	fputs("],\n", to);
+	free(lag);
+}
+
 static void write_stats(FILE *to, rc_server *server)
 {
 	struct rc_stats stats;
@@ -128,7 +148,9 @@ static void write_stats(FILE *to, rc_server *server)
 		fputs(worker ? ",\n" : "\n", to);
 		write_object(to, &stats, true);
 	}
-	fputs("],\n\"topics\":[", to);
+	fputs("],\n", to);
+	write_lag(to, server);
+	fputs("\"topics\":[", to);
 	write_topics(to, server);
 	fputs("]}\n", to);
 }

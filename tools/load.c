@@ -240,10 +240,10 @@ static void print_text(const struct rc_load_options *options, const struct rc_lo
 static void print_json_histogram(const char *name, const struct rc_histogram *histogram)
 {
 	printf("\"%s\":{\"count\":%" PRIu64 ",\"min\":%" PRIu64 ",\"p50\":%" PRIu64 ",\"p90\":%" PRIu64
-	       ",\"p99\":%" PRIu64 ",\"p999\":%" PRIu64 ",\"max\":%" PRIu64 "},",
+	       ",\"p99\":%" PRIu64 ",\"p999\":%" PRIu64 ",\"p9999\":%" PRIu64 ",\"max\":%" PRIu64 "},",
 	       name, histogram->count, histogram->count ? histogram->min : 0, rc_histogram_percentile(histogram, 0.5),
 	       rc_histogram_percentile(histogram, 0.9), rc_histogram_percentile(histogram, 0.99),
-	       rc_histogram_percentile(histogram, 0.999), histogram->max);
+	       rc_histogram_percentile(histogram, 0.999), rc_histogram_percentile(histogram, 0.9999), histogram->max);
 }
 
 static void print_json_server(const struct rc_load_options *options, const struct rc_load_report *report)

@@ -11,8 +11,8 @@
 #include "ringcast.h"
 
 static const struct rc_command *const commands[] = {
-	&rc_command_serve,  &rc_command_app,  &rc_command_sub,   &rc_command_pub,
-	&rc_command_replay, &rc_command_load, &rc_command_probe, &rc_command_config,
+	&rc_command_serve, &rc_command_app, &rc_command_sub,   &rc_command_pub,    &rc_command_replay,
+	&rc_command_load,  &rc_command_top, &rc_command_probe, &rc_command_config,
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 

@@ -10,8 +10,8 @@ level=${1:?build, test, fuzz, lint, vm or coverage}
 CC=${CC:-gcc}
 CXX=${CXX:-g++}
 
-# level: what cannot do without it; wish is for tests, and those that want it skip. Then the probe, what it looks for, and
-# Debian's packages.
+# level: what cannot do without it; wish is for tests, and those that want it skip; probes are left out of the program. Then
+# the probe, what it looks for, and Debian's packages.
 needs() {
 	cat <<-END
 	build command $CC $(basename "$CC")
@@ -23,6 +23,7 @@ needs() {
 	build header jansson.h libjansson-dev
 	build header ini.h libinih-dev
 	build header systemd/sd-daemon.h libsystemd-dev
+	probes header sys/sdt.h systemtap-sdt-dev
 	test header criterion/criterion.h libcriterion-dev
 	test command /usr/bin/python3 python3
 	test command patch patch
@@ -119,6 +120,7 @@ provide() {
 }
 
 provide build || exit 1
+provide probes || echo "ringcast: built without probes for perf and bpftrace"
 [ "$level" != build ] || exit 0
 provide "$level" || exit 1
 [ "$level" = test ] || exit 0

@@ -6,6 +6,7 @@
 #include "compress.h"
 #include "fanout.h"
 #include "proxy.h"
+#include "trace.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -172,6 +173,7 @@ void rc_connection_tell_closed(struct worker *worker, uint32_t slot, rc_conn han
 		.by_peer = conn->by_peer,
 		.status = status,
 	};
+	RC_TRACE3(close, slot, closing.code, closing.by_peer);
 	rc_count(&worker->stats.closed, 1);
 	if (!(conn->flags & CLOSE_RECEIVED))
 		rc_count(&worker->stats.closed_abnormal, 1);
@@ -207,8 +209,11 @@ void rc_connection_end_with(struct worker *worker, uint32_t slot, uint16_t code,
 	rc_connection_free_parts(worker, conn, before);
 	if (conn->flags & OPENED)
 		rc_connection_tell_closed(worker, slot, handle, code, reason, reason_size, status);
-	if (conn->flags & (RECEIVING | POLLING))
-		rc_ring_cancel(worker->ring, slot, rc_tag(worker, TAG_CANCELLED, slot, 0));
+	uint64_t cancelled = rc_tag(worker, TAG_CANCELLED, slot, 0);
+	if (conn->flags & RECEIVING)
+		rc_ring_cancel(worker->ring, slot, rc_tag(worker, TAG_RECEIVED, slot, 0), cancelled);
+	if (conn->flags & POLLING)
+		rc_ring_cancel(worker->ring, slot, rc_tag(worker, TAG_WRITABLE, slot, 0), cancelled);
 	rc_connection_try_close_slot(worker, slot);
 }
 

@@ -13,6 +13,7 @@
  */
 #include "compress.h"
 #include "fanout.h"
+#include "trace.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -450,6 +451,7 @@ void rc_fanout_sent_outbox(struct worker *worker, uint32_t slot, int result)
 	rc_count(&worker->stats.bytes_sent, sent);
 	conn->flags &= (uint32_t)~SENDING;
 	if (sent < waited) {
+		RC_TRACE3(short_send, slot, sent, waited);
 		rc_count(&worker->stats.sends_short, 1);
 		poll_writable(worker, slot);
 		return;
@@ -490,6 +492,7 @@ static void sent_short(struct worker *worker, uint32_t slot, const struct rc_pla
 	struct connection *conn = &worker->connections[slot];
 	struct rc_progress progress = rc_plan_progress(plan, &worker->server->log, sent);
 	count_taken(worker, plan, progress.taken_count);
+	RC_TRACE3(short_send, slot, sent, plan->size);
 	rc_count(&worker->stats.sends_short, 1);
 	conn->cursor = progress.cursor;
 	conn->partial = 0;
@@ -583,6 +586,16 @@ static void begin_round(struct worker *worker)
 	}
 }
 
+/* All of a topic's audience was visited. */
+static void trace_fanout(const struct worker *worker, uint32_t topic)
+{
+	const struct rc_audience *audience = rc_audience_at(&worker->subscribers, topic);
+	const struct rc_plan *shared = worker->shared && worker->shared->topic == topic ? worker->shared : NULL;
+	uint32_t count = atomic_load_explicit(&audience->member_count, memory_order_relaxed);
+	const char *name = count ? rc_topic_at(&worker->server->topics, topic)->name : NULL; /* members keep a topic */
+	RC_TRACE3(fanout, name, count, shared ? shared->size : 0);
+}
+
 static unsigned walk(struct worker *worker, unsigned budget)
 {
 	unsigned sends = 0;
@@ -601,7 +614,7 @@ static unsigned walk(struct worker *worker, unsigned budget)
 			break;
 		audience->walk_left = 0;
 		audience->walked = false;
-		worker->walk_index++;
+		trace_fanout(worker, worker->walk[worker->walk_index++]);
 	}
 	return sends;
 }

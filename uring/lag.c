@@ -6,6 +6,7 @@
  * published. Invariant: the floor this worker shows to publishers is not above any entry that it may still read.
  */
 #include "fanout.h"
+#include "trace.h"
 
 #define CHECK_NS 10000000 /* ages are looked at this often */
 
@@ -56,6 +57,7 @@ static uint64_t enforce_one(struct worker *worker, uint32_t slot, struct rc_subs
 		return first;
 	struct rc_audience *audience = rc_audience_at(&worker->subscribers, record->topic);
 	enum rc_policy policy = record->conflate ? RC_POLICY_CONFLATE : topic->options.policy;
+	RC_TRACE3(slow_consumer, slot, topic->name, policy);
 	if (policy == RC_POLICY_CLOSE) {
 		close_slow(worker, slot, audience);
 		return head;
@@ -128,10 +130,54 @@ static uint64_t lowest_of(const struct worker *worker, const struct connection *
 	return lowest;
 }
 
+static void set(_Atomic uint64_t *place, uint64_t value)
+{
+	atomic_store_explicit(place, value, memory_order_relaxed);
+}
+
+static uint64_t get(_Atomic uint64_t *place) { return atomic_load_explicit(place, memory_order_relaxed); }
+
+static void forget_lag(struct lag_book *book)
+{
+	for (unsigned i = 0; i < RC_LAG_AGES; i++)
+		set(&book->ages[i], 0);
+	for (unsigned i = 0; i < RC_LAG_SLOWEST; i++)
+		set(&book->slowest[i].conn, 0);
+}
+
+/* Books one who is behind, for rc_lag_stats(). */
+static void note_lag(struct worker *worker, uint32_t slot, uint64_t lowest)
+{
+	struct lag_book *book = &worker->lag;
+	uint64_t head = rc_log_head(&worker->server->log);
+	if (lowest >= head)
+		return;
+	const struct rc_entry *entry = rc_log_entry(&worker->server->log, lowest);
+	uint64_t age_ms = worker->now_ns > entry->time_ns ? (worker->now_ns - entry->time_ns) / 1000000 : 0;
+	unsigned age = age_ms ? RC_MIN(64u - (unsigned)__builtin_clzll(age_ms), RC_LAG_AGES - 1u) : 0;
+	set(&book->ages[age], get(&book->ages[age]) + 1);
+	unsigned place = RC_LAG_SLOWEST;
+	while (place && (!get(&book->slowest[place - 1].conn) || get(&book->slowest[place - 1].since_ns) > entry->time_ns))
+		place--;
+	for (unsigned i = RC_LAG_SLOWEST - 1; i > place; i--) {
+		set(&book->slowest[i].conn, get(&book->slowest[i - 1].conn));
+		set(&book->slowest[i].since_ns, get(&book->slowest[i - 1].since_ns));
+		set(&book->slowest[i].messages, get(&book->slowest[i - 1].messages));
+		set(&book->slowest[i].topic, get(&book->slowest[i - 1].topic));
+	}
+	if (place == RC_LAG_SLOWEST)
+		return;
+	set(&book->slowest[place].conn, rc_handle(worker, slot));
+	set(&book->slowest[place].since_ns, entry->time_ns);
+	set(&book->slowest[place].messages, head - lowest);
+	set(&book->slowest[place].topic, entry->topic);
+}
+
 static void look_at_all(struct worker *worker)
 {
 	uint32_t kept = 0;
 	uint64_t floor = UINT64_MAX;
+	forget_lag(&worker->lag);
 	for (uint32_t i = 0; i < worker->behind_count; i++) {
 		uint32_t slot = worker->behind[i];
 		struct connection *conn = &worker->connections[slot];
@@ -143,6 +189,7 @@ static void look_at_all(struct worker *worker)
 			continue;
 		}
 		floor = RC_MIN(floor, lowest);
+		note_lag(worker, slot, lowest);
 		worker->behind[kept++] = slot;
 	}
 	worker->behind_count = kept;

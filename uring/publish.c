@@ -4,6 +4,7 @@
  * connection's own worker they act at once, from elsewhere they are posted to it.
  */
 #include "fanout.h"
+#include "trace.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +55,7 @@ static int64_t publish_once(rc_server *server, const char *name, size_t name_siz
 	pthread_mutex_lock(&server->log_lock);
 	struct rc_topic *topic = rc_topics_get(&server->topics, name, name_size, hash, &error);
 	if (topic) {
-		uint64_t segment = log->write_position / log->segment_size;
+		uint64_t segment = log->write_position / log->segment_size, recycled = log->segments_recycled;
 		uint64_t sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed) + 1;
 		message->epoch = topic->epoch;
 		if (message->make)
@@ -63,6 +64,8 @@ static int64_t publish_once(rc_server *server, const char *name, size_t name_siz
 		if (result > 0 && message->except)
 			atomic_store_explicit(&rc_log_newest(log, topic)->except, message->except, memory_order_relaxed);
 		new_segment = log->write_position / log->segment_size != segment;
+		if (log->segments_recycled != recycled)
+			RC_TRACE1(segment_recycled, log->segments_recycled);
 		mask = topic->worker_mask;
 		if (result < 0)
 			rc_topics_release(&server->topics, topic);

@@ -7,6 +7,8 @@
 #include "compress.h"
 #include "fanout.h"
 #include "proxy.h"
+#include "trace.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +20,7 @@ static void open_connection(struct worker *worker, uint32_t slot)
 	const struct rc_handlers *handlers = &worker->server->config.handlers;
 	rc_connection_free_parts(worker, conn, CONNECTION_HANDSHAKE);
 	rc_connection_set_state(worker, slot, CONNECTION_OPEN, rc_connection_idle_ping_ms(worker));
+	RC_TRACE2(handshake, slot, 101);
 	if (handlers->open)
 		handlers->open(handlers->context, rc_handle(worker, slot), conn->user);
 }
@@ -27,6 +30,7 @@ void rc_connection_refuse(struct worker *worker, uint32_t slot, int status, cons
 	char response[1024];
 	size_t size = rc_http_response(response, sizeof response, status, NULL, words, words ? strlen(words) : 0,
 	                               false);
+	RC_TRACE2(handshake, slot, status);
 	rc_count(&worker->stats.handshakes_failed, 1);
 	rc_connection_finish(worker, slot, response, size, true);
 }
@@ -398,6 +402,8 @@ void rc_connection_received(struct worker *worker, uint32_t slot, const struct r
 		rc_count(&worker->stats.receive_starved, 1);
 	else if (conn->state != CONNECTION_ENDING)
 		rc_connection_stream_ended(worker, slot, completion->result);
+	if (completion->result == -ENOBUFS)
+		RC_TRACE1(no_buffers, slot);
 	if (completion->flags & RC_RING_BUFFER)
 		rc_ring_buffer_return(worker->ring, completion->buffer);
 	/* It also ends when the buffers or the completion queue ran out, and is then begun again. */

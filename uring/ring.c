@@ -20,6 +20,7 @@
 #include "ring.h"
 
 #include "check.h"
+#include "trace.h"
 
 #include <errno.h>
 #include <liburing.h>
@@ -533,13 +534,13 @@ void rc_ring_shutdown(struct rc_ring *ring, unsigned slot, uint64_t tag)
 	sqe->user_data = TAG(TAG_USER, tag);
 }
 
-void rc_ring_cancel(struct rc_ring *ring, unsigned slot, uint64_t tag)
+void rc_ring_cancel(struct rc_ring *ring, unsigned slot, uint64_t of, uint64_t tag)
 {
+	(void)slot;
 	struct io_uring_sqe *sqe = next_entry(ring);
-	if (ring->direct)
-		io_uring_prep_cancel_fd(sqe, (int)slot, IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_FD_FIXED);
-	else
-		io_uring_prep_cancel_fd(sqe, ring->slots.descriptors[slot], IORING_ASYNC_CANCEL_ALL);
+	/* By its tag, which the kernel hashes: by descriptor it would look at every operation of the ring, and 20,000
+	 * connections that end would cost 400 million looks. */
+	io_uring_prep_cancel64(sqe, TAG(TAG_USER, of), 0);
 	sqe->user_data = TAG(TAG_USER, tag);
 }
 
@@ -684,6 +685,7 @@ unsigned rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, u
 		io_uring_buf_ring_advance(ring->buffer_ring, (int)ring->buffers_added);
 		ring->buffers_added = 0;
 	}
+	unsigned submitted = io_uring_sq_ready(&ring->uring);
 	if (timeout_ns == 0 || io_uring_cq_ready(&ring->uring)) {
 		io_uring_submit_and_get_events(&ring->uring);
 	} else {
@@ -695,6 +697,8 @@ unsigned rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, u
 		if (until_idle && !io_uring_cq_ready(&ring->uring))
 			give_buffers_back(ring);
 	}
+	if (io_uring_cq_has_overflow(&ring->uring))
+		RC_TRACE1(overflow, io_uring_cq_ready(&ring->uring));
 	struct io_uring_cqe *cqe;
 	unsigned head, seen = 0, count = 0;
 	io_uring_for_each_cqe(&ring->uring, head, cqe) {
@@ -705,6 +709,7 @@ unsigned rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, u
 			count++;
 	}
 	io_uring_cq_advance(&ring->uring, seen);
+	RC_TRACE2(tick, count, submitted);
 	return count;
 }
 

@@ -81,9 +81,9 @@ void rc_ring_poll_writable(struct rc_ring *ring, unsigned slot, uint64_t tag);
  * that did wrong. */
 void rc_ring_shutdown(struct rc_ring *ring, unsigned slot, uint64_t tag);
 
-/* Ends what is on its way on a slot: each operation then completes once more, without RC_RING_MORE, in any order with
- * this one's own completion. */
-void rc_ring_cancel(struct rc_ring *ring, unsigned slot, uint64_t tag);
+/* Ends the receive or poll on a slot that was given the tag `of`: it then completes once more, without RC_RING_MORE, in
+ * any order with this one's own completion. */
+void rc_ring_cancel(struct rc_ring *ring, unsigned slot, uint64_t of, uint64_t tag);
 
 /* Closes a slot on which nothing is on its way. The slot may be used again as soon as it completes. */
 void rc_ring_close_slot(struct rc_ring *ring, unsigned slot, uint64_t tag);

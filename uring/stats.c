@@ -4,6 +4,7 @@
  */
 #include "worker.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -52,6 +53,46 @@ void rc_server_stats(rc_server *server, struct rc_stats *stats)
 	if (floor < stats->log_head && floor >= stats->log_oldest && stats->subscriptions) {
 		uint64_t published_ns = rc_log_entry(log, floor)->time_ns;
 		stats->lag_ns = now_ns > published_ns ? now_ns - published_ns : 0;
+	}
+	pthread_mutex_unlock(&server->log_lock);
+}
+
+static uint64_t get(const _Atomic uint64_t *place) { return atomic_load_explicit(place, memory_order_relaxed); }
+
+/* Puts one of a worker's slowest among those of all. */
+static void insert_slowest(struct rc_lag_stats *stats, rc_conn conn, uint64_t lag_ns, uint64_t messages, const char *topic)
+{
+	size_t at = stats->slowest_count;
+	while (at && stats->slowest[at - 1].lag_ns < lag_ns)
+		at--;
+	if (at == RC_LAG_SLOWEST)
+		return;
+	stats->slowest_count = RC_MIN(stats->slowest_count + 1, RC_LAG_SLOWEST);
+	memmove(&stats->slowest[at + 1], &stats->slowest[at], (stats->slowest_count - at - 1) * sizeof stats->slowest[0]);
+	stats->slowest[at].conn = conn;
+	stats->slowest[at].lag_ns = lag_ns;
+	stats->slowest[at].lag_messages = messages;
+	snprintf(stats->slowest[at].topic, sizeof stats->slowest[at].topic, "%s", topic ? topic : "");
+}
+
+void rc_lag_stats(rc_server *server, struct rc_lag_stats *stats)
+{
+	struct timespec time;
+	memset(stats, 0, sizeof *stats);
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	uint64_t now_ns = (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+	pthread_mutex_lock(&server->log_lock); /* for the topics' names */
+	for (unsigned i = 0; i < server->worker_count; i++) {
+		const struct lag_book *book = &server->workers[i].lag;
+		for (unsigned age = 0; age < RC_LAG_AGES; age++)
+			stats->ages[age] += get(&book->ages[age]);
+		for (unsigned place = 0; place < RC_LAG_SLOWEST && get(&book->slowest[place].conn); place++) {
+			uint64_t since_ns = get(&book->slowest[place].since_ns), topic = get(&book->slowest[place].topic);
+			bool made = topic < server->topics.made_count;
+			insert_slowest(stats, get(&book->slowest[place].conn), now_ns > since_ns ? now_ns - since_ns : 0,
+			               get(&book->slowest[place].messages),
+			               made ? rc_topic_at(&server->topics, (uint32_t)topic)->name : NULL);
+		}
 	}
 	pthread_mutex_unlock(&server->log_lock);
 }

@@ -81,6 +81,14 @@ struct rc_server {
 	bool old_kernel;                /* use nothing newer than Linux 6.1 */
 };
 
+/* Who is behind, as the worker saw it last. Other threads read it word by word, so it may mix two looks. */
+struct lag_book {
+	_Atomic uint64_t ages[RC_LAG_AGES];
+	struct {
+		_Atomic uint64_t conn, since_ns, messages, topic;
+	} slowest[RC_LAG_SLOWEST]; /* the slowest first; conn 0: no more */
+};
+
 struct worker {
 	struct rc_server *server;
 	unsigned index;
@@ -125,6 +133,7 @@ struct worker {
 	uint32_t behind_count;
 	uint64_t behind_end;             /* where the log ended at the last look at the list */
 	uint64_t behind_ns;
+	struct lag_book lag;             /* (shared) written when the list is looked at */
 	uint32_t *queue;                 /* slots to pump, QUEUED: a ring */
 	uint32_t queue_at, queue_count;
 

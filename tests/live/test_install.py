@@ -134,7 +134,9 @@ def test_symbols():
     inside = subprocess.run(["nm", "--defined-only", "--extern-only", here.at("lib/libringcast.a")],
                             capture_output=True, text=True, check=True).stdout
     names = [line.split()[-1] for line in inside.splitlines() if len(line.split()) == 3]
-    equal([name for name in names if not name.startswith("rc_")], [], "external names in the archive")
+    # the one that is not ours is <sys/sdt.h>'s: hidden, and folded into one by the linker
+    equal([name for name in names if not name.startswith("rc_") and name != "_.stapsdt.base"], [],
+          "external names in the archive")
 
 
 def test_c_program():

@@ -145,7 +145,10 @@ void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ra
 
 void rc_ring_poll_writable(struct rc_ring *ring, unsigned slot, uint64_t tag) { prepare(ring, OP_POLL, slot, tag); }
 void rc_ring_shutdown(struct rc_ring *ring, unsigned slot, uint64_t tag) { prepare(ring, OP_SHUTDOWN, slot, tag); }
-void rc_ring_cancel(struct rc_ring *ring, unsigned slot, uint64_t tag) { prepare(ring, OP_CANCEL, slot, tag); }
+void rc_ring_cancel(struct rc_ring *ring, unsigned slot, uint64_t of, uint64_t tag)
+{
+	prepare(ring, OP_CANCEL, slot, tag)->of = of;
+}
 void rc_ring_watch(struct rc_ring *ring, int fd, uint64_t tag) { prepare(ring, OP_WATCH, NO_SLOT, tag)->fd = fd; }
 
 void rc_ring_close_slot(struct rc_ring *ring, unsigned slot, uint64_t tag)
@@ -336,8 +339,8 @@ static void cancel_now(struct rc_ring *ring, struct operation *op)
 	for (unsigned i = 0; i < ring->begun_count; i++) {
 		struct operation *other = &ring->operations[ring->begun[i]];
 		bool ours = op->kind == OP_ACCEPT_CANCEL ? other->kind == OP_ACCEPT && other->fd == op->fd
-		                                         : other->slot == op->slot && other->slot != NO_SLOT;
-		if (!ours || other->over || other == op || other->kind == OP_SHUTDOWN || (other->kind == OP_SEND && sim_one_in(2)))
+		                                         : other->slot == op->slot && other->tag == op->of;
+		if (!ours || other->over || other == op)
 			continue;
 		finish(ring, other, -ECANCELED);
 		count++;

@@ -23,7 +23,7 @@ struct operation {
 	bool over;             /* its last completion was made */
 	unsigned number, slot;
 	int fd;
-	uint64_t tag;
+	uint64_t tag, of;      /* of: a cancel, the tag it ends */
 	const struct rc_range *ranges;
 	struct rc_range copies[RC_PLAN_RANGES_MAX];
 	unsigned range_count;

@@ -85,7 +85,7 @@ make_archive() {
 	cp tests/run.sh "$root/ringcast/tests"
 	for file in tests/live/*.py; do
 		case $file in
-		*_aiohttp.py | *_websockets.py | *_ws.py | *_install.py) ;;
+		*_aiohttp.py | *_bench.py | *_install.py | *_perf.py | *_websockets.py | *_ws.py) ;;
 		*) cp "$file" "$root/ringcast/tests/live" ;;
 		esac
 	done

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""The benchmarks do what they say, in a size that says nothing about speed: every figure is there, nothing is lost, and
+nothing is left behind."""
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import xml.dom.minidom
+
+from harness import BUILD, PROGRAM, SANITIZED, SLOW, TOP, Skip, die_with_parent, equal, run
+
+sys.path.insert(0, os.path.join(TOP, "benches"))
+import chart  # noqa: E402
+import proc  # noqa: E402
+
+
+def bench(script, *arguments, limit=100):
+    done = subprocess.run([sys.executable, "-B", os.path.join(TOP, "benches", script), *arguments], capture_output=True,
+                          text=True, timeout=limit * SLOW, preexec_fn=die_with_parent, stdin=subprocess.DEVNULL)
+    return done.returncode, done.stdout + done.stderr
+
+
+def drawings(path):
+    """The charts of a page, each well-formed."""
+    with open(path, encoding="utf-8") as file:
+        found = re.findall(r"<svg.*?</svg>", file.read(), re.S)
+    for drawing in found:
+        xml.dom.minidom.parseString(drawing)
+    return found
+
+
+def test_peers():
+    """ringcast, the floor and one peer that is here, over a fan-out, an echo and idle connections."""
+    if not os.path.exists(os.path.join(BUILD, "benches", "floor")):
+        raise Skip("the floor is not built")
+    with tempfile.TemporaryDirectory() as folder:
+        status, said = bench("peers/run.py", "--quick", "--no-install", "--build", BUILD, "--out", folder, "--only",
+                             "websockets,fan-128x32,echo-128,idle")
+        equal(status, 0, said)
+        with open(os.path.join(folder, "peers.json"), encoding="utf-8") as file:
+            document = json.load(file)
+        names = {"ringcast", "floor", "websockets"} - set(document["left_out"])
+        for name, workload in document["workloads"].items():
+            equal(set(workload["rows"]), names, name)
+            for who, row in workload["rows"].items():
+                assert "error" not in row, (name, who, row)
+                assert row["figure"] > 0 and not row["wrong"] and not row["closed"], (name, who, row)
+                equal(row["ratio"] == 1.0 or who != "ringcast", True, "ringcast's ratio to itself")
+        equal(len(drawings(os.path.join(folder, "peers.html"))), 3, "charts")
+
+
+def test_peers_unknown():
+    status, said = bench("peers/run.py", "--no-install", "--build", BUILD, "--only", "nobody")
+    equal(status, 1, said)
+    assert "nobody" in said, said
+
+
+def sysctls():
+    names = ("net/ipv4/ip_local_port_range", "net/ipv4/tcp_mem", "net/core/somaxconn")
+    return [open(f"/proc/sys/{name}", encoding="ascii").read() for name in names if os.path.exists(f"/proc/sys/{name}")]
+
+
+def test_million_small():
+    """The same with 2,000 on several workers: all open, all get all, the sysctls are as before."""
+    before = sysctls()
+    with tempfile.TemporaryDirectory() as folder:
+        status, said = bench("million.py", "2000", "--workers", "3", "--broadcasts", "3", "--growth", "--program",
+                             PROGRAM, "--out", folder)
+        equal(status, 0, said)
+        with open(os.path.join(folder, "million.json"), encoding="utf-8") as file:
+            runs = json.load(file)["runs"]
+        equal([one["connections"] for one in runs], [1000, 2000])
+        for one in runs:
+            equal(one["deliveries"], 3 * one["connections"])
+            equal(sum(one["wrong"].values()), 0)
+            assert one["last_s"] > 0 and (SANITIZED or one["rss_per_connection"] < 65536), one
+        equal(len(drawings(os.path.join(folder, "million.html"))), 4, "charts")
+    equal(sysctls(), before, "sysctls")
+
+
+def test_million_idle():
+    status, said = bench("million.py", "500", "--mode", "idle", "--program", PROGRAM)
+    equal(status, 0, said)
+    assert "RSS grew" in said and "broadcasts" not in said, said
+
+
+def test_latency():
+    """Rates as shares of the capacity that was found, each with its percentiles."""
+    with tempfile.TemporaryDirectory() as folder:
+        status, said = bench("latency.py", "--quick", "--no-install", "--build", BUILD, "--out", folder, "--only", "none",
+                             "--shares", "20,50")
+        equal(status, 0, said)
+        with open(os.path.join(folder, "latency.json"), encoding="utf-8") as file:
+            document = json.load(file)
+        for name in ("ringcast", "ringcast --busy-poll"):
+            points = document["servers"][name]["points"]
+            equal([point["share"] for point in points], [20, 50], name)
+            for point in points:
+                assert 0 < point["p50_ns"] <= point["p99_ns"] <= point["p9999_ns"], point
+        assert len(drawings(os.path.join(folder, "latency.html"))) >= 3
+
+
+def test_charts():
+    """A drawing is well-formed whatever is drawn, and brings both colour schemes when it stands alone."""
+    for drawing in (chart.bars("a < b & c", [("x", 0, "", 0), ('"y"', 3e9, "1.00", 9)], "ns"), chart.bars("none", [], ""),
+                    chart.lines("none", [("a", [])], "x", "y"),
+                    chart.lines("log", [("a", [(1, 1), (1000000, 0.001)]), ("b", [(5, 0)])], "x", "y", True, True),
+                    chart.lines("one", [("a", [(3, 7)])], "x", "y", True)):
+        xml.dom.minidom.parseString(drawing)
+        alone = chart.alone(drawing)
+        xml.dom.minidom.parseString(alone)
+        assert "prefers-color-scheme: dark" in alone
+    for value, want in ((0, "0"), (5.4321, "5.43"), (99.96, "100"), (1234, "1.23k"), (999950, "1M"), (2.5e6, "2.5M")):
+        equal(chart.number(value), want)
+
+
+def test_median():
+    equal(proc.median([3, 1, 2]), 2)
+    equal(proc.median([4, 1, 2, 3]), 2.5)
+
+
+if __name__ == "__main__":
+    run(globals(), limit=120)

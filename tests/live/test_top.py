@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""`ringcast top`, and what it shows: who is behind and by how much, as /stats says it."""
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import tempfile
+
+from harness import PROGRAM, SLOW, Raw, Server, command, die_with_parent, equal, run, until
+
+
+def stalled(server, path="/topic/T"):
+    """A subscriber that does not read."""
+    raw = Raw(server, receive_buffer=4096)
+    raw.open(path)
+    return raw
+
+
+def fill(publisher, count=400):
+    for number in range(count):
+        publisher.text(f"{number:08}" + "x" * 4000)
+
+
+def stats(server):
+    return json.loads(server.get("/stats")[2])
+
+
+def test_who_is_behind():
+    """One who does not read is counted by the age of what waits for it, and named; when it has read, it is not."""
+    with Server("--policy", "skip") as server, stalled(server) as slow, server.connect("/publish/T") as publisher:
+        quiet = stats(server)
+        equal((sum(quiet["behind_by_age_ms"]), quiet["slowest"]), (0, []), "before")
+        fill(publisher)
+        found = until(lambda: stats(server) if stats(server)["slowest"] else None, "a slow subscriber")
+        equal(sum(found["behind_by_age_ms"]), 1)
+        one, = found["slowest"]
+        equal(one["topic"], "T")
+        assert re.fullmatch("[0-9a-f]{16}", one["connection"]) and int(one["connection"], 16), one
+        assert 0 < one["lag_messages"] <= 400 and one["lag_ns"] > 0, one
+        until(lambda: sum(stats(server)["behind_by_age_ms"][8:]) == 1, "its age grows past 128 ms")
+        for number in range(400):
+            equal(slow.receive_text()[:8], f"{number:08}")
+        until(lambda: not stats(server)["slowest"] and not sum(stats(server)["behind_by_age_ms"]), "caught up")
+
+
+def test_slowest_first():
+    """No more than eight are named, of all workers together, the oldest first."""
+    with Server("--policy", "skip", workers=3) as server, server.connect("/publish/T") as publisher, \
+            server.connect("/publish/U") as other:
+        everybody = []
+        try:
+            everybody = [stalled(server, "/topic/T,U") for _ in range(4)]
+            fill(publisher, 300)
+            until(lambda: len(stats(server)["slowest"]) == 4, "four")
+            everybody += [stalled(server, "/topic/U") for _ in range(8)]
+            fill(other, 300)
+            found = until(lambda: stats(server) if sum(stats(server)["behind_by_age_ms"]) == 12 else None, "twelve")
+            equal(len(found["slowest"]), 8)
+            ages = [one["lag_ns"] for one in found["slowest"]]
+            equal(ages, sorted(ages, reverse=True), "order")
+            equal([one["topic"] for one in found["slowest"]][:4], ["T"] * 4)
+        finally:
+            for raw in everybody:
+                raw.socket.close()
+
+
+def test_lines():
+    """Into a pipe: a line a look, by URL, by address and by process id."""
+    with Server() as server, server.connect("/topic/T") as _:
+        odd = server.connect("/topic/%ff%c3%28")  # a name that is no UTF-8 does not make /stats unreadable
+        assert any("\ufffd" in topic["name"] for topic in stats(server)["topics"])
+        for target in (server.url, f"127.0.0.1:{server.port}", str(server.pid)):
+            done = command("top", "--count", "2", "--interval", "50ms", target)
+            equal((done.returncode, done.stderr), (0, b""), target)
+            lines = done.stdout.decode().splitlines()
+            equal(len(lines), 2)
+            for line in lines:
+                assert re.match(r"\d+ connections  published \S+/s  delivered ", line), line
+                assert "behind 0" in line, line
+        odd.close()
+
+
+def test_unix_socket():
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "s.sock")
+        with Server(listen=(f"unix:{path}",)):
+            done = command("top", "--count", "1", "--interval", "20ms", f"ws+unix:{path}:")
+            equal((done.returncode, done.stdout.count(b"\n")), (0, 1), done.stderr)
+
+
+def on_terminal(arguments):
+    """What a terminal is shown."""
+    pid, terminal = pty.fork()
+    if not pid:
+        os.execv(PROGRAM, [PROGRAM, *arguments])
+    shown = b""
+    try:
+        while data := os.read(terminal, 65536):
+            shown += data
+    except OSError:
+        pass  # the other end has closed
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
+
+
+def test_screen():
+    """On a terminal: every part is there, and a topic's name cannot command the terminal."""
+    with Server("--policy", "skip") as server, stalled(server, "/topic/T%1b%5b31m") as _, \
+            server.connect("/publish/T%1b%5b31m") as publisher:
+        fill(publisher)
+        until(lambda: stats(server)["slowest"], "a slow subscriber")
+        status, shown = on_terminal(["top", "--count", "2", "--interval", "50ms", server.url])
+        equal(status, 0, shown)
+        for part in ("connections", "worker", "topic", "behind by", "slowest", "T?[31m", "####"):
+            assert part in shown, (part, shown)
+        equal(shown.count("\x1b"), shown.count("\x1b[H") + shown.count("\x1b[J"), "escapes")
+
+
+def test_end():
+    """SIGINT ends it well; a server that has gone, and what is none, are an error in one line."""
+    with Server() as server:
+        top = subprocess.Popen([PROGRAM, "top", "--interval", "50ms", server.url], stdout=subprocess.PIPE,
+                               preexec_fn=die_with_parent)
+        top.stdout.readline()
+        top.send_signal(signal.SIGINT)
+        top.communicate(timeout=10 * SLOW)
+        equal(top.returncode, 0)
+        gone = server.url
+    for target in (gone, "127.0.0.1", "1", "wss://127.0.0.1:1", "ws+unix:" + "x" * 200 + ":"):
+        done = command("top", target)
+        equal((done.returncode, len(done.stderr.splitlines())), (1, 1), done.stderr)
+    for wrong in ([], ["a:1", "b:2"], ["--interval", "0", "a:1"]):
+        equal(command("top", *wrong).returncode, 2)
+
+
+if __name__ == "__main__":
+    run(globals())
