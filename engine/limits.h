@@ -70,7 +70,8 @@ static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before
 #define RC_PLAN_SIZE_MAX (256 * KIB)    /* bytes of one send, but for a single larger frame */
 #define RC_REST_SIZE_MAX (64 * KIB)     /* the rest of a frame cut short that is kept aside; larger ones stay in the log */
 
-#define RC_ROUND_INTERVAL_US 2000       /* between the beginnings of two rounds */
+#define RC_ROUND_INTERVAL_US 2000       /* between the beginnings of two rounds, at most ... */
+#define RC_ROUND_SEND_NS 8000           /* ... and this for each of its sends: twice what one takes */
 
 /* ---- TLS ---- */
 #define RC_TLS_PAIRS_MAX 64

@@ -142,8 +142,9 @@ struct rc_config {
 	unsigned close_timeout_ms;        /* for the peer to answer a Close */
 	const char *congestion;           /* TCP congestion control of listeners; null: the system's */
 	unsigned notsent_lowat_size;      /* TCP_NOTSENT_LOWAT of listeners: what the kernel may queue unsent */
-	unsigned round_interval_us;       /* a worker's rounds of fan-out begin at least this far apart: what is published in
-	                                   * between leaves in one send. The first after a pause leaves at once. */
+	unsigned round_interval_us;       /* a worker's rounds of fan-out keep a distance that grows with their sends, at most
+	                                   * this: what is published in between leaves in one send. The first message after
+	                                   * a pause leaves at once, and few subscribers hardly wait. */
 	struct rc_deflate_options deflate; /* of listeners that do not say otherwise; and its level for all */
 	bool busy_poll;                   /* workers spin instead of sleeping: a processor each for a shorter tail */
 };

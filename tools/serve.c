@@ -117,7 +117,7 @@ static const struct rc_option *make_options(struct serve *serve)
 		{ "notsent-lowat", RC_OPTION_SIZE32, &config->notsent_lowat_size, "SIZE",
 		  "what the kernel may queue unsent a connection (32k)" },
 		{ "round-interval", RC_OPTION_COUNT, &config->round_interval_us, "MICROSECONDS",
-		  "between two rounds of sending; 0: at once (2000)" },
+		  "between two rounds of sending at most; 0: at once (2000)" },
 		{ "deflate", RC_OPTION_FLAG, &config->deflate.on, NULL,
 		  "compress for clients that can (permessage-deflate)" },
 		{ "deflate-min", RC_OPTION_SIZE, &config->deflate.size_min, "SIZE", "smaller messages stay plain (128)" },

@@ -577,6 +577,7 @@ static void begin_round(struct worker *worker)
 {
 	worker->walk_count = worker->walk_index = 0;
 	worker->round_began_ns = worker->now_ns;
+	worker->round_sends = 0;
 	worker->round_number++;
 	while (!worker->walk_count && worker->round_end < worker->head) {
 		worker->round_begin = worker->round_end;
@@ -624,11 +625,12 @@ bool rc_fanout_idle(const struct worker *worker)
 	return worker->walk_index == worker->walk_count && worker->round_end == rc_log_head(&worker->server->log);
 }
 
-/* The first message after a pause leaves at once; while messages keep coming, rounds keep their distance, so that one
+/* The first message after a pause leaves at once; while messages keep coming, rounds keep a distance, so that one
  * send carries what would have been several. */
 static uint64_t next_round_ns(const struct worker *worker)
 {
-	return worker->round_began_ns + (uint64_t)worker->server->config.round_interval_us * 1000;
+	uint64_t longest_ns = (uint64_t)worker->server->config.round_interval_us * 1000;
+	return worker->round_began_ns + RC_MIN(longest_ns, worker->round_sends * RC_ROUND_SEND_NS);
 }
 
 /* What is new gets its encodings before anybody plans it, in slices as well: planned is only what has them. */
@@ -657,7 +659,7 @@ uint64_t rc_fanout_slice(struct worker *worker)
 	bool may_begin = worker->walk_index == worker->walk_count && worker->now_ns >= next_round_ns(worker);
 	if (may_begin && worker->round_end < worker->head)
 		begin_round(worker);
-	walk(worker, RC_SLICE_SENDS - sends);
+	worker->round_sends += walk(worker, RC_SLICE_SENDS - sends);
 	if (worker->walk_index == worker->walk_count)
 		worker->round_begin = worker->round_end; /* now everyone who is not behind has it */
 	forget_shared(worker);

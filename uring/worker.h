@@ -112,6 +112,7 @@ struct worker {
 	uint64_t round_begin, round_end; /* entries; who is not BEHIND has everything before round_begin */
 	uint64_t round_number;
 	uint64_t round_began_ns;
+	uint64_t round_sends;            /* of the round, so far */
 	uint32_t *walk;                  /* topics touched by the round */
 	uint32_t walk_count, walk_index;
 	struct rc_plan *plans;
