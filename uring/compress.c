@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define CLAIM_TRIES 64 /* looks at an encoding that another worker is making, before the message goes as it is */
+#define CLAIM_TRIES 10000 /* looks at an encoding that another worker is making, before the message goes as it is */
 
 static enum rc_window window_of(const struct connection *conn)
 {
