@@ -125,6 +125,7 @@ int64_t rc_log_append(struct rc_log *log, struct rc_topic *topic, enum rc_opcode
 	if (!make_room(log, position + frame_size, held_by)) {
 		topic->entry_count--;
 		log->refused++;
+		atomic_store_explicit(&log->wanted, position + frame_size, memory_order_relaxed);
 		return -EAGAIN;
 	}
 	rc_topic_unkeep(log->topics, topic);
@@ -151,6 +152,7 @@ int64_t rc_log_append(struct rc_log *log, struct rc_topic *topic, enum rc_opcode
 	log->published_size += size;
 	atomic_store_explicit(&topic->sequence, sequence, memory_order_relaxed);
 	atomic_store_explicit(&log->end, log->write_position, memory_order_relaxed);
+	atomic_store_explicit(&log->wanted, 0, memory_order_relaxed);
 	/* release: a worker that finds the entry through its topic sees it whole */
 	atomic_store_explicit(&topic->newest, number, memory_order_release);
 	/* seq_cst: paired with a worker that says it sleeps and then looks here once more; see worker.c */
@@ -190,7 +192,8 @@ uint64_t rc_log_readable(const struct rc_log *log)
 	uint64_t head = rc_log_head(log);
 	uint64_t bytes_back = log->segment_size * RC_LOG_READABLE_SEGMENTS;
 	uint64_t entries_back = log->entry_count / RC_LOG_SEGMENTS * RC_LOG_READABLE_SEGMENTS;
-	uint64_t by_bytes = log->write_position > bytes_back ? entry_at(log, log->write_position - bytes_back) : 0;
+	uint64_t end = RC_MAX(log->write_position, atomic_load_explicit(&log->wanted, memory_order_relaxed));
+	uint64_t by_bytes = end > bytes_back ? entry_at(log, end - bytes_back) : 0;
 	uint64_t by_count = head > entries_back ? head - entries_back : 0;
 	return RC_MAX(RC_MAX(by_bytes, by_count), tail_of(log));
 }

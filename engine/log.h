@@ -22,6 +22,7 @@
 #ifndef RC_LOG_H
 #define RC_LOG_H
 
+#include "check.h"
 #include "topic.h"
 
 #define RC_LOG_FRAME_SIZE_MAX 0x7FFFFFFFu /* what an entry, and a place inside a frame, can say */
@@ -51,6 +52,7 @@ struct rc_log {
 	_Atomic uint64_t tail;      /* the oldest entry */
 	_Atomic uint64_t head;      /* the next entry: everything before it is committed */
 	_Atomic uint64_t end;       /* write_position, for readers: lag is measured from here */
+	_Atomic uint64_t wanted;    /* where a message that found no room would end; 0: the last one found it */
 	uint64_t published_size;    /* of payloads */
 	uint64_t refused;
 	uint64_t segments_recycled;
@@ -75,11 +77,13 @@ uint64_t rc_log_first_sequence(const struct rc_log *log, const struct rc_topic *
 /* The lowest entry that a reader may take as its floor from now on. With the lock. */
 uint64_t rc_log_readable(const struct rc_log *log);
 
-/* True when a reader at this entry takes room that publishers are to have: it must be moved on. */
+/* True when a reader at this entry takes room that publishers are to have: it must be moved on. What is wanted counts, or
+ * a reader that is hardly near enough could keep a large message waiting for ever. */
 static inline bool rc_log_too_far(const struct rc_log *log, const struct rc_entry *entry, uint64_t number, uint64_t head,
                                   uint64_t end)
 {
-	return end - entry->position > log->segment_size * RC_LOG_READABLE_SEGMENTS ||
+	uint64_t wanted = atomic_load_explicit(&log->wanted, memory_order_relaxed);
+	return RC_MAX(end, wanted) - entry->position > log->segment_size * RC_LOG_READABLE_SEGMENTS ||
 	       head - number > log->entry_count / RC_LOG_SEGMENTS * RC_LOG_READABLE_SEGMENTS;
 }
 

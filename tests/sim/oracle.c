@@ -82,11 +82,13 @@ void oracle_published(unsigned id, int64_t result)
 	sim_mix(id);
 }
 
-/* It stands in the way of those who publish. */
+/* It stands in the way of those who publish; of a message that was refused nobody here knows whether it still was when
+ * the worker looked, nor how large. */
 static bool in_the_way(const struct message *message)
 {
 	const struct rc_log *log = &sim.server->log;
-	return log->write_position - message->position > log->size / 64 * 48 ||
+	uint64_t wanted = log->refused ? log->size / 2 : 0;
+	return log->write_position + wanted - message->position > log->size / 64 * 48 ||
 	       rc_log_head(log) - message->number > log->entry_count / 64 * 48;
 }
 

@@ -123,6 +123,8 @@ Test(log, held_back_by_a_floor_and_by_nothing_else)
 	cr_expect_eq(held_by, 1);
 	cr_expect_eq(m.log.refused, 3);
 	m.log.refused = 0;
+	cr_expect_eq(atomic_load(&m.log.wanted), m.end + 3, "where it would have ended");
+	atomic_store(&m.log.wanted, 0);
 	cr_expect(memcmp(&before, &m.log, sizeof before) == 0, "nothing else has changed");
 	m.floors[1] = 2;
 	append(0, 1);
@@ -133,6 +135,27 @@ Test(log, held_back_by_a_floor_and_by_nothing_else)
 	m.floors[1] = UINT64_MAX;
 	cr_expect_gt(rc_log_append(&m.log, topic, RC_TEXT, "", 0, 0, &held_by), 0, "a reader that has gone");
 	model_end(&m);
+}
+
+/* Whoever is not too far back is never in the way of a message, however large and wherever the log's end. */
+Test(log, who_holds_a_message_back_is_too_far)
+{
+	const size_t large = RC_LOG_SIZE_MIN / 4 - RC_FRAME_HEADER_MAX;
+	for (unsigned start = 0; start < 64; start++) {
+		model_begin(&m, RC_LOG_SIZE_MIN, 4096, 1, 0);
+		for (unsigned i = 0; i < 64 + start; i++, floor_to(m.head))
+			append(0, 1000);
+		const uint64_t reader = floor_to(m.head);
+		append(1, 1);
+		while (!rc_log_too_far(&m.log, rc_log_entry(&m.log, reader), reader, m.head, atomic_load(&m.log.end))) {
+			bool fits = model_append(&m, 0, large, RC_TEXT) > 0;
+			cr_assert(fits || rc_log_too_far(&m.log, rc_log_entry(&m.log, reader), reader, m.head, atomic_load(&m.log.end)),
+			          "from %u, %lu bytes back", start, m.end - rc_log_entry(&m.log, reader)->position);
+			if (fits && model_append(&m, 0, 1900, RC_TEXT) < 0)
+				break;
+		}
+		model_end(&m);
+	}
 }
 
 Test(log, the_index_may_be_full_before_the_bytes)

@@ -38,7 +38,7 @@ struct model {
 	struct rc_entry *entries;
 	_Atomic uint64_t floors[MODEL_READERS];
 	struct model_message *messages;
-	uint64_t head, tail, tail_position, end, capacity;
+	uint64_t head, tail, tail_position, end, wanted, capacity;
 	size_t kept_size, kept_size_max;
 	uint64_t refused, published_size;
 	struct model_topic names[MODEL_NAMES];
@@ -201,6 +201,7 @@ static inline void model_check_log(const struct model *m)
 	cr_assert_eq(atomic_load(&log->tail), m->tail);
 	cr_assert_eq(log->write_position, m->end);
 	cr_assert_eq(atomic_load(&log->end), m->end);
+	cr_assert_eq(atomic_load(&log->wanted), m->wanted);
 	cr_assert_eq(log->refused, m->refused);
 	cr_assert_eq(log->published_size, m->published_size);
 	cr_assert_leq(log->write_position - log->tail_position, log->size);
@@ -281,6 +282,8 @@ static inline int64_t model_append(struct model *m, unsigned name, size_t size, 
 		cr_assert_eq(result, fits ? -EAGAIN : -EMSGSIZE);
 		cr_assert(!fits || (held_by < m->log.floor_count && m->floors[held_by] < tail), "reader %u is free", held_by);
 		m->refused += fits;
+		if (fits)
+			m->wanted = position + model_frame_size(size);
 		model_release(m, name);
 		return result;
 	}
@@ -297,6 +300,7 @@ static inline int64_t model_append(struct model *m, unsigned name, size_t size, 
 		.position = position, .sequence = ++expected->sequence, .epoch = expected->epoch, .time_ns = time_ns,
 		.size = size, .topic = expected->id, .name = name, .opcode = opcode,
 	};
+	m->wanted = 0;
 	m->end = position + model_frame_size(size);
 	m->published_size += size;
 	cr_assert_eq(result, (int64_t)expected->sequence);
@@ -332,8 +336,8 @@ static inline uint64_t model_first(const struct model *m, unsigned name, uint64_
 /* The oldest entry that leaves publishers their room, or the head. */
 static inline uint64_t model_readable(const struct model *m)
 {
-	uint64_t at = m->tail;
-	while (at < m->head && (m->end - m->messages[at].position > m->log.size / 64 * 48 ||
+	uint64_t at = m->tail, end = RC_MAX(m->end, m->wanted);
+	while (at < m->head && (end - m->messages[at].position > m->log.size / 64 * 48 ||
 	                        m->head - at > m->log.entry_count / 64 * 48))
 		at++;
 	return at;
