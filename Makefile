@@ -215,6 +215,7 @@ $(BUILD)/obj/sim/%.o: %.c Makefile | $(READY)
 $(BUILD)/sim: $(SIM_OBJECTS)
 	@echo '$(SIM_COMPILE)' >$(BUILD)/obj/sim/compile
 	@echo '$(SIM_LINK)' >$(BUILD)/obj/sim/link
+	@printf '%s\n' $(SIM_OBJECTS) >$(BUILD)/obj/sim/objects
 	$(call say,link $@)$(SIM_LINK) $^ -lssl -lcrypto -lz -o $@
 
 $(BUILD)/benches/%: $(BUILD)/obj/benches/%.o $(LIBRARY)

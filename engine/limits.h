@@ -73,6 +73,8 @@ static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before
 #define RC_ROUND_INTERVAL_US 2000       /* between the beginnings of two rounds, at most ... */
 #define RC_ROUND_SEND_NS 8000           /* ... and this for each of its sends: twice what one takes */
 
+#define RC_HOLDS_MAX 64                 /* zero-copy sends a worker whose bytes the kernel holds; beyond, sends copy */
+
 /* ---- TLS ---- */
 #define RC_TLS_PAIRS_MAX 64
 #define RC_TLS_HANDSHAKES_A_TICK 8      /* steps of handshakes between two rounds of fan-out; the others wait their turn */

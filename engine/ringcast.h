@@ -145,6 +145,10 @@ struct rc_config {
 	unsigned round_interval_us;       /* a worker's rounds of fan-out keep a distance that grows with their sends, at most
 	                                   * this: what is published in between leaves in one send. The first message after
 	                                   * a pause leaves at once, and few subscribers hardly wait. */
+	size_t zero_copy_size_min;        /* sends of at least this many bytes of the log are zero-copy (Linux 6.14), but to a
+	                                   * peer for whom the kernel copies anyway; 0: none. It holds the log until the
+	                                   * peer's system has acknowledged them, and gains from some 16 KiB up, with a
+	                                   * network card that gathers; over loopback it only costs. */
 	struct rc_deflate_options deflate; /* of listeners that do not say otherwise; and its level for all */
 	bool busy_poll;                   /* workers spin instead of sleeping: a processor each for a shorter tail */
 };
@@ -397,6 +401,8 @@ struct rc_stats {
 	uint64_t inflated;           /* messages received compressed */
 	uint64_t sends;              /* submissions */
 	uint64_t sends_short;        /* of those, the ones that came back short or would have blocked */
+	uint64_t sends_zero_copy;    /* of those, the ones that were to copy nothing ... */
+	uint64_t zero_copies_copied; /* ... though the kernel did in the end, as over loopback */
 	uint64_t receive_starved;    /* no buffer was free */
 	uint64_t ticks;
 	uint64_t tls_handshakes;     /* done, both roles */

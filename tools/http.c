@@ -53,6 +53,8 @@ static const struct figure figures[] = {
 	FIGURE(inflated, false, false, "Messages received compressed."),
 	FIGURE(sends, false, false, "Sends submitted."),
 	FIGURE(sends_short, false, false, "Sends that came back short or would have blocked."),
+	FIGURE(sends_zero_copy, false, false, "Sends that were to copy nothing."),
+	FIGURE(zero_copies_copied, false, false, "Of those, the ones that the kernel copied in the end."),
 	FIGURE(receive_starved, false, false, "Receives that found no buffer free."),
 	FIGURE(ticks, false, false, "Rounds of the workers."),
 	FIGURE(tls_handshakes, false, false, "TLS handshakes done."),

@@ -5,6 +5,7 @@
  */
 #include "compress.h"
 #include "fanout.h"
+#include "hold.h"
 #include "proxy.h"
 #include "trace.h"
 
@@ -185,7 +186,7 @@ void rc_connection_tell_closed(struct worker *worker, uint32_t slot, rc_conn han
 void rc_connection_try_close_slot(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
-	if (conn->state != CONNECTION_ENDING || conn->flags & ON_THE_WAY)
+	if (conn->state != CONNECTION_ENDING || conn->flags & ON_THE_WAY || rc_hold_has(worker, slot))
 		return;
 	rc_outbox_free(conn->outbox, &worker->pool);
 	conn->outbox = NULL;
@@ -203,6 +204,9 @@ void rc_connection_end_with(struct worker *worker, uint32_t slot, uint16_t code,
 	rc_conn handle = rc_handle(worker, slot);
 	conn->state = CONNECTION_ENDING;
 	rc_wheel_clear(&worker->wheel, slot);
+	/* What the kernel holds is on its way to the peer, who gets time to acknowledge it. */
+	if (rc_hold_has(worker, slot))
+		rc_worker_set_timer(worker, slot, worker->server->config.close_timeout_ms);
 	rc_fanout_unsubscribe_all(worker, slot);
 	rc_fanout_catch_up(worker, conn);
 	/* A session being read right now is the worker's scratch; its owner sees the state and resets it. */
@@ -427,6 +431,9 @@ void rc_connection_expired(struct worker *worker, uint32_t slot)
 			return;
 		rc_count(&worker->stats.timeouts, 1);
 		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
+		break;
+	case CONNECTION_ENDING:
+		rc_hold_abort(worker, slot);
 		break;
 	default:
 		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);

@@ -100,6 +100,7 @@ struct connection {
 	uint16_t close_code;         /* of the Close that was sent or received first */
 	uint8_t state;
 	bool by_peer;                /* the peer's Close came first */
+	bool copies;                 /* zero copy gains nothing here: see hold.h */
 };
 static_assert(sizeof(struct connection) <= 64, "a connection is one cache line");
 

@@ -9,10 +9,11 @@
  * same round left it) to the head, so who comes late in a large round simply has more to send. A send that comes back
  * short, or a subscriber that cannot be sent to right now, makes it BEHIND: from then on its own cursor counts, it is
  * pumped when it can take more, and the topics' policies watch how far back it is. The kernel holds no byte of the log
- * after a send has completed, so a worker's floor is simply the lowest of these places.
+ * after a send has completed, so a worker's floor is the lowest of these places; but for zero-copy sends, see hold.h.
  */
 #include "compress.h"
 #include "fanout.h"
+#include "hold.h"
 #include "trace.h"
 
 #include <stdlib.h>
@@ -275,7 +276,7 @@ static bool send_plan(struct worker *worker, uint32_t slot, struct rc_plan *plan
 	conn->flags |= SENDING;
 	conn->cursor = plan->end; /* where it will stand if all of it leaves */
 	rc_count(&worker->stats.sends, 1);
-	rc_ring_send(worker->ring, slot, plan->ranges, plan->range_count,
+	rc_ring_send(worker->ring, slot, plan->ranges, plan->range_count, rc_hold_begin(worker, slot, plan),
 	             rc_tag(worker, TAG_SENT_PLAN, slot, (unsigned)(plan - worker->plans)));
 	return true;
 }
@@ -360,7 +361,7 @@ static bool send_outbox(struct worker *worker, uint32_t slot)
 		return send_outbox_secure(worker, slot, range);
 	conn->flags |= SENDING;
 	rc_count(&worker->stats.sends, 1);
-	rc_ring_send(worker->ring, slot, range, 1, rc_tag(worker, TAG_SENT_OUTBOX, slot, 0));
+	rc_ring_send(worker->ring, slot, range, 1, false, rc_tag(worker, TAG_SENT_OUTBOX, slot, 0));
 	return true;
 }
 
@@ -504,8 +505,9 @@ static void sent_short(struct worker *worker, uint32_t slot, const struct rc_pla
 	poll_writable(worker, slot);
 }
 
-void rc_fanout_sent_plan(struct worker *worker, uint32_t slot, unsigned number, int result)
+void rc_fanout_sent_plan(struct worker *worker, uint32_t slot, unsigned number, int result, bool held)
 {
+	result = rc_hold_sent(worker, slot, result, held);
 	struct connection *conn = &worker->connections[slot];
 	struct rc_plan *plan = &worker->plans[number];
 	uint64_t sent = result > 0 ? (uint64_t)result : 0;

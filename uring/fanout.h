@@ -17,7 +17,7 @@ uint64_t rc_fanout_slice(struct worker *worker);
 bool rc_fanout_idle(const struct worker *worker);
 
 /* Completions of sends. */
-void rc_fanout_sent_plan(struct worker *worker, uint32_t slot, unsigned plan, int result);
+void rc_fanout_sent_plan(struct worker *worker, uint32_t slot, unsigned plan, int result, bool held);
 void rc_fanout_sent_outbox(struct worker *worker, uint32_t slot, int result);
 void rc_fanout_sent_secure(struct worker *worker, uint32_t slot, unsigned stage, int result);
 

@@ -6,6 +6,7 @@
  * published. Invariant: the floor this worker shows to publishers is not above any entry that it may still read.
  */
 #include "fanout.h"
+#include "hold.h"
 #include "trace.h"
 
 #define CHECK_NS 10000000 /* ages are looked at this often */
@@ -206,7 +207,7 @@ void rc_fanout_settle(struct worker *worker)
 		worker->behind_ns = worker->now_ns;
 		look_at_all(worker);
 	}
-	uint64_t floor = RC_MIN(worker->round_begin, worker->behind_floor);
+	uint64_t floor = RC_MIN(RC_MIN(worker->round_begin, worker->behind_floor), rc_hold_floor(worker));
 	/* Sends on their way still need their plan's entries, to know what a short one left. */
 	for (unsigned i = 0; worker->plan_free_count < PLANS_MAX && i < PLANS_MAX; i++)
 		if (worker->plans[i].reference_count)

@@ -37,6 +37,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define SEND_ZC_REPORT_USAGE (1u << 3) /* Linux 6.2: the notification says whether the kernel copied ... */
+#define NOTIFICATION_COPIED (1u << 31) /* ... so */
 #define COMMAND_GETSOCKOPT 2 /* Linux 6.7, after Debian 12's headers: getsockopt as a ring command */
 
 #define BUFFER_GROUP 0
@@ -503,7 +505,8 @@ void rc_ring_buffer_return(struct rc_ring *ring, uint16_t buffer)
 	                      (int)ring->buffers_added++);
 }
 
-void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ranges, unsigned range_count, uint64_t tag)
+void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ranges, unsigned range_count, bool zero_copy,
+                  uint64_t tag)
 {
 	struct io_uring_sqe *sqe = next_entry(ring);
 	/* MSG_DONTWAIT: a send that would block comes back at once instead of waiting with our memory in its hand. */
@@ -513,6 +516,10 @@ void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ra
 		struct msghdr *message = &ring->messages[(size_t)(sqe - ring->uring.sq.sqes)];
 		*message = (struct msghdr){ .msg_iov = (struct iovec *)(uintptr_t)ranges, .msg_iovlen = range_count };
 		io_uring_prep_sendmsg(sqe, (int)slot, message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	}
+	if (zero_copy && ring->direct) { /* the same fields, otherwise carried out */
+		sqe->opcode = range_count == 1 ? IORING_OP_SEND_ZC : IORING_OP_SENDMSG_ZC;
+		sqe->ioprio = SEND_ZC_REPORT_USAGE;
 	}
 	aim(ring, sqe, slot);
 	sqe->user_data = TAG(TAG_USER, tag);
@@ -530,6 +537,15 @@ void rc_ring_shutdown(struct rc_ring *ring, unsigned slot, uint64_t tag)
 {
 	struct io_uring_sqe *sqe = next_entry(ring);
 	io_uring_prep_shutdown(sqe, (int)slot, SHUT_WR);
+	aim(ring, sqe, slot);
+	sqe->user_data = TAG(TAG_USER, tag);
+}
+
+void rc_ring_abort(struct rc_ring *ring, unsigned slot, uint64_t tag)
+{
+	static struct sockaddr nowhere = { .sa_family = AF_UNSPEC }; /* connect(2): dissolves the association */
+	struct io_uring_sqe *sqe = next_entry(ring);
+	io_uring_prep_connect(sqe, (int)slot, &nowhere, sizeof nowhere);
 	aim(ring, sqe, slot);
 	sqe->user_data = TAG(TAG_USER, tag);
 }
@@ -656,6 +672,11 @@ static bool take(struct rc_ring *ring, const struct io_uring_cqe *cqe, struct rc
 		break;
 	}
 	*out = (struct rc_completion){ .tag = TAG_VALUE(cqe->user_data), .result = cqe->res };
+	if (cqe->flags & IORING_CQE_F_NOTIF) {
+		out->flags = RC_RING_RELEASED;
+		out->result = (unsigned)cqe->res >> 31;
+		return true;
+	}
 	if (cqe->res == -ENOBUFS)
 		ring->buffers_more = true;
 	if (cqe->flags & IORING_CQE_F_MORE)

@@ -5,7 +5,8 @@
  *
  * An operation is only prepared by its function; it is submitted by the next rc_ring_wait(), and its outcome comes as a
  * completion with the tag it was given. Preparing cannot fail: a full submission queue is submitted on the way.
- * A slot is a place in the ring's own table of descriptors, or stands for an ordinary one on an older kernel. One thread owns a ring and calls everything here.
+ * A slot is a place in the ring's own table of descriptors, or stands for an ordinary one on an older kernel. One thread
+ * owns a ring and calls everything here.
  */
 #ifndef RC_RING_H
 #define RC_RING_H
@@ -32,6 +33,7 @@ struct rc_ring_config {
 enum {
 	RC_RING_MORE = 1,   /* the operation goes on; without it, it is over and must be prepared again */
 	RC_RING_BUFFER = 2, /* data lies in a receive buffer, to be given back */
+	RC_RING_RELEASED = 4, /* of a zero-copy send: the kernel has let go of its bytes; result 1: it had copied them */
 };
 
 struct rc_completion {
@@ -71,8 +73,14 @@ void rc_ring_receive(struct rc_ring *ring, unsigned slot, uint64_t tag);
 void rc_ring_buffer_return(struct rc_ring *ring, uint16_t buffer);
 
 /* Sends without waiting: the result is what the socket took, or -EAGAIN. Ranges and bytes stay valid until the
- * completion. At most one send a slot may be on its way. */
-void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ranges, unsigned range_count, uint64_t tag);
+ * completion. At most one send a slot may be on its way. With zero_copy the bytes are read where they lie, and on
+ * completion with RC_RING_MORE stay valid until a second one, RC_RING_RELEASED, when the peer has acknowledged them; where
+ * the kernel cannot say whether it copied in the end (before Linux 6.14), it is a plain send. */
+void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ranges, unsigned range_count, bool zero_copy,
+                  uint64_t tag);
+
+/* Resets a connection: what was not acknowledged is forgotten. One completion. */
+void rc_ring_abort(struct rc_ring *ring, unsigned slot, uint64_t tag);
 
 /* One completion when the socket can take bytes again. */
 void rc_ring_poll_writable(struct rc_ring *ring, unsigned slot, uint64_t tag);

@@ -356,7 +356,7 @@ bool rc_secure_send(struct worker *worker, uint32_t slot, const struct rc_range 
 	stage->reference_count++;
 	worker->connections[slot].flags |= SENDING;
 	rc_count(&worker->stats.sends, 1);
-	rc_ring_send(worker->ring, slot, &place->sending, 1, rc_tag(worker, TAG_SENT_SECURE, slot, secure->stage));
+	rc_ring_send(worker->ring, slot, &place->sending, 1, false, rc_tag(worker, TAG_SENT_SECURE, slot, secure->stage));
 	return true;
 }
 
@@ -372,7 +372,7 @@ bool rc_secure_send_aside(struct worker *worker, uint32_t slot)
 	}
 	worker->connections[slot].flags |= SENDING;
 	rc_count(&worker->stats.sends, 1);
-	rc_ring_send(worker->ring, slot, rc_outbox_next(place->aside, &worker->pool), 1,
+	rc_ring_send(worker->ring, slot, rc_outbox_next(place->aside, &worker->pool), 1, false,
 	             rc_tag(worker, TAG_SENT_SECURE, slot, RC_TLS_NO_STAGE));
 	return true;
 }

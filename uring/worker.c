@@ -8,6 +8,7 @@
  */
 #include "compress.h"
 #include "fanout.h"
+#include "hold.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -308,7 +309,11 @@ static void take_completion(struct worker *worker, const struct rc_completion *c
 		rc_connection_received(worker, slot, completion);
 		break;
 	case TAG_SENT_PLAN:
-		rc_fanout_sent_plan(worker, slot, (unsigned)(tag >> 46 & 1023), completion->result);
+		if (completion->flags & RC_RING_RELEASED)
+			rc_hold_end(worker, slot, completion->result);
+		else
+			rc_fanout_sent_plan(worker, slot, (unsigned)(tag >> 46 & 1023), completion->result,
+			                    completion->flags & RC_RING_MORE);
 		break;
 	case TAG_SENT_OUTBOX:
 		rc_fanout_sent_outbox(worker, slot, completion->result);

@@ -89,6 +89,14 @@ struct lag_book {
 	} slowest[RC_LAG_SLOWEST]; /* the slowest first; conn 0: no more */
 };
 
+/* A zero-copy send whose bytes the kernel reads: hold.h. */
+struct hold {
+	uint64_t begin;       /* entries from here on */
+	uint32_t slot;
+	bool sending;         /* the send itself has not completed */
+	bool aborted;
+};
+
 struct worker {
 	struct rc_server *server;
 	unsigned index;
@@ -139,6 +147,8 @@ struct worker {
 	uint32_t queue_at, queue_count;
 
 	struct secure_worker secure;
+	struct hold holds[RC_HOLDS_MAX];
+	unsigned hold_count;
 
 	uint64_t now_ns;
 	uint64_t accept_again_ns;        /* 0, or when to arm the listeners that ended */

@@ -21,7 +21,8 @@ const char *const sim_fault_names[FAULT_COUNT] = {
 	"short send", "one-byte receive", "would block", "multishot ended with data", "multishot ended alone", "no buffers",
 	"cancelled", "reset", "accept EMFILE", "accept ENFILE", "accept ENOMEM", "queue full", "overflow", "few completions",
 	"late start", "late completion", "late cancel", "writable too early", "woken too early", "slot used again at once",
-	"peer unknown", "allocation", "clock jump", "preempted", "connect refused",
+	"peer unknown", "allocation", "clock jump", "preempted", "connect refused", "zero copy failed", "zero copy copied",
+	"zero copy released late", "zero copy not released",
 };
 static int results[WORKERS_MAX];
 
@@ -205,6 +206,7 @@ static void choose_config(void)
 	config->idle_timeout_ms = sim_one_in(3) ? 2000 : sim_one_in(2) ? 0 : 120000;
 	config->close_timeout_ms = sim_between(1000, 5000);
 	config->busy_poll = sim_one_in(20);
+	config->zero_copy_size_min = sim_one_in(3) ? sim_between(1, 600) : 0;
 }
 
 static void add_rules(void)

@@ -128,12 +128,14 @@ static uint64_t sum_of(const struct rc_range *ranges, unsigned count, size_t *si
 	return sum;
 }
 
-void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ranges, unsigned range_count, uint64_t tag)
+void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ranges, unsigned range_count, bool zero_copy,
+                  uint64_t tag)
 {
 	CHECK(!ring->slots[slot].sending, "a second send on slot %u", slot);
 	CHECK(range_count && range_count <= RC_PLAN_RANGES_MAX, "%u ranges", range_count);
 	struct operation *op = prepare(ring, OP_SEND, slot, tag);
 	ring->slots[slot].sending = true;
+	op->zero_copy = zero_copy;
 	op->ranges = ranges;
 	op->range_count = range_count;
 	memcpy(op->copies, ranges, range_count * sizeof *ranges);
@@ -144,6 +146,17 @@ void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ra
 }
 
 void rc_ring_poll_writable(struct rc_ring *ring, unsigned slot, uint64_t tag) { prepare(ring, OP_POLL, slot, tag); }
+void rc_ring_abort(struct rc_ring *ring, unsigned slot, uint64_t tag)
+{
+	bool holds = false;
+	for (unsigned i = 0; i < OPERATIONS_MAX; i++) {
+		const struct operation *op = &ring->operations[i];
+		holds |= op->kind == OP_SEND && op->zero_copy && op->slot == slot;
+	}
+	CHECK(holds, "slot %u is reset though the kernel holds nothing for it", slot);
+	prepare(ring, OP_ABORT, slot, tag);
+}
+
 void rc_ring_shutdown(struct rc_ring *ring, unsigned slot, uint64_t tag) { prepare(ring, OP_SHUTDOWN, slot, tag); }
 void rc_ring_cancel(struct rc_ring *ring, unsigned slot, uint64_t of, uint64_t tag)
 {
@@ -179,9 +192,31 @@ static uint64_t late(void) { return sim_fault(FAULT_LATE_COMPLETION) ? sim_below
 
 static void finish(struct rc_ring *ring, struct operation *op, int result) { complete(ring, op, result, 0, late()); }
 
+/* The kernel lets go of a zero-copy send when the peer's has acknowledged it, or when nobody asks for it any more. */
+static void release_now(struct rc_ring *ring, struct operation *op)
+{
+	const struct peer *peer = ring->slots[op->slot].peer;
+	bool reset = peer->reset_by_peer || peer->reset_by_us || peer->state == PEER_OVER;
+	if (!reset && (peer->read_total < op->held_total || op->never_released))
+		return;
+	if (sim_fault(FAULT_LATE_RELEASE) && op->ready_ns < sim.now_ns) {
+		op->ready_ns = sim.now_ns + sim_below(300000000);
+		return;
+	}
+	complete(ring, op, sim_fault(FAULT_COPIED), RC_RING_RELEASED, late());
+}
+
 static void send_now(struct rc_ring *ring, struct operation *op)
 {
 	struct peer *peer = ring->slots[op->slot].peer;
+	if (op->held_total) {
+		release_now(ring, op);
+		return;
+	}
+	if (op->zero_copy && sim_fault(FAULT_ZERO_COPY_FAILED)) {
+		finish(ring, op, sim_one_in(2) ? -EOPNOTSUPP : -ENOBUFS);
+		return;
+	}
 	size_t size = RC_MIN(op->size, peer->down_capacity - peer->down_size);
 	if (peer->reset_by_peer || peer->state == PEER_OVER) {
 		finish(ring, op, sim_one_in(2) ? -ECONNRESET : -EPIPE);
@@ -206,7 +241,13 @@ static void send_now(struct rc_ring *ring, struct operation *op)
 		tap_take(peer, op->copies[i].at, piece);
 		left -= piece;
 	}
-	finish(ring, op, (int)size);
+	if (!op->zero_copy) {
+		finish(ring, op, (int)size);
+		return;
+	}
+	op->held_total = peer->down_total;
+	op->never_released = sim_fault(FAULT_NO_RELEASE);
+	complete(ring, op, (int)size, RC_RING_MORE, late());
 }
 
 static int take_buffer(struct rc_ring *ring, struct peer *peer, size_t *size)
@@ -349,6 +390,14 @@ static void cancel_now(struct rc_ring *ring, struct operation *op)
 	complete(ring, op, count ? (int)count : -ENOENT, 0, late_ns);
 }
 
+static void abort_now(struct rc_ring *ring, struct operation *op)
+{
+	struct peer *peer = ring->slots[op->slot].peer;
+	peer_excuse(peer, "it acknowledged nothing");
+	socket_abort(peer);
+	finish(ring, op, 0);
+}
+
 static void do_now(struct rc_ring *ring, struct operation *op)
 {
 	switch (op->kind) {
@@ -367,6 +416,9 @@ static void do_now(struct rc_ring *ring, struct operation *op)
 	case OP_SHUTDOWN:
 		ring->slots[op->slot].peer->down_ended = true;
 		finish(ring, op, 0);
+		break;
+	case OP_ABORT:
+		abort_now(ring, op);
 		break;
 	case OP_CLOSE:
 		socket_close(&ring->slots[op->slot]);
@@ -444,13 +496,14 @@ uint64_t ring_next_ns(struct rc_ring *ring)
 }
 
 /* What the caller gave must still lie there. */
-static void check_memory(const struct operation *op)
+static void check_memory(const struct operation *op, bool released)
 {
 	size_t size;
-	for (unsigned i = 0; i < op->range_count; i++)
+	for (unsigned i = 0; i < op->range_count && !released; i++)
 		CHECK(op->ranges[i].at == op->copies[i].at && op->ranges[i].size == op->copies[i].size,
 		      "a send's ranges changed before its completion");
-	CHECK(sum_of(op->copies, op->range_count, &size) == op->sum, "a send's bytes changed before its completion");
+	CHECK(sum_of(op->copies, op->range_count, &size) == op->sum, "a send's bytes changed before %s",
+	      released ? "the kernel let go of them" : "its completion");
 }
 
 /* Hands a completion out. */
@@ -459,8 +512,11 @@ static void hand_out(struct rc_ring *ring, struct pending *pending)
 	struct operation *op = &ring->operations[pending->operation];
 	struct rc_completion *out = &pending->out;
 	op->waiting--;
-	if (op->kind == OP_SEND)
-		check_memory(op);
+	if (op->kind == OP_SEND) {
+		check_memory(op, out->flags & RC_RING_RELEASED);
+		if (!(out->flags & RC_RING_RELEASED))
+			ring->slots[op->slot].sending = false;
+	}
 	if (op->kind == OP_RECEIVE && out->result > 0) {
 		ring->slots[op->slot].peer->bytes_in += (uint64_t)out->result;
 		ring_counts.received_size += (uint64_t)out->result;
@@ -476,7 +532,6 @@ static void hand_out(struct rc_ring *ring, struct pending *pending)
 	if (op->slot != NO_SLOT && op->kind != OP_CANCEL) {
 		struct slot *slot = &ring->slots[op->slot];
 		slot->in_flight--;
-		slot->sending &= op->kind != OP_SEND;
 		slot->receiving &= op->kind != OP_RECEIVE;
 		if (op->kind == OP_CLOSE) {
 			slot->state = SLOT_FREE;

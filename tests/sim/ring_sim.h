@@ -16,7 +16,7 @@
 #define NO_SLOT UINT32_MAX
 
 enum kind { OP_NONE, OP_ACCEPT, OP_RECEIVE, OP_SEND, OP_POLL, OP_SHUTDOWN, OP_CANCEL, OP_CLOSE, OP_WATCH, OP_CONNECT,
-	        OP_ACCEPT_CANCEL };
+	        OP_ACCEPT_CANCEL, OP_ABORT };
 
 struct operation {
 	enum kind kind;
@@ -32,6 +32,8 @@ struct operation {
 	uint64_t ready_ns;     /* not done before */
 	uint64_t visible_ns;   /* of its newest completion */
 	unsigned waiting;      /* completions not handed out */
+	bool zero_copy, never_released;
+	uint64_t held_total;   /* of a zero-copy send that was taken: where its bytes end in the stream; 0: not taken */
 	uint64_t seen;
 };
 
@@ -73,6 +75,7 @@ struct rc_ring {
 
 /* socket.c: a peer is the other end of its socket, so it is the socket. */
 void socket_close(struct slot *slot);
+void socket_abort(struct peer *peer);
 void socket_take(struct peer *peer, uint8_t *to, size_t size); /* of what came up */
 struct sockaddr_storage socket_address(const struct peer *peer);
 int socket_port(const struct sockaddr_storage *address);

@@ -46,6 +46,10 @@ enum fault {
 	FAULT_CLOCK_JUMP,
 	FAULT_PREEMPTED,        /* another thread runs between two steps of a tick */
 	FAULT_CONNECT_REFUSED,
+	FAULT_ZERO_COPY_FAILED, /* no memory to pin, or no such thing on this socket */
+	FAULT_COPIED,           /* the kernel let go, and says that it had copied */
+	FAULT_LATE_RELEASE,     /* it lets go long after the peer has read */
+	FAULT_NO_RELEASE,       /* the peer reads, but its system acknowledges nothing until the connection is reset */
 	FAULT_COUNT
 };
 extern const char *const sim_fault_names[FAULT_COUNT];

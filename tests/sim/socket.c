@@ -37,6 +37,13 @@ void socket_close(struct slot *slot)
 	TRACE("peer %u: closed by the server%s", peer->index, peer->reset_by_us ? ", reset" : "");
 }
 
+void socket_abort(struct peer *peer)
+{
+	peer->down_ended = peer->reset_by_us = true;
+	peer->down_size = 0;
+	TRACE("peer %u: reset by the server", peer->index);
+}
+
 void socket_take(struct peer *peer, uint8_t *to, size_t size)
 {
 	memcpy(to, peer->up + peer->up_begin, size);

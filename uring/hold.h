@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * hold.h - zero-copy sends: the bytes of the log that the kernel still reads after such a send has completed.
+ *
+ *      rc_hold_begin ---- send ----> completes, RC_RING_MORE ---- acknowledged ----> RC_RING_RELEASED, rc_hold_end
+ *
+ * A hold keeps the worker's floor down as a cursor would, and its connection's slot from being closed. A peer that
+ * acknowledges nothing is cut off before publishers would have to wait for it. Holds are few and bounded: beyond, and for
+ * a connection that has one, sends copy as ever.
+ */
+#ifndef RC_HOLD_H
+#define RC_HOLD_H
+
+#include "worker.h"
+
+/* Whether a send of a plan for this connection shall be zero-copy; it holds then. */
+bool rc_hold_begin(struct worker *worker, uint32_t slot, const struct rc_plan *plan);
+
+/* The outcome of a plan's send: `held` when the kernel goes on holding. What a zero-copy send could not do is left to a
+ * copying one: returns the result as that of a send that would have blocked. */
+int rc_hold_sent(struct worker *worker, uint32_t slot, int result, bool held);
+
+/* The kernel let go. `copied`: it had to copy anyway, as over loopback, so this connection's sends copy from now on. */
+void rc_hold_end(struct worker *worker, uint32_t slot, bool copied);
+
+bool rc_hold_has(const struct worker *worker, uint32_t slot);
+
+/* Resets a connection that ends, so that the kernel lets go. One completion, SHUTTING. */
+void rc_hold_abort(struct worker *worker, uint32_t slot);
+
+/* The lowest entry that is held, or UINT64_MAX. Ends connections whose hold would come in a publisher's way. */
+uint64_t rc_hold_floor(struct worker *worker);
+
+#endif
