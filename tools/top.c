@@ -77,7 +77,7 @@ struct words {
 static void print_line(const struct top *top)
 {
 	const json_t *now = totals(top->now), *before = totals(top->before);
-	struct words w;
+	struct words w = { 0 };
 	printf(
 	    "%.0f connections  published %s/s  delivered %s/s  sent %s/s  lag %s  behind %.0f  dropped %s/s  CPU %.1f "
 	    "%%\n",
@@ -92,7 +92,7 @@ static void print_line(const struct top *top)
 static void print_totals(const struct top *top)
 {
 	const json_t *now = totals(top->now), *before = totals(top->before);
-	struct words w;
+	struct words w = { 0 };
 	printf("ringcast %s at %s   CPU %.1f %%   lag %s\n", words_of(top->now, "version"), top->source.name,
 	       100 * rate(top, top->now, top->before, "cpu_seconds"),
 	       rc_format_time(w.text[0], (uint64_t)figure(now, "lag_ns")));
@@ -120,7 +120,7 @@ static void print_workers(const struct top *top, size_t rows)
 	       "short/s", "ticks/s", "behind");
 	for (size_t index = 0; index < json_array_size(all) && index < rows; index++) {
 		const json_t *now = json_array_get(all, index), *before = json_array_get(all_before, index);
-		struct words w;
+		struct words w = { 0 };
 		printf("%-8zu %11.0f %11s %11s %10s %10s %9s %9.0f\n", index, figure(now, "connections"),
 		       rc_format_count(w.text[0], rate(top, now, before, "deliveries")),
 		       rc_format_size(w.text[1], (uint64_t)rate(top, now, before, "bytes_sent")),
@@ -159,7 +159,7 @@ static void print_topics(const struct top *top, size_t rows)
 	for (size_t index = 0; index < json_array_size(all) && index < rows; index++) {
 		const json_t *now = json_array_get(all, index), *before = topic_before(top, words_of(now, "name"));
 		char name[SHOWN_SIZE];
-		struct words w;
+		struct words w = { 0 };
 		printf("%-32s %11.0f %11s %11s %11s\n", shown(words_of(now, "name"), name), figure(now, "subscribers"),
 		       rc_format_count(w.text[0], rate(top, now, before, "sequence")),
 		       rc_format_count(w.text[1], rate(top, now, before, "deliveries")),

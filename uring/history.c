@@ -27,9 +27,10 @@ static int read_locked(rc_server *server, const struct rc_topic *topic, uint64_t
 		const struct rc_entry *entry = rc_log_entry(log, number);
 		const uint8_t *frame = rc_log_at(log, entry->position);
 		uint32_t header_size = frame[1] < 126 ? 2 : frame[1] == 126 ? 4 : 10; /* ours are never masked */
+		sequence = entry->sequence;
 		const struct rc_past past = {
 			.epoch = topic->epoch,
-			.sequence = sequence = entry->sequence,
+			.sequence = entry->sequence,
 			.age_ns = now_ns > entry->time_ns ? now_ns - entry->time_ns : 0,
 			.except = atomic_load_explicit(&entry->except, memory_order_relaxed),
 			.opcode = (enum rc_opcode)(frame[0] & 15),

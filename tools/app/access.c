@@ -46,8 +46,10 @@ bool rc_access_origin(const struct rc_settings *settings, const rc_request *requ
 static const char *name_address(const char *text, char *scratch, size_t size)
 {
 	struct in6_addr address;
-	if (!rc_address_parse(text, &address) || size < RC_ADDRESS_NAME_SIZE)
-		return text;
+	if (!rc_address_parse(text, &address) || size < RC_ADDRESS_NAME_SIZE) {
+		snprintf(scratch, size, "%s", text); /* a Unix socket has none */
+		return scratch;
+	}
 	if (IN6_IS_ADDR_V4MAPPED(&address))
 		return inet_ntop(AF_INET, &address.s6_addr[12], scratch, (socklen_t)size);
 	memset(&address.s6_addr[8], 0, 8);
@@ -227,7 +229,7 @@ static void tell_success(struct rc_app_client *client, const json_t *id)
 	rc_out_clear(out);
 	rc_out_type(out, "auth_success", id);
 	rc_out_text(out, ",\"userId\":");
-	rc_out_string(out, client->user->name, client->user->node.name_size);
+	rc_out_string(out, client->claims.subject, strlen(client->claims.subject));
 	if (client->claims.expires_s)
 		rc_out_format(out, ",\"expires\":%llu", (unsigned long long)client->claims.expires_s);
 	rc_out_text(out, "}");

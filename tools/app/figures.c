@@ -67,7 +67,7 @@ void rc_figures_stats(struct rc_app *app, struct rc_out *out)
 	              (unsigned long long)here.away);
 	rc_out_format(out, "\"uptime\":%.3f,\"messagesReceived\":%llu,\"messagesSent\":%llu,\"errors\":%llu,",
 	              (double)(rc_clock_now() - app->started_ns) / 1e9, (unsigned long long)atomic_load(&c->received),
-	              (unsigned long long)(stats.messages_sent + stats.deliveries),
+	              (unsigned long long)stats.messages_sent + stats.deliveries,
 	              (unsigned long long)atomic_load(&c->errors));
 	rc_out_format(
 	    out, "\"reconnections\":%llu,\"rejected\":%llu,\"flooded\":%llu,\"stored\":%llu,\"storeDropped\":%llu,",
