@@ -171,8 +171,6 @@ struct rc_subscription *rc_subscribers_add(struct rc_subscribers *set, uint32_t 
 	uint32_t place = atomic_load_explicit(&audience->member_count, memory_order_relaxed);
 	struct rc_subscription *record = rc_subscription_at(set, number);
 	*record = (struct rc_subscription){ .from = from, .topic = topic, .slot = slot, .next = *first, .place = place };
-	if (*first)
-		rc_subscription_at(set, *first - 1)->previous = number + 1;
 	*first = number + 1;
 	audience->members[place] = (struct rc_member){ slot, number };
 	atomic_store_explicit(&audience->member_count, place + 1, memory_order_relaxed);
@@ -190,12 +188,11 @@ uint32_t rc_subscribers_remove(struct rc_subscribers *set, struct rc_subscriptio
 	uint32_t number = *place - 1;
 	table_remove(set, record->slot, record->topic);
 
-	if (record->next)
-		rc_subscription_at(set, record->next - 1)->previous = record->previous;
-	if (record->previous)
-		rc_subscription_at(set, record->previous - 1)->next = record->next;
-	else
-		*first = record->next;
+	/* A connection's list is short, and who ends takes its first again and again. */
+	uint32_t *link = first;
+	while (*link != number + 1)
+		link = &rc_subscription_at(set, *link - 1)->next;
+	*link = record->next;
 
 	struct rc_audience *audience = rc_audience_at(set, record->topic);
 	uint32_t last = atomic_load_explicit(&audience->member_count, memory_order_relaxed) - 1;

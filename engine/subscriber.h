@@ -20,11 +20,12 @@
 struct rc_subscription {
 	uint64_t from;  /* entries of the log before it are not for this subscriber */
 	uint32_t topic, slot;
-	uint32_t next, previous; /* in the connection's list, number + 1 */
-	uint32_t place; /* among the audience's members */
-	bool conflate;  /* it asked for the newest message only, whatever the topic's policy */
-	bool resumes;   /* it begins further back than its connection stands, and has not been let yet */
+	uint32_t next;  /* in the connection's list, number + 1 */
+	uint32_t place : 30; /* among the audience's members */
+	uint32_t conflate : 1; /* it asked for the newest message only, whatever the topic's policy */
+	uint32_t resumes : 1;  /* it begins further back than its connection stands, and has not been let yet */
 };
+static_assert(sizeof(struct rc_subscription) == 24 && RC_SLOT_BITS < 30, "a subscription is small, a member's place fits");
 
 struct rc_member {
 	uint32_t slot, subscription;
