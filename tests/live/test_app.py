@@ -354,6 +354,33 @@ def test_feed_gap():
         a.expect("update", topic="n", seq=1)
 
 
+def test_feed_conflated():
+    """A reader that asked for it and fell behind hears the newest of each topic, in order, and of no number twice; one
+    that keeps up hears all, though it asked for the same."""
+    topics, rounds, filler = ["c.a", "c.b", "c.c"], 300, "." * 8000
+    with App("--log-size", "4m") as server:
+        stalled = Client(server, receive_buffer=4096).join_in("/ws/stalled")
+        reader = server.client("/ws/reader")
+        for client in (stalled, reader):
+            client.say("subscribe", topics=topics, conflate=True).expect("subscribed")
+        for number in range(1, rounds + 1):
+            for topic in topics:
+                server.post("publish", topic=topic, data={"n": number, "filler": filler})
+                reader.expect("update", topic=topic, seq=number)
+        until(lambda: server.stats()["conflated"] > 0, "conflation")
+        heard = {topic: [] for topic in topics}
+        while any(numbers[-1:] != [rounds] for numbers in heard.values()):
+            update = stalled.expect("update")
+            equal(update["data"]["n"], update["seq"], "what the number stands for")
+            heard[update["topic"]].append(update["seq"])
+        stalled.settle()
+        for topic, numbers in heard.items():
+            equal(numbers, sorted(set(numbers)), "order within " + topic)
+        count = sum(map(len, heard.values()))
+        equal(count + server.stats()["conflated"], len(topics) * rounds, "conflated and delivered")
+        equal(server.stats()["slow_closed"], 0)
+
+
 def test_feed_patterns():
     with App(workers=3) as server:
         server.post("publish", topic="q.old", data=0)

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import warnings
 
+from app import Client
 from harness import PROGRAM, SLOW, Raw, Server, Skip, command, die_with_parent, equal, run, until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -176,6 +177,37 @@ def test_too_slow():
                 numbers.append(int(slow.receive_text().split()[0]))
             equal(numbers, sorted(set(numbers)), "the order")
             equal(slow.close(), 1000)
+
+
+class SecureClient(Secure, Client):
+    """One that speaks the dialect of `ringcast app`, over TLS."""
+
+
+def test_application():
+    """A room with members over wss and over ws: both hear of each other, and what is large comes in one piece."""
+    class BothApp(Both):
+        verb = "app"
+
+    with BothApp("--messages-per-second", "0", "--content-max", "100000") as server:
+        secure = [SecureClient(server).join_in("/ws/" + name) for name in ("a", "b")]
+        plain = Client(server).join_in("/ws/c")
+        for joined, client in enumerate(secure + [plain]):
+            client.in_room("r")
+            for earlier in secure[:joined]:
+                earlier.expect("user_joined", userId="abc"[joined], room="r")
+        for size in (1, 1000, 20000):
+            content = "\u00e9" * (size // 2) + "x"
+            secure[0].say("room_message", room="r", content=content)
+            plain.expect("room_message", **{"from": "a"}, room="r", content=content)
+            secure[1].expect("room_message", **{"from": "a"}, room="r", content=content)
+        plain.say("room_message", room="r", content="over ws")
+        for client in secure:
+            client.expect("room_message", **{"from": "c"}, content="over ws")
+            client.settle()
+        equal(secure[1].close(), 1000)
+        secure[0].expect("user_left", userId="b", room="r")
+        server.figure("tls_handshakes", 2)
+        server.figure("tls_errors", 0)
 
 
 def test_plain_http_on_the_tls_port():
