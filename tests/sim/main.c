@@ -22,7 +22,8 @@ const char *const sim_fault_names[FAULT_COUNT] = {
 	"cancelled", "reset", "accept EMFILE", "accept ENFILE", "accept ENOMEM", "queue full", "overflow", "few completions",
 	"late start", "late completion", "late cancel", "writable too early", "woken too early", "slot used again at once",
 	"peer unknown", "allocation", "clock jump", "preempted", "connect refused", "zero copy failed", "zero copy copied",
-	"zero copy released late", "zero copy not released",
+	"zero copy released late", "zero copy not released", "compressed message", "message of a cohort", "message sent compressed",
+	"wrong compressed message",
 };
 static int results[WORKERS_MAX];
 
@@ -46,6 +47,8 @@ bool sim_fault(enum fault kind)
 	sim.struck_here[kind]++;
 	return true;
 }
+
+void sim_met(enum fault kind) { sim.struck_here[kind]++; }
 
 void sim_mix(uint64_t value) { sim.hash = (sim.hash ^ value) * UINT64_C(0x9E3779B97F4A7C15) + (sim.hash >> 29); }
 
@@ -122,7 +125,7 @@ static void settle(struct peer *peer)
 static void check_sleep(void)
 {
 	for (unsigned i = 0; i < PEERS_MAX; i++)
-		CHECK(peers[i].state != PEER_LINKED || !peers[i].conn_open || oracle_caught_up(&peers[i]),
+		CHECK(peers[i].state != PEER_LINKED || !peers[i].conn_open || peers[i].close_got || oracle_caught_up(&peers[i]),
 		      "everybody sleeps, and peer %u waits for messages", i);
 }
 
@@ -206,6 +209,11 @@ static void choose_config(void)
 	config->idle_timeout_ms = sim_one_in(3) ? 2000 : sim_one_in(2) ? 0 : 120000;
 	config->close_timeout_ms = sim_between(1000, 5000);
 	config->busy_poll = sim_one_in(20);
+	config->deflate.on = sim_one_in(2);
+	config->deflate.size_min = sim_one_in(2) ? 16 : 200;
+	config->deflate.level = sim_between(1, 9);
+	config->deflate.bits = sim_between(8, 15);
+	config->deflate.client_takeover = sim_one_in(2);
 	config->zero_copy_size_min = sim_one_in(3) ? sim_between(1, 600) : 0;
 }
 
@@ -217,7 +225,8 @@ static void add_rules(void)
 	};
 	for (unsigned i = 0; i < TOPICS; i++) {
 		struct rc_topic_options *options = &oracle_options[i];
-		*options = (struct rc_topic_options){ .policy = policies[i], .keep_last = i == TOPICS - 1 };
+		*options = (struct rc_topic_options){ .policy = policies[i], .keep_last = i == TOPICS - 1,
+			                                        .cohort = sim_one_in(2) };
 		if (sim_one_in(3))
 			options->lag_size_max = sim_between(1000, 40000);
 		if (sim_one_in(4))
@@ -414,7 +423,8 @@ static void check_all_gone(void)
 	      (unsigned long long)application_slow);
 	CHECK(atomic_load(&server->connection_count) == 0, "connections are counted that are not there");
 	for (unsigned i = 0; i < server->worker_count; i++) {
-		CHECK(server->workers[i].pool.used_size == 0, "worker %u: %zu bytes of the pool are lost", i,
+		/* What it compresses into, it keeps. */
+		CHECK(server->workers[i].pool.used_size == server->workers[i].scratch_size, "worker %u: %zu bytes of the pool are lost", i,
 		      server->workers[i].pool.used_size);
 		CHECK(server->workers[i].subscribers.count == 0, "subscriptions are lost");
 		ring_check_empty(server->workers[i].ring);

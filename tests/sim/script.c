@@ -61,9 +61,10 @@ void script_begin(struct peer *peer)
 	}
 	peer->status = 101;
 	int size = snprintf(request, sizeof request,
-	                    "GET /s?c=%u&t=%x&l=%x&r=%x HTTP/1.1\r\n" UPGRADE "%s" KEY "Sec-WebSocket-Version: 13\r\n\r\n", peer->index,
+	                    "GET /s?c=%u&t=%x&l=%x&r=%x HTTP/1.1\r\n" UPGRADE "%s%s" KEY "Sec-WebSocket-Version: 13\r\n\r\n", peer->index,
 	                    peer->topics, peer->want_last, peer->want_since,
-	                    sim_one_in(2) ? "Sec-WebSocket-Protocol: a, b\r\nOrigin: http://sim\r\n" : "");
+	                    sim_one_in(2) ? "Sec-WebSocket-Protocol: a, b\r\nOrigin: http://sim\r\n" : "",
+	                    zip_offer(peer));
 	if (sim_one_in(20)) { /* and never a word more */
 		peer_write(peer, request, (size_t)size / 2);
 		peer->status = 408;
@@ -145,7 +146,14 @@ static void ping(struct peer *peer, size_t size)
 
 static void message(struct peer *peer, const uint8_t *bytes, size_t size)
 {
+	uint8_t zipped[8192 + 64];
 	unsigned opcode = sim_one_in(2) ? RC_TEXT : RC_BINARY, left = sim_one_in(3) ? sim_between(1, 6) : 0;
+	size_t zipped_size = zip_message(peer, bytes, size, zipped, sizeof zipped);
+	if (zipped_size) {
+		bytes = zipped;
+		size = zipped_size;
+		opcode |= 0x40;
+	}
 	while (left-- && size) {
 		size_t piece = sim_below((uint32_t)size);
 		frame(peer, opcode, bytes, piece, 0);
@@ -207,12 +215,40 @@ static void command(struct peer *peer)
 
 /* ---- what nobody may do ---- */
 
+static void wrong_stream(struct peer *peer)
+{
+	static const uint8_t reserved[] = { 0x06, 0x55, 0xAA }; /* a block of the kind that does not exist */
+	uint8_t bomb[1000];
+	sim_met(MET_WRONG_STREAM);
+	switch (sim_below(4)) {
+	case 0:
+		frame(peer, 0xC9, reserved, 3, 0); /* a control frame, compressed */
+		break;
+	case 1:
+		frame(peer, 0x42, reserved, 0, 0);
+		frame(peer, 0xC0, reserved, 3, 0); /* a continuation that says so once more */
+		break;
+	case 2:
+		frame(peer, 0xC2, reserved, 3, 0);
+		peer->violation = RC_CLOSE_INVALID_DATA;
+		break;
+	default:
+		frame(peer, 0xC2, bomb, zip_bomb(bomb, sizeof bomb), 0);
+		peer->violation = RC_CLOSE_TOO_BIG;
+		break;
+	}
+}
+
 static void wrong_frame(struct peer *peer)
 {
 	static const uint8_t bytes[200] = { 0x03, 0xE8, 0xFF, 0xFE };
 	static const uint8_t text[] = { 'a', 0xC3, 0x28, 'b' }, code[] = { 0x03, 0xED };
 	uint8_t longer[12] = { 0x82, peer->kind == PEER_CLIENT ? 0xFE : 126, 0, 5, 0, 0, 0, 0, 'a', 'b', 'c', 'd' };
 	peer->violation = RC_CLOSE_PROTOCOL_ERROR;
+	if (peer->deflate && sim_one_in(3)) {
+		wrong_stream(peer);
+		return;
+	}
 	switch (sim_below(12)) {
 	case 0:
 		frame(peer, 0x82, bytes, 20, 0x80); /* masked the wrong way */
@@ -221,7 +257,7 @@ static void wrong_frame(struct peer *peer)
 		frame(peer, 0x83 + sim_below(5), bytes, 4, 0); /* reserved opcode */
 		break;
 	case 2:
-		frame(peer, 0x82 | 0x10 << sim_below(3), bytes, 4, 0); /* reserved bit */
+		frame(peer, 0x82 | 0x10 << sim_below(peer->offers ? 2 : 3), bytes, 4, 0); /* reserved bit */
 		break;
 	case 3:
 		frame(peer, 0x80, bytes, 4, 0); /* a continuation of nothing */

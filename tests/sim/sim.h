@@ -50,6 +50,11 @@ enum fault {
 	FAULT_COPIED,           /* the kernel let go, and says that it had copied */
 	FAULT_LATE_RELEASE,     /* it lets go long after the peer has read */
 	FAULT_NO_RELEASE,       /* the peer reads, but its system acknowledges nothing until the connection is reset */
+	/* no faults, but what has to be met as well */
+	MET_COMPRESSED,         /* a message that came compressed by itself */
+	MET_COHORT,             /* or with those before it */
+	MET_SENT_COMPRESSED,    /* one that a peer compressed */
+	MET_WRONG_STREAM,       /* and one that does not inflate, or to too much */
 	FAULT_COUNT
 };
 extern const char *const sim_fault_names[FAULT_COUNT];
@@ -86,6 +91,7 @@ uint32_t sim_below(uint32_t count);          /* 0 when count is 0 */
 static inline uint32_t sim_between(uint32_t low, uint32_t high) { return low + sim_below(high - low + 1); }
 static inline bool sim_one_in(uint32_t count) { return sim_below(count) == 0; }
 bool sim_fault(enum fault kind);
+void sim_met(enum fault kind);
 void sim_mix(uint64_t value);                /* into the hash of the run */
 
 _Noreturn void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -176,6 +182,9 @@ struct peer {
 	uint64_t pause_ns;
 	unsigned topics, want_last, want_since; /* in the request: a bit a topic */
 	unsigned request;                /* which one of script.c */
+	bool offers, deflate;            /* permessage-deflate: asked for, agreed */
+	bool keeps_in, keeps_out;        /* context takeover, of what comes and what goes */
+	bool compressed;                 /* the message that is coming */
 	int status;                      /* the answer it must get, 101 for an upgrade; 0: none */
 	bool extra;                      /* it wrote more than its request before the answer */
 	unsigned messages_out;           /* sent to the production code: numbers from 1 */
@@ -192,7 +201,7 @@ struct peer {
 	size_t head_size;
 	uint8_t header[14];
 	unsigned header_size;
-	uint64_t payload_size, payload_done;
+	uint64_t payload_size, payload_done, plain_done;
 	uint8_t start[128];              /* of the payload */
 	uint16_t close_got;              /* the Close that came; 0: none */
 	uint64_t close_at;               /* bytes up to its end */
@@ -245,6 +254,18 @@ void script_close(struct peer *peer, uint16_t code);
 void tap_take(struct peer *peer, const uint8_t *bytes, size_t size);
 /* Bytes of messages are a function of a number. */
 void tap_fill(uint8_t *to, unsigned number, size_t from, size_t size);
+
+/* Part of a message, inflated if need be. */
+void tap_plain(struct peer *peer, const uint8_t *bytes, size_t size);
+
+/* ---- zip.c ---- */
+
+const char *zip_offer(struct peer *peer);    /* a header line, or nothing */
+void zip_agree(struct peer *peer);           /* by the response's head */
+void zip_take(struct peer *peer, const uint8_t *bytes, size_t size);
+void zip_over(struct peer *peer);
+size_t zip_message(struct peer *peer, const void *bytes, size_t size, uint8_t *to, size_t room); /* 0: goes plain */
+size_t zip_bomb(uint8_t *to, size_t room);
 
 /* ---- application.c ---- */
 

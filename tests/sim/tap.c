@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define TABLE_SIZE (1 << 18)
+#define FAR 1500
 
 static uint8_t table[TABLE_SIZE];
 
@@ -19,7 +20,8 @@ static const uint8_t *fill_at(unsigned number, size_t from)
 		uint32_t state = 1;
 		for (size_t i = 0; i < TABLE_SIZE; i++) {
 			state = state * 1664525 + 1013904223;
-			table[i] = (uint8_t)('!' + (state >> 24) % 90);
+			/* Repeated far apart, so that a compressor with too large a window refers to what is out of sight. */
+			table[i] = i / FAR % 2 ? table[i - FAR] : (uint8_t)('!' + (state >> 24) % 90);
 		}
 	}
 	return table + number * 97 % 65536 + from;
@@ -47,6 +49,8 @@ static void head_over(struct peer *peer)
 	peer->opened = peer->response == 101;
 	if (peer->opened)
 		CHECK(strstr(peer->head, "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "a wrong accept");
+	if (peer->opened)
+		zip_agree(peer);
 	TRACE("peer %u: response %d", peer->index, peer->response);
 	int status = peer->response;
 	bool limited = (status == 503 && sim.config.connections_max) || (status == 429 && sim.config.connections_per_address);
@@ -92,7 +96,7 @@ static void check_fill(struct peer *peer, const uint8_t *bytes, size_t size)
 {
 	const uint8_t *start = peer->start;
 	unsigned from = fill_from(start[0]);
-	uint64_t done = peer->payload_done;
+	uint64_t done = peer->plain_done;
 	if (done + size <= from)
 		return;
 	size_t skip = done < from ? (size_t)(from - done) : 0;
@@ -104,7 +108,9 @@ static void check_fill(struct peer *peer, const uint8_t *bytes, size_t size)
 static void message_over(struct peer *peer)
 {
 	const uint8_t *start = peer->start;
-	size_t size = (size_t)peer->payload_size;
+	if (peer->compressed)
+		zip_over(peer);
+	size_t size = (size_t)peer->plain_done;
 	CHECK(size >= fill_from(start[0]), "peer %u: a message of %zu bytes", peer->index, size);
 	switch (start[0]) {
 	case 'T':
@@ -159,7 +165,8 @@ static bool take_header(struct peer *peer, uint8_t byte)
 	uint8_t *header = peer->header;
 	header[peer->header_size++] = byte;
 	if (peer->header_size == 1) {
-		CHECK((byte & 0xF0) == 0x80 && !peer->close_got, "peer %u: a frame begins with %02x%s", peer->index, byte,
+		peer->compressed = byte == (0xC0 | RC_TEXT) || byte == (0xC0 | RC_BINARY);
+		CHECK((byte & 0xF0) == (peer->compressed && peer->deflate ? 0xC0 : 0x80) && !peer->close_got, "peer %u: a frame begins with %02x%s", peer->index, byte,
 		      peer->close_got ? " after a Close" : "");
 		return false;
 	}
@@ -173,15 +180,23 @@ static bool take_header(struct peer *peer, uint8_t byte)
 	CHECK(!extra || peer->payload_size >= (extra == 2 ? 126u : 65536u), "a length that is not the shortest");
 	CHECK(header[0] & 8 ? peer->payload_size <= 125 : peer->payload_size <= sim.config.log_size, "peer %u: frame of %llu",
 	      peer->index, (unsigned long long)peer->payload_size);
-	peer->payload_done = 0;
+	peer->payload_done = peer->plain_done = 0;
 	return true;
+}
+
+void tap_plain(struct peer *peer, const uint8_t *bytes, size_t size)
+{
+	for (size_t i = 0; i < size && peer->plain_done + i < sizeof peer->start; i++)
+		peer->start[peer->plain_done + i] = bytes[i];
+	if (!(peer->header[0] & 8))
+		check_fill(peer, bytes, size);
+	peer->plain_done += size;
 }
 
 static size_t take_payload(struct peer *peer, const uint8_t *bytes, size_t size)
 {
 	uint8_t plain[256];
 	size_t piece = (size_t)RC_MIN(peer->payload_size - peer->payload_done, (uint64_t)size);
-	bool control = peer->header[0] & 8;
 	if (peer->header[1] & 0x80) {
 		const uint8_t *mask = peer->header + peer->header_size - 4;
 		piece = RC_MIN(piece, sizeof plain);
@@ -189,10 +204,10 @@ static size_t take_payload(struct peer *peer, const uint8_t *bytes, size_t size)
 			plain[i] = bytes[i] ^ mask[(peer->payload_done + i) % 4];
 		bytes = plain;
 	}
-	for (size_t i = 0; i < piece && peer->payload_done + i < sizeof peer->start; i++)
-		peer->start[peer->payload_done + i] = bytes[i];
-	if (!control)
-		check_fill(peer, bytes, piece);
+	if (peer->compressed)
+		zip_take(peer, bytes, piece);
+	else
+		tap_plain(peer, bytes, piece);
 	peer->payload_done += piece;
 	return piece;
 }
