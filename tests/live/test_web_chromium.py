@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""The dashboard and ringcast.js in Debian's Chromium, driven by npm's playwright-core, which is installed under build/node
-when it is not there. Pictures of the dashboard are left in BUILD/tests."""
+"""The dashboard, ringcast.js and compressed streams in Debian's Chromium, driven by npm's playwright-core, which is installed
+under build/node when it is not there. Pictures of the dashboard are left in BUILD/tests."""
 import os
 import shutil
 import subprocess
 
-from harness import BUILD, PROGRAM, TOP, Skip, die_with_parent, run
+from harness import BUILD, PROGRAM, TOP, Server, Skip, die_with_parent, run
 from nodetest import node
 
 MODULES = os.path.join(TOP, "build", "node", "node_modules")
 CHROMIUM = "/usr/bin/chromium"
 
 
-def test_chromium():
+def need_chromium():
     if not os.path.exists(CHROMIUM) or not shutil.which("setpriv"):
         raise Skip("there is no " + CHROMIUM)
     if not os.path.isdir(os.path.join(MODULES, "playwright-core")):
@@ -24,9 +24,22 @@ def test_chromium():
                               capture_output=True, text=True, preexec_fn=die_with_parent)
         if done.returncode:
             raise Skip("npm could not install playwright-core: " + done.stderr.strip()[-200:])
+
+
+def test_chromium():
+    need_chromium()
     pictures = os.path.join(BUILD, "tests")
     os.makedirs(pictures, exist_ok=True)
     node("browser.mjs", PROGRAM, MODULES, CHROMIUM, pictures, limit=160)
+
+
+def test_cohort():
+    """The browser's own decoder of permessage-deflate."""
+    need_chromium()
+    with Server("--echo", "--deflate", "--cohort", "hot*") as server:
+        node("cohort.mjs", f"ws://127.0.0.1:{server.port}", MODULES, CHROMIUM, limit=60)
+        stats = server.stats()
+        assert stats["compressed"] > 300 and stats["inflated"] > 0, stats
 
 
 run(globals(), limit=170)
