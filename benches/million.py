@@ -88,6 +88,14 @@ def show(done, total, began):
     print(f"\r\033[K{words}" if terminal else words, end="" if terminal else "\n", flush=True)
 
 
+def settle():
+    """Sockets of the step before may still be going; they are no part of this one, nor is the work of their end."""
+    last = float("inf")
+    while (now := proc.sockstat()["inuse"]) < last:
+        last = now
+        time.sleep(0.5)
+
+
 def watch(client, server, total, before):
     """Follows the client to its end. Returns the state of the machine when all were open."""
     began, shown, full = time.monotonic(), 0.0, None
@@ -130,6 +138,7 @@ def measure(options, count):
     else:
         load += ["--messages", str(options.broadcasts), "--warmup", "0", "--duration", "0"]
     print(f"{count:,} connections from {sources} addresses, {workers} workers on each side", flush=True)
+    settle()
     with proc.Process(command, port, cpu=None) as server:
         before = snapshot(server)
         client = subprocess.Popen(load + ["--server-pid", str(server.pid)], stdin=subprocess.DEVNULL,
