@@ -24,6 +24,7 @@ enum rc_encoding_id {
 	RC_ENCODING_DEFLATE_12,
 	RC_ENCODING_DEFLATE_15,
 	RC_ENCODING_COHORT,     /* one compressor goes on through a topic's messages */
+	RC_ENCODING_SSE,        /* server-sent events, see sse.h */
 	RC_ENCODING_COUNT,
 };
 

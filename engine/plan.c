@@ -91,7 +91,8 @@ void rc_plan_make(struct rc_plan *plan, const struct rc_log *log, const struct r
 	plan->range_count = plan->frame_count = plan->conflated_count = plan->taken_count = 0;
 	plan->single = !interest->marks;
 	plan->topic = interest->topic;
-	plan->left_out = false;
+	plan->left_out = plan->bare = false;
+	plan->encoded_only = interest->encoded_only;
 	bool synced = interest->synced;
 	uint64_t number = begin;
 	if (partial) {
@@ -118,6 +119,11 @@ void rc_plan_make(struct rc_plan *plan, const struct rc_log *log, const struct r
 			continue;
 		}
 		bool encoded = goes_encoded(interest, entry, number, synced);
+		if (interest->encoded_only && !encoded) {
+			plan->bare = true;
+			plan->end = number;
+			break;
+		}
 		if (plan->frame_count == RC_PLAN_FRAMES_MAX ||
 		    !add(plan, rc_plan_frame(log, interest->encoding, number, encoded))) {
 			plan->end = number;

@@ -38,6 +38,7 @@ struct rc_interest {
 	uint32_t encoded_size_min;    /* frames of the log below it are sent as they are */
 	uint32_t cohort;              /* with RC_ENCODING_COHORT: the one topic that may be encoded; else UINT32_MAX */
 	bool synced;                  /* in the cohort: what came last was read, so the next can be; `partial` is of that */
+	bool encoded_only;            /* the log's own form means nothing to it: the plan stops where there is no other */
 	uint64_t self;                /* whose own entries are left out, or 0 */
 };
 
@@ -63,6 +64,8 @@ struct rc_plan {
 	uint16_t range_count, frame_count, conflated_count, taken_count;
 	bool single;              /* made for one topic: every frame is of it */
 	bool left_out;            /* an entry of the subscriber's own lies in the window */
+	bool encoded_only;        /* the interest's */
+	bool bare;                /* it ends before an entry that is wanted and has no such form */
 	uint32_t topic;           /* then its number */
 	struct rc_range ranges[RC_PLAN_RANGES_MAX];
 	uint16_t taken[RC_PLAN_WINDOW]; /* offsets from begin, in order */

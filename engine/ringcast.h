@@ -97,7 +97,8 @@ struct rc_closing {
 struct rc_handlers {
 	void *context;
 	/* An opening handshake, or a plain HTTP request, is complete and correct. Return 0 to go on (a WebSocket opens;
-	 * plain HTTP that nobody answered with rc_request_respond() gets 426), or an HTTP status from 400 to 599 to refuse.
+	 * plain HTTP that nobody answered with rc_request_respond() or accepted as a stream gets 426), or an HTTP status from
+	 * 400 to 599 to refuse.
 	 * Null accepts every WebSocket. */
 	int (*request)(void *context, rc_request *request);
 	/* The connection is open. `user` is what rc_request_set_user() or rc_connect() gave, here and below. */
@@ -105,8 +106,11 @@ struct rc_handlers {
 	void (*message)(void *context, rc_conn conn, void *user, const struct rc_message *message);
 	/* A Pong came, with its payload of at most 125 bytes. */
 	void (*pong)(void *context, rc_conn conn, void *user, const uint8_t *data, size_t size);
-	/* Called exactly once for each WebSocket that `request` accepted, and for each rc_connect(). The handle is stale (0
-	 * if it never was one): free `user` here. */
+	/* A request that waits (rc_request_wait()) is subscribed to something that has a message for it: answer, or wait for
+	 * the next call. */
+	void (*ready)(void *context, rc_conn conn, void *user);
+	/* Called exactly once for each WebSocket, stream or waiting request that `request` accepted, and for each
+	 * rc_connect(). The handle is stale (0 if it never was one): free `user` here. */
 	void (*close)(void *context, rc_conn conn, void *user, const struct rc_closing *closing);
 	/* Something of the library's own that the operator should know (no memory, descriptors used up), at most one line
 	 * a second and kind. */
@@ -275,7 +279,8 @@ RC_API int64_t rc_publish_with(rc_server *server, const char *topic, size_t topi
 
 /* Sends one message to one connection. Any thread; from another thread than its worker's the bytes are copied and
  * posted. Returns 0, -ENOTCONN (stale, or closing), -ENOBUFS (send_size_max would be passed; nothing was queued),
- * -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM. */
+ * -EAGAIN (posting: RC_COMMANDS_MAX wait), -EINVAL (a stream of events takes text only, a waiting request nothing),
+ * -ENOMEM. */
 RC_API int rc_send(rc_server *server, rc_conn conn, enum rc_opcode opcode, const void *data, size_t size);
 
 /* Sends a Ping with up to 125 bytes. Errors as rc_send(), and -EINVAL. */
@@ -287,13 +292,23 @@ RC_API int rc_close(rc_server *server, rc_conn conn, uint16_t code, const char *
 
 /* -------------------------------------------------------------------------------------------------- subscriptions -- */
 
+/* The id of a server-sent event: its place among all messages of all topics, since that start of the server. */
+struct rc_event_id {
+	uint64_t epoch, number;
+};
+/* Reads the text that a client sends as Last-Event-ID; all zero for null and what is none. */
+RC_API struct rc_event_id rc_event_id(const char *text);
+
 /* Where a subscription begins. Zeroed: with the next message published. */
 struct rc_start {
 	bool last;      /* first the newest message, if there is one */
 	bool resume;    /* first everything after sequence number `since` that the log still has */
 	bool conflate;  /* once behind, it gets only the newest message of the topic, whatever the topic's policy */
 	uint64_t since;
+	struct rc_event_id after; /* unless zero: first everything behind that event. Where the log does not reach back to it,
+	                           * or it is another start's, `resume` counts, or all that the log has comes first */
 	uint64_t first; /* out, on the worker only: the sequence number that comes first; above since + 1 is a gap */
+	bool resumed;   /* out, likewise: it begins right behind `after` */
 };
 
 /* Any thread; from another thread than its worker's it is posted and later failures are not reported.
@@ -356,6 +371,20 @@ RC_API void rc_request_set_user(rc_request *request, void *user);
 RC_API int rc_request_add_header(rc_request *request, const char *name, const char *value);
 /* Answers a plain HTTP request, or refuses a handshake with words. The body is copied. */
 RC_API int rc_request_respond(rc_request *request, int status, const char *content_type, const void *body, size_t size);
+
+/* Accepts a plain GET as a stream of server-sent events (WHATWG HTML, section 9.2), before it is subscribed to anything.
+ * Returning 0 then opens it like a WebSocket: open, rc_send() of text, rc_close(), close; what it is subscribed to comes
+ * as events whose ids resume it (rc_start.after). Messages that are not text have no such form and are left out. A
+ * comment every half of idle_timeout_ms keeps it alive. Returns 0, -EINVAL (no plain GET), -EBUSY (is subscribed). */
+RC_API int rc_request_events(rc_request *request);
+/* Accepts a plain HTTP request that is answered later: returning 0 keeps it open until rc_respond(), and handlers.ready
+ * says when what it is subscribed to has something new. rc_close() answers it with 503. Errors as above. */
+RC_API int rc_request_wait(rc_request *request);
+/* Answers a request that waits. `headers` are whole lines ("Name: value\r\n"), or null; all is copied. On the worker of
+ * the connection only. Returns 0, -ENOTCONN (stale, or answered), -EINVAL (another status than 200 to 599, no request,
+ * another worker), -ENOMEM. */
+RC_API int rc_respond(rc_server *server, rc_conn conn, int status, const char *content_type, const char *headers,
+                      const void *body, size_t size);
 
 /* ----------------------------------------------------------------------------------------------------- client role -- */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * compress.h - permessage-deflate on a worker: agreeing, making encodings of the log, single messages both ways.
+ * compress.h - permessage-deflate on a worker: agreeing, and single messages both ways. Broadcasts: encode.h.
  */
 #ifndef RC_COMPRESS_H
 #define RC_COMPRESS_H
@@ -16,21 +16,13 @@ void rc_compress_negotiate(struct worker *worker, uint32_t slot, const struct rc
 /* Client role: takes what the server answered. False without memory. */
 bool rc_compress_agreed(struct worker *worker, uint32_t slot, const struct rc_deflate *agreed);
 
-/* The encoding in which a connection wants a topic. */
-enum rc_encoding_id rc_compress_wanted(const struct worker *worker, const struct connection *conn, uint32_t topic);
+/* Our window, and what its listener says of compression. */
+enum rc_window rc_compress_window(const struct connection *conn);
+const struct rc_deflate_options *rc_compress_options(const struct worker *worker, const struct connection *conn);
 
-/* Adds what a connection wants of the log to its interest. */
-void rc_compress_interest(const struct worker *worker, const struct connection *conn, struct rc_interest *interest);
-
-/* A member comes or goes: its audience's encodings are made while somebody wants them. With the log's lock. */
-void rc_compress_join(struct worker *worker, const struct connection *conn, uint32_t topic);
-void rc_compress_leave(struct worker *worker, const struct connection *conn, uint32_t topic);
-
-/* It is out of step with its cohort, and waits for a place where it can join again. */
-void rc_compress_rejoin(struct worker *worker, const struct connection *conn);
-
-/* Makes the wanted encodings of a new entry, before anything that sends it is planned. Returns the bytes it took. */
-size_t rc_compress_entry(struct worker *worker, uint64_t number);
+/* Makes the worker's scratch at least that large; its compressor for a window, or null. */
+bool rc_compress_scratch(struct worker *worker, size_t size);
+struct rc_deflater *rc_compress_deflater(struct worker *worker, enum rc_window window);
 
 /* Replaces a compressed message by its content; the block is the caller's to give back. Returns null, or what is wrong
  * with a close code in *code. */
@@ -43,6 +35,5 @@ size_t rc_compress_message(struct worker *worker, const struct connection *conn,
 /* Frees what a connection or a worker had. */
 void rc_compress_end(struct worker *worker, uint32_t slot);
 void rc_compress_close(struct worker *worker);
-void rc_compress_free(struct rc_server *server, enum rc_encoding_id id);
 
 #endif

@@ -7,6 +7,7 @@
 #include "fanout.h"
 #include "hold.h"
 #include "proxy.h"
+#include "sse.h"
 #include "trace.h"
 
 #include <stdlib.h>
@@ -176,7 +177,7 @@ void rc_connection_tell_closed(struct worker *worker, uint32_t slot, rc_conn han
 	};
 	RC_TRACE3(close, slot, closing.code, closing.by_peer);
 	rc_count(&worker->stats.closed, 1);
-	if (!(conn->flags & CLOSE_RECEIVED))
+	if (!(conn->flags & CLOSE_RECEIVED) && conn->form == FORM_FRAMES)
 		rc_count(&worker->stats.closed_abnormal, 1);
 	if (handlers->close)
 		handlers->close(handlers->context, handle, conn->user, &closing);
@@ -280,9 +281,33 @@ static bool adopt_gathered(struct worker *worker, struct rc_outbox *outbox, cons
 	return true;
 }
 
+/* What is no frame: text as an event, a Ping as a sign of life. */
+static int queue_event(struct worker *worker, uint32_t slot, uint8_t opcode, const void *data, size_t size)
+{
+	struct connection *conn = &worker->connections[slot];
+	const struct rc_event_id none = { 0 };
+	bool is_text = opcode == RC_FRAME_TEXT, full = false;
+	if (conn->form != FORM_EVENTS || (!is_text && opcode != RC_FRAME_PING))
+		return -EINVAL;
+	size_t event_size = is_text ? rc_sse_write(NULL, none, data, size) : sizeof RC_SSE_HEARTBEAT - 1;
+	struct rc_outbox *outbox = rc_connection_outbox(worker, conn);
+	uint8_t *at = outbox ? rc_outbox_add(outbox, &worker->pool, event_size, worker->server->config.send_size_max, &full)
+	                     : NULL;
+	if (!at)
+		return full ? -ENOBUFS : -ENOMEM;
+	if (is_text)
+		rc_sse_write(at, none, data, size);
+	else
+		memcpy(at, RC_SSE_HEARTBEAT, event_size);
+	rc_worker_queue(worker, slot);
+	return 0;
+}
+
 int rc_connection_queue(struct worker *worker, uint32_t slot, uint8_t opcode, const void *data, size_t size)
 {
 	struct connection *conn = &worker->connections[slot];
+	if (conn->form != FORM_FRAMES)
+		return queue_event(worker, slot, opcode, data, size);
 	uint8_t header[RC_FRAME_HEADER_MAX];
 	size_t compressed = conn->flags & DEFLATE && !(opcode & 8) ? rc_compress_message(worker, conn, data, size) : 0;
 	if (compressed) {
@@ -332,10 +357,27 @@ void rc_connection_say_close(struct worker *worker, uint32_t slot, uint16_t code
 
 void rc_connection_close(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size)
 {
-	if (worker->connections[slot].state != CONNECTION_OPEN)
+	const struct connection *conn = &worker->connections[slot];
+	if (conn->state != CONNECTION_OPEN)
 		return;
+	if (conn->form == FORM_ANSWER && rc_request_answer(worker, slot, 503, NULL, NULL, NULL, 0) == 0)
+		return;
+	if (conn->form != FORM_FRAMES) {
+		rc_connection_leave(worker, slot, code);
+		return;
+	}
 	rc_connection_set_state(worker, slot, CONNECTION_CLOSING, worker->server->config.close_timeout_ms);
 	rc_connection_say_close(worker, slot, code, reason, reason_size);
+}
+
+void rc_connection_leave(struct worker *worker, uint32_t slot, uint16_t code)
+{
+	struct connection *conn = &worker->connections[slot];
+	conn->close_code = code;
+	conn->flags |= CLOSE_SENT | CLOSE_RECEIVED;
+	rc_fanout_unsubscribe_all(worker, slot);
+	rc_connection_set_state(worker, slot, CONNECTION_FLUSHING, worker->server->config.close_timeout_ms);
+	rc_worker_queue(worker, slot);
 }
 
 void rc_connection_finish(struct worker *worker, uint32_t slot, const void *bytes, size_t size, bool lingers)
@@ -374,6 +416,24 @@ void rc_connection_flushed(struct worker *worker, uint32_t slot)
 }
 
 /* ---- time ---- */
+
+/* From its reader nothing is ever heard: a comment now and then finds out whether it is still there, and who takes
+ * nothing from one time to the next is not. */
+static void expired_stream(struct worker *worker, uint32_t slot)
+{
+	struct connection *conn = &worker->connections[slot];
+	bool stuck = conn->flags & POLLING;
+	if (stuck && conn->flags & PINGED) {
+		rc_count(&worker->stats.timeouts, 1);
+		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, "idle", 4);
+		return;
+	}
+	if (stuck)
+		conn->flags |= PINGED;
+	else if (!conn->outbox)
+		rc_connection_queue(worker, slot, RC_FRAME_PING, NULL, 0);
+	rc_worker_set_timer(worker, slot, rc_connection_idle_ping_ms(worker));
+}
 
 static void expired_open(struct worker *worker, uint32_t slot)
 {
@@ -423,7 +483,10 @@ void rc_connection_expired(struct worker *worker, uint32_t slot)
 			rc_connection_refuse(worker, slot, 408, NULL);
 		break;
 	case CONNECTION_OPEN:
-		expired_open(worker, slot);
+		if (conn->form == FORM_FRAMES)
+			expired_open(worker, slot);
+		else if (conn->form == FORM_EVENTS)
+			expired_stream(worker, slot);
 		break;
 	case CONNECTION_CLOSING:
 	case CONNECTION_FLUSHING:

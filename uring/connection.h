@@ -72,6 +72,13 @@ static_assert((LINGERS + REFUSED + CROWDED + COUNTED + RESUMING + CLOSING_SLOT +
                (3 << WINDOW_SHIFT) + (15 << LISTENER_SHIFT) + SECURE + STEPPING + (int64_t)SAID) >> 12 == 0x7FFFF,
               "each flag has a bit of its own");
 
+/* What an open connection is sent. */
+enum connection_form {
+	FORM_FRAMES, /* a WebSocket */
+	FORM_EVENTS, /* a stream of server-sent events */
+	FORM_ANSWER, /* one answer to a plain request, later */
+};
+
 struct handshake {
 	struct sockaddr_storage peer;
 	bool wants_proxy;       /* the PROXY header has not come yet */
@@ -101,6 +108,7 @@ struct connection {
 	uint8_t state;
 	bool by_peer;                /* the peer's Close came first */
 	bool copies;                 /* zero copy gains nothing here: see hold.h */
+	uint8_t form;                /* enum connection_form */
 };
 static_assert(sizeof(struct connection) <= 64, "a connection is one cache line");
 
@@ -140,6 +148,9 @@ void rc_connection_close(struct worker *worker, uint32_t slot, uint16_t code, co
 
 /* Ends it now. `code` is what handlers.close is told, unless a Close was sent or received before. */
 void rc_connection_end(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size);
+
+/* Takes it out of all topics and lets it end once what waits for it has left; `code` is what handlers.close is told. */
+void rc_connection_leave(struct worker *worker, uint32_t slot, uint16_t code);
 
 /* Sends raw bytes (a response) and then ends; `lingers` where the peer may still be sending. */
 void rc_connection_finish(struct worker *worker, uint32_t slot, const void *bytes, size_t size, bool lingers);
@@ -189,6 +200,9 @@ struct rc_verdict {
 };
 void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http, const struct handshake *handshake,
                       struct rc_verdict *verdict);
+/* Answers a request that waits, and lets it end. `headers` are whole lines, or null. Returns 0, -ENOMEM, -EINVAL. */
+int rc_request_answer(struct worker *worker, uint32_t slot, int status, const char *type, const char *headers,
+                      const void *body, size_t size);
 void rc_peer_name(char text[INET6_ADDRSTRLEN], const struct sockaddr_storage *peer);
 
 #endif

@@ -11,7 +11,7 @@
  * pumped when it can take more, and the topics' policies watch how far back it is. The kernel holds no byte of the log
  * after a send has completed, so a worker's floor is the lowest of these places; but for zero-copy sends, see hold.h.
  */
-#include "compress.h"
+#include "encode.h"
 #include "fanout.h"
 #include "hold.h"
 #include "trace.h"
@@ -130,12 +130,12 @@ static struct rc_plan *plan_for(struct worker *worker, uint32_t slot, uint64_t b
 	struct connection *conn = &worker->connections[slot];
 	const struct rc_log *log = &worker->server->log;
 	struct rc_interest interest = { 0 };
-	rc_compress_interest(worker, conn, &interest);
+	rc_encode_interest(worker, conn, &interest);
 	uint32_t topic = only_topic(worker, conn, begin);
 	if (topic != UINT32_MAX) {
 		struct rc_plan *shared = worker->shared;
 		if (shared && shared->topic == topic && shared->begin == begin && worker->shared_end == end &&
-		    shared->encoding == interest.encoding && shared->synced == interest.synced &&
+		    shared->encoding == interest.encoding && shared->encoded_only == interest.encoded_only && shared->synced == interest.synced &&
 		    worker->shared_size_min == interest.encoded_size_min)
 			return shared;
 		forget_shared(worker);
@@ -302,7 +302,7 @@ static bool visit(struct worker *worker, uint32_t slot)
 	uint64_t begin = rc_fanout_cursor(worker, conn);
 	if (conn->state != CONNECTION_OPEN || conn->flags & BEHIND || begin >= worker->round_end)
 		return false;
-	if (conn->flags & (SENDING | POLLING) || conn->outbox || has_aside(worker, slot)) {
+	if (conn->flags & (SENDING | POLLING) || conn->outbox || has_aside(worker, slot) || conn->form == FORM_ANSWER) {
 		rc_fanout_fall_behind(worker, slot, begin);
 		rc_worker_queue(worker, slot);
 		return false;
@@ -315,7 +315,7 @@ static bool visit(struct worker *worker, uint32_t slot)
 	}
 	if (!plan->size) {
 		pass_over(worker, conn, plan);
-		if (conn->cursor < worker->round_end) {
+		if (conn->cursor < worker->round_end) { /* cut short by a bound, or before what has no event yet */
 			rc_fanout_fall_behind(worker, slot, conn->cursor);
 			rc_worker_queue(worker, slot);
 		}
@@ -365,6 +365,50 @@ static bool send_outbox(struct worker *worker, uint32_t slot)
 	return true;
 }
 
+/* The next entry has no event that all streams share: there was no room for it, or it is larger than fits. This one gets
+ * its own. What is no text has no event at all. */
+static bool send_bare(struct worker *worker, uint32_t slot)
+{
+	struct connection *conn = &worker->connections[slot];
+	uint64_t number = conn->cursor;
+	rc_fanout_fall_behind(worker, slot, number);
+	rc_encode_past(worker, number);
+	const struct rc_encoding *encoding = worker->server->encodings[RC_ENCODING_SSE];
+	bool made = encoding && rc_extent_state(encoding, number) == RC_EXTENT_FRESH, full;
+	size_t size = made ? 0 : rc_encode_event(worker, number, NULL);
+	uint8_t *at = NULL;
+	if (size && rc_connection_outbox(worker, conn))
+		at = rc_outbox_add(conn->outbox, &worker->pool, size, SIZE_MAX, &full);
+	if (made || (size && !at)) {
+		rc_worker_queue(worker, slot);
+		return false;
+	}
+	conn->cursor++;
+	if (!size) {
+		rc_worker_queue(worker, slot);
+		return false;
+	}
+	rc_encode_event(worker, number, at);
+	uint32_t topic = rc_log_entry(&worker->server->log, number)->topic;
+	rc_count_shared(&rc_audience_at(&worker->subscribers, topic)->deliveries, 1);
+	rc_count(&worker->stats.deliveries, 1);
+	return send_outbox(worker, slot);
+}
+
+/* Something new for a request that waits: its owner reads it, and answers. */
+static void tell_ready(struct worker *worker, uint32_t slot)
+{
+	struct connection *conn = &worker->connections[slot];
+	const struct rc_handlers *handlers = &worker->server->config.handlers;
+	if (!(conn->flags & BEHIND))
+		return;
+	rc_fanout_resume(worker, slot);
+	conn->cursor = RC_MAX(conn->cursor, worker->head);
+	rc_fanout_catch_up(worker, conn);
+	if (handlers->ready)
+		handlers->ready(handlers->context, rc_handle(worker, slot), conn->user);
+}
+
 /* Sends from a cursor of its own. Returns whether a send was prepared. */
 static bool send_behind(struct worker *worker, uint32_t slot)
 {
@@ -391,7 +435,10 @@ static bool send_behind(struct worker *worker, uint32_t slot)
 	}
 	if (plan->size)
 		return send_plan(worker, slot, plan);
+	bool bare = plan->bare;
 	pass_over(worker, conn, plan);
+	if (bare)
+		return send_bare(worker, slot);
 	if (conn->cursor >= worker->round_end && conn->cursor >= worker->head)
 		rc_fanout_catch_up(worker, conn);
 	else
@@ -412,6 +459,10 @@ static bool pump(struct worker *worker, uint32_t slot)
 			rc_connection_flushed(worker, slot);
 			return false;
 		}
+	}
+	if (conn->form == FORM_ANSWER && conn->state == CONNECTION_OPEN) {
+		tell_ready(worker, slot);
+		return false;
 	}
 	if (conn->partial)
 		return send_behind(worker, slot);
@@ -527,7 +578,7 @@ void rc_fanout_sent_plan(struct worker *worker, uint32_t slot, unsigned number, 
 		count_taken(worker, plan, plan->taken_count);
 		bool reached = conn->cursor >= worker->round_end && !(conn->flags & RESUMING);
 		if (reached && (conn->flags & (COHORT | SYNCED)) == COHORT)
-			rc_compress_rejoin(worker, conn);
+			rc_encode_rejoin(worker, conn);
 		if (reached)
 			rc_fanout_catch_up(worker, conn);
 		else
@@ -642,7 +693,7 @@ static void encode_new(struct worker *worker)
 	if (!worker->encoded_count)
 		worker->encoded_end = head;
 	for (size_t taken = 0; worker->encoded_end < head && taken < RC_SLICE_ENCODE_SIZE; worker->encoded_end++)
-		taken += rc_compress_entry(worker, worker->encoded_end);
+		taken += rc_encode_entry(worker, worker->encoded_end);
 	worker->head = worker->encoded_end;
 }
 

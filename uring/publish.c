@@ -236,6 +236,23 @@ int rc_close(rc_server *server, rc_conn conn, uint16_t code, const char *reason,
 	return 0;
 }
 
+int rc_respond(rc_server *server, rc_conn conn, int status, const char *content_type, const char *headers,
+               const void *body, size_t size)
+{
+	uint32_t slot;
+	struct worker *worker = worker_of(server, conn, &slot);
+	if (!worker || !is_fresh(worker, slot, conn))
+		return -ENOTCONN;
+	if (worker != rc_worker_here || status < 200 || status > 599)
+		return -EINVAL;
+	const struct connection *found = &worker->connections[slot];
+	if (found->form != FORM_ANSWER)
+		return -EINVAL;
+	if (found->state != CONNECTION_OPEN)
+		return -ENOTCONN;
+	return rc_request_answer(worker, slot, status, content_type, headers, body, size);
+}
+
 static bool may_subscribe(const struct worker *worker, uint32_t slot, rc_conn conn)
 {
 	unsigned state = worker->connections[slot].state;

@@ -41,7 +41,8 @@ static void answer_request(struct worker *worker, uint32_t slot, struct rc_http_
 	struct connection *conn = &worker->connections[slot];
 	struct rc_verdict verdict = { 0 };
 	rc_request_judge(worker, slot, request, conn->handshake, &verdict);
-	if (!verdict.response) {
+	bool later = !verdict.status && conn->form == FORM_ANSWER;
+	if (!verdict.response && !later) {
 		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
 		return;
 	}
@@ -53,6 +54,10 @@ static void answer_request(struct worker *worker, uint32_t slot, struct rc_http_
 	}
 	conn->user = verdict.user;
 	conn->flags |= OPENED; /* from here on, whatever happens, the application hears of the end */
+	if (later) {
+		open_connection(worker, slot);
+		return;
+	}
 	struct rc_outbox *outbox = rc_connection_outbox(worker, conn);
 	uint8_t *at = outbox ? rc_outbox_add_first(outbox, &worker->pool, verdict.size) : NULL;
 	if (at)
@@ -264,6 +269,8 @@ static void receive_frames(struct worker *worker, uint32_t slot, uint8_t *at, ui
 	};
 	struct rc_session *own = conn->session, *session = own ? own : &worker->scratch;
 	struct rc_event event;
+	if (conn->form != FORM_FRAMES)
+		return; /* who asked by plain HTTP has nothing more to say */
 	conn->session = NULL;
 	while ((conn->state == CONNECTION_OPEN || conn->state == CONNECTION_CLOSING) &&
 	       rc_session_next(session, &rules, &at, end, &event) != RC_EVENT_NONE) {

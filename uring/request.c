@@ -141,7 +141,14 @@ int rc_request_add_header(rc_request *request, const char *name, const char *val
 	return 0;
 }
 
-/* Puts the added headers behind the status line. */
+/* Puts headers behind the status line of a response; there is room for them. */
+static void insert_headers(char *bytes, size_t size, const char *headers, size_t headers_size)
+{
+	size_t line_size = (size_t)((char *)memchr(bytes, '\n', size) - bytes) + 1;
+	memmove(bytes + line_size + headers_size, bytes + line_size, size - line_size);
+	memcpy(bytes + line_size, headers, headers_size);
+}
+
 static void splice_headers(const rc_request *request, struct rc_verdict *verdict)
 {
 	if (!request->headers_size || !verdict->response)
@@ -149,11 +156,63 @@ static void splice_headers(const rc_request *request, struct rc_verdict *verdict
 	char *bytes = realloc(verdict->response, verdict->size + request->headers_size);
 	if (!bytes)
 		return; /* they are left out rather than the answer */
-	size_t line_size = (size_t)((char *)memchr(bytes, '\n', verdict->size) - bytes) + 1;
-	memmove(bytes + line_size + request->headers_size, bytes + line_size, verdict->size - line_size);
-	memcpy(bytes + line_size, request->headers, request->headers_size);
+	insert_headers(bytes, verdict->size, request->headers, request->headers_size);
 	verdict->response = bytes;
 	verdict->size += request->headers_size;
+}
+
+/* ---- streams and answers that come later ---- */
+
+static int set_form(rc_request *request, enum connection_form form)
+{
+	struct connection *conn = &request->worker->connections[request->slot];
+	if (request->http->websocket)
+		return -EINVAL;
+	if (conn->subscription_count)
+		return -EBUSY;
+	conn->form = (uint8_t)form;
+	return 0;
+}
+
+int rc_request_events(rc_request *request)
+{
+	return strcmp(request->http->method, "GET") == 0 ? set_form(request, FORM_EVENTS) : -EINVAL;
+}
+
+int rc_request_wait(rc_request *request)
+{
+	return set_form(request, FORM_ANSWER);
+}
+
+/* The stream ends with the connection (RFC 9112, section 6.3), so nothing stands between an event and the next and all
+ * streams share them. */
+static void begin_events(struct rc_verdict *verdict)
+{
+	static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
+				   "X-Accel-Buffering: no\r\nConnection: close\r\n\r\n";
+	verdict->size = sizeof head - 1;
+	verdict->response = malloc(verdict->size);
+	if (verdict->response)
+		memcpy(verdict->response, head, verdict->size);
+}
+
+int rc_request_answer(struct worker *worker, uint32_t slot, int status, const char *type, const char *headers,
+                      const void *body, size_t size)
+{
+	size_t headers_size = headers ? strlen(headers) : 0;
+	char *response = malloc(size + headers_size + HEAD_MAX);
+	if (!response)
+		return -ENOMEM;
+	size_t used = rc_http_response(response, size + HEAD_MAX, status, type, body, size, false);
+	if (!used) {
+		free(response);
+		return -EINVAL;
+	}
+	insert_headers(response, used, headers, headers_size);
+	rc_connection_leave(worker, slot, status == 503 ? RC_CLOSE_GOING_AWAY : RC_CLOSE_NORMAL);
+	rc_connection_finish(worker, slot, response, used + headers_size, false);
+	free(response);
+	return 0;
 }
 
 void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http, const struct handshake *handshake,
@@ -167,7 +226,7 @@ void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_reque
 		rc_count(&worker->stats.http_requests, 1);
 	if (verdict->status)
 		status = verdict->status; /* it answered itself */
-	else if (!status && !http->websocket)
+	else if (!status && !http->websocket && worker->connections[slot].form == FORM_FRAMES)
 		status = 426;
 	else if (status && (status < 400 || status > 599))
 		status = 500;
@@ -176,6 +235,12 @@ void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_reque
 	if (status && http->websocket)
 		rc_count(&worker->stats.handshakes_failed, 1);
 	if (status || verdict->response) {
+		splice_headers(&request, verdict);
+		return;
+	}
+	if (!http->websocket) {
+		if (worker->connections[slot].form == FORM_EVENTS)
+			begin_events(verdict);
 		splice_headers(&request, verdict);
 		return;
 	}

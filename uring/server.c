@@ -3,7 +3,7 @@
  * server.c - the public functions that make, start and stop a server, and those that act on a connection from any
  * thread: on its own worker they act at once, from elsewhere they are posted to it.
  */
-#include "compress.h"
+#include "encode.h"
 #include "fanout.h"
 #include "text.h"
 
@@ -103,6 +103,7 @@ static int make_log(struct rc_server *server)
 	int result = rc_topics_init(&server->topics, &defaults, config->log_size, clock_ns(CLOCK_REALTIME) / 1000000);
 	if (result < 0)
 		return result;
+	server->epoch = server->topics.epoch_next;
 	rc_log_init(&server->log, &server->topics, server->log_memory, config->log_size,
 	            (struct rc_entry *)((uint8_t *)server->log_memory + config->log_size), entry_count, server->floors,
 	            server->worker_count);
@@ -207,7 +208,7 @@ void rc_server_free(rc_server *server)
 	free(server->floors);
 	rc_addresses_free(server->addresses);
 	for (unsigned i = 0; i < RC_ENCODING_COUNT; i++)
-		rc_compress_free(server, (enum rc_encoding_id)i);
+		rc_encode_free(server, (enum rc_encoding_id)i);
 	pthread_mutex_destroy(&server->encodings_lock);
 	rc_certificates_close(server);
 	pthread_mutex_destroy(&server->log_lock);

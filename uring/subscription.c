@@ -3,42 +3,59 @@
  * subscription.c - letting connections into topics and out of them: the one place where a worker takes the log's lock
  * other than to publish. Where a subscription begins is decided under it, so that no message can fall between.
  */
-#include "compress.h"
+#include "encode.h"
 #include "fanout.h"
+#include "sse.h"
 
 #include <string.h>
 
-/* Puts a copy of the last frame into the outbox: it may leave the log at any time, or has left it. With the lock. False
- * when there is no room or no memory for it. */
+/* Puts a copy of the last frame into the outbox, in the connection's form: it may leave the log at any time, or has left
+ * it. With the lock. False when there is no room or no memory for it. */
 static bool copy_last(struct worker *worker, struct connection *conn, const uint8_t *frame, size_t size)
 {
+	const struct rc_event_id none = { 0 };
+	struct rc_frame header;
+	size_t header_size = (size_t)rc_frame_read(&header, frame, size), room = size;
 	bool full;
+	if (conn->form == FORM_ANSWER || (conn->form == FORM_EVENTS && header.opcode != RC_FRAME_TEXT))
+		return false;
+	if (conn->form == FORM_EVENTS)
+		room = rc_sse_write(NULL, none, frame + header_size, size - header_size);
 	if (!conn->outbox && !(conn->outbox = rc_outbox_new(&worker->pool)))
 		return false;
-	uint8_t *at = rc_outbox_add(conn->outbox, &worker->pool, size, worker->server->config.send_size_max, &full);
-	if (at)
+	uint8_t *at = rc_outbox_add(conn->outbox, &worker->pool, room, worker->server->config.send_size_max, &full);
+	if (at && conn->form == FORM_EVENTS)
+		rc_sse_write(at, none, frame + header_size, size - header_size);
+	else if (at)
 		memcpy(at, frame, size);
 	return at;
 }
 
 /* Where the subscription begins; *first is the sequence number that comes first. With the lock. */
 static uint64_t begin_at(struct worker *worker, struct connection *conn, const struct rc_topic *topic,
-                         const struct rc_start *start, uint64_t *first)
+                         struct rc_start *start, uint64_t *first)
 {
 	struct rc_log *log = &worker->server->log;
 	uint64_t newest = atomic_load_explicit(&topic->newest, memory_order_relaxed);
 	uint64_t sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed);
 	uint64_t readable = rc_log_readable(log), at = RC_NONE;
 	*first = sequence + 1;
-	if (start && start->resume && start->since < sequence)
+	if (start && start->after.epoch) {
+		uint64_t behind = start->after.number + 1;
+		start->resumed = start->after.epoch == worker->server->epoch && behind && behind >= readable &&
+		                 behind <= rc_log_head(log);
+		if (start->resumed || !start->resume)
+			at = rc_log_first_sequence(log, topic, 1, start->resumed ? behind : readable);
+	}
+	if (start && start->resume && !start->resumed && start->since < sequence)
 		at = rc_log_first_sequence(log, topic, start->since + 1, readable);
-	else if (start && start->last && !start->resume && newest != RC_NONE && newest >= readable)
+	else if (start && start->last && !start->resume && !start->after.epoch && newest != RC_NONE && newest >= readable)
 		at = newest;
 	if (at != RC_NONE) {
 		*first = rc_log_entry(log, at)->sequence;
 		return at;
 	}
-	if (start && start->last && !start->resume && (newest != RC_NONE || topic->kept)) {
+	if (start && start->last && !start->resume && !start->after.epoch && (newest != RC_NONE || topic->kept)) {
 		const struct rc_entry *entry = newest != RC_NONE ? rc_log_entry(log, newest) : NULL;
 		if (entry ? copy_last(worker, conn, rc_log_at(log, entry->position), entry->size)
 		          : copy_last(worker, conn, topic->kept, topic->kept_size))
@@ -75,7 +92,7 @@ static int subscribe_locked(struct worker *worker, uint32_t slot, const char *na
 	topic->worker_mask |= UINT64_C(1) << (worker->index % 64);
 	conn->subscription_count++;
 	conn->flags &= ~(uint32_t)SYNCED;
-	rc_compress_join(worker, conn, topic->id);
+	rc_encode_join(worker, conn, topic->id);
 	rc_count(&worker->stats.subscriptions, 1);
 	if (start) {
 		start->first = first;
@@ -139,7 +156,7 @@ static void remove_locked(struct worker *worker, uint32_t slot, struct rc_subscr
 	struct connection *conn = &worker->connections[slot];
 	struct rc_topic *topic = rc_topic_at(&server->topics, record->topic);
 	struct rc_audience *audience = rc_audience_at(&worker->subscribers, record->topic);
-	rc_compress_leave(worker, conn, record->topic);
+	rc_encode_leave(worker, conn, record->topic);
 	uint32_t moved = rc_subscribers_remove(&worker->subscribers, record, &conn->first_subscription);
 	conn->subscription_count--;
 	rc_count(&worker->stats.subscriptions, (uint64_t)-1);

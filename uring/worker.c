@@ -322,6 +322,8 @@ static void take_completion(struct worker *worker, const struct rc_completion *c
 		rc_fanout_sent_secure(worker, slot, (unsigned)(tag >> 46 & 1023), completion->result);
 		break;
 	case TAG_WRITABLE:
+		if (worker->connections[slot].form == FORM_EVENTS)
+			worker->connections[slot].flags &= ~(uint32_t)PINGED; /* all that is ever heard of it */
 		rc_worker_queue(worker, slot);
 		rc_connection_operation_done(worker, slot, POLLING);
 		break;

@@ -78,6 +78,7 @@ struct rc_server {
 	_Atomic bool started;
 	_Atomic uint64_t publish_refused;
 	uint64_t start_ns;
+	uint64_t epoch;                 /* of event ids: differs from one start to the next */
 	bool old_kernel;                /* use nothing newer than Linux 6.1 */
 };
 

@@ -131,6 +131,36 @@ Test(plan_encoding, below_its_size_a_message_stays_plain)
 	cr_expect_arr_eq(forms(), "pe", 2);
 }
 
+/* To a reader of events the log's own frames would be noise. */
+Test(plan_encoding, who_reads_no_frames_stops_where_there_is_nothing_else)
+{
+	publish("FFNFRFCF");
+	struct rc_interest interest = {
+		.topic = TOPIC, .encoding = &encoding, .cohort = UINT32_MAX, .encoded_only = true
+	};
+	static const struct {
+		uint64_t begin, end;
+		bool bare;
+		const char *forms;
+	} expected[] = {
+		{ 0, 2, true, "ee." },  { 2, 2, true, "." }, { 3, 4, true, "e." }, { 4, 4, true, "." },
+		{ 5, 6, true, "e." }, { 6, 6, true, "." }, { 7, 8, false, "e." },
+	};
+	for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+		rc_plan_make(&plan, &m.log, &interest, expected[i].begin, m.head, 0);
+		cr_expect_eq(plan.end, expected[i].end, "from %lu", expected[i].begin);
+		cr_expect_eq(plan.bare, expected[i].bare, "from %lu", expected[i].begin);
+		cr_expect_str_eq(forms(), expected[i].forms, "from %lu", expected[i].begin);
+	}
+	interest.encoding = NULL;
+	rc_plan_make(&plan, &m.log, &interest, 0, m.head, 0);
+	cr_expect(plan.bare && plan.end == 0 && plan.size == 0);
+	/* What it does not want does not stop it. */
+	interest.topic = OTHER;
+	rc_plan_make(&plan, &m.log, &interest, 0, m.head, 0);
+	cr_expect(!plan.bare && plan.end == m.head && plan.size == 0);
+}
+
 Test(plan_encoding, who_joins_a_cohort_waits_for_a_beginning)
 {
 	publish("MMFMM");

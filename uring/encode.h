@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * encode.h - the encodings of the log on a worker: which connection wants which, and making them, once for all workers.
+ */
+#ifndef RC_ENCODE_H
+#define RC_ENCODE_H
+
+#include "worker.h"
+
+/* The encoding in which a connection wants a topic. */
+enum rc_encoding_id rc_encode_wanted(const struct worker *worker, const struct connection *conn, uint32_t topic);
+
+/* Adds what a connection wants of the log to its interest. */
+void rc_encode_interest(const struct worker *worker, const struct connection *conn, struct rc_interest *interest);
+
+/* A member comes or goes: its audience's encodings are made while somebody wants them. With the log's lock. */
+void rc_encode_join(struct worker *worker, const struct connection *conn, uint32_t topic);
+void rc_encode_leave(struct worker *worker, const struct connection *conn, uint32_t topic);
+
+/* It is out of step with its cohort, and waits for a place where it can join again. */
+void rc_encode_rejoin(struct worker *worker, const struct connection *conn);
+
+/* Makes the wanted encodings of a new entry, before anything that sends it is planned. Returns the bytes it took. */
+size_t rc_encode_entry(struct worker *worker, uint64_t number);
+
+/* Makes the server-sent event of an entry that was published before anybody here wanted it, and of some behind it, for
+ * who begins back there. */
+void rc_encode_past(struct worker *worker, uint64_t number);
+
+/* Writes the event of an entry and returns its size, 0 where it is no text. `to` may be null: only the size. */
+size_t rc_encode_event(struct worker *worker, uint64_t number, uint8_t *to);
+
+void rc_encode_free(struct rc_server *server, enum rc_encoding_id id);
+
+#endif
