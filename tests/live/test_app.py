@@ -387,7 +387,9 @@ def test_feed_patterns():
         server.post("publish", topic="other", data=0)
         clients = [server.client(f"/ws/u{n}") for n in range(6)]
         for client in clients:
-            client.say("subscribe", topics=["q.*"], last=True).expect("subscribed", topics=[{"topic": "q.*"}])
+            # The topics that are there are listed behind the pattern, each with where it stands.
+            listed = client.say("subscribe", topics=["q.*"], last=True).expect("subscribed")["topics"]
+            equal([(one["topic"], one.get("seq")) for one in listed], [("q.*", None), ("q.old", 1)])
             client.expect("update", topic="q.old", data=0)
         for name in ("q.new", "q.newer", "r", "q.old"):
             for number in range(5):
@@ -398,6 +400,15 @@ def test_feed_patterns():
                 message = client.expect("update")
                 heard.setdefault(message["topic"], []).append(message["data"])
             equal(heard, {"q.new": list(range(5)), "q.newer": list(range(5)), "q.old": list(range(5))})
+        # Each topic of a pattern goes on from where its reader had come to, and says what is missing.
+        epoch = listed[1]["epoch"]
+        late = server.client("/ws/late")
+        late.say("subscribe", topics=["q.*"], since={"q.old": 4, "q.new": 5}, epoch={"q.old": epoch, "q.new": epoch + 999})
+        late.expect("subscribed")
+        late.expect("gap", topic="q.new", reset=True)
+        heard = [late.expect("update") for _ in range(2 + 5)]
+        equal([one["seq"] for one in heard if one["topic"] == "q.old"], [5, 6])
+        equal([one["seq"] for one in heard if one["topic"] == "q.new"], [1, 2, 3, 4, 5])
         # Given up: but what was asked for by its name stays.
         one = clients[0]
         one.say("subscribe", topics=["q.new"]).expect("subscribed")

@@ -175,8 +175,8 @@ static int enter(struct rc_app *app, rc_request *request, struct rc_app_client *
 	return 0;
 }
 
-static int judge_token(struct rc_app *app, rc_request *request, struct rc_app_client *client, const char *token,
-                       const char *user)
+/* Sets client->has_token; otherwise the request has been answered, or the status is to be. */
+static int take_token(struct rc_app *app, rc_request *request, struct rc_app_client *client, const char *token)
 {
 	const struct rc_settings *settings = rc_app_settings(app);
 	struct rc_claims claims;
@@ -188,6 +188,15 @@ static int judge_token(struct rc_app *app, rc_request *request, struct rc_app_cl
 		return say(request, 401, words);
 	}
 	take_claims(client, &claims);
+	return 0;
+}
+
+static int judge_token(struct rc_app *app, rc_request *request, struct rc_app_client *client, const char *token,
+                       const char *user)
+{
+	int status = take_token(app, request, client, token);
+	if (status || !client->has_token)
+		return status;
 	if (user && strcmp(user, client->claims.subject) != 0)
 		return say(request, 403, "the token is another user's\n");
 	return enter(app, request, client, client->claims.subject);
@@ -217,6 +226,24 @@ int rc_access_judge(struct rc_app *app, rc_request *request, struct rc_app_clien
 	client->claimed = user ? strdup(user) : NULL;
 	if (user && !client->claimed)
 		return 503;
+	client->opened = true;
+	return 0;
+}
+
+/* Who asks by plain HTTP says who it is now or never; it only reads, and is nobody's device. */
+int rc_access_judge_plain(struct rc_app *app, rc_request *request, struct rc_app_client *client)
+{
+	const struct rc_settings *settings = rc_app_settings(app);
+	char scratch[RC_TOKEN_SIZE_MAX + 1];
+	const char *token = settings->auth == RC_AUTH_OFF ? NULL : find_token(request, scratch, sizeof scratch);
+	if (!token && settings->auth != RC_AUTH_OFF && settings->auth != RC_AUTH_OPTIONAL)
+		return say(request, 401, "a token is needed\n");
+	client->permissions = settings->permissions;
+	int status = token ? take_token(app, request, client, token) : 0;
+	if (status || (token && !client->has_token))
+		return status;
+	if (!(client->permissions & RC_MAY_READ))
+		return say(request, 403, "permission denied: read\n");
 	client->opened = true;
 	return 0;
 }
@@ -279,8 +306,9 @@ void rc_access_due(struct rc_app_client *client, uint64_t now_ns)
 {
 	const struct rc_settings *settings = rc_app_settings(client->app);
 	struct rc_out *out = &client->crew->out;
-	if (client->auth_ns <= now_ns) {
-		rc_app_close(client, RC_CLOSE_POLICY, client->expired ? "token expired" : "authentication required");
+	if (client->auth_ns <= now_ns || client->plain) {
+		bool expired = client->expired || client->plain; /* which cannot send another */
+		rc_app_close(client, RC_CLOSE_POLICY, expired ? "token expired" : "authentication required");
 		return;
 	}
 	/* A chance to send another token; until then it may not do anything else. */

@@ -4,6 +4,7 @@
  *
  *      worker's callbacks --> dialect.c --> rooms.c  people.c  feeds.c  reliable.c  batch.c
  *                                              |         |
+ *      GET /sse, /poll    --> plain.c --> feeds.c
  *      POST /api          --> api.c      --> directory.c (users, rooms; one lock)
  *
  * Who owns what
@@ -132,12 +133,22 @@ struct rc_feed {
 	char name[];
 };
 
+/* What a client without WebSocket asked for. */
+struct rc_plain {
+	json_t *wish;             /* as a `subscribe` says it */
+	struct rc_event_id after; /* of server-sent events: what it had last */
+	bool polls;               /* one answer, and not a stream */
+	unsigned wait_s;
+	char headers[512]; /* of that answer */
+};
+
 struct rc_app_client {
 	struct rc_node node; /* in its crew's clients */
 	struct rc_app *app;
 	struct rc_crew *crew;
 	rc_conn conn;
 	char id[RC_CLIENT_ID_SIZE + 1];
+	struct rc_plain *plain; /* null: it has a WebSocket */
 	bool opened, closing;
 	struct rc_app_client *next_dead;
 
@@ -170,7 +181,7 @@ struct rc_app_client {
 	unsigned batched;
 
 	/* when something is due; RC_NEVER */
-	uint64_t auth_ns, expiry_ns, resend_ns, batch_ns;
+	uint64_t auth_ns, expiry_ns, resend_ns, batch_ns, wait_ns;
 	uint64_t deadline_ns;
 	size_t heap_place; /* + 1; 0: is not there */
 };
@@ -219,6 +230,7 @@ void rc_address_leave(struct rc_app *app, struct rc_address *address);
 
 /* ---- access.c ---- */
 int rc_access_judge(struct rc_app *app, rc_request *request, struct rc_app_client *client);
+int rc_access_judge_plain(struct rc_app *app, rc_request *request, struct rc_app_client *client);
 /* The address that counts: the peer's, or what a proxy that is trusted says. */
 const char *rc_access_address(const struct rc_settings *settings, const rc_request *request, char *scratch,
                               size_t size);
@@ -229,6 +241,9 @@ void rc_access_due(struct rc_app_client *client, uint64_t now_ns);
 
 /* ---- clients.c ---- */
 struct rc_handlers rc_clients_handlers(struct rc_app *app);
+/* A client for a request: it is let in, or the request has been answered, or the status is to be. `plain` is null for a
+ * WebSocket; it is the client's from here on. */
+int rc_clients_open(struct rc_app *app, rc_request *request, struct rc_plain *plain);
 /* Around whatever may end a client and looks at it afterwards. */
 void rc_crew_enter(struct rc_crew *crew);
 void rc_crew_leave(struct rc_crew *crew);
@@ -289,9 +304,21 @@ int64_t rc_feeds_publish_numbered(struct rc_app *app, const char *topic, size_t 
                                   const struct rc_out *tail, bool room, rc_conn except);
 bool rc_feed_name_reserved(const char *name, size_t size);
 /* Begins to follow a topic of the log: through a cursor of its own, or batch by batch. *start as in rc_subscribe(). */
+void rc_out_gap(struct rc_out *out, const char *topic, size_t size, uint64_t from, uint64_t to, uint64_t epoch,
+                bool reset);
 int rc_feeds_follow(struct rc_app_client *client, const char *name, size_t size, bool room, struct rc_start *start);
 void rc_feeds_unfollow(struct rc_app_client *client, const char *name, size_t size);
 struct rc_feed *rc_feeds_find(const struct rc_app_client *client, const char *name, size_t size);
+
+/* ---- plain.c ---- */
+/* Answers /sse/ and /poll/ as handlers.request does; -1: it is for neither. */
+int rc_plain_answer(struct rc_app *app, rc_request *request);
+/* After it was let in: a stream, a wait, or an answer at once (then client->opened is false). A status, or 0. */
+int rc_plain_begin(struct rc_app_client *client, rc_request *request);
+void rc_plain_open(struct rc_app_client *client);
+void rc_plain_ready(struct rc_app_client *client);
+void rc_plain_due(struct rc_app_client *client);
+void rc_plain_free(struct rc_plain *plain);
 
 /* ---- reliable.c ---- */
 void rc_reliable_data(struct rc_app_client *client, const json_t *message, const json_t *id, unsigned depth);

@@ -31,6 +31,7 @@ static void free_client(struct rc_app_client *client)
 	}
 	free(client->claims.rooms);
 	free(client->claimed);
+	rc_plain_free(client->plain);
 	rc_out_free(&client->batch);
 	free(client);
 }
@@ -69,7 +70,8 @@ static struct rc_app_client *new_client(struct rc_app *app, rc_conn conn)
 	client->crew = &app->crews[rc_conn_worker(conn)];
 	client->node.name = (const char *)&client->conn;
 	client->node.name_size = sizeof client->conn;
-	client->auth_ns = client->expiry_ns = client->resend_ns = client->batch_ns = client->deadline_ns = RC_NEVER;
+	client->auth_ns = client->expiry_ns = client->resend_ns = RC_NEVER;
+	client->batch_ns = client->wait_ns = client->deadline_ns = RC_NEVER;
 	return client;
 }
 
@@ -83,26 +85,40 @@ static int refuse(rc_request *request, int status, const char *words)
 	return rc_request_respond(request, status, "text/plain; charset=utf-8", words, strlen(words)) ? 503 : 0;
 }
 
-static int open_client(struct rc_app *app, rc_request *request)
+static int judge(struct rc_app *app, rc_request *request, struct rc_app_client *client)
+{
+	if (!client->address)
+		return refuse(request, 429, "too many connections from this address\n");
+	if (!client->plain)
+		return rc_access_judge(app, request, client);
+	int status = rc_access_judge_plain(app, request, client);
+	return status || !client->opened ? status : rc_plain_begin(client, request);
+}
+
+int rc_clients_open(struct rc_app *app, rc_request *request, struct rc_plain *plain)
 {
 	const struct rc_settings *settings = rc_app_settings(app);
 	char scratch[INET6_ADDRSTRLEN + 4];
-	if (!rc_access_origin(settings, request))
-		return refuse(request, 403, "this origin is not allowed\n");
-	struct rc_app_client *client = new_client(app, rc_request_conn(request));
-	if (!client)
-		return 503;
+	struct rc_app_client *client =
+	    rc_access_origin(settings, request) ? new_client(app, rc_request_conn(request)) : NULL;
+	if (!client) {
+		rc_plain_free(plain);
+		return rc_access_origin(settings, request) ? 503
+		                                           : refuse(request, 403, "this origin is not allowed\n");
+	}
+	client->plain = plain;
 	const char *address = rc_access_address(settings, request, scratch, sizeof scratch);
 	client->address = rc_address_enter(app, address, settings->connections_per_address);
-	int status = client->address ? rc_access_judge(app, request, client)
-	                             : refuse(request, 429, "too many connections from this address\n");
-	if (!client->address || status || !client->opened) {
-		/* It was refused, with words or without. */
+	int status = judge(app, request, client);
+	if (status || !client->opened) {
+		/* It was refused, with words or without; or a poll that has its answer. */
+		bool answered = !status && client->plain && client->plain->polls && client->permissions & RC_MAY_READ;
 		if (client->user)
 			rc_people_leave(client);
 		rc_address_leave(app, client->address);
 		free_client(client);
-		RC_COUNT(app, rejected);
+		if (!answered)
+			RC_COUNT(app, rejected);
 		return status;
 	}
 	client->opened = false;
@@ -118,17 +134,34 @@ static int on_request(void *context, rc_request *request)
 {
 	struct rc_app *app = context;
 	const char *path = rc_request_path(request);
-	if (!rc_request_is_websocket(request))
-		return rc_api_answer(app, request);
+	if (!rc_request_is_websocket(request)) {
+		int status = rc_request_listener(request) < app->api_listener_first ? rc_plain_answer(app, request) : -1;
+		return status >= 0 ? status : rc_api_answer(app, request);
+	}
 	if (rc_request_listener(request) >= app->api_listener_first ||
 	    (strcmp(path, "/ws") != 0 && strncmp(path, "/ws/", 4) != 0))
 		return 404;
 	if (atomic_load(&app->draining))
 		return refuse(request, 503, "going away\n");
-	return open_client(app, request);
+	return rc_clients_open(app, request, NULL);
 }
 
 /* ---- its life ---- */
+
+static void welcome(struct rc_app_client *client)
+{
+	struct rc_out *out = &client->crew->out;
+	rc_out_clear(out);
+	rc_out_type(out, "welcome", NULL);
+	rc_out_format(out, ",\"clientId\":\"%s\",\"serverTime\":", client->id);
+	rc_out_time_iso(out);
+	if (client->user) {
+		rc_out_text(out, ",\"userId\":");
+		rc_out_string(out, client->user->name, client->user->node.name_size);
+	}
+	rc_out_text(out, "}");
+	rc_app_send(client, out);
+}
 
 static void on_open(void *context, rc_conn conn, void *user)
 {
@@ -140,16 +173,10 @@ static void on_open(void *context, rc_conn conn, void *user)
 	client->opened = true;
 	RC_COUNT(app, open);
 	rc_table_add(&crew->clients, &client->node);
-	rc_out_clear(&crew->out);
-	rc_out_type(&crew->out, "welcome", NULL);
-	rc_out_format(&crew->out, ",\"clientId\":\"%s\",\"serverTime\":", client->id);
-	rc_out_time_iso(&crew->out);
-	if (client->user) {
-		rc_out_text(&crew->out, ",\"userId\":");
-		rc_out_string(&crew->out, client->user->name, client->user->node.name_size);
-	}
-	rc_out_text(&crew->out, "}");
-	rc_app_send(client, &crew->out);
+	if (client->plain)
+		rc_plain_open(client);
+	else
+		welcome(client);
 	rc_log_say(RC_LOG_DEBUG, "open", client->id, "user %s", client->user ? client->user->name : "not yet known");
 	if (client->user)
 		rc_people_arrive(client);
@@ -175,6 +202,17 @@ static void on_message(void *context, rc_conn conn, void *user, const struct rc_
 	rc_figures_latency(app->counters.latency, took_ns / 1000);
 	atomic_fetch_add_explicit(&app->counters.latency_ns, took_ns, memory_order_relaxed);
 	RC_COUNT(app, latency_count);
+}
+
+static void on_ready(void *context, rc_conn conn, void *user)
+{
+	struct rc_app_client *client = user;
+	struct rc_crew *crew = client->crew;
+	(void)context;
+	(void)conn;
+	rc_crew_enter(crew);
+	rc_plain_ready(client);
+	rc_crew_leave(crew);
 }
 
 static void on_close(void *context, rc_conn conn, void *user, const struct rc_closing *closing)
@@ -215,6 +253,7 @@ struct rc_handlers rc_clients_handlers(struct rc_app *app)
 		.request = on_request,
 		.open = on_open,
 		.message = on_message,
+		.ready = on_ready,
 		.close = on_close,
 		.report = on_report,
 	};
@@ -235,8 +274,8 @@ void rc_app_close(struct rc_app_client *client, uint16_t code, const char *reaso
 
 void rc_app_send(struct rc_app_client *client, struct rc_out *out)
 {
-	if (client->closing)
-		return;
+	if (client->closing || (client->plain && client->plain->polls))
+		return; /* a poll hears nothing but its answer */
 	if (out->failed) {
 		rc_app_close(client, RC_CLOSE_INTERNAL, "out of memory");
 		return;
@@ -262,4 +301,6 @@ void rc_app_due(struct rc_app_client *client, uint64_t now_ns)
 		rc_reliable_due(client, now_ns);
 	if (client->batch_ns <= now_ns)
 		rc_batch_due(client, now_ns);
+	if (client->wait_ns <= now_ns)
+		rc_plain_due(client);
 }

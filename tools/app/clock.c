@@ -96,6 +96,7 @@ void rc_clock_set(struct rc_app_client *client)
 	deadline_ns = client->expiry_ns < deadline_ns ? client->expiry_ns : deadline_ns;
 	deadline_ns = client->resend_ns < deadline_ns ? client->resend_ns : deadline_ns;
 	deadline_ns = client->batch_ns < deadline_ns ? client->batch_ns : deadline_ns;
+	deadline_ns = client->wait_ns < deadline_ns ? client->wait_ns : deadline_ns;
 	if (client->closing)
 		deadline_ns = RC_NEVER;
 	if (client->heap_place && deadline_ns != client->deadline_ns)
@@ -109,7 +110,7 @@ void rc_clock_set(struct rc_app_client *client)
 
 void rc_clock_remove(struct rc_app_client *client)
 {
-	client->auth_ns = client->expiry_ns = client->resend_ns = client->batch_ns = RC_NEVER;
+	client->auth_ns = client->expiry_ns = client->resend_ns = client->batch_ns = client->wait_ns = RC_NEVER;
 	rc_clock_set(client);
 }
 

@@ -179,8 +179,8 @@ static void tell_watches(struct rc_app *app, const char *topic, size_t size)
 	pthread_mutex_unlock(&app->feeds_lock);
 }
 
-int rc_feeds_subscribe_pattern(struct rc_app_client *client, const char *pattern, size_t size,
-                               struct rc_start (*begin)(const void *context, const char *name), const void *context)
+int rc_feeds_subscribe_pattern(struct rc_app_client *client, const char *pattern, size_t size, bool conflate,
+                               int (*follow)(void *context, const char *name, size_t size), void *context)
 {
 	struct rc_topic_stats *found;
 	if (find_pattern(client, pattern) >= 0)
@@ -189,7 +189,7 @@ int rc_feeds_subscribe_pattern(struct rc_app_client *client, const char *pattern
 		return -ENOSPC;
 	found = calloc(MATCHES_MAX, sizeof *found);
 	/* First it waits for new topics, then it looks for old ones: one that begins in between is found twice. */
-	if (!found || !watch(client, pattern, size, begin(context, pattern).conflate)) {
+	if (!found || !watch(client, pattern, size, conflate)) {
 		free(found);
 		return -ENOMEM;
 	}
@@ -197,9 +197,8 @@ int rc_feeds_subscribe_pattern(struct rc_app_client *client, const char *pattern
 	int code = 0;
 	for (size_t i = 0; i < count && i < MATCHES_MAX && (!code || code == -EEXIST); i++) {
 		size_t name_size = strlen(found[i].name);
-		struct rc_start start = begin(context, found[i].name);
 		if (reaches(pattern, size, found[i].name, name_size))
-			code = rc_feeds_follow(client, found[i].name, name_size, false, &start);
+			code = follow(context, found[i].name, name_size);
 	}
 	free(found);
 	return code == -EEXIST ? 0 : code;

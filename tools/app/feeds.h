@@ -9,9 +9,10 @@
 
 bool rc_feed_matches(const char *pattern, size_t pattern_size, const char *name, size_t size);
 
-/* Follows every topic that matches now or later; `begin` says where, by name. Returns 0, -ENOSPC, -ENOMEM. */
-int rc_feeds_subscribe_pattern(struct rc_app_client *client, const char *pattern, size_t size,
-                               struct rc_start (*begin)(const void *context, const char *name), const void *context);
+/* Follows every topic that matches: `follow` is called for those that are there, and returns what rc_feeds_follow() does;
+ * later ones begin with their first message. Returns 0, -ENOSPC, -ENOMEM. */
+int rc_feeds_subscribe_pattern(struct rc_app_client *client, const char *pattern, size_t size, bool conflate,
+                               int (*follow)(void *context, const char *name, size_t size), void *context);
 
 /* Gives up a name or a pattern: what nothing else asks for is no longer followed. */
 void rc_feeds_drop(struct rc_app_client *client, const char *name, size_t size);

@@ -11,10 +11,13 @@
 #define HISTORY_SIZE_MAX (1u << 20)
 #define EVENTS_PER_MESSAGE 8 /* that a room is read back for, to find its newest messages among comings and goings */
 
-/* What a subscribe asks for. */
+/* What a subscribe asks for, and what comes of it. */
 struct wish {
+	struct rc_app_client *client;
 	const json_t *since, *epoch; /* a number for all, or an object by topic; or null */
+	struct rc_event_id after;    /* of server-sent events */
 	bool last, conflate;
+	struct rc_out *list, *gaps; /* topics and where they stand; what is missing, a line each */
 };
 
 static const json_t *by_topic(const json_t *value, const char *topic)
@@ -22,14 +25,14 @@ static const json_t *by_topic(const json_t *value, const char *topic)
 	return json_is_object(value) ? json_object_get(value, topic) : value;
 }
 
-static struct rc_start begin(const void *context, const char *topic)
+static struct rc_start begin(const struct wish *wish, const char *topic)
 {
-	const struct wish *wish = context;
 	const json_t *since = by_topic(wish->since, topic);
 	return (struct rc_start){
 		.last = wish->last,
 		.resume = since,
 		.conflate = wish->conflate,
+		.after = wish->after,
 		.since = since ? (uint64_t)json_integer_value(since) : 0,
 	};
 }
@@ -85,19 +88,29 @@ static const json_t *need_topics(struct rc_app_client *client, const json_t *mes
 	return topics;
 }
 
-/* Adds what the client cannot have any more, one line a topic. */
-static void add_gap(struct rc_out *gaps, const char *topic, size_t size, uint64_t from, uint64_t to, uint64_t epoch,
-                    bool reset)
+void rc_out_gap(struct rc_out *out, const char *topic, size_t size, uint64_t from, uint64_t to, uint64_t epoch,
+                bool reset)
 {
-	rc_out_text(gaps, "{\"type\":\"gap\",\"topic\":");
-	rc_out_string(gaps, topic, size);
-	rc_out_format(gaps, ",\"from\":%llu,\"to\":%llu,\"epoch\":%llu%s}\n", (unsigned long long)from,
+	rc_out_text(out, "{\"type\":\"gap\",\"topic\":");
+	rc_out_string(out, topic, size);
+	rc_out_format(out, ",\"from\":%llu,\"to\":%llu,\"epoch\":%llu%s}", (unsigned long long)from,
 	              (unsigned long long)to, (unsigned long long)epoch, reset ? ",\"reset\":true" : "");
 }
 
-static int subscribe_one(struct rc_app_client *client, const struct wish *wish, const char *name, size_t size,
-                         struct rc_out *list, struct rc_out *gaps)
+/* Adds what the client cannot have any more. */
+static void add_gap(const struct wish *wish, const char *name, size_t size, const struct rc_start *start, uint64_t epoch,
+                    bool reset)
 {
+	if (!reset && start->first <= start->since + 1)
+		return;
+	rc_out_gap(wish->gaps, name, size, start->since + 1, start->first - 1, epoch, reset);
+	rc_out_text(wish->gaps, "\n");
+}
+
+static int follow(void *context, const char *name, size_t size)
+{
+	const struct wish *wish = context;
+	struct rc_app_client *client = wish->client;
 	struct rc_topic_stats stats = { 0 };
 	struct rc_start start = begin(wish, name);
 	const json_t *epoch = by_topic(wish->epoch, name);
@@ -114,13 +127,12 @@ static int subscribe_one(struct rc_app_client *client, const struct wish *wish, 
 		return code;
 	if (known)
 		rc_topic_stats(client->app->server, name, size, &stats);
-	rc_out_text(list, list->size ? ",{\"topic\":" : "{\"topic\":");
-	rc_out_string(list, name, size);
-	rc_out_format(list, ",\"seq\":%llu,\"epoch\":%llu}", (unsigned long long)stats.sequence,
+	rc_out_text(wish->list, wish->list->size ? ",{\"topic\":" : "{\"topic\":");
+	rc_out_string(wish->list, name, size);
+	rc_out_format(wish->list, ",\"seq\":%llu,\"epoch\":%llu}", (unsigned long long)stats.sequence,
 	              (unsigned long long)stats.epoch);
-	if (!feed && start.resume && (reset || start.first > start.since + 1))
-		add_gap(gaps, name, size, start.since + 1, start.first - 1, stats.epoch, reset);
-	rc_feeds_find(client, name, size)->chosen = true;
+	if (!feed && !start.resumed && (start.resume || start.after.epoch))
+		add_gap(wish, name, size, &start, stats.epoch, start.resume ? reset : true);
 	return 0;
 }
 
@@ -137,9 +149,9 @@ static void send_lines(struct rc_app_client *client, const struct rc_out *lines)
 	}
 }
 
-static int subscribe_all(struct rc_app_client *client, const json_t *topics, const struct wish *wish,
-                         struct rc_out *list, struct rc_out *gaps)
+static int subscribe_all(const json_t *topics, struct wish *wish)
 {
+	struct rc_out *list = wish->list;
 	size_t index;
 	json_t *each;
 	json_array_foreach(topics, index, each)
@@ -148,15 +160,17 @@ static int subscribe_all(struct rc_app_client *client, const json_t *topics, con
 		size_t size = json_string_length(each);
 		int code;
 		if (name[size - 1] == '*') {
-			code = rc_feeds_subscribe_pattern(client, name, size, begin, wish);
 			rc_out_text(list, list->size ? ",{\"topic\":" : "{\"topic\":");
 			rc_out_string(list, name, size);
 			rc_out_text(list, "}");
+			code = rc_feeds_subscribe_pattern(wish->client, name, size, wish->conflate, follow, wish);
 		} else {
-			code = subscribe_one(client, wish, name, size, list, gaps);
+			code = follow(wish, name, size);
 		}
 		if (code)
 			return code;
+		if (name[size - 1] != '*')
+			rc_feeds_find(wish->client, name, size)->chosen = true;
 	}
 	return 0;
 }
@@ -166,7 +180,11 @@ void rc_feeds_subscribe(struct rc_app_client *client, const json_t *message, con
 	struct rc_out *out = &client->crew->out, *list = &client->crew->head, *gaps = &client->crew->tail;
 	const json_t *topics = need_topics(client, message, id), *last = json_object_get(message, "last");
 	const json_t *conflate = json_object_get(message, "conflate");
-	const struct wish wish = {
+	struct wish wish = {
+		.client = client,
+		.list = list,
+		.gaps = gaps,
+		.after = client->plain ? client->plain->after : (struct rc_event_id){ 0 },
 		.since = json_object_get(message, "since"),
 		.epoch = json_object_get(message, "epoch"),
 		.last = json_is_true(last),
@@ -182,7 +200,7 @@ void rc_feeds_subscribe(struct rc_app_client *client, const json_t *message, con
 	}
 	rc_out_clear(list);
 	rc_out_clear(gaps);
-	int code = subscribe_all(client, topics, &wish, list, gaps);
+	int code = subscribe_all(topics, &wish);
 	rc_out_clear(out);
 	rc_out_type(out, "subscribed", id);
 	rc_out_text(out, ",\"topics\":[");

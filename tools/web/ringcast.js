@@ -463,7 +463,10 @@ export class Ringcast {
 		}
 		/** @type {Record<string, string>} */
 		const headers = token ? { Authorization: `Bearer ${token}` } : {};
-		if (kind === "poll") return new PollLink(() => this.#feedAddress("poll"), headers, ear);
+		if (kind === "poll") {
+			let turns = 0;
+			return new PollLink(() => this.#feedAddress("poll", turns++ > 0), headers, ear);
+		}
 		if (this.#eventId) headers["Last-Event-ID"] = this.#eventId;
 		return new EventsLink(this.#feedAddress("sse"), headers, ear, id => void (this.#eventId = id));
 	}
@@ -473,14 +476,18 @@ export class Ringcast {
 		return typeof token === "function" ? token() : token;
 	}
 
-	/** @param {Transport} kind */
-	#feedAddress(kind) {
-		const topics = [...this.#wishes.keys()], places = topics.map(name => this.#places.get(name));
+	/** @param {Transport} kind @param {boolean} [goesOn] it is not the first of its kind: what is new since then is wanted */
+	#feedAddress(kind, goesOn = false) {
+		// What a pattern has brought so far is asked for by name, so that each goes on from its own place.
+		const topics = [...new Set([...this.#wishes.keys(), ...this.#places.keys()])];
+		const places = topics.map(name => this.#places.get(name)), wishes = [...this.#wishes.values()];
 		const root = this.#options.http ?? this.#address.pathname.replace(/\/ws(\/[^/]*)?$/, "");
 		const address = new URL(root || "/", this.#address.href.replace(/^ws/, "http"));
 		address.pathname = address.pathname.replace(/\/$/, "") + `/${kind}/` + topics.map(encodeURIComponent).join(",");
 		address.search = "";
-		if (places.some(Boolean)) {
+		if (wishes.every(wish => wish.last)) address.searchParams.set("last", "1");
+		if (wishes.every(wish => wish.conflate)) address.searchParams.set("conflate", "1");
+		if (goesOn || places.some(Boolean)) {
 			address.searchParams.set("since", places.map(place => place?.seq ?? "").join());
 			address.searchParams.set("epoch", places.map(place => place?.epoch ?? "").join());
 		}

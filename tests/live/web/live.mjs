@@ -150,3 +150,54 @@ test("a server that goes away in order spreads its clients, and has them back", 
 	await app.start();
 	await until(() => a.state === "open");
 });
+
+for (const kind of ["sse", "poll"]) {
+	test(`feeds by ${kind} alone: by name and by pattern, in order, over a server that is killed`, async () => {
+		const one = client("a", { transports: [kind] }), heard = { f: [], "p/a": [], "p/b": [] };
+		const gaps = [];
+		const take = (data, update) => heard[update.topic].push(data);
+		one.on("gap", gap => gaps.push(gap));
+		one.subscribe("f", take);
+		one.subscribe("p/*", take);
+		await until(() => one.state === "open" && one.transport === kind);
+		const publish = async (topic, from, to) => {
+			for (let n = from; n < to; n++) await app.api("publish", { topic, data: n });
+		};
+		await pause(200); // a first poll says where the topics stand
+		await Promise.all([publish("f", 0, 100), publish("p/a", 0, 100)]);
+		await until(() => heard.f.length === 100 && heard["p/a"].length === 100);
+		await publish("p/b", 0, 10);
+		await until(() => heard["p/b"].length === 10);
+		assert.deepEqual(gaps, []);
+		await app.stop("SIGKILL");
+		await until(() => one.state !== "open");
+		await app.start();
+		await publish("f", 100, 110);
+		await until(() => heard.f.length === 110);
+		await publish("p/a", 100, 105);
+		await until(() => heard["p/a"].length === 105);
+		assert.deepEqual(heard.f, [...Array(110).keys()]);
+		assert.deepEqual(heard["p/a"], [...Array(105).keys()]);
+		assert.ok(gaps.every(gap => gap.reset), "what a server took with it is told");
+	});
+}
+
+test("a proxy lets no WebSocket through: events come instead, and the way back is found", async () => {
+	let broken = true;
+	class Blocked extends (globalThis.WebSocket ?? (await import("node:module")).createRequire(import.meta.url)("ws")) {
+		constructor(address, protocols) {
+			super(broken ? address.replace("/ws/", "/no-such-path/") : address, protocols);
+		}
+	}
+	const one = client("a", { WebSocket: Blocked, upgradeAfter: 300 }), heard = [];
+	one.subscribe("f", data => heard.push(data));
+	await until(() => one.transport === "sse", "the stream");
+	for (let n = 0; n < 50; n++) {
+		await app.api("publish", { topic: "f", data: n });
+		if (n === 20) broken = false;
+		await pause(20);
+	}
+	await until(() => one.transport === "websocket", "the way back");
+	await until(() => heard.length >= 50, "all");
+	assert.deepEqual(heard, [...Array(50).keys()]);
+});
