@@ -24,6 +24,7 @@ sys.path.insert(0, os.path.dirname(HERE))
 import chart  # noqa: E402
 import proc  # noqa: E402
 from proc import Failed  # noqa: E402
+from rooms import Dialect, Rooms, SocketIo  # noqa: E402
 
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 GO = dict(os.environ, GO111MODULE="off", GOPATH="/usr/share/gocode", GOFLAGS="")
@@ -33,7 +34,7 @@ JARS = "/usr/share/java/netty-*.jar"
 class Peer:
     """A server: how its needs are found, what installs them, how it is built and begun, and what it can do."""
 
-    def __init__(self, name, about, needs, packages, command, build=None, can=("deflate", "tls")):
+    def __init__(self, name, about, needs, packages, command, build=None, can=("relay", "deflate", "tls")):
         self.name, self.about, self.needs, self.packages = name, about, needs, packages
         self.command, self.build, self.can = command, build, set(can)
         self.version = ""
@@ -55,7 +56,7 @@ def cxx(name, about, header, packages, libraries):
     build = lambda b: ["g++", "-O2", "-o", f"{b}/{name}", f"{HERE}/{name}.cpp", "-pthread", *libraries]
     needs = ["sh", "-c", f"echo '#include <{header}>' | g++ -E -x c++ - >/dev/null && dpkg-query -Wf '${{Version}}' "
                          f"{packages[0]}"]
-    return Peer(name, about, needs, ["g++", *packages], lambda b: [f"{b}/{name}"], build, can=())
+    return Peer(name, about, needs, ["g++", *packages], lambda b: [f"{b}/{name}"], build, can=["relay"])
 
 
 def jars():
@@ -69,16 +70,20 @@ def bun(build):
 def peers(build):
     lws = Peer("lws", "libwebsockets, C", ["sh", "-c", "echo '#include <libwebsockets.h>' | cc -E - >/dev/null && "
                "dpkg-query -Wf '${Version}' libwebsockets-dev"], ["gcc", "libwebsockets-dev"], lambda b: [f"{b}/lws"],
-               lambda b: ["cc", "-O2", "-o", f"{b}/lws", f"{HERE}/lws.c", "-lwebsockets"], can=())
+               lambda b: ["cc", "-O2", "-o", f"{b}/lws", f"{HERE}/lws.c", "-lwebsockets"], can=["relay"])
     netty = Peer("netty", "Netty, Java", ["sh", "-c", f"ls {JARS} >/dev/null && javac -version && dpkg-query -Wf '${{Version}}' "
                  "libnetty-java"], ["default-jdk-headless", "libnetty-java"],
                  lambda b: ["java", "-XX:+UseSerialGC", "-cp", f"{b}:{jars()}", "Netty"],
-                 lambda b: ["javac", "-nowarn", "-cp", jars(), "-d", b, f"{HERE}/Netty.java"], can=())
+                 lambda b: ["javac", "-nowarn", "-cp", jars(), "-d", b, f"{HERE}/Netty.java"], can=["relay"])
+    socketio = Peer("socketio", "socket.io on Node (npm)", ["sh", "-c", "node -p \"require("
+                    f"'{build}/node_modules/socket.io/package.json').version\""], ["npm:socket.io"],
+                    lambda b: ["env", f"NODE_PATH={b}/node_modules", "node", f"{HERE}/socketio.js"], can=["rooms"])
     return [
         Peer("bun", "Bun (npm), its own topics", [bun(build), "--version"], ["npm:bun"],
              lambda b: [bun(b), f"{HERE}/bun.js"]),
         Peer("ws", "ws on Node", ["sh", "-c", "node --version && NODE_PATH=/usr/share/nodejs node -p \"require("
-             "'ws/package.json').version\""], ["nodejs", "node-ws"], lambda b: ["node", f"{HERE}/ws.js"]),
+             "'ws/package.json').version\""], ["nodejs", "node-ws"], lambda b: ["node", f"{HERE}/ws.js"],
+             can=["relay", "deflate", "tls", "rooms"]),
         go("gorilla", "gorilla/websocket, Go", "golang-github-gorilla-websocket-dev", "github.com/gorilla/websocket"),
         go("nhooyr", "nhooyr.io/websocket, Go", "golang-nhooyr-websocket-dev", "nhooyr.io/websocket"),
         python("websockets", "websockets, Python", "websockets.version", ["python3-websockets"]),
@@ -90,6 +95,7 @@ def peers(build):
         cxx("beast", "Boost.Beast, C++", "boost/beast.hpp", ["libboost-dev"], []),
         lws,
         netty,
+        socketio,
     ]
 
 
@@ -97,7 +103,7 @@ class Workload:
     """What the client does, and which figure of its report counts. The floor is left out where what it does once a
     message is the work itself, and where it would need a protocol."""
 
-    def __init__(self, name, about, arguments, figure="cpu", relay=True, needs="", floor=True, fresh=False):
+    def __init__(self, name, about, arguments, figure="cpu", relay=True, needs="relay", floor=True, fresh=False):
         self.name, self.about, self.arguments, self.figure = name, about, arguments, figure
         self.relay, self.needs, self.floor, self.fresh = relay, needs, floor, fresh
 
@@ -128,6 +134,11 @@ def workloads(options, feeds):
         Workload("tls-x32", "TLS fan-out, 128 B, bursts of 32", half + span + ["--insecure", "--burst", 32],
                  needs="tls", floor=False),
     ]
+    for at_once in 1, 100, 1000:
+        about = {1: "one message", 100: "one message in each", 1000: "one message of each user"}[at_once]
+        found.append(Workload(f"rooms-{at_once}", f"100 rooms of 10 users, {about} at a time, in JSON",
+                              {"rooms": 10 if quick else 100, "members": 10, "at_once": min(at_once, 100) if quick else at_once,
+                               "seconds": 0.4 if quick else 3, "size": 100}, needs="rooms", floor=False))
     for path in feeds:
         name = os.path.splitext(os.path.basename(path))[0]
         found.append(Workload(f"feed-{name}", f"the recorded feed {name}, 10 times its speed, 5 topics each",
@@ -200,7 +211,10 @@ def start(name, workload, context):
         environment["PEER_DEFLATE"] = "1"
     if workload.needs == "tls":
         environment["PEER_CERT"], environment["PEER_KEY"] = context["certificate"]
-    if name == "floor":
+    if name == "ringcast" and workload.needs == "rooms":
+        command = [context["program"], "app", "--listen", f"127.0.0.1:{port}", "--workers", "1", "--log-level", "error",
+                   "--messages-per-second", "0", "--connections-per-user", "0"]
+    elif name == "floor":
         command = [context["floor"], str(port)]
     elif name == "ringcast":
         scheme = "wss://" if workload.needs == "tls" else ""
@@ -225,7 +239,33 @@ def cost(workload, report):
     return (report["server"]["cpu_ns"] + softirq) / report["deliveries"]
 
 
+def run_rooms(name, workload, server):
+    """The same users and the same talk for each, from the other processor."""
+    kind = SocketIo() if name == "socketio" else Dialect()
+    wanted = dict(workload.arguments)
+    processors = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {1} & processors or processors)
+    try:
+        rooms = Rooms(server.port, kind, wanted["rooms"], wanted["members"])
+        try:
+            rooms.talk(wanted["seconds"] / 4, wanted["at_once"], wanted["size"])
+            begin, begin_ns = time.monotonic(), proc.cpu_ns(server.pid)
+            count = rooms.talk(wanted["seconds"], wanted["at_once"], wanted["size"])
+            used_ns, took = proc.cpu_ns(server.pid) - begin_ns, time.monotonic() - begin
+        finally:
+            rooms.close()
+    except OSError as why:
+        return {"error": str(why)}
+    finally:
+        os.sched_setaffinity(0, processors)
+    rounds = count / (wanted["at_once"] * (wanted["members"] - 1))
+    return {"figure": used_ns / count, "p50_ns": took / rounds * 1e9, "p99_ns": took / rounds * 1e9, "skew_p50_ns": 0,
+            "deliveries": count, "per_second": count / took, "rss_size": proc.status(server.pid), "wrong": 0, "closed": 0}
+
+
 def one_run(name, workload, server, context):
+    if workload.needs == "rooms":
+        return run_rooms(name, workload, server)
     scheme = "wss" if workload.needs == "tls" else "ws"
     arguments = workload.arguments + (["--peer-protocol", "relay"] if workload.relay else [])
     report, said = proc.load(context["program"], f"{scheme}://127.0.0.1:{server.port}", arguments, server)
@@ -412,7 +452,7 @@ def run(options):
             if workload.needs == "tls" and "certificate" not in context:
                 context["certificate"] = certificate(folder)
             names = ["ringcast"] + (["floor"] if workload.floor else [])
-            names += [name for name, peer in ready.items() if not workload.needs or workload.needs in peer.can]
+            names += [name for name, peer in ready.items() if workload.needs in peer.can]
             rows = summarize(run_workload(workload, names, options.rounds, context))
             results.append((workload, rows))
             print_table(workload, rows)
