@@ -5,6 +5,7 @@
 #include "record.h"
 
 #include "check.h"
+#include "limits.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>

@@ -15,8 +15,6 @@
 #include <stdint.h>
 
 #define RC_TLS_SECRET_MAX 48
-#define RC_TLS_RECORDS_A_KEY (UINT64_C(1) << 24) /* section 5.5: 2^24.5 full records are safe with AES-GCM */
-#define RC_TLS_RECORDS_SHARED 32                 /* before a sender gets a context of its own */
 
 enum rc_tls_record_type { RC_TLS_ALERT = 21, RC_TLS_HANDSHAKE = 22, RC_TLS_DATA = 23 };
 

@@ -5,7 +5,8 @@
  *
  * Once a handshake of TLS 1.3 is done, records are made by record.c and no longer by OpenSSL, which reads on. What it
  * then wants to say by itself (an answer to a KeyUpdate, an alert) it would say with sequence numbers that are no longer
- * its own: that is thrown away, and said by us instead.
+ * its own: that is thrown away, and said by us instead. It keeps the answer until it has something to write, which never
+ * comes; so we look at what was asked.
  *
  * All streams of a thread have the same BIO, whose two ends are the wire's spans, so attaching costs nothing a call and
  * no byte is copied on its way in or out that OpenSSL does not copy itself.
@@ -13,6 +14,7 @@
 #include "stream.h"
 
 #include "check.h"
+#include "limits.h"
 #include "context.h"
 #include "record.h"
 
@@ -33,8 +35,8 @@ struct rc_tls_stream {
 	bool renegotiated;  /* the peer tried to, which OpenSSL only refuses */
 	bool closed;        /* close_notify was said by us */
 	bool has_secret;    /* until the sender took it over */
-	bool owes_update;   /* OpenSSL wanted to answer a KeyUpdate ... */
-	uint8_t owes_alert; /* ... or to send a fatal alert */
+	bool owes_update;   /* the peer asked for new keys ... */
+	uint8_t owes_alert; /* ... or OpenSSL wanted to send a fatal alert */
 	unsigned long error;
 	struct rc_tls_wire *wire;
 	struct rc_tls_sender sender; /* before it is open: the secret, and records that OpenSSL made with it */
@@ -154,19 +156,20 @@ void rc_tls_note_secret(const SSL *ssl, const char *line)
 	stream->has_secret = true;
 }
 
-/* What OpenSSL writes by itself: before the takeover records are counted, after it their contents are remembered. */
+/* What OpenSSL writes by itself: before the takeover records are counted, after it an alert is remembered; and what it is
+ * asked for (RFC 8446, section 4.6.3). */
 static void note_message(int written, int version, int type, const void *bytes, size_t size, SSL *ssl, void *argument)
 {
 	struct rc_tls_stream *stream = SSL_get_app_data(ssl);
 	const uint8_t *content = bytes;
 	(void)version;
 	(void)argument;
+	if (!written && type == SSL3_RT_HANDSHAKE && size == 5 && content[0] == SSL3_MT_KEY_UPDATE)
+		stream->owes_update |= content[4] == SSL_KEY_UPDATE_REQUESTED;
 	if (!written)
 		return;
 	if (type == SSL3_RT_HEADER && stream->has_secret)
 		stream->sender.sequence++;
-	else if (type == SSL3_RT_HANDSHAKE && size && content[0] == SSL3_MT_KEY_UPDATE)
-		stream->owes_update = true;
 	else if (type == SSL3_RT_ALERT && size == 2 && content[0] == SSL3_AL_FATAL)
 		stream->owes_alert = content[1];
 }
@@ -285,10 +288,10 @@ bool rc_tls_update_keys(struct rc_tls_stream *stream)
 	       rc_tls_sender_update(&stream->sender, wire->cipher, &wire->out, wire->out_end);
 }
 
-/* Says ourselves what OpenSSL said since `begin`. */
+/* Says ourselves what OpenSSL said since `begin`, or should have. */
 static bool say_instead(struct rc_tls_stream *stream, uint8_t *begin)
 {
-	if (!rc_tls_sender_is_open(&stream->sender) || stream->wire->out == begin)
+	if (!rc_tls_sender_is_open(&stream->sender) || (stream->wire->out == begin && !stream->owes_update))
 		return true;
 	OPENSSL_cleanse(begin, (size_t)(stream->wire->out - begin));
 	stream->wire->out = begin;

@@ -44,7 +44,7 @@ if ! "$build/sim" --seeds 200 --quiet; then
 	echo "FAIL defects: the simulator fails without any"
 	exit 1
 fi
-for patch in tests/sim/defects/*.patch; do
+for patch in tests/sim/defects/${ONLY_DEFECT:-}*.patch; do
 	try "$patch"
 done
 rm -rf "$here"

@@ -23,7 +23,7 @@ const char *const sim_fault_names[FAULT_COUNT] = {
 	"late start", "late completion", "late cancel", "writable too early", "woken too early", "slot used again at once",
 	"peer unknown", "allocation", "clock jump", "preempted", "connect refused", "zero copy failed", "zero copy copied",
 	"zero copy released late", "zero copy not released", "compressed message", "message of a cohort", "message sent compressed",
-	"wrong compressed message",
+	"wrong compressed message", "TLS record", "TLS key update", "wrong TLS record",
 };
 static int results[WORKERS_MAX];
 
@@ -254,6 +254,10 @@ static bool make_server(void)
 	CHECK(rc_server_listen(sim.server, "127.0.0.1:80", &error) == 80, "cannot listen");
 	if (sim_one_in(3))
 		CHECK(rc_server_listen(sim.server, "unix:/sim", &error) == 0, "cannot listen");
+	if (sim_one_in(3) && secret_serve()) {
+		sim.secure = true;
+		CHECK(rc_server_listen(sim.server, "wss://127.0.0.1:443", &error) == 443, "cannot listen");
+	}
 	for (unsigned i = 0; i < sim.config.worker_count; i++)
 		host_fiber(i, worker_fiber);
 	return true;
@@ -273,6 +277,7 @@ static void begin(uint64_t seed)
 	ring_reset();
 	listener_reset();
 	peer_reset_all();
+	secret_reset_all();
 	oracle_reset();
 	application_reset();
 }
@@ -293,7 +298,7 @@ static bool at_rest(struct peer *peer)
 		return false;
 	}
 	bool pongs = peer->pong_last == peer->pings_out || sim.struck_here[FAULT_ALLOCATION];
-	return peer->conn_open && !peer->up_size && !peer->down_size && peer->out_begin == peer->out_end && !peer->close_sent &&
+	return peer->conn_open && secret_rests(peer) && !peer->up_size && !peer->down_size && peer->out_begin == peer->out_end && !peer->close_sent &&
 	       !peer->violation && !peer->close_got && !peer->up_ended && !peer->reset_by_peer && pongs &&
 	       peer->direct_begin == peer->direct_end && peer->messages_in == peer->messages_out && oracle_caught_up(peer);
 }

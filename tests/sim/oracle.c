@@ -51,7 +51,7 @@ static void forget_topic(unsigned topic)
 			struct interest *interest = &peers[i].interests[topic][j];
 			interest->forgotten = !interest->posted || interest->got;
 			/* What was cut short before must still be finished, and a copy is not of the log. */
-			interest->may_come = (interest->copied && !interest->got) || peers[i].payload_size != UINT64_MAX || peers[i].header_size;
+			interest->may_come = peers[i].secure || (interest->copied && !interest->got) || peers[i].payload_size != UINT64_MAX || peers[i].header_size;
 			interest->first = interest->posted && !interest->got ? 1 : interest->first; /* it may begin now only */
 			interest->made_anew = true;
 		}
@@ -217,7 +217,7 @@ void oracle_got(struct peer *peer, unsigned id, unsigned topic, size_t size, boo
 	} else if (first_unsure) {
 		interest->first = sequence; /* what came before it may have been skipped: see settle_interest() */
 	}
-	interest->may_come = false;
+	interest->may_come &= peer->secure; /* of what was sealed before, all comes */
 	interest->next = sequence + 1;
 	interest->got++;
 }
@@ -236,7 +236,7 @@ void oracle_before_send(struct peer *peer)
 /* Whether some message that has not come is further back than its policy allows. */
 static bool may_be_slow(const struct peer *peer)
 {
-	bool half = peer->payload_size != UINT64_MAX || peer->header_size;
+	bool half = peer->payload_size != UINT64_MAX || peer->header_size || secret_is_half(peer);
 	for (unsigned topic = 0; topic < TOPICS; topic++) {
 		for (unsigned i = 0; i < peer->interest_count[topic]; i++) {
 			const struct interest *interest = &peer->interests[topic][i];
@@ -298,7 +298,8 @@ static void settle_interest(struct peer *peer, unsigned topic, struct interest *
 	if (alive)
 		add(&truth->deliveries, interest->got - copied, interest->got - copied);
 	else /* the outcome of its last send may not have been looked at; half a frame kept aside counts as whole */
-		add(&truth->deliveries, interest->got_before - copied_before, interest->got - copied + 1);
+		add(&truth->deliveries, interest->got_before - copied_before,
+		    interest->got - copied + 1 + (peer->secure ? tail : 0)); /* what was sealed counts, whether it left or not */
 	CHECK(!surely || !tail || may_have_gaps(topic), "peer %u: %s %llu never came", peer->index, oracle_topics[topic],
 	      (unsigned long long)next);
 	uint64_t gap_low = alive || oracle_options[topic].policy == RC_POLICY_SKIP ? interest->gap : interest->gap_before;
@@ -354,7 +355,8 @@ void oracle_check_counters(void)
 	check("conflated", "all", stats.conflated, conflated);
 	check("published", "all", stats.published, (struct tally){ published, published });
 	check("sends", "all", stats.sends, (struct tally){ ring_counts.sends, ring_counts.sends });
-	check("bytes_received", "all", stats.bytes_received, (struct tally){ ring_counts.received_size, ring_counts.received_size });
+	if (!sim.secure) /* there it is what was sealed that counts, here what came */
+		check("bytes_received", "all", stats.bytes_received, (struct tally){ ring_counts.received_size, ring_counts.received_size });
 	check("receive_starved", "all", stats.receive_starved, (struct tally){ ring_counts.starved, ring_counts.starved });
 	check("messages_received", "all", stats.messages_received, (struct tally){ application_messages, application_messages });
 	check("behind", "all", stats.behind, (struct tally){ 0, 0 });

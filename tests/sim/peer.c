@@ -27,6 +27,7 @@ void peer_plan(unsigned index)
 	static const uint32_t capacities[] = { 300, 1500, 6000, 60000 };
 	struct peer *peer = &peers[index];
 	peer->state = PEER_PLANNED;
+	peer->secure = false;
 	peer->kind = index && sim_one_in(10) ? PEER_SERVER : PEER_CLIENT;
 	peer->next_ns = sim.now_ns + sim_below(sim_one_in(2) ? 1000000 : 60000000);
 	peer->down_capacity = capacities[sim_below(4)] + sim_below(64);
@@ -66,6 +67,7 @@ void peer_reset(struct peer *peer)
 	peer->up_size = peer->up_begin = 0;
 	peer->down_size = 0;
 	peer->out_begin = peer->out_end = 0;
+	secret_forget(peer);
 	peer->script_over = true;
 }
 
@@ -115,20 +117,27 @@ static void react(struct peer *peer)
 static void write_some(struct peer *peer)
 {
 	size_t room = UP_MAX - peer->up_size, piece = sim_between(1, (uint32_t)peer->piece_max);
-	size_t size = RC_MIN(RC_MIN(room, piece), peer->out_end - peer->out_begin);
-	if (peer->closed || peer->up_ended || !size) {
-		if (peer->closed || peer->up_ended)
-			peer->out_begin = peer->out_end = 0;
+	const uint8_t *bytes = peer->out + peer->out_begin;
+	if (peer->closed || peer->up_ended) {
+		peer->out_begin = peer->out_end = 0;
+		secret_forget(peer);
 		return;
 	}
+	size_t waits = peer->secure ? secret_seal(peer, &bytes) : peer->out_end - peer->out_begin;
+	size_t size = RC_MIN(RC_MIN(room, piece), waits);
+	if (!size)
+		return;
 	if (peer->up_begin + peer->up_size + size > UP_MAX) {
 		memmove(peer->up, peer->up + peer->up_begin, peer->up_size);
 		peer->up_begin = 0;
 	}
-	memcpy(peer->up + peer->up_begin + peer->up_size, peer->out + peer->out_begin, size);
+	memcpy(peer->up + peer->up_begin + peer->up_size, bytes, size);
 	peer->up_size += size;
 	peer->up_total += size;
-	peer->out_begin += size;
+	if (peer->secure)
+		secret_went(peer, size);
+	else
+		peer->out_begin += size;
 }
 
 static void offer(struct peer *peer)
@@ -144,7 +153,8 @@ static void offer(struct peer *peer)
 		return;
 	}
 	char url[64];
-	snprintf(url, sizeof url, "ws://10.1.1.1:%u/feed", peer->index);
+	peer->secure = sim.secure && sim_one_in(2);
+	snprintf(url, sizeof url, "ws%s://10.1.1.1:%u/feed", peer->secure ? "s" : "", peer->index);
 	const struct rc_connect_options options = { .user = peer, .protocols = sim_one_in(2) ? "a, b" : NULL };
 	peer->state = PEER_OFFERED;
 	if (rc_connect(sim.server, sim_below(sim.server->worker_count), url, &options) < 0) {
@@ -170,8 +180,10 @@ void peer_step(struct peer *peer)
 	write_some(peer);
 	if (peer->down_ended && !peer->down_size)
 		peer->up_ended = true; /* it read the end, and closes */
-	if (peer->out_begin != peer->out_end || peer->up_ended)
+	if (peer->out_begin != peer->out_end || secret_waits(peer) || peer->up_ended)
 		return;
+	if (peer->hangs_up)
+		peer->up_ended = true;
 	bool answered = peer->kind == PEER_CLIENT ? peer->opened : peer->response_over;
 	if (!answered || peer->script_over || peer->close_sent || peer->violation || sim.quiet || sim.stopping)
 		return;
@@ -191,7 +203,9 @@ uint64_t peer_next_ns(const struct peer *peer)
 		return peer->next_ns;
 	if (peer->state != PEER_LINKED)
 		return UINT64_MAX;
-	bool writes = peer->out_begin != peer->out_end && peer->up_size < UP_MAX;
+	bool waits = peer->secure ? secret_waits(peer) || (peer->out_begin != peer->out_end && secret_is_open(peer))
+	                          : peer->out_begin != peer->out_end;
+	bool writes = waits && peer->up_size < UP_MAX;
 	bool busy = writes || peer->down_size || peer->closed || (peer->down_ended && !peer->up_ended);
 	return busy || !(sim.quiet || sim.stopping) ? peer->next_ns : UINT64_MAX;
 }
@@ -205,11 +219,13 @@ void peer_check(struct peer *peer)
 	CHECK(!peer->opened || peer->closes == 1, "peer %u: handlers.close was called %u times", peer->index, peer->closes);
 	if (peer->close_got && peer->closes && peer->closing.code != peer->close_got)
 		CHECK(peer->close_sent, "peer %u: got %u, handlers.close %u", peer->index, peer->close_got, peer->closing.code);
-	bool half = peer->payload_size != UINT64_MAX || peer->header_size;
-	if (peer_excused(peer) || half)
+	bool half = peer->payload_size != UINT64_MAX || peer->header_size || secret_is_half(peer);
+	if (peer_excused(peer) || half || peer->cut)
 		return; /* who holds half a frame for too long cannot be told why */
 	/* Who comes in crowds over the limit is not answered. */
-	if (peer->kind == PEER_CLIENT && !sim.config.connections_max)
+	bool slow = peer->secure && !secret_is_open(peer) &&
+	            sim.now_ns - peer->linked_ns >= (uint64_t)sim.config.handshake_timeout_ms * 1000000;
+	if (peer->kind == PEER_CLIENT && !sim.config.connections_max && !slow)
 		CHECK(peer->response, "peer %u: no response", peer->index);
 	if (!over)
 		return;

@@ -421,6 +421,10 @@ static void do_now(struct rc_ring *ring, struct operation *op)
 		abort_now(ring, op);
 		break;
 	case OP_CLOSE:
+		/* What was sealed and has not left cannot be seen from here, so this asks the production code. */
+		for (unsigned i = 0; i < sim.server->worker_count; i++)
+			if (sim.server->workers[i].ring == ring && sim.server->workers[i].connections[op->slot].partial)
+				ring->slots[op->slot].peer->cut = ring->slots[op->slot].peer->secure;
 		socket_close(&ring->slots[op->slot]);
 		finish(ring, op, 0);
 		break;

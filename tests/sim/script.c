@@ -341,6 +341,8 @@ void script_act(struct peer *peer)
 		break;
 	case 12:
 	case 13:
+		if (peer->secure)
+			secret_act(peer);
 		break;
 	default:
 		command(peer);

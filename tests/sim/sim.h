@@ -7,6 +7,8 @@
  *      ring_sim.c     uring/ring.h on simulated sockets, hostile
  *      peer.c         the other ends: naive WebSocket clients and servers that write raw bytes
  *      script.c       what they do
+ *      secret.c       their TLS
+ *      zip.c          their compression
  *      tap.c          reads what the server's sends have put into the sockets, byte for byte
  *      application.c  the program on top: handlers, and threads that publish
  *      oracle.c       the truth about topics, and what each subscriber must have got of them
@@ -55,6 +57,9 @@ enum fault {
 	MET_COHORT,             /* or with those before it */
 	MET_SENT_COMPRESSED,    /* one that a peer compressed */
 	MET_WRONG_STREAM,       /* and one that does not inflate, or to too much */
+	MET_RECORD,             /* plaintext out of a TLS record */
+	MET_KEY_UPDATE,         /* a peer takes new keys, and may ask for ours */
+	MET_WRONG_RECORD,       /* or does what no peer may */
 	FAULT_COUNT
 };
 extern const char *const sim_fault_names[FAULT_COUNT];
@@ -75,6 +80,7 @@ struct sim {
 	bool crowd;                     /* everybody wants the same few topics, and changes its mind often */
 	bool quiet;                     /* no more faults; who is slow is not any more */
 	bool stopping;                  /* rc_server_stop() was called */
+	bool secure;                    /* some connections are TLS */
 	bool verbose;
 	uint64_t jumped_ns;             /* when the clock jumped last */
 	rc_server *server;
@@ -170,7 +176,9 @@ struct peer {
 	uint64_t down_total, read_total; /* bytes that were sent; that the peer has read */
 	bool down_ended, closed, reset_by_us; /* by the production code */
 	unsigned address;                /* last byte of it */
-	bool over_unix;
+	bool over_unix, secure;
+	bool hangs_up;                   /* once what it has written is up */
+	bool cut;                        /* by the production code, in a frame whose first part was sealed */
 	/* what is to be written still */
 	uint8_t out[OUT_MAX];
 	size_t out_begin, out_end;
@@ -255,8 +263,26 @@ void tap_take(struct peer *peer, const uint8_t *bytes, size_t size);
 /* Bytes of messages are a function of a number. */
 void tap_fill(uint8_t *to, unsigned number, size_t from, size_t size);
 
+/* The same, opened if it was sealed. */
+void tap_read(struct peer *peer, const uint8_t *bytes, size_t size);
 /* Part of a message, inflated if need be. */
 void tap_plain(struct peer *peer, const uint8_t *bytes, size_t size);
+
+/* ---- secret.c ---- */
+
+void secret_reset_all(void);
+bool secret_serve(void);                     /* gives the server its certificate */
+void secret_begin(struct peer *peer);        /* its connection is there */
+bool secret_is_open(const struct peer *peer);
+bool secret_is_half(const struct peer *peer); /* part of a record has come */
+bool secret_waits(const struct peer *peer);  /* for room up */
+bool secret_rests(const struct peer *peer);  /* and gets the keys that it asked for */
+void secret_forget(struct peer *peer);
+/* What is to go up next; more of what the peer writes is sealed if nothing waits. */
+size_t secret_seal(struct peer *peer, const uint8_t **bytes);
+void secret_went(struct peer *peer, size_t size);
+void secret_act(struct peer *peer);
+void secret_open(struct peer *peer, const uint8_t *bytes, size_t size);
 
 /* ---- zip.c ---- */
 

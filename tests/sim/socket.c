@@ -23,6 +23,8 @@ void socket_link(struct peer *peer)
 {
 	peer->state = PEER_LINKED;
 	peer->linked_ns = peer->next_ns = sim.now_ns;
+	if (peer->secure)
+		secret_begin(peer);
 }
 
 void socket_close(struct slot *slot)
@@ -88,7 +90,7 @@ struct peer *socket_dialled(int port)
 static struct listening {
 	int fd;
 	unsigned queue;   /* which queue: one of its own, or that of the socket it is a copy of */
-	bool is_unix;
+	bool is_unix, secure;
 } listening[LISTENERS_MAX];
 static unsigned listening_count;
 static struct { unsigned peers[BACKLOG], count; } queues[LISTENERS_MAX];
@@ -118,6 +120,7 @@ bool listener_offer(unsigned peer)
 		return false;
 	queues[listener->queue].peers[queues[listener->queue].count++] = peer;
 	peers[peer].over_unix = listener->is_unix;
+	peers[peer].secure = listener->secure;
 	return true;
 }
 
@@ -132,15 +135,23 @@ struct peer *listener_take(int fd)
 	return &peers[peer];
 }
 
-static int add_listener(unsigned queue, bool is_unix)
+static int add_listener(unsigned queue, bool is_unix, bool secure)
 {
 	CHECK(listening_count < LISTENERS_MAX, "listeners without end");
 	int fd = host_new_fd();
-	listening[listening_count++] = (struct listening){ fd, queue, is_unix };
+	listening[listening_count++] = (struct listening){ fd, queue, is_unix, secure };
 	return fd;
 }
 
-int __wrap_dup(int fd) { return add_listener(listening_at(fd)->queue, listening_at(fd)->is_unix); }
+int __real_dup(int fd);
+
+int __wrap_dup(int fd)
+{
+	if (!listening_count)
+		return __real_dup(fd); /* nobody of ours yet */
+	const struct listening *of = listening_at(fd);
+	return add_listener(of->queue, of->is_unix, of->secure);
+}
 
 /* ---- instead of uring/listen.c and uring/probe.c ---- */
 
@@ -170,6 +181,7 @@ int rc_listen_parse(struct listener *listener, const char *text, const struct rc
 	memset(listener, 0, sizeof *listener);
 	listener->deflate = *deflate;
 	bool is_unix = strncmp(text, "unix:", 5) == 0;
+	listener->secure = strncmp(text, "wss://", 6) == 0;
 	listener->socket_address.ss_family = is_unix ? AF_UNIX : AF_INET;
 	if (!is_unix)
 		((struct sockaddr_in *)&listener->socket_address)->sin_port = htons((uint16_t)atoi(strrchr(text, ':') + 1));
@@ -179,5 +191,5 @@ int rc_listen_parse(struct listener *listener, const char *text, const struct rc
 int rc_listen_open(struct listener *listener, const struct rc_config *config, bool first, struct rc_error *error)
 {
 	(void)config, (void)first, (void)error;
-	return add_listener(listening_count, listener->socket_address.ss_family == AF_UNIX);
+	return add_listener(listening_count, listener->socket_address.ss_family == AF_UNIX, listener->secure);
 }

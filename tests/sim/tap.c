@@ -212,11 +212,8 @@ static size_t take_payload(struct peer *peer, const uint8_t *bytes, size_t size)
 	return piece;
 }
 
-void tap_take(struct peer *peer, const uint8_t *bytes, size_t size)
+void tap_read(struct peer *peer, const uint8_t *bytes, size_t size)
 {
-	uint64_t end = peer->down_total + size;
-	peer->down_size += size;
-	sim_mix(size << 8 | peer->index);
 	while (size) {
 		size_t used = 1;
 		bool complete = false;
@@ -233,7 +230,8 @@ void tap_take(struct peer *peer, const uint8_t *bytes, size_t size)
 		}
 		bytes += used;
 		size -= used;
-		peer->down_total += used;
+		if (!peer->secure)
+			peer->down_total += used;
 		if (!complete)
 			continue;
 		if (peer->header[0] & 8)
@@ -242,6 +240,19 @@ void tap_take(struct peer *peer, const uint8_t *bytes, size_t size)
 			message_over(peer);
 		peer->header_size = 0;
 		peer->payload_size = UINT64_MAX;
+	}
+}
+
+void tap_take(struct peer *peer, const uint8_t *bytes, size_t size)
+{
+	uint64_t end = peer->down_total + size;
+	peer->down_size += size;
+	sim_mix(size << 8 | peer->index);
+	if (peer->secure) {
+		peer->down_total = end;
+		secret_open(peer, bytes, size);
+	} else {
+		tap_read(peer, bytes, size);
 	}
 	CHECK(peer->down_total == end, "the tap lost count");
 }

@@ -448,6 +448,39 @@ Test(tls, key_update)
 	free_side(server);
 }
 
+static void count_update(int written, int version, int type, const void *bytes, size_t size, SSL *ssl, void *count)
+{
+	(void)version, (void)ssl;
+	if (!written && type == SSL3_RT_HANDSHAKE && size && *(const uint8_t *)bytes == SSL3_MT_KEY_UPDATE)
+		++*(int *)count;
+}
+
+/* RFC 8446, section 4.6.3: who is asked for new keys takes some, also when data came right behind the question and we have
+ * nothing to say ourselves. */
+Test(tls, key_update_is_answered)
+{
+	for (int with_data = 0; with_data < 2; with_data++) {
+		struct side *server = new_side(server_of(&here, NULL, false), NULL);
+		struct peer peer = new_peer(TLS1_3_VERSION, NULL, NULL);
+		int count = 0;
+		talk(&peer, server, NULL, 0);
+		SSL_set_msg_callback(peer.ssl, count_update);
+		SSL_set_msg_callback_arg(peer.ssl, &count);
+		for (int i = 1; i <= 5; i++) {
+			cr_assert(SSL_key_update(peer.ssl, SSL_KEY_UPDATE_REQUESTED) && SSL_do_handshake(peer.ssl));
+			if (with_data)
+				cr_assert(SSL_write(peer.ssl, "behind", 6) == 6);
+			talk(&peer, server, NULL, 0);
+			cr_expect_eq(count, i, "data %d: %d answers to %d", with_data, count, i);
+		}
+		cr_expect(SSL_key_update(peer.ssl, SSL_KEY_UPDATE_NOT_REQUESTED) && SSL_do_handshake(peer.ssl));
+		talk(&peer, server, NULL, 0);
+		cr_expect_eq(count, 5, "nobody asked");
+		free_peer(&peer);
+		free_side(server);
+	}
+}
+
 /* OpenSSL reads what our own records say, in each suite, over many of them and over new keys of both sides. */
 Test(tls, own_records)
 {
