@@ -199,7 +199,8 @@ static void begin_events(struct rc_verdict *verdict)
 int rc_request_answer(struct worker *worker, uint32_t slot, int status, const char *type, const char *headers,
                       const void *body, size_t size)
 {
-	size_t headers_size = headers ? strlen(headers) : 0;
+	headers = headers ? headers : "";
+	size_t headers_size = strlen(headers);
 	char *response = malloc(size + headers_size + HEAD_MAX);
 	if (!response)
 		return -ENOMEM;

@@ -210,7 +210,7 @@ static void hear(struct pair *pair, size_t size)
 
 static void take_keys(struct pair *pair)
 {
-	uint8_t out[RC_TLS_OVERHEAD_MAX];
+	static uint8_t out[RC_TLS_OVERHEAD_MAX];
 	if (!rc_tls_is_open(pair->stream))
 		return;
 	pair->wire.out = out;
