@@ -153,6 +153,8 @@ struct rc_config {
 	                                   * peer for whom the kernel copies anyway; 0: none. It holds the log until the
 	                                   * peer's system has acknowledged them, and gains from some 16 KiB up, with a
 	                                   * network card that gathers; over loopback it only costs. */
+	bool kernel_tls;                   /* TLS 1.3 records are made by the kernel where it can (its module `tls`): what leaves
+	                                    * is then copied once, and encrypted there. Peers that want new keys are closed */
 	struct rc_deflate_options deflate; /* of listeners that do not say otherwise; and its level for all */
 	bool busy_poll;                   /* workers spin instead of sleeping: a processor each for a shorter tail */
 };
@@ -436,6 +438,7 @@ struct rc_stats {
 	uint64_t ticks;
 	uint64_t tls_handshakes;     /* done, both roles */
 	uint64_t tls_resumed;        /* of those, by a ticket */
+	uint64_t tls_kernel;         /* of those, whose records the kernel makes (kernel_tls) */
 	uint64_t tls_failed;         /* that did not get done: wrong bytes, no agreement, no trust, an end or time-out in it */
 	uint64_t tls_errors;         /* connections that ended by a wrong record or a renegotiation after it */
 	uint64_t tls_truncated;      /* that the peer ended without saying so (close_notify) */

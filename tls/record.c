@@ -7,6 +7,7 @@
 #include "check.h"
 #include "limits.h"
 
+#include <linux/tls.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <pthread.h>
@@ -115,6 +116,28 @@ bool rc_tls_sender_seal(struct rc_tls_sender *sender, EVP_CIPHER_CTX *shared, en
 		return false;
 	*to = at + HEADER_SIZE + sealed;
 	return true;
+}
+
+/* uapi/linux/tls.h: version and cipher, then the part of the nonce that a record of TLS 1.2 would carry, the key, the part
+ * that it would not (the "salt", of which ChaCha20 has none), and the next record's number. */
+size_t rc_tls_sender_for_kernel(const struct rc_tls_sender *sender, uint8_t *to)
+{
+	bool chacha = sender->cipher == ciphers[2];
+	size_t key_size = (size_t)EVP_CIPHER_get_key_length(sender->cipher), salt_size = chacha ? 0 : 4;
+	const struct tls_crypto_info info = {
+		.version = TLS_1_3_VERSION,
+		.cipher_type = chacha ? TLS_CIPHER_CHACHA20_POLY1305
+		                      : key_size == 16 ? TLS_CIPHER_AES_GCM_128 : TLS_CIPHER_AES_GCM_256,
+	};
+	uint8_t *at = to;
+	memcpy(at, &info, sizeof info);
+	memcpy(at += sizeof info, sender->iv + salt_size, sizeof sender->iv - salt_size);
+	memcpy(at += sizeof sender->iv - salt_size, sender->key, key_size);
+	memcpy(at += key_size, sender->iv, salt_size);
+	at += salt_size;
+	for (unsigned i = 0; i < 8; i++)
+		*at++ = (uint8_t)(sender->sequence >> 8 * (7 - i));
+	return (size_t)(at - to);
 }
 
 bool rc_tls_sender_update(struct rc_tls_sender *sender, EVP_CIPHER_CTX *shared, uint8_t **to, const uint8_t *end)

@@ -40,6 +40,10 @@ static inline bool rc_tls_sender_is_open(const struct rc_tls_sender *sender) { r
 bool rc_tls_sender_seal(struct rc_tls_sender *sender, struct evp_cipher_ctx_st *shared, enum rc_tls_record_type type,
                         const uint8_t *bytes, size_t size, uint8_t **to, const uint8_t *end);
 
+/* The kernel's struct tls12_crypto_info_... of this sender, for a kernel that goes on with its records: at most 56 bytes.
+ * Returns the size. */
+size_t rc_tls_sender_for_kernel(const struct rc_tls_sender *sender, uint8_t *to);
+
 /* Section 4.6.3: says with a KeyUpdate that new keys follow, and takes them. */
 bool rc_tls_sender_update(struct rc_tls_sender *sender, struct evp_cipher_ctx_st *shared, uint8_t **to, const uint8_t *end);
 

@@ -37,6 +37,8 @@ struct rc_tls_stream {
 	bool has_secret;    /* until the sender took it over */
 	bool owes_update;   /* the peer asked for new keys ... */
 	uint8_t owes_alert; /* ... or OpenSSL wanted to send a fatal alert */
+	bool by_kernel;     /* the kernel makes the records */
+	uint8_t alert[2];   /* for it to send; level 0: none */
 	unsigned long error;
 	struct rc_tls_wire *wire;
 	struct rc_tls_sender sender; /* before it is open: the secret, and records that OpenSSL made with it */
@@ -278,6 +280,11 @@ static void take_over(struct rc_tls_stream *stream)
 static bool seal(struct rc_tls_stream *stream, enum rc_tls_record_type type, const uint8_t *bytes, size_t size)
 {
 	struct rc_tls_wire *wire = stream->wire;
+	if (stream->by_kernel) {
+		RC_ASSERT(type == RC_TLS_ALERT && size == sizeof stream->alert);
+		memcpy(stream->alert, bytes, sizeof stream->alert);
+		return true;
+	}
 	return rc_tls_sender_seal(&stream->sender, wire->cipher, type, bytes, size, &wire->out, wire->out_end);
 }
 
@@ -291,12 +298,15 @@ bool rc_tls_update_keys(struct rc_tls_stream *stream)
 /* Says ourselves what OpenSSL said since `begin`, or should have. */
 static bool say_instead(struct rc_tls_stream *stream, uint8_t *begin)
 {
-	if (!rc_tls_sender_is_open(&stream->sender) || (stream->wire->out == begin && !stream->owes_update))
+	bool ours = stream->by_kernel || rc_tls_sender_is_open(&stream->sender);
+	if (!ours || (stream->wire->out == begin && !stream->owes_update))
 		return true;
 	OPENSSL_cleanse(begin, (size_t)(stream->wire->out - begin));
 	stream->wire->out = begin;
 	bool update = stream->owes_update;
 	const uint8_t alert[] = { SSL3_AL_FATAL, stream->owes_alert };
+	if (update && stream->by_kernel)
+		return false;
 	stream->owes_update = false;
 	stream->owes_alert = 0;
 	return (!update || rc_tls_update_keys(stream)) && (!alert[1] || seal(stream, RC_TLS_ALERT, alert, sizeof alert));
@@ -353,10 +363,30 @@ bool rc_tls_close(struct rc_tls_stream *stream)
 	if (!rc_tls_is_open(stream) || stream->closed)
 		return false;
 	stream->closed = true;
-	if (rc_tls_sender_is_open(&stream->sender))
+	if (stream->by_kernel || rc_tls_sender_is_open(&stream->sender))
 		return seal(stream, RC_TLS_ALERT, close_notify, sizeof close_notify);
 	ERR_clear_error();
 	return SSL_shutdown(stream->ssl) >= 0;
+}
+
+size_t rc_tls_kernel_keys(const struct rc_tls_stream *stream, void *keys)
+{
+	return rc_tls_is_open(stream) && rc_tls_sender_is_open(&stream->sender)
+	           ? rc_tls_sender_for_kernel(&stream->sender, keys) : 0;
+}
+
+void rc_tls_kernel_took(struct rc_tls_stream *stream)
+{
+	rc_tls_sender_close(&stream->sender);
+	stream->by_kernel = true;
+}
+
+bool rc_tls_take_alert(struct rc_tls_stream *stream, uint8_t alert[2])
+{
+	bool there = stream->alert[0];
+	memcpy(alert, stream->alert, sizeof stream->alert);
+	stream->alert[0] = 0;
+	return there;
 }
 
 bool rc_tls_is_open(const struct rc_tls_stream *stream) { return !stream->failed && SSL_is_init_finished(stream->ssl); }
@@ -377,6 +407,8 @@ const char *rc_tls_why(const struct rc_tls_stream *stream, bool *distrusted)
 		return X509_verify_cert_error_string(verdict);
 	if (stream->renegotiated)
 		return "renegotiation is not allowed";
+	if (stream->by_kernel && stream->owes_update)
+		return "the kernel makes the records, and takes no new keys";
 	const char *words = ERR_reason_error_string(stream->error);
 	return words ? words : "TLS failed";
 }

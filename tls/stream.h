@@ -58,7 +58,18 @@ enum rc_tls_result rc_tls_write(struct rc_tls_stream *stream, const uint8_t *byt
 /* Takes new keys for what is sent, as write does by itself when much was. Nothing happens before TLS 1.3. */
 bool rc_tls_update_keys(struct rc_tls_stream *stream);
 
-/* Says that no more will be sent (close_notify); true when wire.out got it now. */
+/* For a kernel that makes the records from here on (Documentation/networking/tls.rst): what its TLS_TX takes, written to
+ * `keys`. Returns the size, 0 where this stream's records cannot be handed over (TLS 1.2). All that wire.out got must have
+ * left before the kernel is told. */
+#define RC_TLS_KERNEL_KEYS_MAX 64
+size_t rc_tls_kernel_keys(const struct rc_tls_stream *stream, void *keys);
+/* The kernel took them: nothing is written to wire.out any more. What the stream says by itself are alerts. A peer that
+ * wants new keys cannot have them then, which is the end. */
+void rc_tls_kernel_took(struct rc_tls_stream *stream);
+/* Takes an alert that is to be sent as a record of its type; false when there is none. */
+bool rc_tls_take_alert(struct rc_tls_stream *stream, uint8_t alert[2]);
+
+/* Says that no more will be sent (close_notify); true when wire.out got it now, or it can be taken as an alert. */
 bool rc_tls_close(struct rc_tls_stream *stream);
 
 bool rc_tls_is_open(const struct rc_tls_stream *stream);   /* the handshake is done, and nothing failed */

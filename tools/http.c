@@ -61,6 +61,7 @@ static const struct figure figures[] = {
 	FIGURE(tls_resumed, false, false, "Of those, resumed by a ticket."),
 	FIGURE(tls_failed, false, false, "TLS handshakes that did not get done."),
 	FIGURE(tls_errors, false, false, "Connections ended by wrong TLS records."),
+	FIGURE(tls_kernel, false, false, "TLS handshakes after which the kernel makes the records."),
 	FIGURE(tls_truncated, false, false, "TLS connections that the peer ended without a close_notify."),
 	FIGURE(subscriptions, true, false, "Subscriptions now."),
 	FIGURE(behind, true, false, "Subscribers behind now."),

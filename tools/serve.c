@@ -120,6 +120,8 @@ static const struct rc_option *make_options(struct serve *serve)
 		  "between two rounds of sending at most; 0: at once (2000)" },
 		{ "zero-copy-min", RC_OPTION_SIZE, &config->zero_copy_size_min, "SIZE",
 		  "send at least so much at a time without copying; for\nnetwork cards, from 16k (never)" },
+		{ "kernel-tls", RC_OPTION_FLAG, &config->kernel_tls, NULL,
+		  "let the kernel make the records of TLS 1.3 (needs its\nmodule tls; without, nothing changes)" },
 		{ "deflate", RC_OPTION_FLAG, &config->deflate.on, NULL,
 		  "compress for clients that can (permessage-deflate)" },
 		{ "deflate-min", RC_OPTION_SIZE, &config->deflate.size_min, "SIZE", "smaller messages stay plain (128)" },

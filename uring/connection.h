@@ -109,6 +109,7 @@ struct connection {
 	bool by_peer;                /* the peer's Close came first */
 	bool copies;                 /* zero copy gains nothing here: see hold.h */
 	uint8_t form;                /* enum connection_form */
+	bool kernel_tls;             /* SECURE, and what is sent is sealed by the kernel: see secure.h */
 };
 static_assert(sizeof(struct connection) <= 64, "a connection is one cache line");
 

@@ -233,6 +233,9 @@ static void poll_writable(struct worker *worker, uint32_t slot)
 	rc_ring_poll_writable(worker->ring, slot, rc_tag(worker, TAG_WRITABLE, slot, 0));
 }
 
+/* Whether what is sent is encrypted here. */
+static bool seals(const struct connection *conn) { return conn->flags & SECURE && !conn->kernel_tls; }
+
 /* How much of a plan is encrypted at a time: all of it, or whole frames, or a part of one that is larger. */
 static size_t secure_size(const struct rc_plan *plan, const struct rc_log *log, struct rc_progress *progress)
 {
@@ -270,7 +273,7 @@ static bool send_plan_secure(struct worker *worker, uint32_t slot, struct rc_pla
 static bool send_plan(struct worker *worker, uint32_t slot, struct rc_plan *plan)
 {
 	struct connection *conn = &worker->connections[slot];
-	if (conn->flags & SECURE)
+	if (seals(conn))
 		return send_plan_secure(worker, slot, plan);
 	plan->reference_count++;
 	conn->flags |= SENDING;
@@ -283,7 +286,7 @@ static bool send_plan(struct worker *worker, uint32_t slot, struct rc_plan *plan
 
 static bool has_aside(const struct worker *worker, uint32_t slot)
 {
-	return worker->connections[slot].flags & SECURE && worker->secure.places[slot].aside;
+	return worker->connections[slot].flags & SECURE && rc_secure_has_aside(worker, slot);
 }
 
 /* Nothing of the window was wanted, or all of it was conflated. */
@@ -324,7 +327,7 @@ static bool visit(struct worker *worker, uint32_t slot)
 	if (!send_plan(worker, slot, plan))
 		return false;
 	/* Cut short by a bound: the next round, which may begin before the completion, must not take it for further on. */
-	if (!(conn->flags & SECURE) && plan->end < worker->round_end)
+	if (!seals(conn) && plan->end < worker->round_end)
 		rc_fanout_fall_behind(worker, slot, plan->end);
 	return true;
 }
@@ -357,7 +360,7 @@ static bool send_outbox(struct worker *worker, uint32_t slot)
 		if (!(conn->flags & CLOSE_SENT)) /* behind a Close nothing may come */
 			rc_connection_queue(worker, slot, RC_FRAME_PONG, outbox->late_pong, outbox->late_pong_size);
 	}
-	if (conn->flags & SECURE)
+	if (seals(conn))
 		return send_outbox_secure(worker, slot, range);
 	conn->flags |= SENDING;
 	rc_count(&worker->stats.sends, 1);
@@ -502,6 +505,8 @@ void rc_fanout_sent_outbox(struct worker *worker, uint32_t slot, int result)
 	rc_outbox_sent(outbox, &worker->pool, sent);
 	rc_count(&worker->stats.bytes_sent, sent);
 	conn->flags &= (uint32_t)~SENDING;
+	if (conn->kernel_tls)
+		rc_secure_count(worker, slot, sent);
 	if (sent < waited) {
 		RC_TRACE3(short_send, slot, sent, waited);
 		rc_count(&worker->stats.sends_short, 1);
@@ -570,6 +575,8 @@ void rc_fanout_sent_plan(struct worker *worker, uint32_t slot, unsigned number, 
 	}
 	conn->flags &= (uint32_t)~SENDING;
 	rc_count(&worker->stats.bytes_sent, sent);
+	if (conn->kernel_tls)
+		rc_secure_count(worker, slot, sent);
 	if (sent < plan->size) {
 		sent_short(worker, slot, plan, sent);
 	} else {
@@ -592,10 +599,17 @@ void rc_fanout_sent_plan(struct worker *worker, uint32_t slot, unsigned number, 
 void rc_fanout_sent_secure(struct worker *worker, uint32_t slot, unsigned stage, int result)
 {
 	struct connection *conn = &worker->connections[slot];
-	size_t sent = result > 0 ? (size_t)result : 0;
-	int all = rc_secure_sent(worker, slot, stage, sent);
-	if (conn->state == CONNECTION_ENDING || (result < 0 && result != -EAGAIN) || all < 0) {
+	size_t sent = result > 0 && stage != RC_TLS_OPTION ? (size_t)result : 0;
+	bool asked = stage == RC_TLS_OPTION; /* whose answer may be no */
+	if (asked)
+		conn->flags &= (uint32_t)~SENDING;
+	int all = rc_secure_sent(worker, slot, stage, result);
+	if (conn->state == CONNECTION_ENDING || (result < 0 && result != -EAGAIN && !asked) || all < 0) {
 		send_failed(worker, slot);
+		return;
+	}
+	if (asked) {
+		rc_worker_queue(worker, slot);
 		return;
 	}
 	conn->flags &= (uint32_t)~SENDING;

@@ -7,6 +7,8 @@
 #include "text.h"
 
 #include <linux/io_uring.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,6 +128,13 @@ size_t rc_probe(struct rc_feature *features, size_t max, struct rc_error *error)
 	if (ring >= 0)
 		close(ring);
 	add(&findings, "zero-copy send", false, false, "not used: sends copy once into the socket, and pin nothing");
+	int tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	/* Of a socket that is not connected, a kernel that has it says just that. */
+	bool kernel_tls = tcp >= 0 && setsockopt(tcp, IPPROTO_TCP, TCP_ULP, "tls", sizeof "tls") < 0 && errno == ENOTCONN;
+	add(&findings, "kernel TLS", kernel_tls, false,
+	    kernel_tls ? "makes the records of TLS 1.3 where --kernel-tls asks for it" : "records are made here (modprobe tls)");
+	if (tcp >= 0)
+		close(tcp);
 	probe_limits(&findings, offers & RC_RING_FEATURE_6_14);
 	struct rc_error wrong = { 0 };
 	int kernels = rc_choose_kernels(&wrong);

@@ -346,9 +346,11 @@ void rc_connection_drop(struct worker *worker, uint32_t slot, int status, const 
 	conn->partial = 0;
 	rc_fanout_unsubscribe_all(worker, slot);
 	rc_fanout_catch_up(worker, conn);
-	/* Of a TLS connection nothing but ciphertext is ever on its way. */
-	rc_outbox_free(conn->outbox, &worker->pool);
-	conn->outbox = NULL;
+	/* Of a TLS connection nothing but ciphertext is on its way, unless that is the kernel's to make. */
+	if (!conn->kernel_tls || !(conn->flags & SENDING)) {
+		rc_outbox_free(conn->outbox, &worker->pool);
+		conn->outbox = NULL;
+	}
 	rc_connection_set_state(worker, slot, CONNECTION_FLUSHING, worker->server->config.close_timeout_ms);
 	bool owed = conn->flags & OPENED;
 	conn->flags = (conn->flags & (uint32_t)~OPENED) | LINGERS;

@@ -24,6 +24,7 @@
 
 #include <errno.h>
 #include <liburing.h>
+#include <linux/tls.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -40,6 +41,8 @@
 #define SEND_ZC_REPORT_USAGE (1u << 3) /* Linux 6.2: the notification says whether the kernel copied ... */
 #define NOTIFICATION_COPIED (1u << 31) /* ... so */
 #define COMMAND_GETSOCKOPT 2 /* Linux 6.7, after Debian 12's headers: getsockopt as a ring command */
+#define COMMAND_SETSOCKOPT 3 /* and setsockopt */
+#define RECORD_ALERT 21      /* RFC 8446, section 5.1 */
 
 #define BUFFER_GROUP 0
 #define BUFFERS_IDLE_NS 1000000000
@@ -521,6 +524,43 @@ void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ra
 		sqe->opcode = range_count == 1 ? IORING_OP_SEND_ZC : IORING_OP_SENDMSG_ZC;
 		sqe->ioprio = SEND_ZC_REPORT_USAGE;
 	}
+	aim(ring, sqe, slot);
+	sqe->user_data = TAG(TAG_USER, tag);
+}
+
+int rc_ring_set_option(struct rc_ring *ring, unsigned slot, int level, int name, const void *value, unsigned size,
+                       uint64_t tag)
+{
+	if (!ring->direct)
+		return setsockopt(ring->slots.descriptors[slot], level, name, value, size) < 0 ? -errno : 0;
+	struct io_uring_sqe *sqe = next_entry(ring);
+	memset(sqe, 0, sizeof *sqe);
+	sqe->opcode = IORING_OP_URING_CMD;
+	sqe->fd = (int)slot;
+	sqe->flags = IOSQE_FIXED_FILE;
+	sqe->off = COMMAND_SETSOCKOPT;
+	sqe->addr = (uint64_t)(unsigned)level | (uint64_t)(unsigned)name << 32;
+	sqe->file_index = size;             /* optlen */
+	sqe->addr3 = (uintptr_t)value;      /* optval */
+	sqe->user_data = TAG(TAG_USER, tag);
+	return -EINPROGRESS;
+}
+
+void rc_ring_send_alert(struct rc_ring *ring, unsigned slot, const struct rc_range *bytes, uint64_t tag)
+{
+	/* What every alert says beside its bytes: it is read when the entry is submitted, and never changes. */
+	static _Thread_local _Alignas(struct cmsghdr) unsigned char control[CMSG_SPACE(1)];
+	struct io_uring_sqe *sqe = next_entry(ring);
+	struct msghdr *message = &ring->messages[(size_t)(sqe - ring->uring.sq.sqes)];
+	*message = (struct msghdr){ .msg_iov = (struct iovec *)(uintptr_t)bytes, .msg_iovlen = 1 };
+	message->msg_control = control;
+	message->msg_controllen = sizeof control;
+	struct cmsghdr *header = CMSG_FIRSTHDR(message);
+	header->cmsg_level = SOL_TLS;
+	header->cmsg_type = TLS_SET_RECORD_TYPE;
+	header->cmsg_len = CMSG_LEN(1);
+	*CMSG_DATA(header) = RECORD_ALERT;
+	io_uring_prep_sendmsg(sqe, (int)slot, message, MSG_DONTWAIT | MSG_NOSIGNAL);
 	aim(ring, sqe, slot);
 	sqe->user_data = TAG(TAG_USER, tag);
 }

@@ -79,6 +79,15 @@ void rc_ring_buffer_return(struct rc_ring *ring, uint16_t buffer);
 void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ranges, unsigned range_count, bool zero_copy,
                   uint64_t tag);
 
+/* Sets a socket option. Returns what setsockopt would (0 or a negative errno), or -EINPROGRESS: then one completion brings
+ * that, and the value stays valid until it. */
+int rc_ring_set_option(struct rc_ring *ring, unsigned slot, int level, int name, const void *value, unsigned size,
+                       uint64_t tag);
+
+/* On a socket whose kernel makes TLS records: sends `size` bytes, at most a record, as one of type alert. Completes like a
+ * send, and counts as one. */
+void rc_ring_send_alert(struct rc_ring *ring, unsigned slot, const struct rc_range *bytes, uint64_t tag);
+
 /* Resets a connection: what was not acknowledged is forgotten. One completion. */
 void rc_ring_abort(struct rc_ring *ring, unsigned slot, uint64_t tag);
 

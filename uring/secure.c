@@ -6,6 +6,10 @@
 #include "certificates.h"
 #include "fanout.h"
 
+#include <linux/tls.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -54,11 +58,20 @@ void rc_secure_close(struct worker *worker)
 	memset(secure, 0, sizeof *secure);
 }
 
+static void forget_keys(struct secure *place)
+{
+	if (place->keys)
+		explicit_bzero(place->keys, RC_TLS_KERNEL_KEYS_MAX);
+	free(place->keys);
+	place->keys = NULL;
+}
+
 void rc_secure_free(struct worker *worker, uint32_t slot)
 {
 	struct secure *place = &worker->secure.places[slot];
 	rc_tls_stream_free(place->stream);
 	rc_outbox_free(place->aside, &worker->pool);
+	forget_keys(place);
 	memset(place, 0, sizeof *place);
 }
 
@@ -83,8 +96,15 @@ static bool put_aside(struct worker *worker, uint32_t slot)
 	struct secure *place = &secure->places[slot];
 	size_t size = (size_t)(secure->wire.out - secure->reply);
 	set_reply(secure);
+	if (place->kernel == KERNEL_ON && place->stream && rc_tls_take_alert(place->stream, place->alert)) {
+		place->alert_waits = true;
+		rc_worker_queue(worker, slot);
+	}
 	if (!size)
 		return true;
+	/* Between the keys' leaving and the kernel's having them, nobody could say which record is the next. */
+	if (place->kernel >= KERNEL_GIVEN)
+		return false;
 	if (!place->aside)
 		place->aside = rc_outbox_new(&worker->pool);
 	bool full;
@@ -132,6 +152,7 @@ static struct rc_tls_stream *stream_of(struct worker *worker, uint32_t slot)
 /* Returns DONE, MORE or FAILED. */
 static enum rc_tls_result shake_hands(struct worker *worker, uint32_t slot)
 {
+	struct secure_worker *secure = &worker->secure;
 	struct rc_tls_stream *stream = stream_of(worker, slot);
 	enum rc_tls_result result = stream ? RC_TLS_FULL : RC_TLS_FAILED;
 	while (result == RC_TLS_FULL) {
@@ -144,6 +165,8 @@ static enum rc_tls_result shake_hands(struct worker *worker, uint32_t slot)
 	} else if (result == RC_TLS_DONE) {
 		rc_count(&worker->stats.tls_handshakes, 1);
 		rc_count(&worker->stats.tls_resumed, rc_tls_is_resumed(stream));
+		if (worker->server->config.kernel_tls && !secure->kernel_refused)
+			secure->places[slot].kernel = KERNEL_WANTED;
 		rc_worker_queue(worker, slot); /* a client's request waits */
 	}
 	return result;
@@ -360,9 +383,108 @@ bool rc_secure_send(struct worker *worker, uint32_t slot, const struct rc_range 
 	return true;
 }
 
+/* ---- kernel TLS ---- */
+
+/* What an option's being set, or not, means. */
+static void option_set(struct worker *worker, uint32_t slot, int result);
+
+static void set_option(struct worker *worker, uint32_t slot, int level, int name, const void *value, unsigned size)
+{
+	uint64_t tag = rc_tag(worker, TAG_SENT_SECURE, slot, RC_TLS_OPTION);
+	int result = rc_ring_set_option(worker->ring, slot, level, name, value, size, tag);
+	if (result == -EINPROGRESS)
+		worker->connections[slot].flags |= SENDING;
+	else
+		option_set(worker, slot, result);
+}
+
+static void give_keys(struct worker *worker, uint32_t slot)
+{
+	struct secure *place = &worker->secure.places[slot];
+	place->keys = malloc(RC_TLS_KERNEL_KEYS_MAX);
+	size_t size = place->keys ? rc_tls_kernel_keys(place->stream, place->keys) : 0;
+	place->kernel = size ? KERNEL_GIVEN : KERNEL_NOT;
+	if (size)
+		set_option(worker, slot, SOL_TLS, TLS_TX, place->keys, (unsigned)size);
+	else
+		forget_keys(place);
+}
+
+static void option_set(struct worker *worker, uint32_t slot, int result)
+{
+	struct secure *place = &worker->secure.places[slot];
+	struct connection *conn = &worker->connections[slot];
+	if (conn->state == CONNECTION_ENDING)
+		return;
+	if (place->kernel == KERNEL_ASKED && result == 0) {
+		if (place->aside)
+			place->kernel = KERNEL_NOT; /* something came aside meanwhile; it goes on without the kernel */
+		else
+			give_keys(worker, slot);
+		return;
+	}
+	if (result == -ENOENT) {
+		worker->secure.kernel_refused = true;
+		rc_worker_report(worker, 3, "worker %u: the kernel makes no TLS records: its module tls or a cipher is missing", worker->index);
+	}
+	forget_keys(place);
+	if (result < 0 || place->kernel != KERNEL_GIVEN) {
+		place->kernel = KERNEL_NOT;
+		return;
+	}
+	rc_tls_kernel_took(place->stream);
+	place->kernel = KERNEL_ON;
+	conn->kernel_tls = conn->copies = true;
+	rc_count(&worker->stats.tls_kernel, 1);
+}
+
+/* Asks for the kernel's records; false when it is known by now that it makes none of this stream, or that it does. */
+static bool hand_over(struct worker *worker, uint32_t slot)
+{
+	struct secure *place = &worker->secure.places[slot];
+	uint8_t keys[RC_TLS_KERNEL_KEYS_MAX];
+	bool can = rc_tls_kernel_keys(place->stream, keys) > 0;
+	explicit_bzero(keys, sizeof keys);
+	place->kernel = can ? KERNEL_ASKED : KERNEL_NOT;
+	if (can)
+		set_option(worker, slot, IPPROTO_TCP, TCP_ULP, "tls", sizeof "tls");
+	return worker->connections[slot].flags & SENDING;
+}
+
+static bool send_alert(struct worker *worker, uint32_t slot)
+{
+	struct secure *place = &worker->secure.places[slot];
+	place->sending = (struct rc_range){ place->alert, sizeof place->alert };
+	worker->connections[slot].flags |= SENDING;
+	rc_count(&worker->stats.sends, 1);
+	rc_ring_send_alert(worker->ring, slot, &place->sending, rc_tag(worker, TAG_SENT_SECURE, slot, RC_TLS_ALERT_SENT));
+	return true;
+}
+
+void rc_secure_count(struct worker *worker, uint32_t slot, size_t size)
+{
+	static const char reason[] = "its keys are used up: connect again";
+	struct secure *place = &worker->secure.places[slot];
+	place->kernel_size += size + RC_TLS_OVERHEAD_MAX;
+	if (place->kernel_size > RC_TLS_KERNEL_SIZE_MAX)
+		rc_connection_close(worker, slot, RC_CLOSE_GOING_AWAY, reason, sizeof reason - 1);
+}
+
+/* ---- what is aside ---- */
+
+bool rc_secure_has_aside(const struct worker *worker, uint32_t slot)
+{
+	const struct secure *place = &worker->secure.places[slot];
+	return place->aside || place->alert_waits || place->kernel == KERNEL_WANTED;
+}
+
 bool rc_secure_send_aside(struct worker *worker, uint32_t slot)
 {
 	struct secure *place = &worker->secure.places[slot];
+	if (!place->aside && place->alert_waits)
+		return send_alert(worker, slot);
+	if (!place->aside && place->kernel == KERNEL_WANTED && rc_secure_is_open(worker, slot))
+		return hand_over(worker, slot);
 	if (!place->aside)
 		return false;
 	if (!rc_outbox_size(place->aside)) {
@@ -392,9 +514,18 @@ static int keep_rest(struct worker *worker, struct secure *place, size_t sent)
 	return 0;
 }
 
-int rc_secure_sent(struct worker *worker, uint32_t slot, unsigned stage, size_t sent)
+int rc_secure_sent(struct worker *worker, uint32_t slot, unsigned stage, int result)
 {
 	struct secure *place = &worker->secure.places[slot];
+	size_t sent = result > 0 ? (size_t)result : 0;
+	if (stage == RC_TLS_OPTION) {
+		option_set(worker, slot, result);
+		return 1;
+	}
+	if (stage == RC_TLS_ALERT_SENT) {
+		place->alert_waits = sent < sizeof place->alert; /* two bytes leave together or not at all */
+		return !place->alert_waits;
+	}
 	if (stage != RC_TLS_NO_STAGE) {
 		int result = keep_rest(worker, place, sent);
 		unstage(&worker->secure, stage);

@@ -6,6 +6,10 @@
  *      received --> [held, while handshakes wait their turn] --> stream --> rc_connection_take_bytes()
  *      ranges of the log, outbox --> stream --> stage --> one send --> [aside: what the socket did not take]
  *
+ * Where the kernel makes the records (kernel_tls), it is given the keys when the handshake is done and all that it put
+ * aside has left. From then on plaintext is sent as on any other connection, the rest of a short send is plaintext too,
+ * and what the stream says by itself are alerts, sent as records of that type. Receiving stays the stream's.
+ *
  * Bytes that were encrypted have left, as far as the fan-out is concerned: a record once made must be sent. So what is
  * aside goes before everything else. A stage is a block that the records of many sends share until they have completed;
  * there is a bounded number of them, and it is warm.
@@ -18,11 +22,18 @@
 
 struct worker;
 
+enum kernel_tls { KERNEL_NOT, KERNEL_WANTED, KERNEL_ASKED, KERNEL_GIVEN, KERNEL_ON }; /* asked for, given the keys */
+
 /* Beside a connection, by slot. */
 struct secure {
 	struct rc_tls_stream *stream;
 	struct rc_outbox *aside;     /* ciphertext: the rest of a send, handshake messages, alerts */
 	struct rc_range sending;     /* in a stage, on its way */
+	uint8_t *keys;               /* GIVEN: what the kernel reads */
+	uint64_t kernel_size;        /* ON: bytes that were sealed with them */
+	uint8_t kernel;              /* enum kernel_tls */
+	bool alert_waits;            /* ON: to be sent as a record of its own */
+	uint8_t alert[2];
 };
 
 struct secure_stage {
@@ -30,6 +41,8 @@ struct secure_stage {
 };
 
 #define RC_TLS_NO_STAGE RC_TLS_STAGES /* in a tag: the send is of what was aside */
+#define RC_TLS_OPTION (RC_TLS_STAGES + 1) /* it was no send: the kernel was asked, or given the keys */
+#define RC_TLS_ALERT_SENT (RC_TLS_STAGES + 2)
 #define RC_TLS_STAGED_MAX (RC_TLS_SEND_SIZE_MAX + (RC_TLS_SEND_SIZE_MAX / RC_TLS_RECORD_MAX + 2) * RC_TLS_OVERHEAD_MAX)
 static_assert(RC_TLS_STAGED_MAX <= RC_TLS_STAGE_SIZE, "a send fits in a stage");
 
@@ -45,6 +58,7 @@ struct secure_worker {
 	uint32_t *queue;             /* slots whose handshake waits, STEPPING: a ring */
 	uint32_t queue_at, queue_count;
 	unsigned steps_left;         /* of handshakes, in this tick */
+	bool kernel_refused;         /* it makes no records */
 };
 
 int rc_secure_open(struct worker *worker);
@@ -74,13 +88,17 @@ bool rc_secure_can_stage(const struct worker *worker);
  * the last, and sends that. False when the connection had to be given up. Only when rc_secure_can_stage(). */
 bool rc_secure_send(struct worker *worker, uint32_t slot, const struct rc_range *ranges, size_t size, bool last);
 
-/* Sends what is aside; false when there is nothing. */
+/* Sends what is aside, or hands the records over to the kernel; false when there is neither to do. */
+bool rc_secure_has_aside(const struct worker *worker, uint32_t slot);
 bool rc_secure_send_aside(struct worker *worker, uint32_t slot);
+
+/* The kernel has sealed and sent so many bytes. */
+void rc_secure_count(struct worker *worker, uint32_t slot, size_t size);
 
 /* Puts a close_notify aside, once. Returns whether. */
 bool rc_secure_say_end(struct worker *worker, uint32_t slot);
 
-/* A send has completed, `sent` bytes of it left. Returns 1 when it was all, 0 when the rest is aside, -ENOMEM. */
-int rc_secure_sent(struct worker *worker, uint32_t slot, unsigned stage, size_t sent);
+/* A send has completed, `result` bytes of it left. Returns 1 when it was all, 0 when the rest is aside, -ENOMEM. */
+int rc_secure_sent(struct worker *worker, uint32_t slot, unsigned stage, int result);
 
 #endif

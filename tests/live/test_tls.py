@@ -560,4 +560,5 @@ def test_refused():
         assert done.returncode in (1, 2) and words in done.stderr.decode(), (flags, done.stderr)
 
 
-run(dict(globals()), limit=40)
+if __name__ == "__main__":
+    run(dict(globals()), limit=40)

@@ -22,8 +22,9 @@ const char *const sim_fault_names[FAULT_COUNT] = {
 	"cancelled", "reset", "accept EMFILE", "accept ENFILE", "accept ENOMEM", "queue full", "overflow", "few completions",
 	"late start", "late completion", "late cancel", "writable too early", "woken too early", "slot used again at once",
 	"peer unknown", "allocation", "clock jump", "preempted", "connect refused", "zero copy failed", "zero copy copied",
-	"zero copy released late", "zero copy not released", "compressed message", "message of a cohort", "message sent compressed",
+	"zero copy released late", "zero copy not released", "no kernel TLS", "keys refused", "compressed message", "message of a cohort", "message sent compressed",
 	"wrong compressed message", "TLS record", "TLS key update", "wrong TLS record",
+	"kernel TLS",
 };
 static int results[WORKERS_MAX];
 
@@ -185,6 +186,8 @@ static void choose_faults(void)
 			weight = 1000u >> sim_below(8);
 		if (i == FAULT_ALLOCATION && !sim_one_in(3))
 			weight = 0;
+		if (i == FAULT_NO_KERNEL_TLS)
+			weight = sim_one_in(4) ? 8000 : 0;
 		if (i == FAULT_CLOCK_JUMP)
 			weight = sim_one_in(4) ? 40 : 0;
 		sim.weights[i] = calm || sim_one_in(2) ? 0 : weight;
@@ -214,6 +217,8 @@ static void choose_config(void)
 	config->deflate.level = sim_between(1, 9);
 	config->deflate.bits = sim_between(8, 15);
 	config->deflate.client_takeover = sim_one_in(2);
+	config->kernel_tls = sim_one_in(2);
+	sim.old_kernel = sim_one_in(2);
 	config->zero_copy_size_min = sim_one_in(3) ? sim_between(1, 600) : 0;
 }
 
@@ -278,6 +283,7 @@ static void begin(uint64_t seed)
 	listener_reset();
 	peer_reset_all();
 	secret_reset_all();
+	kernel_reset_all();
 	oracle_reset();
 	application_reset();
 }

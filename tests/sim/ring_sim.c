@@ -145,6 +145,28 @@ void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ra
 	TRACE("  send slot %u tag %llx: %zu bytes in %u ranges", slot, (unsigned long long)tag, op->size, range_count);
 }
 
+int rc_ring_set_option(struct rc_ring *ring, unsigned slot, int level, int name, const void *value, unsigned size,
+                       uint64_t tag)
+{
+	CHECK(!ring->slots[slot].sending, "an option beside a send on slot %u", slot);
+	if (sim.old_kernel)
+		return kernel_option(ring->slots[slot].peer, level, name, value, size);
+	struct operation *op = prepare(ring, OP_OPTION, slot, tag);
+	ring->slots[slot].sending = true;
+	op->level = level;
+	op->name = name;
+	op->copies[0] = (struct rc_range){ (void *)(uintptr_t)value, size };
+	op->sum = sum_of(op->copies, 1, &op->size);
+	return -EINPROGRESS;
+}
+
+void rc_ring_send_alert(struct rc_ring *ring, unsigned slot, const struct rc_range *bytes, uint64_t tag)
+{
+	CHECK(kernel_seals(ring->slots[slot].peer), "an alert to a socket that makes no records");
+	rc_ring_send(ring, slot, bytes, 1, false, tag);
+	ring->operations[ring->prepared[ring->prepared_count - 1]].is_alert = true;
+}
+
 void rc_ring_poll_writable(struct rc_ring *ring, unsigned slot, uint64_t tag) { prepare(ring, OP_POLL, slot, tag); }
 void rc_ring_abort(struct rc_ring *ring, unsigned slot, uint64_t tag)
 {
@@ -228,14 +250,19 @@ static void send_now(struct rc_ring *ring, struct operation *op)
 		finish(ring, op, broken == FAULT_RESET ? -ECONNRESET : -ECANCELED);
 		return;
 	}
-	if (!size || sim_fault(FAULT_WOULD_BLOCK)) {
+	if (!size || (op->is_alert && size < op->size) || sim_fault(FAULT_WOULD_BLOCK)) {
 		finish(ring, op, -EAGAIN);
 		return;
 	}
-	if (size > 1 && sim_fault(FAULT_SHORT_SEND))
+	if (size > 1 && !op->is_alert && sim_fault(FAULT_SHORT_SEND))
 		size = sim_one_in(2) ? size - sim_between(1, (uint32_t)RC_MIN(size - 1, 12)) : sim_between(1, (uint32_t)size - 1);
 	size_t left = size;
 	oracle_before_send(peer);
+	CHECK(!op->zero_copy || !kernel_seals(peer), "a zero-copy send of what the kernel seals");
+	if (kernel_seals(peer)) {
+		kernel_send(peer, op->copies, size, op->is_alert);
+		left = 0;
+	}
 	for (unsigned i = 0; left; i++) {
 		size_t piece = RC_MIN(left, op->copies[i].size);
 		tap_take(peer, op->copies[i].at, piece);
@@ -410,6 +437,11 @@ static void do_now(struct rc_ring *ring, struct operation *op)
 	case OP_SEND:
 		send_now(ring, op);
 		break;
+	case OP_OPTION:
+		CHECK(sum_of(op->copies, 1, &op->size) == op->sum, "an option's value changed before it was read");
+		finish(ring, op, kernel_option(ring->slots[op->slot].peer, op->level, op->name, op->copies[0].at,
+		                               (unsigned)op->copies[0].size));
+		break;
 	case OP_POLL:
 		poll_now(ring, op);
 		break;
@@ -520,6 +552,10 @@ static void hand_out(struct rc_ring *ring, struct pending *pending)
 		check_memory(op, out->flags & RC_RING_RELEASED);
 		if (!(out->flags & RC_RING_RELEASED))
 			ring->slots[op->slot].sending = false;
+	}
+	if (op->kind == OP_OPTION) {
+		CHECK(sum_of(op->copies, 1, &op->size) == op->sum, "an option's value changed before its completion");
+		ring->slots[op->slot].sending = false;
 	}
 	if (op->kind == OP_RECEIVE && out->result > 0) {
 		ring->slots[op->slot].peer->bytes_in += (uint64_t)out->result;

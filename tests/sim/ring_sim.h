@@ -16,7 +16,7 @@
 #define NO_SLOT UINT32_MAX
 
 enum kind { OP_NONE, OP_ACCEPT, OP_RECEIVE, OP_SEND, OP_POLL, OP_SHUTDOWN, OP_CANCEL, OP_CLOSE, OP_WATCH, OP_CONNECT,
-	        OP_ACCEPT_CANCEL, OP_ABORT };
+	        OP_ACCEPT_CANCEL, OP_ABORT, OP_OPTION };
 
 struct operation {
 	enum kind kind;
@@ -33,6 +33,8 @@ struct operation {
 	uint64_t visible_ns;   /* of its newest completion */
 	unsigned waiting;      /* completions not handed out */
 	bool zero_copy, never_released;
+	bool is_alert;
+	int level, name;       /* of an option, whose value is ranges[0] */
 	uint64_t held_total;   /* of a zero-copy send that was taken: where its bytes end in the stream; 0: not taken */
 	uint64_t seen;
 };
@@ -72,6 +74,11 @@ struct rc_ring {
 	size_t buffer_size;
 	uint8_t memory[RC_RECEIVE_BUFFERS][RC_RECEIVE_BUFFER_SIZE + CANARY_SIZE];
 };
+
+/* kernel.c: kernel TLS. */
+bool kernel_seals(const struct peer *peer);
+int kernel_option(struct peer *peer, int level, int name, const void *value, unsigned size);
+void kernel_send(struct peer *peer, const struct rc_range *ranges, size_t size, bool is_alert);
 
 /* socket.c: a peer is the other end of its socket, so it is the socket. */
 void socket_close(struct slot *slot);

@@ -254,6 +254,13 @@ void secret_act(struct peer *peer)
 			break;
 		sim_met(MET_KEY_UPDATE);
 		secret->asked = !sim_one_in(3);
+		if (secret->asked && sim.config.kernel_tls) {
+			secret->asked = false; /* where the kernel makes the records it is the end */
+			peer_excuse(peer, "it wants keys that the kernel may not take");
+			SSL_key_update(secret->ssl, SSL_KEY_UPDATE_REQUESTED);
+			SSL_do_handshake(secret->ssl);
+			break;
+		}
 		SSL_key_update(secret->ssl, secret->asked ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED);
 		SSL_do_handshake(secret->ssl);
 		break;

@@ -8,6 +8,7 @@
  *      peer.c         the other ends: naive WebSocket clients and servers that write raw bytes
  *      script.c       what they do
  *      secret.c       their TLS
+ *      kernel.c       TLS records that the kernel makes
  *      zip.c          their compression
  *      tap.c          reads what the server's sends have put into the sockets, byte for byte
  *      application.c  the program on top: handlers, and threads that publish
@@ -52,6 +53,8 @@ enum fault {
 	FAULT_COPIED,           /* the kernel let go, and says that it had copied */
 	FAULT_LATE_RELEASE,     /* it lets go long after the peer has read */
 	FAULT_NO_RELEASE,       /* the peer reads, but its system acknowledges nothing until the connection is reset */
+	FAULT_NO_KERNEL_TLS,    /* its module is missing */
+	FAULT_KEYS_REFUSED,     /* or it does not take these keys */
 	/* no faults, but what has to be met as well */
 	MET_COMPRESSED,         /* a message that came compressed by itself */
 	MET_COHORT,             /* or with those before it */
@@ -60,6 +63,7 @@ enum fault {
 	MET_RECORD,             /* plaintext out of a TLS record */
 	MET_KEY_UPDATE,         /* a peer takes new keys, and may ask for ours */
 	MET_WRONG_RECORD,       /* or does what no peer may */
+	MET_KERNEL_TLS,         /* a socket whose kernel makes the records */
 	FAULT_COUNT
 };
 extern const char *const sim_fault_names[FAULT_COUNT];
@@ -81,6 +85,7 @@ struct sim {
 	bool quiet;                     /* no more faults; who is slow is not any more */
 	bool stopping;                  /* rc_server_stop() was called */
 	bool secure;                    /* some connections are TLS */
+	bool old_kernel;                /* options are set at once */
 	bool verbose;
 	uint64_t jumped_ns;             /* when the clock jumped last */
 	rc_server *server;
@@ -283,6 +288,10 @@ size_t secret_seal(struct peer *peer, const uint8_t **bytes);
 void secret_went(struct peer *peer, size_t size);
 void secret_act(struct peer *peer);
 void secret_open(struct peer *peer, const uint8_t *bytes, size_t size);
+
+/* ---- kernel.c ---- */
+
+void kernel_reset_all(void);
 
 /* ---- zip.c ---- */
 

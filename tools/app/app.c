@@ -175,6 +175,7 @@ static bool make_server(struct rc_app *app, const struct rc_settings *settings)
 	config.body_size_max = settings->body_max;
 	config.log_size = settings->log_size;
 	config.policy = (enum rc_policy)settings->policy;
+	config.kernel_tls = settings->kernel_tls;
 	config.idle_timeout_ms = settings->idle_timeout_ms;
 	config.handshake_timeout_ms = settings->handshake_timeout_ms;
 	config.handlers = rc_clients_handlers(app);

@@ -43,6 +43,7 @@ struct rc_settings {
 	int policy;
 	struct rc_option_list tls_cert, tls_key; /* the files' contents are read anew */
 	struct rc_option_list keep_last;
+	bool kernel_tls;
 
 	/* who may */
 	int preset;

@@ -22,6 +22,8 @@ const struct rc_option *rc_settings_options(struct rc_settings *s)
 		{ "tls-cert", RC_OPTION_LIST, &s->tls_cert, "FILE",
 		  "certificate chain (PEM) for --listen wss://ADDR:PORT (repeatable)" },
 		{ "tls-key", RC_OPTION_LIST, &s->tls_key, "FILE", "and its key" },
+		{ "kernel-tls", RC_OPTION_FLAG, &s->kernel_tls, NULL,
+		  "let the kernel make the records of TLS 1.3 (needs its module tls;\nwithout, nothing changes)" },
 		{ "workers", RC_OPTION_COUNT, &s->workers, "N", "threads, each with a ring (one a processor)" },
 		{ "connections-max", RC_OPTION_COUNT, &s->connections_max, "N", "(what the descriptor limit allows)" },
 		{ "log-size", RC_OPTION_SIZE, &s->log_size, "SIZE", "of messages kept, a power of two (64m)" },
