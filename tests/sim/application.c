@@ -27,7 +27,7 @@ int64_t application_publish(unsigned topic, size_t size, unsigned flags)
 	static uint8_t large[FIBERS_MAX + 1][LARGE];
 	char start[16];
 	size = RC_MAX(size, 9);
-	unsigned id = oracle_new_message(topic, size, flags & RC_PUBLISH_BINARY);
+	unsigned id = oracle_new_message(topic, size, flags & RC_PUBLISH_BINARY && !sim.events);
 	if (!id)
 		return 0;
 	/* A publish may wait while others publish: each has bytes of its own. */
@@ -37,6 +37,7 @@ int64_t application_publish(unsigned topic, size_t size, unsigned flags)
 	tap_fill(own + 9, id, 9, size - 9);
 	const char *name = oracle_topics[topic];
 	TRACE("publish %u: %s, %zu bytes", id, name, size);
+	flags &= ~(sim.events ? RC_PUBLISH_BINARY : 0u);
 	int64_t result = rc_publish(sim.server, name, strlen(name), own, size, flags);
 	oracle_published(id, result);
 	return result;
@@ -65,7 +66,8 @@ static bool send_direct(struct peer *peer, char kind, unsigned number, size_t si
 	size = RC_MAX(size, digits + 1);
 	memcpy(bytes, start, digits + 1);
 	tap_fill(bytes + digits + 1, 0, digits + 1, size - digits - 1);
-	int result = rc_send(sim.server, peer->conn, sim_one_in(2) ? RC_TEXT : RC_BINARY, bytes, size);
+	enum rc_opcode opcode = sim_one_in(2) || peer->events ? RC_TEXT : RC_BINARY;
+	int result = rc_send(sim.server, peer->conn, opcode, bytes, size);
 	return sent_direct(peer, kind, number, result);
 }
 
@@ -159,7 +161,9 @@ static int on_request(void *context, rc_request *request)
 		return rc_request_respond(request, 200, "text/plain", "hello\n", 6);
 	if (strcmp(path, "/deny") == 0)
 		return 403;
-	if (!rc_request_is_websocket(request) || !number)
+	if (strcmp(path, "/e") == 0)
+		CHECK(rc_request_events(request) == 0, "no stream of events");
+	else if (!rc_request_is_websocket(request) || !number)
 		return 0;
 	struct peer *peer = &peers[strtoul(number, NULL, 10) % PEERS_MAX];
 	CHECK(!peer->requested, "peer %u: a second request", peer->index);

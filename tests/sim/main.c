@@ -24,7 +24,7 @@ const char *const sim_fault_names[FAULT_COUNT] = {
 	"peer unknown", "allocation", "clock jump", "preempted", "connect refused", "zero copy failed", "zero copy copied",
 	"zero copy released late", "zero copy not released", "no kernel TLS", "keys refused", "compressed message", "message of a cohort", "message sent compressed",
 	"wrong compressed message", "TLS record", "TLS key update", "wrong TLS record",
-	"kernel TLS",
+	"server-sent event", "kernel TLS",
 };
 static int results[WORKERS_MAX];
 
@@ -219,6 +219,7 @@ static void choose_config(void)
 	config->deflate.client_takeover = sim_one_in(2);
 	config->kernel_tls = sim_one_in(2);
 	sim.old_kernel = sim_one_in(2);
+	sim.events = sim_one_in(4);
 	config->zero_copy_size_min = sim_one_in(3) ? sim_between(1, 600) : 0;
 }
 
@@ -408,10 +409,14 @@ static void say_bye(void)
 			continue;
 		if (!peer->opened && !(peer->kind == PEER_SERVER && peer->conn_open))
 			continue;
-		if (sim_one_in(4))
+		if (sim_one_in(4)) {
 			peer_reset(peer);
-		else
+		} else if (peer->events) {
+			peer_excuse(peer, "it reads no more");
+			peer->up_ended = true;
+		} else {
 			script_close(peer, 1000);
+		}
 	}
 }
 

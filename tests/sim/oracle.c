@@ -299,7 +299,7 @@ static void settle_interest(struct peer *peer, unsigned topic, struct interest *
 		add(&truth->deliveries, interest->got - copied, interest->got - copied);
 	else /* the outcome of its last send may not have been looked at; half a frame kept aside counts as whole */
 		add(&truth->deliveries, interest->got_before - copied_before,
-		    interest->got - copied + 1 + (peer->secure ? tail : 0)); /* what was sealed counts, whether it left or not */
+		    interest->got - copied + 1 + (peer->secure || peer->events ? tail : 0)); /* what was sealed counts, whether it left or not */
 	CHECK(!surely || !tail || may_have_gaps(topic), "peer %u: %s %llu never came", peer->index, oracle_topics[topic],
 	      (unsigned long long)next);
 	uint64_t gap_low = alive || oracle_options[topic].policy == RC_POLICY_SKIP ? interest->gap : interest->gap_before;

@@ -59,6 +59,15 @@ void script_begin(struct peer *peer)
 		bad_opening(peer);
 		return;
 	}
+	if (sim.events && sim_one_in(2)) {
+		peer->events = peer->script_over = true;
+		peer->says_bye = false;
+		peer->status = 200;
+		int length = snprintf(request, sizeof request, "GET /e?c=%u&t=%x&l=%x&r=%x HTTP/1.1\r\nHost: sim\r\n\r\n", peer->index,
+		                      peer->topics, peer->want_last, peer->want_since);
+		peer_write(peer, request, (size_t)length);
+		return;
+	}
 	peer->status = 101;
 	int size = snprintf(request, sizeof request,
 	                    "GET /s?c=%u&t=%x&l=%x&r=%x HTTP/1.1\r\n" UPGRADE "%s%s" KEY "Sec-WebSocket-Version: 13\r\n\r\n", peer->index,

@@ -63,6 +63,7 @@ enum fault {
 	MET_RECORD,             /* plaintext out of a TLS record */
 	MET_KEY_UPDATE,         /* a peer takes new keys, and may ask for ours */
 	MET_WRONG_RECORD,       /* or does what no peer may */
+	MET_EVENT,              /* a message as a server-sent event */
 	MET_KERNEL_TLS,         /* a socket whose kernel makes the records */
 	FAULT_COUNT
 };
@@ -85,6 +86,7 @@ struct sim {
 	bool quiet;                     /* no more faults; who is slow is not any more */
 	bool stopping;                  /* rc_server_stop() was called */
 	bool secure;                    /* some connections are TLS */
+	bool events;                    /* some peers read server-sent events, so all that is published is text */
 	bool old_kernel;                /* options are set at once */
 	bool verbose;
 	uint64_t jumped_ns;             /* when the clock jumped last */
@@ -198,6 +200,11 @@ struct peer {
 	bool offers, deflate;            /* permessage-deflate: asked for, agreed */
 	bool keeps_in, keeps_out;        /* context takeover, of what comes and what goes */
 	bool compressed;                 /* the message that is coming */
+	bool events;                     /* it reads server-sent events, and says nothing */
+	uint64_t event_epoch, event_number; /* of the last id */
+	char line[48];                   /* so far, of what is no data */
+	size_t line_size;
+	bool in_data, has_data;
 	int status;                      /* the answer it must get, 101 for an upgrade; 0: none */
 	bool extra;                      /* it wrote more than its request before the answer */
 	unsigned messages_out;           /* sent to the production code: numbers from 1 */

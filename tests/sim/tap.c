@@ -46,10 +46,10 @@ static void head_over(struct peer *peer)
 	}
 	CHECK(strncmp(peer->head, "HTTP/1.1 ", 9) == 0, "peer %u: a response begins with '%.20s'", peer->index, peer->head);
 	peer->response = atoi(peer->head + 9);
-	peer->opened = peer->response == 101;
-	if (peer->opened)
+	peer->opened = peer->response == (peer->events ? 200 : 101);
+	if (peer->opened && !peer->events)
 		CHECK(strstr(peer->head, "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "a wrong accept");
-	if (peer->opened)
+	if (peer->opened && !peer->events)
 		zip_agree(peer);
 	TRACE("peer %u: response %d", peer->index, peer->response);
 	int status = peer->response;
@@ -212,6 +212,58 @@ static size_t take_payload(struct peer *peer, const uint8_t *bytes, size_t size)
 	return piece;
 }
 
+/* ---- server-sent events ---- */
+
+/* A line that is no data, or the end of one that is. */
+static void line_over(struct peer *peer)
+{
+	unsigned long long epoch, number;
+	peer->line[peer->line_size] = 0;
+	if (peer->in_data) {
+		CHECK(!peer->has_data, "peer %u: a message of two lines", peer->index);
+		peer->in_data = false;
+		peer->has_data = true;
+	} else if (!peer->line_size) {
+		if (peer->has_data) {
+			sim_met(MET_EVENT);
+			message_over(peer);
+		}
+		peer->has_data = false;
+		peer->header_size = 0;
+		peer->plain_done = 0;
+	} else if (sscanf(peer->line, "id: %llx-%llx", &epoch, &number) == 2) {
+		CHECK(!peer->event_epoch || (epoch == peer->event_epoch && number > peer->event_number),
+		      "peer %u: event %s after %llx", peer->index, peer->line, (unsigned long long)peer->event_number);
+		peer->event_epoch = epoch;
+		peer->event_number = number;
+	} else {
+		CHECK(strcmp(peer->line, ":") == 0, "peer %u: a line '%s'", peer->index, peer->line);
+	}
+	peer->line_size = 0;
+}
+
+static size_t take_event(struct peer *peer, const uint8_t *bytes, size_t size)
+{
+	const uint8_t *end = memchr(bytes, '\n', size);
+	size_t piece = end ? (size_t)(end - bytes) : size;
+	peer->header_size = 1; /* something of an event has come */
+	if (peer->in_data && piece) {
+		tap_plain(peer, bytes, piece);
+		return piece;
+	}
+	if (!peer->in_data && *bytes != '\n') {
+		CHECK(peer->line_size < sizeof peer->line - 1, "peer %u: a line without end", peer->index);
+		peer->line[peer->line_size++] = (char)*bytes;
+		if (peer->line_size == 6 && memcmp(peer->line, "data: ", 6) == 0) {
+			peer->in_data = true;
+			peer->line_size = 0;
+		}
+		return 1;
+	}
+	line_over(peer);
+	return 1;
+}
+
 void tap_read(struct peer *peer, const uint8_t *bytes, size_t size)
 {
 	while (size) {
@@ -221,6 +273,8 @@ void tap_read(struct peer *peer, const uint8_t *bytes, size_t size)
 			used = take_head(peer, bytes, size);
 		} else if (!peer->opened && peer->kind == PEER_CLIENT) {
 			used = size; /* the body of a response */
+		} else if (peer->events) {
+			used = take_event(peer, bytes, size);
 		} else if (peer->payload_size == UINT64_MAX) {
 			if (take_header(peer, *bytes))
 				complete = peer->payload_size == 0;
