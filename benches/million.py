@@ -24,6 +24,7 @@ import proc
 from proc import Failed
 
 SOURCE_PORTS = 20000  # connections from one source address: well below its range, so that a free port is found at once
+DELIVERIES_MIN = 1000000
 MEMORY_MIN = 2 << 30  # abort below: the machine must stay usable
 
 
@@ -183,7 +184,9 @@ def measure(options, count):
     if options.mode == "idle":
         load += ["--mode", "idle", "--duration", "2s"]
     else:
-        load += ["--messages", str(options.broadcasts), "--warmup", "0", "--duration", "0"]
+        # A few thousand deliveries are over before anything is warm: to few, more often.
+        messages = max(options.broadcasts, DELIVERIES_MIN // count if options.growth else 0)
+        load += ["--messages", str(messages), "--warmup", "0", "--duration", "0"]
     print(f"{count:,} connections from {sources} addresses, {workers} workers on each side", flush=True)
     settle()
     with proc.Process(command, port, cpu=None) as server:

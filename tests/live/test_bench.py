@@ -73,7 +73,8 @@ def test_million_small():
             runs = json.load(file)["runs"]
         equal([one["connections"] for one in runs], [1000, 2000])
         for one in runs:
-            equal(one["deliveries"], 3 * one["connections"])
+            equal(one["deliveries"], one["published"] * one["connections"])
+            assert one["published"] >= 3, one
             equal(sum(one["wrong"].values()), 0)
             assert one["last_s"] > 0 and (SANITIZED or one["rss_per_connection"] < 65536), one
         equal(len(drawings(os.path.join(folder, "million.html"))), 4, "charts")

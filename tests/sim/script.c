@@ -310,6 +310,10 @@ static void wrong_frame(struct peer *peer)
 void script_act(struct peer *peer)
 {
 	size_t most = RC_MIN(sim.config.message_size_max - 5, 8000);
+	if (peer->secure && sim_one_in(4)) {
+		secret_act(peer);
+		return;
+	}
 	switch (sim_below(24)) {
 	case 0:
 		for (unsigned i = sim_between(1, 20); i; i--) /* a flood */
@@ -350,8 +354,6 @@ void script_act(struct peer *peer)
 		break;
 	case 12:
 	case 13:
-		if (peer->secure)
-			secret_act(peer);
 		break;
 	default:
 		command(peer);

@@ -228,7 +228,7 @@ void secret_act(struct peer *peer)
 	bool old = SSL_version(secret->ssl) == TLS1_2_VERSION;
 	if (!secret_is_open(peer) || secret->wrong || SSL_get_shutdown(secret->ssl))
 		return;
-	switch (sim_below(10)) {
+	switch (sim_below(30)) {
 	case 0:
 		do_wrong(peer, "a wrong record");
 		put(secret, garbage, sizeof garbage);
