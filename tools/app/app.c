@@ -31,6 +31,8 @@ const struct rc_command rc_command_app = {
 		 "and feeds (subprotocol ringcast.json), with tokens, permissions and limits. They are two commands\n"
 		 "because they owe their clients different things: serve knows nobody and adds nothing to a message.\n"
 		 "  /ws, /ws/USER      WebSocket; ?token=, ?reliable=1\n"
+		 "  /sse/TOPIC,...     feeds as server-sent events; Last-Event-ID, ?since=\n"
+		 "  /poll/TOPIC,...    feeds by long polling; ?since=, ?wait=\n"
 		 "  /api/...           POST publish, broadcast, send, disconnect; GET stats, rooms, presence\n"
 		 "  /stats, /metrics, /healthz\n"
 		 "  /, /ringcast.js    a dashboard; the client for browsers and Node\n"
