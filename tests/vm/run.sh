@@ -83,6 +83,8 @@ make_archive() {
 	printf 'root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n' >"$root/etc/passwd"
 	printf 'root:x:0:\nnogroup:x:65534:\n' >"$root/etc/group"
 	cp tests/run.sh "$root/ringcast/tests"
+	mkdir -p "$root/ringcast/tools"
+	cp -r tools/web "$root/ringcast/tools"
 	for file in tests/live/*.py; do
 		case $file in
 		*_aiohttp.py | *_bench.py | *_install.py | *_perf.py | *_websockets.py | *_ws.py) ;;
