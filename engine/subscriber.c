@@ -14,7 +14,6 @@
 
 int rc_subscribers_init(struct rc_subscribers *set)
 {
-	memset(set, 0, sizeof *set);
 	set->chunks = calloc(RC_SUBSCRIPTION_CHUNKS_MAX, sizeof *set->chunks);
 	set->table = calloc(TABLE_FIRST, sizeof *set->table);
 	set->table_size = TABLE_FIRST;

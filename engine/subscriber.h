@@ -57,6 +57,7 @@ struct rc_subscribers {
 	uint32_t table_size;
 };
 
+/* The caller has zeroed the set: other threads may look for audiences in it already. */
 int rc_subscribers_init(struct rc_subscribers *set);
 void rc_subscribers_destroy(struct rc_subscribers *set);
 
