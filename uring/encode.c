@@ -214,7 +214,7 @@ static void make_event(struct worker *worker, struct rc_encoding *encoding, uint
 	}
 	rc_encode_event(worker, number, worker->scratch_bytes);
 	pthread_mutex_lock(&server->encodings_lock);
-	rc_encoding_put(encoding, &server->log, number, NULL, 0, worker->scratch_bytes, size, true);
+	rc_encoding_put(encoding, &server->log, number, "", 0, worker->scratch_bytes, size, true);
 	pthread_mutex_unlock(&server->encodings_lock);
 }
 
