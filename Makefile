@@ -84,7 +84,7 @@ sim: $(BUILD)/sim ## the simulator: SEEDS=100000 runs on a hostile ring, FROM=1
 lint: all ## clang-tidy, cppcheck, and the hardening of what was linked
 	@sh tests/lint.sh $(BUILD)
 
-test-vm: all ## the live tests on Linux 6.1, the oldest kernel promised, in qemu (ONLY=word as in test)
+test-vm: all ## the live tests and the systemd units on Linux 6.1, the oldest kernel promised, in qemu (ONLY=word)
 	@ONLY='$(ONLY)' sh tests/vm/run.sh $(BUILD)
 
 soak: all ## churn, storms, floods and readers that do not read, TIME=60 seconds

@@ -40,6 +40,7 @@ needs() {
 	vm command qemu-system-x86_64 qemu-system-x86
 	vm static busybox busybox-static
 	vm command cpio cpio
+	vm command /lib/systemd/systemd systemd
 	vm command /usr/bin/python3 python3
 	lint command clang-tidy clang-tidy
 	lint command cppcheck cppcheck

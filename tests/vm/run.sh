@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# run.sh BUILD: boots Linux 6.1, the oldest that the README promises, and runs the live tests there. The kernel is
-# Debian's own package, unpacked and never installed; the machine is qemu's, in software (KVM hangs on some hosts); its
-# only file system is an archive with the program, Python and the tests. What the guest prints on its serial console is
-# what this prints, one line a test. Ends with 77 where qemu or the kernel cannot be had.
+# run.sh BUILD: boots Linux 6.1, the oldest that the README promises, and runs the live tests there, and those of the
+# systemd units, which need a machine of their own. The kernel is Debian's own package, unpacked and never installed; the
+# machine is qemu's, in software (KVM hangs on some hosts); its only file system is an archive with what `make install`
+# installs, systemd, Python and the tests. What the guest prints on its serial console is what this prints, one line a
+# test. Ends with 77 where qemu or the kernel cannot be had.
 #
 # ONLY=word as in `make test`. The tests of installing and those against other implementations stay outside.
 set -eu
@@ -64,6 +65,23 @@ add_modules() {
 	busybox depmod -b "$root" "$(basename "$from")"
 }
 
+# The service manager, and of its own units no more than ours refer to.
+add_systemd() {
+	from=/lib/systemd
+	[ ! -e /usr/lib/systemd/systemd ] || from=/usr/lib/systemd
+	mkdir -p "$root/lib/systemd/system" "$root/etc/systemd"
+	cp $from/systemd $from/systemd-journald "$root/lib/systemd"
+	add_linked $from/systemd $from/systemd-journald "$(command -v systemctl)" "$(command -v journalctl)"
+	for unit in basic.target sysinit.target shutdown.target sockets.target paths.target slices.target timers.target \
+		network-online.target systemd-journald.service systemd-journald.socket systemd-journald-dev-log.socket; do
+		cp $from/system/$unit "$root/lib/systemd/system"
+	done
+	cp tests/vm/inside.service "$root/lib/systemd/system"
+	printf '[Manager]\nShowStatus=no\n' >"$root/etc/systemd/system.conf"
+	echo vm >"$root/etc/hostname"
+	: >"$root/etc/machine-id"
+}
+
 make_archive() {
 	root=$vm/root
 	rm -rf "$root"
@@ -73,16 +91,21 @@ make_archive() {
 	install -m 755 tests/vm/init "$root/init"
 	add_linked "$build/ringcast" 2>/dev/null || true
 	cp "$build/ringcast" "$root/ringcast/build/ringcast"
+	MAKEFLAGS='' make -s BUILD="$1" DESTDIR="$root" install
 	if command -v openssl >/dev/null; then # makes the certificates of the tests
 		add_linked "$(command -v openssl)"
 		install -D /etc/ssl/openssl.cnf "$root/usr/lib/ssl/openssl.cnf"
 	fi
 	add_python
 	add_modules
+	add_systemd
 	mkdir -p "$root/etc"
 	printf 'root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n' >"$root/etc/passwd"
 	printf 'root:x:0:\nnogroup:x:65534:\n' >"$root/etc/group"
+	mkdir -p "$root/sbin" # the kernel asks for ciphers by this name when TLS wants them
+	ln -s /bin/busybox "$root/sbin/modprobe"
 	cp tests/run.sh "$root/ringcast/tests"
+	install -D tests/vm/inside.sh "$root/ringcast/tests/vm/inside.sh"
 	mkdir -p "$root/ringcast/tools"
 	cp -r tools/web "$root/ringcast/tools"
 	for file in tests/live/*.py; do
@@ -91,19 +114,20 @@ make_archive() {
 		*) cp "$file" "$root/ringcast/tests/live" ;;
 		esac
 	done
+	cp tests/vm/service.py "$root/ringcast/tests/live/test_service.py"
 	(cd "$root" && find . | cpio -o --quiet -H newc) >"$vm/initramfs"
 }
 
 sh tools/setup.sh vm || skip "qemu-system-x86_64 is not here"
 [ "$(uname -m)" = x86_64 ] || skip "its tests are for x86_64"
 fetch_kernel
-make_archive
+make_archive "$1"
 
 # Everything is slower by a factor: the guest's time limits are stretched by RC_SLOW, and the machine has its own.
 timeout -k 5 "${RC_VM_LIMIT:-1200}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 2G -nodefaults \
 	-no-reboot -display none -serial stdio -device virtio-rng-pci -kernel "$vm"/kernel/boot/vmlinuz-* \
 	-initrd "$vm/initramfs" \
-	-append "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on ONLY=${ONLY:-} RC_SLOW=${RC_SLOW:-10}" \
+	-append "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on systemd.unit=inside.service systemd.crash_reboot=1 ONLY=${ONLY:-} RC_SLOW=${RC_SLOW:-10}" \
 	</dev/null 2>"$vm/qemu.log" | sed -u 's|\r||g' | tee "$vm/console"
 result=$(sed -n 's/^vm: the tests ended with //p' "$vm/console")
 if [ -z "$result" ]; then
