@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * connection.c - see connection.h. It must not know how a broadcast is planned (fanout.c) nor what the kernel's
+ * connection.c - see connection.h. It must not know how a broadcast is planned (plans.c) nor what the kernel's
  * operations are (ring.c). Invariant: a slot is closed, once, when its connection is ENDING and nothing is on its way.
  */
 #include "compress.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * fanout.h - a worker's sending side: fanout.c plans and sends, lag.c looks after who is behind, subscription.c lets
- * connections in and out.
+ * fanout.h - a worker's sending side: fanout.c goes through the audience of what is new, lag.c looks after who is behind,
+ * subscription.c lets connections in and out. Planning is plans.h, sending pump.h.
  */
 #ifndef RC_FANOUT_H
 #define RC_FANOUT_H
@@ -16,10 +16,7 @@ void rc_fanout_close(struct worker *worker);
 uint64_t rc_fanout_slice(struct worker *worker);
 bool rc_fanout_idle(const struct worker *worker);
 
-/* Completions of sends. */
-void rc_fanout_sent_plan(struct worker *worker, uint32_t slot, unsigned plan, int result, bool held);
-void rc_fanout_sent_outbox(struct worker *worker, uint32_t slot, int result);
-void rc_fanout_sent_secure(struct worker *worker, uint32_t slot, unsigned stage, int result);
+/* ---- lag.c ---- */
 
 /* Where a connection stands in the log. */
 uint64_t rc_fanout_cursor(const struct worker *worker, const struct connection *conn);
@@ -29,8 +26,6 @@ void rc_fanout_fall_behind(struct worker *worker, uint32_t slot, uint64_t cursor
 
 /* It is at the head again, or wants nothing any more. */
 void rc_fanout_catch_up(struct worker *worker, struct connection *conn);
-
-/* ---- lag.c ---- */
 
 /* Applies the topics' policies to one connection that is behind: it may be CLOSING or ENDING afterwards. */
 void rc_fanout_enforce(struct worker *worker, uint32_t slot);

@@ -11,6 +11,33 @@
 
 #define CHECK_NS 10000000 /* ages are looked at this often */
 
+void rc_fanout_fall_behind(struct worker *worker, uint32_t slot, uint64_t cursor)
+{
+	struct connection *conn = &worker->connections[slot];
+	conn->cursor = cursor;
+	worker->behind_floor = RC_MIN(worker->behind_floor, cursor);
+	if (!(conn->flags & BEHIND))
+		rc_count(&worker->stats.behind, 1);
+	conn->flags |= BEHIND;
+	if (!(conn->flags & LISTED)) {
+		conn->flags |= LISTED;
+		worker->behind[worker->behind_count++] = slot;
+	}
+}
+
+void rc_fanout_catch_up(struct worker *worker, struct connection *conn)
+{
+	if (conn->flags & BEHIND)
+		rc_count(&worker->stats.behind, (uint64_t)-1);
+	conn->flags &= (uint32_t)~BEHIND;
+}
+
+/* Where a connection that is not behind stands. */
+uint64_t rc_fanout_cursor(const struct worker *worker, const struct connection *conn)
+{
+	return conn->flags & BEHIND ? conn->cursor : RC_MAX(conn->cursor, worker->round_begin);
+}
+
 static uint64_t lag_size_max(const struct worker *worker, const struct rc_topic *topic)
 {
 	return topic->options.lag_size_max ? topic->options.lag_size_max : worker->server->config.lag_size_max;

@@ -9,6 +9,7 @@
 #include "compress.h"
 #include "fanout.h"
 #include "hold.h"
+#include "pump.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -312,14 +313,14 @@ static void take_completion(struct worker *worker, const struct rc_completion *c
 		if (completion->flags & RC_RING_RELEASED)
 			rc_hold_end(worker, slot, completion->result);
 		else
-			rc_fanout_sent_plan(worker, slot, (unsigned)(tag >> 46 & 1023), completion->result,
+			rc_pump_sent_plan(worker, slot, (unsigned)(tag >> 46 & 1023), completion->result,
 			                    completion->flags & RC_RING_MORE);
 		break;
 	case TAG_SENT_OUTBOX:
-		rc_fanout_sent_outbox(worker, slot, completion->result);
+		rc_pump_sent_outbox(worker, slot, completion->result);
 		break;
 	case TAG_SENT_SECURE:
-		rc_fanout_sent_secure(worker, slot, (unsigned)(tag >> 46 & 1023), completion->result);
+		rc_pump_sent_secure(worker, slot, (unsigned)(tag >> 46 & 1023), completion->result);
 		break;
 	case TAG_WRITABLE:
 		if (worker->connections[slot].form == FORM_EVENTS)
