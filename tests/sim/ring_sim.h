@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * ring_sim.h - what ring_sim.c and the sockets under it (socket.c) share.
+ * ring_sim.h - what ring_sim.c, its operations and the sockets under them share.
  */
 #ifndef RING_SIM_H
 #define RING_SIM_H
@@ -74,6 +74,13 @@ struct rc_ring {
 	size_t buffer_size;
 	uint8_t memory[RC_RECEIVE_BUFFERS][RC_RECEIVE_BUFFER_SIZE + CANARY_SIZE];
 };
+
+/* operations.c */
+void operation_start(struct rc_ring *ring, struct operation *op);
+void operations_go_on(struct rc_ring *ring); /* does what can be done by now */
+/* Right behind the completion that says a slot is closed may come the one that says it is a new connection's. */
+void operations_accept_again(struct rc_ring *ring);
+uint64_t operation_sum(const struct rc_range *ranges, unsigned count, size_t *size); /* of the bytes, and their number */
 
 /* kernel.c: kernel TLS. */
 bool kernel_seals(const struct peer *peer);

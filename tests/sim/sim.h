@@ -2,9 +2,13 @@
  *
  * sim.h - the simulated world that the production code above uring/ring.h is run in. One seed decides everything:
  *
- *      main.c         a run from beginning to end: who may go on next, chaos, quiet, the end
+ *      main.c         one seed after another
+ *      run.c          a run from beginning to end: who may go on next, chaos, quiet, the end
+ *      world.c        what a seed decides before its run begins
+ *      chance.c       randomness and faults, and how a run fails
  *      host.c         what the C library would give: time, memory, threads (fibers here), eventfds
- *      ring_sim.c     uring/ring.h on simulated sockets, hostile
+ *      ring_sim.c     uring/ring.h on simulated sockets (socket.c), hostile
+ *      operations.c   what becomes of what it was asked to do
  *      peer.c         the other ends: naive WebSocket clients and servers that write raw bytes
  *      script.c       what they do
  *      secret.c       their TLS
@@ -95,6 +99,7 @@ struct sim {
 	unsigned publisher_count;
 	uint64_t live_blocks;           /* memory taken and not given back */
 	unsigned open_fds;
+	int results[WORKERS_MAX];       /* of rc_server_run() */
 };
 extern struct sim sim;
 extern uint64_t sim_struck[FAULT_COUNT]; /* over all seeds */
@@ -111,6 +116,12 @@ _Noreturn void sim_fail(const char *format, ...) __attribute__((format(printf, 1
 #define CHECK(condition, ...) ((condition) ? (void)0 : sim_fail(__VA_ARGS__))
 void sim_trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
 #define TRACE(...) (sim.verbose ? sim_trace(__VA_ARGS__) : (void)0)
+
+/* ---- world.c, run.c ---- */
+
+void world_begin(uint64_t seed);             /* everything is as if nothing had run before */
+bool world_make_server(void);                /* false: it could not be made, which is allowed */
+uint64_t run_seed(uint64_t seed);            /* returns the hash of the run */
 
 /* ---- host.c ---- */
 
