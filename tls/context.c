@@ -6,6 +6,7 @@
 #include "context.h"
 
 #include "check.h"
+#include "error.h"
 #include "limits.h"
 
 #include <errno.h>
@@ -16,9 +17,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,28 +47,16 @@ struct rc_tls_context {
 	bool verifies;
 };
 
-static int fail(struct rc_error *error, int code, const char *format, ...)
-{
-	if (error) {
-		va_list arguments;
-		va_start(arguments, format);
-		vsnprintf(error->text, sizeof error->text, format, arguments);
-		va_end(arguments);
-		error->code = code;
-	}
-	return code;
-}
-
 /* What OpenSSL says of a file, with a remedy where the words alone do not have it. */
 static int fail_file(struct rc_error *error, const char *what, const char *path)
 {
 	unsigned long code = ERR_peek_last_error(), first = ERR_peek_error();
 	const char *words = ERR_reason_error_string(code);
 	if (ERR_SYSTEM_ERROR(first))
-		return fail(error, -ERR_GET_REASON(first), "%s '%s': %s", what, path, strerror(ERR_GET_REASON(first)));
+		return rc_fail(error, -ERR_GET_REASON(first), "%s '%s': %s", what, path, strerror(ERR_GET_REASON(first)));
 	if (ERR_GET_REASON(code) == X509_R_KEY_VALUES_MISMATCH && ERR_GET_LIB(code) == ERR_LIB_X509)
-		return fail(error, -EINVAL, "%s '%s' is not the key of its certificate", what, path);
-	return fail(error, -EINVAL, "%s '%s' cannot be used: %s (a PEM file is expected)", what, path,
+		return rc_fail(error, -EINVAL, "%s '%s' is not the key of its certificate", what, path);
+	return rc_fail(error, -EINVAL, "%s '%s' cannot be used: %s (a PEM file is expected)", what, path,
 	            words ? words : "it is empty");
 }
 
@@ -253,7 +240,7 @@ static int ask_for_client(SSL_CTX *ctx, const struct rc_tls_options *options, st
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (options->client_optional ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT), NULL);
 	static_assert(SSL_MAX_SID_CTX_LENGTH >= 32, "a SHA-256 fits");
 	if (!good || SSL_CTX_set_session_id_context(ctx, digest, 32) != 1)
-		return fail(error, -ENOMEM, "no memory for TLS");
+		return rc_fail(error, -ENOMEM, "no memory for TLS");
 	return 0;
 }
 
@@ -262,7 +249,7 @@ static SSL_CTX *server_context(const struct rc_tls_options *options, unsigned in
 	static const unsigned char nobody[] = "ringcast";
 	SSL_CTX *ctx = new_context(TLS_server_method());
 	if (!ctx) {
-		fail(error, -ENOMEM, "no memory for TLS");
+		rc_fail(error, -ENOMEM, "no memory for TLS");
 		return NULL;
 	}
 	SSL_CTX_set_num_tickets(ctx, TICKETS_A_HANDSHAKE);
@@ -285,7 +272,7 @@ static struct rc_tls_context *make(struct rc_error *error)
 {
 	struct rc_tls_context *context = calloc(1, sizeof *context);
 	if (!context)
-		fail(error, -ENOMEM, "no memory for TLS");
+		rc_fail(error, -ENOMEM, "no memory for TLS");
 	else
 		atomic_init(&context->reference_count, 1);
 	return context;
@@ -295,7 +282,7 @@ struct rc_tls_context *rc_tls_context_server(const struct rc_tls_options *option
                                              struct rc_error *error)
 {
 	if (!options->pair_count || options->pair_count > RC_TLS_PAIRS_MAX) {
-		fail(error, -EINVAL, "%u pairs of certificate and key: 1 to %d", options->pair_count, RC_TLS_PAIRS_MAX);
+		rc_fail(error, -EINVAL, "%u pairs of certificate and key: 1 to %d", options->pair_count, RC_TLS_PAIRS_MAX);
 		return NULL;
 	}
 	struct rc_tls_context *context = make(error);
@@ -322,7 +309,7 @@ static int trust(SSL_CTX *ctx, const struct rc_tls_client_options *options, stru
 	if (options->ca)
 		return SSL_CTX_load_verify_file(ctx, options->ca) == 1 ? 0 : fail_file(error, "the authority", options->ca);
 	if (SSL_CTX_set_default_verify_paths(ctx) != 1)
-		return fail(error, -ENOENT, "the system's certificate authorities cannot be found: name a file of them");
+		return rc_fail(error, -ENOENT, "the system's certificate authorities cannot be found: name a file of them");
 	return 0;
 }
 
@@ -330,14 +317,14 @@ struct rc_tls_context *rc_tls_context_client(const struct rc_tls_client_options 
 {
 	static const unsigned char ours[] = "\x08http/1.1";
 	if (!options->certificate != !options->key) {
-		fail(error, -EINVAL, "a certificate to show needs its key, and a key its certificate");
+		rc_fail(error, -EINVAL, "a certificate to show needs its key, and a key its certificate");
 		return NULL;
 	}
 	struct rc_tls_context *context = make(error);
 	SSL_CTX *ctx = context ? new_context(TLS_client_method()) : NULL;
 	if (!ctx) {
 		rc_tls_context_release(context);
-		fail(error, -ENOMEM, "no memory for TLS");
+		rc_fail(error, -ENOMEM, "no memory for TLS");
 		return NULL;
 	}
 	context->contexts[context->context_count++] = ctx;

@@ -10,25 +10,12 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-int rc_fail(struct rc_error *error, int code, const char *format, ...)
-{
-	if (error) {
-		va_list arguments;
-		va_start(arguments, format);
-		vsnprintf(error->text, sizeof error->text, format, arguments);
-		va_end(arguments);
-		error->code = code;
-	}
-	return code;
-}
 
 static int parse_unix(struct listener *listener, const char *path, struct rc_error *error)
 {

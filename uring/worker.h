@@ -10,6 +10,7 @@
 #include "check.h"
 #include "cohort.h"
 #include "connection.h"
+#include "error.h"
 #include "log.h"
 #include "secure.h"
 #include "subscriber.h"
@@ -228,7 +229,6 @@ void rc_dial_close(struct worker *worker);
 int rc_listen_parse(struct listener *listener, const char *text, const struct rc_deflate_options *deflate,
                     struct rc_error *error);
 int rc_listen_open(struct listener *listener, const struct rc_config *config, bool shared, struct rc_error *error);
-int rc_fail(struct rc_error *error, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* probe.c */
 /* By the processor, or as the environment variable RC_SIMD says, once a process. */

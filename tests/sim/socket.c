@@ -9,8 +9,6 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -160,18 +158,6 @@ int rc_choose_kernels(struct rc_error *error)
 	(void)error;
 	rc_text_choose(NULL);
 	return 0;
-}
-
-int rc_fail(struct rc_error *error, int code, const char *format, ...)
-{
-	if (error) {
-		va_list arguments;
-		va_start(arguments, format);
-		vsnprintf(error->text, sizeof error->text, format, arguments);
-		va_end(arguments);
-		error->code = code;
-	}
-	return code;
 }
 
 int rc_listen_parse(struct listener *listener, const char *text, const struct rc_deflate_options *deflate,
