@@ -145,8 +145,8 @@ clean: ## removes $(BUILD)
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
-fmt: ## clang-format, in place
-	clang-format -i $(wildcard engine/*.[ch] tls/*.[ch] uring/*.[ch] tools/*.[ch] tools/app/*.[ch] tests/*/*.[ch] benches/*.[ch])
+fmt: ## clang-format, for the lines that were changed and not committed
+	git clang-format --force --extensions c,h
 
 # --------------------------------------------------------------------------------------------------------- the rules --
 
