@@ -13,13 +13,12 @@
 #include <pthread.h>
 #include <string.h>
 
-#define HEADER_SIZE 5
 #define TAG_SIZE 16
 #define PLAIN_MAX 16384
 
 /* Section 7.1, with an empty context; what is wanted is never longer than the digest, so one turn of HKDF-Expand is
  * all (RFC 5869, section 2.3). */
-static bool expand(const struct rc_tls_sender *sender, const char *label, uint8_t *to, size_t size)
+static bool expand(const struct rc_tls_half *half, const char *label, uint8_t *to, size_t size)
 {
 	uint8_t info[64] = { (uint8_t)(size >> 8), (uint8_t)size }, block[EVP_MAX_MD_SIZE];
 	size_t label_size = strlen(label), at = 2;
@@ -30,7 +29,7 @@ static bool expand(const struct rc_tls_sender *sender, const char *label, uint8_
 	info[at++] = 0;
 	info[at++] = 1;
 	unsigned block_size = 0;
-	bool good = HMAC(sender->digest, sender->secret, EVP_MD_get_size(sender->digest), info, at, block, &block_size) &&
+	bool good = HMAC(half->digest, half->secret, EVP_MD_get_size(half->digest), info, at, block, &block_size) &&
 	            size <= block_size;
 	if (good)
 		memcpy(to, block, size);
@@ -38,12 +37,12 @@ static bool expand(const struct rc_tls_sender *sender, const char *label, uint8_
 	return good;
 }
 
-static bool take_keys(struct rc_tls_sender *sender)
+static bool take_keys(struct rc_tls_half *half)
 {
-	EVP_CIPHER_CTX_free(sender->own);
-	sender->own = NULL;
-	return expand(sender, "key", sender->key, (size_t)EVP_CIPHER_get_key_length(sender->cipher)) &&
-	       expand(sender, "iv", sender->iv, sizeof sender->iv);
+	EVP_CIPHER_CTX_free(half->own);
+	half->own = NULL;
+	return expand(half, "key", half->key, (size_t)EVP_CIPHER_get_key_length(half->cipher)) &&
+	       expand(half, "iv", half->iv, sizeof half->iv);
 }
 
 /* Fetched once: named anew they would be looked up for each record. */
@@ -56,74 +55,107 @@ static void fetch_ciphers(void)
 	ciphers[2] = EVP_CIPHER_fetch(NULL, "ChaCha20-Poly1305", NULL);
 }
 
-bool rc_tls_sender_open(struct rc_tls_sender *sender, unsigned suite, const uint8_t *secret, uint64_t sequence)
+bool rc_tls_half_open(struct rc_tls_half *half, unsigned suite, const uint8_t *secret, uint64_t sequence)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	pthread_once(&once, fetch_ciphers);
-	memset(sender, 0, sizeof *sender);
+	memset(half, 0, sizeof *half);
 	if (suite < 0x1301 || suite > 0x1303 || !ciphers[suite - 0x1301])
 		return false;
-	sender->cipher = ciphers[suite - 0x1301];
-	sender->digest = suite == 0x1302 ? EVP_sha384() : EVP_sha256();
-	sender->sequence = sequence;
-	memcpy(sender->secret, secret, (size_t)EVP_MD_get_size(sender->digest));
-	if (take_keys(sender))
+	half->cipher = ciphers[suite - 0x1301];
+	half->digest = suite == 0x1302 ? EVP_sha384() : EVP_sha256();
+	half->sequence = sequence;
+	memcpy(half->secret, secret, (size_t)EVP_MD_get_size(half->digest));
+	if (take_keys(half))
 		return true;
-	rc_tls_sender_close(sender);
+	rc_tls_half_close(half);
 	return false;
 }
 
-void rc_tls_sender_close(struct rc_tls_sender *sender)
+void rc_tls_half_close(struct rc_tls_half *half)
 {
-	EVP_CIPHER_CTX_free(sender->own);
-	OPENSSL_cleanse(sender, sizeof *sender);
+	EVP_CIPHER_CTX_free(half->own);
+	OPENSSL_cleanse(half, sizeof *half);
 }
 
-/* A keyed context, set to this record's nonce (section 5.3). */
-static EVP_CIPHER_CTX *context_for(struct rc_tls_sender *sender, EVP_CIPHER_CTX *shared)
+/* This record's nonce (section 5.3). */
+static void make_nonce(const struct rc_tls_half *half, uint8_t nonce[static sizeof half->iv])
 {
-	uint8_t nonce[sizeof sender->iv];
-	memcpy(nonce, sender->iv, sizeof nonce);
+	memcpy(nonce, half->iv, sizeof half->iv);
 	for (unsigned i = 0; i < 8; i++)
-		nonce[sizeof nonce - 1 - i] ^= (uint8_t)(sender->sequence >> 8 * i);
-	if (sender->own)
-		return EVP_EncryptInit_ex(sender->own, NULL, NULL, NULL, nonce) == 1 ? sender->own : NULL;
-	if (sender->sequence >= RC_TLS_RECORDS_SHARED && (sender->own = EVP_CIPHER_CTX_new()))
-		shared = sender->own;
-	const EVP_CIPHER *cipher = EVP_CIPHER_CTX_get0_cipher(shared) == sender->cipher ? NULL : sender->cipher;
-	return EVP_EncryptInit_ex(shared, cipher, NULL, sender->key, nonce) == 1 ? shared : NULL;
+		nonce[sizeof half->iv - 1 - i] ^= (uint8_t)(half->sequence >> 8 * i);
 }
 
-bool rc_tls_sender_seal(struct rc_tls_sender *sender, EVP_CIPHER_CTX *shared, enum rc_tls_record_type type,
-                        const uint8_t *bytes, size_t size, uint8_t **to, const uint8_t *end)
+/* A keyed context, set to this record's nonce. */
+static EVP_CIPHER_CTX *context_for(struct rc_tls_half *half, EVP_CIPHER_CTX *shared)
+{
+	uint8_t nonce[sizeof half->iv];
+	make_nonce(half, nonce);
+	if (half->own)
+		return EVP_EncryptInit_ex(half->own, NULL, NULL, NULL, nonce) == 1 ? half->own : NULL;
+	if (half->sequence >= RC_TLS_RECORDS_SHARED && (half->own = EVP_CIPHER_CTX_new()))
+		shared = half->own;
+	const EVP_CIPHER *cipher = EVP_CIPHER_CTX_get0_cipher(shared) == half->cipher ? NULL : half->cipher;
+	return EVP_EncryptInit_ex(shared, cipher, NULL, half->key, nonce) == 1 ? shared : NULL;
+}
+
+bool rc_tls_seal(struct rc_tls_half *half, EVP_CIPHER_CTX *shared, enum rc_tls_record_type type,
+                 const uint8_t *bytes, size_t size, uint8_t **to, const uint8_t *end)
 {
 	uint8_t *at = *to, inner = (uint8_t)type;
 	size_t sealed = size + 1 + TAG_SIZE;
 	int done;
-	if (size > PLAIN_MAX || (size_t)(end - at) < HEADER_SIZE + sealed || sender->sequence == UINT64_MAX)
+	if (size > PLAIN_MAX || (size_t)(end - at) < RC_TLS_HEADER_SIZE + sealed || half->sequence == UINT64_MAX)
 		return false;
-	EVP_CIPHER_CTX *context = context_for(sender, shared);
-	sender->sequence++; /* even if what follows fails */
+	EVP_CIPHER_CTX *context = context_for(half, shared);
+	half->sequence++; /* even if what follows fails */
 	at[0] = RC_TLS_DATA;
 	at[1] = at[2] = 3; /* section 5.2: a legacy version */
 	at[3] = (uint8_t)(sealed >> 8);
 	at[4] = (uint8_t)sealed;
-	if (!context || EVP_EncryptUpdate(context, NULL, &done, at, HEADER_SIZE) != 1 ||
-	    EVP_EncryptUpdate(context, at + HEADER_SIZE, &done, bytes, (int)size) != 1 ||
-	    EVP_EncryptUpdate(context, at + HEADER_SIZE + size, &done, &inner, 1) != 1 ||
-	    EVP_EncryptFinal_ex(context, at + HEADER_SIZE + size + 1, &done) != 1 ||
-	    EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, TAG_SIZE, at + HEADER_SIZE + size + 1) != 1)
+	if (!context || EVP_EncryptUpdate(context, NULL, &done, at, RC_TLS_HEADER_SIZE) != 1 ||
+	    EVP_EncryptUpdate(context, at + RC_TLS_HEADER_SIZE, &done, bytes, (int)size) != 1 ||
+	    EVP_EncryptUpdate(context, at + RC_TLS_HEADER_SIZE + size, &done, &inner, 1) != 1 ||
+	    EVP_EncryptFinal_ex(context, at + RC_TLS_HEADER_SIZE + size + 1, &done) != 1 ||
+	    EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, TAG_SIZE, at + RC_TLS_HEADER_SIZE + size + 1) != 1)
 		return false;
-	*to = at + HEADER_SIZE + sealed;
+	*to = at + RC_TLS_HEADER_SIZE + sealed;
 	return true;
+}
+
+enum rc_tls_alert rc_tls_unseal(struct rc_tls_half *half, EVP_CIPHER_CTX *shared, const uint8_t *record, size_t size,
+                                uint8_t *to, size_t *content, enum rc_tls_record_type *type)
+{
+	uint8_t nonce[sizeof half->iv], last;
+	const uint8_t *at = record + RC_TLS_HEADER_SIZE;
+	size_t before_last = size - RC_TLS_HEADER_SIZE - TAG_SIZE - 1;
+	int done;
+	const EVP_CIPHER *cipher = EVP_CIPHER_CTX_get0_cipher(shared) == half->cipher ? NULL : half->cipher;
+	RC_ASSERT(size >= RC_TLS_HEADER_SIZE + RC_TLS_SEALED_MIN && half->sequence < UINT64_MAX);
+	make_nonce(half, nonce);
+	half->sequence++;
+	if (EVP_DecryptInit_ex(shared, cipher, NULL, half->key, nonce) != 1 ||
+	    EVP_DecryptUpdate(shared, NULL, &done, record, RC_TLS_HEADER_SIZE) != 1 ||
+	    (before_last && EVP_DecryptUpdate(shared, to, &done, at, (int)before_last) != 1) ||
+	    EVP_DecryptUpdate(shared, &last, &done, at + before_last, 1) != 1 ||
+	    EVP_CIPHER_CTX_ctrl(shared, EVP_CTRL_AEAD_SET_TAG, TAG_SIZE, (void *)(at + before_last + 1)) != 1)
+		return RC_TLS_INTERNAL_ERROR;
+	if (EVP_DecryptFinal_ex(shared, &last, &done) != 1)
+		return RC_TLS_BAD_RECORD_MAC;
+	/* Section 5.4: behind the type there may be zeros. */
+	while (!last && before_last)
+		last = to[--before_last];
+	*content = before_last;
+	*type = last;
+	return last ? 0 : RC_TLS_UNEXPECTED_MESSAGE;
 }
 
 /* uapi/linux/tls.h: version and cipher, then the part of the nonce that a record of TLS 1.2 would carry, the key, the part
  * that it would not (the "salt", of which ChaCha20 has none), and the next record's number. */
-size_t rc_tls_sender_for_kernel(const struct rc_tls_sender *sender, uint8_t *to)
+size_t rc_tls_half_for_kernel(const struct rc_tls_half *half, uint8_t *to)
 {
-	bool chacha = sender->cipher == ciphers[2];
-	size_t key_size = (size_t)EVP_CIPHER_get_key_length(sender->cipher), salt_size = chacha ? 0 : 4;
+	bool chacha = half->cipher == ciphers[2];
+	size_t key_size = (size_t)EVP_CIPHER_get_key_length(half->cipher), salt_size = chacha ? 0 : 4;
 	const struct tls_crypto_info info = {
 		.version = TLS_1_3_VERSION,
 		.cipher_type = chacha ? TLS_CIPHER_CHACHA20_POLY1305
@@ -131,25 +163,29 @@ size_t rc_tls_sender_for_kernel(const struct rc_tls_sender *sender, uint8_t *to)
 	};
 	uint8_t *at = to;
 	memcpy(at, &info, sizeof info);
-	memcpy(at += sizeof info, sender->iv + salt_size, sizeof sender->iv - salt_size);
-	memcpy(at += sizeof sender->iv - salt_size, sender->key, key_size);
-	memcpy(at += key_size, sender->iv, salt_size);
+	memcpy(at += sizeof info, half->iv + salt_size, sizeof half->iv - salt_size);
+	memcpy(at += sizeof half->iv - salt_size, half->key, key_size);
+	memcpy(at += key_size, half->iv, salt_size);
 	at += salt_size;
 	for (unsigned i = 0; i < 8; i++)
-		*at++ = (uint8_t)(sender->sequence >> 8 * (7 - i));
+		*at++ = (uint8_t)(half->sequence >> 8 * (7 - i));
 	return (size_t)(at - to);
 }
 
-bool rc_tls_sender_update(struct rc_tls_sender *sender, EVP_CIPHER_CTX *shared, uint8_t **to, const uint8_t *end)
+bool rc_tls_half_turn(struct rc_tls_half *half)
+{
+	uint8_t next[RC_TLS_SECRET_MAX];
+	size_t size = (size_t)EVP_MD_get_size(half->digest);
+	if (!expand(half, "traffic upd", next, size))
+		return false;
+	memcpy(half->secret, next, size);
+	OPENSSL_cleanse(next, sizeof next);
+	half->sequence = 0;
+	return take_keys(half);
+}
+
+bool rc_tls_half_update(struct rc_tls_half *half, EVP_CIPHER_CTX *shared, uint8_t **to, const uint8_t *end)
 {
 	static const uint8_t update[] = { 24, 0, 0, 1, 0 }; /* key_update, update_not_requested */
-	uint8_t next[RC_TLS_SECRET_MAX];
-	size_t size = (size_t)EVP_MD_get_size(sender->digest);
-	if (!rc_tls_sender_seal(sender, shared, RC_TLS_HANDSHAKE, update, sizeof update, to, end) ||
-	    !expand(sender, "traffic upd", next, size))
-		return false;
-	memcpy(sender->secret, next, size);
-	OPENSSL_cleanse(next, sizeof next);
-	sender->sequence = 0;
-	return take_keys(sender);
+	return rc_tls_seal(half, shared, RC_TLS_HANDSHAKE, update, sizeof update, to, end) && rc_tls_half_turn(half);
 }

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * stream.c - see stream.h: OpenSSL's record layer and state machine between the spans of a wire. It must not know who
- * sends or receives. Invariant: between calls OpenSSL holds no buffer unless a record is in the middle.
+ * stream.c - see stream.h. It must not know who sends or receives. Invariant: between calls nothing is buffered unless a
+ * record is in the middle.
  *
- * Once a handshake of TLS 1.3 is done, records are made by record.c and no longer by OpenSSL, which reads on. What it
- * then wants to say by itself (an answer to a KeyUpdate, an alert) it would say with sequence numbers that are no longer
- * its own: that is thrown away, and said by us instead. It keeps the answer until it has something to write, which never
- * comes; so we look at what was asked.
+ * OpenSSL makes the handshake. When one of TLS 1.3 is done, the traffic secrets go to record.c and reader.c, and OpenSSL's
+ * object, which is most of what a connection would weigh, is freed. TLS 1.2 stays OpenSSL's, and so does a peer that asked
+ * for small records.
  *
  * All streams of a thread have the same BIO, whose two ends are the wire's spans, so attaching costs nothing a call and
  * no byte is copied on its way in or out that OpenSSL does not copy itself.
@@ -16,7 +15,7 @@
 #include "check.h"
 #include "limits.h"
 #include "context.h"
-#include "record.h"
+#include "reader.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -29,19 +28,21 @@
 #include <string.h>
 
 struct rc_tls_stream {
-	SSL *ssl;
+	SSL *ssl;                       /* null, and so is the context, when the records are ours */
 	struct rc_tls_context *context;
+	struct rc_tls_wire *wire;
+	bool open;          /* the handshake is done */
+	bool resumed;
 	bool failed;
 	bool renegotiated;  /* the peer tried to, which OpenSSL only refuses */
 	bool closed;        /* close_notify was said by us */
-	bool has_secret;    /* until the sender took it over */
-	bool owes_update;   /* the peer asked for new keys ... */
-	uint8_t owes_alert; /* ... or OpenSSL wanted to send a fatal alert */
+	bool has_secrets[2]; /* for what is sent, and for what is received */
 	bool by_kernel;     /* the kernel makes the records */
 	uint8_t alert[2];   /* for it to send; level 0: none */
 	unsigned long error;
-	struct rc_tls_wire *wire;
-	struct rc_tls_sender sender; /* before it is open: the secret, and records that OpenSSL made with it */
+	char *subject;      /* of the peer's certificate, or null */
+	struct rc_tls_half sender; /* before it is open: the secret, and how many records OpenSSL made with it */
+	struct rc_tls_reader reader;
 };
 
 /* ---- the wire ---- */
@@ -106,7 +107,8 @@ int rc_tls_wire_open(struct rc_tls_wire *wire)
 	pthread_once(&once, make_method);
 	*wire = (struct rc_tls_wire){ .bio = wire_method ? BIO_new(wire_method) : NULL };
 	wire->cipher = EVP_CIPHER_CTX_new();
-	if (!wire->bio || !wire->cipher) {
+	wire->decipher = EVP_CIPHER_CTX_new();
+	if (!wire->bio || !wire->cipher || !wire->decipher) {
 		rc_tls_wire_close(wire);
 		return -ENOMEM;
 	}
@@ -118,7 +120,8 @@ void rc_tls_wire_close(struct rc_tls_wire *wire)
 {
 	BIO_free(wire->bio);
 	EVP_CIPHER_CTX_free(wire->cipher);
-	wire->bio = wire->cipher = NULL;
+	EVP_CIPHER_CTX_free(wire->decipher);
+	wire->bio = wire->cipher = wire->decipher = NULL;
 }
 
 /* ---- making and freeing ---- */
@@ -137,14 +140,16 @@ static void note(const SSL *ssl, int where, int value)
 		stream->renegotiated = true;
 }
 
-/* "SERVER_TRAFFIC_SECRET_0 <client random> <secret>", when OpenSSL begins to send with it. */
+/* "SERVER_TRAFFIC_SECRET_0 <client random> <secret>", when OpenSSL begins to use it. */
 void rc_tls_note_secret(const SSL *ssl, const char *line)
 {
 	struct rc_tls_stream *stream = SSL_get_app_data(ssl);
-	const char *name = SSL_is_server(ssl) ? "SERVER_TRAFFIC_SECRET_0 " : "CLIENT_TRAFFIC_SECRET_0 ";
+	bool of_server = strncmp(line, "SERVER_TRAFFIC_SECRET_0 ", 24) == 0;
 	const char *hex = strrchr(line, ' ');
-	if (strncmp(line, name, strlen(name)) != 0 || !hex)
+	if ((!of_server && strncmp(line, "CLIENT_TRAFFIC_SECRET_0 ", 24) != 0) || !hex)
 		return;
+	bool receives = of_server != (bool)SSL_is_server(ssl);
+	struct rc_tls_half *half = receives ? &stream->reader.half : &stream->sender;
 	size_t size = strlen(++hex) / 2;
 	if (size > RC_TLS_SECRET_MAX)
 		return;
@@ -152,28 +157,21 @@ void rc_tls_note_secret(const SSL *ssl, const char *line)
 		unsigned byte;
 		if (sscanf(hex + 2 * i, "%2x", &byte) != 1)
 			return;
-		stream->sender.secret[i] = (uint8_t)byte;
+		half->secret[i] = (uint8_t)byte;
 	}
-	stream->sender.sequence = 0;
-	stream->has_secret = true;
+	stream->has_secrets[receives] = true;
 }
 
-/* What OpenSSL writes by itself: before the takeover records are counted, after it an alert is remembered; and what it is
- * asked for (RFC 8446, section 4.6.3). */
+/* Counts the records that OpenSSL makes with the secret: those of session tickets. */
 static void note_message(int written, int version, int type, const void *bytes, size_t size, SSL *ssl, void *argument)
 {
 	struct rc_tls_stream *stream = SSL_get_app_data(ssl);
-	const uint8_t *content = bytes;
 	(void)version;
+	(void)bytes;
+	(void)size;
 	(void)argument;
-	if (!written && type == SSL3_RT_HANDSHAKE && size == 5 && content[0] == SSL3_MT_KEY_UPDATE)
-		stream->owes_update |= content[4] == SSL_KEY_UPDATE_REQUESTED;
-	if (!written)
-		return;
-	if (type == SSL3_RT_HEADER && stream->has_secret)
+	if (written && type == SSL3_RT_HEADER && stream->has_secrets[false])
 		stream->sender.sequence++;
-	else if (type == SSL3_RT_ALERT && size == 2 && content[0] == SSL3_AL_FATAL)
-		stream->owes_alert = content[1];
 }
 
 static struct rc_tls_stream *make(struct rc_tls_context *context, struct rc_tls_wire *wire)
@@ -233,8 +231,10 @@ void rc_tls_stream_free(struct rc_tls_stream *stream)
 	if (!stream)
 		return;
 	SSL_free(stream->ssl);
-	rc_tls_sender_close(&stream->sender);
+	rc_tls_half_close(&stream->sender);
+	rc_tls_reader_close(&stream->reader);
 	rc_tls_context_release(stream->context);
+	free(stream->subject);
 	free(stream);
 }
 
@@ -265,16 +265,50 @@ static enum rc_tls_result judge(struct rc_tls_stream *stream, int result)
 	}
 }
 
-static void take_over(struct rc_tls_stream *stream)
+/* The subject of a certificate that was shown and verified. */
+static char *take_subject(const SSL *ssl)
+{
+	X509 *certificate = SSL_get0_peer_certificate(ssl);
+	BIO *text = certificate && SSL_get_verify_result(ssl) == X509_V_OK ? BIO_new(BIO_s_mem()) : NULL;
+	if (!text)
+		return NULL;
+	char *bytes, *subject = NULL;
+	X509_NAME_print_ex(text, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB);
+	long size = BIO_get_mem_data(text, &bytes);
+	if (size > 0 && !memchr(bytes, 0, (size_t)size))
+		subject = strndup(bytes, (size_t)size);
+	BIO_free(text);
+	return subject;
+}
+
+static bool open_half(struct rc_tls_half *half, unsigned suite)
 {
 	uint8_t secret[RC_TLS_SECRET_MAX];
-	if (!stream->has_secret)
-		return; /* TLS 1.2 */
-	memcpy(secret, stream->sender.secret, sizeof secret);
-	stream->has_secret = false;
-	rc_tls_sender_open(&stream->sender, SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(stream->ssl)), secret,
-	                   stream->sender.sequence);
+	memcpy(secret, half->secret, sizeof secret);
+	bool good = rc_tls_half_open(half, suite, secret, half->sequence);
 	OPENSSL_cleanse(secret, sizeof secret);
+	return good;
+}
+
+/* OpenSSL has done its part. False without memory for the keys. */
+static bool take_over(struct rc_tls_stream *stream)
+{
+	SSL *ssl = stream->ssl;
+	stream->open = true;
+	stream->resumed = SSL_session_reused(ssl);
+	stream->subject = take_subject(ssl);
+	if (!stream->has_secrets[0] || !stream->has_secrets[1] ||
+	    SSL_SESSION_get_max_fragment_length(SSL_get0_session(ssl)) != TLSEXT_max_fragment_length_DISABLED)
+		return true;
+	unsigned suite = SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl));
+	if (!open_half(&stream->sender, suite) || !open_half(&stream->reader.half, suite))
+		return false;
+	stream->reader.is_client = !SSL_is_server(ssl);
+	SSL_free(ssl);
+	rc_tls_context_release(stream->context);
+	stream->ssl = NULL;
+	stream->context = NULL;
+	return true;
 }
 
 static bool seal(struct rc_tls_stream *stream, enum rc_tls_record_type type, const uint8_t *bytes, size_t size)
@@ -285,31 +319,13 @@ static bool seal(struct rc_tls_stream *stream, enum rc_tls_record_type type, con
 		memcpy(stream->alert, bytes, sizeof stream->alert);
 		return true;
 	}
-	return rc_tls_sender_seal(&stream->sender, wire->cipher, type, bytes, size, &wire->out, wire->out_end);
+	return rc_tls_seal(&stream->sender, wire->cipher, type, bytes, size, &wire->out, wire->out_end);
 }
 
 bool rc_tls_update_keys(struct rc_tls_stream *stream)
 {
 	struct rc_tls_wire *wire = stream->wire;
-	return !rc_tls_sender_is_open(&stream->sender) ||
-	       rc_tls_sender_update(&stream->sender, wire->cipher, &wire->out, wire->out_end);
-}
-
-/* Says ourselves what OpenSSL said since `begin`, or should have. */
-static bool say_instead(struct rc_tls_stream *stream, uint8_t *begin)
-{
-	bool ours = stream->by_kernel || rc_tls_sender_is_open(&stream->sender);
-	if (!ours || (stream->wire->out == begin && !stream->owes_update))
-		return true;
-	OPENSSL_cleanse(begin, (size_t)(stream->wire->out - begin));
-	stream->wire->out = begin;
-	bool update = stream->owes_update;
-	const uint8_t alert[] = { SSL3_AL_FATAL, stream->owes_alert };
-	if (update && stream->by_kernel)
-		return false;
-	stream->owes_update = false;
-	stream->owes_alert = 0;
-	return (!update || rc_tls_update_keys(stream)) && (!alert[1] || seal(stream, RC_TLS_ALERT, alert, sizeof alert));
+	return stream->ssl || rc_tls_half_update(&stream->sender, wire->cipher, &wire->out, wire->out_end);
 }
 
 enum rc_tls_result rc_tls_handshake(struct rc_tls_stream *stream)
@@ -318,26 +334,42 @@ enum rc_tls_result rc_tls_handshake(struct rc_tls_stream *stream)
 		return RC_TLS_FAILED;
 	ERR_clear_error();
 	int result = SSL_do_handshake(stream->ssl);
-	if (result == 1) {
-		take_over(stream);
-		return RC_TLS_DONE;
-	}
+	if (result == 1)
+		return take_over(stream) ? RC_TLS_DONE : failed(stream);
 	enum rc_tls_result verdict = judge(stream, result);
 	return verdict == RC_TLS_CLOSED ? failed(stream) : verdict;
+}
+
+static enum rc_tls_result read_ours(struct rc_tls_stream *stream, uint8_t *to, size_t *size)
+{
+	struct rc_tls_reader *reader = &stream->reader;
+	struct rc_tls_wire *wire = stream->wire;
+	enum rc_tls_result result = rc_tls_reader_take(reader, wire->decipher, &wire->in, wire->in_end, to, size);
+	if (result != RC_TLS_FAILED && reader->owes_update) {
+		reader->owes_update = false;
+		if (stream->by_kernel)
+			reader->why = "the kernel makes the records, and takes no new keys";
+		if (stream->by_kernel || !rc_tls_update_keys(stream))
+			result = RC_TLS_FAILED;
+	}
+	if (result != RC_TLS_FAILED)
+		return result;
+	const uint8_t alert[] = { SSL3_AL_FATAL, (uint8_t)reader->alert };
+	if (reader->alert)
+		seal(stream, RC_TLS_ALERT, alert, sizeof alert);
+	return failed(stream);
 }
 
 enum rc_tls_result rc_tls_read(struct rc_tls_stream *stream, uint8_t *to, size_t *size)
 {
 	if (stream->failed)
 		return RC_TLS_FAILED;
+	if (!stream->ssl)
+		return read_ours(stream, to, size);
 	ERR_clear_error();
-	uint8_t *begin = stream->wire->out;
 	int result = SSL_read_ex(stream->ssl, to, RC_TLS_RECORD_MAX, size);
-	enum rc_tls_result verdict = result == 1 ? RC_TLS_DONE : judge(stream, result);
-	if (!say_instead(stream, begin))
-		return failed(stream);
-	if (verdict != RC_TLS_DONE)
-		return verdict;
+	if (result != 1)
+		return judge(stream, result);
 	return stream->renegotiated ? failed(stream) : RC_TLS_DONE;
 }
 
@@ -347,7 +379,7 @@ enum rc_tls_result rc_tls_write(struct rc_tls_stream *stream, const uint8_t *byt
 	if (stream->failed)
 		return RC_TLS_FAILED;
 	RC_ASSERT(size && size <= RC_TLS_RECORD_MAX);
-	if (rc_tls_sender_is_open(&stream->sender)) {
+	if (!stream->ssl) {
 		if (stream->sender.sequence >= RC_TLS_RECORDS_A_KEY && !rc_tls_update_keys(stream))
 			return failed(stream);
 		return seal(stream, RC_TLS_DATA, bytes, size) ? RC_TLS_DONE : failed(stream);
@@ -363,7 +395,7 @@ bool rc_tls_close(struct rc_tls_stream *stream)
 	if (!rc_tls_is_open(stream) || stream->closed)
 		return false;
 	stream->closed = true;
-	if (stream->by_kernel || rc_tls_sender_is_open(&stream->sender))
+	if (!stream->ssl)
 		return seal(stream, RC_TLS_ALERT, close_notify, sizeof close_notify);
 	ERR_clear_error();
 	return SSL_shutdown(stream->ssl) >= 0;
@@ -371,13 +403,13 @@ bool rc_tls_close(struct rc_tls_stream *stream)
 
 size_t rc_tls_kernel_keys(const struct rc_tls_stream *stream, void *keys)
 {
-	return rc_tls_is_open(stream) && rc_tls_sender_is_open(&stream->sender)
-	           ? rc_tls_sender_for_kernel(&stream->sender, keys) : 0;
+	return rc_tls_is_open(stream) && rc_tls_half_is_open(&stream->sender) ? rc_tls_half_for_kernel(&stream->sender, keys)
+	                                                                      : 0;
 }
 
 void rc_tls_kernel_took(struct rc_tls_stream *stream)
 {
-	rc_tls_sender_close(&stream->sender);
+	rc_tls_half_close(&stream->sender);
 	stream->by_kernel = true;
 }
 
@@ -389,46 +421,37 @@ bool rc_tls_take_alert(struct rc_tls_stream *stream, uint8_t alert[2])
 	return there;
 }
 
-bool rc_tls_is_open(const struct rc_tls_stream *stream) { return !stream->failed && SSL_is_init_finished(stream->ssl); }
-bool rc_tls_is_resumed(const struct rc_tls_stream *stream) { return SSL_session_reused(stream->ssl); }
+bool rc_tls_is_open(const struct rc_tls_stream *stream) { return stream->open && !stream->failed; }
+bool rc_tls_is_resumed(const struct rc_tls_stream *stream) { return stream->resumed; }
 
 bool rc_tls_saw_close(const struct rc_tls_stream *stream)
 {
-	return SSL_get_shutdown(stream->ssl) & SSL_RECEIVED_SHUTDOWN;
+	return stream->ssl ? SSL_get_shutdown(stream->ssl) & SSL_RECEIVED_SHUTDOWN : stream->reader.closed;
 }
 
 const char *rc_tls_why(const struct rc_tls_stream *stream, bool *distrusted)
 {
-	long verdict = SSL_get_verify_result(stream->ssl);
-	*distrusted = stream->failed && verdict != X509_V_OK && rc_tls_context_verifies(stream->context);
+	const char *words = NULL;
+	*distrusted = false;
 	if (!stream->failed)
 		return "";
-	if (*distrusted)
-		return X509_verify_cert_error_string(verdict);
-	if (stream->renegotiated)
-		return "renegotiation is not allowed";
-	if (stream->by_kernel && stream->owes_update)
-		return "the kernel makes the records, and takes no new keys";
-	const char *words = ERR_reason_error_string(stream->error);
+	if (stream->ssl) {
+		long verdict = SSL_get_verify_result(stream->ssl);
+		*distrusted = verdict != X509_V_OK && rc_tls_context_verifies(stream->context);
+		words = *distrusted            ? X509_verify_cert_error_string(verdict)
+		        : stream->renegotiated ? "renegotiation is not allowed"
+		                               : ERR_reason_error_string(stream->error);
+	} else {
+		words = stream->reader.why;
+	}
 	return words ? words : "TLS failed";
 }
 
 bool rc_tls_subject(const struct rc_tls_stream *stream, char *to, size_t size)
 {
-	X509 *certificate = SSL_get0_peer_certificate(stream->ssl);
-	if (!certificate || SSL_get_verify_result(stream->ssl) != X509_V_OK)
+	size_t length = stream->subject ? strlen(stream->subject) : size;
+	if (length >= size)
 		return false;
-	BIO *text = BIO_new(BIO_s_mem());
-	if (!text)
-		return false;
-	char *bytes;
-	X509_NAME_print_ex(text, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB);
-	long length = BIO_get_mem_data(text, &bytes);
-	bool fits = length > 0 && (size_t)length < size && !memchr(bytes, 0, (size_t)length);
-	if (fits) {
-		memcpy(to, bytes, (size_t)length);
-		to[length] = 0;
-	}
-	BIO_free(text);
-	return fits;
+	memcpy(to, stream->subject, length + 1);
+	return true;
 }

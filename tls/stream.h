@@ -25,7 +25,7 @@ struct rc_tls_stream;
 struct rc_tls_wire {
 	const uint8_t *in, *in_end;  /* consumed by handshake and read */
 	uint8_t *out, *out_end;      /* filled by all */
-	void *bio, *cipher;
+	void *bio, *cipher, *decipher;
 };
 
 int rc_tls_wire_open(struct rc_tls_wire *wire); /* 0 or -ENOMEM */

@@ -8,6 +8,7 @@
  *      say N        the client says N bytes      hear N   the server does
  *      keys         the client takes new keys    ask      and wants new ones of the server
  *      new          the server takes new keys by itself
+ *      pad N        from here on what the client says is padded to a multiple of N bytes
  *      flip N       the byte N of what the client sends next is changed
  *      raw HEX      these bytes come between
  *      bye          the client says that it has said all
@@ -242,6 +243,8 @@ static void step(struct pair *pair, const char *word, const char *rest)
 		say(pair, number);
 	else if (strcmp(word, "hear") == 0)
 		hear(pair, number);
+	else if (strcmp(word, "pad") == 0)
+		SSL_set_block_padding(pair->client, number % 4096);
 	else if (strcmp(word, "new") == 0)
 		take_keys(pair);
 	else if (strcmp(word, "flip") == 0)

@@ -3,6 +3,7 @@
 is wrong on a TLS port; certificates by name, by reload and of clients."""
 import asyncio
 import os
+import re
 import shutil
 import signal
 import socket
@@ -478,6 +479,15 @@ def test_s_client():
             assert "ALPN protocol: http/1.1" in said and "200 OK" in said, said
         assert openssl("s_client", *at, "-alpn", "h2", stdin="", check=False).returncode, "h2 was accepted"
         assert openssl("s_client", *at, "-tls1_2", "-cipher", "AES128-SHA", stdin="", check=False).returncode, "RSA keys"
+        # Records with padding, new keys in the middle, and records as small as the client asked for.
+        ask = "GET /stats HTTP/1.1\r\nHost: x\r\n\r\n"
+        said = openssl("s_client", *at, "-tls1_3", "-record_padding", "512", "-ign_eof", stdin=ask).stdout
+        assert "200 OK" in said, said
+        for version in "-tls1_2", "-tls1_3":
+            said = openssl("s_client", *at, version, "-maxfraglen", "512", "-msg", "-ign_eof", stdin=ask).stdout
+            sizes = [int(high + low, 16) for high, low in
+                     re.findall(r"<<< .*RecordHeader.*\n\s+17 03 03 (\w\w) (\w\w)", said)]
+            assert "200 OK" in said and len(sizes) > 2 and max(sizes) <= 512 + 24, (version, sizes)
         # R renegotiates, K and k update the keys.
         said = openssl("s_client", *at, "-tls1_2", stdin="R\n", check=False)
         assert said.returncode, said.stdout[-500:]

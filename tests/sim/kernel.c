@@ -13,7 +13,7 @@
 #include <string.h>
 
 static struct kernel {
-	struct rc_tls_sender sender;
+	struct rc_tls_half half;
 	bool has_layer; /* TCP_ULP */
 } kernels[PEERS_MAX];
 static EVP_CIPHER_CTX *shared;
@@ -23,13 +23,13 @@ void kernel_reset_all(void)
 	if (!shared)
 		shared = EVP_CIPHER_CTX_new();
 	for (unsigned i = 0; i < PEERS_MAX; i++) {
-		if (rc_tls_sender_is_open(&kernels[i].sender))
-			rc_tls_sender_close(&kernels[i].sender);
+		if (rc_tls_half_is_open(&kernels[i].half))
+			rc_tls_half_close(&kernels[i].half);
 		memset(&kernels[i], 0, sizeof kernels[i]);
 	}
 }
 
-bool kernel_seals(const struct peer *peer) { return rc_tls_sender_is_open(&kernels[peer->index].sender); }
+bool kernel_seals(const struct peer *peer) { return rc_tls_half_is_open(&kernels[peer->index].half); }
 
 static int take_keys(struct kernel *kernel, const uint8_t *value, unsigned size)
 {
@@ -42,10 +42,10 @@ static int take_keys(struct kernel *kernel, const uint8_t *value, unsigned size)
 	uint64_t sequence = 0;
 	for (unsigned i = 0; i < 8; i++)
 		sequence = sequence << 8 | at[12 + key + i];
-	CHECK(rc_tls_sender_open(&kernel->sender, small ? 0x1301 : chacha ? 0x1303 : 0x1302, nothing, sequence), "no cipher");
-	memcpy(kernel->sender.iv + salt, at, iv);
-	memcpy(kernel->sender.key, at + iv, key);
-	memcpy(kernel->sender.iv, at + iv + key, salt);
+	CHECK(rc_tls_half_open(&kernel->half, small ? 0x1301 : chacha ? 0x1303 : 0x1302, nothing, sequence), "no cipher");
+	memcpy(kernel->half.iv + salt, at, iv);
+	memcpy(kernel->half.key, at + iv, key);
+	memcpy(kernel->half.iv, at + iv + key, salt);
 	return 0;
 }
 
@@ -81,7 +81,7 @@ void kernel_send(struct peer *peer, const struct rc_range *ranges, size_t size, 
 	}
 	for (size_t done = 0, piece; done < size; done += piece) {
 		piece = RC_MIN(size - done, (size_t)16384);
-		CHECK(rc_tls_sender_seal(&kernels[peer->index].sender, shared, is_alert ? RC_TLS_ALERT : RC_TLS_DATA, plain + done, piece,
+		CHECK(rc_tls_seal(&kernels[peer->index].half, shared, is_alert ? RC_TLS_ALERT : RC_TLS_DATA, plain + done, piece,
 		                         &to, sealed + sizeof sealed), "a record is not made");
 	}
 	tap_take(peer, sealed, (size_t)(to - sealed));

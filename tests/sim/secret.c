@@ -160,6 +160,8 @@ void secret_begin(struct peer *peer)
 	SSL_set_msg_callback_arg(secret->ssl, secret);
 	if (sim_one_in(4))
 		SSL_set_max_proto_version(secret->ssl, TLS1_2_VERSION);
+	if (sim_one_in(3))
+		SSL_set_block_padding(secret->ssl, sim_between(2, 64));
 	if (dialled) {
 		SSL_set_accept_state(secret->ssl);
 		return;
