@@ -17,7 +17,7 @@ static void choose_faults(void)
 		if (i == FAULT_ALLOCATION && !sim_one_in(3))
 			weight = 0;
 		if (i == FAULT_NO_KERNEL_TLS)
-			weight = sim_one_in(4) ? 8000 : 0;
+			weight = sim_one_in(2) ? 30000 : 0;
 		if (i == FAULT_CLOCK_JUMP)
 			weight = sim_one_in(4) ? 40 : 0;
 		sim.weights[i] = calm || sim_one_in(2) ? 0 : weight;
