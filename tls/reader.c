@@ -39,7 +39,7 @@ static enum rc_tls_result check_header(struct rc_tls_reader *reader, const uint8
 
 static bool reserve(struct rc_tls_reader *reader, size_t size)
 {
-	if (size <= reader->part_capacity)
+	if (reader->part && size <= reader->part_capacity)
 		return true;
 	size_t capacity = RC_MAX(RC_MAX(size, (size_t)reader->part_capacity * 2), (size_t)PART_MIN);
 	capacity = RC_MIN(capacity, (size_t)RC_TLS_HEADER_SIZE + RC_TLS_SEALED_MAX);
