@@ -160,8 +160,10 @@ static enum rc_tls_result take_alert(struct rc_tls_reader *reader, const uint8_t
 		return fail(reader, RC_TLS_DECODE_ERROR, "an alert that cannot be understood");
 	if (alert[1] == RC_TLS_USER_CANCELED)
 		return RC_TLS_DONE;
-	if (alert[1] != RC_TLS_CLOSE_NOTIFY)
+	if (alert[1] != RC_TLS_CLOSE_NOTIFY) {
+		reader->told = alert[1];
 		return fail(reader, 0, "the peer sent an alert");
+	}
 	reader->closed = true;
 	return RC_TLS_DONE;
 }

@@ -21,7 +21,8 @@ struct rc_tls_reader {
 	bool is_client;           /* which is sent tickets, and has no use for them */
 	bool closed;              /* the peer said that it will send no more */
 	bool owes_update;         /* it wants new keys: the owner says them, and forgets this */
-	enum rc_tls_alert alert;  /* FAILED: to be sent to the peer; 0 when it was the peer that failed */
+	enum rc_tls_alert alert;  /* FAILED: to be sent to the peer; 0 when it was the peer that failed, ... */
+	uint8_t told;             /* ... and told us so by this alert */
 	const char *why;          /* in words */
 };
 

@@ -442,7 +442,9 @@ const char *rc_tls_why(const struct rc_tls_stream *stream, bool *distrusted)
 		        : stream->renegotiated ? "renegotiation is not allowed"
 		                               : ERR_reason_error_string(stream->error);
 	} else {
-		words = stream->reader.why;
+		unsigned long told = ERR_PACK(ERR_LIB_SSL, 0, SSL_AD_REASON_OFFSET + stream->reader.told);
+		words = stream->reader.told ? ERR_reason_error_string(told) : NULL;
+		words = words ? words : stream->reader.why;
 	}
 	return words ? words : "TLS failed";
 }

@@ -424,6 +424,8 @@ def test_client_certificates():
         refused(server, stranger)
         server.figure("tls_handshakes", 1)
         server.figure("tls_failed", 2)
+        said = command("sub", f"wss://localhost:{server.secure_port}/topic/t", "--ca", authority().path)
+        assert said.returncode and b"certificate required" in said.stderr, said.stderr
     with Both("--tls-client-ca", authority().path, "--tls-client-optional", "--publish-from", "certified") as server:
         listener = meet(server, None, "/topic/t")
         writer = meet(server, member, "/publish/t")
