@@ -85,6 +85,7 @@ static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before
 #define RC_TLS_STAGES 16                /* ... so many a worker */
 #define RC_TLS_TICKET_TURN_S 21600      /* a key makes session tickets so long, and takes them twice as long */
 #define RC_TLS_RECORDS_A_KEY (UINT64_C(1) << 24) /* RFC 8446, section 5.5: 2^24.5 full records are safe with AES-GCM */
+#define RC_TLS_USELESS_MAX 32           /* records in a row that bring no data: new keys, tickets, nothing at all */
 #define RC_TLS_RECORDS_SHARED 32        /* sealed with a cipher context that all share, before a sender gets its own */
 #define RC_TLS_KERNEL_SIZE_MAX (UINT64_C(1) << 38) /* sealed by the kernel with one key: as much as such records hold */
 static_assert(RC_TLS_SEND_SIZE_MAX <= RC_TLS_STAGE_SIZE / 2, "a block holds at least one send with its records' overhead");

@@ -5,6 +5,7 @@
 #include "reader.h"
 
 #include "check.h"
+#include "limits.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -186,8 +187,12 @@ enum rc_tls_result rc_tls_reader_take(struct rc_tls_reader *reader, struct evp_c
 			return fail(reader, wrong, "a record that cannot be decrypted");
 		if (type != RC_TLS_HANDSHAKE && reader->head_size)
 			return fail(reader, RC_TLS_UNEXPECTED_MESSAGE, "a handshake message that was cut off");
-		if (type == RC_TLS_DATA && *size)
+		if (type == RC_TLS_DATA && *size) {
+			reader->useless = 0;
 			return RC_TLS_DONE;
+		}
+		if (++reader->useless > RC_TLS_USELESS_MAX)
+			return fail(reader, RC_TLS_UNEXPECTED_MESSAGE, "too many records without data");
 		if (type == RC_TLS_HANDSHAKE)
 			result = take_messages(reader, to, *size);
 		else if (type == RC_TLS_ALERT)

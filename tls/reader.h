@@ -18,6 +18,7 @@ struct rc_tls_reader {
 	uint8_t head[4];          /* of a handshake message ... */
 	uint8_t head_size;        /* ... as far as it came; 0: none has begun */
 	uint32_t body_left;       /* and what is still to come of it */
+	uint8_t useless;          /* records since the last with data: each costs more than it brings */
 	bool is_client;           /* which is sent tickets, and has no use for them */
 	bool closed;              /* the peer said that it will send no more */
 	bool owes_update;         /* it wants new keys: the owner says them, and forgets this */

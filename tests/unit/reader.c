@@ -275,6 +275,28 @@ Test(reader, wrong_headers)
 	}
 }
 
+/* As many records without data as there may be, of each kind, and one more. */
+Test(reader, useless)
+{
+	static const uint8_t canceled[] = { 1, RC_TLS_USER_CANCELED };
+	for (unsigned kind = 0; kind < 3; kind++) {
+		struct ends ends;
+		open_ends(&ends, 0x1301, false);
+		for (unsigned row = 0; row < 3; row++) {
+			for (unsigned i = 0; i < RC_TLS_USELESS_MAX + row / 2; i++) {
+				if (kind == 0)
+					update(&ends, i & 1);
+				else
+					seal(&ends, kind == 1 ? RC_TLS_ALERT : RC_TLS_DATA, canceled, kind == 1 ? 2 : 0, 0);
+			}
+			seal(&ends, RC_TLS_DATA, "x", 1, 0);
+		}
+		cr_expect(read_all(&ends) == RC_TLS_FAILED && ends.reader.alert == RC_TLS_UNEXPECTED_MESSAGE, "kind %u", kind);
+		cr_expect_eq(ends.plain_size, 2, "kind %u: %zu", kind, ends.plain_size);
+		close_ends(&ends);
+	}
+}
+
 /* The largest record, and one byte of padding more than there may be. */
 Test(reader, largest)
 {
