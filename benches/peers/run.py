@@ -133,6 +133,11 @@ def workloads(options, feeds):
         Workload("tls", "TLS fan-out, 128 B, one at a time", half + span + ["--insecure"], needs="tls", floor=False),
         Workload("tls-x32", "TLS fan-out, 128 B, bursts of 32", half + span + ["--insecure", "--burst", 32],
                  needs="tls", floor=False),
+        Workload("tls-connect", "TLS: opening and closing", ["--mode", "connect", "--connections", 50, "--insecure", *span],
+                 needs="tls", floor=False),
+        Workload("tls-idle", "TLS: idle connections: memory",
+                 ["--mode", "idle", "--duration", "500ms", "--connections", 200 if quick else 5000, "--insecure"], "rss",
+                 needs="tls", floor=False, fresh=True),
     ]
     for at_once in 1, 100, 1000:
         about = {1: "one message", 100: "one message in each", 1000: "one message of each user"}[at_once]
