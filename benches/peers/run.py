@@ -135,7 +135,7 @@ def workloads(options, feeds):
                  needs="tls", floor=False),
         Workload("tls-connect", "TLS: opening and closing", ["--mode", "connect", "--connections", 50, "--insecure", *span],
                  needs="tls", floor=False),
-        Workload("tls-idle", "TLS: idle connections: memory",
+        Workload("tls-memory", "TLS: idle connections: memory",
                  ["--mode", "idle", "--duration", "500ms", "--connections", 200 if quick else 5000, "--insecure"], "rss",
                  needs="tls", floor=False, fresh=True),
     ]
