@@ -318,8 +318,7 @@ export class Ringcast {
 		this.#address = new URL(address, base);
 		this.#address.protocol = this.#address.protocol.replace(/^http/, "ws");
 		if (this.#options.reliable) this.#address.searchParams.set("reliable", "1");
-		for (const byte of crypto.getRandomValues(new Uint8Array(8)))
-			this.#idPrefix += byte.toString(16).padStart(2, "0");
+		this.#idPrefix = Date.now().toString(36) + Math.random().toString(36).slice(2);
 		this.#load();
 		this.connect();
 	}
