@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # run.sh BUILD TEST...: the tests given, then every tests/*/test_*.py, against what lies in BUILD. A test that passes is a
-# line; one that fails shows all it said. Ends with the count of all, and with 1 if any failed.
+# line; one that fails shows all it said. Ends with the failures again, in short, the count of all, and 1 if any failed.
 #
 # Unit tests (unit_*) are Criterion's and report as TAP. Any other program or script prints "ok NAME", "FAIL NAME: why" or
 # "skip NAME: why", one line a test; exit 77 skips it whole. A script is given BUILD. Whatever ends in another way than it
@@ -14,6 +14,7 @@ passed=0 failed=0 skipped=0
 log=$build/tests/log
 limit=${RC_LIMIT:-180} # seconds for one program or script
 mkdir -p "$build/tests"
+: >"$log.failures"
 python=/usr/bin/python3
 [ -x $python ] || python=python3
 
@@ -31,11 +32,15 @@ tally() {
 	good=$(count "$3" "$6") bad=$(count "$4" "$6") out=$(count "$5" "$6")
 	good=$((good - $(grep -E "$5" "$6" | grep -cE "$3")))
 	[ "$2" -eq 77 ] && out=$((out + 1))
+	grep -hE "$4" "$6" | sed "s/^/$1: /" >>"$log.failures"
+	why=
 	if [ "$2" -ne 0 ] && [ "$2" -ne 77 ] && [ "$bad" -eq 0 ]; then
-		echo "FAIL $1: ended with $2"
-		bad=1
+		why="ended with $2"
 	elif [ "$2" -eq 0 ] && [ $((good + bad + out)) -eq 0 ]; then
-		echo "FAIL $1: ran no test"
+		why="ran no test"
+	fi
+	if [ "$why" ]; then
+		echo "FAIL $1: $why" | tee -a "$log.failures"
 		bad=1
 	fi
 	passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + out))
@@ -80,6 +85,7 @@ for test in tests/*/test_*.py; do
 	lines $python -B "$test" "$build"
 done
 
-rm -f "$log" "$log.tap" "$log.status"
+cat "$log.failures"
+rm -f "$log" "$log.tap" "$log.status" "$log.failures"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]
