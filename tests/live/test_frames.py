@@ -35,8 +35,8 @@ def test_echo_of_every_size():
 
 
 def test_many_at_once_in_random_pieces():
-    seed = int(os.environ.get("SEED", random.randrange(1 << 32)))
-    print(f"    SEED={seed}")
+    seed = int(os.environ.get("RC_SEED") or random.randrange(1 << 32))
+    print(f"    RC_SEED={seed}")
     chance = random.Random(seed)
     with Server("--echo") as server, server.connect() as raw:
         messages = [bytes(chance.getrandbits(8) for _ in range(chance.choice((0, 5, 125, 126, 700, 5000))))

@@ -6,6 +6,7 @@
 #include "limits.h"
 
 #include "context.h"
+#include "seed.h"
 #include "stream.h"
 #include "tls_files.h"
 
@@ -13,7 +14,6 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <string.h>
-#include <time.h>
 
 static struct pair authority, here;
 static struct rc_tls_tickets *tickets;
@@ -123,6 +123,8 @@ static enum rc_tls_result say(struct side *side, const void *bytes, size_t size)
 	return result;
 }
 
+static uint64_t seed;
+
 /* Hands over all that one side said, in pieces of 1 to `piece_max` bytes. */
 static void carry(struct side *from, struct side *to, size_t piece_max)
 {
@@ -131,7 +133,7 @@ static void carry(struct side *from, struct side *to, size_t piece_max)
 	memcpy(bytes, from->out, size);
 	from->out_size = 0;
 	for (size_t at = 0, some; at < size && to->result != RC_TLS_FAILED && to->result != RC_TLS_CLOSED; at += some) {
-		some = 1 + (size_t)rand() % piece_max;
+		some = 1 + below(&seed, piece_max);
 		if (some > size - at)
 			some = size - at;
 		take(to, bytes + at, some);
@@ -147,35 +149,27 @@ static void meet(struct side *client, struct side *server, size_t piece_max)
 	}
 }
 
-static unsigned seeded(void)
-{
-	const char *given = getenv("SEED");
-	unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
-	srand(seed);
-	return seed;
-}
-
 Test(tls, every_split)
 {
 	static const size_t pieces[] = { 1, 2, 3, 5, 7, 16, 100, 1000, 16384, 65536 };
-	unsigned seed = seeded();
+	seed = seed_of("every_split");
 	uint8_t text[40000];
 	for (size_t i = 0; i < sizeof text; i++)
-		text[i] = (uint8_t)rand();
+		text[i] = (uint8_t)chance(&seed);
 	for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
 		struct side *server = new_side(server_of(&here, NULL, false), NULL);
 		struct side *client = new_side(client_of(&authority, NULL), "here.example");
 		meet(client, server, pieces[i]);
-		cr_assert(rc_tls_is_open(client->stream) && rc_tls_is_open(server->stream), "pieces of %zu, seed %u: %s",
-		          pieces[i], seed, ERR_error_string(ERR_peek_error(), NULL));
+		cr_assert(rc_tls_is_open(client->stream) && rc_tls_is_open(server->stream), "pieces of %zu: %s",
+		          pieces[i], ERR_error_string(ERR_peek_error(), NULL));
 		for (size_t at = 0, some; at < sizeof text; at += some) {
 			some = RC_TLS_RECORD_MAX < sizeof text - at ? RC_TLS_RECORD_MAX : sizeof text - at;
 			cr_assert_eq(say(server, text + at, some), RC_TLS_DONE);
 		}
 		cr_assert(server->out_size <= sizeof text + 3 * RC_TLS_OVERHEAD_MAX, "records of 16 KB");
 		carry(server, client, pieces[i]);
-		cr_assert_eq(client->plain_size, sizeof text, "pieces of %zu, seed %u", pieces[i], seed);
-		cr_assert(!memcmp(client->plain, text, sizeof text), "pieces of %zu, seed %u", pieces[i], seed);
+		cr_assert_eq(client->plain_size, sizeof text, "pieces of %zu", pieces[i]);
+		cr_assert(!memcmp(client->plain, text, sizeof text), "pieces of %zu", pieces[i]);
 		say(client, "ok", 2);
 		carry(client, server, pieces[i]);
 		cr_assert(server->plain_size == 2 && !memcmp(server->plain, "ok", 2));
@@ -194,7 +188,7 @@ Test(tls, every_split)
 
 Test(tls, little_room)
 {
-	seeded();
+	seed = seed_of("little_room");
 	struct side *server = new_side(server_of(&here, NULL, false), NULL);
 	struct side *client = new_side(client_of(&authority, NULL), "here.example");
 	server->room = client->room = 50;
@@ -214,7 +208,7 @@ Test(tls, hosts)
 		{ "127.0.0.2", true, false },     { "::1", true, false },      { "there.example", false, true },
 		{ "x.here.example", true, false },
 	};
-	seeded();
+	seed = seed_of("hosts");
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct side *server = new_side(server_of(&here, NULL, false), NULL);
 		struct side *client = new_side(client_of(cases[i].trusts ? &authority : NULL, NULL), cases[i].host);
@@ -255,7 +249,7 @@ Test(tls, client_certificates)
 		{ &stranger, false, false, NULL },
 		{ &stranger, true, false, NULL },
 	};
-	seeded();
+	seed = seed_of("client_certificates");
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		char subject[64] = "";
 		struct side *server = new_side(server_of(&here, &authority, cases[i].optional), NULL);
@@ -272,7 +266,7 @@ Test(tls, client_certificates)
 
 Test(tls, changed_bytes)
 {
-	unsigned seed = seeded();
+	seed = seed_of("changed_bytes");
 	/* Every byte of a record counts: header, ciphertext, tag. The second byte is only a legacy version. */
 	for (size_t at = 0; at < 5 + 5 + 1 + 16; at++) {
 		struct side *server = new_side(server_of(&here, NULL, false), NULL);
@@ -280,11 +274,11 @@ Test(tls, changed_bytes)
 		meet(client, server, 1000);
 		say(client, "hello", 5);
 		cr_assert_eq(client->out_size, 5 + 5 + 1 + 16, "TLS 1.3, AES-128-GCM");
-		client->out[at] ^= (uint8_t)(1 << rand() % 7);
+		client->out[at] ^= (uint8_t)(1 << below(&seed, 7));
 		carry(client, server, 1000);
-		cr_expect_eq(server->plain_size, 0, "byte %zu, seed %u", at, seed);
+		cr_expect_eq(server->plain_size, 0, "byte %zu", at);
 		if (at < 3 || at > 4) { /* a changed length may only make it wait for more */
-			cr_expect_eq(server->result, RC_TLS_FAILED, "byte %zu, seed %u", at, seed);
+			cr_expect_eq(server->result, RC_TLS_FAILED, "byte %zu", at);
 			cr_expect_gt(server->out_size, 0, "an alert, byte %zu", at);
 			cr_expect_eq(say(server, "x", 1), RC_TLS_FAILED, "over is over");
 		}
@@ -308,17 +302,18 @@ Test(tls, garbage)
 		cr_expect_str_neq(rc_tls_why(server->stream, &distrusted), "", "opening %zu", i);
 		free_side(server);
 	}
-	unsigned seed = seeded();
+	seed = seed_of("garbage");
 	for (int round = 0; round < 200; round++) {
 		uint8_t bytes[4096];
 		struct side *server = new_side(server_of(&here, NULL, false), NULL);
 		for (size_t i = 0; i < sizeof bytes; i++)
-			bytes[i] = (uint8_t)rand();
+			bytes[i] = (uint8_t)chance(&seed);
 		bytes[0] &= 0x7f; /* above it may be the length of an SSL 2.0 hello, whose rest would be waited for */
-		if (round % 2)    /* a good header */
-			memcpy(bytes, "\x16\x03\x01\x0f\xfb", 5);
+		bytes[1] |= 0x80; /* 3 is a version, and behind it may be a length that is waited for */
+		if (round % 2)    /* a record that is whole, of a ClientHello that is */
+			memcpy(bytes, "\x16\x03\x01\x0f\xfb\x01\x00\x0f\xf7", 9);
 		take(server, bytes, sizeof bytes);
-		cr_expect_eq(server->result, RC_TLS_FAILED, "round %d, seed %u", round, seed);
+		cr_expect_eq(server->result, RC_TLS_FAILED, "round %d", round);
 		free_side(server);
 	}
 }
@@ -486,7 +481,7 @@ Test(tls, own_records)
 {
 	static const char *const suites[] = { "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256" };
 	static char text[40000], got[sizeof text];
-	unsigned seed = seeded();
+	seed = seed_of("own_records");
 	for (size_t i = 0; i < sizeof suites / sizeof *suites; i++) {
 		struct side *server = new_side(server_of(&here, NULL, false), NULL);
 		struct peer peer = new_peer(TLS1_3_VERSION, NULL, NULL);
@@ -494,9 +489,9 @@ Test(tls, own_records)
 		talk(&peer, server, NULL, 0);
 		cr_assert_str_eq(SSL_get_cipher_name(peer.ssl), suites[i]);
 		for (int record = 0; record < 300; record++) {
-			int size = 1 + (record % 50 ? rand() % 300 : RC_TLS_RECORD_MAX - 1);
+			int size = 1 + (record % 50 ? (int)below(&seed, 300) : RC_TLS_RECORD_MAX - 1);
 			for (int at = 0; at < size; at++)
-				text[at] = (char)rand();
+				text[at] = (char)chance(&seed);
 			if (record % 40 == 39) {
 				begin(server);
 				cr_assert(rc_tls_update_keys(server->stream));
@@ -505,8 +500,8 @@ Test(tls, own_records)
 			if (record % 60 == 59)
 				cr_assert(SSL_key_update(peer.ssl, SSL_KEY_UPDATE_REQUESTED) && SSL_write(peer.ssl, "x", 1) == 1);
 			cr_assert_eq(say(server, text, (size_t)size), RC_TLS_DONE);
-			cr_assert_eq(talk(&peer, server, got, sizeof got), size, "%s record %d seed %u", suites[i], record, seed);
-			cr_assert(!memcmp(got, text, (size_t)size), "%s record %d seed %u", suites[i], record, seed);
+			cr_assert_eq(talk(&peer, server, got, sizeof got), size, "%s record %d", suites[i], record);
+			cr_assert(!memcmp(got, text, (size_t)size), "%s record %d", suites[i], record);
 		}
 		begin(server);
 		cr_expect(rc_tls_close(server->stream));
