@@ -12,7 +12,7 @@ build=$1
 shift
 passed=0 failed=0 skipped=0
 log=$build/tests/log
-limit=${RC_LIMIT:-180} # seconds for one program or script
+limit=${RC_LIMIT:-600} # seconds for one program or script; the longest takes 60 of an idle machine
 mkdir -p "$build/tests"
 : >"$log.failures"
 python=/usr/bin/python3
