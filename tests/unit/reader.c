@@ -103,8 +103,8 @@ Test(reader, every_split)
 		struct ends ends;
 		uint8_t *said = malloc(STREAM_MAX), text[RC_TLS_RECORD_MAX];
 		size_t said_size = 0, piece_max = run % 3 ? 1 + below(&seed, 40) : 1 + below(&seed, 20000);
-		unsigned asked = 0,
-			 apart = 0; /* of the requests, those with data since the one before; the others may be one */
+		unsigned asked = 0;
+		unsigned apart = 0; /* of these, the ones with data since the one before; the others may be one */
 		bool data = true;
 		open_ends(&ends, 0x1301 + run % 3, run & 1);
 		for (unsigned record = 0; record < 40 && said_size < STREAM_MAX / 2; record++) {
