@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * tls_memory.c - what an idle TLS connection costs the heap, and what of it is what: with TLS 1.3, whose records are ours
- * once the handshake is done, and with TLS 1.2, which stays OpenSSL's. OpenSSL's allocations for one server stream are
- * counted by hooks between it and malloc(), by the phase they were made in, and those that are left when the connection is
- * idle are listed by size. What a worker has beside them by slot are struct secure and struct connection.
+ * tls_memory.c - what an idle TLS connection costs the heap, and what of it is what: with TLS 1.3, whose records are
+ * ours once the handshake is done, and with TLS 1.2, which stays OpenSSL's. OpenSSL's allocations for one server stream
+ * are counted by hooks between it and malloc(), by the phase they were made in, and those that are left when the
+ * connection is idle are listed by size. What a worker has beside them by slot are struct secure and struct connection.
  *
  *      tls_memory CERTIFICATE KEY
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * cohort.h - one compressor that goes on through a topic's messages, for all whose only compressed stream that topic is.
- * A message then costs a handful of bytes, because the reader has the ones before it. Newcomers get plain frames until
- * the compressor begins anew, which it does for their sake, but not too often.
+ * cohort.h - one compressor that goes on through a topic's messages, for all whose only compressed stream that topic
+ * is. A message then costs a handful of bytes, because the reader has the ones before it. Newcomers get plain frames
+ * until the compressor begins anew, which it does for their sake, but not too often.
  *
  * Threads: everything with the encodings' lock.
  */
@@ -14,11 +14,11 @@
 
 struct rc_cohort {
 	struct rc_deflater *deflater;
-	uint64_t next;          /* entries before it are not compressed any more */
-	unsigned since_fresh;   /* messages */
-	uint64_t begins;        /* the last beginning */
-	uint64_t wanted;        /* somebody waits for one that is not before this entry */
-	bool broken;            /* a message could not be kept: the next must be a beginning */
+	uint64_t next;        /* entries before it are not compressed any more */
+	unsigned since_fresh; /* messages */
+	uint64_t begins;      /* the last beginning */
+	uint64_t wanted;      /* somebody waits for one that is not before this entry */
+	bool broken;          /* a message could not be kept: the next must be a beginning */
 };
 
 /* Null without memory. */

@@ -52,7 +52,8 @@ void rc_deflater_free(struct rc_deflater *deflater)
 
 size_t rc_deflate_bound(size_t size)
 {
-	/* The smallest compressor closes a block every 127 bytes, stored with 5 more where nothing shrinks; and the flush. */
+	/* The smallest compressor closes a block every 127 bytes, stored with 5 more where nothing shrinks; and the
+	 * flush. */
 	return size + size / 16 + 64;
 }
 
@@ -134,7 +135,8 @@ static enum rc_inflated feed(struct rc_inflater *inflater, struct rc_pool *pool,
 		message->size += room - stream->avail_out;
 		if (message->size > size_max)
 			return RC_INFLATE_TOO_BIG;
-		/* A final block is allowed, and what follows it is another stream with the same window (section 7.2.3.5). */
+		/* A final block is allowed, and what follows it is another stream with the same window
+		 * (section 7.2.3.5). */
 		if (result == Z_STREAM_END)
 			result = inflateResetKeep(stream);
 		if (result != Z_OK && result != Z_BUF_ERROR)
@@ -146,8 +148,8 @@ static enum rc_inflated feed(struct rc_inflater *inflater, struct rc_pool *pool,
 	}
 }
 
-enum rc_inflated rc_inflate_message(struct rc_inflater *inflater, struct rc_pool *pool, const uint8_t *from, size_t size,
-                                    size_t size_max, bool takeover, struct rc_inflated_message *message)
+enum rc_inflated rc_inflate_message(struct rc_inflater *inflater, struct rc_pool *pool, const uint8_t *from,
+                                    size_t size, size_t size_max, bool takeover, struct rc_inflated_message *message)
 {
 	static const uint8_t tail[TAIL_SIZE] = { 0x00, 0x00, 0xff, 0xff };
 	*message = (struct rc_inflated_message){ 0 };

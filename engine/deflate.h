@@ -45,7 +45,7 @@ struct rc_inflated_message {
 
 /* Decompresses a message of at most size_max bytes; it never takes more memory than twice that, whatever it would
  * become. `takeover`: the next message may refer to this one. After anything but RC_INFLATED nothing is kept. */
-enum rc_inflated rc_inflate_message(struct rc_inflater *inflater, struct rc_pool *pool, const uint8_t *from, size_t size,
-                                    size_t size_max, bool takeover, struct rc_inflated_message *message);
+enum rc_inflated rc_inflate_message(struct rc_inflater *inflater, struct rc_pool *pool, const uint8_t *from,
+                                    size_t size, size_t size_max, bool takeover, struct rc_inflated_message *message);
 
 #endif

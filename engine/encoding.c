@@ -28,13 +28,14 @@ bool rc_extent_claim(struct rc_encoding *encoding, uint64_t number)
 	/* Entry 0 without a state is what zeroed memory looks like. */
 	if (before / 8 == number && before % 8 != RC_EXTENT_NONE)
 		return false;
-	return atomic_compare_exchange_strong_explicit(state, &before, number * 8 + RC_EXTENT_CLAIMED, memory_order_relaxed,
-	                                               memory_order_relaxed);
+	return atomic_compare_exchange_strong_explicit(state, &before, number * 8 + RC_EXTENT_CLAIMED,
+	                                               memory_order_relaxed, memory_order_relaxed);
 }
 
 void rc_extent_refuse(struct rc_encoding *encoding, uint64_t number)
 {
-	atomic_store_explicit(&rc_extent_of(encoding, number)->state, number * 8 + RC_EXTENT_REFUSED, memory_order_release);
+	atomic_store_explicit(&rc_extent_of(encoding, number)->state, number * 8 + RC_EXTENT_REFUSED,
+	                      memory_order_release);
 }
 
 static bool make_room(struct rc_encoding *encoding, const struct rc_log *log, uint64_t end)
@@ -68,8 +69,8 @@ void rc_encoding_put(struct rc_encoding *encoding, const struct rc_log *log, uin
 	uint8_t *at = encoding->bytes + (position & (encoding->size - 1));
 	memcpy(at, header, header_size);
 	memcpy(at + header_size, payload, payload_size);
-	for (uint64_t segment = position / encoding->segment_size; segment <= (position + size - 1) / encoding->segment_size;
-	     segment++) {
+	for (uint64_t segment = position / encoding->segment_size;
+	     segment <= (position + size - 1) / encoding->segment_size; segment++) {
 		/* A segment that begins here held other entries a turn ago. */
 		uint64_t *newest = &encoding->newest[segment % RC_LOG_SEGMENTS];
 		bool begins = segment * encoding->segment_size >= encoding->write_position;
@@ -81,5 +82,6 @@ void rc_encoding_put(struct rc_encoding *encoding, const struct rc_log *log, uin
 	struct rc_extent *extent = rc_extent_of(encoding, number);
 	extent->position = position;
 	extent->size = (uint32_t)size;
-	atomic_store_explicit(&extent->state, number * 8 + (fresh ? RC_EXTENT_FRESH : RC_EXTENT_MADE), memory_order_release);
+	atomic_store_explicit(&extent->state, number * 8 + (fresh ? RC_EXTENT_FRESH : RC_EXTENT_MADE),
+	                      memory_order_release);
 }

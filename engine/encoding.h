@@ -18,13 +18,13 @@
 #include "log.h"
 
 enum rc_encoding_id {
-	RC_ENCODING_LOG,        /* the log's own frames */
-	RC_ENCODING_DEFLATE_8,  /* each message compressed by itself, a class of windows each */
+	RC_ENCODING_LOG,       /* the log's own frames */
+	RC_ENCODING_DEFLATE_8, /* each message compressed by itself, a class of windows each */
 	RC_ENCODING_DEFLATE_9,
 	RC_ENCODING_DEFLATE_12,
 	RC_ENCODING_DEFLATE_15,
-	RC_ENCODING_COHORT,     /* one compressor goes on through a topic's messages */
-	RC_ENCODING_SSE,        /* server-sent events, see sse.h */
+	RC_ENCODING_COHORT, /* one compressor goes on through a topic's messages */
+	RC_ENCODING_SSE,    /* server-sent events, see sse.h */
 	RC_ENCODING_COUNT,
 };
 
@@ -34,7 +34,7 @@ enum rc_extent_state {
 	RC_EXTENT_CLAIMED, /* somebody is making it */
 	RC_EXTENT_REFUSED, /* it stays in the log's form */
 	RC_EXTENT_MADE,
-	RC_EXTENT_FRESH,   /* made, and readable without what came before: in a cohort, where others may join */
+	RC_EXTENT_FRESH, /* made, and readable without what came before: in a cohort, where others may join */
 };
 
 struct rc_extent {
@@ -48,7 +48,7 @@ struct rc_encoding {
 	struct rc_extent *extents; /* as many as the log has entries */
 	uint64_t size, extent_count, segment_size;
 	uint64_t write_position;
-	_Atomic uint64_t tail_position; /* frames before it are written over */
+	_Atomic uint64_t tail_position;   /* frames before it are written over */
 	uint64_t newest[RC_LOG_SEGMENTS]; /* the highest entry with bytes in the segment */
 	uint64_t made_count, made_size;   /* for statistics */
 };
@@ -62,8 +62,8 @@ static inline struct rc_extent *rc_extent_of(const struct rc_encoding *encoding,
 	return &encoding->extents[number & (encoding->extent_count - 1)];
 }
 
-/* The log may have a message for longer than an encoding its frame: one that is gone counts as refused. It stays what it
- * is for a reader whose floor is not above it, because a floor is lowered only with the encodings' lock held too. */
+/* The log may have a message for longer than an encoding its frame: one that is gone counts as refused. It stays what
+ * it is for a reader whose floor is not above it, because a floor is lowered only with the encodings' lock held too. */
 static inline enum rc_extent_state rc_extent_state(const struct rc_encoding *encoding, uint64_t number)
 {
 	const struct rc_extent *extent = rc_extent_of(encoding, number);

@@ -19,7 +19,10 @@ struct parameters {
 	uint8_t server_bits, client_bits; /* client_bits 0: named without a value */
 };
 
-static bool is_space(char c) { return c == ' ' || c == '\t'; }
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t';
+}
 
 static struct rc_span trim(struct rc_span span)
 {
@@ -105,9 +108,11 @@ static bool parse_one(struct parameters *parameters, struct rc_span text, bool a
 		else if (rc_span_is(name, "client_no_context_takeover"))
 			right = take_flag(&parameters->client_no_takeover, has_value);
 		else if (rc_span_is(name, "server_max_window_bits"))
-			right = take_bits(&parameters->server_has_bits, &parameters->server_bits, has_value, value, false);
+			right = take_bits(&parameters->server_has_bits, &parameters->server_bits, has_value, value,
+			                  false);
 		else if (rc_span_is(name, "client_max_window_bits"))
-			right = take_bits(&parameters->client_has_bits, &parameters->client_bits, has_value, value, !answer);
+			right = take_bits(&parameters->client_has_bits, &parameters->client_bits, has_value, value,
+			                  !answer);
 		if (!right)
 			return false;
 	}
@@ -134,8 +139,8 @@ static void agree(struct rc_deflate *agreed, char to[RC_EXTENSION_SIZE_MAX], con
 	         agreed->client_takeover ? "" : "; client_no_context_takeover", server_bits);
 }
 
-void rc_extension_accept(struct rc_deflate *agreed, char to[RC_EXTENSION_SIZE_MAX], const struct rc_http_request *request,
-                         const struct rc_deflate_wish *wish)
+void rc_extension_accept(struct rc_deflate *agreed, char to[RC_EXTENSION_SIZE_MAX],
+                         const struct rc_http_request *request, const struct rc_deflate_wish *wish)
 {
 	struct parameters offer;
 	*agreed = (struct rc_deflate){ 0 };
@@ -177,7 +182,8 @@ bool rc_extension_judge(struct rc_deflate *agreed, const char *value, size_t siz
 		.server_takeover = !answer.server_no_takeover,
 		.client_takeover = wish->client_takeover && !answer.client_no_takeover,
 		.server_bits = answer.server_has_bits ? answer.server_bits : BITS_MAX,
-		.client_bits = answer.client_has_bits && answer.client_bits < wish->bits ? answer.client_bits : wish->bits,
+		.client_bits = answer.client_has_bits && answer.client_bits < wish->bits ? answer.client_bits
+		                                                                         : wish->bits,
 	};
 	return true;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * extension.h - negotiating permessage-deflate (RFC 7692, section 7.1), in both roles, as pure functions on header text.
+ * extension.h - negotiating permessage-deflate (RFC 7692, section 7.1), in both roles, as pure functions on header
+ * text.
  */
 #ifndef RC_EXTENSION_H
 #define RC_EXTENSION_H
@@ -24,8 +25,8 @@ struct rc_deflate_wish {
 
 /* Server: takes the first acceptable of the client's offers, in their order, and writes the answer into `to`; an offer
  * with an unknown, repeated or malformed parameter is declined (section 7). No acceptable offer: `agreed` is zeroed. */
-void rc_extension_accept(struct rc_deflate *agreed, char to[RC_EXTENSION_SIZE_MAX], const struct rc_http_request *request,
-                         const struct rc_deflate_wish *wish);
+void rc_extension_accept(struct rc_deflate *agreed, char to[RC_EXTENSION_SIZE_MAX],
+                         const struct rc_http_request *request, const struct rc_deflate_wish *wish);
 
 /* Client: writes the offer. */
 void rc_extension_offer(char to[RC_EXTENSION_SIZE_MAX], const struct rc_deflate_wish *wish);

@@ -22,10 +22,10 @@ enum {
 #define RC_FRAME_RSV1 0x40 /* in the first byte: the message is compressed (RFC 7692) */
 
 struct rc_frame {
-	uint64_t size;   /* of the payload */
-	uint32_t mask;   /* in memory order; 0 when not masked */
+	uint64_t size; /* of the payload */
+	uint32_t mask; /* in memory order; 0 when not masked */
 	uint8_t opcode;
-	uint8_t rsv;     /* the three reserved bits as they stand in the first byte */
+	uint8_t rsv; /* the three reserved bits as they stand in the first byte */
 	bool fin;
 	bool masked;
 };
@@ -40,7 +40,10 @@ int rc_frame_read(struct rc_frame *frame, const uint8_t *bytes, size_t size);
 size_t rc_frame_write(uint8_t *to, const struct rc_frame *frame);
 
 /* The length of the header of an unmasked frame with this payload. */
-static inline size_t rc_frame_header_size(uint64_t size) { return size < 126 ? 2 : size < 65536 ? 4 : 10; }
+static inline size_t rc_frame_header_size(uint64_t size)
+{
+	return size < 126 ? 2 : size < 65536 ? 4 : 10;
+}
 
 /* Whether a code may stand in a Close frame: 1000 to 1003, 1007 to 1014, 3000 to 4999. */
 bool rc_close_code_valid(unsigned code);

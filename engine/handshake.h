@@ -21,13 +21,13 @@ struct rc_header {
 /* A request, taken apart in place: all text points into the buffer that was parsed. */
 struct rc_http_request {
 	const char *method;
-	const char *path;       /* percent-decoded */
-	char *query;            /* raw, after the '?'; "" without one */
+	const char *path; /* percent-decoded */
+	char *query;      /* raw, after the '?'; "" without one */
 	struct rc_header headers[RC_REQUEST_HEADERS_MAX];
 	unsigned header_count;
-	bool websocket;         /* a correct opening handshake; otherwise plain HTTP */
-	const char *key;        /* Sec-WebSocket-Key */
-	const char *body;       /* behind the head */
+	bool websocket;   /* a correct opening handshake; otherwise plain HTTP */
+	const char *key;  /* Sec-WebSocket-Key */
+	const char *body; /* behind the head */
 	size_t body_size;
 };
 
@@ -75,11 +75,11 @@ struct rc_deflate;
 struct rc_deflate_wish; /* extension.h; null: none is offered, and none may be answered */
 
 struct rc_url {
-	char host[256];          /* without brackets; the socket's path for a Unix socket */
+	char host[256]; /* without brackets; the socket's path for a Unix socket */
 	uint16_t port;
 	bool is_unix;
-	bool tls;                /* wss */
-	char target[2048];       /* path and query, as sent */
+	bool tls;          /* wss */
+	char target[2048]; /* path and query, as sent */
 };
 
 /* "ws://HOST[:PORT][/PATH[?QUERY]]", "wss://...", "ws+unix:/SOCKET[:/PATH]". Returns 0 or -EINVAL. No fragment is

@@ -133,8 +133,7 @@ int rc_handshake_response_parse(const char *bytes, size_t size, const uint8_t no
 	make_key(key, nonce);
 	rc_handshake_accept(proofs.expected, key);
 	while (rc_http_line(&head, &line))
-		if (!rc_http_field(line, &name, &value) ||
-		    !judge_field(&proofs, name, value, protocols, protocol))
+		if (!rc_http_field(line, &name, &value) || !judge_field(&proofs, name, value, protocols, protocol))
 			return -EPROTO;
 	return proofs.upgrade && proofs.connection && proofs.accept ? head_size : -EPROTO;
 }

@@ -161,7 +161,8 @@ int64_t rc_log_append(struct rc_log *log, struct rc_topic *topic, enum rc_opcode
 }
 
 /* Walks back from the newest entry to the first that is not below both bounds. */
-static uint64_t search(const struct rc_log *log, const struct rc_topic *topic, uint64_t number_min, uint64_t sequence_min)
+static uint64_t search(const struct rc_log *log, const struct rc_topic *topic, uint64_t number_min,
+                       uint64_t sequence_min)
 {
 	uint64_t at = atomic_load_explicit(&topic->newest, memory_order_acquire);
 	if (at == RC_NONE || at < number_min || rc_log_entry(log, at)->sequence < sequence_min)
@@ -182,7 +183,8 @@ uint64_t rc_log_first_from(const struct rc_log *log, const struct rc_topic *topi
 	return search(log, topic, from, 0);
 }
 
-uint64_t rc_log_first_sequence(const struct rc_log *log, const struct rc_topic *topic, uint64_t sequence, uint64_t oldest)
+uint64_t rc_log_first_sequence(const struct rc_log *log, const struct rc_topic *topic, uint64_t sequence,
+                               uint64_t oldest)
 {
 	return search(log, topic, RC_MAX(oldest, tail_of(log)), sequence);
 }

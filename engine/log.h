@@ -7,10 +7,10 @@
  *      index      (recycled)  tail ---------------------------- head     a ring of one small entry a frame
  *      chains     each entry knows the previous one of its topic, and one further back to jump to
  *
- * Positions and entry numbers only grow; masked, they are places. Frames stand side by side, so a run of messages is one
- * range of bytes. Segments are equal pieces of the ring: space is recycled a segment at a time, oldest first, because
- * asking every reader where it stands is then done once a segment and not once a message. A message larger than a
- * segment lies across several.
+ * Positions and entry numbers only grow; masked, they are places. Frames stand side by side, so a run of messages is
+ * one range of bytes. Segments are equal pieces of the ring: space is recycled a segment at a time, oldest first,
+ * because asking every reader where it stands is then done once a segment and not once a message. A message larger than
+ * a segment lies across several.
  *
  * Readers hold a floor each: the lowest entry they may still read. Recycling stops at the lowest floor. A floor is
  * raised by its reader at any time and lowered only under the lock.
@@ -46,14 +46,14 @@ struct rc_log {
 	uint64_t size, entry_count; /* powers of two */
 	uint64_t segment_size;
 	struct rc_topics *topics;
-	_Atomic uint64_t *floors;   /* one a reader */
+	_Atomic uint64_t *floors; /* one a reader */
 	unsigned floor_count;
 	uint64_t write_position, tail_position;
-	_Atomic uint64_t tail;      /* the oldest entry */
-	_Atomic uint64_t head;      /* the next entry: everything before it is committed */
-	_Atomic uint64_t end;       /* write_position, for readers: lag is measured from here */
-	_Atomic uint64_t wanted;    /* where a message that found no room would end; 0: the last one found it */
-	uint64_t published_size;    /* of payloads */
+	_Atomic uint64_t tail;   /* the oldest entry */
+	_Atomic uint64_t head;   /* the next entry: everything before it is committed */
+	_Atomic uint64_t end;    /* write_position, for readers: lag is measured from here */
+	_Atomic uint64_t wanted; /* where a message that found no room would end; 0: the last one found it */
+	uint64_t published_size; /* of payloads */
 	uint64_t refused;
 	uint64_t segments_recycled;
 };
@@ -72,15 +72,16 @@ int64_t rc_log_append(struct rc_log *log, struct rc_topic *topic, enum rc_opcode
 uint64_t rc_log_first_from(const struct rc_log *log, const struct rc_topic *topic, uint64_t from);
 
 /* The topic's first entry with this sequence or above, no older than `oldest`. With the lock. */
-uint64_t rc_log_first_sequence(const struct rc_log *log, const struct rc_topic *topic, uint64_t sequence, uint64_t oldest);
+uint64_t rc_log_first_sequence(const struct rc_log *log, const struct rc_topic *topic, uint64_t sequence,
+                               uint64_t oldest);
 
 /* The lowest entry that a reader may take as its floor from now on. With the lock. */
 uint64_t rc_log_readable(const struct rc_log *log);
 
-/* True when a reader at this entry takes room that publishers are to have: it must be moved on. What is wanted counts, or
- * a reader that is hardly near enough could keep a large message waiting for ever. */
-static inline bool rc_log_too_far(const struct rc_log *log, const struct rc_entry *entry, uint64_t number, uint64_t head,
-                                  uint64_t end)
+/* True when a reader at this entry takes room that publishers are to have: it must be moved on. What is wanted counts,
+ * or a reader that is hardly near enough could keep a large message waiting for ever. */
+static inline bool rc_log_too_far(const struct rc_log *log, const struct rc_entry *entry, uint64_t number,
+                                  uint64_t head, uint64_t end)
 {
 	uint64_t wanted = atomic_load_explicit(&log->wanted, memory_order_relaxed);
 	return RC_MAX(end, wanted) - entry->position > log->segment_size * RC_LOG_READABLE_SEGMENTS ||

@@ -52,8 +52,8 @@ uint8_t *rc_outbox_add(struct rc_outbox *outbox, struct rc_pool *pool, size_t si
 	return at;
 }
 
-bool rc_outbox_adopt(struct rc_outbox *outbox, uint8_t *block, size_t capacity, size_t begin, size_t end, size_t size_max,
-                     bool *full)
+bool rc_outbox_adopt(struct rc_outbox *outbox, uint8_t *block, size_t capacity, size_t begin, size_t end,
+                     size_t size_max, bool *full)
 {
 	*full = rc_outbox_size(outbox) + end - begin > size_max;
 	if (*full || outbox->filling)

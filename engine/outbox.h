@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * outbox.h - what belongs to one connection alone: answers, direct messages, and the rest of a frame that was cut short.
- * It exists only while something waits.
+ * outbox.h - what belongs to one connection alone: answers, direct messages, and the rest of a frame that was cut
+ * short. It exists only while something waits.
  *
  *      sending   |#####sent#####|======waits======|        given to the ring, so it stays where it is
  *      filling   |========waits, after it========|        grows
@@ -18,9 +18,9 @@ struct rc_outbox {
 	uint8_t *sending, *filling;
 	size_t sending_begin, sending_end, sending_capacity;
 	size_t filling_begin, filling_end, filling_capacity;
-	struct rc_range range;   /* what rc_outbox_next() gave */
-	uint8_t pong_count;      /* answers to Pings among what waits */
-	bool late_pong_waits;    /* and one more, kept until they have left */
+	struct rc_range range; /* what rc_outbox_next() gave */
+	uint8_t pong_count;    /* answers to Pings among what waits */
+	bool late_pong_waits;  /* and one more, kept until they have left */
 	uint8_t late_pong_size;
 	uint8_t late_pong[RC_CONTROL_SIZE_MAX];
 };
@@ -35,8 +35,8 @@ uint8_t *rc_outbox_add(struct rc_outbox *outbox, struct rc_pool *pool, size_t si
 
 /* Takes over a block of the pool whose bytes [begin, end) are to be sent, so that a large message is not copied. False
  * when others wait to be filled up, or with *full as above: the block is then still the caller's. */
-bool rc_outbox_adopt(struct rc_outbox *outbox, uint8_t *block, size_t capacity, size_t begin, size_t end, size_t size_max,
-                     bool *full);
+bool rc_outbox_adopt(struct rc_outbox *outbox, uint8_t *block, size_t capacity, size_t begin, size_t end,
+                     size_t size_max, bool *full);
 
 /* The same before everything else that waits: the rest of a frame, the response before what was sent meanwhile. Nothing
  * may have been taken by rc_outbox_next() that has not left. Null without memory. */

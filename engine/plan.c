@@ -20,7 +20,8 @@ static const struct rc_mark *wanted(const struct rc_interest *interest, uint32_t
 	return mark->round == interest->round && number >= mark->from ? mark : NULL;
 }
 
-struct rc_range rc_plan_frame(const struct rc_log *log, const struct rc_encoding *encoding, uint64_t number, bool encoded)
+struct rc_range rc_plan_frame(const struct rc_log *log, const struct rc_encoding *encoding, uint64_t number,
+                              bool encoded)
 {
 	if (encoded) {
 		const struct rc_extent *extent = rc_extent_of(encoding, number);
@@ -104,15 +105,14 @@ void rc_plan_make(struct rc_plan *plan, const struct rc_log *log, const struct r
 		const struct rc_mark *mark = wanted(interest, entry->topic, number);
 		if (!mark)
 			continue;
-		if (interest->self &&
-		    atomic_load_explicit(&entry->except, memory_order_relaxed) == interest->self) {
+		if (interest->self && atomic_load_explicit(&entry->except, memory_order_relaxed) == interest->self) {
 			plan->left_out = true;
 			synced = false; /* what comes after it in the cohort refers to it */
 			continue;
 		}
 		uint16_t offset = (uint16_t)(number - begin);
-		if (mark->conflate &&
-		    atomic_load_explicit(&rc_topic_at(log->topics, entry->topic)->newest, memory_order_acquire) != number) {
+		if (mark->conflate && atomic_load_explicit(&rc_topic_at(log->topics, entry->topic)->newest,
+		                                           memory_order_acquire) != number) {
 			plan->taken[plan->taken_count++] = (uint16_t)(offset | RC_PLAN_CONFLATED);
 			plan->conflated_count++;
 			synced = false;
@@ -142,7 +142,9 @@ struct rc_progress rc_plan_progress(const struct rc_plan *plan, const struct rc_
 	uint64_t left = sent;
 	bool synced = plan->synced;
 	if (sent == plan->size)
-		return (struct rc_progress){ .cursor = plan->end, .taken_count = plan->taken_count, .synced = plan->synced_end };
+		return (struct rc_progress){ .cursor = plan->end,
+			                     .taken_count = plan->taken_count,
+			                     .synced = plan->synced_end };
 	for (uint16_t i = 0;; i++) {
 		RC_ASSERT(i < plan->taken_count);
 		bool encoded = plan->taken[i] & RC_PLAN_ENCODED;

@@ -23,23 +23,23 @@ struct rc_range {
 /* What one subscriber wants of a topic, in an array by topic number. It counts only while `round` is the interest's:
  * so a set of topics is forgotten by one increment. */
 struct rc_mark {
-	uint64_t from;  /* entries before it are not for this subscriber */
+	uint64_t from; /* entries before it are not for this subscriber */
 	uint32_t round;
-	bool conflate;  /* only the topic's newest entry */
+	bool conflate; /* only the topic's newest entry */
 };
 
 /* Either one topic, or all that are marked; and in which form. */
 struct rc_interest {
-	uint32_t topic;               /* used when marks is null */
+	uint32_t topic; /* used when marks is null */
 	const struct rc_mark *marks;
 	uint32_t mark_count;
 	uint32_t round;
 	const struct rc_encoding *encoding; /* preferred where it has a message; null: the log's own form */
-	uint32_t encoded_size_min;    /* frames of the log below it are sent as they are */
-	uint32_t cohort;              /* with RC_ENCODING_COHORT: the one topic that may be encoded; else UINT32_MAX */
-	bool synced;                  /* in the cohort: what came last was read, so the next can be; `partial` is of that */
-	bool encoded_only;            /* the log's own form means nothing to it: the plan stops where there is no other */
-	uint64_t self;                /* whose own entries are left out, or 0 */
+	uint32_t encoded_size_min;          /* frames of the log below it are sent as they are */
+	uint32_t cohort;   /* with RC_ENCODING_COHORT: the one topic that may be encoded; else UINT32_MAX */
+	bool synced;       /* in the cohort: what came last was read, so the next can be; `partial` is of that */
+	bool encoded_only; /* the log's own form means nothing to it: the plan stops where there is no other */
+	uint64_t self;     /* whose own entries are left out, or 0 */
 };
 
 /* Beside the offset of an entry: */
@@ -54,19 +54,19 @@ static_assert(RC_PLAN_WINDOW - 1 <= RC_PLAN_OFFSET, "an offset in the window and
 static_assert(RC_LOG_FRAME_SIZE_MAX <= RC_PARTIAL_SIZE, "bytes of a frame and their flag share 32 bits");
 
 struct rc_plan {
-	uint64_t begin, end;      /* the window that was read */
-	uint64_t size;            /* bytes of all ranges */
-	uint32_t partial;         /* of the first frame, what had left before */
+	uint64_t begin, end; /* the window that was read */
+	uint64_t size;       /* bytes of all ranges */
+	uint32_t partial;    /* of the first frame, what had left before */
 	const struct rc_encoding *encoding;
 	uint32_t cohort;          /* the interest's */
 	bool synced, synced_end;  /* with the cohort, at the beginning and when all of it has left */
 	uint32_t reference_count; /* sends in flight */
 	uint16_t range_count, frame_count, conflated_count, taken_count;
-	bool single;              /* made for one topic: every frame is of it */
-	bool left_out;            /* an entry of the subscriber's own lies in the window */
-	bool encoded_only;        /* the interest's */
-	bool bare;                /* it ends before an entry that is wanted and has no such form */
-	uint32_t topic;           /* then its number */
+	bool single;       /* made for one topic: every frame is of it */
+	bool left_out;     /* an entry of the subscriber's own lies in the window */
+	bool encoded_only; /* the interest's */
+	bool bare;         /* it ends before an entry that is wanted and has no such form */
+	uint32_t topic;    /* then its number */
 	struct rc_range ranges[RC_PLAN_RANGES_MAX];
 	uint16_t taken[RC_PLAN_WINDOW]; /* offsets from begin, in order */
 };
@@ -78,14 +78,15 @@ void rc_plan_make(struct rc_plan *plan, const struct rc_log *log, const struct r
                   uint64_t end, uint32_t partial);
 
 struct rc_progress {
-	uint64_t cursor;   /* the next entry to consider */
-	uint32_t partial;  /* of the frame at the cursor, what has left; 0 at a frame's beginning */
+	uint64_t cursor;      /* the next entry to consider */
+	uint32_t partial;     /* of the frame at the cursor, what has left; 0 at a frame's beginning */
 	uint16_t taken_count; /* of plan->taken that the cursor has passed: frames whole, others conflated */
-	bool synced;       /* with the cohort, at the cursor, or once the rest of that frame has left */
+	bool synced;          /* with the cohort, at the cursor, or once the rest of that frame has left */
 };
 
 /* The bytes of an entry in one form or the other. */
-struct rc_range rc_plan_frame(const struct rc_log *log, const struct rc_encoding *encoding, uint64_t number, bool encoded);
+struct rc_range rc_plan_frame(const struct rc_log *log, const struct rc_encoding *encoding, uint64_t number,
+                              bool encoded);
 
 /* Where a cursor stands after `sent` bytes of the plan have left. */
 struct rc_progress rc_plan_progress(const struct rc_plan *plan, const struct rc_log *log, uint64_t sent);

@@ -65,8 +65,8 @@ enum rc_close_code {
 enum rc_policy {
 	RC_POLICY_CLOSE,    /* closed with 1008 and a reason that says so */
 	RC_POLICY_SKIP,     /* its waiting messages are dropped and counted; it goes on with the newest */
-	RC_POLICY_CONFLATE, /* from the moment a send to it is cut short it gets only the newest message of each of these
-	                     * topics, until it has caught up; the others are counted */
+	RC_POLICY_CONFLATE, /* from the moment a send to it is cut short it gets only the newest message of each of
+	                     * these topics, until it has caught up; the others are counted */
 };
 
 /* ------------------------------------------------------------------------------------------------ configuration -- */
@@ -89,46 +89,45 @@ struct rc_closing {
 	const char *reason;
 	size_t reason_size;
 	bool by_peer; /* the peer began the closing handshake */
-	int status;   /* client role: the HTTP status that refused the handshake, or a negative errno of connect; else 0.
-	               * TLS: -EKEYREJECTED (the server's certificate), -EPROTO; `reason` then says why */
+	int status; /* client role: the HTTP status that refused the handshake, or a negative errno of connect; else 0.
+	             * TLS: -EKEYREJECTED (the server's certificate), -EPROTO; `reason` then says why */
 };
 
 /* Any of these may be null. `context` is handed back as the first argument. */
 struct rc_handlers {
 	void *context;
 	/* An opening handshake, or a plain HTTP request, is complete and correct. Return 0 to go on (a WebSocket opens;
-	 * plain HTTP that nobody answered with rc_request_respond() or accepted as a stream gets 426), or an HTTP status from
-	 * 400 to 599 to refuse.
-	 * Null accepts every WebSocket. */
+	 * plain HTTP that nobody answered with rc_request_respond() or accepted as a stream gets 426), or an HTTP
+	 * status from 400 to 599 to refuse. Null accepts every WebSocket. */
 	int (*request)(void *context, rc_request *request);
 	/* The connection is open. `user` is what rc_request_set_user() or rc_connect() gave, here and below. */
 	void (*open)(void *context, rc_conn conn, void *user);
 	void (*message)(void *context, rc_conn conn, void *user, const struct rc_message *message);
 	/* A Pong came, with its payload of at most 125 bytes. */
 	void (*pong)(void *context, rc_conn conn, void *user, const uint8_t *data, size_t size);
-	/* A request that waits (rc_request_wait()) is subscribed to something that has a message for it: answer, or wait for
-	 * the next call. */
+	/* A request that waits (rc_request_wait()) is subscribed to something that has a message for it: answer, or
+	 * wait for the next call. */
 	void (*ready)(void *context, rc_conn conn, void *user);
 	/* Called exactly once for each WebSocket, stream or waiting request that `request` accepted, and for each
 	 * rc_connect(). The handle is stale (0 if it never was one): free `user` here. */
 	void (*close)(void *context, rc_conn conn, void *user, const struct rc_closing *closing);
-	/* Something of the library's own that the operator should know (no memory, descriptors used up), at most one line
-	 * a second and kind. */
+	/* Something of the library's own that the operator should know (no memory, descriptors used up), at most one
+	 * line a second and kind. */
 	void (*report)(void *context, const char *text);
 };
 
 /* permessage-deflate (RFC 7692). A broadcast is compressed once for each class of windows among its subscribers. */
 struct rc_deflate_options {
 	bool on;
-	unsigned level;        /* zlib's, 1 to 9 */
-	unsigned bits;         /* our window at most, 8 to 15; a client may ask for a smaller one */
-	size_t size_min;       /* smaller messages stay plain */
-	bool client_takeover;  /* clients may compress with what they sent before: 40 KB a connection that does */
+	unsigned level;       /* zlib's, 1 to 9 */
+	unsigned bits;        /* our window at most, 8 to 15; a client may ask for a smaller one */
+	size_t size_min;      /* smaller messages stay plain */
+	bool client_takeover; /* clients may compress with what they sent before: 40 KB a connection that does */
 };
 
 /* rc_config_init() fills in the defaults, which are named in limits.h and in the README. Change what you need. */
 struct rc_config {
-	unsigned worker_count;            /* 0: one a processor this process may run on */
+	unsigned worker_count; /* 0: one a processor this process may run on */
 	struct rc_handlers handlers;
 	unsigned connections_max;         /* all workers together; 0: as many as the descriptor limit allows */
 	unsigned connections_per_address; /* 0: no limit */
@@ -142,21 +141,21 @@ struct rc_config {
 	unsigned lag_ms_max;              /* age of the oldest message it waits for; 0: no limit */
 	enum rc_policy policy;            /* of topics that no rule names */
 	unsigned handshake_timeout_ms;
-	unsigned idle_timeout_ms;         /* nothing received: a Ping at half of it, the end at all of it; 0: never */
-	unsigned close_timeout_ms;        /* for the peer to answer a Close */
-	const char *congestion;           /* TCP congestion control of listeners; null: the system's */
-	unsigned notsent_lowat_size;      /* TCP_NOTSENT_LOWAT of listeners: what the kernel may queue unsent */
-	unsigned round_interval_us;       /* a worker's rounds of fan-out keep a distance that grows with their sends, at most
-	                                   * this: what is published in between leaves in one send. The first message after
-	                                   * a pause leaves at once, and few subscribers hardly wait. */
-	size_t zero_copy_size_min;        /* sends of at least this many bytes of the log are zero-copy (Linux 6.14), but to a
-	                                   * peer for whom the kernel copies anyway; 0: none. It holds the log until the
-	                                   * peer's system has acknowledged them, and gains from some 16 KiB up, with a
-	                                   * network card that gathers; over loopback it only costs. */
-	bool kernel_tls;                   /* TLS 1.3 records are made by the kernel where it can (its module `tls`): what leaves
-	                                    * is then copied once, and encrypted there. Peers that want new keys are closed */
+	unsigned idle_timeout_ms;    /* nothing received: a Ping at half of it, the end at all of it; 0: never */
+	unsigned close_timeout_ms;   /* for the peer to answer a Close */
+	const char *congestion;      /* TCP congestion control of listeners; null: the system's */
+	unsigned notsent_lowat_size; /* TCP_NOTSENT_LOWAT of listeners: what the kernel may queue unsent */
+	unsigned round_interval_us; /* a worker's rounds of fan-out keep a distance that grows with their sends, at most
+	                             * this: what is published in between leaves in one send. The first message after
+	                             * a pause leaves at once, and few subscribers hardly wait. */
+	size_t zero_copy_size_min;  /* sends of at least this many bytes of the log are zero-copy (Linux 6.14), but to a
+	                             * peer for whom the kernel copies anyway; 0: none. It holds the log until the
+	                             * peer's system has acknowledged them, and gains from some 16 KiB up, with a
+	                             * network card that gathers; over loopback it only costs. */
+	bool kernel_tls; /* TLS 1.3 records are made by the kernel where it can (its module `tls`): what leaves
+	                  * is then copied once, and encrypted there. Peers that want new keys are closed */
 	struct rc_deflate_options deflate; /* of listeners that do not say otherwise; and its level for all */
-	bool busy_poll;                   /* workers spin instead of sleeping: a processor each for a shorter tail */
+	bool busy_poll;                    /* workers spin instead of sleeping: a processor each for a shorter tail */
 };
 
 RC_API void rc_config_init(struct rc_config *config);
@@ -169,9 +168,9 @@ RC_API rc_server *rc_server_new(const struct rc_config *config, struct rc_error 
 
 /* Adds a listener before the start: "ws://127.0.0.1:8080", "[::]:8080", "0.0.0.0:0" (a free port), "unix:/run/x.sock",
  * "fd:3" (a socket that listens already, inherited from whoever started this process; it is duplicated), or with TLS
- * "wss://127.0.0.1:8443" (see rc_server_tls()). With "proxy+" in front, each connection must begin with a PROXY protocol
- * header (version 1 or 2), and its peer is whom that names: only for addresses that nobody but the proxy can reach, or
- * with a look at rc_request_proxy(). Behind it may stand what differs there:
+ * "wss://127.0.0.1:8443" (see rc_server_tls()). With "proxy+" in front, each connection must begin with a PROXY
+ * protocol header (version 1 or 2), and its peer is whom that names: only for addresses that nobody but the proxy can
+ * reach, or with a look at rc_request_proxy(). Behind it may stand what differs there:
  * "?deflate=on&deflate-bits=12&deflate-min=200&deflate-takeover=off". Each worker gets its own socket on that address
  * (SO_REUSEPORT). Returns the port (0 for a Unix socket) or a negative errno with *error set. */
 RC_API int rc_server_listen(rc_server *server, const char *address, struct rc_error *error);
@@ -197,9 +196,10 @@ struct rc_tls_pair {
 };
 struct rc_tls_options {
 	const struct rc_tls_pair *pairs;
-	unsigned pair_count;   /* 1 to 64 */
-	const char *client_ca; /* PEM file: clients must show a certificate that it vouches for; null: none is asked for */
-	bool client_optional;  /* and those who show none are let in too */
+	unsigned pair_count; /* 1 to 64 */
+	/* PEM file: clients must show a certificate that it vouches for. Null: none is asked for. */
+	const char *client_ca;
+	bool client_optional; /* and those who show none are let in too */
 };
 RC_API int rc_server_tls(rc_server *server, const struct rc_tls_options *options, struct rc_error *error);
 
@@ -235,8 +235,8 @@ RC_API void rc_server_join(rc_server *server);
 /* Frees a server that has not started or was joined. Null is allowed. */
 RC_API void rc_server_free(rc_server *server);
 
-/* Runs fn(argument) on a worker's thread, soon. Any thread. Returns 0, -EINVAL, -EAGAIN (RC_COMMANDS_MAX wait), -ENOTCONN
- * (the worker has ended). */
+/* Runs fn(argument) on a worker's thread, soon. Any thread. Returns 0, -EINVAL, -EAGAIN (RC_COMMANDS_MAX wait),
+ * -ENOTCONN (the worker has ended). */
 RC_API int rc_post(rc_server *server, unsigned worker, void (*fn)(void *argument), void *argument);
 
 /* The worker that a connection belongs to: whose thread its callbacks run on. */
@@ -267,12 +267,12 @@ struct rc_publication {
 	const void *data;
 	size_t size;
 	unsigned flags;
-	/* This connection does not get it though it is subscribed; 0: all get it. Only from a callback of the worker that
-	 * the connection belongs to. */
+	/* This connection does not get it though it is subscribed; 0: all get it. Only from a callback of the worker
+	 * that the connection belongs to. */
 	rc_conn except;
-	/* Instead of data and size, for a message that holds its own number: called when the number is known, just before
-	 * the copy; returns the size and sets *data to bytes that stay until rc_publish_with() returns. It runs under the
-	 * log's lock, perhaps several times: it must be short, and may not call any function here. */
+	/* Instead of data and size, for a message that holds its own number: called when the number is known, just
+	 * before the copy; returns the size and sets *data to bytes that stay until rc_publish_with() returns. It runs
+	 * under the log's lock, perhaps several times: it must be short, and may not call any function here. */
 	size_t (*make)(void *context, uint64_t sequence, uint64_t epoch, const void **data);
 	void *context;
 	uint64_t epoch; /* out: of the topic, see rc_topic_stats */
@@ -292,7 +292,8 @@ RC_API int rc_ping(rc_server *server, rc_conn conn, const void *data, size_t siz
  * bytes of reason. Any thread. Returns 0, -ENOTCONN, -EINVAL, -EAGAIN. */
 RC_API int rc_close(rc_server *server, rc_conn conn, uint16_t code, const char *reason, size_t reason_size);
 
-/* -------------------------------------------------------------------------------------------------- subscriptions -- */
+/* -------------------------------------------------------------------------------------------------- subscriptions --
+ */
 
 /* The id of a server-sent event: its place among all messages of all topics, since that start of the server. */
 struct rc_event_id {
@@ -303,12 +304,13 @@ RC_API struct rc_event_id rc_event_id(const char *text);
 
 /* Where a subscription begins. Zeroed: with the next message published. */
 struct rc_start {
-	bool last;      /* first the newest message, if there is one */
-	bool resume;    /* first everything after sequence number `since` that the log still has */
-	bool conflate;  /* once behind, it gets only the newest message of the topic, whatever the topic's policy */
+	bool last;     /* first the newest message, if there is one */
+	bool resume;   /* first everything after sequence number `since` that the log still has */
+	bool conflate; /* once behind, it gets only the newest message of the topic, whatever the topic's policy */
 	uint64_t since;
-	struct rc_event_id after; /* unless zero: first everything behind that event. Where the log does not reach back to it,
-	                           * or it is another start's, `resume` counts, or all that the log has comes first */
+	/* Unless zero: first everything behind that event. Where the log does not reach back to it, or it is another
+	 * start's, `resume` counts, or all that the log has comes first. */
+	struct rc_event_id after;
 	uint64_t first; /* out, on the worker only: the sequence number that comes first; above since + 1 is a gap */
 	bool resumed;   /* out, likewise: it begins right behind `after` */
 };
@@ -321,7 +323,8 @@ RC_API int rc_subscribe(rc_server *server, rc_conn conn, const char *topic, size
 /* Returns 0, -ENOENT (is not subscribed), -ENOTCONN, -EAGAIN. */
 RC_API int rc_unsubscribe(rc_server *server, rc_conn conn, const char *topic, size_t topic_size);
 
-/* -------------------------------------------------------------------------------------------------------- history -- */
+/* -------------------------------------------------------------------------------------------------------- history --
+ */
 
 /* A message that the log still has. */
 struct rc_past {
@@ -339,7 +342,8 @@ struct rc_past {
 RC_API int rc_topic_read(rc_server *server, const char *topic, size_t topic_size, uint64_t since, unsigned max,
                          bool (*visit)(void *context, const struct rc_past *past), void *context);
 
-/* ------------------------------------------------------------------------------------------------------- requests -- */
+/* ------------------------------------------------------------------------------------------------------- requests --
+ */
 
 /* Inside handlers.request only. Text returned is valid until the callback returns. */
 RC_API rc_server *rc_request_server(const rc_request *request);
@@ -368,16 +372,18 @@ RC_API rc_conn rc_request_conn(const rc_request *request);
 /* Accepts a subprotocol if the client offered it (RFC 6455, section 4.2.2). Returns whether. */
 RC_API bool rc_request_choose_protocol(rc_request *request, const char *protocol);
 RC_API void rc_request_set_user(rc_request *request, void *user);
-/* Adds a header to whatever is answered, the 101 included. Returns 0, -EINVAL (bytes that may not stand there), -ENOSPC.
+/* Adds a header to whatever is answered, the 101 included. Returns 0, -EINVAL (bytes that may not stand there),
+ * -ENOSPC.
  */
 RC_API int rc_request_add_header(rc_request *request, const char *name, const char *value);
 /* Answers a plain HTTP request, or refuses a handshake with words. The body is copied. */
 RC_API int rc_request_respond(rc_request *request, int status, const char *content_type, const void *body, size_t size);
 
-/* Accepts a plain GET as a stream of server-sent events (WHATWG HTML, section 9.2), before it is subscribed to anything.
- * Returning 0 then opens it like a WebSocket: open, rc_send() of text, rc_close(), close; what it is subscribed to comes
- * as events whose ids resume it (rc_start.after). Messages that are not text have no such form and are left out. A
- * comment every half of idle_timeout_ms keeps it alive. Returns 0, -EINVAL (no plain GET), -EBUSY (is subscribed). */
+/* Accepts a plain GET as a stream of server-sent events (WHATWG HTML, section 9.2), before it is subscribed to
+ * anything. Returning 0 then opens it like a WebSocket: open, rc_send() of text, rc_close(), close; what it is
+ * subscribed to comes as events whose ids resume it (rc_start.after). Messages that are not text have no such form and
+ * are left out. A comment every half of idle_timeout_ms keeps it alive. Returns 0, -EINVAL (no plain GET), -EBUSY (is
+ * subscribed). */
 RC_API int rc_request_events(rc_request *request);
 /* Accepts a plain HTTP request that is answered later: returning 0 keeps it open until rc_respond(), and handlers.ready
  * says when what it is subscribed to has something new. rc_close() answers it with 503. Errors as above. */
@@ -388,13 +394,14 @@ RC_API int rc_request_wait(rc_request *request);
 RC_API int rc_respond(rc_server *server, rc_conn conn, int status, const char *content_type, const char *headers,
                       const void *body, size_t size);
 
-/* ----------------------------------------------------------------------------------------------------- client role -- */
+/* ----------------------------------------------------------------------------------------------------- client role --
+ */
 
 /* Opens a connection to "ws://HOST:PORT/PATH" (HOST an address or "localhost"), with TLS to "wss://HOST:PORT/PATH" (see
- * rc_server_tls_client()), or to "ws+unix:/SOCKET:/PATH" on a worker. It is served like any other: open, message, close, the same handles. Any thread after the start. `protocols` (comma
- * separated) and `source` (an address to bind) may be null. Returns 0 when the attempt began, -EINVAL (the URL),
- * -EMFILE (the worker's table is full), -EAGAIN, -ENOTCONN (the worker has ended). Whatever goes wrong later arrives at
- * handlers.close. */
+ * rc_server_tls_client()), or to "ws+unix:/SOCKET:/PATH" on a worker. It is served like any other: open, message,
+ * close, the same handles. Any thread after the start. `protocols` (comma separated) and `source` (an address to bind)
+ * may be null. Returns 0 when the attempt began, -EINVAL (the URL), -EMFILE (the worker's table is full), -EAGAIN,
+ * -ENOTCONN (the worker has ended). Whatever goes wrong later arrives at handlers.close. */
 struct rc_connect_options {
 	const char *protocols;
 	const char *source;
@@ -403,25 +410,26 @@ struct rc_connect_options {
 };
 RC_API int rc_connect(rc_server *server, unsigned worker, const char *url, const struct rc_connect_options *options);
 
-/* ------------------------------------------------------------------------------------------------------ statistics -- */
+/* ------------------------------------------------------------------------------------------------------ statistics --
+ */
 
 /* Totals since the start, but for those that say "now". Any thread; the counters of one worker are exact, a sum over
  * workers is not taken at one instant. */
 struct rc_stats {
-	uint64_t connections;        /* now open, handshakes included */
+	uint64_t connections; /* now open, handshakes included */
 	uint64_t accepted;
-	uint64_t connected;          /* client role */
-	uint64_t refused;            /* at the accept: limits, no memory */
-	uint64_t handshakes_failed;  /* wrong or slow requests, answered with their status */
+	uint64_t connected;         /* client role */
+	uint64_t refused;           /* at the accept: limits, no memory */
+	uint64_t handshakes_failed; /* wrong or slow requests, answered with their status */
 	uint64_t http_requests;
-	uint64_t closed;             /* open connections that ended, whatever the way */
-	uint64_t closed_abnormal;    /* of those, without a closing handshake */
-	uint64_t protocol_errors;    /* 1002, 1007, 1009 sent */
-	uint64_t timeouts;           /* handshake, idle, close */
+	uint64_t closed;          /* open connections that ended, whatever the way */
+	uint64_t closed_abnormal; /* of those, without a closing handshake */
+	uint64_t protocol_errors; /* 1002, 1007, 1009 sent */
+	uint64_t timeouts;        /* handshake, idle, close */
 	uint64_t messages_received;
 	uint64_t bytes_received;
-	uint64_t messages_sent;      /* rc_send */
-	uint64_t deliveries;         /* messages of topics that left whole: one a message and subscriber */
+	uint64_t messages_sent; /* rc_send */
+	uint64_t deliveries;    /* messages of topics that left whole: one a message and subscriber */
 	uint64_t bytes_sent;
 	uint64_t dropped;            /* policy skip */
 	uint64_t conflated;          /* policy conflate */
@@ -436,21 +444,21 @@ struct rc_stats {
 	uint64_t zero_copies_copied; /* ... though the kernel did in the end, as over loopback */
 	uint64_t receive_starved;    /* no buffer was free */
 	uint64_t ticks;
-	uint64_t tls_handshakes;     /* done, both roles */
-	uint64_t tls_resumed;        /* of those, by a ticket */
-	uint64_t tls_kernel;         /* of those, whose records the kernel makes (kernel_tls) */
-	uint64_t tls_failed;         /* that did not get done: wrong bytes, no agreement, no trust, an end or time-out in it */
-	uint64_t tls_errors;         /* connections that ended by a wrong record or a renegotiation after it */
-	uint64_t tls_truncated;      /* that the peer ended without saying so (close_notify) */
-	uint64_t subscriptions;      /* now */
-	uint64_t behind;             /* subscribers now behind */
-	uint64_t published;          /* of the whole server, not of a worker, from here on */
+	uint64_t tls_handshakes; /* done, both roles */
+	uint64_t tls_resumed;    /* of those, by a ticket */
+	uint64_t tls_kernel;     /* of those, whose records the kernel makes (kernel_tls) */
+	uint64_t tls_failed; /* that did not get done: wrong bytes, no agreement, no trust, an end or time-out in it */
+	uint64_t tls_errors; /* connections that ended by a wrong record or a renegotiation after it */
+	uint64_t tls_truncated; /* that the peer ended without saying so (close_notify) */
+	uint64_t subscriptions; /* now */
+	uint64_t behind;        /* subscribers now behind */
+	uint64_t published;     /* of the whole server, not of a worker, from here on */
 	uint64_t published_size;
-	uint64_t publish_refused;    /* -EAGAIN */
-	uint64_t topics;             /* now */
-	uint64_t log_oldest;         /* messages: number of the oldest that the log has ... */
-	uint64_t log_head;           /* ... and of the next */
-	uint64_t lag_ns;             /* now: since the oldest message that some worker has not yet sent was published */
+	uint64_t publish_refused; /* -EAGAIN */
+	uint64_t topics;          /* now */
+	uint64_t log_oldest;      /* messages: number of the oldest that the log has ... */
+	uint64_t log_head;        /* ... and of the next */
+	uint64_t lag_ns;          /* now: since the oldest message that some worker has not yet sent was published */
 };
 RC_API void rc_server_stats(rc_server *server, struct rc_stats *stats);
 RC_API int rc_worker_stats(rc_server *server, unsigned worker, struct rc_stats *stats); /* 0 or -EINVAL */
@@ -466,7 +474,7 @@ struct rc_lag_stats {
 		uint64_t lag_ns;
 		uint64_t lag_messages; /* of the whole log, other topics' included */
 		char topic[256];       /* of the oldest message that waits */
-	} slowest[RC_LAG_SLOWEST]; /* the slowest first */
+	} slowest[RC_LAG_SLOWEST];     /* the slowest first */
 	size_t slowest_count;
 };
 /* Any thread. */
@@ -490,7 +498,8 @@ RC_API size_t rc_topics_top(rc_server *server, struct rc_topic_stats *out, size_
 RC_API size_t rc_topics_match(rc_server *server, const char *pattern, size_t pattern_size, struct rc_topic_stats *out,
                               size_t max);
 
-/* ------------------------------------------------------------------------------------------------------------ probe -- */
+/* ------------------------------------------------------------------------------------------------------------ probe --
+ */
 
 /* What this kernel and processor offer, one line a feature: what is used, and what instead where it lacks. */
 struct rc_feature {

@@ -264,7 +264,8 @@ static enum rc_event_kind take_data(struct rc_session *s, const struct rc_sessio
 		if (!reserve(s, rules->pool, piece, rest))
 			return fail(s, rules, event, RC_CLOSE_INTERNAL, "out of memory");
 		uint32_t mask = rc_mask_rotate(frame->mask, (size_t)s->frame_done);
-		if (!unmask(&s->utf8, judged_as(s), s->gathered + RC_GATHERED_HEADROOM + s->gathered_size, data, piece, mask))
+		if (!unmask(&s->utf8, judged_as(s), s->gathered + RC_GATHERED_HEADROOM + s->gathered_size, data, piece,
+		            mask))
 			return fail(s, rules, event, RC_CLOSE_INVALID_DATA, "text is not UTF-8");
 		s->gathered_size += piece;
 		s->frame_done += piece;
@@ -322,8 +323,8 @@ enum rc_event_kind rc_session_next(struct rc_session *s, const struct rc_session
 		/* Only a header that is whole has set these fields: a piece without a byte sets none. */
 		bool message = header > 0 && (frame.fin & !(frame.rsv & ~(rules->deflate ? RC_FRAME_RSV1 : 0)) &
 		                              ((unsigned)frame.opcode - RC_FRAME_TEXT < 2));
-		if (RC_LIKELY(message && frame.masked != rules->client &&
-		              frame.size <= rules->message_size_max && frame.size <= size - (size_t)header)) {
+		if (RC_LIKELY(message && frame.masked != rules->client && frame.size <= rules->message_size_max &&
+		              frame.size <= size - (size_t)header)) {
 			uint8_t *data = *at + header;
 			*at = data + frame.size;
 			return whole_message(s, rules, &frame, data, event);

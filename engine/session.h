@@ -19,24 +19,24 @@ struct rc_session_rules {
 	bool client;             /* our role: a client takes unmasked frames only, a server masked ones only */
 	size_t message_size_max; /* a compressed one may come a little larger, and is judged again by what it becomes */
 	unsigned fragments_max;
-	bool deflate;            /* RSV1 may mark a message as compressed (RFC 7692, section 6) */
+	bool deflate; /* RSV1 may mark a message as compressed (RFC 7692, section 6) */
 	struct rc_pool *pool;
 };
 
 struct rc_session {
-	struct rc_frame frame;   /* the one being received */
-	uint64_t frame_done;     /* payload bytes of it seen; the frame is open while header_size is 0 and in_frame set */
+	struct rc_frame frame; /* the one being received */
+	uint64_t frame_done;   /* payload bytes of it seen; the frame is open while header_size is 0 and in_frame set */
 	bool in_frame;
-	bool in_message;         /* a fragment without FIN came */
-	bool over;               /* CLOSE or FAIL was the last event */
-	bool compressed;         /* the message is */
-	uint8_t message_opcode;  /* of the fragmented message, or of the frame that is it all */
-	uint8_t header_size;     /* bytes of an incomplete header kept in `header` */
+	bool in_message;        /* a fragment without FIN came */
+	bool over;              /* CLOSE or FAIL was the last event */
+	bool compressed;        /* the message is */
+	uint8_t message_opcode; /* of the fragmented message, or of the frame that is it all */
+	uint8_t header_size;    /* bytes of an incomplete header kept in `header` */
 	uint8_t header[RC_FRAME_HEADER_MAX];
 	uint8_t control[RC_CONTROL_SIZE_MAX]; /* payload of a control frame in pieces */
 	struct rc_utf8 utf8;
 	unsigned fragment_count;
-	uint8_t *gathered;       /* block of the pool; the message begins RC_GATHERED_HEADROOM behind its start */
+	uint8_t *gathered; /* block of the pool; the message begins RC_GATHERED_HEADROOM behind its start */
 	size_t gathered_size, gathered_capacity;
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * sse.c - see sse.h. Invariant: no line break of the message reaches the stream without "data: " behind it, so no message
- * can end its event or write a field of its own.
+ * sse.c - see sse.h. Invariant: no line break of the message reaches the stream without "data: " behind it, so no
+ * message can end its event or write a field of its own.
  */
 #include "sse.h"
 

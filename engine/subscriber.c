@@ -135,7 +135,8 @@ static bool room_for_member(struct rc_audience *audience)
 	uint32_t count = atomic_load_explicit(&audience->member_count, memory_order_relaxed);
 	if (count < audience->member_capacity)
 		return true;
-	uint32_t capacity = audience->member_capacity ? audience->member_capacity + audience->member_capacity / 2 + 1 : 4;
+	uint32_t capacity = audience->member_capacity ? audience->member_capacity + audience->member_capacity / 2 + 1
+	                                              : 4;
 	struct rc_member *members = realloc(audience->members, capacity * sizeof *members);
 	if (!members)
 		return false;
@@ -169,7 +170,8 @@ struct rc_subscription *rc_subscribers_add(struct rc_subscribers *set, uint32_t 
 	start_counters(audience, topic_epoch);
 	uint32_t place = atomic_load_explicit(&audience->member_count, memory_order_relaxed);
 	struct rc_subscription *record = rc_subscription_at(set, number);
-	*record = (struct rc_subscription){ .from = from, .topic = topic, .slot = slot, .next = *first, .place = place };
+	*record =
+	    (struct rc_subscription){ .from = from, .topic = topic, .slot = slot, .next = *first, .place = place };
 	*first = number + 1;
 	audience->members[place] = (struct rc_member){ slot, number };
 	atomic_store_explicit(&audience->member_count, place + 1, memory_order_relaxed);

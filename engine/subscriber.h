@@ -18,14 +18,15 @@
 #include <stdint.h>
 
 struct rc_subscription {
-	uint64_t from;  /* entries of the log before it are not for this subscriber */
+	uint64_t from; /* entries of the log before it are not for this subscriber */
 	uint32_t topic, slot;
-	uint32_t next;  /* in the connection's list, number + 1 */
-	uint32_t place : 30; /* among the audience's members */
+	uint32_t next;         /* in the connection's list, number + 1 */
+	uint32_t place : 30;   /* among the audience's members */
 	uint32_t conflate : 1; /* it asked for the newest message only, whatever the topic's policy */
 	uint32_t resumes : 1;  /* it begins further back than its connection stands, and has not been let yet */
 };
-static_assert(sizeof(struct rc_subscription) == 24 && RC_SLOT_BITS < 30, "a subscription is small, a member's place fits");
+static_assert(sizeof(struct rc_subscription) == 24 && RC_SLOT_BITS < 30,
+              "a subscription is small, a member's place fits");
 
 struct rc_member {
 	uint32_t slot, subscription;
@@ -40,7 +41,7 @@ struct rc_audience {
 	uint32_t walk_at, walk_left;
 	bool walked;
 	uint32_t wanted[RC_ENCODING_COUNT]; /* members by the encoding they want: kept by their owner */
-	_Atomic uint64_t epoch; /* of the topic that the counters are about */
+	_Atomic uint64_t epoch;             /* of the topic that the counters are about */
 	_Atomic uint64_t deliveries, dropped, conflated, slow_closed;
 };
 
@@ -69,7 +70,8 @@ static inline struct rc_subscription *rc_subscription_at(const struct rc_subscri
 /* The audience of a topic, or null when nobody here ever subscribed to that number. Any thread. */
 static inline struct rc_audience *rc_audience_at(const struct rc_subscribers *set, uint32_t topic)
 {
-	struct rc_audience *chunk = atomic_load_explicit(&set->audiences[topic / RC_AUDIENCE_CHUNK], memory_order_acquire);
+	struct rc_audience *chunk = atomic_load_explicit(&set->audiences[topic / RC_AUDIENCE_CHUNK],
+	                                                 memory_order_acquire);
 	return chunk ? &chunk[topic % RC_AUDIENCE_CHUNK] : NULL;
 }
 

@@ -36,7 +36,10 @@ bool rc_utf8_check(struct rc_utf8 *state, const uint8_t *bytes, size_t size);
 bool rc_unmask_utf8(struct rc_utf8 *state, uint8_t *to, const uint8_t *from, size_t size, uint32_t mask);
 
 /* True when no sequence is open: asked at the end of a message. */
-static inline bool rc_utf8_complete(const struct rc_utf8 *state) { return state->open_size == 0; }
+static inline bool rc_utf8_complete(const struct rc_utf8 *state)
+{
+	return state->open_size == 0;
+}
 
 /* Chooses the kernels by what the processor has, or by `name` ("scalar", "avx2", "avx512", "neon"; null: the best).
  * Returns the name of what was chosen, or null when `name` is unknown or this processor lacks it (nothing changes).

@@ -17,7 +17,8 @@
 
 #define SLOTS_FIRST 64
 
-int rc_topics_init(struct rc_topics *topics, const struct rc_topic_options *defaults, size_t kept_size_max, uint64_t epoch)
+int rc_topics_init(struct rc_topics *topics, const struct rc_topic_options *defaults, size_t kept_size_max,
+                   uint64_t epoch)
 {
 	memset(topics, 0, sizeof *topics);
 	topics->slots = calloc(SLOTS_FIRST, sizeof *topics->slots);

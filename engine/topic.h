@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * topic.h - topics by name (XXH3) and by number. A topic exists while somebody subscribes to it, the log holds a message
- * of it, or its last value is kept; then its number is given to another.
+ * topic.h - topics by name (XXH3) and by number. A topic exists while somebody subscribes to it, the log holds a
+ * message of it, or its last value is kept; then its number is given to another.
  *
  * Threads: every function is called with the log's lock held, except rc_topic_at() and the fields marked (shared),
  * which workers read while they hold an entry of the topic or a subscription to it.
@@ -20,7 +20,7 @@
 struct rc_topic {
 	char *name;
 	uint32_t name_size;
-	uint32_t id;                     /* (shared) */
+	uint32_t id; /* (shared) */
 	uint64_t hash;
 	uint64_t epoch;
 	struct rc_topic_options options; /* (shared) */
@@ -32,7 +32,7 @@ struct rc_topic {
 	uint8_t *kept;                   /* frame of the newest message when the log has recycled it, or null */
 	uint32_t kept_size;
 	uint32_t next_free;
-	struct rc_cohort *cohort;        /* with the encodings' lock; null while nobody needs it */
+	struct rc_cohort *cohort; /* with the encodings' lock; null while nobody needs it */
 };
 
 struct rc_topic_rule {
@@ -42,11 +42,11 @@ struct rc_topic_rule {
 
 struct rc_topics {
 	struct rc_topic *chunks[RC_TOPICS_MAX / RC_TOPIC_CHUNK];
-	uint32_t *slots;       /* hash table: number + 1, 0 is free; linear probing */
-	uint32_t slot_count;   /* a power of two */
-	uint32_t topic_count;  /* now */
-	uint32_t made_count;   /* numbers ever used */
-	uint32_t free_first;   /* number + 1 */
+	uint32_t *slots;      /* hash table: number + 1, 0 is free; linear probing */
+	uint32_t slot_count;  /* a power of two */
+	uint32_t topic_count; /* now */
+	uint32_t made_count;  /* numbers ever used */
+	uint32_t free_first;  /* number + 1 */
 	uint64_t epoch_next;
 	size_t kept_size, kept_size_max;
 	uint32_t cohort_count;
@@ -56,7 +56,8 @@ struct rc_topics {
 };
 
 /* `epoch` is a number that differs from one start of the process to the next. */
-int rc_topics_init(struct rc_topics *topics, const struct rc_topic_options *defaults, size_t kept_size_max, uint64_t epoch);
+int rc_topics_init(struct rc_topics *topics, const struct rc_topic_options *defaults, size_t kept_size_max,
+                   uint64_t epoch);
 void rc_topics_destroy(struct rc_topics *topics);
 
 int rc_topics_add_rule(struct rc_topics *topics, const char *pattern, const struct rc_topic_options *options);

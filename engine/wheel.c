@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * wheel.c - see wheel.h. Invariant: a slot is in the list of at most one bucket, and a bucket's bit is set exactly while
- * its list is not empty.
+ * wheel.c - see wheel.h. Invariant: a slot is in the list of at most one bucket, and a bucket's bit is set exactly
+ * while its list is not empty.
  */
 #include "wheel.h"
 

@@ -17,10 +17,10 @@ struct rc_wheel_link {
 };
 
 struct rc_wheel {
-	struct rc_wheel_link *links;  /* the caller's, zeroed, one a slot */
+	struct rc_wheel_link *links; /* the caller's, zeroed, one a slot */
 	uint32_t buckets[RC_WHEEL_BUCKETS];
 	uint64_t full[RC_WHEEL_BUCKETS / 64]; /* a bit for each bucket that is not empty */
-	uint64_t now;                 /* every earlier bucket is empty */
+	uint64_t now;                         /* every earlier bucket is empty */
 };
 
 void rc_wheel_init(struct rc_wheel *wheel, struct rc_wheel_link *links, uint64_t now);

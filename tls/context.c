@@ -53,11 +53,12 @@ static int fail_file(struct rc_error *error, const char *what, const char *path)
 	unsigned long code = ERR_peek_last_error(), first = ERR_peek_error();
 	const char *words = ERR_reason_error_string(code);
 	if (ERR_SYSTEM_ERROR(first))
-		return rc_fail(error, -ERR_GET_REASON(first), "%s '%s': %s", what, path, strerror(ERR_GET_REASON(first)));
+		return rc_fail(error, -ERR_GET_REASON(first), "%s '%s': %s", what, path,
+		               strerror(ERR_GET_REASON(first)));
 	if (ERR_GET_REASON(code) == X509_R_KEY_VALUES_MISMATCH && ERR_GET_LIB(code) == ERR_LIB_X509)
 		return rc_fail(error, -EINVAL, "%s '%s' is not the key of its certificate", what, path);
 	return rc_fail(error, -EINVAL, "%s '%s' cannot be used: %s (a PEM file is expected)", what, path,
-	            words ? words : "it is empty");
+	               words ? words : "it is empty");
 }
 
 /* ---- tickets ---- */
@@ -115,7 +116,8 @@ static int find_key(struct rc_tls_tickets *tickets, const uint8_t *name, struct 
 }
 
 /* RFC 5077, section 4: the key's name, AES-256-CBC, HMAC-SHA-256. */
-static int use_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int seal)
+static int use_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
+                      int seal)
 {
 	struct ticket_key key;
 	int found = find_key(rc_tls_context_of(ssl)->tickets, seal ? NULL : name, &key);
@@ -237,7 +239,8 @@ static int ask_for_client(SSL_CTX *ctx, const struct rc_tls_options *options, st
 	good = good && EVP_DigestFinal_ex(hash, digest, &digest_size) == 1;
 	EVP_MD_CTX_free(hash);
 	SSL_CTX_set_client_CA_list(ctx, names);
-	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (options->client_optional ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT), NULL);
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (options->client_optional ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT),
+	                   NULL);
 	static_assert(SSL_MAX_SID_CTX_LENGTH >= 32, "a SHA-256 fits");
 	if (!good || SSL_CTX_set_session_id_context(ctx, digest, 32) != 1)
 		return rc_fail(error, -ENOMEM, "no memory for TLS");
@@ -282,7 +285,8 @@ struct rc_tls_context *rc_tls_context_server(const struct rc_tls_options *option
                                              struct rc_error *error)
 {
 	if (!options->pair_count || options->pair_count > RC_TLS_PAIRS_MAX) {
-		rc_fail(error, -EINVAL, "%u pairs of certificate and key: 1 to %d", options->pair_count, RC_TLS_PAIRS_MAX);
+		rc_fail(error, -EINVAL, "%u pairs of certificate and key: 1 to %d", options->pair_count,
+		        RC_TLS_PAIRS_MAX);
 		return NULL;
 	}
 	struct rc_tls_context *context = make(error);
@@ -307,9 +311,11 @@ static int trust(SSL_CTX *ctx, const struct rc_tls_client_options *options, stru
 		return 0;
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
 	if (options->ca)
-		return SSL_CTX_load_verify_file(ctx, options->ca) == 1 ? 0 : fail_file(error, "the authority", options->ca);
+		return SSL_CTX_load_verify_file(ctx, options->ca) == 1 ? 0
+		                                                       : fail_file(error, "the authority", options->ca);
 	if (SSL_CTX_set_default_verify_paths(ctx) != 1)
-		return rc_fail(error, -ENOENT, "the system's certificate authorities cannot be found: name a file of them");
+		return rc_fail(error, -ENOENT,
+		               "the system's certificate authorities cannot be found: name a file of them");
 	return 0;
 }
 
@@ -354,5 +360,11 @@ void rc_tls_context_release(struct rc_tls_context *context)
 	free(context);
 }
 
-SSL_CTX *rc_tls_context_ssl(const struct rc_tls_context *context) { return context->contexts[0]; }
-bool rc_tls_context_verifies(const struct rc_tls_context *context) { return context->verifies; }
+SSL_CTX *rc_tls_context_ssl(const struct rc_tls_context *context)
+{
+	return context->contexts[0];
+}
+bool rc_tls_context_verifies(const struct rc_tls_context *context)
+{
+	return context->verifies;
+}

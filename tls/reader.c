@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * reader.c - see reader.h. Invariant: `part` is there only while a record is in the middle, and is never larger than one.
+ * reader.c - see reader.h. Invariant: `part` is there only while a record is in the middle, and is never larger than
+ * one.
  */
 #include "reader.h"
 
@@ -137,7 +138,8 @@ static enum rc_tls_result take_messages(struct rc_tls_reader *reader, const uint
 			size--;
 			if (reader->head_size < sizeof reader->head)
 				continue;
-			reader->body_left = (uint32_t)reader->head[1] << 16 | (uint32_t)reader->head[2] << 8 | reader->head[3];
+			reader->body_left = (uint32_t)reader->head[1] << 16 | (uint32_t)reader->head[2] << 8 |
+			                    reader->head[3];
 			if (!may_come(reader))
 				return fail(reader, RC_TLS_UNEXPECTED_MESSAGE, "an unexpected handshake message");
 		} else if (reader->head[0] == KEY_UPDATE) {
@@ -171,8 +173,8 @@ static enum rc_tls_result take_alert(struct rc_tls_reader *reader, const uint8_t
 
 /* ---- reading ---- */
 
-enum rc_tls_result rc_tls_reader_take(struct rc_tls_reader *reader, struct evp_cipher_ctx_st *shared, const uint8_t **in,
-                                      const uint8_t *in_end, uint8_t *to, size_t *size)
+enum rc_tls_result rc_tls_reader_take(struct rc_tls_reader *reader, struct evp_cipher_ctx_st *shared,
+                                      const uint8_t **in, const uint8_t *in_end, uint8_t *to, size_t *size)
 {
 	enum rc_tls_result result = RC_TLS_DONE;
 	while (result == RC_TLS_DONE && !reader->closed) {

@@ -99,8 +99,8 @@ static EVP_CIPHER_CTX *context_for(struct rc_tls_half *half, EVP_CIPHER_CTX *sha
 	return EVP_EncryptInit_ex(shared, cipher, NULL, half->key, nonce) == 1 ? shared : NULL;
 }
 
-bool rc_tls_seal(struct rc_tls_half *half, EVP_CIPHER_CTX *shared, enum rc_tls_record_type type,
-                 const uint8_t *bytes, size_t size, uint8_t **to, const uint8_t *end)
+bool rc_tls_seal(struct rc_tls_half *half, EVP_CIPHER_CTX *shared, enum rc_tls_record_type type, const uint8_t *bytes,
+                 size_t size, uint8_t **to, const uint8_t *end)
 {
 	uint8_t *at = *to, inner = (uint8_t)type;
 	size_t sealed = size + 1 + TAG_SIZE;
@@ -150,16 +150,17 @@ enum rc_tls_alert rc_tls_unseal(struct rc_tls_half *half, EVP_CIPHER_CTX *shared
 	return last ? 0 : RC_TLS_UNEXPECTED_MESSAGE;
 }
 
-/* uapi/linux/tls.h: version and cipher, then the part of the nonce that a record of TLS 1.2 would carry, the key, the part
- * that it would not (the "salt", of which ChaCha20 has none), and the next record's number. */
+/* uapi/linux/tls.h: version and cipher, then the part of the nonce that a record of TLS 1.2 would carry, the key, the
+ * part that it would not (the "salt", of which ChaCha20 has none), and the next record's number. */
 size_t rc_tls_half_for_kernel(const struct rc_tls_half *half, uint8_t *to)
 {
 	bool chacha = half->cipher == ciphers[2];
 	size_t key_size = (size_t)EVP_CIPHER_get_key_length(half->cipher), salt_size = chacha ? 0 : 4;
 	const struct tls_crypto_info info = {
 		.version = TLS_1_3_VERSION,
-		.cipher_type = chacha ? TLS_CIPHER_CHACHA20_POLY1305
-		                      : key_size == 16 ? TLS_CIPHER_AES_GCM_128 : TLS_CIPHER_AES_GCM_256,
+		.cipher_type = chacha           ? TLS_CIPHER_CHACHA20_POLY1305
+		               : key_size == 16 ? TLS_CIPHER_AES_GCM_128
+		                                : TLS_CIPHER_AES_GCM_256,
 	};
 	uint8_t *at = to;
 	memcpy(at, &info, sizeof info);

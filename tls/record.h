@@ -4,8 +4,8 @@
  * to records in the caller's buffer, or back. OpenSSL's own spends more on a small record's way than on its encryption,
  * and copies it twice; here it is encrypted where it is sent from. The handshake stays OpenSSL's.
  *
- * One thread shares a cipher context a direction, keyed anew for each record; a half that has much to say gets one of its
- * own. Nothing here knows an SSL object.
+ * One thread shares a cipher context a direction, keyed anew for each record; a half that has much to say gets one of
+ * its own. Nothing here knows an SSL object.
  */
 #ifndef RC_TLS_RECORD_H
 #define RC_TLS_RECORD_H
@@ -39,9 +39,9 @@ enum rc_tls_alert {
 #define RC_TLS_SEALED_MAX (16384 + 17) /* section 5.4: padding is no reason for more */
 
 struct rc_tls_half {
-	const struct evp_cipher_st *cipher;  /* null: not in use */
+	const struct evp_cipher_st *cipher; /* null: not in use */
 	const struct evp_md_st *digest;
-	struct evp_cipher_ctx_st *own;       /* keyed; null while it uses the shared one */
+	struct evp_cipher_ctx_st *own; /* keyed; null while it uses the shared one */
 	uint64_t sequence;
 	uint8_t secret[RC_TLS_SECRET_MAX], key[32], iv[12];
 };
@@ -50,15 +50,18 @@ struct rc_tls_half {
 bool rc_tls_half_open(struct rc_tls_half *half, unsigned suite, const uint8_t *secret, uint64_t sequence);
 void rc_tls_half_close(struct rc_tls_half *half);
 
-static inline bool rc_tls_half_is_open(const struct rc_tls_half *half) { return half->cipher; }
+static inline bool rc_tls_half_is_open(const struct rc_tls_half *half)
+{
+	return half->cipher;
+}
 
 /* Writes one record and moves *to behind it. False when it does not fit or the cipher failed: the half is over. */
 bool rc_tls_seal(struct rc_tls_half *half, struct evp_cipher_ctx_st *shared, enum rc_tls_record_type type,
                  const uint8_t *bytes, size_t size, uint8_t **to, const uint8_t *end);
 
 /* Decrypts one whole record of type application_data, header and all. `to` has room for its plaintext without the type
- * (size - 22 bytes); *content is what it holds, and its size. Returns 0, or the alert that says what is wrong with it: then
- * `to` is to be forgotten, and the half is over. */
+ * (size - 22 bytes); *content is what it holds, and its size. Returns 0, or the alert that says what is wrong with it:
+ * then `to` is to be forgotten, and the half is over. */
 enum rc_tls_alert rc_tls_unseal(struct rc_tls_half *half, struct evp_cipher_ctx_st *shared, const uint8_t *record,
                                 size_t size, uint8_t *to, size_t *content, enum rc_tls_record_type *type);
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * stream.c - see stream.h. It must not know who sends or receives. Invariant: between calls nothing is buffered unless a
- * record is in the middle.
+ * stream.c - see stream.h. It must not know who sends or receives. Invariant: between calls nothing is buffered unless
+ * a record is in the middle.
  *
- * OpenSSL makes the handshake. When one of TLS 1.3 is done, the traffic secrets go to record.c and reader.c, and OpenSSL's
- * object, which is most of what a connection would weigh, is freed. TLS 1.2 stays OpenSSL's, and so does a peer that asked
- * for small records.
+ * OpenSSL makes the handshake. When one of TLS 1.3 is done, the traffic secrets go to record.c and reader.c, and
+ * OpenSSL's object, which is most of what a connection would weigh, is freed. TLS 1.2 stays OpenSSL's, and so does a
+ * peer that asked for small records.
  *
  * All streams of a thread have the same BIO, whose two ends are the wire's spans, so attaching costs nothing a call and
  * no byte is copied on its way in or out that OpenSSL does not copy itself.
@@ -13,8 +13,8 @@
 #include "stream.h"
 
 #include "check.h"
-#include "limits.h"
 #include "context.h"
+#include "limits.h"
 #include "reader.h"
 
 #include <arpa/inet.h>
@@ -28,19 +28,19 @@
 #include <string.h>
 
 struct rc_tls_stream {
-	SSL *ssl;                       /* null, and so is the context, when the records are ours */
+	SSL *ssl; /* null, and so is the context, when the records are ours */
 	struct rc_tls_context *context;
 	struct rc_tls_wire *wire;
-	bool open;          /* the handshake is done */
+	bool open; /* the handshake is done */
 	bool resumed;
 	bool failed;
-	bool renegotiated;  /* the peer tried to, which OpenSSL only refuses */
-	bool closed;        /* close_notify was said by us */
+	bool renegotiated;   /* the peer tried to, which OpenSSL only refuses */
+	bool closed;         /* close_notify was said by us */
 	bool has_secrets[2]; /* for what is sent, and for what is received */
-	bool by_kernel;     /* the kernel makes the records */
-	uint8_t alert[2];   /* for it to send; level 0: none */
+	bool by_kernel;      /* the kernel makes the records */
+	uint8_t alert[2];    /* for it to send; level 0: none */
 	unsigned long error;
-	char *subject;      /* of the peer's certificate, or null */
+	char *subject;             /* of the peer's certificate, or null */
 	struct rc_tls_half sender; /* before it is open: the secret, and how many records OpenSSL made with it */
 	struct rc_tls_reader reader;
 };
@@ -273,7 +273,8 @@ static char *take_subject(const SSL *ssl)
 	if (!text)
 		return NULL;
 	char *bytes, *subject = NULL;
-	X509_NAME_print_ex(text, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB);
+	X509_NAME_print_ex(text, X509_get_subject_name(certificate), 0,
+	                   XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB);
 	long size = BIO_get_mem_data(text, &bytes);
 	if (size > 0 && !memchr(bytes, 0, (size_t)size))
 		subject = strndup(bytes, (size_t)size);
@@ -403,8 +404,9 @@ bool rc_tls_close(struct rc_tls_stream *stream)
 
 size_t rc_tls_kernel_keys(const struct rc_tls_stream *stream, void *keys)
 {
-	return rc_tls_is_open(stream) && rc_tls_half_is_open(&stream->sender) ? rc_tls_half_for_kernel(&stream->sender, keys)
-	                                                                      : 0;
+	return rc_tls_is_open(stream) && rc_tls_half_is_open(&stream->sender)
+	           ? rc_tls_half_for_kernel(&stream->sender, keys)
+	           : 0;
 }
 
 void rc_tls_kernel_took(struct rc_tls_stream *stream)
@@ -421,8 +423,14 @@ bool rc_tls_take_alert(struct rc_tls_stream *stream, uint8_t alert[2])
 	return there;
 }
 
-bool rc_tls_is_open(const struct rc_tls_stream *stream) { return stream->open && !stream->failed; }
-bool rc_tls_is_resumed(const struct rc_tls_stream *stream) { return stream->resumed; }
+bool rc_tls_is_open(const struct rc_tls_stream *stream)
+{
+	return stream->open && !stream->failed;
+}
+bool rc_tls_is_resumed(const struct rc_tls_stream *stream)
+{
+	return stream->resumed;
+}
 
 bool rc_tls_saw_close(const struct rc_tls_stream *stream)
 {

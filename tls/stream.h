@@ -19,12 +19,12 @@
 struct rc_tls_context;
 struct rc_tls_stream;
 
-#define RC_TLS_RECORD_MAX 16384  /* plaintext of a record, RFC 8446, section 5.1 */
-#define RC_TLS_OVERHEAD_MAX 256  /* more than a record adds, and an answer to a KeyUpdate before it */
+#define RC_TLS_RECORD_MAX 16384 /* plaintext of a record, RFC 8446, section 5.1 */
+#define RC_TLS_OVERHEAD_MAX 256 /* more than a record adds, and an answer to a KeyUpdate before it */
 
 struct rc_tls_wire {
-	const uint8_t *in, *in_end;  /* consumed by handshake and read */
-	uint8_t *out, *out_end;      /* filled by all */
+	const uint8_t *in, *in_end; /* consumed by handshake and read */
+	uint8_t *out, *out_end;     /* filled by all */
 	void *bio, *cipher, *decipher;
 };
 
@@ -32,11 +32,11 @@ int rc_tls_wire_open(struct rc_tls_wire *wire); /* 0 or -ENOMEM */
 void rc_tls_wire_close(struct rc_tls_wire *wire);
 
 enum rc_tls_result {
-	RC_TLS_DONE,    /* the handshake is complete; the record was made; bytes were read */
-	RC_TLS_MORE,    /* wire.in was consumed: more bytes are needed */
-	RC_TLS_FULL,    /* wire.out is full: call again with more room */
-	RC_TLS_CLOSED,  /* the peer said that it will send no more */
-	RC_TLS_FAILED,  /* over; what wire.out got (an alert) is still worth sending */
+	RC_TLS_DONE,   /* the handshake is complete; the record was made; bytes were read */
+	RC_TLS_MORE,   /* wire.in was consumed: more bytes are needed */
+	RC_TLS_FULL,   /* wire.out is full: call again with more room */
+	RC_TLS_CLOSED, /* the peer said that it will send no more */
+	RC_TLS_FAILED, /* over; what wire.out got (an alert) is still worth sending */
 };
 
 /* Null without memory. A stream keeps the context and belongs to the wire's thread. */
@@ -58,9 +58,9 @@ enum rc_tls_result rc_tls_write(struct rc_tls_stream *stream, const uint8_t *byt
 /* Takes new keys for what is sent, as write does by itself when much was. Nothing happens before TLS 1.3. */
 bool rc_tls_update_keys(struct rc_tls_stream *stream);
 
-/* For a kernel that makes the records from here on (Documentation/networking/tls.rst): what its TLS_TX takes, written to
- * `keys`. Returns the size, 0 where this stream's records cannot be handed over (TLS 1.2). All that wire.out got must have
- * left before the kernel is told. */
+/* For a kernel that makes the records from here on (Documentation/networking/tls.rst): what its TLS_TX takes, written
+ * to `keys`. Returns the size, 0 where this stream's records cannot be handed over (TLS 1.2). All that wire.out got
+ * must have left before the kernel is told. */
 #define RC_TLS_KERNEL_KEYS_MAX 64
 size_t rc_tls_kernel_keys(const struct rc_tls_stream *stream, void *keys);
 /* The kernel took them: nothing is written to wire.out any more. What the stream says by itself are alerts. A peer that
@@ -72,7 +72,7 @@ bool rc_tls_take_alert(struct rc_tls_stream *stream, uint8_t alert[2]);
 /* Says that no more will be sent (close_notify); true when wire.out got it now, or it can be taken as an alert. */
 bool rc_tls_close(struct rc_tls_stream *stream);
 
-bool rc_tls_is_open(const struct rc_tls_stream *stream);   /* the handshake is done, and nothing failed */
+bool rc_tls_is_open(const struct rc_tls_stream *stream); /* the handshake is done, and nothing failed */
 bool rc_tls_is_resumed(const struct rc_tls_stream *stream);
 bool rc_tls_saw_close(const struct rc_tls_stream *stream); /* the peer's close_notify came */
 

@@ -96,7 +96,8 @@ int rc_client_connect(struct rc_client *client, struct rc_client_conn *conn, con
 	*conn = (struct rc_client_conn){ .client = client, .url = url };
 	atomic_fetch_add(&client->open_count, 1);
 	for (;;) {
-		int code = rc_connect(client->server, 0, url, &(struct rc_connect_options){ .user = conn, .deflate = client->deflate });
+		int code = rc_connect(client->server, 0, url,
+		                      &(struct rc_connect_options){ .user = conn, .deflate = client->deflate });
 		if (!code)
 			return 0;
 		if (code == -EAGAIN && rc_wait_until(&client->wait, rc_clock_now() + RETRY_NS) != RC_WAIT_SIGNAL)
@@ -207,7 +208,8 @@ int rc_client_verdict(const struct rc_client_conn *conn)
 	if (conn->status > 0)
 		return rc_failed("%s: refused with HTTP status %d", conn->url, conn->status);
 	if (conn->status < 0)
-		return rc_failed("%s: %s%s%s", conn->url, rc_strerror(conn->status), *conn->reason ? ": " : "", conn->reason);
+		return rc_failed("%s: %s%s%s", conn->url, rc_strerror(conn->status), *conn->reason ? ": " : "",
+		                 conn->reason);
 	fprintf(stderr, "closed %u%s%s\n", conn->code, *conn->reason ? " " : "", conn->reason);
 	return conn->code == RC_CLOSE_NORMAL || conn->code == RC_CLOSE_GOING_AWAY ? RC_EXIT_OK : RC_EXIT_FAILED;
 }

@@ -45,10 +45,12 @@ struct rc_client {
 
 /* The options of all commands that may speak to wss:// servers, for their tables. */
 #define RC_CLIENT_TLS_OPTIONS(tls)                                                                                     \
-	{ "ca", RC_OPTION_TEXT, &(tls)->ca, "FILE", "wss: trust this authority (PEM) instead of the system's" },      \
-	{ "insecure", RC_OPTION_FLAG, &(tls)->insecure, NULL, "wss: any certificate will do" },                       \
-	{ "cert", RC_OPTION_TEXT, &(tls)->certificate, "FILE", "wss: a certificate to show, with its chain" },         \
-	{ "key", RC_OPTION_TEXT, &(tls)->key, "FILE", "wss: and its key" }
+	{ "ca", RC_OPTION_TEXT, &(tls)->ca, "FILE", "wss: trust this authority (PEM) instead of the system's" },       \
+	    { "insecure", RC_OPTION_FLAG, &(tls)->insecure, NULL, "wss: any certificate will do" },                    \
+	    { "cert", RC_OPTION_TEXT, &(tls)->certificate, "FILE", "wss: a certificate to show, with its chain" },     \
+	{                                                                                                              \
+		"key", RC_OPTION_TEXT, &(tls)->key, "FILE", "wss: and its key"                                         \
+	}
 
 /* Hands them on, if any was given. Returns 0, or a negative errno with *error set. */
 int rc_client_tls(rc_server *server, const struct rc_tls_client_options *tls, struct rc_error *error);

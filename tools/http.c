@@ -130,7 +130,9 @@ static void write_lag(FILE *to, rc_server *server)
 		fprintf(to, "%s%" PRIu64, age ? "," : "\"behind_by_age_ms\":[", lag->ages[age]);
 	fputs("],\n\"slowest\":[", to);
 	for (size_t index = 0; index < lag->slowest_count; index++) {
-		fprintf(to, "%s{\"connection\":\"%016" PRIx64 "\",\"lag_ns\":%" PRIu64 ",\"lag_messages\":%" PRIu64 ",\"topic\":",
+		fprintf(to,
+		        "%s{\"connection\":\"%016" PRIx64 "\",\"lag_ns\":%" PRIu64 ",\"lag_messages\":%" PRIu64
+		        ",\"topic\":",
 		        index ? ",\n" : "\n", lag->slowest[index].conn, lag->slowest[index].lag_ns,
 		        lag->slowest[index].lag_messages);
 		rc_json_string(to, lag->slowest[index].topic);

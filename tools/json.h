@@ -7,7 +7,8 @@
 
 #include <stdio.h>
 
-/* Writes a quoted string. What is no UTF-8 (a topic may be called anything) becomes U+FFFD, so that the whole stays JSON. */
+/* Writes a quoted string. What is no UTF-8 (a topic may be called anything) becomes U+FFFD, so that the whole stays
+ * JSON. */
 void rc_json_string(FILE *to, const char *text);
 
 #endif

@@ -70,8 +70,8 @@ static int check(struct rc_load_options *options, const struct words *words)
 {
 	const struct rc_command *self = &rc_command_load;
 	if (!rc_url_base_size(options->url))
-		return rc_options_wrong(self, "'%s': expected ws://HOST:PORT, wss://HOST:PORT or ws+unix:/SOCKET:",
-		                        options->url);
+		return rc_options_wrong(
+		    self, "'%s': expected ws://HOST:PORT, wss://HOST:PORT or ws+unix:/SOCKET:", options->url);
 	if (words->destinations && !parse_range(words->destinations, &options->destinations))
 		return rc_options_wrong(self, "--destinations '%s': expected A.B.C.D or A.B.C.D-E.F.G.H",
 		                        words->destinations);
@@ -139,7 +139,8 @@ static int parse(struct rc_load_options *load, struct words *words, int argc, ch
 		  "where to publish (URL/publish/load); with several\ntopics their names are appended" },
 		{ "peer-protocol", RC_OPTION_CHOICE, &load->protocol, RC_LOAD_PROTOCOLS,
 		  "relay: publisher and subscribers connect to URL/relay/NAME" },
-		{ "deflate", RC_OPTION_FLAG, &load->deflate, NULL, "subscribers and echoing ones offer permessage-deflate" },
+		{ "deflate", RC_OPTION_FLAG, &load->deflate, NULL,
+		  "subscribers and echoing ones offer permessage-deflate" },
 		{ "server-pid", RC_OPTION_COUNT, &load->server_pid, "PID", "report this process's CPU and memory too" },
 		{ "seed", RC_OPTION_COUNT64, &load->seed, "N", "of the choice of topics (1)" },
 		RC_CLIENT_TLS_OPTIONS(&load->tls),
@@ -252,7 +253,8 @@ static void print_json_server(const struct rc_load_options *options, const struc
 	       ",\"rss_size_before\":%" PRIu64 ",\"rss_size_connected\":%" PRIu64 ",\"rss_size_per_connection\":%.1f,",
 	       report->end.found ? "true" : "false", server_cpu(report),
 	       per((double)server_cpu(report), report->deliveries), report->end.rss_size,
-	       report->before_connecting.rss_size, report->after_connecting.rss_size, rss_per_connection(options, report));
+	       report->before_connecting.rss_size, report->after_connecting.rss_size,
+	       rss_per_connection(options, report));
 	if (report->end.softirq_found)
 		printf("\"ksoftirqd_ns\":%" PRIu64 "},", report->end.softirq_ns - report->begin.softirq_ns);
 	else

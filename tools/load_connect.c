@@ -176,9 +176,9 @@ static size_t peer_url(const struct rc_load *load, const struct rc_load_peer *pe
 	uint32_t address = options->destinations.first + peer->index % options->destinations.count;
 	size_t scheme_size = strcspn(options->url, ":") + 3;
 	const char *port = memrchr(options->url + scheme_size, ':', size - scheme_size);
-	int written = snprintf(url, URL_SIZE, "%.*s%u.%u.%u.%u%.*s", (int)scheme_size, options->url, address >> 24, address >> 16 & 255,
-	                       address >> 8 & 255, address & 255, port ? (int)(options->url + size - port) : 0,
-	                       port ? port : "");
+	int written = snprintf(url, URL_SIZE, "%.*s%u.%u.%u.%u%.*s", (int)scheme_size, options->url, address >> 24,
+	                       address >> 16 & 255, address >> 8 & 255, address & 255,
+	                       port ? (int)(options->url + size - port) : 0, port ? port : "");
 	return append_path(load, peer, url, (size_t)written);
 }
 

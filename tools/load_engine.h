@@ -25,9 +25,8 @@ struct rc_load_worker;
 struct rc_load_peer {
 	struct rc_load_worker *worker;
 	rc_conn conn;
-	struct rc_load_stream
-	    *streams;        /* topics_per_connection of them; null for a publisher without its own messages */
-	uint64_t connect_ns; /* mode connect: when the attempt began */
+	struct rc_load_stream *streams; /* topics_per_connection; null for a publisher without its own messages */
+	uint64_t connect_ns;            /* mode connect: when the attempt began */
 	uint32_t index;
 	uint32_t sent;     /* mode echo: sequence of the next message */
 	uint32_t received; /* mode echo: sequence of the next answer */

@@ -221,7 +221,8 @@ static int run(int argc, char **argv)
 {
 	static struct replay replay = { .speed = 1, .bytes_capacity = BATCH_SIZE };
 	const struct rc_option options[] = {
-		{ "to", RC_OPTION_TEXT, &replay.to, "URL", "the server: ws://HOST:PORT, wss://... or ws+unix:/SOCKET:" },
+		{ "to", RC_OPTION_TEXT, &replay.to, "URL",
+		  "the server: ws://HOST:PORT, wss://... or ws+unix:/SOCKET:" },
 		{ "speed", RC_OPTION_NUMBER, &replay.speed, "X",
 		  "times the recorded pace (1); 0: as fast as possible" },
 		{ "loop", RC_OPTION_FLAG, &replay.loop, NULL, "begin again at the end, until a signal comes" },

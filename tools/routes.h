@@ -29,7 +29,8 @@ struct rc_routes {
 	struct rc_spill spill;
 };
 
-/* Takes the words of --publish-from: addresses, `local`, `certified`, `any`, `none`. Returns null, or the word that is none. */
+/* Takes the words of --publish-from: addresses, `local`, `certified`, `any`, `none`. Returns null, or the word that is
+ * none. */
 const char *rc_routes_publish_from(struct rc_routes *routes, const struct rc_option_list *words);
 
 /* The handlers, with `routes` as their context: it must outlive the server. */

@@ -65,7 +65,8 @@ static const struct rc_option *make_options(struct serve *serve)
 	struct rc_config *config = &serve->config;
 	const struct rc_option options[] = {
 		{ "listen", RC_OPTION_LIST, &serve->listen, "ADDR:PORT",
-		  "where to listen (repeatable; 127.0.0.1:8080); [::]:8080 and\nunix:/PATH and wss://ADDR:PORT too; port 0 is a free one" },
+		  "where to listen (repeatable; 127.0.0.1:8080); [::]:8080 and\nunix:/PATH and wss://ADDR:PORT too; "
+		  "port 0 is a free one" },
 		{ "tls-cert", RC_OPTION_LIST, &serve->tls_cert, "FILE",
 		  "for wss: a certificate and its chain, PEM; repeatable, each\nwith its key: the name that a client "
 		  "asks for chooses" },
@@ -124,7 +125,8 @@ static const struct rc_option *make_options(struct serve *serve)
 		  "let the kernel make the records of TLS 1.3 (needs its\nmodule tls; without, nothing changes)" },
 		{ "deflate", RC_OPTION_FLAG, &config->deflate.on, NULL,
 		  "compress for clients that can (permessage-deflate)" },
-		{ "deflate-min", RC_OPTION_SIZE, &config->deflate.size_min, "SIZE", "smaller messages stay plain (128)" },
+		{ "deflate-min", RC_OPTION_SIZE, &config->deflate.size_min, "SIZE",
+		  "smaller messages stay plain (128)" },
 		{ "deflate-bits", RC_OPTION_COUNT, &config->deflate.bits, "N", "window at most, 8 to 15 (15)" },
 		{ "deflate-level", RC_OPTION_COUNT, &config->deflate.level, "N", "1 (fast) to 9 (small) (6)" },
 		{ "deflate-takeover", RC_OPTION_FLAG, &config->deflate.client_takeover, NULL,
@@ -182,8 +184,8 @@ static int make_rules(const struct serve *serve, struct rule *rules, unsigned *c
 		const char *word = serve->cohort.items[index];
 		struct rule *rule = find_rule(rules, count, word, strlen(word), serve->policy);
 		if (!rule)
-			return rc_options_wrong(&rc_command_serve,
-			                        "--cohort '%s': expected a topic or a prefix and *", word);
+			return rc_options_wrong(&rc_command_serve, "--cohort '%s': expected a topic or a prefix and *",
+			                        word);
 		rule->options.cohort = true;
 	}
 	/* The page asks for last values, so that it is full at once. A rule for everything is the user's to change. */
@@ -212,9 +214,11 @@ static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, 
 	const char *wrong = rc_routes_publish_from(&serve->routes, &serve->publish_from);
 	if (wrong)
 		return rc_options_wrong(&rc_command_serve,
-		                        "--publish-from '%s': expected an address, local, certified, any or none", wrong);
+		                        "--publish-from '%s': expected an address, local, certified, any or none",
+		                        wrong);
 	if (serve->tls_cert.count != serve->tls_key.count)
-		return rc_options_wrong(&rc_command_serve, "each --tls-cert needs its --tls-key, and the other way round");
+		return rc_options_wrong(&rc_command_serve,
+		                        "each --tls-cert needs its --tls-key, and the other way round");
 	if (serve->tls.client_ca && !serve->tls_cert.count)
 		return rc_options_wrong(&rc_command_serve, "--tls-client-ca needs --tls-cert and --tls-key");
 	if (serve->routes.publish_certified && !serve->tls.client_ca)
@@ -238,8 +242,8 @@ static void make_url(char url[static 512], const char *address, int port)
 	if (!strncmp(address, "unix:", 5))
 		snprintf(url, 512, "%s+unix:%s:", scheme, address + 5);
 	else
-		snprintf(url, 512, "%s://%.*s:%d", scheme, (int)(colon ? colon - address : (int)strlen(address)), address,
-		         port);
+		snprintf(url, 512, "%s://%.*s:%d", scheme, (int)(colon ? colon - address : (int)strlen(address)),
+		         address, port);
 }
 
 static int name_certificates(struct serve *serve, struct rc_error *error)

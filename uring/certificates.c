@@ -80,7 +80,8 @@ static int copy_options(struct rc_tls_options *to, const struct rc_tls_options *
 		return -ENOMEM;
 	to->pair_count = from->pair_count;
 	for (unsigned i = 0; i < from->pair_count; i++)
-		if (!copy(&pairs[i].certificate, from->pairs[i].certificate) || !copy(&pairs[i].key, from->pairs[i].key))
+		if (!copy(&pairs[i].certificate, from->pairs[i].certificate) ||
+		    !copy(&pairs[i].key, from->pairs[i].key))
 			return -ENOMEM;
 	return 0;
 }

@@ -12,11 +12,11 @@
 struct rc_server;
 
 struct certificates {
-	pthread_mutex_t lock;            /* held to take or to replace a context */
+	pthread_mutex_t lock; /* held to take or to replace a context */
 	struct rc_tls_context *server, *client;
 	struct rc_tls_tickets *tickets;
-	pthread_mutex_t reload_lock;     /* one reload at a time */
-	struct rc_tls_options options;   /* the server's, copied */
+	pthread_mutex_t reload_lock;   /* one reload at a time */
+	struct rc_tls_options options; /* the server's, copied */
 };
 
 int rc_certificates_open(struct rc_server *server);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * compress.c - see compress.h. Compressors and the inflater of all connections without takeover belong to the worker, so
- * an idle compressed connection owns nothing.
+ * compress.c - see compress.h. Compressors and the inflater of all connections without takeover belong to the worker,
+ * so an idle compressed connection owns nothing.
  */
 #include "compress.h"
 
@@ -66,9 +66,9 @@ void rc_compress_negotiate(struct worker *worker, uint32_t slot, const struct rc
 	if (!options->on)
 		return;
 	bool cohort = may_join_cohort(worker, conn);
-	const struct rc_deflate_wish wish = {
-		.server_takeover = cohort, .client_takeover = options->client_takeover, .bits = (uint8_t)options->bits
-	};
+	const struct rc_deflate_wish wish = { .server_takeover = cohort,
+		                              .client_takeover = options->client_takeover,
+		                              .bits = (uint8_t)options->bits };
 	rc_extension_accept(&agreed, answer, request, &wish);
 	if (!agreed.on)
 		return;
@@ -79,7 +79,8 @@ void rc_compress_negotiate(struct worker *worker, uint32_t slot, const struct rc
 	pthread_mutex_lock(&worker->server->log_lock);
 	move_subscriptions(worker, conn, false);
 	set_agreed(conn, agreed.server_bits, agreed.client_takeover);
-	if (agreed.server_takeover && rc_window_for(agreed.server_bits) == rc_window_for(worker->server->config.deflate.bits))
+	if (agreed.server_takeover &&
+	    rc_window_for(agreed.server_bits) == rc_window_for(worker->server->config.deflate.bits))
 		conn->flags |= COHORT;
 	move_subscriptions(worker, conn, true);
 	pthread_mutex_unlock(&worker->server->log_lock);
@@ -129,9 +130,10 @@ const char *rc_compress_inflate(struct worker *worker, uint32_t slot, const stru
 	if (!takeover && !worker->inflater)
 		worker->inflater = rc_inflater_new(15);
 	struct rc_inflater *inflater = takeover ? worker->inflaters[slot] : worker->inflater;
-	enum rc_inflated result = !inflater ? RC_INFLATE_NO_MEMORY
-	                                    : rc_inflate_message(inflater, &worker->pool, event->data, event->size,
-	                                                         worker->server->config.message_size_max, takeover, message);
+	enum rc_inflated result = !inflater
+	                              ? RC_INFLATE_NO_MEMORY
+	                              : rc_inflate_message(inflater, &worker->pool, event->data, event->size,
+	                                                   worker->server->config.message_size_max, takeover, message);
 	rc_count(&worker->stats.inflated, result == RC_INFLATED);
 	switch (result) {
 	case RC_INFLATED: {

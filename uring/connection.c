@@ -291,7 +291,8 @@ static int queue_event(struct worker *worker, uint32_t slot, uint8_t opcode, con
 		return -EINVAL;
 	size_t event_size = is_text ? rc_sse_write(NULL, none, data, size) : sizeof RC_SSE_HEARTBEAT - 1;
 	struct rc_outbox *outbox = rc_connection_outbox(worker, conn);
-	uint8_t *at = outbox ? rc_outbox_add(outbox, &worker->pool, event_size, worker->server->config.send_size_max, &full)
+	uint8_t *at = outbox ? rc_outbox_add(outbox, &worker->pool, event_size, worker->server->config.send_size_max,
+	                                     &full)
 	                     : NULL;
 	if (!at)
 		return full ? -ENOBUFS : -ENOMEM;

@@ -43,21 +43,21 @@ enum connection_flag {
 	CLOSING_SLOT = 1 << 17,
 	ON_THE_WAY = RECEIVING | SENDING | POLLING | SHUTTING | CLOSING_SLOT,
 	/* places it is in; these outlive the connection and belong to the slot */
-	QUEUED = 1 << 4,   /* in the worker's queue of connections to pump */
-	LISTED = 1 << 5,   /* in the worker's list of subscribers that are behind */
+	QUEUED = 1 << 4,    /* in the worker's queue of connections to pump */
+	LISTED = 1 << 5,    /* in the worker's list of subscribers that are behind */
 	STEPPING = 1 << 29, /* in the worker's queue of TLS handshakes that wait */
 	IN_PLACES = QUEUED | LISTED | STEPPING,
 	/* what it is */
-	CLIENT = 1 << 6,   /* we opened it */
-	OPENED = 1 << 7,   /* handlers.close is owed */
-	BEHIND = 1 << 8,   /* its cursor is its own; without it, it has seen everything before the round */
-	PINGED = 1 << 9,   /* an idle Ping waits for a sign of life */
+	CLIENT = 1 << 6, /* we opened it */
+	OPENED = 1 << 7, /* handlers.close is owed */
+	BEHIND = 1 << 8, /* its cursor is its own; without it, it has seen everything before the round */
+	PINGED = 1 << 9, /* an idle Ping waits for a sign of life */
 	CLOSE_SENT = 1 << 10,
 	CLOSE_RECEIVED = 1 << 11,
-	LINGERS = 1 << 12, /* after flushing: shut down and read on, because the peer may still be sending */
-	REFUSED = 1 << 13, /* over a limit: its request gets 503 */
-	CROWDED = 1 << 14, /* over the limit of its address: its request gets 429 */
-	COUNTED = 1 << 15, /* holds one of its address's places */
+	LINGERS = 1 << 12,   /* after flushing: shut down and read on, because the peer may still be sending */
+	REFUSED = 1 << 13,   /* over a limit: its request gets 503 */
+	CROWDED = 1 << 14,   /* over the limit of its address: its request gets 429 */
+	COUNTED = 1 << 15,   /* holds one of its address's places */
 	DEFLATE = 1 << 18,   /* permessage-deflate was agreed, with our window below */
 	TAKEOVER = 1 << 19,  /* the peer's compressor goes on from message to message: we keep an inflater for it */
 	COHORT = 1 << 20,    /* our compressor does: the topic's, see engine/cohort.h */
@@ -65,11 +65,13 @@ enum connection_flag {
 	WINDOW_SHIFT = 22,   /* two bits: enum rc_window */
 	LISTENER_SHIFT = 24, /* four bits: through which it came */
 	SAID = 1 << 30,      /* the log may have entries of its own ahead, which it does not get */
-	RESUMING = 1 << 16, /* a subscription waits to begin further back than the cursor */
-	SECURE = 1 << 28,  /* TLS: see secure.h */
+	RESUMING = 1 << 16,  /* a subscription waits to begin further back than the cursor */
+	SECURE = 1 << 28,    /* TLS: see secure.h */
 };
 static_assert((LINGERS + REFUSED + CROWDED + COUNTED + RESUMING + CLOSING_SLOT + DEFLATE + TAKEOVER + COHORT + SYNCED +
-               (3 << WINDOW_SHIFT) + (15 << LISTENER_SHIFT) + SECURE + STEPPING + (int64_t)SAID) >> 12 == 0x7FFFF,
+               (3 << WINDOW_SHIFT) + (15 << LISTENER_SHIFT) + SECURE + STEPPING + (int64_t)SAID) >>
+                      12 ==
+                  0x7FFFF,
               "each flag has a bit of its own");
 
 /* What an open connection is sent. */
@@ -81,17 +83,17 @@ enum connection_form {
 
 struct handshake {
 	struct sockaddr_storage peer;
-	bool wants_proxy;       /* the PROXY header has not come yet */
+	bool wants_proxy;             /* the PROXY header has not come yet */
 	char proxy[INET6_ADDRSTRLEN]; /* who sent it */
-	uint8_t nonce[16];      /* client role */
-	char *protocols;        /* client role: what was offered, or null */
-	bool offers_deflate;    /* client role */
-	char *bytes;            /* the request or response so far, a block of the pool; before, what TLS has not yet read */
+	uint8_t nonce[16];            /* client role */
+	char *protocols;              /* client role: what was offered, or null */
+	bool offers_deflate;          /* client role */
+	char *bytes; /* the request or response so far, a block of the pool; before, what TLS has not yet read */
 	size_t size, capacity;
 };
 
 struct connection {
-	uint64_t cursor;             /* the next entry of the log to consider; see BEHIND */
+	uint64_t cursor; /* the next entry of the log to consider; see BEHIND */
 	union {
 		struct handshake *handshake; /* until it is open */
 		struct rc_session *session;  /* while something received is in pieces */
@@ -101,15 +103,15 @@ struct connection {
 	_Atomic uint32_t generation; /* read by other threads, to refuse stale handles */
 	uint32_t first_subscription; /* number + 1 */
 	uint32_t subscription_count;
-	uint32_t partial;            /* bytes of the frame at the cursor that have left; its rest is in the log */
-	uint32_t heard;              /* tick of the last sign of life, or of the state's beginning */
+	uint32_t partial; /* bytes of the frame at the cursor that have left; its rest is in the log */
+	uint32_t heard;   /* tick of the last sign of life, or of the state's beginning */
 	uint32_t flags;
-	uint16_t close_code;         /* of the Close that was sent or received first */
+	uint16_t close_code; /* of the Close that was sent or received first */
 	uint8_t state;
-	bool by_peer;                /* the peer's Close came first */
-	bool copies;                 /* zero copy gains nothing here: see hold.h */
-	uint8_t form;                /* enum connection_form */
-	bool kernel_tls;             /* SECURE, and what is sent is sealed by the kernel: see secure.h */
+	bool by_peer;    /* the peer's Close came first */
+	bool copies;     /* zero copy gains nothing here: see hold.h */
+	uint8_t form;    /* enum connection_form */
+	bool kernel_tls; /* SECURE, and what is sent is sealed by the kernel: see secure.h */
 };
 static_assert(sizeof(struct connection) <= 64, "a connection is one cache line");
 
@@ -172,7 +174,8 @@ void rc_connection_receive(struct worker *worker, uint32_t slot);
 struct rc_outbox *rc_connection_outbox(struct worker *worker, struct connection *conn);
 
 /* Queues a Close, unless one was sent. */
-void rc_connection_say_close(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size);
+void rc_connection_say_close(struct worker *worker, uint32_t slot, uint16_t code, const char *reason,
+                             size_t reason_size);
 
 /* Refuses a request with a status and words, or null. */
 void rc_connection_refuse(struct worker *worker, uint32_t slot, int status, const char *words);
@@ -194,13 +197,13 @@ void rc_connection_try_close_slot(struct worker *worker, uint32_t slot);
 /* request.c: the verdict on a complete request. Returns the status to refuse with, or 0; *bytes then is the 101
  * response of *size bytes. A response that the application gave is in *bytes with a status. */
 struct rc_verdict {
-	int status;      /* 0: the connection opens */
-	char *response;  /* malloc'ed */
+	int status;     /* 0: the connection opens */
+	char *response; /* malloc'ed */
 	size_t size;
 	void *user;
 };
-void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http, const struct handshake *handshake,
-                      struct rc_verdict *verdict);
+void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http,
+                      const struct handshake *handshake, struct rc_verdict *verdict);
 /* Answers a request that waits, and lets it end. `headers` are whole lines, or null. Returns 0, -ENOMEM, -EINVAL. */
 int rc_request_answer(struct worker *worker, uint32_t slot, int status, const char *type, const char *headers,
                       const void *body, size_t size);

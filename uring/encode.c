@@ -33,7 +33,8 @@ void rc_encode_interest(const struct worker *worker, const struct connection *co
 	interest->encoding = NULL;
 	interest->encoded_only = conn->form == FORM_EVENTS;
 	if (conn->form == FORM_EVENTS)
-		interest->encoding = atomic_load_explicit(&worker->server->encodings[RC_ENCODING_SSE], memory_order_acquire);
+		interest->encoding = atomic_load_explicit(&worker->server->encodings[RC_ENCODING_SSE],
+		                                          memory_order_acquire);
 	if (!(conn->flags & DEFLATE))
 		return;
 	enum rc_encoding_id id = (enum rc_encoding_id)(RC_ENCODING_DEFLATE_8 + rc_compress_window(conn));
@@ -42,10 +43,12 @@ void rc_encode_interest(const struct worker *worker, const struct connection *co
 		id = RC_ENCODING_COHORT;
 		size_min = 0;
 		if (conn->subscription_count == 1) {
-			interest->cohort = rc_subscription_at(&worker->subscribers, conn->first_subscription - 1)->topic;
+			interest->cohort =
+			    rc_subscription_at(&worker->subscribers, conn->first_subscription - 1)->topic;
 			interest->synced = conn->flags & SYNCED;
 		} else {
-			/* With a second topic the stream would not be its only one. What may be left is the rest of a frame. */
+			/* With a second topic the stream would not be its only one. What may be left is the rest of a
+			 * frame. */
 			size_min = UINT32_MAX - RC_FRAME_HEADER_MAX;
 		}
 	}
@@ -56,7 +59,8 @@ void rc_encode_interest(const struct worker *worker, const struct connection *co
 /* Half as much as the log has for its own form, a place for each entry, and the struct behind them. */
 static size_t encoding_memory_size(const struct rc_server *server)
 {
-	return server->config.log_size / 2 + server->log.entry_count * sizeof(struct rc_extent) + sizeof(struct rc_encoding);
+	return server->config.log_size / 2 + server->log.entry_count * sizeof(struct rc_extent) +
+	       sizeof(struct rc_encoding);
 }
 
 static bool make_encoding(struct rc_server *server, enum rc_encoding_id id)
@@ -89,7 +93,8 @@ void rc_encode_join(struct worker *worker, const struct connection *conn, uint32
 	struct rc_topic *topic = rc_topic_at(&server->topics, topic_id);
 	pthread_mutex_lock(&server->encodings_lock);
 	if (!topic->cohort && server->topics.cohort_count < RC_COHORTS_MAX) {
-		topic->cohort = rc_cohort_new(rc_window_for(server->config.deflate.bits), (int)server->config.deflate.level);
+		topic->cohort = rc_cohort_new(rc_window_for(server->config.deflate.bits),
+		                              (int)server->config.deflate.level);
 		server->topics.cohort_count += topic->cohort != NULL;
 	}
 	if (topic->cohort)
@@ -127,7 +132,8 @@ static void put(struct worker *worker, struct rc_encoding *encoding, uint64_t nu
 	const struct rc_frame frame = { .fin = true, .rsv = RC_FRAME_RSV1, .opcode = opcode, .size = size };
 	uint8_t header[RC_FRAME_HEADER_MAX];
 	size_t header_size = rc_frame_write(header, &frame);
-	rc_encoding_put(encoding, &worker->server->log, number, header, header_size, worker->scratch_bytes, size, fresh);
+	rc_encoding_put(encoding, &worker->server->log, number, header, header_size, worker->scratch_bytes, size,
+	                fresh);
 }
 
 static void count_made(struct worker *worker, size_t from, size_t to)
@@ -154,7 +160,8 @@ static void make_single(struct worker *worker, struct rc_encoding *encoding, enu
 	struct rc_deflater *deflater = rc_compress_deflater(worker, window);
 	/* Only as much room as makes it smaller. */
 	size_t made = deflater && rc_compress_scratch(worker, size + 8)
-	                      ? rc_deflate_message(deflater, worker->scratch_bytes, size + 4, payload, size, true) : 0;
+	                  ? rc_deflate_message(deflater, worker->scratch_bytes, size + 4, payload, size, true)
+	                  : 0;
 	if (!made || made >= size) {
 		rc_extent_refuse(encoding, number);
 		return;
@@ -174,8 +181,9 @@ static void make_cohort(struct worker *worker, struct rc_encoding *encoding, uin
 	pthread_mutex_lock(&server->encodings_lock);
 	struct rc_cohort *cohort = rc_topic_at(&server->topics, topic_id)->cohort;
 	size_t made = cohort && room && rc_extent_claim(encoding, number)
-	                      ? rc_cohort_add(cohort, number, worker->scratch_bytes, worker->scratch_size, payload, size,
-	                                      &fresh) : 0;
+	                  ? rc_cohort_add(cohort, number, worker->scratch_bytes, worker->scratch_size, payload, size,
+	                                  &fresh)
+	                  : 0;
 	if (made) {
 		put(worker, encoding, number, opcode, made, fresh);
 		if (rc_extent_state(encoding, number) == RC_EXTENT_REFUSED)
@@ -220,11 +228,12 @@ static void make_event(struct worker *worker, struct rc_encoding *encoding, uint
 
 void rc_encode_past(struct worker *worker, uint64_t number)
 {
-	struct rc_encoding *encoding = atomic_load_explicit(&worker->server->encodings[RC_ENCODING_SSE], memory_order_acquire);
+	struct rc_encoding *encoding = atomic_load_explicit(&worker->server->encodings[RC_ENCODING_SSE],
+	                                                    memory_order_acquire);
 	uint64_t end = RC_MIN(number + PAST_MAX, worker->encoded_end);
 	for (; encoding && number < end; number++) {
-		const struct rc_audience *audience =
-		    rc_audience_at(&worker->subscribers, rc_log_entry(&worker->server->log, number)->topic);
+		const struct rc_audience *audience = rc_audience_at(&worker->subscribers,
+		                                                    rc_log_entry(&worker->server->log, number)->topic);
 		if (audience && audience->wanted[RC_ENCODING_SSE])
 			make_event(worker, encoding, number);
 	}
@@ -235,7 +244,8 @@ size_t rc_encode_entry(struct worker *worker, uint64_t number)
 	struct rc_server *server = worker->server;
 	const struct rc_entry *entry = rc_log_entry(&server->log, number);
 	const struct rc_audience *audience = rc_audience_at(&worker->subscribers, entry->topic);
-	if (!audience || audience->wanted[RC_ENCODING_LOG] == atomic_load_explicit(&audience->member_count, memory_order_relaxed))
+	if (!audience ||
+	    audience->wanted[RC_ENCODING_LOG] == atomic_load_explicit(&audience->member_count, memory_order_relaxed))
 		return 0;
 	const uint8_t *frame = rc_log_at(&server->log, entry->position);
 	struct rc_frame header;
@@ -254,8 +264,8 @@ size_t rc_encode_entry(struct worker *worker, uint64_t number)
 		else if (id == RC_ENCODING_SSE)
 			make_event(worker, encoding, number);
 		else
-			make_single(worker, encoding, (enum rc_window)(id - RC_ENCODING_DEFLATE_8), number, header.opcode,
-			            frame + header_size, (size_t)header.size);
+			make_single(worker, encoding, (enum rc_window)(id - RC_ENCODING_DEFLATE_8), number,
+			            header.opcode, frame + header_size, (size_t)header.size);
 	}
 	return taken;
 }

@@ -153,7 +153,8 @@ uint64_t rc_fanout_slice(struct worker *worker)
 	unsigned sends = 0;
 	encode_new(worker);
 	/* Each who waits now is pumped once; who asks again meanwhile waits for the next slice. */
-	for (uint32_t left = worker->queue_count; left && sends < RC_SLICE_SENDS && rc_secure_can_stage(worker); left--) {
+	for (uint32_t left = worker->queue_count; left && sends < RC_SLICE_SENDS && rc_secure_can_stage(worker);
+	     left--) {
 		uint32_t slot = worker->queue[worker->queue_at];
 		worker->queue_at = worker->queue_at + 1 == worker->slot_count ? 0 : worker->queue_at + 1;
 		worker->queue_count--;
@@ -167,7 +168,8 @@ uint64_t rc_fanout_slice(struct worker *worker)
 	if (worker->walk_index == worker->walk_count)
 		worker->round_begin = worker->round_end; /* now everyone who is not behind has it */
 	rc_plans_forget(worker);
-	if (worker->queue_count || worker->walk_index < worker->walk_count || worker->head < rc_log_head(&worker->server->log))
+	if (worker->queue_count || worker->walk_index < worker->walk_count ||
+	    worker->head < rc_log_head(&worker->server->log))
 		return 0;
 	return worker->round_end < worker->head ? next_round_ns(worker) : UINT64_MAX;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * fanout.h - a worker's sending side: fanout.c goes through the audience of what is new, lag.c looks after who is behind,
- * subscription.c lets connections in and out. Planning is plans.h, sending pump.h.
+ * fanout.h - a worker's sending side: fanout.c goes through the audience of what is new, lag.c looks after who is
+ * behind, subscription.c lets connections in and out. Planning is plans.h, sending pump.h.
  */
 #ifndef RC_FANOUT_H
 #define RC_FANOUT_H

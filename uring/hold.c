@@ -19,13 +19,16 @@ static void forget(struct worker *worker, struct hold *hold)
 	*hold = worker->holds[--worker->hold_count];
 }
 
-bool rc_hold_has(const struct worker *worker, uint32_t slot) { return find(worker, slot); }
+bool rc_hold_has(const struct worker *worker, uint32_t slot)
+{
+	return find(worker, slot);
+}
 
 bool rc_hold_begin(struct worker *worker, uint32_t slot, const struct rc_plan *plan)
 {
 	size_t size_min = worker->server->config.zero_copy_size_min;
-	if (!size_min || plan->size < size_min || worker->connections[slot].copies || worker->hold_count == RC_HOLDS_MAX ||
-	    find(worker, slot))
+	if (!size_min || plan->size < size_min || worker->connections[slot].copies ||
+	    worker->hold_count == RC_HOLDS_MAX || find(worker, slot))
 		return false;
 	worker->holds[worker->hold_count++] = (struct hold){ .begin = plan->begin, .slot = slot, .sending = true };
 	rc_count(&worker->stats.sends_zero_copy, 1);
@@ -81,7 +84,8 @@ static void cut_off(struct worker *worker, uint32_t slot)
 uint64_t rc_hold_floor(struct worker *worker)
 {
 	const struct rc_log *log = &worker->server->log;
-	uint64_t end = atomic_load_explicit(&log->end, memory_order_relaxed), head = rc_log_head(log), floor = UINT64_MAX;
+	uint64_t end = atomic_load_explicit(&log->end, memory_order_relaxed), head = rc_log_head(log),
+		 floor = UINT64_MAX;
 	for (unsigned i = 0; i < worker->hold_count; i++) {
 		struct hold hold = worker->holds[i];
 		if (rc_log_too_far(log, rc_log_entry(log, hold.begin), hold.begin, head, end))

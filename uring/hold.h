@@ -5,8 +5,8 @@
  *      rc_hold_begin ---- send ----> completes, RC_RING_MORE ---- acknowledged ----> RC_RING_RELEASED, rc_hold_end
  *
  * A hold keeps the worker's floor down as a cursor would, and its connection's slot from being closed. A peer that
- * acknowledges nothing is cut off before publishers would have to wait for it. Holds are few and bounded: beyond, and for
- * a connection that has one, sends copy as ever.
+ * acknowledges nothing is cut off before publishers would have to wait for it. Holds are few and bounded: beyond, and
+ * for a connection that has one, sends copy as ever.
  */
 #ifndef RC_HOLD_H
 #define RC_HOLD_H

@@ -163,7 +163,10 @@ static void set(_Atomic uint64_t *place, uint64_t value)
 	atomic_store_explicit(place, value, memory_order_relaxed);
 }
 
-static uint64_t get(_Atomic uint64_t *place) { return atomic_load_explicit(place, memory_order_relaxed); }
+static uint64_t get(_Atomic uint64_t *place)
+{
+	return atomic_load_explicit(place, memory_order_relaxed);
+}
 
 static void forget_lag(struct lag_book *book)
 {
@@ -185,7 +188,8 @@ static void note_lag(struct worker *worker, uint32_t slot, uint64_t lowest)
 	unsigned age = age_ms ? RC_MIN(64u - (unsigned)__builtin_clzll(age_ms), RC_LAG_AGES - 1u) : 0;
 	set(&book->ages[age], get(&book->ages[age]) + 1);
 	unsigned place = RC_LAG_SLOWEST;
-	while (place && (!get(&book->slowest[place - 1].conn) || get(&book->slowest[place - 1].since_ns) > entry->time_ns))
+	while (place &&
+	       (!get(&book->slowest[place - 1].conn) || get(&book->slowest[place - 1].since_ns) > entry->time_ns))
 		place--;
 	for (unsigned i = RC_LAG_SLOWEST - 1; i > place; i--) {
 		set(&book->slowest[i].conn, get(&book->slowest[i - 1].conn));
@@ -228,8 +232,8 @@ void rc_fanout_settle(struct worker *worker)
 {
 	struct rc_log *log = &worker->server->log;
 	uint64_t end = atomic_load_explicit(&log->end, memory_order_relaxed);
-	if (worker->behind_count &&
-	    (end - worker->behind_end >= worker->server->lag_step_size || worker->now_ns - worker->behind_ns >= CHECK_NS)) {
+	if (worker->behind_count && (end - worker->behind_end >= worker->server->lag_step_size ||
+	                             worker->now_ns - worker->behind_ns >= CHECK_NS)) {
 		worker->behind_end = end;
 		worker->behind_ns = worker->now_ns;
 		look_at_all(worker);

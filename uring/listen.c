@@ -21,8 +21,8 @@ static int parse_unix(struct listener *listener, const char *path, struct rc_err
 {
 	struct sockaddr_un *address = (struct sockaddr_un *)&listener->socket_address;
 	if (!*path || strlen(path) >= sizeof address->sun_path)
-		return rc_fail(error, -EINVAL, "'%s': the path of a Unix socket has 1 to %zu characters", listener->address,
-		               sizeof address->sun_path - 1);
+		return rc_fail(error, -EINVAL, "'%s': the path of a Unix socket has 1 to %zu characters",
+		               listener->address, sizeof address->sun_path - 1);
 	address->sun_family = AF_UNIX;
 	strcpy(address->sun_path, path);
 	listener->socket_address_size = sizeof *address;
@@ -48,7 +48,8 @@ static int parse_inherited(struct listener *listener, const char *text, struct r
 	socklen_t size = sizeof listens;
 	if (*text < '0' || *text > '9' || *end || fd > INT_MAX ||
 	    getsockopt((int)fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 || !listens)
-		return rc_fail(error, -EINVAL, "'%s' is no descriptor of a stream socket that listens", listener->address);
+		return rc_fail(error, -EINVAL, "'%s' is no descriptor of a stream socket that listens",
+		               listener->address);
 	listener->inherited = (int)fd;
 	listener->socket_address_size = sizeof listener->socket_address;
 	getsockname((int)fd, (struct sockaddr *)&listener->socket_address, &listener->socket_address_size);
@@ -75,8 +76,10 @@ static int parse_options(struct listener *listener, char *text, struct rc_error 
 		else if (sscanf(word, "deflate-min=%9u%c", &size, &end) == 1)
 			deflate->size_min = size;
 		else
-			return rc_fail(error, -EINVAL, "'%s': '%s' is none of deflate=on|off, deflate-bits=8..15, deflate-min=BYTES, "
-			               "deflate-takeover=on|off", listener->address, word);
+			return rc_fail(error, -EINVAL,
+			               "'%s': '%s' is none of deflate=on|off, deflate-bits=8..15, deflate-min=BYTES, "
+			               "deflate-takeover=on|off",
+			               listener->address, word);
 	}
 	return 0;
 }
@@ -135,7 +138,8 @@ int rc_listen_parse(struct listener *listener, const char *address, const struct
 	listener->socket_address_size = sizeof *four;
 	return 0;
 wrong:
-	return rc_fail(error, -EINVAL, "'%s' is no address to listen on: write 127.0.0.1:8080, [::1]:8080 or unix:/PATH",
+	return rc_fail(error, -EINVAL,
+	               "'%s' is no address to listen on: write 127.0.0.1:8080, [::1]:8080 or unix:/PATH",
 	               listener->address);
 }
 
@@ -151,15 +155,18 @@ static int set_options(int fd, const struct listener *listener, const struct rc_
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
 	if (config->congestion &&
 	    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, config->congestion, (socklen_t)strlen(config->congestion)) < 0)
-		return rc_fail(error, -errno, "congestion control '%s' is not available: see the sysctl "
-		               "net.ipv4.tcp_available_congestion_control", config->congestion);
+		return rc_fail(error, -errno,
+		               "congestion control '%s' is not available: see the sysctl "
+		               "net.ipv4.tcp_available_congestion_control",
+		               config->congestion);
 	return 0;
 }
 
 static int bind_error(const struct listener *listener, int code, struct rc_error *error)
 {
-	const char *remedy = code == EADDRINUSE      ? "something else listens there: stop it or choose another port"
-	                     : code == EACCES        ? "ports below 1024 want CAP_NET_BIND_SERVICE, a path wants write permission"
+	const char *remedy = code == EADDRINUSE ? "something else listens there: stop it or choose another port"
+	                     : code == EACCES
+	                         ? "ports below 1024 want CAP_NET_BIND_SERVICE, a path wants write permission"
 	                     : code == EADDRNOTAVAIL ? "no interface here has this address"
 	                     : code == ENOENT        ? "its directory does not exist"
 	                     : code == EMFILE        ? "raise the descriptor limit: ulimit -n"
@@ -223,7 +230,8 @@ int rc_listen_open(struct listener *listener, const struct rc_config *config, bo
 	if (family != AF_UNIX)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
 	int result = set_options(fd, listener, config, error);
-	if (result == 0 && bind(fd, (const struct sockaddr *)&listener->socket_address, listener->socket_address_size) < 0)
+	if (result == 0 &&
+	    bind(fd, (const struct sockaddr *)&listener->socket_address, listener->socket_address_size) < 0)
 		result = bind_error(listener, errno, error);
 	if (result == 0 && listen(fd, RC_BACKLOG) < 0)
 		result = bind_error(listener, errno, error);

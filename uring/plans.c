@@ -12,7 +12,8 @@
 int rc_plans_open(struct worker *worker)
 {
 	size_t plans_size = PLANS_MAX * sizeof *worker->plans;
-	worker->plans = mmap(NULL, plans_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	worker->plans = mmap(NULL, plans_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+	                     0);
 	if (worker->plans == MAP_FAILED) {
 		worker->plans = NULL;
 		return -ENOMEM;

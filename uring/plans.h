@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * plans.h - a worker's plans (engine/plan.h): which bytes a connection is sent next. A bounded number of them, each kept
- * until the sends that read it are complete; those at the same place of the same topic share one.
+ * plans.h - a worker's plans (engine/plan.h): which bytes a connection is sent next. A bounded number of them, each
+ * kept until the sends that read it are complete; those at the same place of the same topic share one.
  */
 #ifndef RC_PLANS_H
 #define RC_PLANS_H

@@ -38,8 +38,10 @@ int rc_choose_kernels(struct rc_error *error)
 	pthread_once(&chosen_once, choose);
 	if (chosen_as_wanted)
 		return 0;
-	return rc_fail(error, -EINVAL, "RC_SIMD=%s: unknown, or more than this processor has; unset it, or use scalar, avx2, "
-	               "avx512 or neon", getenv("RC_SIMD"));
+	return rc_fail(error, -EINVAL,
+	               "RC_SIMD=%s: unknown, or more than this processor has; unset it, or use scalar, avx2, "
+	               "avx512 or neon",
+	               getenv("RC_SIMD"));
 }
 
 static void add(struct findings *findings, const char *name, bool found, bool required, const char *used)
@@ -69,7 +71,8 @@ static bool has_operation(const struct io_uring_probe *probe, unsigned opcode)
 
 static void probe_operations(struct findings *findings, int ring, unsigned features)
 {
-	_Alignas(struct io_uring_probe) char memory[sizeof(struct io_uring_probe) + OPCODES * sizeof(struct io_uring_probe_op)];
+	_Alignas(struct io_uring_probe) char
+	    memory[sizeof(struct io_uring_probe) + OPCODES * sizeof(struct io_uring_probe_op)];
 	struct io_uring_probe *probe = (struct io_uring_probe *)memory;
 	memset(memory, 0, sizeof memory);
 	if (syscall(__NR_io_uring_register, ring, IORING_REGISTER_PROBE, probe, OPCODES) < 0)
@@ -81,7 +84,8 @@ static void probe_operations(struct findings *findings, int ring, unsigned featu
 	    direct ? "connections take none of the process's descriptors"
 	           : "before Linux 6.14 they are closed too late: each connection takes a descriptor of the process");
 	add(findings, "multishot accept", direct, false,
-	    direct ? "accepts into the ring's own table of descriptors" : "one-shot accepts, a number of them at a time");
+	    direct ? "accepts into the ring's own table of descriptors"
+	           : "one-shot accepts, a number of them at a time");
 }
 
 static void probe_limits(struct findings *findings, bool direct)
@@ -97,7 +101,8 @@ static void probe_limits(struct findings *findings, bool direct)
 		if (limit.rlim_cur == RLIM_INFINITY)
 			snprintf(text, sizeof text, "no limit");
 		else
-			snprintf(text, sizeof text, "%llu KB; rings need little of it", (unsigned long long)limit.rlim_cur / 1024);
+			snprintf(text, sizeof text, "%llu KB; rings need little of it",
+			         (unsigned long long)limit.rlim_cur / 1024);
 		add(findings, "memory that may be locked", true, false, text);
 	}
 }
@@ -130,9 +135,11 @@ size_t rc_probe(struct rc_feature *features, size_t max, struct rc_error *error)
 	add(&findings, "zero-copy send", false, false, "not used: sends copy once into the socket, and pin nothing");
 	int tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	/* Of a socket that is not connected, a kernel that has it says just that. */
-	bool kernel_tls = tcp >= 0 && setsockopt(tcp, IPPROTO_TCP, TCP_ULP, "tls", sizeof "tls") < 0 && errno == ENOTCONN;
+	bool kernel_tls = tcp >= 0 && setsockopt(tcp, IPPROTO_TCP, TCP_ULP, "tls", sizeof "tls") < 0 &&
+	                  errno == ENOTCONN;
 	add(&findings, "kernel TLS", kernel_tls, false,
-	    kernel_tls ? "makes the records of TLS 1.3 where --kernel-tls asks for it" : "records are made here (modprobe tls)");
+	    kernel_tls ? "makes the records of TLS 1.3 where --kernel-tls asks for it"
+	               : "records are made here (modprobe tls)");
 	if (tcp >= 0)
 		close(tcp);
 	probe_limits(&findings, offers & RC_RING_FEATURE_6_14);

@@ -62,7 +62,8 @@ static int64_t publish_once(rc_server *server, const char *name, size_t name_siz
 			message->size = message->make(message->context, sequence, topic->epoch, &message->data);
 		result = rc_log_append(log, topic, opcode, message->data, message->size, now_ns, &held_by);
 		if (result > 0 && message->except)
-			atomic_store_explicit(&rc_log_newest(log, topic)->except, message->except, memory_order_relaxed);
+			atomic_store_explicit(&rc_log_newest(log, topic)->except, message->except,
+			                      memory_order_relaxed);
 		new_segment = log->write_position / log->segment_size != segment;
 		if (log->segments_recycled != recycled)
 			RC_TRACE1(segment_recycled, log->segments_recycled);
@@ -74,7 +75,8 @@ static int64_t publish_once(rc_server *server, const char *name, size_t name_siz
 	}
 	pthread_mutex_unlock(&server->log_lock);
 
-	/* Workers without subscribers sleep through messages, but must raise their floors before the log comes around. */
+	/* Workers without subscribers sleep through messages, but must raise their floors before the log comes around.
+	 */
 	if (new_segment || result == -EAGAIN)
 		wake_all(server);
 	else if (result > 0)
@@ -98,7 +100,8 @@ int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size,
 	}
 }
 
-int64_t rc_publish(rc_server *server, const char *topic, size_t topic_size, const void *data, size_t size, unsigned flags)
+int64_t rc_publish(rc_server *server, const char *topic, size_t topic_size, const void *data, size_t size,
+                   unsigned flags)
 {
 	struct rc_publication message = { .data = data, .size = size, .flags = flags };
 	return rc_publish_with(server, topic, topic_size, &message);
@@ -106,7 +109,10 @@ int64_t rc_publish(rc_server *server, const char *topic, size_t topic_size, cons
 
 /* ---- one connection ---- */
 
-unsigned rc_conn_worker(rc_conn conn) { return (unsigned)(conn >> (32 + RC_SLOT_BITS)); }
+unsigned rc_conn_worker(rc_conn conn)
+{
+	return (unsigned)(conn >> (32 + RC_SLOT_BITS));
+}
 
 /* Its worker, or null for a handle that cannot be. */
 static struct worker *worker_of(rc_server *server, rc_conn conn, uint32_t *slot)
@@ -216,7 +222,8 @@ static void run_close(struct worker *worker, struct command *command)
 {
 	uint32_t slot;
 	if (worker_of(worker->server, command->conn, &slot) && is_fresh(worker, slot, command->conn))
-		rc_connection_close(worker, slot, (uint16_t)command->number, (const char *)command->bytes, command->size);
+		rc_connection_close(worker, slot, (uint16_t)command->number, (const char *)command->bytes,
+		                    command->size);
 	free(command);
 }
 
@@ -277,7 +284,8 @@ int rc_subscribe(rc_server *server, rc_conn conn, const char *topic, size_t topi
 	if (!worker || !is_fresh(worker, slot, conn))
 		return -ENOTCONN;
 	if (worker == rc_worker_here)
-		return may_subscribe(worker, slot, conn) ? rc_fanout_subscribe(worker, slot, topic, topic_size, start) : -ENOTCONN;
+		return may_subscribe(worker, slot, conn) ? rc_fanout_subscribe(worker, slot, topic, topic_size, start)
+		                                         : -ENOTCONN;
 	struct command *command = new_command(run_subscribe, conn, 0, topic, topic_size);
 	if (command && start) {
 		command->start = *start;
@@ -303,7 +311,8 @@ int rc_unsubscribe(rc_server *server, rc_conn conn, const char *topic, size_t to
 	if (!worker || !is_fresh(worker, slot, conn))
 		return -ENOTCONN;
 	if (worker == rc_worker_here)
-		return may_subscribe(worker, slot, conn) ? rc_fanout_unsubscribe(worker, slot, topic, topic_size) : -ENOTCONN;
+		return may_subscribe(worker, slot, conn) ? rc_fanout_unsubscribe(worker, slot, topic, topic_size)
+		                                         : -ENOTCONN;
 	return post(worker, new_command(run_unsubscribe, conn, 0, topic, topic_size));
 }
 

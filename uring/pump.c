@@ -60,7 +60,10 @@ static void poll_writable(struct worker *worker, uint32_t slot)
 }
 
 /* Whether what is sent is encrypted here. */
-static bool seals(const struct connection *conn) { return conn->flags & SECURE && !conn->kernel_tls; }
+static bool seals(const struct connection *conn)
+{
+	return conn->flags & SECURE && !conn->kernel_tls;
+}
 
 /* How much of a plan is encrypted at a time: all of it, or whole frames, or a part of one that is larger. */
 static size_t secure_size(const struct rc_plan *plan, const struct rc_log *log, struct rc_progress *progress)
@@ -107,7 +110,8 @@ bool rc_pump_plan(struct worker *worker, uint32_t slot, struct rc_plan *plan)
 	rc_count(&worker->stats.sends, 1);
 	rc_ring_send(worker->ring, slot, plan->ranges, plan->range_count, rc_hold_begin(worker, slot, plan),
 	             rc_tag(worker, TAG_SENT_PLAN, slot, (unsigned)(plan - worker->plans)));
-	/* Cut short by a bound: the next round, which may begin before the completion, must not take it for further on. */
+	/* Cut short by a bound: the next round, which may begin before the completion, must not take it for further on.
+	 */
 	if (plan->end < worker->round_end)
 		rc_fanout_fall_behind(worker, slot, plan->end);
 	return true;
@@ -121,7 +125,8 @@ static bool has_aside(const struct worker *worker, uint32_t slot)
 bool rc_pump_busy(const struct worker *worker, uint32_t slot)
 {
 	const struct connection *conn = &worker->connections[slot];
-	return conn->flags & (SENDING | POLLING) || conn->outbox || has_aside(worker, slot) || conn->form == FORM_ANSWER;
+	return conn->flags & (SENDING | POLLING) || conn->outbox || has_aside(worker, slot) ||
+	       conn->form == FORM_ANSWER;
 }
 
 void rc_pump_past(struct worker *worker, struct connection *conn, struct rc_plan *plan)
@@ -168,8 +173,8 @@ static bool send_outbox(struct worker *worker, uint32_t slot)
 	return true;
 }
 
-/* The next entry has no event that all streams share: there was no room for it, or it is larger than fits. This one gets
- * its own. What is no text has no event at all. */
+/* The next entry has no event that all streams share: there was no room for it, or it is larger than fits. This one
+ * gets its own. What is no text has no event at all. */
 static bool send_bare(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
@@ -422,4 +427,3 @@ void rc_pump_sent_secure(struct worker *worker, uint32_t slot, unsigned stage, i
 		rc_worker_queue(worker, slot);
 	}
 }
-

@@ -7,7 +7,8 @@
 
 #include "worker.h"
 
-/* Sends what comes next: the rest of a frame, then what is its own, then the log. Returns whether a send was prepared. */
+/* Sends what comes next: the rest of a frame, then what is its own, then the log. Returns whether a send was prepared.
+ */
 bool rc_pump(struct worker *worker, uint32_t slot);
 
 /* Whether a plan cannot be sent right now: something else comes first. */
@@ -19,7 +20,8 @@ bool rc_pump_plan(struct worker *worker, uint32_t slot, struct rc_plan *plan);
 /* Nothing of the plan's window was wanted, or all of it was conflated: moves the cursor over it, and drops the plan. */
 void rc_pump_past(struct worker *worker, struct connection *conn, struct rc_plan *plan);
 
-/* Completions. `held`: the kernel goes on reading the plan's bytes (hold.h); `stage`: which staging buffer (secure.h). */
+/* Completions. `held`: the kernel goes on reading the plan's bytes (hold.h); `stage`: which staging buffer (secure.h).
+ */
 void rc_pump_sent_plan(struct worker *worker, uint32_t slot, unsigned number, int result, bool held);
 void rc_pump_sent_outbox(struct worker *worker, uint32_t slot, int result);
 void rc_pump_sent_secure(struct worker *worker, uint32_t slot, unsigned stage, int result);

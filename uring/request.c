@@ -29,17 +29,38 @@ struct rc_request {
 	size_t scratch_size;
 };
 
-rc_server *rc_request_server(const rc_request *request) { return request->worker->server; }
-const char *rc_request_method(const rc_request *request) { return request->http->method; }
-const char *rc_request_path(const rc_request *request) { return request->http->path; }
-bool rc_request_is_websocket(const rc_request *request) { return request->http->websocket; }
+rc_server *rc_request_server(const rc_request *request)
+{
+	return request->worker->server;
+}
+const char *rc_request_method(const rc_request *request)
+{
+	return request->http->method;
+}
+const char *rc_request_path(const rc_request *request)
+{
+	return request->http->path;
+}
+bool rc_request_is_websocket(const rc_request *request)
+{
+	return request->http->websocket;
+}
 bool rc_request_is_tls(const rc_request *request)
 {
 	return request->worker->connections[request->slot].flags & SECURE;
 }
-rc_conn rc_request_conn(const rc_request *request) { return rc_handle(request->worker, request->slot); }
-void rc_request_set_user(rc_request *request, void *user) { request->verdict->user = user; }
-const char *rc_request_peer(const rc_request *request) { return request->peer_text; }
+rc_conn rc_request_conn(const rc_request *request)
+{
+	return rc_handle(request->worker, request->slot);
+}
+void rc_request_set_user(rc_request *request, void *user)
+{
+	request->verdict->user = user;
+}
+const char *rc_request_peer(const rc_request *request)
+{
+	return request->peer_text;
+}
 unsigned rc_request_listener(const rc_request *request)
 {
 	return request->worker->connections[request->slot].flags >> LISTENER_SHIFT & 15;
@@ -216,11 +237,13 @@ int rc_request_answer(struct worker *worker, uint32_t slot, int status, const ch
 	return 0;
 }
 
-void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http, const struct handshake *handshake,
-                      struct rc_verdict *verdict)
+void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http,
+                      const struct handshake *handshake, struct rc_verdict *verdict)
 {
 	const struct rc_handlers *handlers = &worker->server->config.handlers;
-	rc_request request = { .worker = worker, .slot = slot, .http = http, .handshake = handshake, .verdict = verdict };
+	rc_request request = {
+		.worker = worker, .slot = slot, .http = http, .handshake = handshake, .verdict = verdict
+	};
 	rc_peer_name(request.peer_text, &handshake->peer);
 	int status = handlers->request ? handlers->request(handlers->context, &request) : 0;
 	if (!http->websocket)

@@ -7,15 +7,16 @@
  * are submitted. Descriptors live in the ring's table only, so neither accept nor send touches the process's.
  *
  * On an older kernel they are ordinary ones. Up to Linux 6.12 a ring lets go of the files that left its table in the
- * order they left, each only when every operation begun before has ended: one idle connection with a receive armed would
- * keep all that closed since open, their peers waiting for an end (and 6.1 waits a second on top). Slots are then places
- * in an array of ours, and accepts are one-shot ones, because 6.1 has no way to ask for a peer's address afterwards.
+ * order they left, each only when every operation begun before has ended: one idle connection with a receive armed
+ * would keep all that closed since open, their peers waiting for an end (and 6.1 waits a second on top). Slots are then
+ * places in an array of ours, and accepts are one-shot ones, because 6.1 has no way to ask for a peer's address
+ * afterwards.
  *
- * The thread sanitizer sees our side of a ring and not the kernel's, which reads and writes without it. That leaves open
- * whether memory that was handed over (ranges, receive buffers, addresses) is touched before its completion. What covers
- * it: only its own thread touches a ring, which SINGLE_ISSUER makes the kernel check; the simulator's ring poisons and
- * reuses memory at the first moment it may, and keeps it in use to the last; and under the address sanitizer the live
- * tests see memory of ours that was freed too early when it is next used.
+ * The thread sanitizer sees our side of a ring and not the kernel's, which reads and writes without it. That leaves
+ * open whether memory that was handed over (ranges, receive buffers, addresses) is touched before its completion. What
+ * covers it: only its own thread touches a ring, which SINGLE_ISSUER makes the kernel check; the simulator's ring
+ * poisons and reuses memory at the first moment it may, and keeps it in use to the last; and under the address
+ * sanitizer the live tests see memory of ours that was freed too early when it is next used.
  */
 #include "ring.h"
 
@@ -40,16 +41,16 @@
 
 #define SEND_ZC_REPORT_USAGE (1u << 3) /* Linux 6.2: the notification says whether the kernel copied ... */
 #define NOTIFICATION_COPIED (1u << 31) /* ... so */
-#define COMMAND_GETSOCKOPT 2 /* Linux 6.7, after Debian 12's headers: getsockopt as a ring command */
-#define COMMAND_SETSOCKOPT 3 /* and setsockopt */
-#define RECORD_ALERT 21      /* RFC 8446, section 5.1 */
+#define COMMAND_GETSOCKOPT 2           /* Linux 6.7, after Debian 12's headers: getsockopt as a ring command */
+#define COMMAND_SETSOCKOPT 3           /* and setsockopt */
+#define RECORD_ALERT 21                /* RFC 8446, section 5.1 */
 
 #define BUFFER_GROUP 0
 #define BUFFERS_IDLE_NS 1000000000
-#define PENDING_MAX 1024     /* accepts whose peer is being asked for, connects on their way */
+#define PENDING_MAX 1024            /* accepts whose peer is being asked for, connects on their way */
 #define DESCRIPTORS_SPARED 24       /* of the process, for files that are no connections, where these take some too */
 #define DESCRIPTORS_SPARED_A_RING 4 /* itself, its eventfd, its listeners */
-#define SINGLE_ACCEPTS 64    /* one-shot accepts kept waiting a listener where the table is not used */
+#define SINGLE_ACCEPTS 64           /* one-shot accepts kept waiting a listener where the table is not used */
 
 /* Our own kinds of operation, above the caller's tags. */
 enum { TAG_USER, TAG_ACCEPT, TAG_PEER, TAG_ACCEPT_ONE, TAG_INSTALL, TAG_CONNECT, TAG_CLOSED, TAG_IGNORE };
@@ -81,8 +82,8 @@ struct listener {
 /* The slots where they are no places in the kernel's table: closing ones wait in the order of their completions. */
 struct slots {
 	int *descriptors;
-	uint32_t *next;        /* number + 1, in the list of free or of closing ones */
-	uint32_t made_count;   /* numbers ever used */
+	uint32_t *next;      /* number + 1, in the list of free or of closing ones */
+	uint32_t made_count; /* numbers ever used */
 	uint32_t free_first, closing_first, closing_last;
 };
 
@@ -92,15 +93,15 @@ struct rc_ring {
 	size_t buffer_ring_size;
 	uint8_t *buffers;
 	size_t buffer_size;
-	unsigned buffer_count;    /* places for buffers */
-	unsigned buffers_made;    /* buffers in use: more are made when they run out */
-	bool buffers_more;        /* they ran out */
-	bool buffers_touched;     /* since their memory was given back */
-	unsigned buffers_added;   /* given back since the last wait */
+	unsigned buffer_count;  /* places for buffers */
+	unsigned buffers_made;  /* buffers in use: more are made when they run out */
+	bool buffers_more;      /* they ran out */
+	bool buffers_touched;   /* since their memory was given back */
+	unsigned buffers_added; /* given back since the last wait */
 	unsigned slot_count;
-	bool direct;              /* the kernel's table, multishot accept, and the peer by COMMAND_GETSOCKOPT */
-	struct slots slots;       /* used when it is not */
-	struct msghdr *messages;  /* one a submission entry: read when the entry is submitted */
+	bool direct;             /* the kernel's table, multishot accept, and the peer by COMMAND_GETSOCKOPT */
+	struct slots slots;      /* used when it is not */
+	struct msghdr *messages; /* one a submission entry: read when the entry is submitted */
 	struct pending *pending, *pending_free, *pending_done;
 	struct listener listeners[RC_LISTENERS_MAX];
 	unsigned listener_count;
@@ -139,14 +140,17 @@ static int open_uring(struct rc_ring *ring, const struct rc_ring_config *config,
 	};
 	int result = io_uring_queue_init_params(config->entry_count, &ring->uring, &params);
 	if (result == -EPERM)
-		return fail(error, result, "io_uring is not allowed here: set the sysctl kernel.io_uring_disabled to 0, or "
-		                           "allow io_uring in the container's seccomp profile");
+		return fail(error, result,
+		            "io_uring is not allowed here: set the sysctl kernel.io_uring_disabled to 0, or "
+		            "allow io_uring in the container's seccomp profile");
 	if (result == -ENOSYS)
-		return fail(error, result, "this kernel was built without io_uring: Linux 6.1 or newer with io_uring is needed");
+		return fail(error, result,
+		            "this kernel was built without io_uring: Linux 6.1 or newer with io_uring is needed");
 	if (result == -EINVAL)
 		return fail(error, result, "this kernel's io_uring is too old: Linux 6.1 or newer is needed");
 	if (result == -ENOMEM)
-		return fail(error, result, "no memory may be locked for a ring: raise 'ulimit -l', or use fewer workers");
+		return fail(error, result,
+		            "no memory may be locked for a ring: raise 'ulimit -l', or use fewer workers");
 	if (result == -EMFILE || result == -ENFILE)
 		return fail(error, result, "no descriptor is left for a ring: raise 'ulimit -n'");
 	if (result < 0)
@@ -167,11 +171,13 @@ static int open_table(struct rc_ring *ring, struct rc_ring_config *config, struc
 	/* The table may have as many places as the process may have descriptors, though it uses none of them. */
 	uint64_t most = limit.rlim_cur;
 	if (!ring->direct) {
-		/* Slots run out before descriptors do: then a connection too many is accepted and refused, and does not wait. */
+		/* Slots run out before descriptors do: then a connection too many is accepted and refused, and does not
+		 * wait. */
 		uint64_t others = DESCRIPTORS_SPARED + DESCRIPTORS_SPARED_A_RING * (uint64_t)config->ring_count;
 		most = most > others ? (most - others) / config->ring_count : 0;
 		if (!most)
-			return fail(error, -EMFILE, "the descriptor limit is too low: raise 'ulimit -n' (systemd: LimitNOFILE)");
+			return fail(error, -EMFILE,
+			            "the descriptor limit is too low: raise 'ulimit -n' (systemd: LimitNOFILE)");
 	}
 	unsigned count = (unsigned)RC_MIN((uint64_t)config->slot_count, most);
 	ring->slot_count = config->slot_count = count;
@@ -184,7 +190,8 @@ static int open_table(struct rc_ring *ring, struct rc_ring_config *config, struc
 	if (result == -EMFILE)
 		return fail(error, result, "the descriptor limit is too low: raise 'ulimit -n' (systemd: LimitNOFILE)");
 	if (result == -ENOMEM)
-		return fail(error, result, "no memory for the table of connections: lower --connections-max or raise 'ulimit -l'");
+		return fail(error, result,
+		            "no memory for the table of connections: lower --connections-max or raise 'ulimit -l'");
 	if (result < 0)
 		return fail(error, result, "cannot register the table of connections");
 	return 0;
@@ -211,7 +218,8 @@ static int open_buffers(struct rc_ring *ring, const struct rc_ring_config *confi
 	ring->buffer_count = config->buffer_count;
 	ring->buffer_size = config->buffer_size;
 	ring->buffer_ring_size = sizeof(struct io_uring_buf) * config->buffer_count;
-	ring->buffer_ring = mmap(NULL, ring->buffer_ring_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ring->buffer_ring = mmap(NULL, ring->buffer_ring_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+	                         0);
 	ring->buffers = mmap(NULL, config->buffer_size * config->buffer_count, PROT_READ | PROT_WRITE,
 	                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (ring->buffer_ring == MAP_FAILED || ring->buffers == MAP_FAILED)
@@ -223,7 +231,8 @@ static int open_buffers(struct rc_ring *ring, const struct rc_ring_config *confi
 	};
 	int result = io_uring_register_buf_ring(&ring->uring, &registration, 0);
 	if (result < 0)
-		return fail(error, result, "cannot register receive buffers (Linux 5.19 or newer; 'ulimit -l' if memory lacks)");
+		return fail(error, result,
+		            "cannot register receive buffers (Linux 5.19 or newer; 'ulimit -l' if memory lacks)");
 	io_uring_buf_ring_init(ring->buffer_ring);
 	more_buffers(ring);
 	return 0;
@@ -417,7 +426,7 @@ static bool ask_peer(struct rc_ring *ring, int slot, const struct listener *list
 	sqe->addr = (uint64_t)SOL_SOCKET | (uint64_t)SO_PEERNAME << 32; /* level, optname */
 	/* optlen: SO_PEERNAME refuses room for more than the address has */
 	sqe->file_index = listener->family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-	sqe->addr3 = (uintptr_t)&pending->address;                      /* optval */
+	sqe->addr3 = (uintptr_t)&pending->address; /* optval */
 	sqe->user_data = TAG(TAG_PEER, (uint64_t)(pending - ring->pending));
 	return true;
 }
@@ -454,7 +463,10 @@ static void complete_by_hand(struct rc_ring *ring, uint64_t tag, int result)
 	start_connect(ring, pending, result);
 }
 
-bool rc_ring_can_connect(const struct rc_ring *ring) { return ring->pending_free && ring->pending_free->next; }
+bool rc_ring_can_connect(const struct rc_ring *ring)
+{
+	return ring->pending_free && ring->pending_free->next;
+}
 
 void rc_ring_connect(struct rc_ring *ring, const struct sockaddr_storage *to, socklen_t to_size,
                      const struct sockaddr_storage *source, socklen_t source_size, uint64_t tag)
@@ -508,8 +520,8 @@ void rc_ring_buffer_return(struct rc_ring *ring, uint16_t buffer)
 	                      (int)ring->buffers_added++);
 }
 
-void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ranges, unsigned range_count, bool zero_copy,
-                  uint64_t tag)
+void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ranges, unsigned range_count,
+                  bool zero_copy, uint64_t tag)
 {
 	struct io_uring_sqe *sqe = next_entry(ring);
 	/* MSG_DONTWAIT: a send that would block comes back at once instead of waiting with our memory in its hand. */
@@ -540,8 +552,8 @@ int rc_ring_set_option(struct rc_ring *ring, unsigned slot, int level, int name,
 	sqe->flags = IOSQE_FIXED_FILE;
 	sqe->off = COMMAND_SETSOCKOPT;
 	sqe->addr = (uint64_t)(unsigned)level | (uint64_t)(unsigned)name << 32;
-	sqe->file_index = size;             /* optlen */
-	sqe->addr3 = (uintptr_t)value;      /* optval */
+	sqe->file_index = size;        /* optlen */
+	sqe->addr3 = (uintptr_t)value; /* optval */
 	sqe->user_data = TAG(TAG_USER, tag);
 	return -EINPROGRESS;
 }
@@ -762,7 +774,8 @@ unsigned rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, u
 		RC_TRACE1(overflow, io_uring_cq_ready(&ring->uring));
 	struct io_uring_cqe *cqe;
 	unsigned head, seen = 0, count = 0;
-	io_uring_for_each_cqe(&ring->uring, head, cqe) {
+	io_uring_for_each_cqe(&ring->uring, head, cqe)
+	{
 		if (count == max)
 			break;
 		seen++;

@@ -5,8 +5,8 @@
  *
  * An operation is only prepared by its function; it is submitted by the next rc_ring_wait(), and its outcome comes as a
  * completion with the tag it was given. Preparing cannot fail: a full submission queue is submitted on the way.
- * A slot is a place in the ring's own table of descriptors, or stands for an ordinary one on an older kernel. One thread
- * owns a ring and calls everything here.
+ * A slot is a place in the ring's own table of descriptors, or stands for an ordinary one on an older kernel. One
+ * thread owns a ring and calls everything here.
  */
 #ifndef RC_RING_H
 #define RC_RING_H
@@ -19,12 +19,12 @@
 struct rc_ring;
 
 struct rc_ring_config {
-	unsigned slot_count;         /* connections at most; cut to the descriptor limit */
-	unsigned entry_count;        /* submission queue */
-	unsigned buffer_count;       /* receive buffers, a power of two */
+	unsigned slot_count;   /* connections at most; cut to the descriptor limit */
+	unsigned entry_count;  /* submission queue */
+	unsigned buffer_count; /* receive buffers, a power of two */
 	size_t buffer_size;
-	unsigned ring_count;         /* of the process: on an older kernel they share its descriptors */
-	bool old_kernel;             /* use nothing newer than Linux 6.1 */
+	unsigned ring_count; /* of the process: on an older kernel they share its descriptors */
+	bool old_kernel;     /* use nothing newer than Linux 6.1 */
 };
 
 /* IORING_FEAT_RW_ATTR: the first sign, after 6.13, that a kernel closes what left the table at once; see ring.c. */
@@ -33,15 +33,16 @@ struct rc_ring_config {
 enum {
 	RC_RING_MORE = 1,   /* the operation goes on; without it, it is over and must be prepared again */
 	RC_RING_BUFFER = 2, /* data lies in a receive buffer, to be given back */
-	RC_RING_RELEASED = 4, /* of a zero-copy send: the kernel has let go of its bytes; result 1: it had copied them */
+	RC_RING_RELEASED =
+	    4, /* of a zero-copy send: the kernel has let go of its bytes; result 1: it had copied them */
 };
 
 struct rc_completion {
 	uint64_t tag;
-	int32_t result;      /* what the system call would return: a count, a slot, or a negative errno */
+	int32_t result; /* what the system call would return: a count, a slot, or a negative errno */
 	uint16_t flags;
 	uint16_t buffer;
-	uint8_t *data;       /* with RC_RING_BUFFER: `result` bytes */
+	uint8_t *data;                       /* with RC_RING_BUFFER: `result` bytes */
 	const struct sockaddr_storage *peer; /* of an accept; null where it could not be learned */
 };
 
@@ -74,18 +75,18 @@ void rc_ring_buffer_return(struct rc_ring *ring, uint16_t buffer);
 
 /* Sends without waiting: the result is what the socket took, or -EAGAIN. Ranges and bytes stay valid until the
  * completion. At most one send a slot may be on its way. With zero_copy the bytes are read where they lie, and on
- * completion with RC_RING_MORE stay valid until a second one, RC_RING_RELEASED, when the peer has acknowledged them; where
- * the kernel cannot say whether it copied in the end (before Linux 6.14), it is a plain send. */
-void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ranges, unsigned range_count, bool zero_copy,
-                  uint64_t tag);
+ * completion with RC_RING_MORE stay valid until a second one, RC_RING_RELEASED, when the peer has acknowledged them;
+ * where the kernel cannot say whether it copied in the end (before Linux 6.14), it is a plain send. */
+void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ranges, unsigned range_count,
+                  bool zero_copy, uint64_t tag);
 
-/* Sets a socket option. Returns what setsockopt would (0 or a negative errno), or -EINPROGRESS: then one completion brings
- * that, and the value stays valid until it. */
+/* Sets a socket option. Returns what setsockopt would (0 or a negative errno), or -EINPROGRESS: then one completion
+ * brings that, and the value stays valid until it. */
 int rc_ring_set_option(struct rc_ring *ring, unsigned slot, int level, int name, const void *value, unsigned size,
                        uint64_t tag);
 
-/* On a socket whose kernel makes TLS records: sends `size` bytes, at most a record, as one of type alert. Completes like a
- * send, and counts as one. */
+/* On a socket whose kernel makes TLS records: sends `size` bytes, at most a record, as one of type alert. Completes
+ * like a send, and counts as one. */
 void rc_ring_send_alert(struct rc_ring *ring, unsigned slot, const struct rc_range *bytes, uint64_t tag);
 
 /* Resets a connection: what was not acknowledged is forgotten. One completion. */

@@ -108,7 +108,8 @@ static bool put_aside(struct worker *worker, uint32_t slot)
 	if (!place->aside)
 		place->aside = rc_outbox_new(&worker->pool);
 	bool full;
-	uint8_t *at = place->aside ? rc_outbox_add(place->aside, &worker->pool, size, RC_TLS_REPLY_SIZE_MAX, &full) : NULL;
+	uint8_t *at = place->aside ? rc_outbox_add(place->aside, &worker->pool, size, RC_TLS_REPLY_SIZE_MAX, &full)
+	                           : NULL;
 	if (!at)
 		return false;
 	memcpy(at, secure->reply, size);
@@ -174,7 +175,8 @@ static enum rc_tls_result shake_hands(struct worker *worker, uint32_t slot)
 
 static bool listens(const struct connection *conn)
 {
-	return conn->state == CONNECTION_HANDSHAKE || conn->state == CONNECTION_OPEN || conn->state == CONNECTION_CLOSING;
+	return conn->state == CONNECTION_HANDSHAKE || conn->state == CONNECTION_OPEN ||
+	       conn->state == CONNECTION_CLOSING;
 }
 
 static void feed(struct worker *worker, uint32_t slot, const uint8_t *bytes, size_t size)
@@ -379,7 +381,8 @@ bool rc_secure_send(struct worker *worker, uint32_t slot, const struct rc_range 
 	stage->reference_count++;
 	worker->connections[slot].flags |= SENDING;
 	rc_count(&worker->stats.sends, 1);
-	rc_ring_send(worker->ring, slot, &place->sending, 1, false, rc_tag(worker, TAG_SENT_SECURE, slot, secure->stage));
+	rc_ring_send(worker->ring, slot, &place->sending, 1, false,
+	             rc_tag(worker, TAG_SENT_SECURE, slot, secure->stage));
 	return true;
 }
 
@@ -425,7 +428,9 @@ static void option_set(struct worker *worker, uint32_t slot, int result)
 	}
 	if (result == -ENOENT) {
 		worker->secure.kernel_refused = true;
-		rc_worker_report(worker, 3, "worker %u: the kernel makes no TLS records: its module tls or a cipher is missing", worker->index);
+		rc_worker_report(worker, 3,
+		                 "worker %u: the kernel makes no TLS records: its module tls or a cipher is missing",
+		                 worker->index);
 	}
 	forget_keys(place);
 	if (result < 0 || place->kernel != KERNEL_GIVEN) {
@@ -457,7 +462,8 @@ static bool send_alert(struct worker *worker, uint32_t slot)
 	place->sending = (struct rc_range){ place->alert, sizeof place->alert };
 	worker->connections[slot].flags |= SENDING;
 	rc_count(&worker->stats.sends, 1);
-	rc_ring_send_alert(worker->ring, slot, &place->sending, rc_tag(worker, TAG_SENT_SECURE, slot, RC_TLS_ALERT_SENT));
+	rc_ring_send_alert(worker->ring, slot, &place->sending,
+	                   rc_tag(worker, TAG_SENT_SECURE, slot, RC_TLS_ALERT_SENT));
 	return true;
 }
 

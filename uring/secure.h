@@ -27,12 +27,12 @@ enum kernel_tls { KERNEL_NOT, KERNEL_WANTED, KERNEL_ASKED, KERNEL_GIVEN, KERNEL_
 /* Beside a connection, by slot. */
 struct secure {
 	struct rc_tls_stream *stream;
-	struct rc_outbox *aside;     /* ciphertext: the rest of a send, handshake messages, alerts */
-	struct rc_range sending;     /* in a stage, on its way */
-	uint8_t *keys;               /* GIVEN: what the kernel reads */
-	uint64_t kernel_size;        /* ON: bytes that were sealed with them */
-	uint8_t kernel;              /* enum kernel_tls */
-	bool alert_waits;            /* ON: to be sent as a record of its own */
+	struct rc_outbox *aside; /* ciphertext: the rest of a send, handshake messages, alerts */
+	struct rc_range sending; /* in a stage, on its way */
+	uint8_t *keys;           /* GIVEN: what the kernel reads */
+	uint64_t kernel_size;    /* ON: bytes that were sealed with them */
+	uint8_t kernel;          /* enum kernel_tls */
+	bool alert_waits;        /* ON: to be sent as a record of its own */
 	uint8_t alert[2];
 };
 
@@ -40,25 +40,25 @@ struct secure_stage {
 	uint32_t used, reference_count;
 };
 
-#define RC_TLS_NO_STAGE RC_TLS_STAGES /* in a tag: the send is of what was aside */
+#define RC_TLS_NO_STAGE RC_TLS_STAGES     /* in a tag: the send is of what was aside */
 #define RC_TLS_OPTION (RC_TLS_STAGES + 1) /* it was no send: the kernel was asked, or given the keys */
 #define RC_TLS_ALERT_SENT (RC_TLS_STAGES + 2)
 #define RC_TLS_STAGED_MAX (RC_TLS_SEND_SIZE_MAX + (RC_TLS_SEND_SIZE_MAX / RC_TLS_RECORD_MAX + 2) * RC_TLS_OVERHEAD_MAX)
 static_assert(RC_TLS_STAGED_MAX <= RC_TLS_STAGE_SIZE, "a send fits in a stage");
 
 struct secure_worker {
-	struct secure *places;       /* by slot */
+	struct secure *places; /* by slot */
 	struct rc_tls_wire wire;
-	uint8_t *plain;              /* a record's plaintext: received, or gathered from ranges */
-	uint8_t *reply;              /* what a stream says by itself, before it is put aside */
+	uint8_t *plain; /* a record's plaintext: received, or gathered from ranges */
+	uint8_t *reply; /* what a stream says by itself, before it is put aside */
 	uint8_t *stage_bytes;
 	struct secure_stage stages[RC_TLS_STAGES];
 	uint16_t free[RC_TLS_STAGES];
-	unsigned free_count, stage;  /* the one being filled */
-	uint32_t *queue;             /* slots whose handshake waits, STEPPING: a ring */
+	unsigned free_count, stage; /* the one being filled */
+	uint32_t *queue;            /* slots whose handshake waits, STEPPING: a ring */
 	uint32_t queue_at, queue_count;
-	unsigned steps_left;         /* of handshakes, in this tick */
-	bool kernel_refused;         /* it makes no records */
+	unsigned steps_left; /* of handshakes, in this tick */
+	bool kernel_refused; /* it makes no records */
 };
 
 int rc_secure_open(struct worker *worker);

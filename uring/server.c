@@ -19,9 +19,18 @@
 #include <time.h>
 #include <unistd.h>
 
-const char *rc_strerror(int code) { return strerror(code < 0 ? -code : code); }
-const char *rc_version(void) { return RC_VERSION; }
-unsigned rc_server_worker_count(const rc_server *server) { return server->worker_count; }
+const char *rc_strerror(int code)
+{
+	return strerror(code < 0 ? -code : code);
+}
+const char *rc_version(void)
+{
+	return RC_VERSION;
+}
+unsigned rc_server_worker_count(const rc_server *server)
+{
+	return server->worker_count;
+}
 
 void rc_config_init(struct rc_config *config)
 {
@@ -48,11 +57,13 @@ static int check_config(const struct rc_config *config, struct rc_error *error)
 	size_t log_max = (size_t)64 << 30;
 	if (config->worker_count > RC_WORKERS_MAX)
 		return rc_fail(error, -EINVAL, "%u workers: at most %u", config->worker_count, RC_WORKERS_MAX);
-	if (config->log_size < RC_LOG_SIZE_MIN || config->log_size > log_max || config->log_size & (config->log_size - 1))
-		return rc_fail(error, -EINVAL, "a log of %zu bytes: it must be a power of two from %zu to %zu", config->log_size,
-		               RC_LOG_SIZE_MIN, log_max);
+	if (config->log_size < RC_LOG_SIZE_MIN || config->log_size > log_max ||
+	    config->log_size & (config->log_size - 1))
+		return rc_fail(error, -EINVAL, "a log of %zu bytes: it must be a power of two from %zu to %zu",
+		               config->log_size, RC_LOG_SIZE_MIN, log_max);
 	if (!config->message_size_max || config->message_size_max > RC_MESSAGE_SIZE_LIMIT)
-		return rc_fail(error, -EINVAL, "messages of %zu bytes: 1 to %zu", config->message_size_max, RC_MESSAGE_SIZE_LIMIT);
+		return rc_fail(error, -EINVAL, "messages of %zu bytes: 1 to %zu", config->message_size_max,
+		               RC_MESSAGE_SIZE_LIMIT);
 	if (config->send_size_max > UINT32_MAX / 2)
 		return rc_fail(error, -EINVAL, "%zu bytes waiting for a connection: at most %u", config->send_size_max,
 		               UINT32_MAX / 2);
@@ -60,10 +71,12 @@ static int check_config(const struct rc_config *config, struct rc_error *error)
 		return rc_fail(error, -EINVAL, "%u subscriptions of a connection: 1 to %u", config->subscriptions_max,
 		               RC_SUBSCRIPTIONS_LIMIT);
 	if (config->body_size_max > RC_BODY_SIZE_LIMIT)
-		return rc_fail(error, -EINVAL, "bodies of %zu bytes: at most %zu", config->body_size_max, RC_BODY_SIZE_LIMIT);
+		return rc_fail(error, -EINVAL, "bodies of %zu bytes: at most %zu", config->body_size_max,
+		               RC_BODY_SIZE_LIMIT);
 	if (!config->fragments_max || !config->handshake_timeout_ms || !config->close_timeout_ms)
 		return rc_fail(error, -EINVAL, "the limits of fragments, handshake time and close time must not be 0");
-	if (config->deflate.level < 1 || config->deflate.level > 9 || config->deflate.bits < 8 || config->deflate.bits > 15)
+	if (config->deflate.level < 1 || config->deflate.level > 9 || config->deflate.bits < 8 ||
+	    config->deflate.bits > 15)
 		return rc_fail(error, -EINVAL, "compression at level %u with windows of %u bits: 1 to 9, and 8 to 15",
 		               config->deflate.level, config->deflate.bits);
 	if (config->policy > RC_POLICY_CONFLATE)
@@ -241,7 +254,8 @@ int rc_server_listen(rc_server *server, const char *address, struct rc_error *er
 		server->workers[i].listener_fds[index] = fd;
 	}
 	server->listener_count++;
-	return is_unix ? 0 : ntohs(((struct sockaddr_in *)&listener->socket_address)->sin_port); /* as in sockaddr_in6 */
+	return is_unix ? 0
+	               : ntohs(((struct sockaddr_in *)&listener->socket_address)->sin_port); /* as in sockaddr_in6 */
 }
 
 int rc_server_topic_rule(rc_server *server, const char *pattern, const struct rc_topic_options *options)
@@ -314,7 +328,8 @@ static int check_listeners(const struct rc_server *server, struct rc_error *erro
 {
 	for (unsigned i = 0; i < server->listener_count; i++)
 		if (server->listeners[i].secure && !server->certificates.server)
-			return rc_fail(error, -EINVAL, "'%s' needs a certificate and its key", server->listeners[i].address);
+			return rc_fail(error, -EINVAL, "'%s' needs a certificate and its key",
+			               server->listeners[i].address);
 	return 0;
 }
 

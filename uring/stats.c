@@ -57,10 +57,14 @@ void rc_server_stats(rc_server *server, struct rc_stats *stats)
 	pthread_mutex_unlock(&server->log_lock);
 }
 
-static uint64_t get(const _Atomic uint64_t *place) { return atomic_load_explicit(place, memory_order_relaxed); }
+static uint64_t get(const _Atomic uint64_t *place)
+{
+	return atomic_load_explicit(place, memory_order_relaxed);
+}
 
 /* Puts one of a worker's slowest among those of all. */
-static void insert_slowest(struct rc_lag_stats *stats, rc_conn conn, uint64_t lag_ns, uint64_t messages, const char *topic)
+static void insert_slowest(struct rc_lag_stats *stats, rc_conn conn, uint64_t lag_ns, uint64_t messages,
+                           const char *topic)
 {
 	size_t at = stats->slowest_count;
 	while (at && stats->slowest[at - 1].lag_ns < lag_ns)
@@ -68,7 +72,8 @@ static void insert_slowest(struct rc_lag_stats *stats, rc_conn conn, uint64_t la
 	if (at == RC_LAG_SLOWEST)
 		return;
 	stats->slowest_count = RC_MIN(stats->slowest_count + 1, RC_LAG_SLOWEST);
-	memmove(&stats->slowest[at + 1], &stats->slowest[at], (stats->slowest_count - at - 1) * sizeof stats->slowest[0]);
+	memmove(&stats->slowest[at + 1], &stats->slowest[at],
+	        (stats->slowest_count - at - 1) * sizeof stats->slowest[0]);
 	stats->slowest[at].conn = conn;
 	stats->slowest[at].lag_ns = lag_ns;
 	stats->slowest[at].lag_messages = messages;
@@ -87,10 +92,11 @@ void rc_lag_stats(rc_server *server, struct rc_lag_stats *stats)
 		for (unsigned age = 0; age < RC_LAG_AGES; age++)
 			stats->ages[age] += get(&book->ages[age]);
 		for (unsigned place = 0; place < RC_LAG_SLOWEST && get(&book->slowest[place].conn); place++) {
-			uint64_t since_ns = get(&book->slowest[place].since_ns), topic = get(&book->slowest[place].topic);
+			uint64_t since_ns = get(&book->slowest[place].since_ns),
+				 topic = get(&book->slowest[place].topic);
 			bool made = topic < server->topics.made_count;
-			insert_slowest(stats, get(&book->slowest[place].conn), now_ns > since_ns ? now_ns - since_ns : 0,
-			               get(&book->slowest[place].messages),
+			insert_slowest(stats, get(&book->slowest[place].conn),
+			               now_ns > since_ns ? now_ns - since_ns : 0, get(&book->slowest[place].messages),
 			               made ? rc_topic_at(&server->topics, (uint32_t)topic)->name : NULL);
 		}
 	}

@@ -9,8 +9,8 @@
 
 #include <string.h>
 
-/* Puts a copy of the last frame into the outbox, in the connection's form: it may leave the log at any time, or has left
- * it. With the lock. False when there is no room or no memory for it. */
+/* Puts a copy of the last frame into the outbox, in the connection's form: it may leave the log at any time, or has
+ * left it. With the lock. False when there is no room or no memory for it. */
 static bool copy_last(struct worker *worker, struct connection *conn, const uint8_t *frame, size_t size)
 {
 	const struct rc_event_id none = { 0 };
@@ -49,7 +49,8 @@ static uint64_t begin_at(struct worker *worker, struct connection *conn, const s
 	}
 	if (start && start->resume && !start->resumed && start->since < sequence)
 		at = rc_log_first_sequence(log, topic, start->since + 1, readable);
-	else if (start && start->last && !start->resume && !start->after.epoch && newest != RC_NONE && newest >= readable)
+	else if (start && start->last && !start->resume && !start->after.epoch && newest != RC_NONE &&
+	         newest >= readable)
 		at = newest;
 	if (at != RC_NONE) {
 		*first = rc_log_entry(log, at)->sequence;
@@ -81,7 +82,8 @@ static int subscribe_locked(struct worker *worker, uint32_t slot, const char *na
 		error = -ENOSPC;
 	} else {
 		from = begin_at(worker, conn, topic, start, &first);
-		record = rc_subscribers_add(&worker->subscribers, slot, &conn->first_subscription, topic->id, topic->epoch, from);
+		record = rc_subscribers_add(&worker->subscribers, slot, &conn->first_subscription, topic->id,
+		                            topic->epoch, from);
 		error = record ? 0 : -ENOMEM;
 	}
 	if (!record) {
@@ -103,7 +105,8 @@ static int subscribe_locked(struct worker *worker, uint32_t slot, const char *na
 		conn->flags |= RESUMING;
 		rc_fanout_fall_behind(worker, slot, rc_fanout_cursor(worker, conn));
 		worker->behind_floor = RC_MIN(worker->behind_floor, from);
-		/* With both locks: neither the log nor an encoding is recycled meanwhile, so the floor may come down. */
+		/* With both locks: neither the log nor an encoding is recycled meanwhile, so the floor may come down.
+		 */
 		pthread_mutex_lock(&server->encodings_lock);
 		if (atomic_load_explicit(&server->floors[worker->index], memory_order_relaxed) > from)
 			atomic_store_explicit(&server->floors[worker->index], from, memory_order_release);

@@ -21,7 +21,7 @@
 
 #define ACCEPT_PAUSE_NS 100000000 /* before trying again when the table was full or memory out */
 #define STOP_TICK_NS 5000000
-#define STOP_SLICE 1024           /* connections told to go away in a tick */
+#define STOP_SLICE 1024 /* connections told to go away in a tick */
 
 _Thread_local struct worker *rc_worker_here;
 
@@ -88,8 +88,10 @@ int rc_worker_open(struct worker *worker, struct rc_error *error)
 	result = places < config->connections_max ? -EMFILE : open_tables(worker);
 	if (result < 0) {
 		if (result == -EMFILE)
-			rc_fail(error, result, "the descriptor limit allows %u connections a worker, %u were asked for: raise "
-			        "'ulimit -n', or use more workers", ring.slot_count, config->connections_max);
+			rc_fail(error, result,
+			        "the descriptor limit allows %u connections a worker, %u were asked for: raise "
+			        "'ulimit -n', or use more workers",
+			        ring.slot_count, config->connections_max);
 		else
 			rc_fail(error, result, "no memory for the tables of a worker");
 		rc_worker_close(worker);
@@ -253,8 +255,10 @@ static void accepted(struct worker *worker, const struct rc_completion *completi
 	} else if (completion->result == -ENFILE || completion->result == -EMFILE || completion->result == -ENOMEM ||
 	           completion->result == -ENOBUFS) {
 		rc_count(&worker->stats.refused, 1);
-		rc_worker_report(worker, 1, "worker %u: a connection was refused (%s): %u are open; raise 'ulimit -n' or the "
-		                 "number of workers", worker->index, strerror(-completion->result), worker->used_count);
+		rc_worker_report(worker, 1,
+		                 "worker %u: a connection was refused (%s): %u are open; raise 'ulimit -n' or the "
+		                 "number of workers",
+		                 worker->index, strerror(-completion->result), worker->used_count);
 	}
 	if (completion->flags & RC_RING_MORE)
 		return;
@@ -314,7 +318,7 @@ static void take_completion(struct worker *worker, const struct rc_completion *c
 			rc_hold_end(worker, slot, completion->result);
 		else
 			rc_pump_sent_plan(worker, slot, (unsigned)(tag >> 46 & 1023), completion->result,
-			                    completion->flags & RC_RING_MORE);
+			                  completion->flags & RC_RING_MORE);
 		break;
 	case TAG_SENT_OUTBOX:
 		rc_pump_sent_outbox(worker, slot, completion->result);
@@ -377,7 +381,8 @@ static bool stop_slice(struct worker *worker, uint64_t stop_at_ns)
 			stop_connection(worker, worker->stop_slot++, half_time);
 		}
 	}
-	/* The kernel lets go of a listening socket only when its accept has ended, and then the address is free again. */
+	/* The kernel lets go of a listening socket only when its accept has ended, and then the address is free again.
+	 */
 	return (!worker->used_count && !worker->accept_armed) || worker->now_ns >= stop_at_ns;
 }
 

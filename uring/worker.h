@@ -25,8 +25,19 @@
 #define PLANS_MAX (RC_SLICE_SENDS + 2)
 
 /* Completions tell by their tag whose they are: kind 4 | plan 10 | generation 24 | slot 22. */
-enum tag_kind { TAG_ACCEPTED, TAG_WOKEN, TAG_RECEIVED, TAG_SENT_PLAN, TAG_SENT_OUTBOX, TAG_WRITABLE, TAG_SHUT,
-	            TAG_CANCELLED, TAG_SLOT_CLOSED, TAG_DIALLED, TAG_SENT_SECURE };
+enum tag_kind {
+	TAG_ACCEPTED,
+	TAG_WOKEN,
+	TAG_RECEIVED,
+	TAG_SENT_PLAN,
+	TAG_SENT_OUTBOX,
+	TAG_WRITABLE,
+	TAG_SHUT,
+	TAG_CANCELLED,
+	TAG_SLOT_CLOSED,
+	TAG_DIALLED,
+	TAG_SENT_SECURE
+};
 #define TAG_GENERATION_MASK 0xFFFFFFu
 static_assert(RC_SLOT_BITS == 22 && PLANS_MAX <= 1024, "a tag holds a slot and a plan");
 
@@ -38,7 +49,7 @@ struct command {
 	void (*fn)(void *argument);
 	void *argument;
 	struct rc_start start;
-	unsigned number;      /* opcode or close code */
+	unsigned number; /* opcode or close code */
 	bool has_start;
 	char *protocols, *source; /* of a connect */
 	bool deflate;
@@ -47,13 +58,13 @@ struct command {
 };
 
 struct listener {
-	char address[300];    /* as given, for messages */
+	char address[300]; /* as given, for messages */
 	struct sockaddr_storage socket_address;
 	socklen_t socket_address_size;
 	struct rc_deflate_options deflate;
-	bool secure;          /* wss */
-	bool proxied;         /* connections begin with a PROXY header */
-	int inherited;        /* a descriptor that listens already, or -1 */
+	bool secure;   /* wss */
+	bool proxied;  /* connections begin with a PROXY header */
+	int inherited; /* a descriptor that listens already, or -1 */
 };
 
 struct rc_server {
@@ -63,8 +74,8 @@ struct rc_server {
 	pthread_mutex_t log_lock;
 	_Atomic uint64_t *floors;
 	_Atomic(struct rc_encoding *) encodings[RC_ENCODING_COUNT]; /* made when first wanted */
-	pthread_mutex_t encodings_lock; /* inside the log's */
-	size_t deflate_size_min;        /* of all listeners */
+	pthread_mutex_t encodings_lock;                             /* inside the log's */
+	size_t deflate_size_min;                                    /* of all listeners */
 	void *log_memory;
 	size_t log_memory_size;
 	struct worker *workers;
@@ -72,15 +83,15 @@ struct rc_server {
 	struct listener listeners[RC_LISTENERS_MAX];
 	unsigned listener_count;
 	_Atomic unsigned connection_count;
-	uint64_t lag_step_size;         /* the log grows by this between two looks at who is behind */
+	uint64_t lag_step_size; /* the log grows by this between two looks at who is behind */
 	struct certificates certificates;
 	struct rc_addresses *addresses; /* null without connections_per_address */
 	_Atomic uint64_t stop_at_ns;    /* 0: runs; else the end of draining */
 	_Atomic bool started;
 	_Atomic uint64_t publish_refused;
 	uint64_t start_ns;
-	uint64_t epoch;                 /* of event ids: differs from one start to the next */
-	bool old_kernel;                /* use nothing newer than Linux 6.1 */
+	uint64_t epoch;  /* of event ids: differs from one start to the next */
+	bool old_kernel; /* use nothing newer than Linux 6.1 */
 };
 
 /* Who is behind, as the worker saw it last. Other threads read it word by word, so it may mix two looks. */
@@ -93,9 +104,9 @@ struct lag_book {
 
 /* A zero-copy send whose bytes the kernel reads: hold.h. */
 struct hold {
-	uint64_t begin;       /* entries from here on */
+	uint64_t begin; /* entries from here on */
 	uint32_t slot;
-	bool sending;         /* the send itself has not completed */
+	bool sending; /* the send itself has not completed */
 	bool aborted;
 };
 
@@ -107,12 +118,12 @@ struct worker {
 	bool has_thread;
 
 	struct connection *connections;
-	uint32_t *address_places;        /* by slot, with connections_per_address */
+	uint32_t *address_places; /* by slot, with connections_per_address */
 	unsigned slot_count;
-	unsigned used_count, slot_high;  /* connections now; slots ever used */
+	unsigned used_count, slot_high; /* connections now; slots ever used */
 	struct rc_pool pool;
-	struct rc_session scratch;       /* of every connection at rest */
-	struct rc_session *reading;      /* whose message is with the application, and lies in a block of its own */
+	struct rc_session scratch;  /* of every connection at rest */
+	struct rc_session *reading; /* whose message is with the application, and lies in a block of its own */
 	struct rc_wheel wheel;
 	struct rc_subscribers subscribers;
 	struct rc_mark *marks;
@@ -122,30 +133,30 @@ struct worker {
 	uint64_t round_begin, round_end; /* entries; who is not BEHIND has everything before round_begin */
 	uint64_t round_number;
 	uint64_t round_began_ns;
-	uint64_t round_sends;            /* of the round, so far */
-	uint32_t *walk;                  /* topics touched by the round */
+	uint64_t round_sends; /* of the round, so far */
+	uint32_t *walk;       /* topics touched by the round */
 	uint32_t walk_count, walk_index;
 	struct rc_plan *plans;
 	uint16_t plans_free[PLANS_MAX];
 	unsigned plan_free_count;
-	struct rc_plan *shared;          /* the plan made last for a single topic ... */
-	uint64_t shared_end;             /* ... up to where it was asked for ... */
-	uint32_t shared_size_min;        /* ... and from what size encoded */
-	uint64_t encoded_end;            /* entries before it have the encodings that somebody here wants */
-	uint64_t encoded_count;          /* subscriptions that want one */
+	struct rc_plan *shared;   /* the plan made last for a single topic ... */
+	uint64_t shared_end;      /* ... up to where it was asked for ... */
+	uint32_t shared_size_min; /* ... and from what size encoded */
+	uint64_t encoded_end;     /* entries before it have the encodings that somebody here wants */
+	uint64_t encoded_count;   /* subscriptions that want one */
 	struct rc_deflater *deflaters[RC_WINDOW_COUNT]; /* made when first needed */
 	struct rc_inflater *inflater;
-	struct rc_inflater **inflaters;  /* by slot, with TAKEOVER */
-	uint8_t *scratch_bytes;          /* what a compressor made last: a block of the pool */
+	struct rc_inflater **inflaters; /* by slot, with TAKEOVER */
+	uint8_t *scratch_bytes;         /* what a compressor made last: a block of the pool */
 	size_t scratch_size;
-	uint64_t head;                   /* of what may be planned, at the slice's beginning */
-	uint64_t behind_floor;           /* no cursor of the list is below */
-	uint32_t *behind;                /* slots, LISTED */
+	uint64_t head;         /* of what may be planned, at the slice's beginning */
+	uint64_t behind_floor; /* no cursor of the list is below */
+	uint32_t *behind;      /* slots, LISTED */
 	uint32_t behind_count;
-	uint64_t behind_end;             /* where the log ended at the last look at the list */
+	uint64_t behind_end; /* where the log ended at the last look at the list */
 	uint64_t behind_ns;
-	struct lag_book lag;             /* (shared) written when the list is looked at */
-	uint32_t *queue;                 /* slots to pump, QUEUED: a ring */
+	struct lag_book lag; /* (shared) written when the list is looked at */
+	uint32_t *queue;     /* slots to pump, QUEUED: a ring */
 	uint32_t queue_at, queue_count;
 
 	struct secure_worker secure;
@@ -153,22 +164,22 @@ struct worker {
 	unsigned hold_count;
 
 	uint64_t now_ns;
-	uint64_t accept_again_ns;        /* 0, or when to arm the listeners that ended */
+	uint64_t accept_again_ns;            /* 0, or when to arm the listeners that ended */
 	uint32_t accept_armed, accept_ended; /* a bit a listener */
 	int listener_fds[RC_LISTENERS_MAX];
 	uint64_t reported_ns[4];
-	uint32_t random[256];            /* masks of the client role */
+	uint32_t random[256]; /* masks of the client role */
 	unsigned random_left;
-	struct rc_stats stats;           /* (shared) written with rc_count() */
-	uint32_t stop_slot;              /* draining: how far the Closes have gone */
+	struct rc_stats stats; /* (shared) written with rc_count() */
+	uint32_t stop_slot;    /* draining: how far the Closes have gone */
 	uint64_t stop_began_ns;
 
 	struct rc_completion completions[BATCH_MAX];
 	int wake_fd;
-	_Atomic bool sleeping;           /* (shared) whoever clears it writes to wake_fd */
+	_Atomic bool sleeping; /* (shared) whoever clears it writes to wake_fd */
 	pthread_mutex_t command_lock;
 	struct command *commands, **commands_end;
-	bool commands_ended;             /* with command_lock: nothing is taken any more */
+	bool commands_ended; /* with command_lock: nothing is taken any more */
 	_Atomic unsigned command_count;
 	struct command *dials_waiting, **dials_waiting_end;
 	struct dial *dials[DIALS_MAX];
@@ -201,7 +212,10 @@ static inline rc_conn rc_handle(const struct worker *worker, uint32_t slot)
 	return (uint64_t)worker->index << (32 + RC_SLOT_BITS) | (uint64_t)slot << 32 | generation;
 }
 
-static inline uint32_t rc_ticks(const struct worker *worker) { return (uint32_t)(worker->now_ns / TICK_NS); }
+static inline uint32_t rc_ticks(const struct worker *worker)
+{
+	return (uint32_t)(worker->now_ns / TICK_NS);
+}
 
 /* worker.c */
 int rc_worker_open(struct worker *worker, struct rc_error *error);
@@ -216,7 +230,7 @@ void rc_worker_queue(struct worker *worker, uint32_t slot);
 void rc_worker_set_timer(struct worker *worker, uint32_t slot, uint64_t ms);
 /* At most one line a second and kind (0 to 3). */
 void rc_worker_report(struct worker *worker, unsigned kind, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 uint32_t rc_worker_random(struct worker *worker);
 
 /* dial.c */

@@ -150,7 +150,9 @@ static void stop(int number)
 int main(int argc, char **argv)
 {
 	static const struct lws_protocols protocols[] = {
-		{ .name = "relay", .callback = serve, .per_session_data_size = sizeof(struct session *),
+		{ .name = "relay",
+		  .callback = serve,
+		  .per_session_data_size = sizeof(struct session *),
 		  .rx_buffer_size = 65536 },
 		{ 0 },
 	};

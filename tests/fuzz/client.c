@@ -26,11 +26,11 @@ static void check_url(const char *text, const char *protocols)
 	if (url.is_unix)
 		snprintf(written, sizeof written, "ws+unix:%s:%s", url.host, url.target);
 	else
-		snprintf(written, sizeof written, "%s://%s%s%s:%u%s", url.tls ? "wss" : "ws", brackets ? "[" : "", url.host,
-		         brackets ? "]" : "", url.port, url.target);
+		snprintf(written, sizeof written, "%s://%s%s%s:%u%s", url.tls ? "wss" : "ws", brackets ? "[" : "",
+		         url.host, brackets ? "]" : "", url.port, url.target);
 	HOLDS(rc_url_parse(&again, written) == 0, "%s was %s", text, written);
 	HOLDS(!strcmp(again.host, url.host) && !strcmp(again.target, url.target) && again.port == url.port &&
-	              again.tls == url.tls && again.is_unix == url.is_unix,
+	          again.tls == url.tls && again.is_unix == url.is_unix,
 	      "%s is not %s", text, written);
 
 	size_t size = rc_handshake_request(request, sizeof request, &url, nonce, protocols, NULL);
@@ -39,7 +39,8 @@ static void check_url(const char *text, const char *protocols)
 	struct rc_http_request parsed;
 	char *query = strchr(url.target, '?');
 	int verdict = rc_handshake_parse(&parsed, request, size);
-	HOLDS(verdict == (int)size || verdict == -400, "%d for %s", verdict, text); /* a wrong escape is the server's to see */
+	HOLDS(verdict == (int)size || verdict == -400, "%d for %s", verdict,
+	      text); /* a wrong escape is the server's to see */
 	if (verdict < 0)
 		HOLDS(strchr(url.target, '%'), "our server refuses our client: %s", text);
 	else
@@ -67,7 +68,8 @@ static void check_taken(const uint8_t *data, size_t size, const char *protocols,
 		connections += !strcasecmp(line, "Connection") && strcasestr(value, "upgrade");
 		if (!strcasecmp(line, "Sec-WebSocket-Protocol")) {
 			chosen++;
-			HOLDS(protocols && list_holds(protocols, value, strcmp) && !strcmp(protocol, value), "%s was not asked for", value);
+			HOLDS(protocols && list_holds(protocols, value, strcmp) && !strcmp(protocol, value),
+			      "%s was not asked for", value);
 		}
 	}
 	HOLDS(accepts == 1 && upgrades && connections && chosen <= 1, "%u, %u, %u, %u", accepts, upgrades, connections,
@@ -85,7 +87,8 @@ static void check_response(const uint8_t *data, size_t size, const char *protoco
 		char *bytes = exact_copy(data, known);
 		int here = rc_handshake_response_parse(bytes, known, nonce, protocols, protocol, NULL, &agreed);
 		HOLDS(!verdict || here == verdict, "%d, and %d after %zu bytes", verdict, here, known);
-		HOLDS(here <= (int)known && (here >= 0 || here == -EPROTO || (here <= -200 && here > -600)), "%d", here);
+		HOLDS(here <= (int)known && (here >= 0 || here == -EPROTO || (here <= -200 && here > -600)), "%d",
+		      here);
 		verdict = here;
 		free(bytes);
 	}

@@ -20,11 +20,13 @@ static uint64_t field(struct steps *steps)
 
 static bool is_within_limits(const struct rc_config *c)
 {
-	bool log = c->log_size >= RC_LOG_SIZE_MIN && c->log_size <= (size_t)64 << 30 && !(c->log_size & (c->log_size - 1));
+	bool log = c->log_size >= RC_LOG_SIZE_MIN && c->log_size <= (size_t)64 << 30 &&
+	           !(c->log_size & (c->log_size - 1));
 	bool sizes = c->message_size_max && c->message_size_max <= RC_MESSAGE_SIZE_LIMIT && c->send_size_max < 1u << 31;
 	bool counts = c->worker_count <= RC_WORKERS_MAX && c->fragments_max && c->subscriptions_max &&
 	              c->subscriptions_max <= RC_SUBSCRIPTIONS_LIMIT;
-	return log && sizes && counts && c->handshake_timeout_ms && c->close_timeout_ms && c->policy <= RC_POLICY_CONFLATE;
+	return log && sizes && counts && c->handshake_timeout_ms && c->close_timeout_ms &&
+	       c->policy <= RC_POLICY_CONFLATE;
 }
 
 static void check_server(rc_server *server, const struct rc_config *config, struct steps *steps)
@@ -79,7 +81,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	rc_server *server = rc_server_new(&config, &error);
 	HOLDS(server || (error.code < 0 && error.text[0]), "refused without words");
 	/* Within all limits, only memory may still be missing. */
-	HOLDS(server ? is_within_limits(&config) : !is_within_limits(&config) || error.code == -ENOMEM, "%s", error.text);
+	HOLDS(server ? is_within_limits(&config) : !is_within_limits(&config) || error.code == -ENOMEM, "%s",
+	      error.text);
 	if (server)
 		check_server(server, &config, &steps);
 	rc_server_free(server);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * feed.c - recordings: the reader must give the same records in whatever pieces the bytes come, and those of a walk over
- * the lines that has them all at once; an error names the line it is in.
+ * feed.c - recordings: the reader must give the same records in whatever pieces the bytes come, and those of a walk
+ * over the lines that has them all at once; an error names the line it is in.
  */
 #include "feed.h"
 
@@ -20,8 +20,11 @@ struct result {
 
 static void note(struct result *result, const struct rc_feed_record *record)
 {
-	uint64_t parts[] = { result->hash, record->time_ns, hash_of((const uint8_t *)record->topic, record->topic_size),
-		             hash_of((const uint8_t *)record->payload, record->payload_size), record->topic_size,
+	uint64_t parts[] = { result->hash,
+		             record->time_ns,
+		             hash_of((const uint8_t *)record->topic, record->topic_size),
+		             hash_of((const uint8_t *)record->payload, record->payload_size),
+		             record->topic_size,
 		             record->payload_size };
 	result->hash = hash_of((const uint8_t *)parts, sizeof parts);
 	result->records++;
@@ -32,7 +35,8 @@ static struct result read_all(struct rc_feed *feed)
 	struct result result = { 0 };
 	struct rc_feed_record record;
 	while ((result.code = rc_feed_next(feed, &record)) == 1) {
-		HOLDS(record.topic_size >= 1 && record.topic_size <= RC_FEED_TOPIC_MAX, "topic of %zu", record.topic_size);
+		HOLDS(record.topic_size >= 1 && record.topic_size <= RC_FEED_TOPIC_MAX, "topic of %zu",
+		      record.topic_size);
 		HOLDS(!memchr(record.topic, '\t', record.topic_size), "a tab in a topic");
 		HOLDS(!memchr(record.payload, '\n', record.payload_size), "a line end in a payload");
 		note(&result, &record);
@@ -119,7 +123,8 @@ static void same(const struct result *a, const struct result *b, const char *wha
 {
 	HOLDS(a->records == b->records && a->hash == b->hash && a->line == b->line && a->code == b->code,
 	      "%s: %llu records up to line %llu, %d; %llu up to %llu, %d", what, (unsigned long long)a->records,
-	      (unsigned long long)a->line, a->code, (unsigned long long)b->records, (unsigned long long)b->line, b->code);
+	      (unsigned long long)a->line, a->code, (unsigned long long)b->records, (unsigned long long)b->line,
+	      b->code);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

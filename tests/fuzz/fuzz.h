@@ -20,14 +20,14 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Says which property broke, and ends. */
-#define HOLDS(x, ...) \
-	do { \
-		if (!(x)) { \
-			fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #x); \
-			fprintf(stderr, __VA_ARGS__); \
-			fputc('\n', stderr); \
-			abort(); \
-		} \
+#define HOLDS(x, ...)                                                                                                  \
+	do {                                                                                                           \
+		if (!(x)) {                                                                                            \
+			fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #x);                                        \
+			fprintf(stderr, __VA_ARGS__);                                                                  \
+			fputc('\n', stderr);                                                                           \
+			abort();                                                                                       \
+		}                                                                                                      \
 	} while (0)
 
 /* FNV-1a */

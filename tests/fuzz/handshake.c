@@ -108,7 +108,8 @@ static bool is_target(const char *target)
 	return true;
 }
 
-/* RFC 9112, RFC 9110 section 7.2, RFC 6455 section 4.2.1. Returns 1 for a handshake, 2 for plain HTTP, 0 for neither. */
+/* RFC 9112, RFC 9110 section 7.2, RFC 6455 section 4.2.1. Returns 1 for a handshake, 2 for plain HTTP, 0 for neither.
+ */
 static int judge(const struct reading *reading)
 {
 	static const char *const methods = " GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH ";
@@ -176,14 +177,15 @@ static void check_status(int status, const struct reading *reading)
 		HOLDS(!upgrade, "413 for a handshake");
 		break;
 	case 426:
-		HOLDS(upgrade && count_of(reading, "Sec-WebSocket-Version", &version) && strcmp(version, "13") != 0, "426");
+		HOLDS(upgrade && count_of(reading, "Sec-WebSocket-Version", &version) && strcmp(version, "13") != 0,
+		      "426");
 		break;
 	case 501:
 		HOLDS(strcmp(reading->version, "HTTP/1.1") == 0, "501 for %s", reading->version);
 		break;
 	case 505:
-		HOLDS(strncmp(reading->version, "HTTP/", 5) == 0 && strcmp(reading->version, "HTTP/1.1") != 0, "505 for %s",
-		      reading->version);
+		HOLDS(strncmp(reading->version, "HTTP/", 5) == 0 && strcmp(reading->version, "HTTP/1.1") != 0,
+		      "505 for %s", reading->version);
 		break;
 	default:
 		HOLDS(status == 400, "%d for a head within all limits", status);
@@ -198,7 +200,8 @@ static void check_answer(const struct rc_http_request *request, uint64_t chances
 	size_t size = rc_handshake_response(to, sizeof to, request->key, chosen, NULL);
 	HOLDS(size && memcmp(to + size - 4, "\r\n\r\n", 4) == 0, "no response");
 	char *small = malloc(size);
-	HOLDS(rc_handshake_response(small, draw(&chances) % size, request->key, chosen, NULL) == 0, "does not fit and is there");
+	HOLDS(rc_handshake_response(small, draw(&chances) % size, request->key, chosen, NULL) == 0,
+	      "does not fit and is there");
 	free(small);
 	/* Of the key's last two digits only the upper bits count; the nonce that it came from gives them as zero. */
 	uint8_t nonce[18] = { 0 };
@@ -226,7 +229,8 @@ static void check_queries(const char *query)
 			continue;
 		HOLDS(strlen(all) == (size_t)size, "a zero in a value");
 		char *fits = malloc((size_t)size + 1);
-		HOLDS(rc_query_get(query, names[i], fits, (size_t)size + 1) == size && !strcmp(fits, all), "does not fit");
+		HOLDS(rc_query_get(query, names[i], fits, (size_t)size + 1) == size && !strcmp(fits, all),
+		      "does not fit");
 		HOLDS(rc_query_get(query, names[i], fits, (size_t)size) == -2, "fits without its zero");
 		free(fits);
 	}

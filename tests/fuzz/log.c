@@ -202,8 +202,8 @@ static void step(struct steps *steps)
 	case 5: {
 		int error;
 		const char *name = model[index].name;
-		struct rc_topic *topic =
-			rc_topics_get(&topics, name, strlen(name), rc_topic_hash(name, strlen(name)), &error);
+		struct rc_topic *topic = rc_topics_get(&topics, name, strlen(name), rc_topic_hash(name, strlen(name)),
+		                                       &error);
 		topic->subscription_count++;
 		model[index].subscriptions++;
 		break;

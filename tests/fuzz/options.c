@@ -143,7 +143,8 @@ static void check_targets(int argc, char **argv, int operand)
 			text = argv[i] + 7;
 		if (!strncmp(argv[i], "--count=", 8))
 			count = argv[i] + 8;
-		/* Nothing is said of words that stand apart from their option, which may look like one, or of shortened names. */
+		/* Nothing is said of words that stand apart from their option, which may look like one, or of shortened
+		 * names. */
 		if (!strncmp(argv[i], "--", 2) && !is_whole(argv[i] + 2))
 			return;
 	}

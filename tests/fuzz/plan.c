@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * plan.c - plans against a walk that asks of each entry whether the subscriber wants it. What a plan's ranges hold, where
- * it stops, and where a cursor stands after any number of bytes: cut there, the rest must be what a new plan from that
- * cursor begins with, or a client would miss a byte or get one twice.
+ * plan.c - plans against a walk that asks of each entry whether the subscriber wants it. What a plan's ranges hold,
+ * where it stops, and where a cursor stands after any number of bytes: cut there, the rest must be what a new plan from
+ * that cursor begins with, or a client would miss a byte or get one twice.
  */
 #include "plan.h"
 
@@ -77,24 +77,25 @@ static size_t check_plan(const struct rc_plan *p, const struct rc_interest *inte
 			continue;
 		bool left_out = conflate && !rest && atomic_load(&topic_at[entry->topic]->newest) != number;
 		HOLDS(taken < p->taken_count, "entry %llu is missing", (unsigned long long)number);
-		HOLDS(p->taken[taken] == (uint16_t)((number - begin) | (left_out ? RC_PLAN_CONFLATED : 0)), "entry %llu",
-		      (unsigned long long)number);
+		HOLDS(p->taken[taken] == (uint16_t)((number - begin) | (left_out ? RC_PLAN_CONFLATED : 0)),
+		      "entry %llu", (unsigned long long)number);
 		taken++;
 		if (left_out)
 			continue;
 		uint32_t skip = rest ? partial : 0;
 		HOLDS(size + entry->size - skip <= p->size &&
-		              memcmp(flat + size, rc_log_at(&log_, entry->position) + skip, entry->size - skip) == 0,
+		          memcmp(flat + size, rc_log_at(&log_, entry->position) + skip, entry->size - skip) == 0,
 		      "the bytes of entry %llu", (unsigned long long)number);
 		size += entry->size - skip;
 		frames++;
 	}
-	HOLDS(taken == p->taken_count && frames == p->frame_count && taken - frames == p->conflated_count, "the counts");
+	HOLDS(taken == p->taken_count && frames == p->frame_count && taken - frames == p->conflated_count,
+	      "the counts");
 	HOLDS(size == p->size && (size <= RC_PLAN_SIZE_MAX || frames == 1), "%zu bytes of %zu frames", size, frames);
 	if (p->end < RC_MIN(end, begin + RC_PLAN_WINDOW)) {
 		const struct rc_entry *entry = rc_log_entry(&log_, p->end);
 		HOLDS(frames == RC_PLAN_FRAMES_MAX || p->range_count == RC_PLAN_RANGES_MAX ||
-		              size + entry->size > RC_PLAN_SIZE_MAX,
+		          size + entry->size > RC_PLAN_SIZE_MAX,
 		      "it stopped for no reason");
 		HOLDS(frames, "and would never go on");
 	}

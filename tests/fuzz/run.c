@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * run.c - drives a fuzz target without libFuzzer: every file of the directories given; and mutants of them, so that a run
- * of the tests finds something even where clang is not. Without arguments fuzz_NAME takes tests/fuzz/corpus/NAME/ and
- * MUTANTS mutants. One line tells how many; RC_SEED=number repeats them. An input that breaks a property
- * is written beside the program, and named.
+ * run.c - drives a fuzz target without libFuzzer: every file of the directories given; and mutants of them, so that a
+ * run of the tests finds something even where clang is not. Without arguments fuzz_NAME takes tests/fuzz/corpus/NAME/
+ * and MUTANTS mutants. One line tells how many; RC_SEED=number repeats them. An input that breaks a property is written
+ * beside the program, and named.
  */
 #include "fuzz.h"
 
@@ -124,8 +124,14 @@ static size_t mutate(uint8_t *bytes, size_t size, uint64_t *chances)
 }
 
 /* A sanitizer's finding ends as a broken property does: with the input kept. */
-__attribute__((visibility("default"))) const char *__asan_default_options(void) { return "abort_on_error=1"; }
-__attribute__((visibility("default"))) const char *__ubsan_default_options(void) { return "abort_on_error=1"; }
+__attribute__((visibility("default"))) const char *__asan_default_options(void)
+{
+	return "abort_on_error=1";
+}
+__attribute__((visibility("default"))) const char *__ubsan_default_options(void)
+{
+	return "abort_on_error=1";
+}
 
 int main(int argc, char **argv)
 {

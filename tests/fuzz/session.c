@@ -152,7 +152,8 @@ static void check_event(const struct rc_event *event)
 		      event->opcode);
 		break;
 	case RC_EVENT_CLOSE:
-		HOLDS(event->code == 1005 ? event->size == 0 : rc_close_code_valid(event->code), "code %d", event->code);
+		HOLDS(event->code == 1005 ? event->size == 0 : rc_close_code_valid(event->code), "code %d",
+		      event->code);
 		HOLDS(is_text(event->data, event->size) && event->size <= 123, "%zu bytes of reason", event->size);
 		break;
 	case RC_EVENT_FAIL:
@@ -174,13 +175,15 @@ static void feed(struct rc_session *session, struct notes *notes, const uint8_t 
 		HOLDS(at >= block && at <= block + size, "beside the bytes");
 		check_event(&event);
 		bool fails = event.kind == RC_EVENT_FAIL, ends = fails || event.kind == RC_EVENT_CLOSE;
-		add(notes, event.kind, fails ? 0 : event.opcode, ends ? event.code : 0, event.data, fails ? 0 : event.size);
+		add(notes, event.kind, fails ? 0 : event.opcode, ends ? event.code : 0, event.data,
+		    fails ? 0 : event.size);
 		*over = ends;
 		if (!fails && event.size)
 			memset(event.data, 0xdd, event.size); /* it may be changed */
 	}
 	HOLDS(at == block + size, "%zu bytes are left", (size_t)(block + size - at));
-	/* What a peer may make us keep: one message, in a block that is at most doubled, and one more while it moves. */
+	/* What a peer may make us keep: one message, in a block that is at most doubled, and one more while it moves.
+	 */
 	HOLDS(pool.used_size <= 4 * MESSAGE_SIZE_MAX + 64 * KIB, "%zu bytes are kept", pool.used_size);
 	free(block);
 }
@@ -208,7 +211,7 @@ static void same(const struct notes *notes, const struct notes *whole, size_t cu
 	for (unsigned i = 0; i < whole->count; i++) {
 		const struct note *a = &notes->at[i], *b = &whole->at[i];
 		HOLDS(a->kind == b->kind && a->opcode == b->opcode && a->code == b->code && a->size == b->size &&
-		              a->hash == b->hash,
+		          a->hash == b->hash,
 		      "event %u (%d, %u, %zu for %d, %u, %zu), client %d, cut at %zu, step %zu", i, a->kind, a->code,
 		      a->size, b->kind, b->code, b->size, rules.client, cut, step);
 	}

@@ -29,8 +29,8 @@ static void check_mask(const char *kernel, const uint8_t *data, size_t size, uin
 	rc_unmask(to, data, size, mask);
 	rc_unmask(here, here, size, mask);
 	for (size_t i = 0; i < size; i++)
-		HOLDS(to[i] == (uint8_t)(data[i] ^ mask >> 8 * (i % 4)) && here[i] == to[i], "%s: byte %zu of %zu", kernel, i,
-		      size);
+		HOLDS(to[i] == (uint8_t)(data[i] ^ mask >> 8 * (i % 4)) && here[i] == to[i], "%s: byte %zu of %zu",
+		      kernel, i, size);
 	free(to);
 	free(here);
 }
@@ -45,10 +45,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			continue;
 		const size_t end = size;
 		for (int way = CHECK; way <= IN_PLACE; way++)
-			HOLDS(pieces_agree(text_kernels[k], data, &end, 1, (enum way)way, true), "kernel %s", text_kernels[k]);
+			HOLDS(pieces_agree(text_kernels[k], data, &end, 1, (enum way)way, true), "kernel %s",
+			      text_kernels[k]);
 		check_pieces(text_kernels[k], data, size, &chances);
 		check_mask(text_kernels[k], data, size, (uint32_t)draw(&chances));
-		/* From a place that is not aligned, and without the last bytes: what is peeled off at both ends changes. */
+		/* From a place that is not aligned, and without the last bytes: what is peeled off at both ends
+		 * changes. */
 		const size_t from = size ? draw(&chances) % (size < 64 ? size : 64) : 0;
 		check_mask(text_kernels[k], data + from, size - from, (uint32_t)draw(&chances));
 		check_pieces(text_kernels[k], data + from, size - from, &chances);

@@ -13,8 +13,8 @@
  *      raw HEX      these bytes come between
  *      bye          the client says that it has said all
  *
- * Until somebody spoils the wire both read what the other said, and nothing else; afterwards the server never reads what
- * was not said, and once it failed stays failed. Randomness is the same each time.
+ * Until somebody spoils the wire both read what the other said, and nothing else; afterwards the server never reads
+ * what was not said, and once it failed stays failed. Randomness is the same each time.
  */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "context.h"
@@ -43,7 +43,10 @@ static int fill(unsigned char *to, int size)
 	return 1;
 }
 
-static int is_ready(void) { return 1; }
+static int is_ready(void)
+{
+	return 1;
+}
 
 static void save(char path[32], EVP_PKEY *key, X509 *certificate)
 {
@@ -51,7 +54,8 @@ static void save(char path[32], EVP_PKEY *key, X509 *certificate)
 	FILE *file = fdopen(dup(fd), "w");
 	snprintf(path, 32, "/proc/self/fd/%d", fd);
 	HOLDS(file && (certificate ? PEM_write_X509(file, certificate)
-	                           : PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL)) == 1, "%s", path);
+	                           : PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL)) == 1,
+	      "%s", path);
 	fclose(file);
 }
 
@@ -92,7 +96,10 @@ struct pair {
 	size_t said, heard, server_said, client_heard; /* bytes */
 };
 
-static uint8_t text_at(size_t at) { return (uint8_t)(at * 131 ^ at >> 7); }
+static uint8_t text_at(size_t at)
+{
+	return (uint8_t)(at * 131 ^ at >> 7);
+}
 
 static void check_text(const uint8_t *bytes, size_t size, size_t from)
 {
@@ -136,7 +143,8 @@ static void take_up(struct pair *pair, const uint8_t *bytes, size_t size)
 		}
 		carry_down(pair, out, (size_t)(pair->wire.out - out));
 	}
-	HOLDS(pair->failed || pair->spoiled || pair->wire.in == pair->wire.in_end || SSL_get_shutdown(pair->client), "bytes are left");
+	HOLDS(pair->failed || pair->spoiled || pair->wire.in == pair->wire.in_end || SSL_get_shutdown(pair->client),
+	      "bytes are left");
 	free(copy);
 }
 
@@ -254,7 +262,8 @@ static void step(struct pair *pair, const char *word, const char *rest)
 	else if (strcmp(word, "bye") == 0 && finished)
 		SSL_shutdown(pair->client);
 	else if ((strcmp(word, "keys") == 0 || strcmp(word, "ask") == 0) && finished &&
-	         SSL_key_update(pair->client, word[0] == 'a' ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED) == 1)
+	         SSL_key_update(pair->client,
+	                        word[0] == 'a' ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED) == 1)
 		SSL_do_handshake(pair->client);
 }
 
@@ -274,7 +283,8 @@ static void run_steps(struct pair *pair, char *text)
 		step(pair, word, line + size + strspn(line + size, " "));
 		carry_up(pair);
 	}
-	HOLDS(pair->spoiled || pair->failed || pair->heard == pair->said, "%zu bytes came of %zu", pair->heard, pair->said);
+	HOLDS(pair->spoiled || pair->failed || pair->heard == pair->said, "%zu bytes came of %zu", pair->heard,
+	      pair->said);
 	HOLDS(pair->spoiled || SSL_get_shutdown(pair->client) || pair->client_heard == pair->server_said,
 	      "the client got %zu bytes of %zu", pair->client_heard, pair->server_said);
 	HOLDS(pair->spoiled || !pair->failed, "it failed, and nobody spoiled the wire");

@@ -77,7 +77,9 @@ static struct rc_start start_for(unsigned topic, char mode)
 {
 	uint64_t sequence = oracle_sequence(topic), back = sim_below(40);
 	return (struct rc_start){
-		.last = mode == 'l', .resume = mode == 'r', .since = sequence > back ? sequence - back : sim_below(2),
+		.last = mode == 'l',
+		.resume = mode == 'r',
+		.since = sequence > back ? sequence - back : sim_below(2),
 	};
 }
 
@@ -138,7 +140,8 @@ static void obey(struct peer *peer, const char *text)
 		break;
 	case 'x':
 		peer->app_close = (uint16_t)value;
-		CHECK(rc_close(sim.server, peer->conn, (uint16_t)value, "because", 7) == 0, "peer %u: cannot be closed", peer->index);
+		CHECK(rc_close(sim.server, peer->conn, (uint16_t)value, "because", 7) == 0, "peer %u: cannot be closed",
+		      peer->index);
 		break;
 	case 'g':
 		rc_ping(sim.server, peer->conn, "G", 1);
@@ -202,7 +205,8 @@ static void on_message(void *context, rc_conn conn, void *user, const struct rc_
 	CHECK(message->size >= 5, "peer %u: a message of %zu bytes came", peer->index, message->size);
 	memcpy(start, message->data, 5);
 	unsigned number = (unsigned)strtoul(start + 1, NULL, 16);
-	CHECK(number == peer->messages_in + 1, "peer %u: its message %u came after %u", peer->index, number, peer->messages_in);
+	CHECK(number == peer->messages_in + 1, "peer %u: its message %u came after %u", peer->index, number,
+	      peer->messages_in);
 	peer->messages_in = number;
 	if (start[0] == 'C') {
 		char text[64] = { 0 };
@@ -211,8 +215,8 @@ static void on_message(void *context, rc_conn conn, void *user, const struct rc_
 		return;
 	}
 	tap_fill(wanted, number, 5, message->size - 5);
-	CHECK(start[0] == 'E' && memcmp(wanted, message->data + 5, message->size - 5) == 0, "peer %u: its message %u came as %s",
-	      peer->index, number, start);
+	CHECK(start[0] == 'E' && memcmp(wanted, message->data + 5, message->size - 5) == 0,
+	      "peer %u: its message %u came as %s", peer->index, number, start);
 	if (sim_one_in(2) && peer->direct_end - peer->direct_begin < DIRECT_MAX) {
 		/* As it came, or from bytes of its own: for the production code that is not the same. */
 		const void *bytes = sim_one_in(3) ? memcpy(wanted, message->data, message->size) : message->data;
@@ -225,8 +229,8 @@ static void on_pong(void *context, rc_conn conn, void *user, const uint8_t *data
 	(void)context;
 	struct peer *peer = user;
 	CHECK(peer->conn_open && peer->conn == conn, "peer %u: a pong while it is not open", peer->index);
-	CHECK(!size || (size == 1 && data[0] == 'G') || (size == 4 && memcmp(data, "pong", 4) == 0), "peer %u: a wrong pong",
-	      peer->index);
+	CHECK(!size || (size == 1 && data[0] == 'G') || (size == 4 && memcmp(data, "pong", 4) == 0),
+	      "peer %u: a wrong pong", peer->index);
 }
 
 static void on_close(void *context, rc_conn conn, void *user, const struct rc_closing *closing)
@@ -251,7 +255,11 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 }
 
 const struct rc_handlers application_handlers = {
-	.request = on_request, .open = on_open, .message = on_message, .pong = on_pong, .close = on_close,
+	.request = on_request,
+	.open = on_open,
+	.message = on_message,
+	.pong = on_pong,
+	.close = on_close,
 };
 
 /* ---- other threads ---- */
@@ -335,10 +343,12 @@ void application_publisher(unsigned index)
 		host_sleep(sim_below((uint32_t)pause_ns * 2));
 		if (sim_one_in(3))
 			speak();
-		unsigned topic = sim.crowd ? sim_below(2) * 3 : sim_below(TOPICS), flags = sim_one_in(2) ? RC_PUBLISH_BINARY : 0;
+		unsigned topic = sim.crowd ? sim_below(2) * 3 : sim_below(TOPICS),
+			 flags = sim_one_in(2) ? RC_PUBLISH_BINARY : 0;
 		size_t size = some_size();
 		for (unsigned burst = sim_between(1, burst_max); burst && left; burst--, left--) {
-			application_publish(sim_one_in(4) ? sim_below(TOPICS) : topic, size, flags | (sim_one_in(3) ? RC_PUBLISH_WAIT : 0));
+			application_publish(sim_one_in(4) ? sim_below(TOPICS) : topic, size,
+			                    flags | (sim_one_in(3) ? RC_PUBLISH_WAIT : 0));
 			if (sim_one_in(4))
 				size = some_size();
 		}

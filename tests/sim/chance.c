@@ -18,7 +18,10 @@ uint64_t sim_random(void)
 	return z ^ z >> 31;
 }
 
-uint32_t sim_below(uint32_t count) { return (uint32_t)((sim_random() >> 32) * count >> 32); }
+uint32_t sim_below(uint32_t count)
+{
+	return (uint32_t)((sim_random() >> 32) * count >> 32);
+}
 
 bool sim_fault(enum fault kind)
 {
@@ -28,9 +31,15 @@ bool sim_fault(enum fault kind)
 	return true;
 }
 
-void sim_met(enum fault kind) { sim.struck_here[kind]++; }
+void sim_met(enum fault kind)
+{
+	sim.struck_here[kind]++;
+}
 
-void sim_mix(uint64_t value) { sim.hash = (sim.hash ^ value) * UINT64_C(0x9E3779B97F4A7C15) + (sim.hash >> 29); }
+void sim_mix(uint64_t value)
+{
+	sim.hash = (sim.hash ^ value) * UINT64_C(0x9E3779B97F4A7C15) + (sim.hash >> 29);
+}
 
 void sim_trace(const char *format, ...)
 {
@@ -47,10 +56,10 @@ _Noreturn void sim_fail(const char *format, ...)
 	va_list arguments;
 	va_start(arguments, format);
 	fflush(stdout);
-	fprintf(stderr, "\nseed %llu failed at step %llu: ", (unsigned long long)sim.seed, (unsigned long long)sim.step);
+	fprintf(stderr, "\nseed %llu failed at step %llu: ", (unsigned long long)sim.seed,
+	        (unsigned long long)sim.step);
 	vfprintf(stderr, format, arguments);
 	fputc('\n', stderr);
 	va_end(arguments);
 	_exit(1);
 }
-

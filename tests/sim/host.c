@@ -51,9 +51,18 @@ static size_t outside_size;
 static int current = -1;
 static unsigned locks_held;
 
-int host_current(void) { return current; }
-bool host_alive(unsigned index) { return fibers[index].alive; }
-uint64_t host_wake_ns(unsigned index) { return fibers[index].wake_ns; }
+int host_current(void)
+{
+	return current;
+}
+bool host_alive(unsigned index)
+{
+	return fibers[index].alive;
+}
+uint64_t host_wake_ns(unsigned index)
+{
+	return fibers[index].wake_ns;
+}
 
 static void leave(struct fiber *fiber)
 {
@@ -243,7 +252,10 @@ void *__wrap_mmap(void *at, size_t size, int protection, int flags, int fd, off_
 
 /* ---- eventfds ---- */
 
-static struct { bool open; uint64_t written; } fds[FDS_MAX];
+static struct {
+	bool open;
+	uint64_t written;
+} fds[FDS_MAX];
 
 int __wrap_eventfd(unsigned value, int flags);
 ssize_t __real_write(int fd, const void *bytes, size_t size);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * kernel.c - TLS records made by the simulated kernel: from the keys that it is given on, a socket takes plaintext and its
- * peer gets records. Done here by the production code's record layer with those very keys: what was said before with
- * them, or is said out of turn, does not open at the other end.
+ * kernel.c - TLS records made by the simulated kernel: from the keys that it is given on, a socket takes plaintext and
+ * its peer gets records. Done here by the production code's record layer with those very keys: what was said before
+ * with them, or is said out of turn, does not open at the other end.
  */
 #include "record.h"
 #include "ring_sim.h"
@@ -29,20 +29,29 @@ void kernel_reset_all(void)
 	}
 }
 
-bool kernel_seals(const struct peer *peer) { return rc_tls_half_is_open(&kernels[peer->index].half); }
+bool kernel_seals(const struct peer *peer)
+{
+	return rc_tls_half_is_open(&kernels[peer->index].half);
+}
 
 static int take_keys(struct kernel *kernel, const uint8_t *value, unsigned size)
 {
 	static const uint8_t nothing[RC_TLS_SECRET_MAX];
 	const struct tls_crypto_info *info = (const void *)value;
-	bool chacha = info->cipher_type == TLS_CIPHER_CHACHA20_POLY1305, small = info->cipher_type == TLS_CIPHER_AES_GCM_128;
+	bool chacha = info->cipher_type == TLS_CIPHER_CHACHA20_POLY1305,
+	     small = info->cipher_type == TLS_CIPHER_AES_GCM_128;
 	size_t salt = chacha ? 0 : 4, iv = 12 - salt, key = small ? 16 : 32;
 	CHECK(info->version == TLS_1_3_VERSION && size == sizeof *info + 12 + key + 8, "wrong keys for the kernel");
 	const uint8_t *at = value + sizeof *info;
 	uint64_t sequence = 0;
 	for (unsigned i = 0; i < 8; i++)
 		sequence = sequence << 8 | at[12 + key + i];
-	CHECK(rc_tls_half_open(&kernel->half, small ? 0x1301 : chacha ? 0x1303 : 0x1302, nothing, sequence), "no cipher");
+	CHECK(rc_tls_half_open(&kernel->half,
+	                       small    ? 0x1301
+	                       : chacha ? 0x1303
+	                                : 0x1302,
+	                       nothing, sequence),
+	      "no cipher");
 	memcpy(kernel->half.iv + salt, at, iv);
 	memcpy(kernel->half.key, at + iv, key);
 	memcpy(kernel->half.iv, at + iv + key, salt);
@@ -81,8 +90,9 @@ void kernel_send(struct peer *peer, const struct rc_range *ranges, size_t size, 
 	}
 	for (size_t done = 0, piece; done < size; done += piece) {
 		piece = RC_MIN(size - done, (size_t)16384);
-		CHECK(rc_tls_seal(&kernels[peer->index].half, shared, is_alert ? RC_TLS_ALERT : RC_TLS_DATA, plain + done, piece,
-		                         &to, sealed + sizeof sealed), "a record is not made");
+		CHECK(rc_tls_seal(&kernels[peer->index].half, shared, is_alert ? RC_TLS_ALERT : RC_TLS_DATA,
+		                  plain + done, piece, &to, sealed + sizeof sealed),
+		      "a record is not made");
 	}
 	tap_take(peer, sealed, (size_t)(to - sealed));
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * main.c - runs of the simulator, one a seed. The seed is printed first when one fails, and it is all that is needed to see
- * the same run again.
+ * main.c - runs of the simulator, one a seed. The seed is printed first when one fails, and it is all that is needed to
+ * see the same run again.
  */
 #include "sim.h"
 
@@ -14,13 +14,46 @@
 struct sim sim;
 uint64_t sim_struck[FAULT_COUNT];
 const char *const sim_fault_names[FAULT_COUNT] = {
-	"short send", "one-byte receive", "would block", "multishot ended with data", "multishot ended alone", "no buffers",
-	"cancelled", "reset", "accept EMFILE", "accept ENFILE", "accept ENOMEM", "queue full", "overflow", "few completions",
-	"late start", "late completion", "late cancel", "writable too early", "woken too early", "slot used again at once",
-	"peer unknown", "allocation", "clock jump", "preempted", "connect refused", "zero copy failed", "zero copy copied",
-	"zero copy released late", "zero copy not released", "no kernel TLS", "keys refused", "compressed message",
-	"message of a cohort", "message sent compressed", "wrong compressed message", "TLS record", "TLS key update",
-	"wrong TLS record", "server-sent event", "kernel TLS",
+	"short send",
+	"one-byte receive",
+	"would block",
+	"multishot ended with data",
+	"multishot ended alone",
+	"no buffers",
+	"cancelled",
+	"reset",
+	"accept EMFILE",
+	"accept ENFILE",
+	"accept ENOMEM",
+	"queue full",
+	"overflow",
+	"few completions",
+	"late start",
+	"late completion",
+	"late cancel",
+	"writable too early",
+	"woken too early",
+	"slot used again at once",
+	"peer unknown",
+	"allocation",
+	"clock jump",
+	"preempted",
+	"connect refused",
+	"zero copy failed",
+	"zero copy copied",
+	"zero copy released late",
+	"zero copy not released",
+	"no kernel TLS",
+	"keys refused",
+	"compressed message",
+	"message of a cohort",
+	"message sent compressed",
+	"wrong compressed message",
+	"TLS record",
+	"TLS key update",
+	"wrong TLS record",
+	"server-sent event",
+	"kernel TLS",
 };
 
 static void on_signal(int number)
@@ -41,7 +74,10 @@ static void on_signal(int number)
 	raise(number);
 }
 
-struct options { uint64_t count, from; bool quiet, hashes, all_kinds; };
+struct options {
+	uint64_t count, from;
+	bool quiet, hashes, all_kinds;
+};
 
 static int use(void)
 {
@@ -108,6 +144,7 @@ int main(int count, char **arguments)
 	if (progress)
 		printf("\r");
 	if (!options.quiet)
-		printf("%llu seeds from %llu: all well\n", (unsigned long long)options.count, (unsigned long long)options.from);
+		printf("%llu seeds from %llu: all well\n", (unsigned long long)options.count,
+		       (unsigned long long)options.from);
 	return options.hashes ? 0 : say_struck(&options);
 }

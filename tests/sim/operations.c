@@ -26,7 +26,8 @@ static void complete(struct rc_ring *ring, struct operation *op, int result, uns
 	/* Those of one operation come in order. */
 	op->visible_ns = RC_MAX(op->visible_ns, sim.now_ns + late_ns);
 	ring->completions[ring->completion_count++] = (struct pending){
-		.out = { .tag = op->tag, .result = result, .flags = (uint16_t)flags }, .operation = op->number,
+		.out = { .tag = op->tag, .result = result, .flags = (uint16_t)flags },
+		.operation = op->number,
 		.visible_ns = op->visible_ns,
 	};
 	op->waiting++;
@@ -34,9 +35,15 @@ static void complete(struct rc_ring *ring, struct operation *op, int result, uns
 		op->over = true;
 }
 
-static uint64_t late(void) { return sim_fault(FAULT_LATE_COMPLETION) ? sim_below(3000000) : 0; }
+static uint64_t late(void)
+{
+	return sim_fault(FAULT_LATE_COMPLETION) ? sim_below(3000000) : 0;
+}
 
-static void finish(struct rc_ring *ring, struct operation *op, int result) { complete(ring, op, result, 0, late()); }
+static void finish(struct rc_ring *ring, struct operation *op, int result)
+{
+	complete(ring, op, result, 0, late());
+}
 
 /* The kernel lets go of a zero-copy send when the peer's has acknowledged it, or when nobody asks for it any more. */
 static void release_now(struct rc_ring *ring, struct operation *op)
@@ -79,7 +86,8 @@ static void send_now(struct rc_ring *ring, struct operation *op)
 		return;
 	}
 	if (size > 1 && !op->is_alert && sim_fault(FAULT_SHORT_SEND))
-		size = sim_one_in(2) ? size - sim_between(1, (uint32_t)RC_MIN(size - 1, 12)) : sim_between(1, (uint32_t)size - 1);
+		size = sim_one_in(2) ? size - sim_between(1, (uint32_t)RC_MIN(size - 1, 12))
+		                     : sim_between(1, (uint32_t)size - 1);
 	size_t left = size;
 	oracle_before_send(peer);
 	CHECK(!op->zero_copy || !kernel_seals(peer), "a zero-copy send of what the kernel seals");
@@ -220,7 +228,8 @@ static void connect_now(struct rc_ring *ring, struct operation *op)
 static void poll_now(struct rc_ring *ring, struct operation *op)
 {
 	struct peer *peer = ring->slots[op->slot].peer;
-	bool writable = peer->down_size <= peer->down_capacity * 2 / 3 || peer->reset_by_peer || peer->state == PEER_OVER;
+	bool writable = peer->down_size <= peer->down_capacity * 2 / 3 || peer->reset_by_peer ||
+	                peer->state == PEER_OVER;
 	if (writable || (sim_one_in(64) && sim_fault(FAULT_WRITABLE_EARLY)))
 		finish(ring, op, POLLOUT);
 }
@@ -262,9 +271,11 @@ static void do_now(struct rc_ring *ring, struct operation *op)
 		send_now(ring, op);
 		break;
 	case OP_OPTION:
-		CHECK(operation_sum(op->copies, 1, &op->size) == op->sum, "an option's value changed before it was read");
-		finish(ring, op, kernel_option(ring->slots[op->slot].peer, op->level, op->name, op->copies[0].at,
-		                               (unsigned)op->copies[0].size));
+		CHECK(operation_sum(op->copies, 1, &op->size) == op->sum,
+		      "an option's value changed before it was read");
+		finish(ring, op,
+		       kernel_option(ring->slots[op->slot].peer, op->level, op->name, op->copies[0].at,
+		                     (unsigned)op->copies[0].size));
 		break;
 	case OP_POLL:
 		poll_now(ring, op);

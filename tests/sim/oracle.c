@@ -10,11 +10,14 @@
 
 struct message oracle_messages[MESSAGES_MAX];
 unsigned oracle_message_count;
-const char *const oracle_topics[TOPICS] = { "close/a", "close/b", "close/c", "skip/a", "skip/b", "conf/a", "conf/b", "last/a" };
+const char *const oracle_topics[TOPICS] = { "close/a", "close/b", "close/c", "skip/a",
+	                                    "skip/b",  "conf/a",  "conf/b",  "last/a" };
 struct rc_topic_options oracle_options[TOPICS];
 
 /* What was counted: at least, at most. */
-struct tally { uint64_t low, high; };
+struct tally {
+	uint64_t low, high;
+};
 
 static struct truth {
 	unsigned ids[MESSAGES_MAX]; /* by sequence, from the last time it was made anew */
@@ -29,7 +32,10 @@ void oracle_reset(void)
 	oracle_message_count = 0;
 }
 
-uint64_t oracle_sequence(unsigned topic) { return truths[topic].sequence; }
+uint64_t oracle_sequence(unsigned topic)
+{
+	return truths[topic].sequence;
+}
 
 /* ---- publishing ---- */
 
@@ -37,7 +43,8 @@ unsigned oracle_new_message(unsigned topic, size_t size, bool binary)
 {
 	if (oracle_message_count + 1 >= MESSAGES_MAX)
 		return 0;
-	oracle_messages[++oracle_message_count] = (struct message){ .topic = (uint8_t)topic, .size = (uint32_t)size, .binary = binary };
+	oracle_messages[++oracle_message_count] =
+	    (struct message){ .topic = (uint8_t)topic, .size = (uint32_t)size, .binary = binary };
 	return oracle_message_count;
 }
 
@@ -51,8 +58,11 @@ static void forget_topic(unsigned topic)
 			struct interest *interest = &peers[i].interests[topic][j];
 			interest->forgotten = !interest->posted || interest->got;
 			/* What was cut short before must still be finished, and a copy is not of the log. */
-			interest->may_come = peers[i].secure || (interest->copied && !interest->got) || peers[i].payload_size != UINT64_MAX || peers[i].header_size;
-			interest->first = interest->posted && !interest->got ? 1 : interest->first; /* it may begin now only */
+			interest->may_come = peers[i].secure || (interest->copied && !interest->got) ||
+			                     peers[i].payload_size != UINT64_MAX || peers[i].header_size;
+			interest->first = interest->posted && !interest->got
+			                      ? 1
+			                      : interest->first; /* it may begin now only */
 			interest->made_anew = true;
 		}
 	}
@@ -64,14 +74,15 @@ void oracle_published(unsigned id, int64_t result)
 	struct truth *truth = &truths[message->topic];
 	const struct rc_log *log = &sim.server->log;
 	if (result <= 0) {
-		CHECK(result == -EAGAIN || (result == -ENOMEM && sim.struck_here[FAULT_ALLOCATION]), "publish gives %d", (int)result);
+		CHECK(result == -EAGAIN || (result == -ENOMEM && sim.struck_here[FAULT_ALLOCATION]), "publish gives %d",
+		      (int)result);
 		return;
 	}
 	if (result == 1 && truth->sequence)
 		forget_topic(message->topic);
 	TRACE("published %u as %s %d", id, oracle_topics[message->topic], (int)result);
-	CHECK((uint64_t)result == truth->sequence + 1, "%s: sequence %d after %llu", oracle_topics[message->topic], (int)result,
-	      (unsigned long long)truth->sequence);
+	CHECK((uint64_t)result == truth->sequence + 1, "%s: sequence %d after %llu", oracle_topics[message->topic],
+	      (int)result, (unsigned long long)truth->sequence);
 	truth->sequence = (uint64_t)result;
 	truth->ids[result] = id;
 	message->sequence = (uint64_t)result;
@@ -124,9 +135,11 @@ static uint64_t first_of(unsigned topic, const struct rc_start *start, bool *cop
 {
 	struct rc_server *server = sim.server;
 	const char *name = oracle_topics[topic];
-	const struct rc_topic *made = rc_topics_find(&server->topics, name, strlen(name), rc_topic_hash(name, strlen(name)));
+	const struct rc_topic *made = rc_topics_find(&server->topics, name, strlen(name),
+	                                             rc_topic_hash(name, strlen(name)));
 	CHECK(made, "a topic that somebody subscribes to does not exist");
-	uint64_t sequence = atomic_load(&made->sequence), readable = rc_log_readable(&server->log), newest = 0, first = 0;
+	uint64_t sequence = atomic_load(&made->sequence), readable = rc_log_readable(&server->log), newest = 0,
+		 first = 0;
 	*copied = false;
 	CHECK(sequence == truths[topic].sequence || sequence == 0, "%s has a wrong sequence", name);
 	if (!sequence && truths[topic].sequence)
@@ -153,8 +166,8 @@ void oracle_subscribed(struct peer *peer, unsigned topic, const struct rc_start 
 	uint64_t first = first_of(topic, start, &copied);
 	struct interest *interest = new_interest(peer, topic);
 	bool lost = copied && start->first == truths[topic].sequence + 1; /* the copy found no room */
-	CHECK(start->first == first || lost, "%s: a subscription begins with %llu instead of %llu", oracle_topics[topic],
-	      (unsigned long long)start->first, (unsigned long long)first);
+	CHECK(start->first == first || lost, "%s: a subscription begins with %llu instead of %llu",
+	      oracle_topics[topic], (unsigned long long)start->first, (unsigned long long)first);
 	interest->first = start->first;
 	interest->copied = copied && start->first <= truths[topic].sequence;
 	interest->marker = marker;
@@ -187,11 +200,15 @@ void oracle_marked(struct peer *peer, unsigned topic, unsigned marker)
 
 /* ---- receiving ---- */
 
-static bool may_have_gaps(unsigned topic) { return oracle_options[topic].policy != RC_POLICY_CLOSE; }
+static bool may_have_gaps(unsigned topic)
+{
+	return oracle_options[topic].policy != RC_POLICY_CLOSE;
+}
 
 void oracle_got(struct peer *peer, unsigned id, unsigned topic, size_t size, bool binary)
 {
-	CHECK(topic < TOPICS && id && id <= oracle_message_count, "peer %u: message %u, which was never published", peer->index, id);
+	CHECK(topic < TOPICS && id && id <= oracle_message_count, "peer %u: message %u, which was never published",
+	      peer->index, id);
 	const struct message *message = &oracle_messages[id];
 	const char *name = oracle_topics[topic];
 	CHECK(message->topic == topic && message->size == size && message->binary == binary && message->sequence,
@@ -203,16 +220,17 @@ void oracle_got(struct peer *peer, unsigned id, unsigned topic, size_t size, boo
 	CHECK(sequence >= wanted, "peer %u: %s %llu came again, %llu was to come", peer->index, name,
 	      (unsigned long long)sequence, (unsigned long long)wanted);
 	CHECK(interest->active || interest->forgotten || sequence <= interest->end,
-	      "peer %u: %s %llu after it unsubscribed at %llu", peer->index, name,
-	      (unsigned long long)sequence, (unsigned long long)interest->end);
-	CHECK(!interest->forgotten || interest->may_come,
-	      "peer %u: %s %llu of a topic made anew", peer->index, name, (unsigned long long)sequence);
+	      "peer %u: %s %llu after it unsubscribed at %llu", peer->index, name, (unsigned long long)sequence,
+	      (unsigned long long)interest->end);
+	CHECK(!interest->forgotten || interest->may_come, "peer %u: %s %llu of a topic made anew", peer->index, name,
+	      (unsigned long long)sequence);
 	bool first_unsure = interest->posted && !interest->next;
 	if (sequence > wanted && !first_unsure) {
-		CHECK(may_have_gaps(topic), "peer %u: %s %llu is missing, %llu came", peer->index, name, (unsigned long long)wanted,
-		      (unsigned long long)sequence);
+		CHECK(may_have_gaps(topic), "peer %u: %s %llu is missing, %llu came", peer->index, name,
+		      (unsigned long long)wanted, (unsigned long long)sequence);
 		const struct message *missing = &oracle_messages[truths[topic].ids[wanted]];
-		CHECK(oracle_options[topic].policy != RC_POLICY_SKIP || interest->forgotten || too_far(missing), "peer %u: %s %llu was skipped too early", peer->index, name, (unsigned long long)wanted);
+		CHECK(oracle_options[topic].policy != RC_POLICY_SKIP || interest->forgotten || too_far(missing),
+		      "peer %u: %s %llu was skipped too early", peer->index, name, (unsigned long long)wanted);
 		interest->gap += sequence - wanted;
 	} else if (first_unsure) {
 		interest->first = sequence; /* what came before it may have been skipped: see settle_interest() */
@@ -242,7 +260,8 @@ static bool may_be_slow(const struct peer *peer)
 			const struct interest *interest = &peer->interests[topic][i];
 			uint64_t next = interest->next ? interest->next : interest->first;
 			if ((half || !may_have_gaps(topic)) &&
-			    (interest->forgotten || (next <= truths[topic].sequence && too_far(&oracle_messages[truths[topic].ids[next]]))))
+			    (interest->forgotten ||
+			     (next <= truths[topic].sequence && too_far(&oracle_messages[truths[topic].ids[next]]))))
 				return true;
 		}
 	}
@@ -257,7 +276,8 @@ void oracle_close_code(struct peer *peer, uint16_t code)
 	if ((code == RC_CLOSE_GOING_AWAY && sim.stopping) ||
 	    (code == RC_CLOSE_INTERNAL && sim.struck_here[FAULT_ALLOCATION]))
 		return;
-	CHECK(code == RC_CLOSE_POLICY && may_be_slow(peer), "peer %u: closed with %u, without a reason", peer->index, code);
+	CHECK(code == RC_CLOSE_POLICY && may_be_slow(peer), "peer %u: closed with %u, without a reason", peer->index,
+	      code);
 }
 
 /* ---- at rest ---- */
@@ -299,10 +319,12 @@ static void settle_interest(struct peer *peer, unsigned topic, struct interest *
 		add(&truth->deliveries, interest->got - copied, interest->got - copied);
 	else /* the outcome of its last send may not have been looked at; half a frame kept aside counts as whole */
 		add(&truth->deliveries, interest->got_before - copied_before,
-		    interest->got - copied + 1 + (peer->secure || peer->events ? tail : 0)); /* what was sealed counts, whether it left or not */
-	CHECK(!surely || !tail || may_have_gaps(topic), "peer %u: %s %llu never came", peer->index, oracle_topics[topic],
-	      (unsigned long long)next);
-	uint64_t gap_low = alive || oracle_options[topic].policy == RC_POLICY_SKIP ? interest->gap : interest->gap_before;
+		    interest->got - copied + 1 +
+		        (peer->secure || peer->events ? tail : 0)); /* what was sealed counts, whether it left or not */
+	CHECK(!surely || !tail || may_have_gaps(topic), "peer %u: %s %llu never came", peer->index,
+	      oracle_topics[topic], (unsigned long long)next);
+	uint64_t gap_low = alive || oracle_options[topic].policy == RC_POLICY_SKIP ? interest->gap
+	                                                                           : interest->gap_before;
 	uint64_t low = surely ? interest->gap + tail : gap_low, high = interest->gap + tail + unsure;
 	if (oracle_options[topic].policy == RC_POLICY_SKIP)
 		add(&truth->dropped, low, high);
@@ -319,8 +341,8 @@ void oracle_settle(struct peer *peer, bool alive)
 
 static void check(const char *what, const char *topic, uint64_t counted, struct tally truth)
 {
-	CHECK(counted >= truth.low && counted <= truth.high, "%s %s: %llu counted, it must be %llu to %llu", topic, what,
-	      (unsigned long long)counted, (unsigned long long)truth.low, (unsigned long long)truth.high);
+	CHECK(counted >= truth.low && counted <= truth.high, "%s %s: %llu counted, it must be %llu to %llu", topic,
+	      what, (unsigned long long)counted, (unsigned long long)truth.low, (unsigned long long)truth.high);
 }
 
 static void check_topic(unsigned topic)
@@ -328,7 +350,8 @@ static void check_topic(unsigned topic)
 	struct rc_topic_stats stats;
 	const struct truth *truth = &truths[topic];
 	const char *name = oracle_topics[topic];
-	if (rc_topic_stats(sim.server, name, strlen(name), &stats) < 0 || truth->made_anew || stats.sequence != truth->sequence)
+	if (rc_topic_stats(sim.server, name, strlen(name), &stats) < 0 || truth->made_anew ||
+	    stats.sequence != truth->sequence)
 		return;
 	check("deliveries", name, stats.deliveries, truth->deliveries);
 	check("dropped", name, stats.dropped, truth->dropped);
@@ -356,8 +379,11 @@ void oracle_check_counters(void)
 	check("published", "all", stats.published, (struct tally){ published, published });
 	check("sends", "all", stats.sends, (struct tally){ ring_counts.sends, ring_counts.sends });
 	if (!sim.secure) /* there it is what was sealed that counts, here what came */
-		check("bytes_received", "all", stats.bytes_received, (struct tally){ ring_counts.received_size, ring_counts.received_size });
-	check("receive_starved", "all", stats.receive_starved, (struct tally){ ring_counts.starved, ring_counts.starved });
-	check("messages_received", "all", stats.messages_received, (struct tally){ application_messages, application_messages });
+		check("bytes_received", "all", stats.bytes_received,
+		      (struct tally){ ring_counts.received_size, ring_counts.received_size });
+	check("receive_starved", "all", stats.receive_starved,
+	      (struct tally){ ring_counts.starved, ring_counts.starved });
+	check("messages_received", "all", stats.messages_received,
+	      (struct tally){ application_messages, application_messages });
 	check("behind", "all", stats.behind, (struct tally){ 0, 0 });
 }

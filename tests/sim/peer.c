@@ -16,8 +16,10 @@ void peer_reset_all(void)
 		struct peer *peer = &peers[i];
 		/* All but the bytes of its pipes, which mean nothing. */
 		memset(peer, 0, offsetof(struct peer, up));
-		memset((uint8_t *)peer + offsetof(struct peer, up_begin), 0, offsetof(struct peer, out) - offsetof(struct peer, up_begin));
-		memset((uint8_t *)peer + offsetof(struct peer, out_begin), 0, sizeof *peer - offsetof(struct peer, out_begin));
+		memset((uint8_t *)peer + offsetof(struct peer, up_begin), 0,
+		       offsetof(struct peer, out) - offsetof(struct peer, up_begin));
+		memset((uint8_t *)peer + offsetof(struct peer, out_begin), 0,
+		       sizeof *peer - offsetof(struct peer, out_begin));
 		peer->index = i;
 	}
 }
@@ -108,7 +110,8 @@ static void react(struct peer *peer)
 		peer->ping_waits = false;
 		script_frame(peer, 0x8A, peer->ping.bytes, peer->ping.size);
 	}
-	if (peer->close_got && peer->read_total >= peer->close_at && !peer->close_sent && !peer->violation && !peer->up_ended) {
+	if (peer->close_got && peer->read_total >= peer->close_at && !peer->close_sent && !peer->violation &&
+	    !peer->up_ended) {
 		script_close(peer, peer->close_got == RC_CLOSE_NO_CODE ? 0 : peer->close_got);
 		peer->script_over = true;
 	}
@@ -215,15 +218,19 @@ uint64_t peer_next_ns(const struct peer *peer)
 void peer_check(struct peer *peer)
 {
 	bool over = peer->opened || peer->kind == PEER_SERVER;
-	CHECK(!peer->conn_open && peer->closes <= 1, "peer %u: its socket is closed, and handlers.close was not called", peer->index);
-	CHECK(!peer->opened || peer->closes == 1, "peer %u: handlers.close was called %u times", peer->index, peer->closes);
+	CHECK(!peer->conn_open && peer->closes <= 1, "peer %u: its socket is closed, and handlers.close was not called",
+	      peer->index);
+	CHECK(!peer->opened || peer->closes == 1, "peer %u: handlers.close was called %u times", peer->index,
+	      peer->closes);
 	if (peer->close_got && peer->closes && peer->closing.code != peer->close_got)
-		CHECK(peer->close_sent, "peer %u: got %u, handlers.close %u", peer->index, peer->close_got, peer->closing.code);
+		CHECK(peer->close_sent, "peer %u: got %u, handlers.close %u", peer->index, peer->close_got,
+		      peer->closing.code);
 	bool half = peer->payload_size != UINT64_MAX || peer->header_size || secret_is_half(peer);
 	if (peer_excused(peer) || half || peer->cut)
 		return; /* who holds half a frame for too long cannot be told why */
 	/* Who comes in crowds over the limit is not answered. */
-	/* A TLS handshake that is late ends without an answer; when it was over for the other side, nobody here can know. */
+	/* A TLS handshake that is late ends without an answer; when it was over for the other side, nobody here can
+	 * know. */
 	bool slow = peer->secure && sim.now_ns - peer->linked_ns >= (uint64_t)sim.config.handshake_timeout_ms * 1000000;
 	if (peer->kind == PEER_CLIENT && !sim.config.connections_max && !slow)
 		CHECK(peer->response, "peer %u: no response", peer->index);
@@ -231,12 +238,13 @@ void peer_check(struct peer *peer)
 		return;
 	bool refused = peer->kind == PEER_CLIENT && !peer->opened;
 	if ((peer->violation || peer->close_sent) && !refused) {
-		CHECK(peer->close_got, "peer %u: ended without a Close after %s", peer->index, peer->violation ? "a fault" : "its own");
+		CHECK(peer->close_got, "peer %u: ended without a Close after %s", peer->index,
+		      peer->violation ? "a fault" : "its own");
 		CHECK(peer->reset_by_us ? peer->read_total >= peer->close_at || peer->app_close : true,
 		      "peer %u: a reset ate the Close", peer->index);
 	}
-	if (peer->close_got && (peer->close_got == peer->violation || peer->close_got == peer->close_sent) && !peer->app_close &&
-	    peer->close_got != RC_CLOSE_POLICY)
+	if (peer->close_got && (peer->close_got == peer->violation || peer->close_got == peer->close_sent) &&
+	    !peer->app_close && peer->close_got != RC_CLOSE_POLICY)
 		CHECK(peer->messages_in == peer->messages_out, "peer %u: %u of its %u messages arrived", peer->index,
 		      peer->messages_in, peer->messages_out);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * ring_sim.c - the seam of uring/ring.h on simulated sockets. It keeps what the header promises and nothing that it does
- * not: operations of a slot start in the order they were submitted; what it is given must lie there unchanged until the
- * completion; everything else comes when the seed wants it.
+ * ring_sim.c - the seam of uring/ring.h on simulated sockets. It keeps what the header promises and nothing that it
+ * does not: operations of a slot start in the order they were submitted; what it is given must lie there unchanged
+ * until the completion; everything else comes when the seed wants it.
  */
 #include "ring_sim.h"
 
@@ -68,8 +68,8 @@ static struct operation *prepare(struct rc_ring *ring, enum kind kind, unsigned 
 	struct operation *op = &ring->operations[number];
 	*op = (struct operation){ .kind = kind, .slot = slot, .tag = tag, .number = number };
 	if (slot != NO_SLOT) {
-		CHECK(slot < ring->slot_count && ring->slots[slot].state == SLOT_OPEN, "operation %d on slot %u, which is not open",
-		      kind, slot);
+		CHECK(slot < ring->slot_count && ring->slots[slot].state == SLOT_OPEN,
+		      "operation %d on slot %u, which is not open", kind, slot);
 		ring->slots[slot].in_flight += kind != OP_CANCEL;
 	}
 	ring->prepared[ring->prepared_count++] = number;
@@ -112,8 +112,8 @@ void rc_ring_receive(struct rc_ring *ring, unsigned slot, uint64_t tag)
 	ring->slots[slot].receiving = true;
 }
 
-void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ranges, unsigned range_count, bool zero_copy,
-                  uint64_t tag)
+void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ranges, unsigned range_count,
+                  bool zero_copy, uint64_t tag)
 {
 	CHECK(!ring->slots[slot].sending, "a second send on slot %u", slot);
 	CHECK(range_count && range_count <= RC_PLAN_RANGES_MAX, "%u ranges", range_count);
@@ -151,7 +151,10 @@ void rc_ring_send_alert(struct rc_ring *ring, unsigned slot, const struct rc_ran
 	ring->operations[ring->prepared[ring->prepared_count - 1]].is_alert = true;
 }
 
-void rc_ring_poll_writable(struct rc_ring *ring, unsigned slot, uint64_t tag) { prepare(ring, OP_POLL, slot, tag); }
+void rc_ring_poll_writable(struct rc_ring *ring, unsigned slot, uint64_t tag)
+{
+	prepare(ring, OP_POLL, slot, tag);
+}
 
 void rc_ring_abort(struct rc_ring *ring, unsigned slot, uint64_t tag)
 {
@@ -164,14 +167,20 @@ void rc_ring_abort(struct rc_ring *ring, unsigned slot, uint64_t tag)
 	prepare(ring, OP_ABORT, slot, tag);
 }
 
-void rc_ring_shutdown(struct rc_ring *ring, unsigned slot, uint64_t tag) { prepare(ring, OP_SHUTDOWN, slot, tag); }
+void rc_ring_shutdown(struct rc_ring *ring, unsigned slot, uint64_t tag)
+{
+	prepare(ring, OP_SHUTDOWN, slot, tag);
+}
 
 void rc_ring_cancel(struct rc_ring *ring, unsigned slot, uint64_t of, uint64_t tag)
 {
 	prepare(ring, OP_CANCEL, slot, tag)->of = of;
 }
 
-void rc_ring_watch(struct rc_ring *ring, int fd, uint64_t tag) { prepare(ring, OP_WATCH, NO_SLOT, tag)->fd = fd; }
+void rc_ring_watch(struct rc_ring *ring, int fd, uint64_t tag)
+{
+	prepare(ring, OP_WATCH, NO_SLOT, tag)->fd = fd;
+}
 
 void rc_ring_close_slot(struct rc_ring *ring, unsigned slot, uint64_t tag)
 {
@@ -183,7 +192,10 @@ void rc_ring_close_slot(struct rc_ring *ring, unsigned slot, uint64_t tag)
 
 /* ---- waiting ---- */
 
-static bool is_visible(const struct pending *pending) { return pending->visible_ns <= sim.now_ns || sim.quiet; }
+static bool is_visible(const struct pending *pending)
+{
+	return pending->visible_ns <= sim.now_ns || sim.quiet;
+}
 
 static bool any_visible(const struct rc_ring *ring)
 {
@@ -199,9 +211,15 @@ bool ring_rests(struct rc_ring *ring)
 	return !any_visible(ring) && !ring->prepared_count;
 }
 
-bool ring_waits(struct rc_ring *ring) { return ring->waits && ring_rests(ring); }
+bool ring_waits(struct rc_ring *ring)
+{
+	return ring->waits && ring_rests(ring);
+}
 
-bool ring_can_run(struct rc_ring *ring) { return !ring_waits(ring) || ring->wake_ns <= sim.now_ns; }
+bool ring_can_run(struct rc_ring *ring)
+{
+	return !ring_waits(ring) || ring->wake_ns <= sim.now_ns;
+}
 
 uint64_t ring_next_ns(struct rc_ring *ring)
 {
@@ -239,7 +257,8 @@ static void hand_out(struct rc_ring *ring, struct pending *pending)
 			ring->slots[op->slot].sending = false;
 	}
 	if (op->kind == OP_OPTION) {
-		CHECK(operation_sum(op->copies, 1, &op->size) == op->sum, "an option's value changed before its completion");
+		CHECK(operation_sum(op->copies, 1, &op->size) == op->sum,
+		      "an option's value changed before its completion");
 		ring->slots[op->slot].sending = false;
 	}
 	if (op->kind == OP_RECEIVE && out->result > 0) {
@@ -329,7 +348,8 @@ void ring_check_empty(struct rc_ring *ring)
 		CHECK(ring->slots[i].state == SLOT_FREE, "slot %u was not closed", i);
 	for (unsigned i = 0; i < OPERATIONS_MAX; i++) {
 		const struct operation *op = &ring->operations[i];
-		CHECK(op->kind == OP_NONE || op->kind == OP_ACCEPT || op->kind == OP_WATCH, "operation %d goes on for ever", op->kind);
+		CHECK(op->kind == OP_NONE || op->kind == OP_ACCEPT || op->kind == OP_WATCH,
+		      "operation %d goes on for ever", op->kind);
 	}
 }
 

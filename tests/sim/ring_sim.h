@@ -15,27 +15,40 @@
 #define CANARY_SIZE 8
 #define NO_SLOT UINT32_MAX
 
-enum kind { OP_NONE, OP_ACCEPT, OP_RECEIVE, OP_SEND, OP_POLL, OP_SHUTDOWN, OP_CANCEL, OP_CLOSE, OP_WATCH, OP_CONNECT,
-	        OP_ACCEPT_CANCEL, OP_ABORT, OP_OPTION };
+enum kind {
+	OP_NONE,
+	OP_ACCEPT,
+	OP_RECEIVE,
+	OP_SEND,
+	OP_POLL,
+	OP_SHUTDOWN,
+	OP_CANCEL,
+	OP_CLOSE,
+	OP_WATCH,
+	OP_CONNECT,
+	OP_ACCEPT_CANCEL,
+	OP_ABORT,
+	OP_OPTION
+};
 
 struct operation {
 	enum kind kind;
-	bool over;             /* its last completion was made */
+	bool over; /* its last completion was made */
 	unsigned number, slot;
 	int fd;
-	uint64_t tag, of;      /* of: a cancel, the tag it ends */
+	uint64_t tag, of; /* of: a cancel, the tag it ends */
 	const struct rc_range *ranges;
 	struct rc_range copies[RC_PLAN_RANGES_MAX];
 	unsigned range_count;
 	size_t size;
 	uint64_t sum;
-	uint64_t ready_ns;     /* not done before */
-	uint64_t visible_ns;   /* of its newest completion */
-	unsigned waiting;      /* completions not handed out */
+	uint64_t ready_ns;   /* not done before */
+	uint64_t visible_ns; /* of its newest completion */
+	unsigned waiting;    /* completions not handed out */
 	bool zero_copy, never_released;
 	bool is_alert;
-	int level, name;       /* of an option, whose value is ranges[0] */
-	uint64_t held_total;   /* of a zero-copy send that was taken: where its bytes end in the stream; 0: not taken */
+	int level, name;     /* of an option, whose value is ranges[0] */
+	uint64_t held_total; /* of a zero-copy send that was taken: where its bytes end in the stream; 0: not taken */
 	uint64_t seen;
 };
 
@@ -60,7 +73,7 @@ struct slot {
 struct rc_ring {
 	bool open, waits;
 	uint64_t wake_ns;
-	unsigned held;         /* waits that still bring nothing */
+	unsigned held; /* waits that still bring nothing */
 	struct slot slots[SLOTS];
 	unsigned slot_count, slot_freed;
 	struct operation operations[OPERATIONS_MAX];
@@ -69,7 +82,10 @@ struct rc_ring {
 	struct pending completions[COMPLETIONS_MAX];
 	unsigned completion_count;
 	struct sockaddr_storage addresses[ADDRESSES_MAX];
-	struct { bool out; size_t used; } buffers[RC_RECEIVE_BUFFERS];
+	struct {
+		bool out;
+		size_t used;
+	} buffers[RC_RECEIVE_BUFFERS];
 	unsigned buffer_count;
 	size_t buffer_size;
 	uint8_t memory[RC_RECEIVE_BUFFERS][RC_RECEIVE_BUFFER_SIZE + CANARY_SIZE];
@@ -80,7 +96,8 @@ void operation_start(struct rc_ring *ring, struct operation *op);
 void operations_go_on(struct rc_ring *ring); /* does what can be done by now */
 /* Right behind the completion that says a slot is closed may come the one that says it is a new connection's. */
 void operations_accept_again(struct rc_ring *ring);
-uint64_t operation_sum(const struct rc_range *ranges, unsigned count, size_t *size); /* of the bytes, and their number */
+uint64_t operation_sum(const struct rc_range *ranges, unsigned count,
+                       size_t *size); /* of the bytes, and their number */
 
 /* kernel.c: kernel TLS. */
 bool kernel_seals(const struct peer *peer);

@@ -41,7 +41,8 @@ static void settle(struct peer *peer)
 static void check_sleep(void)
 {
 	for (unsigned i = 0; i < PEERS_MAX; i++)
-		CHECK(peers[i].state != PEER_LINKED || !peers[i].conn_open || peers[i].close_got || oracle_caught_up(&peers[i]),
+		CHECK(peers[i].state != PEER_LINKED || !peers[i].conn_open || peers[i].close_got ||
+		          oracle_caught_up(&peers[i]),
 		      "everybody sleeps, and peer %u waits for messages", i);
 }
 
@@ -106,9 +107,10 @@ static bool at_rest(struct peer *peer)
 		return false;
 	}
 	bool pongs = peer->pong_last == peer->pings_out || sim.struck_here[FAULT_ALLOCATION];
-	return peer->conn_open && secret_rests(peer) && !peer->up_size && !peer->down_size && peer->out_begin == peer->out_end && !peer->close_sent &&
-	       !peer->violation && !peer->close_got && !peer->up_ended && !peer->reset_by_peer && pongs &&
-	       peer->direct_begin == peer->direct_end && peer->messages_in == peer->messages_out && oracle_caught_up(peer);
+	return peer->conn_open && secret_rests(peer) && !peer->up_size && !peer->down_size &&
+	       peer->out_begin == peer->out_end && !peer->close_sent && !peer->violation && !peer->close_got &&
+	       !peer->up_ended && !peer->reset_by_peer && pongs && peer->direct_begin == peer->direct_end &&
+	       peer->messages_in == peer->messages_out && oracle_caught_up(peer);
 }
 
 static bool all_at_rest(void)
@@ -152,11 +154,14 @@ static void describe_unrest(void)
 	for (unsigned i = 0; i < PEERS_MAX; i++) {
 		const struct peer *peer = &peers[i];
 		if (!at_rest(&peers[i]))
-			fprintf(stderr, "peer %u: state %d open %d up %zu down %zu out %zu close %u/%u wrong %u pong %u/%u direct %u in %u/%u "
-			                "caught up %d\n", i, peer->state, peer->conn_open, peer->up_size, peer->down_size,
-			        peer->out_end - peer->out_begin, peer->close_sent, peer->close_got, peer->violation, peer->pong_last,
-			        peer->pings_out, peer->direct_end - peer->direct_begin, peer->messages_in, peer->messages_out,
-			        oracle_caught_up(&peers[i]));
+			fprintf(stderr,
+			        "peer %u: state %d open %d up %zu down %zu out %zu close %u/%u wrong %u pong %u/%u "
+			        "direct %u in %u/%u "
+			        "caught up %d\n",
+			        i, peer->state, peer->conn_open, peer->up_size, peer->down_size,
+			        peer->out_end - peer->out_begin, peer->close_sent, peer->close_got, peer->violation,
+			        peer->pong_last, peer->pings_out, peer->direct_end - peer->direct_begin,
+			        peer->messages_in, peer->messages_out, oracle_caught_up(&peers[i]));
 	}
 }
 
@@ -198,15 +203,16 @@ static void check_counters(void)
 			oracle_settle(&peers[i], true);
 	oracle_check_counters();
 	rc_server_stats(sim.server, &stats);
-	CHECK(stats.slow_closed >= application_slow, "slow_closed %llu, %llu were", (unsigned long long)stats.slow_closed,
-	      (unsigned long long)application_slow);
+	CHECK(stats.slow_closed >= application_slow, "slow_closed %llu, %llu were",
+	      (unsigned long long)stats.slow_closed, (unsigned long long)application_slow);
 }
 
 static void say_bye(void)
 {
 	for (unsigned i = 0; i < PEERS_MAX; i++) {
 		struct peer *peer = &peers[i];
-		if (peer->state != PEER_LINKED || peer->close_sent || peer->violation || peer->up_ended || peer->reset_by_peer)
+		if (peer->state != PEER_LINKED || peer->close_sent || peer->violation || peer->up_ended ||
+		    peer->reset_by_peer)
 			continue;
 		if (!peer->opened && !(peer->kind == PEER_SERVER && peer->conn_open))
 			continue;
@@ -232,17 +238,18 @@ static void check_all_gone(void)
 	struct rc_stats stats;
 	struct rc_server *server = sim.server;
 	rc_server_stats(server, &stats);
-	CHECK(!stats.connections && !stats.subscriptions && !stats.behind, "%llu connections, %llu subscriptions, %llu behind",
-	      (unsigned long long)stats.connections, (unsigned long long)stats.subscriptions, (unsigned long long)stats.behind);
+	CHECK(!stats.connections && !stats.subscriptions && !stats.behind,
+	      "%llu connections, %llu subscriptions, %llu behind", (unsigned long long)stats.connections,
+	      (unsigned long long)stats.subscriptions, (unsigned long long)stats.behind);
 	CHECK(stats.closed == application_closed, "closed %llu, %llu were", (unsigned long long)stats.closed,
 	      (unsigned long long)application_closed);
-	CHECK(stats.slow_closed == application_slow, "slow_closed %llu, %llu were", (unsigned long long)stats.slow_closed,
-	      (unsigned long long)application_slow);
+	CHECK(stats.slow_closed == application_slow, "slow_closed %llu, %llu were",
+	      (unsigned long long)stats.slow_closed, (unsigned long long)application_slow);
 	CHECK(atomic_load(&server->connection_count) == 0, "connections are counted that are not there");
 	for (unsigned i = 0; i < server->worker_count; i++) {
 		/* What it compresses into, it keeps. */
-		CHECK(server->workers[i].pool.used_size == server->workers[i].scratch_size, "worker %u: %zu bytes of the pool are lost", i,
-		      server->workers[i].pool.used_size);
+		CHECK(server->workers[i].pool.used_size == server->workers[i].scratch_size,
+		      "worker %u: %zu bytes of the pool are lost", i, server->workers[i].pool.used_size);
 		CHECK(server->workers[i].subscribers.count == 0, "subscriptions are lost");
 		ring_check_empty(server->workers[i].ring);
 	}
@@ -285,7 +292,10 @@ static void check_topics_go(void)
 	CHECK(stats.topics <= 1 + kept, "%llu topics are left", (unsigned long long)stats.topics);
 }
 
-static bool workers_ended(void) { return !workers_alive(); }
+static bool workers_ended(void)
+{
+	return !workers_alive();
+}
 
 static void be_quiet(void)
 {
@@ -298,7 +308,8 @@ static void be_quiet(void)
 static void run(void)
 {
 	if (!world_make_server()) {
-		CHECK(!sim.live_blocks && !sim.open_fds, "a server that could not be made leaves %llu blocks and %u descriptors",
+		CHECK(!sim.live_blocks && !sim.open_fds,
+		      "a server that could not be made leaves %llu blocks and %u descriptors",
 		      (unsigned long long)sim.live_blocks, sim.open_fds);
 		return;
 	}

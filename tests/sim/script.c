@@ -13,7 +13,10 @@
 
 /* ---- openings ---- */
 
-static const struct { const char *text; int status; } openings[] = {
+static const struct {
+	const char *text;
+	int status;
+} openings[] = {
 	{ "GET /x HTTP/1.1\r\n" UPGRADE "Sec-WebSocket-Version: 13\r\n\r\n", 400 },
 	{ "GET /x HTTP/1.1\r\n" UPGRADE KEY "Sec-WebSocket-Version: 8\r\n\r\n", 426 },
 	{ "GET /hello HTTP/1.1\r\nHost: sim\r\n\r\n", 200 },
@@ -63,17 +66,18 @@ void script_begin(struct peer *peer)
 		peer->events = peer->script_over = true;
 		peer->says_bye = false;
 		peer->status = 200;
-		int length = snprintf(request, sizeof request, "GET /e?c=%u&t=%x&l=%x&r=%x HTTP/1.1\r\nHost: sim\r\n\r\n", peer->index,
+		int length = snprintf(request, sizeof request,
+		                      "GET /e?c=%u&t=%x&l=%x&r=%x HTTP/1.1\r\nHost: sim\r\n\r\n", peer->index,
 		                      peer->topics, peer->want_last, peer->want_since);
 		peer_write(peer, request, (size_t)length);
 		return;
 	}
 	peer->status = 101;
-	int size = snprintf(request, sizeof request,
-	                    "GET /s?c=%u&t=%x&l=%x&r=%x HTTP/1.1\r\n" UPGRADE "%s%s" KEY "Sec-WebSocket-Version: 13\r\n\r\n", peer->index,
-	                    peer->topics, peer->want_last, peer->want_since,
-	                    sim_one_in(2) ? "Sec-WebSocket-Protocol: a, b\r\nOrigin: http://sim\r\n" : "",
-	                    zip_offer(peer));
+	int size = snprintf(
+	    request, sizeof request,
+	    "GET /s?c=%u&t=%x&l=%x&r=%x HTTP/1.1\r\n" UPGRADE "%s%s" KEY "Sec-WebSocket-Version: 13\r\n\r\n",
+	    peer->index, peer->topics, peer->want_last, peer->want_since,
+	    sim_one_in(2) ? "Sec-WebSocket-Protocol: a, b\r\nOrigin: http://sim\r\n" : "", zip_offer(peer));
 	if (sim_one_in(20)) { /* and never a word more */
 		peer_write(peer, request, (size_t)size / 2);
 		peer->status = 408;
@@ -89,9 +93,10 @@ void script_begin(struct peer *peer)
 void script_answer(struct peer *peer)
 {
 	static const char answer[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-	                             "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+				     "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 	static const char *const wrong[] = {
-		"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "what?\r\n\r\n",
+		"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+		"what?\r\n\r\n",
 		("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 		 "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n"),
 	};

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * secret.c - the peers' side of TLS, by OpenSSL's own record layer and state machine: what a peer writes is sealed before
- * it goes up, what comes down is opened before the tap reads it. A record that does not open is a defect of ours.
+ * secret.c - the peers' side of TLS, by OpenSSL's own record layer and state machine: what a peer writes is sealed
+ * before it goes up, what comes down is opened before the tap reads it. A record that does not open is a defect of
+ * ours.
  *
  * OpenSSL's randomness is the seed's, for both sides, so that a run is still a matter of the seed alone. Keys and the
  * certificate are always the same (Ed25519: its signatures too).
@@ -26,8 +27,8 @@ static struct secret {
 	BIO *in, *out; /* the SSL's */
 	uint8_t sealed[SEALED_MAX];
 	size_t begin, end;
-	bool wrong;    /* it did what no peer may, below the plaintext */
-	bool asked;    /* for new keys, and has not got any since */
+	bool wrong; /* it did what no peer may, below the plaintext */
+	bool asked; /* for new keys, and has not got any since */
 } secrets[PEERS_MAX];
 
 static SSL_CTX *clients, *servers;
@@ -46,7 +47,10 @@ static int fill(unsigned char *to, int size)
 	return 1;
 }
 
-static int is_ready(void) { return 1; }
+static int is_ready(void)
+{
+	return 1;
+}
 
 /* ---- what all share ---- */
 
@@ -56,7 +60,8 @@ static void save(unsigned which, EVP_PKEY *key, X509 *certificate)
 	FILE *file = fd >= 0 ? fdopen(dup(fd), "w") : NULL;
 	snprintf(paths[which], sizeof paths[which], "/proc/self/fd/%d", fd);
 	CHECK(file && (certificate ? PEM_write_X509(file, certificate)
-	                           : PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL)) == 1, "no PEM file");
+	                           : PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL)) == 1,
+	      "no PEM file");
 	fclose(file);
 }
 
@@ -70,7 +75,8 @@ static void make_all(void)
 	ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
 	ASN1_TIME_set_string(X509_getm_notBefore(certificate), "20200101000000Z");
 	ASN1_TIME_set_string(X509_getm_notAfter(certificate), "20991231000000Z");
-	X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC, (const uint8_t *)"sim", -1, -1, 0);
+	X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC, (const uint8_t *)"sim", -1,
+	                           -1, 0);
 	X509_set_issuer_name(certificate, X509_get_subject_name(certificate));
 	X509_set_pubkey(certificate, key);
 	CHECK(X509_sign(certificate, key, NULL) > 0, "no certificate");
@@ -79,7 +85,8 @@ static void make_all(void)
 	clients = SSL_CTX_new(TLS_client_method());
 	servers = SSL_CTX_new(TLS_server_method());
 	CHECK(clients && servers && SSL_CTX_use_certificate(servers, certificate) == 1 &&
-	          SSL_CTX_use_PrivateKey(servers, key) == 1, "no TLS for peers");
+	          SSL_CTX_use_PrivateKey(servers, key) == 1,
+	      "no TLS for peers");
 	X509_free(certificate);
 	EVP_PKEY_free(key);
 }
@@ -198,9 +205,15 @@ bool secret_waits(const struct peer *peer)
 	return peer->secure && secrets[peer->index].begin != secrets[peer->index].end;
 }
 
-bool secret_rests(const struct peer *peer) { return !peer->secure || (!secret_waits(peer) && !secrets[peer->index].asked); }
+bool secret_rests(const struct peer *peer)
+{
+	return !peer->secure || (!secret_waits(peer) && !secrets[peer->index].asked);
+}
 
-void secret_forget(struct peer *peer) { secrets[peer->index].begin = secrets[peer->index].end = 0; }
+void secret_forget(struct peer *peer)
+{
+	secrets[peer->index].begin = secrets[peer->index].end = 0;
+}
 
 /* ---- up ---- */
 
@@ -221,7 +234,10 @@ size_t secret_seal(struct peer *peer, const uint8_t **bytes)
 	return secret->end - secret->begin;
 }
 
-void secret_went(struct peer *peer, size_t size) { secrets[peer->index].begin += size; }
+void secret_went(struct peer *peer, size_t size)
+{
+	secrets[peer->index].begin += size;
+}
 
 void secret_act(struct peer *peer)
 {
@@ -290,8 +306,8 @@ void secret_open(struct peer *peer, const uint8_t *bytes, size_t size)
 			break;
 		const char *why = ERR_reason_error_string(ERR_peek_error());
 		/* Who did wrong is told so by an alert, and may itself not understand any more. */
-		CHECK(secret->wrong || sim.struck_here[FAULT_ALLOCATION], "peer %u: what it gets is no TLS: %s", peer->index,
-		      why ? why : "?");
+		CHECK(secret->wrong || sim.struck_here[FAULT_ALLOCATION], "peer %u: what it gets is no TLS: %s",
+		      peer->index, why ? why : "?");
 		peer_excuse(peer, "its TLS is over");
 		BIO_reset(secret->in);
 		break;

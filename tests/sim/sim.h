@@ -31,27 +31,27 @@ enum fault {
 	FAULT_SHORT_SEND,
 	FAULT_ONE_BYTE_RECEIVE,
 	FAULT_WOULD_BLOCK,
-	FAULT_ENDED_WITH_DATA,  /* a multishot's last completion is a good one without RC_RING_MORE */
-	FAULT_ENDED_ALONE,      /* or brings nothing */
+	FAULT_ENDED_WITH_DATA, /* a multishot's last completion is a good one without RC_RING_MORE */
+	FAULT_ENDED_ALONE,     /* or brings nothing */
 	FAULT_NO_BUFFERS,
-	FAULT_CANCELLED,        /* -ECANCELED though nobody asked */
-	FAULT_RESET,            /* -ECONNRESET */
+	FAULT_CANCELLED, /* -ECANCELED though nobody asked */
+	FAULT_RESET,     /* -ECONNRESET */
 	FAULT_ACCEPT_EMFILE,
 	FAULT_ACCEPT_ENFILE,
 	FAULT_ACCEPT_ENOMEM,
-	FAULT_QUEUE_FULL,       /* what was prepared so far is submitted in the middle of preparing */
-	FAULT_OVERFLOW,         /* completions are held back over several waits */
-	FAULT_FEW,              /* completions come one or two a wait */
-	FAULT_LATE_START,       /* an operation is done some time after it was submitted */
-	FAULT_LATE_COMPLETION,  /* its completion comes some time after it was done */
-	FAULT_LATE_CANCEL,      /* a cancel's own completion comes after its slot was used again */
-	FAULT_WRITABLE_EARLY,   /* "writable", but a send would block */
-	FAULT_WOKEN_EARLY,      /* a wait ends with nothing */
-	FAULT_SLOT_AGAIN,       /* a slot is used again in the very batch that says it is closed */
+	FAULT_QUEUE_FULL,      /* what was prepared so far is submitted in the middle of preparing */
+	FAULT_OVERFLOW,        /* completions are held back over several waits */
+	FAULT_FEW,             /* completions come one or two a wait */
+	FAULT_LATE_START,      /* an operation is done some time after it was submitted */
+	FAULT_LATE_COMPLETION, /* its completion comes some time after it was done */
+	FAULT_LATE_CANCEL,     /* a cancel's own completion comes after its slot was used again */
+	FAULT_WRITABLE_EARLY,  /* "writable", but a send would block */
+	FAULT_WOKEN_EARLY,     /* a wait ends with nothing */
+	FAULT_SLOT_AGAIN,      /* a slot is used again in the very batch that says it is closed */
 	FAULT_PEER_UNKNOWN,
 	FAULT_ALLOCATION,
 	FAULT_CLOCK_JUMP,
-	FAULT_PREEMPTED,        /* another thread runs between two steps of a tick */
+	FAULT_PREEMPTED, /* another thread runs between two steps of a tick */
 	FAULT_CONNECT_REFUSED,
 	FAULT_ZERO_COPY_FAILED, /* no memory to pin, or no such thing on this socket */
 	FAULT_COPIED,           /* the kernel let go, and says that it had copied */
@@ -60,15 +60,15 @@ enum fault {
 	FAULT_NO_KERNEL_TLS,    /* its module is missing */
 	FAULT_KEYS_REFUSED,     /* or it does not take these keys */
 	/* no faults, but what has to be met as well */
-	MET_COMPRESSED,         /* a message that came compressed by itself */
-	MET_COHORT,             /* or with those before it */
-	MET_SENT_COMPRESSED,    /* one that a peer compressed */
-	MET_WRONG_STREAM,       /* and one that does not inflate, or to too much */
-	MET_RECORD,             /* plaintext out of a TLS record */
-	MET_KEY_UPDATE,         /* a peer takes new keys, and may ask for ours */
-	MET_WRONG_RECORD,       /* or does what no peer may */
-	MET_EVENT,              /* a message as a server-sent event */
-	MET_KERNEL_TLS,         /* a socket whose kernel makes the records */
+	MET_COMPRESSED,      /* a message that came compressed by itself */
+	MET_COHORT,          /* or with those before it */
+	MET_SENT_COMPRESSED, /* one that a peer compressed */
+	MET_WRONG_STREAM,    /* and one that does not inflate, or to too much */
+	MET_RECORD,          /* plaintext out of a TLS record */
+	MET_KEY_UPDATE,      /* a peer takes new keys, and may ask for ours */
+	MET_WRONG_RECORD,    /* or does what no peer may */
+	MET_EVENT,           /* a message as a server-sent event */
+	MET_KERNEL_TLS,      /* a socket whose kernel makes the records */
 	FAULT_COUNT
 };
 extern const char *const sim_fault_names[FAULT_COUNT];
@@ -81,36 +81,42 @@ extern const char *const sim_fault_names[FAULT_COUNT];
 #define MESSAGES_MAX 8192
 
 struct sim {
-	uint64_t seed, state;           /* of the randomness */
+	uint64_t seed, state; /* of the randomness */
 	uint64_t now_ns, step, hash;
-	uint32_t weights[FAULT_COUNT];  /* of 65536 */
+	uint32_t weights[FAULT_COUNT]; /* of 65536 */
 	uint64_t struck_here[FAULT_COUNT];
-	uint64_t start_ns, step_ns;     /* a step of somebody takes up to step_ns */
-	bool crowd;                     /* everybody wants the same few topics, and changes its mind often */
-	bool quiet;                     /* no more faults; who is slow is not any more */
-	bool stopping;                  /* rc_server_stop() was called */
-	bool secure;                    /* some connections are TLS */
-	bool events;                    /* some peers read server-sent events, so all that is published is text */
-	bool old_kernel;                /* options are set at once */
+	uint64_t start_ns, step_ns; /* a step of somebody takes up to step_ns */
+	bool crowd;                 /* everybody wants the same few topics, and changes its mind often */
+	bool quiet;                 /* no more faults; who is slow is not any more */
+	bool stopping;              /* rc_server_stop() was called */
+	bool secure;                /* some connections are TLS */
+	bool events;                /* some peers read server-sent events, so all that is published is text */
+	bool old_kernel;            /* options are set at once */
 	bool verbose;
-	uint64_t jumped_ns;             /* when the clock jumped last */
+	uint64_t jumped_ns; /* when the clock jumped last */
 	rc_server *server;
 	struct rc_config config;
 	unsigned publisher_count;
-	uint64_t live_blocks;           /* memory taken and not given back */
+	uint64_t live_blocks; /* memory taken and not given back */
 	unsigned open_fds;
-	int results[WORKERS_MAX];       /* of rc_server_run() */
+	int results[WORKERS_MAX]; /* of rc_server_run() */
 };
 extern struct sim sim;
 extern uint64_t sim_struck[FAULT_COUNT]; /* over all seeds */
 
 uint64_t sim_random(void);
-uint32_t sim_below(uint32_t count);          /* 0 when count is 0 */
-static inline uint32_t sim_between(uint32_t low, uint32_t high) { return low + sim_below(high - low + 1); }
-static inline bool sim_one_in(uint32_t count) { return sim_below(count) == 0; }
+uint32_t sim_below(uint32_t count); /* 0 when count is 0 */
+static inline uint32_t sim_between(uint32_t low, uint32_t high)
+{
+	return low + sim_below(high - low + 1);
+}
+static inline bool sim_one_in(uint32_t count)
+{
+	return sim_below(count) == 0;
+}
 bool sim_fault(enum fault kind);
 void sim_met(enum fault kind);
-void sim_mix(uint64_t value);                /* into the hash of the run */
+void sim_mix(uint64_t value); /* into the hash of the run */
 
 _Noreturn void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 #define CHECK(condition, ...) ((condition) ? (void)0 : sim_fail(__VA_ARGS__))
@@ -119,38 +125,40 @@ void sim_trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- world.c, run.c ---- */
 
-void world_begin(uint64_t seed);             /* everything is as if nothing had run before */
-bool world_make_server(void);                /* false: it could not be made, which is allowed */
-uint64_t run_seed(uint64_t seed);            /* returns the hash of the run */
+void world_begin(uint64_t seed);  /* everything is as if nothing had run before */
+bool world_make_server(void);     /* false: it could not be made, which is allowed */
+uint64_t run_seed(uint64_t seed); /* returns the hash of the run */
 
 /* ---- host.c ---- */
 
 void host_reset(void);
 void host_fiber(unsigned index, void (*run)(unsigned index));
-bool host_resume(unsigned index);            /* false: it has ended, now or before */
+bool host_resume(unsigned index); /* false: it has ended, now or before */
 bool host_alive(unsigned index);
-void host_yield(void);                       /* from a fiber */
+void host_yield(void); /* from a fiber */
 void host_sleep(uint64_t ns);
-uint64_t host_wake_ns(unsigned index);       /* of a fiber that sleeps; 0 of one that does not */
-int host_current(void);                      /* -1: none, the world outside */
-void host_preempt(void);                     /* perhaps lets others go on */
+uint64_t host_wake_ns(unsigned index); /* of a fiber that sleeps; 0 of one that does not */
+int host_current(void);                /* -1: none, the world outside */
+void host_preempt(void);               /* perhaps lets others go on */
 int host_new_fd(void);
 /* An eventfd's counter. */
 uint64_t host_written(int fd);
 
 /* ---- ring_sim.c ---- */
 
-bool ring_can_run(struct rc_ring *ring);     /* it is not waiting, or its wait is over */
+bool ring_can_run(struct rc_ring *ring); /* it is not waiting, or its wait is over */
 bool ring_waits(struct rc_ring *ring);
 bool ring_rests(struct rc_ring *ring);       /* nothing comes, nothing goes, whether it waits for that or not */
 uint64_t ring_next_ns(struct rc_ring *ring); /* when something may happen by itself */
 void ring_check_empty(struct rc_ring *ring); /* only listeners and the wake-up are left; every buffer came back */
 void ring_reset(void);
-struct ring_counts { uint64_t sends, received_size, starved; };
-extern struct ring_counts ring_counts;       /* of completions that were taken, all rings of the run */
+struct ring_counts {
+	uint64_t sends, received_size, starved;
+};
+extern struct ring_counts ring_counts; /* of completions that were taken, all rings of the run */
 
 /* Listening sockets: made by rc_listen_open(), and by what dup() gives. */
-bool listener_offer(unsigned peer);          /* a connection begins; false when nobody listens */
+bool listener_offer(unsigned peer); /* a connection begins; false when nobody listens */
 void listener_reset(void);
 
 /* ---- peer.c ---- */
@@ -161,18 +169,18 @@ enum reader { READER_EAGER, READER_SLOW, READER_NEVER, READER_BURSTS, READER_KIN
 
 /* One subscription of a peer to a topic, from one rc_subscribe() that succeeded to its end. */
 struct interest {
-	bool active;         /* not unsubscribed */
-	bool posted;         /* by another thread: it may begin later, or not at all */
-	bool posted_end;     /* and may end so */
-	bool copied;         /* the first message comes as a copy: it counts as no delivery */
-	bool forgotten;      /* the topic is not the one it was: nothing may come any more ... */
-	bool made_anew;      /* the topic, since it was subscribed to or asked to be */
-	bool may_come;       /* ... but the rest of what had begun */
-	uint64_t first;      /* sequence number that comes first; with `posted`, at least */
-	uint64_t end;        /* when not active: no later number may come */
-	uint64_t next;       /* number to come next; 0: none came yet */
-	unsigned marker;     /* number of the message that says it begins; 0: none */
-	uint64_t got, gap;   /* messages that came; numbers left out between them */
+	bool active;                     /* not unsubscribed */
+	bool posted;                     /* by another thread: it may begin later, or not at all */
+	bool posted_end;                 /* and may end so */
+	bool copied;                     /* the first message comes as a copy: it counts as no delivery */
+	bool forgotten;                  /* the topic is not the one it was: nothing may come any more ... */
+	bool made_anew;                  /* the topic, since it was subscribed to or asked to be */
+	bool may_come;                   /* ... but the rest of what had begun */
+	uint64_t first;                  /* sequence number that comes first; with `posted`, at least */
+	uint64_t end;                    /* when not active: no later number may come */
+	uint64_t next;                   /* number to come next; 0: none came yet */
+	unsigned marker;                 /* number of the message that says it begins; 0: none */
+	uint64_t got, gap;               /* messages that came; numbers left out between them */
 	uint64_t got_before, gap_before; /* of those, before the last send */
 };
 #define INTERESTS_MAX 3
@@ -185,18 +193,18 @@ struct peer {
 	enum peer_state state;
 	enum peer_kind kind;
 	unsigned index;
-	uint64_t next_ns;                /* to act */
+	uint64_t next_ns; /* to act */
 	/* the socket: up is towards the production code, down is from it */
 	uint8_t up[UP_MAX];
 	size_t up_begin, up_size;
 	bool up_ended, reset_by_peer;
 	size_t down_size, down_capacity;
-	uint64_t down_total, read_total; /* bytes that were sent; that the peer has read */
+	uint64_t down_total, read_total;      /* bytes that were sent; that the peer has read */
 	bool down_ended, closed, reset_by_us; /* by the production code */
-	unsigned address;                /* last byte of it */
+	unsigned address;                     /* last byte of it */
 	bool over_unix, secure;
-	bool hangs_up;                   /* once what it has written is up */
-	bool cut;                        /* by the production code, in a frame whose first part was sealed */
+	bool hangs_up; /* once what it has written is up */
+	bool cut;      /* by the production code, in a frame whose first part was sealed */
 	/* what is to be written still */
 	uint8_t out[OUT_MAX];
 	size_t out_begin, out_end;
@@ -207,41 +215,45 @@ struct peer {
 	bool script_over, says_bye;
 	uint64_t pause_ns;
 	unsigned topics, want_last, want_since; /* in the request: a bit a topic */
-	unsigned request;                /* which one of script.c */
-	bool offers, deflate;            /* permessage-deflate: asked for, agreed */
-	bool keeps_in, keeps_out;        /* context takeover, of what comes and what goes */
-	bool compressed;                 /* the message that is coming */
-	bool events;                     /* it reads server-sent events, and says nothing */
-	uint64_t event_epoch, event_number; /* of the last id */
-	char line[48];                   /* so far, of what is no data */
+	unsigned request;                       /* which one of script.c */
+	bool offers, deflate;                   /* permessage-deflate: asked for, agreed */
+	bool keeps_in, keeps_out;               /* context takeover, of what comes and what goes */
+	bool compressed;                        /* the message that is coming */
+	bool events;                            /* it reads server-sent events, and says nothing */
+	uint64_t event_epoch, event_number;     /* of the last id */
+	char line[48];                          /* so far, of what is no data */
 	size_t line_size;
 	bool in_data, has_data;
-	int status;                      /* the answer it must get, 101 for an upgrade; 0: none */
-	bool extra;                      /* it wrote more than its request before the answer */
-	unsigned messages_out;           /* sent to the production code: numbers from 1 */
-	unsigned messages_in;            /* of those, that arrived */
-	uint16_t violation;              /* close code that its wrong frame must bring */
-	uint16_t close_sent;             /* its own Close; 0: none */
-	unsigned pings_out, pong_last;   /* numbers */
-	uint64_t violation_at;           /* up bytes before what it did wrong are right */
+	int status;                    /* the answer it must get, 101 for an upgrade; 0: none */
+	bool extra;                    /* it wrote more than its request before the answer */
+	unsigned messages_out;         /* sent to the production code: numbers from 1 */
+	unsigned messages_in;          /* of those, that arrived */
+	uint16_t violation;            /* close code that its wrong frame must bring */
+	uint16_t close_sent;           /* its own Close; 0: none */
+	unsigned pings_out, pong_last; /* numbers */
+	uint64_t violation_at;         /* up bytes before what it did wrong are right */
 	uint64_t up_total;
 	/* the tap */
 	bool opened, response_over;
-	int response;                    /* status that came */
+	int response; /* status that came */
 	char head[2048];
 	size_t head_size;
 	uint8_t header[14];
 	unsigned header_size;
 	uint64_t payload_size, payload_done, plain_done;
-	uint8_t start[128];              /* of the payload */
-	uint16_t close_got;              /* the Close that came; 0: none */
-	uint64_t close_at;               /* bytes up to its end */
-	struct { uint64_t at; uint8_t size; uint8_t bytes[125]; } ping;
+	uint8_t start[128]; /* of the payload */
+	uint16_t close_got; /* the Close that came; 0: none */
+	uint64_t close_at;  /* bytes up to its end */
+	struct {
+		uint64_t at;
+		uint8_t size;
+		uint8_t bytes[125];
+	} ping;
 	bool ping_waits;
 	/* what the application said to it */
 	rc_conn conn;
-	bool conn_open;                  /* handlers.open was called, handlers.close not */
-	unsigned closes;                 /* of handlers.close */
+	bool conn_open;  /* handlers.open was called, handlers.close not */
+	unsigned closes; /* of handlers.close */
 	struct rc_closing closing;
 	bool requested;
 	uint16_t app_close;
@@ -251,9 +263,9 @@ struct peer {
 	struct interest interests[TOPICS][INTERESTS_MAX];
 	unsigned interest_count[TOPICS], interest_at[TOPICS]; /* made; the one that messages belong to now */
 	unsigned marker_count;
-	uint64_t bytes_in;               /* up bytes that were handed to the production code */
+	uint64_t bytes_in; /* up bytes that were handed to the production code */
 	/* why it may have ended otherwise than it should */
-	bool broken;                     /* a fault, or itself */
+	bool broken; /* a fault, or itself */
 	uint64_t linked_ns;
 	bool settled;
 };
@@ -261,22 +273,22 @@ extern struct peer peers[PEERS_MAX];
 
 void peer_reset_all(void);
 void peer_plan(unsigned index);
-void peer_step(struct peer *peer);           /* it is its turn */
+void peer_step(struct peer *peer); /* it is its turn */
 uint64_t peer_next_ns(const struct peer *peer);
 bool peer_is_over(const struct peer *peer);
 void peer_excuse(struct peer *peer, const char *why);
-void peer_check(struct peer *peer);          /* it has ended: did it end as it must? */
+void peer_check(struct peer *peer); /* it has ended: did it end as it must? */
 /* Puts bytes behind what is to be written. */
 void peer_write(struct peer *peer, const void *bytes, size_t size);
 void peer_reset(struct peer *peer);
-void peer_refused(struct peer *peer);        /* it never came to a connection */
+void peer_refused(struct peer *peer); /* it never came to a connection */
 bool peer_excused(const struct peer *peer);
 
 /* ---- script.c ---- */
 
-void script_begin(struct peer *peer);        /* the request or response */
-void script_act(struct peer *peer);          /* what it does next */
-void script_answer(struct peer *peer);       /* to a request, when it is a server */
+void script_begin(struct peer *peer);  /* the request or response */
+void script_act(struct peer *peer);    /* what it does next */
+void script_answer(struct peer *peer); /* to a request, when it is a server */
 void script_frame(struct peer *peer, unsigned first, const void *payload, size_t size);
 void script_close(struct peer *peer, uint16_t code);
 
@@ -294,12 +306,12 @@ void tap_plain(struct peer *peer, const uint8_t *bytes, size_t size);
 /* ---- secret.c ---- */
 
 void secret_reset_all(void);
-bool secret_serve(void);                     /* gives the server its certificate */
-void secret_begin(struct peer *peer);        /* its connection is there */
+bool secret_serve(void);              /* gives the server its certificate */
+void secret_begin(struct peer *peer); /* its connection is there */
 bool secret_is_open(const struct peer *peer);
 bool secret_is_half(const struct peer *peer); /* part of a record has come */
-bool secret_waits(const struct peer *peer);  /* for room up */
-bool secret_rests(const struct peer *peer);  /* and gets the keys that it asked for */
+bool secret_waits(const struct peer *peer);   /* for room up */
+bool secret_rests(const struct peer *peer);   /* and gets the keys that it asked for */
 void secret_forget(struct peer *peer);
 /* What is to go up next; more of what the peer writes is sealed if nothing waits. */
 size_t secret_seal(struct peer *peer, const uint8_t **bytes);
@@ -313,8 +325,8 @@ void kernel_reset_all(void);
 
 /* ---- zip.c ---- */
 
-const char *zip_offer(struct peer *peer);    /* a header line, or nothing */
-void zip_agree(struct peer *peer);           /* by the response's head */
+const char *zip_offer(struct peer *peer); /* a header line, or nothing */
+void zip_agree(struct peer *peer);        /* by the response's head */
 void zip_take(struct peer *peer, const uint8_t *bytes, size_t size);
 void zip_over(struct peer *peer);
 size_t zip_message(struct peer *peer, const void *bytes, size_t size, uint8_t *to, size_t room); /* 0: goes plain */
@@ -324,14 +336,19 @@ size_t zip_bomb(uint8_t *to, size_t room);
 
 extern const struct rc_handlers application_handlers;
 void application_reset(void);
-void application_publisher(unsigned index);  /* a fiber */
+void application_publisher(unsigned index); /* a fiber */
 int64_t application_publish(unsigned topic, size_t size, unsigned flags);
 extern uint64_t application_messages, application_closed, application_slow;
 extern bool application_rests;
 
 /* ---- oracle.c ---- */
 
-struct message { uint64_t sequence, number, position, time_ns; uint32_t size; uint8_t topic; bool binary; };
+struct message {
+	uint64_t sequence, number, position, time_ns;
+	uint32_t size;
+	uint8_t topic;
+	bool binary;
+};
 extern struct message oracle_messages[MESSAGES_MAX];
 extern unsigned oracle_message_count;
 extern const char *const oracle_topics[TOPICS];
@@ -340,7 +357,7 @@ extern struct rc_topic_options oracle_options[TOPICS];
 void oracle_reset(void);
 unsigned oracle_new_message(unsigned topic, size_t size, bool binary); /* 0: no more */
 void oracle_published(unsigned id, int64_t result);
-uint64_t oracle_sequence(unsigned topic);    /* of the newest */
+uint64_t oracle_sequence(unsigned topic); /* of the newest */
 /* After rc_subscribe() returned 0 on the connection's worker, or, posted, on another thread. */
 void oracle_subscribed(struct peer *peer, unsigned topic, const struct rc_start *start, unsigned marker);
 void oracle_posted(struct peer *peer, unsigned topic);

@@ -87,11 +87,13 @@ struct peer *socket_dialled(int port)
 
 static struct listening {
 	int fd;
-	unsigned queue;   /* which queue: one of its own, or that of the socket it is a copy of */
+	unsigned queue; /* which queue: one of its own, or that of the socket it is a copy of */
 	bool is_unix, secure;
 } listening[LISTENERS_MAX];
 static unsigned listening_count;
-static struct { unsigned peers[BACKLOG], count; } queues[LISTENERS_MAX];
+static struct {
+	unsigned peers[BACKLOG], count;
+} queues[LISTENERS_MAX];
 
 int __wrap_dup(int fd);
 
@@ -122,7 +124,10 @@ bool listener_offer(unsigned peer)
 	return true;
 }
 
-bool listener_waiting(int fd) { return queues[listening_at(fd)->queue].count; }
+bool listener_waiting(int fd)
+{
+	return queues[listening_at(fd)->queue].count;
+}
 
 struct peer *listener_take(int fd)
 {
@@ -170,7 +175,8 @@ int rc_listen_parse(struct listener *listener, const char *text, const struct rc
 	listener->secure = strncmp(text, "wss://", 6) == 0;
 	listener->socket_address.ss_family = is_unix ? AF_UNIX : AF_INET;
 	if (!is_unix)
-		((struct sockaddr_in *)&listener->socket_address)->sin_port = htons((uint16_t)atoi(strrchr(text, ':') + 1));
+		((struct sockaddr_in *)&listener->socket_address)->sin_port = htons(
+		    (uint16_t)atoi(strrchr(text, ':') + 1));
 	return 0;
 }
 

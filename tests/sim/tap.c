@@ -20,14 +20,18 @@ static const uint8_t *fill_at(unsigned number, size_t from)
 		uint32_t state = 1;
 		for (size_t i = 0; i < TABLE_SIZE; i++) {
 			state = state * 1664525 + 1013904223;
-			/* Repeated far apart, so that a compressor with too large a window refers to what is out of sight. */
+			/* Repeated far apart, so that a compressor with too large a window refers to what is out of
+			 * sight. */
 			table[i] = i / FAR % 2 ? table[i - FAR] : (uint8_t)('!' + (state >> 24) % 90);
 		}
 	}
 	return table + number * 97 % 65536 + from;
 }
 
-void tap_fill(uint8_t *to, unsigned number, size_t from, size_t size) { memcpy(to, fill_at(number, from), size); }
+void tap_fill(uint8_t *to, unsigned number, size_t from, size_t size)
+{
+	memcpy(to, fill_at(number, from), size);
+}
 
 static bool is_fill(const uint8_t *bytes, unsigned number, size_t from, size_t size)
 {
@@ -40,11 +44,13 @@ static void head_over(struct peer *peer)
 {
 	peer->response_over = true;
 	if (peer->kind == PEER_SERVER) {
-		CHECK(strstr(peer->head, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"), "a request without its key");
+		CHECK(strstr(peer->head, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"),
+		      "a request without its key");
 		script_answer(peer);
 		return;
 	}
-	CHECK(strncmp(peer->head, "HTTP/1.1 ", 9) == 0, "peer %u: a response begins with '%.20s'", peer->index, peer->head);
+	CHECK(strncmp(peer->head, "HTTP/1.1 ", 9) == 0, "peer %u: a response begins with '%.20s'", peer->index,
+	      peer->head);
 	peer->response = atoi(peer->head + 9);
 	peer->opened = peer->response == (peer->events ? 200 : 101);
 	if (peer->opened && !peer->events)
@@ -53,11 +59,13 @@ static void head_over(struct peer *peer)
 		zip_agree(peer);
 	TRACE("peer %u: response %d", peer->index, peer->response);
 	int status = peer->response;
-	bool limited = (status == 503 && sim.config.connections_max) || (status == 429 && sim.config.connections_per_address);
-	bool slow = status == 408 && sim.now_ns - peer->linked_ns >= (uint64_t)sim.config.handshake_timeout_ms * 1000000;
+	bool limited = (status == 503 && sim.config.connections_max) ||
+	               (status == 429 && sim.config.connections_per_address);
+	bool slow = status == 408 &&
+	            sim.now_ns - peer->linked_ns >= (uint64_t)sim.config.handshake_timeout_ms * 1000000;
 	bool no_memory = status == 500 && sim.struck_here[FAULT_ALLOCATION];
-	CHECK(status == peer->status || limited || slow || no_memory,
-	      "peer %u: status %d instead of %d", peer->index, status, peer->status);
+	CHECK(status == peer->status || limited || slow || no_memory, "peer %u: status %d instead of %d", peer->index,
+	      status, peer->status);
 }
 
 static size_t take_head(struct peer *peer, const uint8_t *bytes, size_t size)
@@ -89,7 +97,10 @@ static void direct_message(struct peer *peer, unsigned what)
 	CHECK(wanted == what, "peer %u: message %x instead of %x", peer->index, what, wanted);
 }
 
-static unsigned fill_from(uint8_t kind) { return kind == 'T' ? 9 : kind == 'P' ? 7 : kind == 'M' ? 6 : 5; }
+static unsigned fill_from(uint8_t kind)
+{
+	return kind == 'T' ? 9 : kind == 'P' ? 7 : kind == 'M' ? 6 : 5;
+}
 
 /* The part of a payload behind its first bytes is a function of its number. */
 static void check_fill(struct peer *peer, const uint8_t *bytes, size_t size)
@@ -143,7 +154,8 @@ static void control_over(struct peer *peer)
 	if (opcode == 8) {
 		peer->close_got = size < 2 ? RC_CLOSE_NO_CODE : (uint16_t)(peer->start[0] << 8 | peer->start[1]);
 		peer->close_at = peer->down_total;
-		TRACE("peer %u: close %u %.*s", peer->index, peer->close_got, size > 2 ? (int)size - 2 : 0, peer->start + 2);
+		TRACE("peer %u: close %u %.*s", peer->index, peer->close_got, size > 2 ? (int)size - 2 : 0,
+		      peer->start + 2);
 		oracle_close_code(peer, peer->close_got);
 	} else if (opcode == 9) {
 		peer->ping_waits = true;
@@ -153,8 +165,8 @@ static void control_over(struct peer *peer)
 	} else {
 		CHECK(opcode == 10 && size >= 5 && peer->start[0] == 'G', "peer %u: a wrong frame", peer->index);
 		unsigned number = hex(peer->start + 1, 4);
-		CHECK(number > peer->pong_last && number <= peer->pings_out, "peer %u: pong %u after %u of %u", peer->index,
-		      number, peer->pong_last, peer->pings_out);
+		CHECK(number > peer->pong_last && number <= peer->pings_out, "peer %u: pong %u after %u of %u",
+		      peer->index, number, peer->pong_last, peer->pings_out);
 		peer->pong_last = number;
 	}
 }
@@ -166,7 +178,8 @@ static bool take_header(struct peer *peer, uint8_t byte)
 	header[peer->header_size++] = byte;
 	if (peer->header_size == 1) {
 		peer->compressed = byte == (0xC0 | RC_TEXT) || byte == (0xC0 | RC_BINARY);
-		CHECK((byte & 0xF0) == (peer->compressed && peer->deflate ? 0xC0 : 0x80) && !peer->close_got, "peer %u: a frame begins with %02x%s", peer->index, byte,
+		CHECK((byte & 0xF0) == (peer->compressed && peer->deflate ? 0xC0 : 0x80) && !peer->close_got,
+		      "peer %u: a frame begins with %02x%s", peer->index, byte,
 		      peer->close_got ? " after a Close" : "");
 		return false;
 	}
@@ -178,8 +191,8 @@ static bool take_header(struct peer *peer, uint8_t byte)
 	for (unsigned i = 0; i < extra; i++)
 		peer->payload_size = peer->payload_size << 8 | header[2 + i];
 	CHECK(!extra || peer->payload_size >= (extra == 2 ? 126u : 65536u), "a length that is not the shortest");
-	CHECK(header[0] & 8 ? peer->payload_size <= 125 : peer->payload_size <= sim.config.log_size, "peer %u: frame of %llu",
-	      peer->index, (unsigned long long)peer->payload_size);
+	CHECK(header[0] & 8 ? peer->payload_size <= 125 : peer->payload_size <= sim.config.log_size,
+	      "peer %u: frame of %llu", peer->index, (unsigned long long)peer->payload_size);
 	peer->payload_done = peer->plain_done = 0;
 	return true;
 }

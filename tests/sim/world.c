@@ -56,13 +56,14 @@ static void choose_config(void)
 static void add_rules(void)
 {
 	static const enum rc_policy policies[TOPICS] = {
-		RC_POLICY_CLOSE, RC_POLICY_CLOSE, RC_POLICY_CLOSE, RC_POLICY_SKIP, RC_POLICY_SKIP, RC_POLICY_CONFLATE,
-		RC_POLICY_CONFLATE, RC_POLICY_CLOSE,
+		RC_POLICY_CLOSE, RC_POLICY_CLOSE,    RC_POLICY_CLOSE,    RC_POLICY_SKIP,
+		RC_POLICY_SKIP,  RC_POLICY_CONFLATE, RC_POLICY_CONFLATE, RC_POLICY_CLOSE,
 	};
 	for (unsigned i = 0; i < TOPICS; i++) {
 		struct rc_topic_options *options = &oracle_options[i];
-		*options = (struct rc_topic_options){ .policy = policies[i], .keep_last = i == TOPICS - 1,
-			                                        .cohort = sim_one_in(2) };
+		*options = (struct rc_topic_options){ .policy = policies[i],
+			                              .keep_last = i == TOPICS - 1,
+			                              .cohort = sim_one_in(2) };
 		if (sim_one_in(3))
 			options->lag_size_max = sim_between(1000, 40000);
 		if (sim_one_in(4))
@@ -117,4 +118,3 @@ void world_begin(uint64_t seed)
 	oracle_reset();
 	application_reset();
 }
-

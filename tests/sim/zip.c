@@ -14,8 +14,8 @@
 static struct zip {
 	z_stream in, out;
 	bool made;
-	int bits;           /* of `out` */
-	int promised;       /* in the offer: it will not use more, whatever the answer (section 7.1.2.2) */
+	int bits;     /* of `out` */
+	int promised; /* in the offer: it will not use more, whatever the answer (section 7.1.2.2) */
 } zips[PEERS_MAX];
 
 static const char *const offers[] = {
@@ -58,7 +58,8 @@ void zip_agree(struct peer *peer)
 	peer->deflate = true;
 	peer->keeps_in = !strstr(answer, "server_no_context_takeover");
 	peer->keeps_out = !strstr(answer, "client_no_context_takeover");
-	CHECK(!peer->keeps_out || sim.config.deflate.client_takeover, "peer %u: it may keep its compressor", peer->index);
+	CHECK(!peer->keeps_out || sim.config.deflate.client_takeover, "peer %u: it may keep its compressor",
+	      peer->index);
 	int in = bits_of(answer, "server_max_window_bits"), out = bits_of(answer, "client_max_window_bits");
 	out = RC_MIN(out, zip->promised);
 	if (!zip->made) {
@@ -70,7 +71,8 @@ void zip_agree(struct peer *peer)
 	if (zip->bits != out) {
 		deflateEnd(&zip->out);
 		/* zlib's raw windows begin at 9 bits; ours never asks for less. */
-		CHECK(deflateInit2(&zip->out, 1, Z_DEFLATED, -out, 8, Z_DEFAULT_STRATEGY) == Z_OK, "no deflater of %d bits", out);
+		CHECK(deflateInit2(&zip->out, 1, Z_DEFLATED, -out, 8, Z_DEFAULT_STRATEGY) == Z_OK,
+		      "no deflater of %d bits", out);
 		zip->bits = out;
 	}
 	CHECK(inflateReset2(&zip->in, -in) == Z_OK && deflateReset(&zip->out) == Z_OK, "streams cannot begin");
@@ -88,8 +90,8 @@ void zip_take(struct peer *peer, const uint8_t *bytes, size_t size)
 		in->next_out = plain;
 		in->avail_out = sizeof plain;
 		int result = inflate(in, Z_SYNC_FLUSH);
-		CHECK(result == Z_OK || result == Z_BUF_ERROR, "peer %u: a compressed message does not inflate: %s", peer->index,
-		      in->msg ? in->msg : zError(result));
+		CHECK(result == Z_OK || result == Z_BUF_ERROR, "peer %u: a compressed message does not inflate: %s",
+		      peer->index, in->msg ? in->msg : zError(result));
 		tap_plain(peer, plain, sizeof plain - in->avail_out);
 	} while (!in->avail_out);
 	CHECK(!in->avail_in, "peer %u: bytes behind a compressed message", peer->index);
@@ -123,7 +125,8 @@ size_t zip_message(struct peer *peer, const void *bytes, size_t size, uint8_t *t
 		deflate(out, sim_one_in(2) ? Z_FULL_FLUSH : Z_PARTIAL_FLUSH);
 		out->avail_in = rest;
 	}
-	CHECK(deflate(out, Z_SYNC_FLUSH) == Z_OK && !out->avail_in && out->avail_out, "a peer's message does not deflate");
+	CHECK(deflate(out, Z_SYNC_FLUSH) == Z_OK && !out->avail_in && out->avail_out,
+	      "a peer's message does not deflate");
 	sim_met(MET_SENT_COMPRESSED);
 	return room - out->avail_out - 4;
 }

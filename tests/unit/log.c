@@ -9,10 +9,19 @@
 
 static struct model m;
 
-static void small(void) { model_begin(&m, RC_LOG_SIZE_MIN, 4096, 1, 1 << 20); }
-static void end(void) { model_end(&m); }
+static void small(void)
+{
+	model_begin(&m, RC_LOG_SIZE_MIN, 4096, 1, 1 << 20);
+}
+static void end(void)
+{
+	model_end(&m);
+}
 
-static void append(unsigned name, size_t size) { cr_assert_gt(model_append(&m, name, size, RC_TEXT), 0); }
+static void append(unsigned name, size_t size)
+{
+	cr_assert_gt(model_append(&m, name, size, RC_TEXT), 0);
+}
 
 static uint64_t floor_to(uint64_t floor)
 {
@@ -20,7 +29,10 @@ static uint64_t floor_to(uint64_t floor)
 	return floor;
 }
 
-static const struct rc_entry *newest(void) { return rc_log_entry(&m.log, m.head - 1); }
+static const struct rc_entry *newest(void)
+{
+	return rc_log_entry(&m.log, m.head - 1);
+}
 
 Test(log, a_frame_is_the_shortest_header_and_the_payload)
 {
@@ -149,7 +161,8 @@ Test(log, who_holds_a_message_back_is_too_far)
 		append(1, 1);
 		while (!rc_log_too_far(&m.log, rc_log_entry(&m.log, reader), reader, m.head, atomic_load(&m.log.end))) {
 			bool fits = model_append(&m, 0, large, RC_TEXT) > 0;
-			cr_assert(fits || rc_log_too_far(&m.log, rc_log_entry(&m.log, reader), reader, m.head, atomic_load(&m.log.end)),
+			cr_assert(fits || rc_log_too_far(&m.log, rc_log_entry(&m.log, reader), reader, m.head,
+			                                 atomic_load(&m.log.end)),
 			          "from %u, %lu bytes back", start, m.end - rc_log_entry(&m.log, reader)->position);
 			if (fits && model_append(&m, 0, 1900, RC_TEXT) < 0)
 				break;

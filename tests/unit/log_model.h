@@ -103,7 +103,10 @@ static inline size_t model_header(uint8_t *to, size_t size, enum rc_opcode opcod
 	return at;
 }
 
-static inline size_t model_frame_size(size_t size) { return size + (size <= 125 ? 2 : size <= 0xffff ? 4 : 10); }
+static inline size_t model_frame_size(size_t size)
+{
+	return size + (size <= 125 ? 2 : size <= 0xffff ? 4 : 10);
+}
 
 static inline size_t model_frame(uint8_t *to, const struct model_message *message)
 {
@@ -280,7 +283,8 @@ static inline int64_t model_append(struct model *m, unsigned name, size_t size, 
 		rc_topics_release(&m->topics, topic);
 	if (!fits || held) {
 		cr_assert_eq(result, fits ? -EAGAIN : -EMSGSIZE);
-		cr_assert(!fits || (held_by < m->log.floor_count && m->floors[held_by] < tail), "reader %u is free", held_by);
+		cr_assert(!fits || (held_by < m->log.floor_count && m->floors[held_by] < tail), "reader %u is free",
+		          held_by);
 		m->refused += fits;
 		if (fits)
 			m->wanted = position + model_frame_size(size);
@@ -297,8 +301,14 @@ static inline int64_t model_append(struct model *m, unsigned name, size_t size, 
 		cr_assert(m->messages);
 	}
 	m->messages[m->head++] = (struct model_message){
-		.position = position, .sequence = ++expected->sequence, .epoch = expected->epoch, .time_ns = time_ns,
-		.size = size, .topic = expected->id, .name = name, .opcode = opcode,
+		.position = position,
+		.sequence = ++expected->sequence,
+		.epoch = expected->epoch,
+		.time_ns = time_ns,
+		.size = size,
+		.topic = expected->id,
+		.name = name,
+		.opcode = opcode,
 	};
 	m->wanted = 0;
 	m->end = position + model_frame_size(size);
@@ -337,8 +347,8 @@ static inline uint64_t model_first(const struct model *m, unsigned name, uint64_
 static inline uint64_t model_readable(const struct model *m)
 {
 	uint64_t at = m->tail, end = RC_MAX(m->end, m->wanted);
-	while (at < m->head && (end - m->messages[at].position > m->log.size / 64 * 48 ||
-	                        m->head - at > m->log.entry_count / 64 * 48))
+	while (at < m->head &&
+	       (end - m->messages[at].position > m->log.size / 64 * 48 || m->head - at > m->log.entry_count / 64 * 48))
 		at++;
 	return at;
 }

@@ -34,7 +34,8 @@ static size_t size_of(uint32_t topic, uint64_t sequence)
 {
 	uint64_t seed = sequence << 8 | topic;
 	uint64_t any = chance(&seed);
-	return (size_t)(any % 64 == 0 ? any >> 8 & 0x3fff : any >> 8 & 0x7ff) % (RC_LOG_SIZE_MIN / 4 - RC_FRAME_HEADER_MAX);
+	return (size_t)(any % 64 == 0 ? any >> 8 & 0x3fff : any >> 8 & 0x7ff) %
+	       (RC_LOG_SIZE_MIN / 4 - RC_FRAME_HEADER_MAX);
 }
 
 static void *publish(void *argument)

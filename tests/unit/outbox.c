@@ -11,7 +11,10 @@
 
 static struct rc_pool pool;
 
-static void begin(void) { rc_pool_init(&pool, 1 << 16, 1 << 20); }
+static void begin(void)
+{
+	rc_pool_init(&pool, 1 << 16, 1 << 20);
+}
 
 static void end(void)
 {

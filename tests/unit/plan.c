@@ -18,7 +18,10 @@ static struct {
 	uint64_t *positions;
 } form;
 
-static size_t form_payload_size(uint64_t number) { return 1 + m.messages[number].size / 3; }
+static size_t form_payload_size(uint64_t number)
+{
+	return 1 + m.messages[number].size / 3;
+}
 
 static size_t form_frame(uint8_t *to, uint64_t number)
 {
@@ -105,7 +108,8 @@ static bool is_encoded(uint64_t number, bool synced)
 		return false;
 	if (in_cohort && wants_form.cohort != message->topic)
 		return false;
-	return form.states[number] == RC_EXTENT_FRESH || (form.states[number] == RC_EXTENT_MADE && (!in_cohort || synced));
+	return form.states[number] == RC_EXTENT_FRESH ||
+	       (form.states[number] == RC_EXTENT_MADE && (!in_cohort || synced));
 }
 
 static bool is_synced_behind(uint64_t number, bool synced, bool encoded)
@@ -136,9 +140,9 @@ static bool naive_take(uint64_t number, uint32_t skip, bool conflated, bool enco
 	const uint8_t *at = place_of(number, encoded) + skip;
 	uint32_t size = (uint32_t)frame_size_of(number, encoded) - skip;
 	bool touches = naive.range_count && at == last_end;
-	if (!conflated && (naive.frame_count == RC_PLAN_FRAMES_MAX ||
-	                   (naive.frame_count && naive.size + size > RC_PLAN_SIZE_MAX) ||
-	                   (!touches && naive.range_count == RC_PLAN_RANGES_MAX)))
+	if (!conflated &&
+	    (naive.frame_count == RC_PLAN_FRAMES_MAX || (naive.frame_count && naive.size + size > RC_PLAN_SIZE_MAX) ||
+	     (!touches && naive.range_count == RC_PLAN_RANGES_MAX)))
 		return false;
 	unsigned i = naive.taken_count++;
 	naive.taken[i].number = number;
@@ -190,7 +194,8 @@ static void check_bytes(void)
 		for (uint32_t k = 0; k < naive.taken[i].size;) {
 			cr_assert_lt(range, plan.range_count);
 			size_t some = RC_MIN(naive.taken[i].size - k, plan.ranges[range].size - at);
-			cr_assert(memcmp((uint8_t *)plan.ranges[range].at + at, m.frame + naive.taken[i].skip + k, some) == 0);
+			cr_assert(memcmp((uint8_t *)plan.ranges[range].at + at, m.frame + naive.taken[i].skip + k,
+			                 some) == 0);
 			k += (uint32_t)some;
 			at += some;
 			done += some;
@@ -261,8 +266,8 @@ static void check_plan(uint64_t begin, uint64_t end, uint32_t partial)
 	cr_assert_eq(plan.range_count, naive.range_count, "what touches is one range");
 	for (unsigned i = 0; i < naive.taken_count; i++)
 		cr_assert_eq(plan.taken[i], (naive.taken[i].number - begin) |
-		                                    (naive.taken[i].conflated ? RC_PLAN_CONFLATED : 0) |
-		                                    (naive.taken[i].encoded ? RC_PLAN_ENCODED : 0));
+		                                (naive.taken[i].conflated ? RC_PLAN_CONFLATED : 0) |
+		                                (naive.taken[i].encoded ? RC_PLAN_ENCODED : 0));
 	check_bytes();
 	check_all_progress();
 }
@@ -323,7 +328,10 @@ static void begin_log(uint64_t size, uint64_t entry_count)
 	}
 }
 
-static void append(unsigned name, size_t size) { cr_assert_gt(model_append(&m, name, size, RC_TEXT), 0); }
+static void append(unsigned name, size_t size)
+{
+	cr_assert_gt(model_append(&m, name, size, RC_TEXT), 0);
+}
 
 /* ---- the bounds ---- */
 
@@ -568,7 +576,8 @@ Test(plan, short_sends_lose_and_repeat_nothing)
 		choose_wants(&seed);
 		uint64_t wanted = 0, conflated = 0, done = 0;
 		bool synced = wants_form.synced;
-		struct stream stream = { .cursor = m.tail + below(&seed, m.head - m.tail), .bytes = malloc(m.log.size) };
+		struct stream stream = { .cursor = m.tail + below(&seed, m.head - m.tail),
+			                 .bytes = malloc(m.log.size) };
 		const uint64_t begin = stream.cursor;
 		while (stream.cursor < m.head)
 			send_some(&stream, &seed);

@@ -143,8 +143,8 @@ Test(plan_encoding, who_reads_no_frames_stops_where_there_is_nothing_else)
 		bool bare;
 		const char *forms;
 	} expected[] = {
-		{ 0, 2, true, "ee." },  { 2, 2, true, "." }, { 3, 4, true, "e." }, { 4, 4, true, "." },
-		{ 5, 6, true, "e." }, { 6, 6, true, "." }, { 7, 8, false, "e." },
+		{ 0, 2, true, "ee." }, { 2, 2, true, "." }, { 3, 4, true, "e." },  { 4, 4, true, "." },
+		{ 5, 6, true, "e." },  { 6, 6, true, "." }, { 7, 8, false, "e." },
 	};
 	for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
 		rc_plan_make(&plan, &m.log, &interest, expected[i].begin, m.head, 0);

@@ -35,7 +35,8 @@ static void open_ends(struct ends *ends, unsigned suite, bool is_client)
 		sealing = EVP_CIPHER_CTX_new();
 		opening = EVP_CIPHER_CTX_new();
 	}
-	*ends = (struct ends){ .sealed = malloc(STREAM_MAX), .plain = malloc(STREAM_MAX), .reader.is_client = is_client };
+	*ends =
+	    (struct ends){ .sealed = malloc(STREAM_MAX), .plain = malloc(STREAM_MAX), .reader.is_client = is_client };
 	ends->at = ends->sealed;
 	cr_assert(rc_tls_half_open(&ends->half, suite, secret, 0));
 	cr_assert(rc_tls_half_open(&ends->reader.half, suite, secret, 0));
@@ -56,8 +57,8 @@ static void seal(struct ends *ends, unsigned type, const void *bytes, size_t siz
 	memcpy(inner, bytes, size);
 	inner[size] = (uint8_t)type;
 	/* What rc_tls_seal() puts behind what it is given is the last byte. */
-	cr_assert(rc_tls_seal(&ends->half, sealing, padding ? 0 : type, inner, padding ? size + padding : size, &ends->at,
-	                      ends->sealed + STREAM_MAX));
+	cr_assert(rc_tls_seal(&ends->half, sealing, padding ? 0 : type, inner, padding ? size + padding : size,
+	                      &ends->at, ends->sealed + STREAM_MAX));
 	free(inner);
 }
 
@@ -94,7 +95,10 @@ static enum rc_tls_result read_piece(struct ends *ends, const uint8_t *bytes, si
 	return result;
 }
 
-static enum rc_tls_result read_all(struct ends *ends) { return read_piece(ends, ends->sealed, (size_t)(ends->at - ends->sealed)); }
+static enum rc_tls_result read_all(struct ends *ends)
+{
+	return read_piece(ends, ends->sealed, (size_t)(ends->at - ends->sealed));
+}
 
 Test(reader, every_split)
 {
@@ -113,7 +117,8 @@ Test(reader, every_split)
 			size_t room = RC_TLS_RECORD_MAX - size;
 			for (size_t i = 0; i < size; i++)
 				text[i] = (uint8_t)chance(&seed);
-			seal(&ends, RC_TLS_DATA, text, size, below(&seed, 3) ? 0 : below(&seed, (room < 500 ? room : 500) + 1));
+			seal(&ends, RC_TLS_DATA, text, size,
+			     below(&seed, 3) ? 0 : below(&seed, (room < 500 ? room : 500) + 1));
 			memcpy(said + said_size, text, size);
 			said_size += size;
 			data |= size > 0;
@@ -131,7 +136,8 @@ Test(reader, every_split)
 		for (size_t at = 0, some; at < size; at += some) {
 			some = 1 + below(&seed, piece_max);
 			some = some < size - at ? some : size - at;
-			cr_assert_eq(read_piece(&ends, ends.sealed + at, some), RC_TLS_MORE, "at %zu: %s", at, ends.reader.why);
+			cr_assert_eq(read_piece(&ends, ends.sealed + at, some), RC_TLS_MORE, "at %zu: %s", at,
+			             ends.reader.why);
 		}
 		cr_assert_eq(ends.plain_size, said_size);
 		cr_assert(!memcmp(ends.plain, said, said_size));
@@ -210,20 +216,20 @@ Test(reader, wrong_content)
 	} cases[] = {
 		{ RC_TLS_ALERT, "", 0, RC_TLS_DECODE_ERROR },
 		{ RC_TLS_ALERT, "\1", 1, RC_TLS_DECODE_ERROR },
-		{ RC_TLS_ALERT, "\1\0\1\0", 4, RC_TLS_DECODE_ERROR },      /* two in one record */
-		{ RC_TLS_ALERT, "\2\12", 2, 0 },                            /* the peer failed: nothing to say */
-		{ RC_TLS_ALERT, "\1\12", 2, 0 },                            /* its level means nothing */
+		{ RC_TLS_ALERT, "\1\0\1\0", 4, RC_TLS_DECODE_ERROR }, /* two in one record */
+		{ RC_TLS_ALERT, "\2\12", 2, 0 },                      /* the peer failed: nothing to say */
+		{ RC_TLS_ALERT, "\1\12", 2, 0 },                      /* its level means nothing */
 		{ RC_TLS_HANDSHAKE, "", 0, RC_TLS_UNEXPECTED_MESSAGE },
-		{ RC_TLS_HANDSHAKE, "\1\0\0\1x", 5, RC_TLS_UNEXPECTED_MESSAGE },     /* a ClientHello: renegotiation */
-		{ RC_TLS_HANDSHAKE, "\15\0\0\1x", 5, RC_TLS_UNEXPECTED_MESSAGE },    /* a CertificateRequest */
-		{ RC_TLS_HANDSHAKE, "\4\0\0\1x", 5, RC_TLS_UNEXPECTED_MESSAGE },     /* a ticket, to a server */
-		{ RC_TLS_HANDSHAKE, "\30\0\0\0", 4, RC_TLS_UNEXPECTED_MESSAGE },     /* KeyUpdates ... */
+		{ RC_TLS_HANDSHAKE, "\1\0\0\1x", 5, RC_TLS_UNEXPECTED_MESSAGE },  /* a ClientHello: renegotiation */
+		{ RC_TLS_HANDSHAKE, "\15\0\0\1x", 5, RC_TLS_UNEXPECTED_MESSAGE }, /* a CertificateRequest */
+		{ RC_TLS_HANDSHAKE, "\4\0\0\1x", 5, RC_TLS_UNEXPECTED_MESSAGE },  /* a ticket, to a server */
+		{ RC_TLS_HANDSHAKE, "\30\0\0\0", 4, RC_TLS_UNEXPECTED_MESSAGE },  /* KeyUpdates ... */
 		{ RC_TLS_HANDSHAKE, "\30\0\0\2\0\0", 6, RC_TLS_UNEXPECTED_MESSAGE },
 		{ RC_TLS_HANDSHAKE, "\30\0\0\1\2", 5, RC_TLS_ILLEGAL_PARAMETER },
 		{ RC_TLS_HANDSHAKE, "\30\0\0\1\0\30", 6, RC_TLS_UNEXPECTED_MESSAGE }, /* with something behind it */
-		{ 20, "\1", 1, RC_TLS_UNEXPECTED_MESSAGE },                 /* change_cipher_spec */
+		{ 20, "\1", 1, RC_TLS_UNEXPECTED_MESSAGE },                           /* change_cipher_spec */
 		{ 99, "x", 1, RC_TLS_UNEXPECTED_MESSAGE },
-		{ 0, "", 0, RC_TLS_UNEXPECTED_MESSAGE },                    /* nothing but padding */
+		{ 0, "", 0, RC_TLS_UNEXPECTED_MESSAGE }, /* nothing but padding */
 		{ 0, (const char *)many, 4, RC_TLS_UNEXPECTED_MESSAGE },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -247,7 +253,8 @@ Test(reader, message_interrupted)
 		open_ends(&ends, 0x1301, false);
 		seal(&ends, RC_TLS_HANDSHAKE, "\30\0\0\1", cut, 0);
 		seal(&ends, RC_TLS_DATA, "x", 1, 0);
-		cr_expect(read_all(&ends) == RC_TLS_FAILED && ends.reader.alert == RC_TLS_UNEXPECTED_MESSAGE, "cut %u", cut);
+		cr_expect(read_all(&ends) == RC_TLS_FAILED && ends.reader.alert == RC_TLS_UNEXPECTED_MESSAGE, "cut %u",
+		          cut);
 		cr_expect_eq(ends.plain_size, 0);
 		close_ends(&ends);
 	}
@@ -293,11 +300,13 @@ Test(reader, useless)
 				if (kind == 0)
 					update(&ends, i & 1);
 				else
-					seal(&ends, kind == 1 ? RC_TLS_ALERT : RC_TLS_DATA, canceled, kind == 1 ? 2 : 0, 0);
+					seal(&ends, kind == 1 ? RC_TLS_ALERT : RC_TLS_DATA, canceled, kind == 1 ? 2 : 0,
+					     0);
 			}
 			seal(&ends, RC_TLS_DATA, "x", 1, 0);
 		}
-		cr_expect(read_all(&ends) == RC_TLS_FAILED && ends.reader.alert == RC_TLS_UNEXPECTED_MESSAGE, "kind %u", kind);
+		cr_expect(read_all(&ends) == RC_TLS_FAILED && ends.reader.alert == RC_TLS_UNEXPECTED_MESSAGE, "kind %u",
+		          kind);
 		cr_expect_eq(ends.plain_size, 2, "kind %u: %zu", kind, ends.plain_size);
 		close_ends(&ends);
 	}
@@ -341,8 +350,8 @@ Test(reader, memory_follows_what_came)
 	size_t size = (size_t)(ends.at - ends.sealed);
 	for (size_t at = 0; at + 1 < size; at++) {
 		cr_assert_eq(read_piece(&ends, ends.sealed + at, 1), RC_TLS_MORE);
-		cr_assert(ends.reader.part_capacity <= 256 + 2 * (at + 1) && ends.reader.part_capacity <= size, "%zu: %u", at,
-		          ends.reader.part_capacity);
+		cr_assert(ends.reader.part_capacity <= 256 + 2 * (at + 1) && ends.reader.part_capacity <= size,
+		          "%zu: %u", at, ends.reader.part_capacity);
 	}
 	read_piece(&ends, ends.sealed + size - 1, 1);
 	cr_expect_eq(ends.plain_size, sizeof text);

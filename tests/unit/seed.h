@@ -31,6 +31,9 @@ static inline uint64_t chance(uint64_t *seed)
 }
 
 /* 0 to bound - 1 */
-static inline uint64_t below(uint64_t *seed, uint64_t bound) { return chance(seed) % bound; }
+static inline uint64_t below(uint64_t *seed, uint64_t bound)
+{
+	return chance(seed) % bound;
+}
 
 #endif

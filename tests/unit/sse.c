@@ -90,8 +90,20 @@ Test(sse, ids)
 	cr_expect_eq(id.number, 42);
 	id = rc_event_id("ffffffffffffffff-ffffffffffffffff");
 	cr_expect_eq(id.number, UINT64_MAX);
-	static const char *const wrong[] = { NULL, "", "-", "1", "1-", "-1", "1-2-3", "1-2 ", " 1-2", "0x1-2", "1-+2", "A-1",
-		                             "10000000000000000-1", "1-10000000000000000" };
+	static const char *const wrong[] = { NULL,
+		                             "",
+		                             "-",
+		                             "1",
+		                             "1-",
+		                             "-1",
+		                             "1-2-3",
+		                             "1-2 ",
+		                             " 1-2",
+		                             "0x1-2",
+		                             "1-+2",
+		                             "A-1",
+		                             "10000000000000000-1",
+		                             "1-10000000000000000" };
 	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
 		id = rc_event_id(wrong[i]);
 		cr_expect(!id.epoch && !id.number, "%s", wrong[i]);

@@ -25,7 +25,10 @@ static void begin(void)
 	model_count = 0;
 }
 
-static void end(void) { rc_subscribers_destroy(&set); }
+static void end(void)
+{
+	rc_subscribers_destroy(&set);
+}
 
 /* Numbers on both sides of a chunk's end, and the last one. */
 static uint32_t number_of(uint32_t topic)
@@ -112,7 +115,8 @@ Test(subscriber, random_use)
 	uint32_t count_max = 0;
 	for (unsigned round = 0; round < 60000; round++) {
 		bool few = round / 10000 % 2;
-		uint32_t slot = (uint32_t)below(&seed, few ? 3 : SLOTS), topic = (uint32_t)below(&seed, few ? 5 : TOPICS);
+		uint32_t slot = (uint32_t)below(&seed, few ? 3 : SLOTS),
+			 topic = (uint32_t)below(&seed, few ? 5 : TOPICS);
 		/* Rising and falling, so that the table grows, thins out, and fills again. */
 		bool present = model[slot][topic], adds = below(&seed, 10) < (round / 4000 % 2 ? 3u : 8u);
 		if (!present && adds) {

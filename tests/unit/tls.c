@@ -109,8 +109,8 @@ Test(tls, hosts)
 		const char *host;
 		bool trusts, opens;
 	} cases[] = {
-		{ "here.example", true, true },   { "127.0.0.1", true, true }, { "there.example", true, false },
-		{ "127.0.0.2", true, false },     { "::1", true, false },      { "there.example", false, true },
+		{ "here.example", true, true },    { "127.0.0.1", true, true }, { "there.example", true, false },
+		{ "127.0.0.2", true, false },      { "::1", true, false },      { "there.example", false, true },
 		{ "x.here.example", true, false },
 	};
 	seed = seed_of("hosts");
@@ -161,7 +161,8 @@ Test(tls, client_certificates)
 		struct side *client = new_side(client_of(&authority, cases[i].shown), "here.example");
 		meet(client, server, 1000);
 		cr_expect_eq(rc_tls_is_open(server->stream), cases[i].opens, "case %zu", i);
-		cr_expect_eq(rc_tls_subject(server->stream, subject, sizeof subject), cases[i].subject != NULL, "case %zu", i);
+		cr_expect_eq(rc_tls_subject(server->stream, subject, sizeof subject), cases[i].subject != NULL,
+		             "case %zu", i);
 		if (cases[i].subject)
 			cr_expect_str_eq(subject, cases[i].subject);
 		free_side(server);
@@ -195,8 +196,13 @@ Test(tls, changed_bytes)
 Test(tls, garbage)
 {
 	static const char *const openings[] = {
-		"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "SSH-2.0-OpenSSH_9\r\n", "\x16\x03\x01\x50\x00" "too long a record ...",
-		"\x15\x03\x01\x00\x02\x02\x28", "\x17\x03\x03\x00\x05hello", "\x80\x0b\x01\x00\x02\x00\x15\x00\x00\x00\x10\x00\x00",
+		"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+		"SSH-2.0-OpenSSH_9\r\n",
+		"\x16\x03\x01\x50\x00"
+		"too long a record ...",
+		"\x15\x03\x01\x00\x02\x02\x28",
+		"\x17\x03\x03\x00\x05hello",
+		"\x80\x0b\x01\x00\x02\x00\x15\x00\x00\x00\x10\x00\x00",
 	};
 	static const size_t sizes[] = { 27, 19, 26, 7, 10, 13 };
 	for (size_t i = 0; i < sizeof openings / sizeof *openings; i++) {
@@ -253,7 +259,8 @@ Test(tls, wrong_files)
 		struct rc_error error = { 0 };
 		cr_expect_null(rc_tls_context_server(&options, tickets, &error), "case %zu", i);
 		cr_expect_eq(error.code, cases[i].code, "case %zu: %s", i, error.text);
-		cr_expect(strstr(error.text, cases[i].word) && strstr(error.text, cases[i].named), "case %zu: %s", i, error.text);
+		cr_expect(strstr(error.text, cases[i].word) && strstr(error.text, cases[i].named), "case %zu: %s", i,
+		          error.text);
 	}
 	struct rc_tls_options none = { 0 };
 	cr_expect_null(rc_tls_context_server(&none, tickets, NULL));

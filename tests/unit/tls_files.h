@@ -43,7 +43,8 @@ static inline void write_pem(const char *path, EVP_PKEY *key, X509 *certificate)
 {
 	FILE *file = fopen(path, "w");
 	cr_assert_not_null(file);
-	cr_assert(certificate ? PEM_write_X509(file, certificate) : PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL));
+	cr_assert(certificate ? PEM_write_X509(file, certificate)
+	                      : PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL));
 	fclose(file);
 }
 

@@ -13,8 +13,14 @@
 static struct rc_topics topics;
 static const struct rc_topic_options defaults = { .policy = RC_POLICY_SKIP, .lag_size_max = 1 };
 
-static void begin(void) { cr_assert_eq(rc_topics_init(&topics, &defaults, 1 << 20, 7), 0); }
-static void end(void) { rc_topics_destroy(&topics); }
+static void begin(void)
+{
+	cr_assert_eq(rc_topics_init(&topics, &defaults, 1 << 20, 7), 0);
+}
+static void end(void)
+{
+	rc_topics_destroy(&topics);
+}
 
 static struct rc_topic *get(const char *name, size_t size)
 {
@@ -33,18 +39,20 @@ static int rule(const char *pattern, unsigned mark)
 
 Test(topic, the_longest_pattern_that_matches_counts, .init = begin, .fini = end)
 {
-	static const char *const patterns[] = { "a*", "a.b", "a.b*", "a.b.c*", "a.", "z*", "a.b.cd", "q", "\x80\xff*", "z" };
+	static const char *const patterns[] = { "a*", "a.b",    "a.b*", "a.b.c*",    "a.",
+		                                "z*", "a.b.cd", "q",    "\x80\xff*", "z" };
 	static const struct {
 		const char *name;
 		size_t size;
 		unsigned mark; /* 1 for the first pattern; 0 is the default */
 	} cases[] = {
-		{ "a", 1, 1 },          { "ab", 2, 1 },       { "a.b", 3, 2 },        { "a.bb", 4, 3 },
-		{ "a.b.c", 5, 4 },      { "a.b.cc", 6, 4 },   { "a.b.cd", 6, 7 },     { "a.b.cde", 7, 4 },
-		{ "a.", 2, 5 },         { "a.x", 3, 1 },      { "b", 1, 0 },          { "z", 1, 10 },        { "zz", 2, 6 },
-		{ "q", 1, 8 },          { "qq", 2, 0 },       { "A", 1, 0 },          { "*", 1, 0 },
-		{ "q\0", 2, 0 },        { "\0q", 2, 0 },      { "a\0b", 3, 1 },       { "a.b\0", 4, 3 },
-		{ "\x80\xff", 2, 9 },   { "\x80\xff\0x", 4, 9 }, { "\x80", 1, 0 },    { "\x7f\xff", 2, 0 },
+		{ "a", 1, 1 },        { "ab", 2, 1 },       { "a.b", 3, 2 },         { "a.bb", 4, 3 },
+		{ "a.b.c", 5, 4 },    { "a.b.cc", 6, 4 },   { "a.b.cd", 6, 7 },      { "a.b.cde", 7, 4 },
+		{ "a.", 2, 5 },       { "a.x", 3, 1 },      { "b", 1, 0 },           { "z", 1, 10 },
+		{ "zz", 2, 6 },       { "q", 1, 8 },        { "qq", 2, 0 },          { "A", 1, 0 },
+		{ "*", 1, 0 },        { "q\0", 2, 0 },      { "\0q", 2, 0 },         { "a\0b", 3, 1 },
+		{ "a.b\0", 4, 3 },    { "\x80\xff", 2, 9 }, { "\x80\xff\0x", 4, 9 }, { "\x80", 1, 0 },
+		{ "\x7f\xff", 2, 0 },
 	};
 	for (unsigned i = 0; i < sizeof patterns / sizeof *patterns; i++)
 		cr_assert_eq(rule(patterns[i], i + 1), 0);

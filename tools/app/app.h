@@ -270,7 +270,8 @@ void rc_people_direct(struct rc_app_client *client, const json_t *message, const
 /* ---- dialect.c ---- */
 void rc_dialect_receive(struct rc_app_client *client, const struct rc_message *message);
 void rc_dialect_handle(struct rc_app_client *client, const json_t *message, unsigned depth);
-/* The same for what has been counted against the rate already: the content of a DATA, which is acknowledged whatever. */
+/* The same for what has been counted against the rate already: the content of a DATA, which is acknowledged whatever.
+ */
 void rc_dialect_handle_admitted(struct rc_app_client *client, const json_t *message, unsigned depth);
 void rc_dialect_error(struct rc_app_client *client, const json_t *id, const char *code, const char *words);
 /* A text field of 1 to `max` characters; null after telling the client what is wrong. */

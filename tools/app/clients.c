@@ -99,12 +99,11 @@ int rc_clients_open(struct rc_app *app, rc_request *request, struct rc_plain *pl
 {
 	const struct rc_settings *settings = rc_app_settings(app);
 	char scratch[INET6_ADDRSTRLEN + 4];
-	struct rc_app_client *client =
-	    rc_access_origin(settings, request) ? new_client(app, rc_request_conn(request)) : NULL;
+	struct rc_app_client *client = rc_access_origin(settings, request) ? new_client(app, rc_request_conn(request))
+	                                                                   : NULL;
 	if (!client) {
 		rc_plain_free(plain);
-		return rc_access_origin(settings, request) ? 503
-		                                           : refuse(request, 403, "this origin is not allowed\n");
+		return rc_access_origin(settings, request) ? 503 : refuse(request, 403, "this origin is not allowed\n");
 	}
 	client->plain = plain;
 	const char *address = rc_access_address(settings, request, scratch, sizeof scratch);
@@ -135,7 +134,8 @@ static int on_request(void *context, rc_request *request)
 	struct rc_app *app = context;
 	const char *path = rc_request_path(request);
 	if (!rc_request_is_websocket(request)) {
-		int status = rc_request_listener(request) < app->api_listener_first ? rc_plain_answer(app, request) : -1;
+		int status = rc_request_listener(request) < app->api_listener_first ? rc_plain_answer(app, request)
+		                                                                    : -1;
 		return status >= 0 ? status : rc_api_answer(app, request);
 	}
 	if (rc_request_listener(request) >= app->api_listener_first ||

@@ -9,8 +9,8 @@
 
 bool rc_feed_matches(const char *pattern, size_t pattern_size, const char *name, size_t size);
 
-/* Follows every topic that matches: `follow` is called for those that are there, and returns what rc_feeds_follow() does;
- * later ones begin with their first message. Returns 0, -ENOSPC, -ENOMEM. */
+/* Follows every topic that matches: `follow` is called for those that are there, and returns what rc_feeds_follow()
+ * does; later ones begin with their first message. Returns 0, -ENOSPC, -ENOMEM. */
 int rc_feeds_subscribe_pattern(struct rc_app_client *client, const char *pattern, size_t size, bool conflate,
                                int (*follow)(void *context, const char *name, size_t size), void *context);
 

@@ -98,8 +98,8 @@ void rc_out_gap(struct rc_out *out, const char *topic, size_t size, uint64_t fro
 }
 
 /* Adds what the client cannot have any more. */
-static void add_gap(const struct wish *wish, const char *name, size_t size, const struct rc_start *start, uint64_t epoch,
-                    bool reset)
+static void add_gap(const struct wish *wish, const char *name, size_t size, const struct rc_start *start,
+                    uint64_t epoch, bool reset)
 {
 	if (!reset && start->first <= start->since + 1)
 		return;

@@ -80,7 +80,8 @@ static bool is_on(const char *value)
 	return value && (strcmp(value, "1") == 0 || strcmp(value, "true") == 0);
 }
 
-static const char *take_wish(struct rc_plain *plain, rc_request *request, const char *list, size_t topics_max, int *status)
+static const char *take_wish(struct rc_plain *plain, rc_request *request, const char *list, size_t topics_max,
+                             int *status)
 {
 	json_t *topics = json_array();
 	const char *wait = rc_request_query(request, "wait");
@@ -93,7 +94,8 @@ static const char *take_wish(struct rc_plain *plain, rc_request *request, const 
 	if (wrong)
 		return wrong;
 	*status = 400;
-	if (!take_numbers(request, "since", topics, plain->wish) || !take_numbers(request, "epoch", topics, plain->wish))
+	if (!take_numbers(request, "since", topics, plain->wish) ||
+	    !take_numbers(request, "epoch", topics, plain->wish))
 		return "since and epoch are whole numbers, one for each topic: ?since=5,,7\n";
 	if (wait && (!end || *end))
 		return "wait is a number of seconds, at most 60\n";
@@ -208,8 +210,8 @@ static void add_gap(struct page *page, const char *name, uint64_t from, uint64_t
 	add_message(page, out->bytes, out->size);
 }
 
-/* Where a topic is read from: as it was asked for; else a topic that began since the last poll from its beginning, and one
- * that nobody spoke of before from now on. */
+/* Where a topic is read from: as it was asked for; else a topic that began since the last poll from its beginning, and
+ * one that nobody spoke of before from now on. */
 static uint64_t since_of(const struct page *page, const struct rc_topic_stats *stats, bool by_pattern)
 {
 	const json_t *wish = page->client->plain->wish, *all = json_object_get(wish, "since");
@@ -234,7 +236,8 @@ static void read_topic(struct page *page, const struct rc_topic_stats *stats, bo
 		add_gap(page, stats->name, since + 1, first - 1, stats->epoch, reset);
 		page->sequence = first - 1;
 	}
-	rc_topic_read(page->client->app->server, stats->name, strlen(stats->name), since, PAGE_MESSAGES_MAX, take, page);
+	rc_topic_read(page->client->app->server, stats->name, strlen(stats->name), since, PAGE_MESSAGES_MAX, take,
+	              page);
 	rc_out_text(page->topics, page->topics->size ? ",{\"topic\":" : "{\"topic\":");
 	rc_out_string(page->topics, stats->name, strlen(stats->name));
 	rc_out_format(page->topics, ",\"seq\":%llu,\"epoch\":%llu}", (unsigned long long)page->sequence,
@@ -332,7 +335,8 @@ int rc_plain_begin(struct rc_app_client *client, rc_request *request)
 		const struct rc_out *out = &client->crew->out;
 		write_page(client);
 		client->opened = false;
-		return out->failed || rc_request_respond(request, 200, "application/json", out->bytes, out->size) ? 503 : 0;
+		return out->failed || rc_request_respond(request, 200, "application/json", out->bytes, out->size) ? 503
+		                                                                                                  : 0;
 	}
 	if (!plain->wait_s) {
 		client->opened = false;

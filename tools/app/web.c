@@ -16,7 +16,8 @@
 
 #define EMBED(name, file)                                                                                              \
 	__asm__(".pushsection .rodata\n" #name ":\n.incbin \"tools/web/" file "\"\n" #name "_end:\n.popsection\n");    \
-	extern const char name[] __attribute__((visibility("hidden"))); /* NOLINT(bugprone-macro-parentheses): declares it */ \
+	extern const char name[]                                                                                       \
+	    __attribute__((visibility("hidden"))); /* NOLINT(bugprone-macro-parentheses): declares it */               \
 	extern const char name##_end[] __attribute__((visibility("hidden")))
 
 EMBED(rc_web_index, "index.html");
