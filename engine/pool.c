@@ -6,10 +6,12 @@
 
 #include "check.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define SMALLEST_SHIFT 8
+static_assert(RC_POOL_BLOCK_MIN == 1 << SMALLEST_SHIFT, "one size, said twice");
 
 static unsigned class_of(size_t size)
 {

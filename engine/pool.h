@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #define RC_POOL_CLASSES 24
+#define RC_POOL_BLOCK_MIN 256 /* bytes of the smallest block */
 
 struct rc_pool {
 	void *free[RC_POOL_CLASSES]; /* lists, linked through the first word of each block */

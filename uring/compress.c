@@ -5,7 +5,7 @@
  */
 #include "compress.h"
 
-#include "encode.h"
+#include "worker.h"
 
 #include <string.h>
 
@@ -51,8 +51,8 @@ static void move_subscriptions(struct worker *worker, const struct connection *c
 
 static bool make_inflater(struct worker *worker, uint32_t slot, unsigned bits)
 {
-	worker->inflaters[slot] = rc_inflater_new(bits);
-	return worker->inflaters[slot] != NULL;
+	worker->compressor.inflaters[slot] = rc_inflater_new(bits);
+	return worker->compressor.inflaters[slot] != NULL;
 }
 
 void rc_compress_negotiate(struct worker *worker, uint32_t slot, const struct rc_http_request *request,
@@ -99,21 +99,21 @@ bool rc_compress_agreed(struct worker *worker, uint32_t slot, const struct rc_de
 
 bool rc_compress_scratch(struct worker *worker, size_t size)
 {
-	if (worker->scratch_size >= size)
+	if (worker->compressor.scratch_size >= size)
 		return true;
 	size_t capacity;
 	uint8_t *block = rc_pool_take(&worker->pool, size, &capacity);
 	if (!block)
 		return false;
-	rc_pool_give(&worker->pool, worker->scratch_bytes, worker->scratch_size);
-	worker->scratch_bytes = block;
-	worker->scratch_size = capacity;
+	rc_pool_give(&worker->pool, worker->compressor.scratch_bytes, worker->compressor.scratch_size);
+	worker->compressor.scratch_bytes = block;
+	worker->compressor.scratch_size = capacity;
 	return true;
 }
 
 struct rc_deflater *rc_compress_deflater(struct worker *worker, enum rc_window window)
 {
-	struct rc_deflater **deflater = &worker->deflaters[window];
+	struct rc_deflater **deflater = &worker->compressor.deflaters[window];
 	if (!*deflater)
 		*deflater = rc_deflater_new(window, (int)worker->server->config.deflate.level);
 	return *deflater;
@@ -126,9 +126,9 @@ const char *rc_compress_inflate(struct worker *worker, uint32_t slot, const stru
 {
 	const struct connection *conn = &worker->connections[slot];
 	bool takeover = conn->takeover;
-	if (!takeover && !worker->inflater)
-		worker->inflater = rc_inflater_new(15);
-	struct rc_inflater *inflater = takeover ? worker->inflaters[slot] : worker->inflater;
+	if (!takeover && !worker->compressor.inflater)
+		worker->compressor.inflater = rc_inflater_new(15);
+	struct rc_inflater *inflater = takeover ? worker->compressor.inflaters[slot] : worker->compressor.inflater;
 	enum rc_inflated result = !inflater
 	                              ? RC_INFLATE_NO_MEMORY
 	                              : rc_inflate_message(inflater, &worker->pool, event->data, event->size,
@@ -164,29 +164,32 @@ size_t rc_compress_message(struct worker *worker, const struct connection *conn,
 	struct rc_deflater *deflater = rc_compress_deflater(worker, rc_compress_window(conn));
 	if (!deflater || !rc_compress_scratch(worker, size + 8))
 		return 0;
-	size_t made = rc_deflate_message(deflater, worker->scratch_bytes, size + 4, data, size, true);
+	size_t made = rc_deflate_message(deflater, worker->compressor.scratch_bytes, size + 4, data, size, true);
 	return made < size ? made : 0;
 }
 
-/* ---- ending ---- */
+/* ---- opening and closing ---- */
+
+bool rc_compress_open(struct worker *worker)
+{
+	worker->compressor.inflaters = rc_map(worker->slot_count * sizeof(struct rc_inflater *));
+	return worker->compressor.inflaters;
+}
 
 void rc_compress_end(struct worker *worker, uint32_t slot)
 {
 	if (!worker->connections[slot].takeover)
 		return;
-	rc_inflater_free(worker->inflaters[slot]);
-	worker->inflaters[slot] = NULL;
+	rc_inflater_free(worker->compressor.inflaters[slot]);
+	worker->compressor.inflaters[slot] = NULL;
 }
 
 void rc_compress_close(struct worker *worker)
 {
-	for (unsigned i = 0; i < RC_WINDOW_COUNT; i++) {
-		rc_deflater_free(worker->deflaters[i]);
-		worker->deflaters[i] = NULL;
-	}
-	rc_inflater_free(worker->inflater);
-	worker->inflater = NULL;
-	rc_pool_give(&worker->pool, worker->scratch_bytes, worker->scratch_size);
-	worker->scratch_bytes = NULL;
-	worker->scratch_size = 0;
+	for (unsigned i = 0; i < RC_WINDOW_COUNT; i++)
+		rc_deflater_free(worker->compressor.deflaters[i]);
+	rc_inflater_free(worker->compressor.inflater);
+	rc_pool_give(&worker->pool, worker->compressor.scratch_bytes, worker->compressor.scratch_size);
+	rc_unmap(worker->compressor.inflaters, worker->slot_count * sizeof(struct rc_inflater *));
+	worker->compressor = (struct compressor){ 0 };
 }

@@ -5,8 +5,23 @@
 #ifndef RC_COMPRESS_H
 #define RC_COMPRESS_H
 
+#include "connection.h"
+#include "deflate.h"
 #include "extension.h"
-#include "worker.h"
+#include "http.h"
+
+struct worker;
+
+struct compressor {
+	struct rc_deflater *deflaters[RC_WINDOW_COUNT]; /* made when first needed */
+	struct rc_inflater *inflater;                   /* of all without takeover */
+	struct rc_inflater **inflaters;                 /* by slot, with takeover */
+	uint8_t *scratch_bytes;                         /* what a compressor made last: a block of the pool */
+	size_t scratch_size;
+};
+
+/* False without memory. */
+bool rc_compress_open(struct worker *worker);
 
 /* Agrees with a client's offers, writes the answer ("" for none), and moves the connection's subscriptions to the
  * encoding that follows from it. */

@@ -4,8 +4,9 @@
  */
 #include "encode.h"
 
-#include "compress.h"
+#include "form.h"
 #include "sse.h"
+#include "worker.h"
 
 #include <sched.h>
 #include <string.h>
@@ -18,8 +19,9 @@
 
 enum rc_encoding_id rc_encode_wanted(const struct worker *worker, const struct connection *conn, uint32_t topic)
 {
-	if (conn->form == FORM_EVENTS)
-		return RC_ENCODING_SSE;
+	enum rc_encoding_id only = rc_form_of(conn)->encoding;
+	if (only != RC_ENCODING_LOG)
+		return only;
 	if (!conn->deflate || conn->client)
 		return RC_ENCODING_LOG;
 	if (!conn->in_cohort)
@@ -31,10 +33,10 @@ void rc_encode_interest(const struct worker *worker, const struct connection *co
 {
 	interest->cohort = UINT32_MAX;
 	interest->encoding = NULL;
-	interest->encoded_only = conn->form == FORM_EVENTS;
-	if (conn->form == FORM_EVENTS)
-		interest->encoding = atomic_load_explicit(&worker->server->encodings[RC_ENCODING_SSE],
-		                                          memory_order_acquire);
+	enum rc_encoding_id only = rc_form_of(conn)->encoding;
+	interest->encoded_only = only != RC_ENCODING_LOG;
+	if (interest->encoded_only)
+		interest->encoding = atomic_load_explicit(&worker->server->encodings[only], memory_order_acquire);
 	if (!conn->deflate)
 		return;
 	enum rc_encoding_id id = (enum rc_encoding_id)(RC_ENCODING_DEFLATE_8 + rc_compress_window(conn));
@@ -45,7 +47,7 @@ void rc_encode_interest(const struct worker *worker, const struct connection *co
 		if (conn->subscription_count == 1) {
 			interest->cohort =
 			    rc_subscription_at(&worker->subscribers, conn->first_subscription - 1)->topic;
-			interest->synced = conn->synced;
+			interest->synced = conn->cursor.synced;
 		} else {
 			/* With a second topic the stream would not be its only one. What may be left is the rest of a
 			 * frame. */
@@ -85,7 +87,7 @@ void rc_encode_join(struct worker *worker, const struct connection *conn, uint32
 	struct rc_server *server = worker->server;
 	enum rc_encoding_id id = rc_encode_wanted(worker, conn, topic_id);
 	rc_audience_at(&worker->subscribers, topic_id)->wanted[id]++;
-	worker->encoded_count += id != RC_ENCODING_LOG;
+	worker->encoder.wanted_count += id != RC_ENCODING_LOG;
 	if (id == RC_ENCODING_LOG || !make_encoding(server, id))
 		return;
 	if (id != RC_ENCODING_COHORT)
@@ -108,7 +110,7 @@ void rc_encode_leave(struct worker *worker, const struct connection *conn, uint3
 	uint32_t *wanted = &rc_audience_at(&worker->subscribers, topic)->wanted[id];
 	RC_ASSERT(*wanted);
 	--*wanted;
-	worker->encoded_count -= id != RC_ENCODING_LOG;
+	worker->encoder.wanted_count -= id != RC_ENCODING_LOG;
 }
 
 void rc_encode_rejoin(struct worker *worker, const struct connection *conn)
@@ -120,7 +122,7 @@ void rc_encode_rejoin(struct worker *worker, const struct connection *conn)
 	pthread_mutex_lock(&server->encodings_lock);
 	struct rc_cohort *cohort = rc_topic_at(&server->topics, topic)->cohort;
 	if (cohort)
-		rc_cohort_join(cohort, conn->cursor);
+		rc_cohort_join(cohort, conn->cursor.at);
 	pthread_mutex_unlock(&server->encodings_lock);
 }
 
@@ -132,8 +134,8 @@ static void put(struct worker *worker, struct rc_encoding *encoding, uint64_t nu
 	const struct rc_frame frame = { .fin = true, .rsv = RC_FRAME_RSV1, .opcode = opcode, .size = size };
 	uint8_t header[RC_FRAME_HEADER_MAX];
 	size_t header_size = rc_frame_write(header, &frame);
-	rc_encoding_put(encoding, &worker->server->log, number, header, header_size, worker->scratch_bytes, size,
-	                fresh);
+	rc_encoding_put(encoding, &worker->server->log, number, header, header_size, worker->compressor.scratch_bytes,
+	                size, fresh);
 }
 
 static void count_made(struct worker *worker, size_t from, size_t to)
@@ -160,7 +162,8 @@ static void make_single(struct worker *worker, struct rc_encoding *encoding, enu
 	struct rc_deflater *deflater = rc_compress_deflater(worker, window);
 	/* Only as much room as makes it smaller. */
 	size_t made = deflater && rc_compress_scratch(worker, size + 8)
-	                  ? rc_deflate_message(deflater, worker->scratch_bytes, size + 4, payload, size, true)
+	                  ? rc_deflate_message(deflater, worker->compressor.scratch_bytes, size + 4, payload, size,
+	                                       true)
 	                  : 0;
 	if (!made || made >= size) {
 		rc_extent_refuse(encoding, number);
@@ -181,8 +184,8 @@ static void make_cohort(struct worker *worker, struct rc_encoding *encoding, uin
 	pthread_mutex_lock(&server->encodings_lock);
 	struct rc_cohort *cohort = rc_topic_at(&server->topics, topic_id)->cohort;
 	size_t made = cohort && room && rc_extent_claim(encoding, number)
-	                  ? rc_cohort_add(cohort, number, worker->scratch_bytes, worker->scratch_size, payload, size,
-	                                  &fresh)
+	                  ? rc_cohort_add(cohort, number, worker->compressor.scratch_bytes,
+	                                  worker->compressor.scratch_size, payload, size, &fresh)
 	                  : 0;
 	if (made) {
 		put(worker, encoding, number, opcode, made, fresh);
@@ -220,9 +223,9 @@ static void make_event(struct worker *worker, struct rc_encoding *encoding, uint
 		rc_extent_refuse(encoding, number);
 		return;
 	}
-	rc_encode_event(worker, number, worker->scratch_bytes);
+	rc_encode_event(worker, number, worker->compressor.scratch_bytes);
 	pthread_mutex_lock(&server->encodings_lock);
-	rc_encoding_put(encoding, &server->log, number, "", 0, worker->scratch_bytes, size, true);
+	rc_encoding_put(encoding, &server->log, number, "", 0, worker->compressor.scratch_bytes, size, true);
 	pthread_mutex_unlock(&server->encodings_lock);
 }
 
@@ -230,7 +233,7 @@ void rc_encode_past(struct worker *worker, uint64_t number)
 {
 	struct rc_encoding *encoding = atomic_load_explicit(&worker->server->encodings[RC_ENCODING_SSE],
 	                                                    memory_order_acquire);
-	uint64_t end = RC_MIN(number + PAST_MAX, worker->encoded_end);
+	uint64_t end = RC_MIN(number + PAST_MAX, worker->encoder.end);
 	for (; encoding && number < end; number++) {
 		const struct rc_audience *audience = rc_audience_at(&worker->subscribers,
 		                                                    rc_log_entry(&worker->server->log, number)->topic);
@@ -239,7 +242,7 @@ void rc_encode_past(struct worker *worker, uint64_t number)
 	}
 }
 
-size_t rc_encode_entry(struct worker *worker, uint64_t number)
+static size_t encode_entry(struct worker *worker, uint64_t number)
 {
 	struct rc_server *server = worker->server;
 	const struct rc_entry *entry = rc_log_entry(&server->log, number);
@@ -268,6 +271,17 @@ size_t rc_encode_entry(struct worker *worker, uint64_t number)
 			            header.opcode, frame + header_size, (size_t)header.size);
 	}
 	return taken;
+}
+
+/* Planned is only what has its encodings, so this goes in slices as well. */
+void rc_encode_new(struct worker *worker)
+{
+	struct encoder *encoder = &worker->encoder;
+	uint64_t head = rc_log_head(&worker->server->log);
+	if (!encoder->wanted_count)
+		encoder->end = head;
+	for (size_t taken = 0; encoder->end < head && taken < RC_SLICE_ENCODE_SIZE; encoder->end++)
+		taken += encode_entry(worker, encoder->end);
 }
 
 /* ---- ending ---- */

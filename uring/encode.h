@@ -5,7 +5,16 @@
 #ifndef RC_ENCODE_H
 #define RC_ENCODE_H
 
-#include "worker.h"
+#include "connection.h"
+#include "encoding.h"
+
+struct worker;
+struct rc_server;
+
+struct encoder {
+	uint64_t end;          /* entries before it have the encodings that somebody here wants */
+	uint64_t wanted_count; /* subscriptions that want one */
+};
 
 /* The encoding in which a connection wants a topic. */
 enum rc_encoding_id rc_encode_wanted(const struct worker *worker, const struct connection *conn, uint32_t topic);
@@ -20,8 +29,8 @@ void rc_encode_leave(struct worker *worker, const struct connection *conn, uint3
 /* It is out of step with its cohort, and waits for a place where it can join again. */
 void rc_encode_rejoin(struct worker *worker, const struct connection *conn);
 
-/* Makes the wanted encodings of a new entry, before anything that sends it is planned. Returns the bytes it took. */
-size_t rc_encode_entry(struct worker *worker, uint64_t number);
+/* Makes the wanted encodings of what is new, before anything that sends it is planned; a bounded number of bytes. */
+void rc_encode_new(struct worker *worker);
 
 /* Makes the server-sent event of an entry that was published before anybody here wanted it, and of some behind it, for
  * who begins back there. */

@@ -12,55 +12,44 @@
  * after a send has completed, so a worker's floor is the lowest of these places; but for zero-copy sends, see hold.h.
  */
 #include "fanout.h"
-#include "encode.h"
-#include "plans.h"
+
 #include "pump.h"
-#include "secure.h"
 #include "trace.h"
+#include "worker.h"
 
 #include <stdlib.h>
 
 int rc_fanout_open(struct worker *worker)
 {
-	worker->walk = malloc(RC_PLAN_WINDOW * sizeof *worker->walk);
-	worker->behind_floor = UINT64_MAX;
-	worker->round_begin = worker->round_end = worker->encoded_end = rc_log_head(&worker->server->log);
-	return worker->walk ? rc_plans_open(worker) : -ENOMEM;
+	worker->round.walk = malloc(RC_PLAN_WINDOW * sizeof *worker->round.walk);
+	worker->round.begin = worker->round.end = worker->encoder.end = rc_log_head(&worker->server->log);
+	return worker->round.walk ? rc_plans_open(&worker->plans) : -ENOMEM;
 }
 
 void rc_fanout_close(struct worker *worker)
 {
-	rc_plans_close(worker);
-	free(worker->walk);
+	rc_plans_close(&worker->plans);
+	free(worker->round.walk);
 }
 
 /* One member of a topic that the round touched. Returns whether a send was prepared. */
 static bool visit(struct worker *worker, uint32_t slot)
 {
-	struct connection *conn = &worker->connections[slot];
-	uint64_t begin = rc_fanout_cursor(worker, conn);
-	if (conn->state != CONNECTION_OPEN || conn->behind || begin >= worker->round_end)
+	const struct connection *conn = &worker->connections[slot];
+	uint64_t begin = rc_lag_place(worker, slot);
+	if (!rc_connection_is_open(conn) || conn->cursor.behind || begin >= worker->round.end)
 		return false;
-	if (rc_pump_busy(worker, slot)) {
-		rc_fanout_fall_behind(worker, slot, begin);
+	struct rc_plan *plan = rc_pump_is_busy(worker, slot) ? NULL
+	                                                     : rc_plans_for(worker, slot, begin, worker->encoder.end);
+	if (plan && plan->size)
+		return rc_pump_plan(worker, slot, plan);
+	if (plan)
+		begin = rc_pump_past(worker, slot, plan);
+	if (begin < worker->round.end) { /* or it was cut short by a bound, or before what has no event yet */
+		rc_lag_fall_behind(worker, slot, begin);
 		rc_worker_queue(worker, slot);
-		return false;
 	}
-	struct rc_plan *plan = rc_plans_for(worker, slot, begin, worker->head);
-	if (!plan) {
-		rc_fanout_fall_behind(worker, slot, begin);
-		rc_worker_queue(worker, slot);
-		return false;
-	}
-	if (!plan->size) {
-		rc_pump_past(worker, conn, plan);
-		if (conn->cursor < worker->round_end) { /* cut short by a bound, or before what has no event yet */
-			rc_fanout_fall_behind(worker, slot, conn->cursor);
-			rc_worker_queue(worker, slot);
-		}
-		return false;
-	}
-	return rc_pump_plan(worker, slot, plan);
+	return false;
 }
 
 static void touch(struct worker *worker, uint64_t number)
@@ -72,21 +61,21 @@ static void touch(struct worker *worker, uint64_t number)
 		return;
 	audience->walked = true;
 	audience->walk_left = count;
-	audience->walk_at = (uint32_t)(worker->round_number * 2654435761u % count); /* nobody is always last */
-	worker->walk[worker->walk_count++] = topic;
+	audience->walk_at = (uint32_t)(worker->round.number * 2654435761u % count); /* nobody is always last */
+	worker->round.walk[worker->round.walk_count++] = topic;
 }
 
 /* Begins the next round if there is something new. */
 static void begin_round(struct worker *worker)
 {
-	worker->walk_count = worker->walk_index = 0;
-	worker->round_began_ns = worker->now_ns;
-	worker->round_sends = 0;
-	worker->round_number++;
-	while (!worker->walk_count && worker->round_end < worker->head) {
-		worker->round_begin = worker->round_end;
-		worker->round_end = RC_MIN(worker->head, worker->round_begin + RC_PLAN_WINDOW);
-		for (uint64_t number = worker->round_begin; number < worker->round_end; number++)
+	worker->round.walk_count = worker->round.walk_index = 0;
+	worker->round.began_ns = worker->now_ns;
+	worker->round.sends = 0;
+	worker->round.number++;
+	while (!worker->round.walk_count && worker->round.end < worker->encoder.end) {
+		worker->round.begin = worker->round.end;
+		worker->round.end = RC_MIN(worker->encoder.end, worker->round.begin + RC_PLAN_WINDOW);
+		for (uint64_t number = worker->round.begin; number < worker->round.end; number++)
 			touch(worker, number);
 	}
 }
@@ -95,7 +84,9 @@ static void begin_round(struct worker *worker)
 static void trace_fanout(const struct worker *worker, uint32_t topic)
 {
 	const struct rc_audience *audience = rc_audience_at(&worker->subscribers, topic);
-	const struct rc_plan *shared = worker->shared && worker->shared->topic == topic ? worker->shared : NULL;
+	const struct rc_plan *shared = worker->plans.shared && worker->plans.shared->topic == topic
+	                                   ? worker->plans.shared
+	                                   : NULL;
 	uint32_t count = atomic_load_explicit(&audience->member_count, memory_order_relaxed);
 	const char *name = count ? rc_topic_at(&worker->server->topics, topic)->name : NULL; /* members keep a topic */
 	RC_TRACE3(fanout, name, count, shared ? shared->size : 0);
@@ -105,11 +96,12 @@ static unsigned walk(struct worker *worker, unsigned budget)
 {
 	unsigned sends = 0;
 	bool full = false;
-	while (worker->walk_index < worker->walk_count) {
-		struct rc_audience *audience = rc_audience_at(&worker->subscribers, worker->walk[worker->walk_index]);
+	while (worker->round.walk_index < worker->round.walk_count) {
+		struct rc_audience *audience = rc_audience_at(&worker->subscribers,
+		                                              worker->round.walk[worker->round.walk_index]);
 		for (; audience->walk_left; audience->walk_left--) {
 			uint32_t count = atomic_load_explicit(&audience->member_count, memory_order_relaxed);
-			if (!count || sends == budget || (full = !rc_secure_can_stage(worker)))
+			if (!count || sends == budget || (full = !rc_seal_can_stage(&worker->secure.staging)))
 				break;
 			if (audience->walk_at >= count)
 				audience->walk_at = 0;
@@ -119,14 +111,15 @@ static unsigned walk(struct worker *worker, unsigned budget)
 			break;
 		audience->walk_left = 0;
 		audience->walked = false;
-		trace_fanout(worker, worker->walk[worker->walk_index++]);
+		trace_fanout(worker, worker->round.walk[worker->round.walk_index++]);
 	}
 	return sends;
 }
 
 bool rc_fanout_idle(const struct worker *worker)
 {
-	return worker->walk_index == worker->walk_count && worker->round_end == rc_log_head(&worker->server->log);
+	return worker->round.walk_index == worker->round.walk_count &&
+	       worker->round.end == rc_log_head(&worker->server->log);
 }
 
 /* The first message after a pause leaves at once; while messages keep coming, rounds keep a distance, so that one
@@ -134,42 +127,30 @@ bool rc_fanout_idle(const struct worker *worker)
 static uint64_t next_round_ns(const struct worker *worker)
 {
 	uint64_t longest_ns = (uint64_t)worker->server->config.round_interval_us * 1000;
-	return worker->round_began_ns + RC_MIN(longest_ns, worker->round_sends * RC_ROUND_SEND_NS);
-}
-
-/* What is new gets its encodings before anybody plans it, in slices as well: planned is only what has them. */
-static void encode_new(struct worker *worker)
-{
-	uint64_t head = rc_log_head(&worker->server->log);
-	if (!worker->encoded_count)
-		worker->encoded_end = head;
-	for (size_t taken = 0; worker->encoded_end < head && taken < RC_SLICE_ENCODE_SIZE; worker->encoded_end++)
-		taken += rc_encode_entry(worker, worker->encoded_end);
-	worker->head = worker->encoded_end;
+	return worker->round.began_ns + RC_MIN(longest_ns, worker->round.sends * RC_ROUND_SEND_NS);
 }
 
 uint64_t rc_fanout_slice(struct worker *worker)
 {
 	unsigned sends = 0;
-	encode_new(worker);
+	rc_encode_new(worker);
 	/* Each who waits now is pumped once; who asks again meanwhile waits for the next slice. */
-	for (uint32_t left = worker->queue_count; left && sends < RC_SLICE_SENDS && rc_secure_can_stage(worker);
-	     left--) {
-		uint32_t slot = worker->queue[worker->queue_at];
-		worker->queue_at = worker->queue_at + 1 == worker->slot_count ? 0 : worker->queue_at + 1;
-		worker->queue_count--;
+	for (uint32_t left = worker->to_pump.count;
+	     left && sends < RC_SLICE_SENDS && rc_seal_can_stage(&worker->secure.staging); left--) {
+		uint32_t slot = rc_queue_take(&worker->to_pump);
 		worker->connections[slot].queued = false;
 		sends += rc_pump(worker, slot);
 	}
-	bool may_begin = worker->walk_index == worker->walk_count && worker->now_ns >= next_round_ns(worker);
-	if (may_begin && worker->round_end < worker->head)
+	bool may_begin = worker->round.walk_index == worker->round.walk_count &&
+	                 worker->now_ns >= next_round_ns(worker);
+	if (may_begin && worker->round.end < worker->encoder.end)
 		begin_round(worker);
-	worker->round_sends += walk(worker, RC_SLICE_SENDS - sends);
-	if (worker->walk_index == worker->walk_count)
-		worker->round_begin = worker->round_end; /* now everyone who is not behind has it */
-	rc_plans_forget(worker);
-	if (worker->queue_count || worker->walk_index < worker->walk_count ||
-	    worker->head < rc_log_head(&worker->server->log))
+	worker->round.sends += walk(worker, RC_SLICE_SENDS - sends);
+	if (worker->round.walk_index == worker->round.walk_count)
+		worker->round.begin = worker->round.end; /* now everyone who is not behind has it */
+	rc_plans_forget(&worker->plans);
+	if (worker->to_pump.count || worker->round.walk_index < worker->round.walk_count ||
+	    worker->encoder.end < rc_log_head(&worker->server->log))
 		return 0;
-	return worker->round_end < worker->head ? next_round_ns(worker) : UINT64_MAX;
+	return worker->round.end < worker->encoder.end ? next_round_ns(worker) : UINT64_MAX;
 }

@@ -6,7 +6,6 @@
 #include "worker.h"
 
 #include <string.h>
-#include <time.h>
 
 #define MATCHES_MAX 1000
 
@@ -16,9 +15,7 @@ static int read_locked(rc_server *server, const struct rc_topic *topic, uint64_t
                        bool (*visit)(void *, const struct rc_past *), void *context)
 {
 	const struct rc_log *log = &server->log;
-	struct timespec time;
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	uint64_t now_ns = (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+	uint64_t now_ns = rc_server_now();
 	unsigned count = 0;
 	for (uint64_t sequence = since; count < max; count++) {
 		uint64_t number = sequence == UINT64_MAX ? RC_NONE : rc_log_first_sequence(log, topic, sequence + 1, 0);

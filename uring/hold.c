@@ -6,43 +6,46 @@
  */
 #include "hold.h"
 
-static struct hold *find(const struct worker *worker, uint32_t slot)
+#include "worker.h"
+
+static struct hold *find(const struct holds *holds, uint32_t slot)
 {
-	for (unsigned i = 0; i < worker->hold_count; i++)
-		if (worker->holds[i].slot == slot)
-			return (struct hold *)&worker->holds[i];
+	for (unsigned i = 0; i < holds->count; i++)
+		if (holds->list[i].slot == slot)
+			return (struct hold *)&holds->list[i];
 	return NULL;
 }
 
-static void forget(struct worker *worker, struct hold *hold)
+static void forget(struct holds *holds, struct hold *hold)
 {
-	*hold = worker->holds[--worker->hold_count];
+	*hold = holds->list[--holds->count];
 }
 
-bool rc_hold_has(const struct worker *worker, uint32_t slot)
+bool rc_hold_has(const struct holds *holds, uint32_t slot)
 {
-	return find(worker, slot);
+	return find(holds, slot);
 }
 
 bool rc_hold_begin(struct worker *worker, uint32_t slot, const struct rc_plan *plan)
 {
 	size_t size_min = worker->server->config.zero_copy_size_min;
 	if (!size_min || plan->size < size_min || worker->connections[slot].copies ||
-	    worker->hold_count == RC_HOLDS_MAX || find(worker, slot))
+	    worker->holds.count == RC_HOLDS_MAX || find(&worker->holds, slot))
 		return false;
-	worker->holds[worker->hold_count++] = (struct hold){ .begin = plan->begin, .slot = slot, .sending = true };
+	worker->holds.list[worker->holds.count++] =
+	    (struct hold){ .begin = plan->begin, .slot = slot, .sending = true };
 	rc_count(&worker->stats.sends_zero_copy, 1);
 	return true;
 }
 
 int rc_hold_sent(struct worker *worker, uint32_t slot, int result, bool held)
 {
-	struct hold *hold = find(worker, slot);
+	struct hold *hold = find(&worker->holds, slot);
 	if (!hold || !hold->sending)
 		return result;
 	hold->sending = false;
 	if (!held)
-		forget(worker, hold);
+		forget(&worker->holds, hold);
 	if (result >= 0 || result == -EAGAIN)
 		return result;
 	/* No such thing on this socket, or no memory to pin; if it is the connection's end, the next send says so. */
@@ -52,18 +55,17 @@ int rc_hold_sent(struct worker *worker, uint32_t slot, int result, bool held)
 
 void rc_hold_end(struct worker *worker, uint32_t slot, bool copied)
 {
-	struct hold *hold = find(worker, slot);
+	struct hold *hold = find(&worker->holds, slot);
 	RC_ASSERT(hold && !hold->sending);
-	forget(worker, hold);
+	forget(&worker->holds, hold);
 	worker->connections[slot].copies |= copied;
 	rc_count(&worker->stats.zero_copies_copied, copied);
-	rc_connection_try_close_slot(worker, slot);
 }
 
-void rc_hold_abort(struct worker *worker, uint32_t slot)
+void rc_hold_reset(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
-	struct hold *hold = find(worker, slot);
+	struct hold *hold = find(&worker->holds, slot);
 	RC_ASSERT(conn->state == CONNECTION_ENDING);
 	if (!hold || hold->aborted || conn->shutting)
 		return;
@@ -74,11 +76,12 @@ void rc_hold_abort(struct worker *worker, uint32_t slot)
 
 static void cut_off(struct worker *worker, uint32_t slot)
 {
-	if (worker->connections[slot].state == CONNECTION_OPEN) /* else it has been closed before */
+	const struct connection *conn = &worker->connections[slot];
+	const struct ending ending = { .kind = ENDING_RESET, .slot = slot, .code = RC_CLOSE_POLICY };
+	if (conn->state == CONNECTION_ENDING)
+		rc_hold_reset(worker, slot);
+	else if (rc_ending_note(worker, &ending) && conn->state == CONNECTION_OPEN) /* else it has been closed before */
 		rc_count(&worker->stats.slow_closed, 1);
-	rc_connection_end(worker, slot, RC_CLOSE_POLICY, NULL, 0);
-	if (find(worker, slot))
-		rc_hold_abort(worker, slot);
 }
 
 uint64_t rc_hold_floor(struct worker *worker)
@@ -86,8 +89,8 @@ uint64_t rc_hold_floor(struct worker *worker)
 	const struct rc_log *log = &worker->server->log;
 	uint64_t end = atomic_load_explicit(&log->end, memory_order_relaxed), head = rc_log_head(log),
 		 floor = UINT64_MAX;
-	for (unsigned i = 0; i < worker->hold_count; i++) {
-		struct hold hold = worker->holds[i];
+	for (unsigned i = 0; i < worker->holds.count; i++) {
+		struct hold hold = worker->holds.list[i];
 		if (rc_log_too_far(log, rc_log_entry(log, hold.begin), hold.begin, head, end))
 			cut_off(worker, hold.slot);
 		floor = RC_MIN(floor, hold.begin);

@@ -11,7 +11,22 @@
 #ifndef RC_HOLD_H
 #define RC_HOLD_H
 
-#include "worker.h"
+#include "limits.h"
+#include "plan.h"
+
+struct worker;
+
+struct hold {
+	uint64_t begin; /* entries from here on */
+	uint32_t slot;
+	bool sending; /* the send itself has not completed */
+	bool aborted;
+};
+
+struct holds {
+	struct hold list[RC_HOLDS_MAX];
+	unsigned count;
+};
 
 /* Whether a send of a plan for this connection shall be zero-copy; it holds then. */
 bool rc_hold_begin(struct worker *worker, uint32_t slot, const struct rc_plan *plan);
@@ -23,12 +38,12 @@ int rc_hold_sent(struct worker *worker, uint32_t slot, int result, bool held);
 /* The kernel let go. `copied`: it had to copy anyway, as over loopback, so this connection's sends copy from now on. */
 void rc_hold_end(struct worker *worker, uint32_t slot, bool copied);
 
-bool rc_hold_has(const struct worker *worker, uint32_t slot);
+bool rc_hold_has(const struct holds *holds, uint32_t slot);
 
-/* Resets a connection that ends, so that the kernel lets go. One completion, SHUTTING. */
-void rc_hold_abort(struct worker *worker, uint32_t slot);
+/* Resets a connection that ends, so that the kernel lets go of what it holds for it, if it does. One completion. */
+void rc_hold_reset(struct worker *worker, uint32_t slot);
 
-/* The lowest entry that is held, or UINT64_MAX. Ends connections whose hold would come in a publisher's way. */
+/* The lowest entry that is held, or UINT64_MAX. Connections whose hold would come in a publisher's way are to end. */
 uint64_t rc_hold_floor(struct worker *worker);
 
 #endif

@@ -5,38 +5,82 @@
  * A topic's lag is that of the oldest message of it that waits: how much the log grew since, and how long ago it was
  * published. Invariant: the floor this worker shows to publishers is not above any entry that it may still read.
  */
-#include "fanout.h"
-#include "hold.h"
+#include "lag.h"
+
 #include "trace.h"
+#include "worker.h"
 
 #define CHECK_NS 10000000 /* ages are looked at this often */
 
-void rc_fanout_fall_behind(struct worker *worker, uint32_t slot, uint64_t cursor)
+int rc_lag_open(struct worker *worker)
 {
+	worker->laggards.slots = rc_map(worker->slot_count * sizeof *worker->laggards.slots);
+	worker->laggards.floor = UINT64_MAX;
+	return worker->laggards.slots ? 0 : -ENOMEM;
+}
+
+void rc_lag_close(struct worker *worker)
+{
+	rc_unmap(worker->laggards.slots, worker->slot_count * sizeof *worker->laggards.slots);
+	worker->laggards.slots = NULL;
+}
+
+/* ---- the list ---- */
+
+void rc_lag_follow(struct worker *worker, uint32_t slot, bool was_behind)
+{
+	struct laggards *laggards = &worker->laggards;
 	struct connection *conn = &worker->connections[slot];
-	conn->cursor = cursor;
-	worker->behind_floor = RC_MIN(worker->behind_floor, cursor);
-	if (!conn->behind)
+	if (!conn->cursor.behind) {
+		if (was_behind)
+			rc_count(&worker->stats.behind, (uint64_t)-1);
+		return;
+	}
+	if (!was_behind)
 		rc_count(&worker->stats.behind, 1);
-	conn->behind = true;
+	laggards->floor = RC_MIN(laggards->floor, conn->cursor.at);
 	if (!conn->listed) {
 		conn->listed = true;
-		worker->behind[worker->behind_count++] = slot;
+		laggards->slots[laggards->count++] = slot;
 	}
 }
 
-void rc_fanout_catch_up(struct worker *worker, struct connection *conn)
+void rc_lag_fall_behind(struct worker *worker, uint32_t slot, uint64_t at)
 {
-	if (conn->behind)
-		rc_count(&worker->stats.behind, (uint64_t)-1);
-	conn->behind = false;
+	struct rc_cursor *cursor = &worker->connections[slot].cursor;
+	bool was_behind = cursor->behind;
+	rc_cursor_fell_behind(cursor, at);
+	rc_lag_follow(worker, slot, was_behind);
 }
 
-/* Where a connection that is not behind stands. */
-uint64_t rc_fanout_cursor(const struct worker *worker, const struct connection *conn)
+void rc_lag_catch_up(struct worker *worker, uint32_t slot)
 {
-	return conn->behind ? conn->cursor : RC_MAX(conn->cursor, worker->round_begin);
+	struct rc_cursor *cursor = &worker->connections[slot].cursor;
+	bool was_behind = cursor->behind;
+	rc_cursor_caught_up(cursor);
+	rc_lag_follow(worker, slot, was_behind);
 }
+
+void rc_lag_end(struct worker *worker, uint32_t slot)
+{
+	struct rc_cursor *cursor = &worker->connections[slot].cursor;
+	bool was_behind = cursor->behind;
+	rc_cursor_ended(cursor);
+	rc_lag_follow(worker, slot, was_behind);
+}
+
+void rc_lag_forget(struct worker *worker, uint32_t slot)
+{
+	if (worker->connections[slot].cursor.behind)
+		rc_count(&worker->stats.behind, (uint64_t)-1);
+}
+
+uint64_t rc_lag_place(const struct worker *worker, uint32_t slot)
+{
+	return rc_cursor_place(&worker->connections[slot].cursor, worker->round.begin);
+}
+
+/* ---- policies ---- */
 
 static uint64_t lag_size_max(const struct worker *worker, const struct rc_topic *topic)
 {
@@ -60,16 +104,19 @@ static bool too_far(const struct worker *worker, const struct rc_topic *topic, c
 static void close_slow(struct worker *worker, uint32_t slot, struct rc_audience *audience)
 {
 	static const char reason[] = "too slow";
+	const struct ending ending = { .kind = ENDING_OVERRUN,
+		                       .slot = slot,
+		                       .code = RC_CLOSE_POLICY,
+		                       .reason = reason,
+		                       .reason_size = sizeof reason - 1 };
+	if (!rc_ending_note(worker, &ending))
+		return;
 	rc_count_shared(&audience->slow_closed, 1);
 	rc_count(&worker->stats.slow_closed, 1);
-	rc_connection_close(worker, slot, RC_CLOSE_POLICY, reason, sizeof reason - 1);
-	/* What it waited for is given up, so that it holds nothing of the log while it closes. */
-	if (worker->connections[slot].state == CONNECTION_CLOSING)
-		rc_fanout_unsubscribe_all(worker, slot);
 }
 
 /* Moves one subscription on when its oldest waiting message is too far back. Returns where it stands: its first waiting
- * entry, or head. The connection may be closed. */
+ * entry, or head. */
 static uint64_t enforce_one(struct worker *worker, uint32_t slot, struct rc_subscription *record, uint64_t from)
 {
 	const struct rc_log *log = &worker->server->log;
@@ -95,7 +142,8 @@ static uint64_t enforce_one(struct worker *worker, uint32_t slot, struct rc_subs
 	bool none = rc_log_too_far(log, last, newest, head, end);
 	uint64_t count = last->sequence - oldest->sequence + none;
 	record->from = newest + none;
-	worker->connections[slot].synced = false; /* what was left out, the cohort's next frames refer to */
+	/* The cohort's next frames refer to what was left out. */
+	rc_cursor_out_of_step(&worker->connections[slot].cursor);
 	if (policy == RC_POLICY_SKIP) {
 		rc_count_shared(&audience->dropped, count);
 		rc_count(&worker->stats.dropped, count);
@@ -111,45 +159,53 @@ static bool keeps_half_frame(struct worker *worker, uint32_t slot)
 {
 	const struct rc_log *log = &worker->server->log;
 	const struct connection *conn = &worker->connections[slot];
-	const struct rc_entry *entry = rc_log_entry(log, conn->cursor);
+	const struct rc_entry *entry = rc_log_entry(log, conn->cursor.at);
 	uint64_t end = atomic_load_explicit(&log->end, memory_order_relaxed);
-	if (!rc_log_too_far(log, entry, conn->cursor, rc_log_head(log), end))
+	if (!rc_log_too_far(log, entry, conn->cursor.at, rc_log_head(log), end))
 		return true;
-	if (conn->state == CONNECTION_OPEN) { /* else it has been closed for this, or for something else, before */
+	bool first = rc_ending_cut(worker, slot, RC_CLOSE_POLICY);
+	if (first && conn->state == CONNECTION_OPEN) { /* else it has been closed before, for this or something else */
 		rc_count_shared(&rc_audience_at(&worker->subscribers, entry->topic)->slow_closed, 1);
 		rc_count(&worker->stats.slow_closed, 1);
 	}
-	rc_connection_end(worker, slot, RC_CLOSE_POLICY, NULL, 0);
 	return false;
 }
 
-void rc_fanout_enforce(struct worker *worker, uint32_t slot)
+bool rc_lag_allows(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
-	if (conn->sending || (conn->partial && !keeps_half_frame(worker, slot)))
-		return;
-	uint64_t next = UINT64_MAX, begin = conn->partial ? conn->cursor + 1 : conn->cursor;
-	for (uint32_t at = conn->first_subscription; at && conn->state == CONNECTION_OPEN;) {
+	struct rc_cursor *cursor = &conn->cursor;
+	if (conn->sending || conn->ends)
+		return !conn->ends;
+	if (cursor->partial && !keeps_half_frame(worker, slot))
+		return false;
+	uint64_t next = UINT64_MAX, begin = cursor->partial ? cursor->at + 1 : cursor->at;
+	for (uint32_t at = conn->state == CONNECTION_OPEN ? conn->first_subscription : 0; at;) {
 		struct rc_subscription *record = rc_subscription_at(&worker->subscribers, at - 1);
 		at = record->next;
 		uint64_t from = record->resumes ? record->from : RC_MAX(record->from, begin);
 		uint64_t stands = enforce_one(worker, slot, record, from);
+		if (conn->ends)
+			return false;
 		if (!record->resumes)
 			next = RC_MIN(next, stands);
 	}
-	if (conn->state == CONNECTION_OPEN && !conn->partial && next != UINT64_MAX)
-		conn->cursor = RC_MAX(conn->cursor, next);
+	if (conn->state == CONNECTION_OPEN && !cursor->partial && next != UINT64_MAX)
+		rc_cursor_skipped(cursor, next);
+	return true;
 }
+
+/* ---- looking at all ---- */
 
 /* The lowest entry a connection of the list may still read; UINT64_MAX: it is not behind any more. */
 static uint64_t lowest_of(const struct worker *worker, const struct connection *conn)
 {
-	bool open = conn->state == CONNECTION_OPEN;
-	if (conn->state == CONNECTION_FREE || conn->state == CONNECTION_ENDING || (!open && !conn->partial) ||
-	    !conn->behind)
+	const struct rc_cursor *cursor = &conn->cursor;
+	if (conn->state == CONNECTION_FREE || conn->state == CONNECTION_ENDING ||
+	    (!rc_connection_is_open(conn) && !cursor->partial) || !cursor->behind)
 		return UINT64_MAX;
-	uint64_t lowest = conn->cursor;
-	for (uint32_t at = conn->resuming ? conn->first_subscription : 0; at;) {
+	uint64_t lowest = cursor->at;
+	for (uint32_t at = cursor->resuming ? conn->first_subscription : 0; at;) {
 		const struct rc_subscription *record = rc_subscription_at(&worker->subscribers, at - 1);
 		if (record->resumes)
 			lowest = RC_MIN(lowest, record->from);
@@ -179,7 +235,7 @@ static void forget_lag(struct lag_book *book)
 /* Books one who is behind, for rc_lag_stats(). */
 static void note_lag(struct worker *worker, uint32_t slot, uint64_t lowest)
 {
-	struct lag_book *book = &worker->lag;
+	struct lag_book *book = &worker->laggards.book;
 	uint64_t head = rc_log_head(&worker->server->log);
 	if (lowest >= head)
 		return;
@@ -207,42 +263,48 @@ static void note_lag(struct worker *worker, uint32_t slot, uint64_t lowest)
 
 static void look_at_all(struct worker *worker)
 {
+	struct laggards *laggards = &worker->laggards;
 	uint32_t kept = 0;
-	uint64_t floor = UINT64_MAX;
-	forget_lag(&worker->lag);
-	for (uint32_t i = 0; i < worker->behind_count; i++) {
-		uint32_t slot = worker->behind[i];
+	laggards->floor = UINT64_MAX;
+	forget_lag(&laggards->book);
+	for (uint32_t i = 0; i < laggards->count; i++) {
+		uint32_t slot = laggards->slots[i];
 		struct connection *conn = &worker->connections[slot];
 		if (lowest_of(worker, conn) != UINT64_MAX)
-			rc_fanout_enforce(worker, slot);
+			rc_lag_allows(worker, slot);
 		uint64_t lowest = lowest_of(worker, conn);
 		if (lowest == UINT64_MAX) {
 			conn->listed = false;
 			continue;
 		}
-		floor = RC_MIN(floor, lowest);
+		laggards->floor = RC_MIN(laggards->floor, lowest);
 		note_lag(worker, slot, lowest);
-		worker->behind[kept++] = slot;
+		laggards->slots[kept++] = slot;
 	}
-	worker->behind_count = kept;
-	worker->behind_floor = floor;
+	laggards->count = kept;
 }
 
-void rc_fanout_settle(struct worker *worker)
+void rc_lag_look(struct worker *worker)
 {
-	struct rc_log *log = &worker->server->log;
-	uint64_t end = atomic_load_explicit(&log->end, memory_order_relaxed);
-	if (worker->behind_count && (end - worker->behind_end >= worker->server->lag_step_size ||
-	                             worker->now_ns - worker->behind_ns >= CHECK_NS)) {
-		worker->behind_end = end;
-		worker->behind_ns = worker->now_ns;
-		look_at_all(worker);
-	}
-	uint64_t floor = RC_MIN(RC_MIN(worker->round_begin, worker->behind_floor), rc_hold_floor(worker));
-	/* Sends on their way still need their plan's entries, to know what a short one left. */
-	for (unsigned i = 0; worker->plan_free_count < PLANS_MAX && i < PLANS_MAX; i++)
-		if (worker->plans[i].reference_count)
-			floor = RC_MIN(floor, worker->plans[i].begin);
+	struct laggards *laggards = &worker->laggards;
+	uint64_t end = atomic_load_explicit(&worker->server->log.end, memory_order_relaxed);
+	if (!laggards->count || (end - laggards->looked_end < worker->server->lag_step_size &&
+	                         worker->now_ns - laggards->looked_ns < CHECK_NS))
+		return;
+	laggards->looked_end = end;
+	laggards->looked_ns = worker->now_ns;
+	look_at_all(worker);
+}
+
+uint64_t rc_lag_next_look_ns(const struct worker *worker)
+{
+	return worker->laggards.count ? worker->laggards.looked_ns + CHECK_NS : UINT64_MAX;
+}
+
+void rc_lag_show_floor(struct worker *worker)
+{
+	uint64_t floor = RC_MIN(RC_MIN(worker->round.begin, worker->laggards.floor), rc_hold_floor(worker));
+	floor = RC_MIN(floor, rc_plans_floor(&worker->plans));
 	/* release: what we read of the log happened before a publisher writes over it */
 	atomic_store_explicit(&worker->server->floors[worker->index], floor, memory_order_release);
 }

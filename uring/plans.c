@@ -3,54 +3,57 @@
  * plans.c - see plans.h. It must not know how anything is sent.
  */
 #include "plans.h"
-#include "encode.h"
+#include "worker.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-int rc_plans_open(struct worker *worker)
+static_assert(PLANS_MAX <= TAG_DETAIL_MAX, "a tag holds a plan's number");
+
+int rc_plans_open(struct plans *plans)
 {
-	size_t plans_size = PLANS_MAX * sizeof *worker->plans;
-	worker->plans = mmap(NULL, plans_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-	                     0);
-	if (worker->plans == MAP_FAILED) {
-		worker->plans = NULL;
-		return -ENOMEM;
-	}
+	plans->all = rc_map(PLANS_MAX * sizeof *plans->all);
 	for (unsigned i = 0; i < PLANS_MAX; i++)
-		worker->plans_free[i] = (uint16_t)(PLANS_MAX - 1 - i);
-	worker->plan_free_count = PLANS_MAX;
-	return 0;
+		plans->free[i] = (uint16_t)(PLANS_MAX - 1 - i);
+	plans->free_count = PLANS_MAX;
+	return plans->all ? 0 : -ENOMEM;
 }
 
-void rc_plans_close(struct worker *worker)
+void rc_plans_close(struct plans *plans)
 {
-	if (worker->plans)
-		munmap(worker->plans, PLANS_MAX * sizeof *worker->plans);
-	free(worker->marks);
+	rc_unmap(plans->all, PLANS_MAX * sizeof *plans->all);
+	free(plans->marks);
 }
 
-void rc_plans_drop(struct worker *worker, struct rc_plan *plan)
+void rc_plans_drop(struct plans *plans, struct rc_plan *plan)
 {
-	if (plan->reference_count || plan == worker->shared)
+	if (plan->reference_count || plan == plans->shared)
 		return;
-	worker->plans_free[worker->plan_free_count++] = (uint16_t)(plan - worker->plans);
+	plans->free[plans->free_count++] = (uint16_t)(plan - plans->all);
 }
 
-void rc_plans_forget(struct worker *worker)
+void rc_plans_forget(struct plans *plans)
 {
-	struct rc_plan *plan = worker->shared;
-	worker->shared = NULL;
+	struct rc_plan *plan = plans->shared;
+	plans->shared = NULL;
 	if (plan)
-		rc_plans_drop(worker, plan);
+		rc_plans_drop(plans, plan);
 }
 
-static struct rc_plan *take_plan(struct worker *worker)
+uint64_t rc_plans_floor(const struct plans *plans)
 {
-	if (!worker->plan_free_count)
+	uint64_t floor = UINT64_MAX;
+	for (unsigned i = 0; plans->free_count < PLANS_MAX && i < PLANS_MAX; i++)
+		if (plans->all[i].reference_count)
+			floor = RC_MIN(floor, plans->all[i].begin);
+	return floor;
+}
+
+static struct rc_plan *take_plan(struct plans *plans)
+{
+	if (!plans->free_count)
 		return NULL;
-	struct rc_plan *plan = &worker->plans[worker->plans_free[--worker->plan_free_count]];
+	struct rc_plan *plan = &plans->all[plans->free[--plans->free_count]];
 	plan->reference_count = 0;
 	return plan;
 }
@@ -63,46 +66,47 @@ static bool conflates(const struct worker *worker, uint32_t topic)
 /* Marks what a connection wants; forgotten at the next call. */
 static bool mark_interest(struct worker *worker, const struct connection *conn, struct rc_interest *interest)
 {
-	if (!++worker->mark_round) {
-		worker->mark_count = 0; /* it came around: marks as old as that would count again */
-		worker->mark_round = 1;
+	struct plans *plans = &worker->plans;
+	if (!++plans->mark_round) {
+		plans->mark_count = 0; /* it came around: marks as old as that would count again */
+		plans->mark_round = 1;
 	}
 	for (uint32_t at = conn->first_subscription; at;) {
 		const struct rc_subscription *record = rc_subscription_at(&worker->subscribers, at - 1);
-		if (record->topic >= worker->mark_count) {
-			uint32_t count = RC_MAX(record->topic + 1, worker->mark_count * 2);
+		if (record->topic >= plans->mark_count) {
+			uint32_t count = RC_MAX(record->topic + 1, plans->mark_count * 2);
 			RC_ASSERT(count > record->topic);
-			struct rc_mark *marks = realloc(worker->marks, count * sizeof *marks);
+			struct rc_mark *marks = realloc(plans->marks, count * sizeof *marks);
 			if (!marks)
 				return false;
-			memset(marks + worker->mark_count, 0, (count - worker->mark_count) * sizeof *marks);
-			worker->marks = marks;
-			worker->mark_count = count;
+			memset(marks + plans->mark_count, 0, (count - plans->mark_count) * sizeof *marks);
+			plans->marks = marks;
+			plans->mark_count = count;
 		}
 		at = record->next;
 		if (record->resumes)
-			continue; /* not before rc_fanout_resume() */
-		worker->marks[record->topic] = (struct rc_mark){
+			continue; /* not before rc_subscription_resume() */
+		plans->marks[record->topic] = (struct rc_mark){
 			.from = record->from,
-			.round = worker->mark_round,
-			.conflate = conn->behind && (record->conflate || conflates(worker, record->topic)),
+			.round = plans->mark_round,
+			.conflate = conn->cursor.behind && (record->conflate || conflates(worker, record->topic)),
 		};
 	}
 	/* Without a subscription there may never have been an array, and a null one would mean topic 0. */
 	static const struct rc_mark none;
-	interest->marks = worker->marks ? worker->marks : &none;
-	interest->mark_count = worker->mark_count;
-	interest->round = worker->mark_round;
+	interest->marks = plans->marks ? plans->marks : &none;
+	interest->mark_count = plans->mark_count;
+	interest->round = plans->mark_round;
 	return true;
 }
 
 /* The only topic of a connection whose plan does not depend on anything else of it, or UINT32_MAX. */
 static uint32_t only_topic(const struct worker *worker, const struct connection *conn, uint64_t begin)
 {
-	if (conn->subscription_count != 1 || conn->partial || conn->resuming || conn->own_ahead)
+	if (conn->subscription_count != 1 || conn->cursor.partial || conn->cursor.resuming || conn->cursor.own_ahead)
 		return UINT32_MAX;
 	const struct rc_subscription *record = rc_subscription_at(&worker->subscribers, conn->first_subscription - 1);
-	if (record->from > begin || (conn->behind && (record->conflate || conflates(worker, record->topic))))
+	if (record->from > begin || (conn->cursor.behind && (record->conflate || conflates(worker, record->topic))))
 		return UINT32_MAX;
 	return record->topic;
 }
@@ -110,33 +114,33 @@ static uint32_t only_topic(const struct worker *worker, const struct connection 
 struct rc_plan *rc_plans_for(struct worker *worker, uint32_t slot, uint64_t begin, uint64_t end)
 {
 	struct connection *conn = &worker->connections[slot];
-	const struct rc_log *log = &worker->server->log;
+	struct plans *plans = &worker->plans;
 	struct rc_interest interest = { 0 };
 	rc_encode_interest(worker, conn, &interest);
 	uint32_t topic = only_topic(worker, conn, begin);
 	if (topic != UINT32_MAX) {
-		struct rc_plan *shared = worker->shared;
-		if (shared && shared->topic == topic && shared->begin == begin && worker->shared_end == end &&
+		struct rc_plan *shared = plans->shared;
+		if (shared && shared->topic == topic && shared->begin == begin && plans->shared_end == end &&
 		    shared->encoding == interest.encoding && shared->encoded_only == interest.encoded_only &&
-		    shared->synced == interest.synced && worker->shared_size_min == interest.encoded_size_min)
+		    shared->synced == interest.synced && plans->shared_size_min == interest.encoded_size_min)
 			return shared;
-		rc_plans_forget(worker);
+		rc_plans_forget(plans);
 		interest.topic = topic;
 	} else if (!mark_interest(worker, conn, &interest)) {
 		return NULL;
 	}
-	struct rc_plan *plan = take_plan(worker);
+	struct rc_plan *plan = take_plan(plans);
 	if (!plan)
 		return NULL;
-	interest.self = conn->own_ahead ? rc_handle(worker, slot) : 0;
-	rc_plan_make(plan, log, &interest, begin, end, conn->partial);
+	interest.self = conn->cursor.own_ahead ? rc_handle(worker, slot) : 0;
+	rc_plan_make(plan, &worker->server->log, &interest, begin, end, conn->cursor.partial);
 	/* Its own entries are all behind it: from here on it may share plans again. */
-	if (!plan->left_out && plan->end == end && end == worker->head)
-		conn->own_ahead = false;
+	if (!plan->left_out && plan->end == end && end == worker->encoder.end)
+		conn->cursor.own_ahead = false;
 	if (topic != UINT32_MAX) {
-		worker->shared = plan;
-		worker->shared_end = end;
-		worker->shared_size_min = interest.encoded_size_min;
+		plans->shared = plan;
+		plans->shared_end = end;
+		plans->shared_size_min = interest.encoded_size_min;
 	}
 	return plan;
 }

@@ -6,18 +6,38 @@
 #ifndef RC_PLANS_H
 #define RC_PLANS_H
 
-#include "worker.h"
+#include "limits.h"
+#include "plan.h"
 
-int rc_plans_open(struct worker *worker);
-void rc_plans_close(struct worker *worker);
+struct worker;
+
+#define PLANS_MAX (RC_SLICE_SENDS + 2)
+
+struct plans {
+	struct rc_plan *all;
+	uint16_t free[PLANS_MAX];
+	unsigned free_count;
+	struct rc_plan *shared;   /* the plan made last for a single topic ... */
+	uint64_t shared_end;      /* ... up to where it was asked for ... */
+	uint32_t shared_size_min; /* ... and from what size encoded */
+	struct rc_mark *marks;    /* what a connection with several topics wants */
+	uint32_t mark_count, mark_round;
+};
+
+/* Returns 0 or -ENOMEM. */
+int rc_plans_open(struct plans *plans);
+void rc_plans_close(struct plans *plans);
 
 /* The plan of a connection from one place of the log to another. Null: none is free, or no memory; try again later. */
 struct rc_plan *rc_plans_for(struct worker *worker, uint32_t slot, uint64_t begin, uint64_t end);
 
 /* It is done with, unless somebody refers to it or may still come to share it. */
-void rc_plans_drop(struct worker *worker, struct rc_plan *plan);
+void rc_plans_drop(struct plans *plans, struct rc_plan *plan);
 
 /* Nobody more shares the last one: the log may have grown. */
-void rc_plans_forget(struct worker *worker);
+void rc_plans_forget(struct plans *plans);
+
+/* The lowest entry that a send on its way may still need, to know what a short one left; UINT64_MAX: none. */
+uint64_t rc_plans_floor(const struct plans *plans);
 
 #endif

@@ -139,3 +139,12 @@ int rc_proxy_parse(const uint8_t *bytes, size_t size, struct sockaddr_storage *p
 		return -1;
 	return size < sizeof signature ? 0 : parse_v2(bytes, size, peer);
 }
+
+void rc_peer_name(char text[INET6_ADDRSTRLEN], const struct sockaddr_storage *peer)
+{
+	strcpy(text, peer->ss_family == AF_UNIX ? "unix" : "unknown");
+	if (peer->ss_family == AF_INET)
+		inet_ntop(AF_INET, &((const struct sockaddr_in *)peer)->sin_addr, text, INET6_ADDRSTRLEN);
+	else if (peer->ss_family == AF_INET6)
+		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)peer)->sin6_addr, text, INET6_ADDRSTRLEN);
+}

@@ -6,6 +6,7 @@
 #ifndef RC_PROXY_H
 #define RC_PROXY_H
 
+#include <netinet/in.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -17,5 +18,8 @@
  * (judged as early as the bytes allow). *peer is who connected to the proxy; its family is AF_UNSPEC when the header
  * does not say (UNKNOWN, LOCAL: the proxy speaks for itself). */
 int rc_proxy_parse(const uint8_t *bytes, size_t size, struct sockaddr_storage *peer);
+
+/* Who a peer is, as text: its address, "unix" or "unknown". */
+void rc_peer_name(char text[INET6_ADDRSTRLEN], const struct sockaddr_storage *peer);
 
 #endif

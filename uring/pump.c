@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * pump.c - see pump.h. It must not know of rounds beyond where they stand, nor how bytes are received.
+ * pump.c - see pump.h. It must not know of rounds beyond where they stand, nor how bytes are received, nor how a
+ * connection ends.
  *
  * A send that comes back short leaves a connection in the middle of a frame: the rest of that frame is finished before
- * anything else. What is encrypted here counts as sent once it is encrypted; its rest is secure.c's.
+ * anything else. What is encrypted here counts as sent once it is encrypted; its rest is seal.c's.
  */
 #include "pump.h"
-#include "encode.h"
-#include "fanout.h"
-#include "hold.h"
-#include "plans.h"
+
+#include "form.h"
+#include "kernel_tls.h"
+#include "say.h"
+#include "subscription.h"
 #include "trace.h"
+#include "worker.h"
 
 #include <string.h>
 
@@ -38,17 +41,19 @@ static void count_taken(struct worker *worker, const struct rc_plan *plan, uint1
 	rc_count(&worker->stats.conflated, conflated);
 }
 
-/* A subscription that began after the plan was made missed what came in between, or reads another topic's cohort: then
- * the plan says nothing about it. */
-static void set_synced(const struct worker *worker, struct connection *conn, const struct rc_plan *plan, bool synced)
+static void count_one(struct worker *worker, uint64_t number)
 {
-	if (!conn->in_cohort)
-		return;
-	conn->synced = false;
-	if (!synced || conn->subscription_count != 1 || conn->resuming)
-		return;
-	if (rc_subscription_at(&worker->subscribers, conn->first_subscription - 1)->from <= plan->begin)
-		conn->synced = true;
+	uint32_t topic = rc_log_entry(&worker->server->log, number)->topic;
+	rc_count_shared(&rc_audience_at(&worker->subscribers, topic)->deliveries, 1);
+	rc_count(&worker->stats.deliveries, 1);
+}
+
+/* Whether the plan says of its cohort what this connection has read. A subscription that began after the plan was made
+ * missed what came in between, or reads another topic's cohort. */
+static bool is_in_step(const struct worker *worker, const struct connection *conn, const struct rc_plan *plan)
+{
+	return conn->in_cohort && conn->subscription_count == 1 &&
+	       rc_subscription_at(&worker->subscribers, conn->first_subscription - 1)->from <= plan->begin;
 }
 
 /* ---- sending ---- */
@@ -79,23 +84,19 @@ static size_t secure_size(const struct rc_plan *plan, const struct rc_log *log, 
 }
 
 /* Encrypted is as good as sent: the cursor moves now, and the plan is done with. */
-static bool send_plan_secure(struct worker *worker, uint32_t slot, struct rc_plan *plan)
+static bool seal_plan(struct worker *worker, uint32_t slot, struct rc_plan *plan)
 {
 	struct connection *conn = &worker->connections[slot];
 	struct rc_progress progress;
 	size_t size = secure_size(plan, &worker->server->log, &progress);
-	bool sent = rc_secure_send(worker, slot, plan->ranges, size, false);
+	bool sent = rc_seal_send(worker, slot, plan->ranges, size, false);
 	if (sent) {
+		bool was_behind = conn->cursor.behind;
 		count_taken(worker, plan, progress.taken_count);
-		conn->cursor = progress.cursor;
-		conn->partial = progress.partial;
-		set_synced(worker, conn, plan, progress.synced || progress.partial & RC_PARTIAL_ENCODED);
-		if (conn->partial || conn->cursor < worker->round_end || conn->resuming)
-			rc_fanout_fall_behind(worker, slot, conn->cursor);
-		else
-			rc_fanout_catch_up(worker, conn);
+		rc_cursor_sealed(&conn->cursor, &progress, worker->round.end, is_in_step(worker, conn, plan));
+		rc_lag_follow(worker, slot, was_behind);
 	}
-	rc_plans_drop(worker, plan);
+	rc_plans_drop(&worker->plans, plan);
 	return sent;
 }
 
@@ -103,17 +104,15 @@ bool rc_pump_plan(struct worker *worker, uint32_t slot, struct rc_plan *plan)
 {
 	struct connection *conn = &worker->connections[slot];
 	if (seals(conn))
-		return send_plan_secure(worker, slot, plan);
+		return seal_plan(worker, slot, plan);
+	bool was_behind = conn->cursor.behind;
 	plan->reference_count++;
 	conn->sending = true;
-	conn->cursor = plan->end; /* where it will stand if all of it leaves */
 	rc_count(&worker->stats.sends, 1);
 	rc_ring_send(worker->ring, slot, plan->ranges, plan->range_count, rc_hold_begin(worker, slot, plan),
-	             rc_tag(worker, TAG_SENT_PLAN, slot, (unsigned)(plan - worker->plans)));
-	/* Cut short by a bound: the next round, which may begin before the completion, must not take it for further on.
-	 */
-	if (plan->end < worker->round_end)
-		rc_fanout_fall_behind(worker, slot, plan->end);
+	             rc_tag(worker, TAG_SENT_PLAN, slot, (unsigned)(plan - worker->plans.all)));
+	rc_cursor_planned(&conn->cursor, plan->end, worker->round.end);
+	rc_lag_follow(worker, slot, was_behind);
 	return true;
 }
 
@@ -122,33 +121,34 @@ static bool has_aside(const struct worker *worker, uint32_t slot)
 	return worker->connections[slot].secure && rc_secure_has_aside(worker, slot);
 }
 
-bool rc_pump_busy(const struct worker *worker, uint32_t slot)
+bool rc_pump_is_busy(const struct worker *worker, uint32_t slot)
 {
 	const struct connection *conn = &worker->connections[slot];
-	return conn->sending || conn->polling || conn->outbox || has_aside(worker, slot) || conn->form == FORM_ANSWER;
+	return conn->sending || conn->polling || conn->outbox || has_aside(worker, slot) || !rc_form_of(conn)->follows;
 }
 
-void rc_pump_past(struct worker *worker, struct connection *conn, struct rc_plan *plan)
+uint64_t rc_pump_past(struct worker *worker, uint32_t slot, struct rc_plan *plan)
 {
+	struct connection *conn = &worker->connections[slot];
 	count_taken(worker, plan, plan->taken_count);
-	conn->cursor = plan->end;
-	set_synced(worker, conn, plan, plan->synced_end);
-	rc_plans_drop(worker, plan);
+	rc_cursor_passed(&conn->cursor, plan, is_in_step(worker, conn, plan));
+	rc_plans_drop(&worker->plans, plan);
+	return conn->cursor.at;
 }
 
-static bool send_outbox_secure(struct worker *worker, uint32_t slot, const struct rc_range *range)
+/* ---- what is its own ---- */
+
+static bool seal_outbox(struct worker *worker, uint32_t slot, const struct rc_range *range)
 {
 	struct connection *conn = &worker->connections[slot];
 	struct rc_outbox *outbox = conn->outbox;
 	size_t size = RC_MIN(range->size, RC_TLS_SEND_SIZE_MAX);
 	bool last = conn->state == CONNECTION_FLUSHING && size == rc_outbox_size(outbox);
-	if (!rc_secure_send(worker, slot, range, size, last))
+	if (!rc_seal_send(worker, slot, range, size, last))
 		return false;
 	rc_outbox_sent(outbox, &worker->pool, size);
-	if (!rc_outbox_size(outbox)) {
-		rc_outbox_free(outbox, &worker->pool);
-		conn->outbox = NULL;
-	}
+	if (!rc_outbox_size(outbox))
+		rc_connection_drop_outbox(worker, conn);
 	return true;
 }
 
@@ -162,23 +162,25 @@ static bool send_outbox(struct worker *worker, uint32_t slot)
 	if (outbox->late_pong_waits && !outbox->pong_count) {
 		outbox->late_pong_waits = false;
 		if (!conn->close_sent) /* behind a Close nothing may come */
-			rc_connection_queue(worker, slot, RC_FRAME_PONG, outbox->late_pong, outbox->late_pong_size);
+			rc_say_frame(worker, slot, RC_FRAME_PONG, outbox->late_pong, outbox->late_pong_size);
 	}
 	if (seals(conn))
-		return send_outbox_secure(worker, slot, range);
+		return seal_outbox(worker, slot, range);
 	conn->sending = true;
 	rc_count(&worker->stats.sends, 1);
 	rc_ring_send(worker->ring, slot, range, 1, false, rc_tag(worker, TAG_SENT_OUTBOX, slot, 0));
 	return true;
 }
 
+/* ---- from a cursor of its own ---- */
+
 /* The next entry has no event that all streams share: there was no room for it, or it is larger than fits. This one
- * gets its own. What is no text has no event at all. */
+ * gets its own. A binary message has no event at all. */
 static bool send_bare(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
-	uint64_t number = conn->cursor;
-	rc_fanout_fall_behind(worker, slot, number);
+	uint64_t number = conn->cursor.at;
+	rc_lag_fall_behind(worker, slot, number);
 	rc_encode_past(worker, number);
 	const struct rc_encoding *encoding = worker->server->encodings[RC_ENCODING_SSE];
 	bool made = encoding && rc_extent_state(encoding, number) == RC_EXTENT_FRESH, full;
@@ -190,15 +192,13 @@ static bool send_bare(struct worker *worker, uint32_t slot)
 		rc_worker_queue(worker, slot);
 		return false;
 	}
-	conn->cursor++;
+	rc_cursor_stepped(&conn->cursor);
 	if (!size) {
 		rc_worker_queue(worker, slot);
 		return false;
 	}
 	rc_encode_event(worker, number, at);
-	uint32_t topic = rc_log_entry(&worker->server->log, number)->topic;
-	rc_count_shared(&rc_audience_at(&worker->subscribers, topic)->deliveries, 1);
-	rc_count(&worker->stats.deliveries, 1);
+	count_one(worker, number);
 	return send_outbox(worker, slot);
 }
 
@@ -207,35 +207,33 @@ static void tell_ready(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
 	const struct rc_handlers *handlers = &worker->server->config.handlers;
-	if (!conn->behind)
+	if (!conn->cursor.behind)
 		return;
-	rc_fanout_resume(worker, slot);
-	conn->cursor = RC_MAX(conn->cursor, worker->head);
-	rc_fanout_catch_up(worker, conn);
+	rc_subscription_resume(worker, slot);
+	rc_cursor_skipped(&conn->cursor, worker->encoder.end);
+	rc_lag_catch_up(worker, slot);
 	if (handlers->ready)
 		handlers->ready(handlers->context, rc_handle(worker, slot), conn->user);
 }
 
-/* Sends from a cursor of its own. Returns whether a send was prepared. */
+/* Returns whether a send was prepared. */
 static bool send_behind(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
+	const struct rc_cursor *cursor = &conn->cursor;
 	bool only_rest = conn->state != CONNECTION_OPEN;
 	if (!only_rest) {
-		rc_fanout_resume(worker, slot);
-		rc_fanout_enforce(worker, slot);
-		/* cppcheck-suppress oppositeInnerCondition; what was called in between may have closed it */
-		if (conn->state != CONNECTION_OPEN)
+		rc_subscription_resume(worker, slot);
+		if (!rc_lag_allows(worker, slot))
 			return false;
 	}
 	/* What is its own comes right behind the rest of a frame, before more of the log. */
-	uint64_t end = only_rest || (conn->partial && conn->outbox) ? conn->cursor + 1 : worker->head;
-	if (conn->cursor >= end || (!conn->first_subscription && !conn->partial)) {
-		RC_ASSERT(!conn->partial);
-		rc_fanout_catch_up(worker, conn);
+	uint64_t end = only_rest || (cursor->partial && conn->outbox) ? cursor->at + 1 : worker->encoder.end;
+	if (cursor->at >= end || (!conn->first_subscription && !cursor->partial)) {
+		rc_lag_catch_up(worker, slot);
 		return false;
 	}
-	struct rc_plan *plan = rc_plans_for(worker, slot, conn->cursor, end);
+	struct rc_plan *plan = rc_plans_for(worker, slot, cursor->at, end);
 	if (!plan) {
 		rc_worker_queue(worker, slot);
 		return false;
@@ -243,187 +241,186 @@ static bool send_behind(struct worker *worker, uint32_t slot)
 	if (plan->size)
 		return rc_pump_plan(worker, slot, plan);
 	bool bare = plan->bare;
-	rc_pump_past(worker, conn, plan);
+	rc_pump_past(worker, slot, plan);
 	if (bare)
 		return send_bare(worker, slot);
-	if (conn->cursor >= worker->round_end && conn->cursor >= worker->head)
-		rc_fanout_catch_up(worker, conn);
+	if (cursor->at >= worker->round.end && cursor->at >= worker->encoder.end)
+		rc_lag_catch_up(worker, slot);
 	else
 		rc_worker_queue(worker, slot);
 	return false;
 }
 
+/* ---- what comes next ---- */
+
+static void note_flushed(struct worker *worker, uint32_t slot)
+{
+	if (worker->connections[slot].state == CONNECTION_FLUSHING)
+		rc_ending_note(worker, &(struct ending){ .kind = ENDING_FLUSHED, .slot = slot });
+}
+
 bool rc_pump(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
-	if (conn->state == CONNECTION_FREE || conn->state == CONNECTION_ENDING || conn->sending || conn->polling)
+	if (conn->state == CONNECTION_FREE || conn->state == CONNECTION_ENDING || conn->ends || conn->sending ||
+	    conn->polling)
 		return false;
 	if (conn->secure) {
 		if (rc_secure_send_aside(worker, slot))
 			return true;
 		if (!rc_secure_is_open(worker, slot)) {
-			rc_connection_flushed(worker, slot);
+			note_flushed(worker, slot);
 			return false;
 		}
 	}
-	if (conn->form == FORM_ANSWER && conn->state == CONNECTION_OPEN) {
+	if (!rc_form_of(conn)->follows && conn->state == CONNECTION_OPEN) {
 		tell_ready(worker, slot);
 		return false;
 	}
-	if (conn->partial)
+	if (conn->cursor.partial)
 		return send_behind(worker, slot);
 	if (conn->outbox && rc_outbox_size(conn->outbox))
 		return send_outbox(worker, slot);
-	if (conn->outbox) {
-		rc_outbox_free(conn->outbox, &worker->pool);
-		conn->outbox = NULL;
-	}
-	if (conn->behind && conn->state == CONNECTION_OPEN)
+	if (conn->outbox)
+		rc_connection_drop_outbox(worker, conn);
+	if (conn->cursor.behind && conn->state == CONNECTION_OPEN)
 		return send_behind(worker, slot);
 	if (conn->secure && conn->state == CONNECTION_FLUSHING && rc_secure_say_end(worker, slot))
 		return rc_secure_send_aside(worker, slot);
-	rc_connection_flushed(worker, slot);
+	note_flushed(worker, slot);
 	return false;
 }
 
 /* ---- completions ---- */
 
-static void send_failed(struct worker *worker, uint32_t slot)
+static void count_sent(struct worker *worker, uint32_t slot, size_t sent)
 {
-	struct connection *conn = &worker->connections[slot];
-	if (conn->state != CONNECTION_ENDING)
-		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
-	conn->sending = false;
-	rc_connection_try_close_slot(worker, slot);
+	rc_count(&worker->stats.bytes_sent, sent);
+	if (worker->connections[slot].kernel_tls)
+		rc_kernel_tls_count(worker, slot, sent);
 }
 
-void rc_pump_sent_outbox(struct worker *worker, uint32_t slot, int result)
+static void sent_outbox(struct worker *worker, uint32_t slot, int result)
 {
 	struct connection *conn = &worker->connections[slot];
-	if (conn->state == CONNECTION_ENDING || (result < 0 && result != -EAGAIN)) {
-		send_failed(worker, slot);
-		return;
-	}
 	struct rc_outbox *outbox = conn->outbox;
 	size_t waited = outbox->sending_end - outbox->sending_begin, sent = result > 0 ? (size_t)result : 0;
 	rc_outbox_sent(outbox, &worker->pool, sent);
-	rc_count(&worker->stats.bytes_sent, sent);
-	conn->sending = false;
-	if (conn->kernel_tls)
-		rc_secure_count(worker, slot, sent);
+	count_sent(worker, slot, sent);
 	if (sent < waited) {
 		RC_TRACE3(short_send, slot, sent, waited);
 		rc_count(&worker->stats.sends_short, 1);
 		poll_writable(worker, slot);
-		return;
+	} else if (!rc_outbox_size(outbox) && !conn->cursor.behind && conn->state == CONNECTION_OPEN) {
+		rc_connection_drop_outbox(worker, conn);
+	} else {
+		rc_worker_queue(worker, slot);
 	}
-	if (!rc_outbox_size(outbox) && !conn->behind && conn->state == CONNECTION_OPEN) {
-		rc_outbox_free(outbox, &worker->pool);
-		conn->outbox = NULL;
-		return;
-	}
-	rc_worker_queue(worker, slot);
 }
 
-/* Part of a frame has left. Its rest is kept aside, so that the log may go on without it; only a large one stays. */
-static void keep_rest(struct worker *worker, struct connection *conn, const struct rc_plan *plan, uint64_t number,
-                      uint32_t partial)
+/* Part of a frame has left. Its rest is put aside, so that the log may go on without it; only a large one stays.
+ * Returns whether it was. */
+static bool put_aside(struct worker *worker, uint32_t slot, const struct rc_plan *plan, const struct rc_progress *at)
 {
 	const struct rc_log *log = &worker->server->log;
-	bool encoded = partial & RC_PARTIAL_ENCODED;
-	struct rc_range frame = rc_plan_frame(log, plan->encoding, number, encoded);
-	size_t done = partial & RC_PARTIAL_SIZE, rest = frame.size - done;
-	conn->partial = partial;
+	bool encoded = at->partial & RC_PARTIAL_ENCODED;
+	struct rc_range frame = rc_plan_frame(log, plan->encoding, at->cursor, encoded);
+	size_t done = at->partial & RC_PARTIAL_SIZE, rest = frame.size - done;
 	if (rest > RC_REST_SIZE_MAX)
-		return;
-	if (!conn->outbox && !(conn->outbox = rc_outbox_new(&worker->pool)))
-		return;
-	uint8_t *at = rc_outbox_add_first(conn->outbox, &worker->pool, rest);
-	if (!at)
-		return;
-	memcpy(at, (const uint8_t *)frame.at + done, rest);
-	conn->partial = 0;
-	conn->cursor = number + 1;
-	rc_count_shared(&rc_audience_at(&worker->subscribers, rc_log_entry(log, number)->topic)->deliveries, 1);
-	rc_count(&worker->stats.deliveries, 1);
+		return false;
+	struct rc_outbox *outbox = rc_connection_outbox(worker, &worker->connections[slot]);
+	uint8_t *to = outbox ? rc_outbox_add_first(outbox, &worker->pool, rest) : NULL;
+	if (!to)
+		return false;
+	memcpy(to, (const uint8_t *)frame.at + done, rest);
+	count_one(worker, at->cursor);
+	return true;
 }
 
 static void sent_short(struct worker *worker, uint32_t slot, const struct rc_plan *plan, uint64_t sent)
 {
 	struct connection *conn = &worker->connections[slot];
 	struct rc_progress progress = rc_plan_progress(plan, &worker->server->log, sent);
+	bool was_behind = conn->cursor.behind;
 	count_taken(worker, plan, progress.taken_count);
 	RC_TRACE3(short_send, slot, sent, plan->size);
 	rc_count(&worker->stats.sends_short, 1);
-	conn->cursor = progress.cursor;
-	conn->partial = 0;
-	set_synced(worker, conn, plan, progress.synced);
-	if (progress.partial)
-		keep_rest(worker, conn, plan, progress.cursor, progress.partial);
-	if (conn->first_subscription || conn->partial)
-		rc_fanout_fall_behind(worker, slot, conn->cursor);
+	bool aside = progress.partial && put_aside(worker, slot, plan, &progress);
+	rc_cursor_cut_short(&conn->cursor, &progress, aside, conn->subscription_count, is_in_step(worker, conn, plan));
+	rc_lag_follow(worker, slot, was_behind);
 	poll_writable(worker, slot);
 }
 
-void rc_pump_sent_plan(struct worker *worker, uint32_t slot, unsigned number, int result, bool held)
+static void sent_whole(struct worker *worker, uint32_t slot, const struct rc_plan *plan)
 {
-	result = rc_hold_sent(worker, slot, result, held);
 	struct connection *conn = &worker->connections[slot];
-	struct rc_plan *plan = &worker->plans[number];
-	uint64_t sent = result > 0 ? (uint64_t)result : 0;
-	plan->reference_count--;
-	if (conn->state == CONNECTION_ENDING || (result < 0 && result != -EAGAIN)) {
-		rc_plans_drop(worker, plan);
-		send_failed(worker, slot);
-		return;
-	}
-	conn->sending = false;
-	rc_count(&worker->stats.bytes_sent, sent);
-	if (conn->kernel_tls)
-		rc_secure_count(worker, slot, sent);
-	if (sent < plan->size) {
-		sent_short(worker, slot, plan, sent);
-	} else {
-		conn->partial = 0;
-		set_synced(worker, conn, plan, plan->synced_end);
-		count_taken(worker, plan, plan->taken_count);
-		bool reached = conn->cursor >= worker->round_end && !conn->resuming;
-		if (reached && conn->in_cohort && !conn->synced)
-			rc_encode_rejoin(worker, conn);
-		if (reached)
-			rc_fanout_catch_up(worker, conn);
-		else
-			rc_fanout_fall_behind(worker, slot, conn->cursor);
-		if (!reached || conn->outbox || conn->state != CONNECTION_OPEN)
-			rc_worker_queue(worker, slot);
-	}
-	rc_plans_drop(worker, plan);
+	bool was_behind = conn->cursor.behind;
+	rc_cursor_sent(&conn->cursor, plan, worker->round.end, is_in_step(worker, conn, plan));
+	rc_lag_follow(worker, slot, was_behind);
+	count_taken(worker, plan, plan->taken_count);
+	if (!conn->cursor.behind && conn->in_cohort && !conn->cursor.synced)
+		rc_encode_rejoin(worker, conn);
+	if (conn->cursor.behind || conn->outbox || conn->state != CONNECTION_OPEN)
+		rc_worker_queue(worker, slot);
 }
 
-void rc_pump_sent_secure(struct worker *worker, uint32_t slot, unsigned stage, int result)
+static void sent_plan(struct worker *worker, uint32_t slot, const struct rc_plan *plan, int result)
+{
+	uint64_t sent = result > 0 ? (uint64_t)result : 0;
+	count_sent(worker, slot, sent);
+	if (sent < plan->size)
+		sent_short(worker, slot, plan, sent);
+	else
+		sent_whole(worker, slot, plan);
+}
+
+/* Of records: `all` as rc_seal_sent_stage() says. */
+static void sent_sealed(struct worker *worker, uint32_t slot, int result, bool all)
 {
 	struct connection *conn = &worker->connections[slot];
-	size_t sent = result > 0 && stage != RC_TLS_OPTION ? (size_t)result : 0;
-	bool asked = stage == RC_TLS_OPTION; /* whose answer may be no */
-	if (asked)
-		conn->sending = false;
-	int all = rc_secure_sent(worker, slot, stage, result);
-	if (conn->state == CONNECTION_ENDING || (result < 0 && result != -EAGAIN && !asked) || all < 0) {
-		send_failed(worker, slot);
-		return;
-	}
-	if (asked) {
-		rc_worker_queue(worker, slot);
-		return;
-	}
-	conn->sending = false;
-	rc_count(&worker->stats.bytes_sent, sent);
+	rc_count(&worker->stats.bytes_sent, result > 0 ? (uint64_t)result : 0);
 	if (!all) {
 		rc_count(&worker->stats.sends_short, 1);
 		if (conn->first_subscription && conn->state == CONNECTION_OPEN)
-			rc_fanout_fall_behind(worker, slot, rc_fanout_cursor(worker, conn));
+			rc_lag_fall_behind(worker, slot, rc_lag_place(worker, slot));
 		poll_writable(worker, slot);
-	} else if (conn->behind || conn->outbox || conn->state != CONNECTION_OPEN || has_aside(worker, slot)) {
+	} else if (conn->cursor.behind || conn->outbox || conn->state != CONNECTION_OPEN || has_aside(worker, slot)) {
 		rc_worker_queue(worker, slot);
 	}
+}
+
+void rc_pump_completed(struct worker *worker, const struct tag *tag, int result, bool held)
+{
+	uint32_t slot = tag->slot;
+	struct connection *conn = &worker->connections[slot];
+	struct rc_plan *plan = tag->kind == TAG_SENT_PLAN ? &worker->plans.all[tag->detail] : NULL;
+	int all = 1;
+	conn->sending = false;
+	/* What the send referred to is let go of, however it went and whatever became of the connection. */
+	if (plan) {
+		result = rc_hold_sent(worker, slot, result, held);
+		plan->reference_count--;
+	} else if (tag->kind == TAG_SENT_STAGE) {
+		all = rc_seal_sent_stage(worker, slot, tag->detail, result);
+	} else if (tag->kind == TAG_SENT_ASIDE) {
+		all = rc_seal_sent_aside(worker, slot, result);
+	} else if (tag->kind == TAG_SENT_ALERT) {
+		all = rc_kernel_tls_sent_alert(worker, slot, result);
+	}
+	bool ending = conn->state == CONNECTION_ENDING;
+	if (tag->kind == TAG_OPTION_SET) { /* the answer may be no */
+		rc_kernel_tls_option_set(worker, slot, result);
+		if (!ending)
+			rc_worker_queue(worker, slot);
+	} else if (ending || (result < 0 && result != -EAGAIN) || all < 0) {
+		rc_ending_cut(worker, slot, RC_CLOSE_ABNORMAL);
+	} else if (plan) {
+		sent_plan(worker, slot, plan, result);
+	} else if (tag->kind == TAG_SENT_OUTBOX) {
+		sent_outbox(worker, slot, result);
+	} else {
+		sent_sealed(worker, slot, result, all);
+	}
+	if (plan)
+		rc_plans_drop(&worker->plans, plan);
 }

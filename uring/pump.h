@@ -5,25 +5,27 @@
 #ifndef RC_PUMP_H
 #define RC_PUMP_H
 
-#include "worker.h"
+#include "plan.h"
+#include "tag.h"
+
+struct worker;
 
 /* Sends what comes next: the rest of a frame, then what is its own, then the log. Returns whether a send was prepared.
  */
 bool rc_pump(struct worker *worker, uint32_t slot);
 
 /* Whether a plan cannot be sent right now: something else comes first. */
-bool rc_pump_busy(const struct worker *worker, uint32_t slot);
+bool rc_pump_is_busy(const struct worker *worker, uint32_t slot);
 
 /* Sends a plan to who is not busy. Returns whether a send was prepared; the plan is the pump's from here on. */
 bool rc_pump_plan(struct worker *worker, uint32_t slot, struct rc_plan *plan);
 
-/* Nothing of the plan's window was wanted, or all of it was conflated: moves the cursor over it, and drops the plan. */
-void rc_pump_past(struct worker *worker, struct connection *conn, struct rc_plan *plan);
+/* Nothing of the plan's window was wanted, or all of it was conflated: moves the cursor over it, and drops the plan.
+ * Returns where it stands. */
+uint64_t rc_pump_past(struct worker *worker, uint32_t slot, struct rc_plan *plan);
 
-/* Completions. `held`: the kernel goes on reading the plan's bytes (hold.h); `stage`: which staging buffer (secure.h).
- */
-void rc_pump_sent_plan(struct worker *worker, uint32_t slot, unsigned number, int result, bool held);
-void rc_pump_sent_outbox(struct worker *worker, uint32_t slot, int result);
-void rc_pump_sent_secure(struct worker *worker, uint32_t slot, unsigned stage, int result);
+/* A send has completed, or what else TAG_SENT_* and TAG_OPTION_SET stand for. `held`: the kernel goes on reading the
+ * bytes (hold.h). */
+void rc_pump_completed(struct worker *worker, const struct tag *tag, int result, bool held);
 
 #endif

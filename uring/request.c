@@ -2,12 +2,11 @@
  *
  * request.c - what the application sees of an opening handshake or a plain HTTP request, and its verdict.
  */
-#include "compress.h"
+#include "form.h"
+#include "opening.h"
+#include "proxy.h"
+#include "worker.h"
 
-#include "http.h"
-
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,7 +78,7 @@ const void *rc_request_body(const rc_request *request, size_t *size)
 
 const char *rc_request_peer_subject(rc_request *request)
 {
-	const struct rc_tls_stream *stream = request->worker->secure.places[request->slot].stream;
+	const struct rc_tls_stream *stream = request->worker->secure.of_slot[request->slot].stream;
 	return stream && rc_tls_subject(stream, request->subject, sizeof request->subject) ? request->subject : NULL;
 }
 
@@ -137,15 +136,6 @@ int rc_request_respond(rc_request *request, int status, const char *type, const 
 	return respond(request, status, type, body, size);
 }
 
-void rc_peer_name(char text[INET6_ADDRSTRLEN], const struct sockaddr_storage *peer)
-{
-	strcpy(text, peer->ss_family == AF_UNIX ? "unix" : "unknown");
-	if (peer->ss_family == AF_INET)
-		inet_ntop(AF_INET, &((const struct sockaddr_in *)peer)->sin_addr, text, INET6_ADDRSTRLEN);
-	else if (peer->ss_family == AF_INET6)
-		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)peer)->sin6_addr, text, INET6_ADDRSTRLEN);
-}
-
 int rc_request_add_header(rc_request *request, const char *name, const char *value)
 {
 	struct rc_span field = { name, strlen(name) };
@@ -162,14 +152,6 @@ int rc_request_add_header(rc_request *request, const char *name, const char *val
 	return 0;
 }
 
-/* Puts headers behind the status line of a response; there is room for them. */
-static void insert_headers(char *bytes, size_t size, const char *headers, size_t headers_size)
-{
-	size_t line_size = (size_t)((char *)memchr(bytes, '\n', size) - bytes) + 1;
-	memmove(bytes + line_size + headers_size, bytes + line_size, size - line_size);
-	memcpy(bytes + line_size, headers, headers_size);
-}
-
 static void splice_headers(const rc_request *request, struct rc_verdict *verdict)
 {
 	if (!request->headers_size || !verdict->response)
@@ -177,7 +159,7 @@ static void splice_headers(const rc_request *request, struct rc_verdict *verdict
 	char *bytes = realloc(verdict->response, verdict->size + request->headers_size);
 	if (!bytes)
 		return; /* they are left out rather than the answer */
-	insert_headers(bytes, verdict->size, request->headers, request->headers_size);
+	rc_answer_insert_headers(bytes, verdict->size, request->headers, request->headers_size);
 	verdict->response = bytes;
 	verdict->size += request->headers_size;
 }
@@ -205,42 +187,20 @@ int rc_request_wait(rc_request *request)
 	return set_form(request, FORM_ANSWER);
 }
 
-/* The stream ends with the connection (RFC 9112, section 6.3), so nothing stands between an event and the next and all
- * streams share them. */
-static void begin_events(struct rc_verdict *verdict)
+/* The response that opens a stream. */
+static void begin_stream(struct rc_verdict *verdict, const char *head)
 {
-	static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
-				   "X-Accel-Buffering: no\r\nConnection: close\r\n\r\n";
-	verdict->size = sizeof head - 1;
+	verdict->size = strlen(head);
 	verdict->response = malloc(verdict->size);
 	if (verdict->response)
 		memcpy(verdict->response, head, verdict->size);
-}
-
-int rc_request_answer(struct worker *worker, uint32_t slot, int status, const char *type, const char *headers,
-                      const void *body, size_t size)
-{
-	headers = headers ? headers : "";
-	size_t headers_size = strlen(headers);
-	char *response = malloc(size + headers_size + HEAD_MAX);
-	if (!response)
-		return -ENOMEM;
-	size_t used = rc_http_response(response, size + HEAD_MAX, status, type, body, size, false);
-	if (!used) {
-		free(response);
-		return -EINVAL;
-	}
-	insert_headers(response, used, headers, headers_size);
-	rc_connection_leave(worker, slot, status == 503 ? RC_CLOSE_GOING_AWAY : RC_CLOSE_NORMAL);
-	rc_connection_finish(worker, slot, response, used + headers_size, false);
-	free(response);
-	return 0;
 }
 
 void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http,
                       const struct handshake *handshake, struct rc_verdict *verdict)
 {
 	const struct rc_handlers *handlers = &worker->server->config.handlers;
+	const struct connection *conn = &worker->connections[slot];
 	rc_request request = {
 		.worker = worker, .slot = slot, .http = http, .handshake = handshake, .verdict = verdict
 	};
@@ -250,7 +210,7 @@ void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_reque
 		rc_count(&worker->stats.http_requests, 1);
 	if (verdict->status)
 		status = verdict->status; /* it answered itself */
-	else if (!status && !http->websocket && worker->connections[slot].form == FORM_FRAMES)
+	else if (!status && !http->websocket && rc_form_of(conn)->websocket)
 		status = 426;
 	else if (status && (status < 400 || status > 599))
 		status = 500;
@@ -263,8 +223,8 @@ void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_reque
 		return;
 	}
 	if (!http->websocket) {
-		if (worker->connections[slot].form == FORM_EVENTS)
-			begin_events(verdict);
+		if (rc_form_of(conn)->head)
+			begin_stream(verdict, rc_form_of(conn)->head);
 		splice_headers(&request, verdict);
 		return;
 	}

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * server.c - the public functions that make, start and stop a server, and those that act on a connection from any
- * thread: on its own worker they act at once, from elsewhere they are posted to it.
+ * server.c - the public functions that make, start and stop a server.
  */
-#include "encode.h"
-#include "fanout.h"
+#include "server.h"
+
 #include "text.h"
+#include "worker.h"
 
 #include <netinet/in.h>
 #include <sched.h>
@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/un.h>
 #include <time.h>
@@ -99,6 +98,11 @@ static uint64_t clock_ns(clockid_t clock)
 	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
 
+uint64_t rc_server_now(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
 static int make_log(struct rc_server *server)
 {
 	const struct rc_config *config = &server->config;
@@ -132,16 +136,12 @@ static int make_workers(struct rc_server *server)
 		struct worker *worker = &server->workers[i];
 		worker->server = server;
 		worker->index = i;
-		worker->commands_end = &worker->commands;
-		worker->dials_waiting_end = &worker->dials_waiting;
-		for (unsigned j = 0; j < DIALS_MAX; j++)
-			worker->dial_free[worker->dial_free_count++] = DIALS_MAX - 1 - j;
+		rc_dialler_open(&worker->dialler);
 		for (unsigned j = 0; j < RC_LISTENERS_MAX; j++)
-			worker->listener_fds[j] = -1;
-		pthread_mutex_init(&worker->command_lock, NULL);
-		worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		if (worker->wake_fd < 0)
-			return -errno;
+			worker->acceptor.fds[j] = -1;
+		int result = rc_mailbox_open(&worker->mailbox);
+		if (result < 0)
+			return result;
 	}
 	return 0;
 }
@@ -174,7 +174,7 @@ rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error)
 		server->config.lag_size_max = config->log_size;
 	uint64_t step = RC_MIN(server->config.lag_size_max, config->log_size) / 64;
 	server->lag_step_size = RC_MAX(step, 4 * KIB);
-	server->start_ns = clock_ns(CLOCK_MONOTONIC);
+	server->start_ns = rc_server_now();
 	const char *kernel = getenv("RC_RING");
 	server->old_kernel = kernel && strcmp(kernel, "6.1") == 0;
 	init_lock(&server->log_lock);
@@ -202,12 +202,10 @@ void rc_server_free(rc_server *server)
 	for (unsigned i = 0; server->workers && i < server->worker_count; i++) {
 		struct worker *worker = &server->workers[i];
 		for (unsigned j = 0; j < server->listener_count; j++)
-			if (worker->listener_fds[j] >= 0)
-				close(worker->listener_fds[j]);
-		if (worker->wake_fd > 0)
-			close(worker->wake_fd);
+			if (worker->acceptor.fds[j] >= 0)
+				close(worker->acceptor.fds[j]);
 		rc_worker_free(worker);
-		pthread_mutex_destroy(&worker->command_lock);
+		rc_mailbox_close(&worker->mailbox);
 	}
 	for (unsigned j = 0; j < server->listener_count; j++) {
 		const struct sockaddr_un *path = (const struct sockaddr_un *)&server->listeners[j].socket_address;
@@ -244,14 +242,14 @@ int rc_server_listen(rc_server *server, const char *address, struct rc_error *er
 	bool is_unix = listener->socket_address.ss_family == AF_UNIX;
 	for (unsigned i = 0; i < server->worker_count; i++) {
 		/* A path can be bound only once: all workers accept from the same socket then. */
-		int fd = is_unix && i ? dup(server->workers[0].listener_fds[index])
+		int fd = is_unix && i ? dup(server->workers[0].acceptor.fds[index])
 		                      : rc_listen_open(listener, &server->config, i == 0, error);
 		if (fd < 0) {
 			while (i-- > 0)
-				close(server->workers[i].listener_fds[index]);
+				close(server->workers[i].acceptor.fds[index]);
 			return fd;
 		}
-		server->workers[i].listener_fds[index] = fd;
+		server->workers[i].acceptor.fds[index] = fd;
 	}
 	server->listener_count++;
 	return is_unix ? 0
@@ -367,15 +365,12 @@ int rc_server_run(rc_server *server, unsigned index, struct rc_error *error)
 
 void rc_server_stop(rc_server *server, unsigned drain_ms)
 {
-	uint64_t at = clock_ns(CLOCK_MONOTONIC) + (uint64_t)drain_ms * 1000000;
+	uint64_t at = rc_server_now() + (uint64_t)drain_ms * 1000000;
 	uint64_t before = atomic_load(&server->stop_at_ns);
 	while ((!before || at < before) && !atomic_compare_exchange_weak(&server->stop_at_ns, &before, at))
 		;
-	for (unsigned i = 0; i < server->worker_count; i++) {
-		const uint64_t one = 1;
-		ssize_t written = write(server->workers[i].wake_fd, &one, sizeof one);
-		(void)written;
-	}
+	for (unsigned i = 0; i < server->worker_count; i++)
+		rc_mailbox_knock(&server->workers[i].mailbox);
 }
 
 void rc_server_join(rc_server *server)

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* struct rc_stats is counters only, so that it can be added up as an array; those of the server come last. */
 #define COUNTERS (sizeof(struct rc_stats) / sizeof(uint64_t))
@@ -36,9 +35,7 @@ void rc_server_stats(rc_server *server, struct rc_stats *stats)
 	for (unsigned i = 0; i < server->worker_count; i++)
 		add_worker(&server->workers[i], (uint64_t *)stats);
 
-	struct timespec time;
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	uint64_t now_ns = (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec, floor = UINT64_MAX;
+	uint64_t now_ns = rc_server_now(), floor = UINT64_MAX;
 	for (unsigned i = 0; i < server->worker_count; i++)
 		floor = RC_MIN(floor, atomic_load_explicit(&server->floors[i], memory_order_relaxed));
 
@@ -82,13 +79,11 @@ static void insert_slowest(struct rc_lag_stats *stats, rc_conn conn, uint64_t la
 
 void rc_lag_stats(rc_server *server, struct rc_lag_stats *stats)
 {
-	struct timespec time;
 	memset(stats, 0, sizeof *stats);
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	uint64_t now_ns = (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+	uint64_t now_ns = rc_server_now();
 	pthread_mutex_lock(&server->log_lock); /* for the topics' names */
 	for (unsigned i = 0; i < server->worker_count; i++) {
-		const struct lag_book *book = &server->workers[i].lag;
+		const struct lag_book *book = &server->workers[i].laggards.book;
 		for (unsigned age = 0; age < RC_LAG_AGES; age++)
 			stats->ages[age] += get(&book->ages[age]);
 		for (unsigned place = 0; place < RC_LAG_SLOWEST && get(&book->slowest[place].conn); place++) {

@@ -3,31 +3,25 @@
  * subscription.c - letting connections into topics and out of them: the one place where a worker takes the log's lock
  * other than to publish. Where a subscription begins is decided under it, so that no message can fall between.
  */
-#include "encode.h"
-#include "fanout.h"
-#include "sse.h"
+#include "subscription.h"
+
+#include "form.h"
+#include "worker.h"
 
 #include <string.h>
 
 /* Puts a copy of the last frame into the outbox, in the connection's form: it may leave the log at any time, or has
  * left it. With the lock. False when there is no room or no memory for it. */
-static bool copy_last(struct worker *worker, struct connection *conn, const uint8_t *frame, size_t size)
+static bool copy_last(struct worker *worker, struct connection *conn, const uint8_t *frame, size_t frame_size)
 {
-	const struct rc_event_id none = { 0 };
-	struct rc_frame header;
-	size_t header_size = (size_t)rc_frame_read(&header, frame, size), room = size;
+	const struct form *form = rc_form_of(conn);
+	size_t size = form->write(NULL, frame, frame_size);
+	struct rc_outbox *outbox = size ? rc_connection_outbox(worker, conn) : NULL;
 	bool full;
-	if (conn->form == FORM_ANSWER || (conn->form == FORM_EVENTS && header.opcode != RC_FRAME_TEXT))
-		return false;
-	if (conn->form == FORM_EVENTS)
-		room = rc_sse_write(NULL, none, frame + header_size, size - header_size);
-	if (!conn->outbox && !(conn->outbox = rc_outbox_new(&worker->pool)))
-		return false;
-	uint8_t *at = rc_outbox_add(conn->outbox, &worker->pool, room, worker->server->config.send_size_max, &full);
-	if (at && conn->form == FORM_EVENTS)
-		rc_sse_write(at, none, frame + header_size, size - header_size);
-	else if (at)
-		memcpy(at, frame, size);
+	uint8_t *at = outbox ? rc_outbox_add(outbox, &worker->pool, size, worker->server->config.send_size_max, &full)
+	                     : NULL;
+	if (at)
+		form->write(at, frame, frame_size);
 	return at;
 }
 
@@ -65,6 +59,21 @@ static uint64_t begin_at(struct worker *worker, struct connection *conn, const s
 	return rc_log_head(log);
 }
 
+/* With both locks: neither the log nor an encoding is recycled meanwhile, so the floor may come down. */
+static void begin_further_back(struct worker *worker, uint32_t slot, uint64_t from)
+{
+	struct rc_server *server = worker->server;
+	struct rc_cursor *cursor = &worker->connections[slot].cursor;
+	bool was_behind = cursor->behind;
+	rc_cursor_wants_back(cursor, rc_lag_place(worker, slot));
+	rc_lag_follow(worker, slot, was_behind);
+	worker->laggards.floor = RC_MIN(worker->laggards.floor, from);
+	pthread_mutex_lock(&server->encodings_lock);
+	if (atomic_load_explicit(&server->floors[worker->index], memory_order_relaxed) > from)
+		atomic_store_explicit(&server->floors[worker->index], from, memory_order_release);
+	pthread_mutex_unlock(&server->encodings_lock);
+}
+
 static int subscribe_locked(struct worker *worker, uint32_t slot, const char *name, size_t size, uint64_t hash,
                             struct rc_start *start)
 {
@@ -93,7 +102,7 @@ static int subscribe_locked(struct worker *worker, uint32_t slot, const char *na
 	topic->subscription_count++;
 	topic->worker_mask |= UINT64_C(1) << (worker->index % 64);
 	conn->subscription_count++;
-	conn->synced = false;
+	rc_cursor_out_of_step(&conn->cursor);
 	rc_encode_join(worker, conn, topic->id);
 	rc_count(&worker->stats.subscriptions, 1);
 	if (start) {
@@ -102,20 +111,12 @@ static int subscribe_locked(struct worker *worker, uint32_t slot, const char *na
 	}
 	if (from < rc_log_head(&server->log)) {
 		record->resumes = true;
-		conn->resuming = true;
-		rc_fanout_fall_behind(worker, slot, rc_fanout_cursor(worker, conn));
-		worker->behind_floor = RC_MIN(worker->behind_floor, from);
-		/* With both locks: neither the log nor an encoding is recycled meanwhile, so the floor may come down.
-		 */
-		pthread_mutex_lock(&server->encodings_lock);
-		if (atomic_load_explicit(&server->floors[worker->index], memory_order_relaxed) > from)
-			atomic_store_explicit(&server->floors[worker->index], from, memory_order_release);
-		pthread_mutex_unlock(&server->encodings_lock);
+		begin_further_back(worker, slot, from);
 	}
 	return 0;
 }
 
-int rc_fanout_subscribe(struct worker *worker, uint32_t slot, const char *name, size_t size, struct rc_start *start)
+int rc_subscription_begin(struct worker *worker, uint32_t slot, const char *name, size_t size, struct rc_start *start)
 {
 	struct rc_server *server = worker->server;
 	struct connection *conn = &worker->connections[slot];
@@ -124,33 +125,32 @@ int rc_fanout_subscribe(struct worker *worker, uint32_t slot, const char *name, 
 	uint64_t hash = rc_topic_hash(name, size);
 	pthread_mutex_lock(&server->log_lock);
 	/* A cursor without subscriptions means nothing, and may have stood still while the log went on. */
-	if (!conn->subscription_count && !conn->partial && !conn->sending && !conn->behind)
-		conn->cursor = rc_log_head(&server->log);
+	if (!conn->subscription_count && !conn->sending && !conn->cursor.behind)
+		rc_cursor_begin(&conn->cursor, rc_log_head(&server->log));
 	int result = subscribe_locked(worker, slot, name, size, hash, start);
 	pthread_mutex_unlock(&server->log_lock);
-	if (result == 0 && (conn->behind || conn->outbox))
+	if (result == 0 && (conn->cursor.behind || conn->outbox))
 		rc_worker_queue(worker, slot);
 	return result;
 }
 
-void rc_fanout_resume(struct worker *worker, uint32_t slot)
+void rc_subscription_resume(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
-	if (!conn->resuming || conn->partial)
+	struct rc_cursor *cursor = &conn->cursor;
+	if (!cursor->resuming || cursor->partial)
 		return;
-	RC_ASSERT(!conn->sending);
-	uint64_t lowest = conn->cursor;
+	uint64_t lowest = cursor->at;
 	for (uint32_t at = conn->first_subscription; at;) {
 		struct rc_subscription *record = rc_subscription_at(&worker->subscribers, at - 1);
 		/* What the others have had, they must not get again. */
 		if (!record->resumes)
-			record->from = RC_MAX(record->from, conn->cursor);
+			record->from = RC_MAX(record->from, cursor->at);
 		record->resumes = false;
 		lowest = RC_MIN(lowest, record->from);
 		at = record->next;
 	}
-	conn->cursor = lowest;
-	conn->resuming = false;
+	rc_cursor_resumed(cursor, lowest);
 }
 
 static void remove_locked(struct worker *worker, uint32_t slot, struct rc_subscription *record)
@@ -163,14 +163,17 @@ static void remove_locked(struct worker *worker, uint32_t slot, struct rc_subscr
 	uint32_t moved = rc_subscribers_remove(&worker->subscribers, record, &conn->first_subscription);
 	conn->subscription_count--;
 	rc_count(&worker->stats.subscriptions, (uint64_t)-1);
-	if (!conn->subscription_count && !conn->partial)
-		rc_fanout_catch_up(worker, conn); /* it waits for nothing, and holds nothing of the log */
+	if (!conn->subscription_count) {
+		bool was_behind = conn->cursor.behind;
+		rc_cursor_unsubscribed(&conn->cursor); /* it waits for nothing, and holds nothing of the log */
+		rc_lag_follow(worker, slot, was_behind);
+	}
 	/* A round that walks this audience may have been past the hole, but not at the one who moved there. */
 	if (moved != UINT32_MAX && audience->walked) {
-		struct connection *other = &worker->connections[moved];
-		if (other->state == CONNECTION_OPEN && !other->behind &&
-		    rc_fanout_cursor(worker, other) < worker->round_end) {
-			rc_fanout_fall_behind(worker, moved, rc_fanout_cursor(worker, other));
+		const struct connection *other = &worker->connections[moved];
+		uint64_t stands = rc_lag_place(worker, moved);
+		if (other->state == CONNECTION_OPEN && !other->cursor.behind && stands < worker->round.end) {
+			rc_lag_fall_behind(worker, moved, stands);
 			rc_worker_queue(worker, moved);
 		}
 	}
@@ -180,7 +183,7 @@ static void remove_locked(struct worker *worker, uint32_t slot, struct rc_subscr
 	rc_topics_release(&server->topics, topic);
 }
 
-int rc_fanout_unsubscribe(struct worker *worker, uint32_t slot, const char *name, size_t size)
+int rc_subscription_end(struct worker *worker, uint32_t slot, const char *name, size_t size)
 {
 	struct rc_server *server = worker->server;
 	uint64_t hash = rc_topic_hash(name, size);
@@ -193,7 +196,7 @@ int rc_fanout_unsubscribe(struct worker *worker, uint32_t slot, const char *name
 	return record ? 0 : -ENOENT;
 }
 
-void rc_fanout_unsubscribe_all(struct worker *worker, uint32_t slot)
+void rc_subscription_end_all(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
 	if (!conn->subscription_count)
@@ -202,5 +205,4 @@ void rc_fanout_unsubscribe_all(struct worker *worker, uint32_t slot)
 	while (conn->first_subscription)
 		remove_locked(worker, slot, rc_subscription_at(&worker->subscribers, conn->first_subscription - 1));
 	pthread_mutex_unlock(&worker->server->log_lock);
-	conn->resuming = false;
 }

@@ -14,8 +14,13 @@ static unsigned posted_count, ran_count;
 
 #define LARGE ((size_t)1 << 17)
 
+/* The end of a connection is never told inside another callback: whoever is in the middle of something may keep what
+ * belongs to a connection until it is done. Per thread: the simulator may run another one inside a callback. */
+static unsigned inside[FIBERS_MAX + 1];
+
 void application_reset(void)
 {
+	memset(inside, 0, sizeof inside);
 	application_messages = application_closed = application_slow = 0;
 	posted_count = ran_count = 0;
 }
@@ -122,6 +127,21 @@ static void unsubscribe(struct peer *peer, unsigned topic)
 	oracle_unsubscribed(peer, topic);
 }
 
+/* At times there is no memory for its Close. A single allocation hardly ever fails just then, so all of the worker's
+ * blocks count as used. */
+static void close_peer(struct peer *peer)
+{
+	struct rc_pool *pool = &rc_worker_here->pool;
+	size_t size_max = pool->used_size_max;
+	if (sim.weights[FAULT_ALLOCATION] && !sim.quiet && sim_one_in(4)) {
+		sim_met(FAULT_ALLOCATION);
+		pool->used_size_max = 0;
+	}
+	CHECK(rc_close(sim.server, peer->conn, peer->app_close, "because", 7) == 0, "peer %u: cannot be closed",
+	      peer->index);
+	pool->used_size_max = size_max;
+}
+
 static void obey(struct peer *peer, const char *text)
 {
 	unsigned topic = 0, value = 0;
@@ -140,8 +160,7 @@ static void obey(struct peer *peer, const char *text)
 		break;
 	case 'x':
 		peer->app_close = (uint16_t)value;
-		CHECK(rc_close(sim.server, peer->conn, (uint16_t)value, "because", 7) == 0, "peer %u: cannot be closed",
-		      peer->index);
+		close_peer(peer);
 		break;
 	case 'g':
 		rc_ping(sim.server, peer->conn, "G", 1);
@@ -254,12 +273,54 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 		CHECK(rc_send(sim.server, conn, RC_TEXT, "x", 1) == -ENOTCONN, "a closed connection can be sent to");
 }
 
+static int enter_request(void *context, rc_request *request)
+{
+	unsigned *depth = &inside[host_current() + 1];
+	++*depth;
+	int status = on_request(context, request);
+	--*depth;
+	return status;
+}
+
+static void enter_open(void *context, rc_conn conn, void *user)
+{
+	unsigned *depth = &inside[host_current() + 1];
+	++*depth;
+	on_open(context, conn, user);
+	--*depth;
+}
+
+static void enter_message(void *context, rc_conn conn, void *user, const struct rc_message *message)
+{
+	unsigned *depth = &inside[host_current() + 1];
+	++*depth;
+	on_message(context, conn, user, message);
+	--*depth;
+}
+
+static void enter_pong(void *context, rc_conn conn, void *user, const uint8_t *data, size_t size)
+{
+	unsigned *depth = &inside[host_current() + 1];
+	++*depth;
+	on_pong(context, conn, user, data, size);
+	--*depth;
+}
+
+static void enter_close(void *context, rc_conn conn, void *user, const struct rc_closing *closing)
+{
+	unsigned *depth = &inside[host_current() + 1];
+	CHECK(*depth == 0, "the end of a connection is told inside another callback");
+	++*depth;
+	on_close(context, conn, user, closing);
+	--*depth;
+}
+
 const struct rc_handlers application_handlers = {
-	.request = on_request,
-	.open = on_open,
-	.message = on_message,
-	.pong = on_pong,
-	.close = on_close,
+	.request = enter_request,
+	.open = enter_open,
+	.message = enter_message,
+	.pong = enter_pong,
+	.close = enter_close,
 };
 
 /* ---- other threads ---- */

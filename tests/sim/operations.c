@@ -290,7 +290,8 @@ static void do_now(struct rc_ring *ring, struct operation *op)
 	case OP_CLOSE:
 		/* What was sealed and has not left cannot be seen from here, so this asks the production code. */
 		for (unsigned i = 0; i < sim.server->worker_count; i++)
-			if (sim.server->workers[i].ring == ring && sim.server->workers[i].connections[op->slot].partial)
+			if (sim.server->workers[i].ring == ring &&
+			    sim.server->workers[i].connections[op->slot].cursor.partial)
 				ring->slots[op->slot].peer->cut = ring->slots[op->slot].peer->secure;
 		socket_close(&ring->slots[op->slot]);
 		finish(ring, op, 0);

@@ -248,7 +248,7 @@ static void check_all_gone(void)
 	CHECK(atomic_load(&server->connection_count) == 0, "connections are counted that are not there");
 	for (unsigned i = 0; i < server->worker_count; i++) {
 		/* What it compresses into, it keeps. */
-		CHECK(server->workers[i].pool.used_size == server->workers[i].scratch_size,
+		CHECK(server->workers[i].pool.used_size == server->workers[i].compressor.scratch_size,
 		      "worker %u: %zu bytes of the pool are lost", i, server->workers[i].pool.used_size);
 		CHECK(server->workers[i].subscribers.count == 0, "subscriptions are lost");
 		ring_check_empty(server->workers[i].ring);

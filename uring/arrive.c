@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * arrive.c - see arrive.h. It must not know what the bytes mean. Whatever is noted while bytes are read is acted on
+ * before the next are.
+ */
+#include "arrive.h"
+
+#include "close.h"
+#include "frames.h"
+#include "opening.h"
+#include "proxy.h"
+#include "trace.h"
+#include "worker.h"
+
+void rc_arrive_end(struct worker *worker, uint32_t slot, int result)
+{
+	struct connection *conn = &worker->connections[slot];
+	if (conn->secure && conn->state < CONNECTION_FLUSHING)
+		rc_secure_ended(worker, slot);
+	if (conn->state == CONNECTION_FLUSHING && result == 0)
+		return; /* it may still want to read the answer */
+	int status = conn->client && conn->state == CONNECTION_HANDSHAKE ? (result ? result : -ECONNRESET) : 0;
+	rc_ending_note(
+	    worker, &(struct ending){ .kind = ENDING_CUT, .slot = slot, .code = RC_CLOSE_ABNORMAL, .status = status });
+}
+
+/* Plaintext. */
+static void take_bytes(struct worker *worker, uint32_t slot, uint8_t *at, size_t size)
+{
+	struct connection *conn = &worker->connections[slot];
+	uint8_t *end = at + size;
+	rc_count(&worker->stats.bytes_received, size);
+	if (conn->state == CONNECTION_HANDSHAKE) {
+		at += rc_opening_take(worker, slot, at, size);
+		rc_close_noted(worker);
+	} else if (conn->state == CONNECTION_OPEN) {
+		conn->heard = rc_worker_ticks(worker);
+		conn->pinged = false;
+	}
+	while (at < end && (conn->state == CONNECTION_OPEN || conn->state == CONNECTION_CLOSING)) {
+		at = rc_frames_take(worker, slot, at, end);
+		rc_close_noted(worker);
+	}
+}
+
+/* Ciphertext, in its turn. */
+static void take_sealed(struct worker *worker, uint32_t slot, const uint8_t *bytes, size_t size)
+{
+	const struct connection *conn = &worker->connections[slot];
+	uint8_t *plain;
+	size_t got;
+	if (rc_secure_feed(worker, slot, bytes, size)) {
+		while (rc_connection_listens(conn) && rc_secure_read(worker, slot, &plain, &got))
+			take_bytes(worker, slot, plain, got);
+		if (rc_secure_fed(worker, slot) && rc_connection_listens(conn))
+			rc_arrive_end(worker, slot, 0);
+	}
+	rc_close_noted(worker);
+}
+
+bool rc_arrive_waiting(struct worker *worker)
+{
+	struct secure_turn turn;
+	rc_secure_begin_turns(worker);
+	while (rc_secure_next_turn(worker, &turn)) {
+		take_sealed(worker, turn.slot, turn.bytes, turn.size);
+		rc_pool_give(&worker->pool, turn.bytes, turn.capacity);
+	}
+	return rc_secure_turns_wait(worker);
+}
+
+/* The header that a proxy sends before all else, TLS included. Returns how many of these bytes were its last; 0: more
+ * is awaited, or it was no header and the connection is cut, since nobody there could read an answer. */
+static size_t receive_proxy(struct worker *worker, uint32_t slot, const uint8_t *bytes, size_t size)
+{
+	struct handshake *handshake = worker->connections[slot].handshake;
+	size_t total = size, before = handshake->size;
+	struct sockaddr_storage named;
+	const char *head = before ? rc_handshake_gather(worker, handshake, bytes, size, &total) : (const char *)bytes;
+	int used = head ? rc_proxy_parse((const uint8_t *)head, total, &named) : -1;
+	if (used == 0 && !before && !rc_handshake_gather(worker, handshake, bytes, size, &total))
+		used = -1;
+	if (used < 0) {
+		rc_count(&worker->stats.handshakes_failed, 1);
+		rc_ending_cut(worker, slot, RC_CLOSE_ABNORMAL);
+	}
+	if (used <= 0)
+		return 0;
+	rc_peer_name(handshake->proxy, &handshake->peer);
+	if (named.ss_family != AF_UNSPEC)
+		handshake->peer = named;
+	handshake->wants_proxy = false;
+	handshake->size = 0;
+	return (size_t)used - before;
+}
+
+static void take_received(struct worker *worker, uint32_t slot, uint8_t *bytes, size_t size)
+{
+	struct connection *conn = &worker->connections[slot];
+	if (conn->state == CONNECTION_HANDSHAKE && conn->handshake->wants_proxy) {
+		size_t used = receive_proxy(worker, slot, bytes, size);
+		if (!used || used == size)
+			return;
+		bytes += used;
+		size -= used;
+	}
+	if (!conn->secure)
+		take_bytes(worker, slot, bytes, size);
+	else if (rc_connection_listens(conn) && rc_secure_has_turn(worker, slot, bytes, size))
+		take_sealed(worker, slot, bytes, size);
+}
+
+void rc_arrive(struct worker *worker, uint32_t slot, const struct rc_completion *completion)
+{
+	struct connection *conn = &worker->connections[slot];
+	if (!(completion->flags & RC_RING_MORE))
+		conn->receiving = false;
+	if (completion->result > 0)
+		take_received(worker, slot, completion->data, (size_t)completion->result);
+	else if (completion->result == -ENOBUFS)
+		rc_count(&worker->stats.receive_starved, 1);
+	else
+		rc_arrive_end(worker, slot, completion->result);
+	if (completion->result == -ENOBUFS)
+		RC_TRACE1(no_buffers, slot);
+	rc_close_noted(worker);
+	if (completion->flags & RC_RING_BUFFER)
+		rc_ring_buffer_return(worker->ring, completion->buffer);
+	/* It also ends when the buffers or the completion queue ran out, and is then begun again. */
+	bool again = completion->result > 0 || completion->result == -ENOBUFS;
+	if (!conn->receiving && again && conn->state != CONNECTION_ENDING)
+		rc_connection_receive(worker, slot);
+}

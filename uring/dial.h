@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * dial.h - the client role's beginning: from a URL to a connection that has sent its request.
+ */
+#ifndef RC_DIAL_H
+#define RC_DIAL_H
+
+struct worker;
+struct command;
+struct dial;
+struct rc_deflate_wish;
+
+#define DIALS_MAX 512 /* connects on their way */
+
+struct dialler {
+	struct command *waiting, **waiting_end;
+	struct dial *dials[DIALS_MAX];
+	unsigned free[DIALS_MAX], free_count;
+};
+
+/* What our client role offers of permessage-deflate. */
+extern const struct rc_deflate_wish rc_dial_wish;
+
+void rc_dialler_open(struct dialler *dialler);
+
+/* Begins those that wait, as many as may be on their way. */
+void rc_dial_more(struct worker *worker);
+
+/* A connect has completed: a slot, or a negative errno. */
+void rc_dial_done(struct worker *worker, unsigned number, int result);
+
+/* Tells all that have not completed that they never will. */
+void rc_dial_close(struct worker *worker);
+
+#endif

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * form.c - see form.h: the table, and what its rows name. It must not know how bytes leave, nor what was received.
+ */
+#include "form.h"
+
+#include "http.h"
+#include "say.h"
+#include "sse.h"
+#include "worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define HEAD_MAX 1024 /* of a response, without its body */
+
+/* ---- a WebSocket ---- */
+
+static size_t write_frame(uint8_t *to, const uint8_t *frame, size_t size)
+{
+	if (to)
+		memcpy(to, frame, size);
+	return size;
+}
+
+static void close_websocket(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size)
+{
+	rc_connection_set_state(worker, slot, CONNECTION_CLOSING, worker->server->config.close_timeout_ms);
+	rc_say_close(worker, slot, code, reason, reason_size);
+}
+
+/* ---- a stream of server-sent events ---- */
+
+/* Text is an event, and a Ping a sign of life. */
+static int say_event(struct worker *worker, uint32_t slot, uint8_t opcode, const void *data, size_t size)
+{
+	const struct rc_event_id none = { 0 };
+	bool is_text = opcode == RC_FRAME_TEXT, full = false;
+	if (!is_text && opcode != RC_FRAME_PING)
+		return -EINVAL;
+	size_t event_size = is_text ? rc_sse_write(NULL, none, data, size) : sizeof RC_SSE_HEARTBEAT - 1;
+	struct rc_outbox *outbox = rc_connection_outbox(worker, &worker->connections[slot]);
+	uint8_t *at = outbox ? rc_outbox_add(outbox, &worker->pool, event_size, worker->server->config.send_size_max,
+	                                     &full)
+	                     : NULL;
+	if (!at)
+		return full ? -ENOBUFS : -ENOMEM;
+	if (is_text)
+		rc_sse_write(at, none, data, size);
+	else
+		memcpy(at, RC_SSE_HEARTBEAT, event_size);
+	rc_worker_queue(worker, slot);
+	return 0;
+}
+
+static size_t write_event(uint8_t *to, const uint8_t *frame, size_t size)
+{
+	const struct rc_event_id none = { 0 };
+	struct rc_frame header;
+	size_t header_size = (size_t)rc_frame_read(&header, frame, size);
+	return header.opcode == RC_FRAME_TEXT ? rc_sse_write(to, none, frame + header_size, size - header_size) : 0;
+}
+
+static void close_stream(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size)
+{
+	(void)reason, (void)reason_size;
+	rc_ending_note(worker, &(struct ending){ .kind = ENDING_ANSWERED, .slot = slot, .code = code });
+}
+
+/* ---- one answer to a plain request, later ---- */
+
+static int say_nothing(struct worker *worker, uint32_t slot, uint8_t opcode, const void *data, size_t size)
+{
+	(void)worker, (void)slot, (void)opcode, (void)data, (void)size;
+	return -EINVAL;
+}
+
+static size_t write_nothing(uint8_t *to, const uint8_t *frame, size_t size)
+{
+	(void)to, (void)frame, (void)size;
+	return 0;
+}
+
+static void close_request(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size)
+{
+	if (rc_answer(worker, slot, 503, NULL, NULL, NULL, 0) < 0)
+		close_stream(worker, slot, code, reason, reason_size);
+}
+
+void rc_answer_insert_headers(char *bytes, size_t size, const char *headers, size_t headers_size)
+{
+	size_t line_size = (size_t)((char *)memchr(bytes, '\n', size) - bytes) + 1;
+	memmove(bytes + line_size + headers_size, bytes + line_size, size - line_size);
+	memcpy(bytes + line_size, headers, headers_size);
+}
+
+int rc_answer(struct worker *worker, uint32_t slot, int status, const char *type, const char *headers, const void *body,
+              size_t size)
+{
+	headers = headers ? headers : "";
+	size_t headers_size = strlen(headers);
+	char *response = malloc(size + headers_size + HEAD_MAX);
+	if (!response)
+		return -ENOMEM;
+	size_t used = rc_http_response(response, size + HEAD_MAX, status, type, body, size, false);
+	if (!used) {
+		free(response);
+		return -EINVAL;
+	}
+	rc_answer_insert_headers(response, used, headers, headers_size);
+	uint16_t code = status == 503 ? RC_CLOSE_GOING_AWAY : RC_CLOSE_NORMAL;
+	if (rc_connection_put(worker, slot, response, used + headers_size))
+		rc_ending_note(worker, &(struct ending){ .kind = ENDING_ANSWERED, .slot = slot, .code = code });
+	else
+		rc_ending_cut(worker, slot, RC_CLOSE_ABNORMAL);
+	free(response);
+	return 0;
+}
+
+/* ---- the table ---- */
+
+const struct form rc_forms[FORM_COUNT] = {
+	[FORM_FRAMES] = {
+		.websocket = true,
+		.follows = true,
+		.encoding = RC_ENCODING_LOG,
+		.silence = SILENCE_PING,
+		.say = rc_say_frame,
+		.write = write_frame,
+		.close = close_websocket,
+	},
+	[FORM_EVENTS] = {
+		.follows = true,
+		.encoding = RC_ENCODING_SSE,
+		.silence = SILENCE_STREAM,
+		/* The stream ends with the connection (RFC 9112, section 6.3), so nothing stands between an event and the
+		 * next, and all streams share them. */
+		.head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
+			"X-Accel-Buffering: no\r\nConnection: close\r\n\r\n",
+		.say = say_event,
+		.write = write_event,
+		.close = close_stream,
+	},
+	[FORM_ANSWER] = {
+		.encoding = RC_ENCODING_LOG,
+		.silence = SILENCE_NONE,
+		.say = say_nothing,
+		.write = write_nothing,
+		.close = close_request,
+	},
+};
+
+int rc_say(struct worker *worker, uint32_t slot, uint8_t opcode, const void *data, size_t size)
+{
+	return rc_form_of(&worker->connections[slot])->say(worker, slot, opcode, data, size);
+}

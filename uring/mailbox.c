@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * mailbox.c - see mailbox.h. It must not know what a command does.
+ *
+ * Invariant: whoever adds something stores it first and looks at `sleeping` then; the worker does it the other way
+ * round. Both are seq_cst, so one of the two sees the other.
+ */
+#include "mailbox.h"
+
+#include "limits.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+int rc_mailbox_open(struct mailbox *mailbox)
+{
+	mailbox->end = &mailbox->first;
+	pthread_mutex_init(&mailbox->lock, NULL);
+	mailbox->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return mailbox->wake_fd < 0 ? -errno : 0;
+}
+
+void rc_mailbox_close(struct mailbox *mailbox)
+{
+	if (mailbox->wake_fd > 0)
+		close(mailbox->wake_fd);
+	pthread_mutex_destroy(&mailbox->lock);
+}
+
+void rc_mailbox_knock(struct mailbox *mailbox)
+{
+	const uint64_t one = 1;
+	ssize_t written = write(mailbox->wake_fd, &one, sizeof one);
+	(void)written; /* it fails only when the counter is full, and then the worker is awake */
+}
+
+void rc_mailbox_wake(struct mailbox *mailbox)
+{
+	if (atomic_load(&mailbox->sleeping) && atomic_exchange(&mailbox->sleeping, false))
+		rc_mailbox_knock(mailbox);
+}
+
+int rc_mailbox_post(struct mailbox *mailbox, struct command *command)
+{
+	command->next = NULL;
+	if (atomic_fetch_add(&mailbox->count, 1) >= RC_COMMANDS_MAX) {
+		atomic_fetch_sub(&mailbox->count, 1);
+		return -EAGAIN;
+	}
+	pthread_mutex_lock(&mailbox->lock);
+	bool ended = mailbox->ended;
+	if (!ended) {
+		*mailbox->end = command;
+		mailbox->end = &command->next;
+	}
+	pthread_mutex_unlock(&mailbox->lock);
+	if (ended) {
+		atomic_fetch_sub(&mailbox->count, 1);
+		return -ENOTCONN;
+	}
+	rc_mailbox_wake(mailbox);
+	return 0;
+}
+
+struct command *rc_mailbox_take(struct mailbox *mailbox)
+{
+	if (!atomic_load(&mailbox->count))
+		return NULL;
+	pthread_mutex_lock(&mailbox->lock);
+	struct command *first = mailbox->first;
+	mailbox->first = NULL;
+	mailbox->end = &mailbox->first;
+	pthread_mutex_unlock(&mailbox->lock);
+	return first;
+}
+
+void rc_mailbox_done(struct mailbox *mailbox)
+{
+	atomic_fetch_sub(&mailbox->count, 1);
+}
+
+void rc_mailbox_end(struct mailbox *mailbox)
+{
+	pthread_mutex_lock(&mailbox->lock);
+	mailbox->ended = true;
+	pthread_mutex_unlock(&mailbox->lock);
+}

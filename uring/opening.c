@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * opening.c - see opening.h. It must not know frames.
+ *
+ * Invariant: from the moment a request is accepted until handlers.close, connection.opened is set.
+ */
+#include "opening.h"
+
+#include "form.h"
+#include "trace.h"
+#include "worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void cut(struct worker *worker, uint32_t slot, int status)
+{
+	rc_ending_note(
+	    worker, &(struct ending){ .kind = ENDING_CUT, .slot = slot, .code = RC_CLOSE_ABNORMAL, .status = status });
+}
+
+static void open_connection(struct worker *worker, uint32_t slot)
+{
+	struct connection *conn = &worker->connections[slot];
+	const struct rc_handlers *handlers = &worker->server->config.handlers;
+	rc_connection_free_parts(worker, conn, CONNECTION_HANDSHAKE);
+	rc_connection_set_state(worker, slot, CONNECTION_OPEN, rc_connection_silence_ms(worker));
+	/* cppcheck-suppress sizeofwithnumericparameter; the probe asks for the size of its arguments */
+	RC_TRACE2(handshake, slot, 101);
+	if (handlers->open)
+		handlers->open(handlers->context, rc_handle(worker, slot), conn->user);
+}
+
+/* ---- the server's side ---- */
+
+void rc_opening_refuse(struct worker *worker, uint32_t slot, int status, const char *words)
+{
+	char response[1024];
+	size_t size = rc_http_response(response, sizeof response, status, NULL, words, words ? strlen(words) : 0,
+	                               false);
+	RC_TRACE2(handshake, slot, status);
+	rc_count(&worker->stats.handshakes_failed, 1);
+	if (rc_connection_put(worker, slot, response, size))
+		rc_ending_note(worker, &(struct ending){ .kind = ENDING_ANSWERED, .slot = slot, .lingers = true });
+	else
+		cut(worker, slot, 0);
+}
+
+/* The response comes before all that the application has said meanwhile. */
+static bool put_first(struct worker *worker, uint32_t slot, const char *bytes, size_t size)
+{
+	struct rc_outbox *outbox = rc_connection_outbox(worker, &worker->connections[slot]);
+	uint8_t *at = outbox ? rc_outbox_add_first(outbox, &worker->pool, size) : NULL;
+	if (!at)
+		return false;
+	memcpy(at, bytes, size);
+	rc_worker_queue(worker, slot);
+	return true;
+}
+
+static void accept_request(struct worker *worker, uint32_t slot, const struct rc_verdict *verdict)
+{
+	struct connection *conn = &worker->connections[slot];
+	conn->user = verdict->user;
+	conn->opened = true; /* from here on, whatever happens, the application hears of the end */
+	bool later = rc_form_of(conn)->silence == SILENCE_NONE;
+	if (later || put_first(worker, slot, verdict->response, verdict->size))
+		open_connection(worker, slot);
+	else
+		cut(worker, slot, 0);
+}
+
+static void answer_request(struct worker *worker, uint32_t slot, struct rc_http_request *request)
+{
+	struct connection *conn = &worker->connections[slot];
+	struct rc_verdict verdict = { 0 };
+	rc_request_judge(worker, slot, request, conn->handshake, &verdict);
+	if (!verdict.status && (verdict.response || rc_form_of(conn)->silence == SILENCE_NONE))
+		accept_request(worker, slot, &verdict);
+	else if (verdict.response && rc_connection_put(worker, slot, verdict.response, verdict.size))
+		rc_ending_note(worker, &(struct ending){ .kind = ENDING_ANSWERED, .slot = slot });
+	else
+		cut(worker, slot, 0);
+	free(verdict.response);
+}
+
+static int judge_request(struct worker *worker, uint32_t slot, char *bytes, size_t size)
+{
+	struct connection *conn = &worker->connections[slot];
+	struct rc_http_request request;
+	int result = rc_handshake_parse_body(&request, bytes, size, worker->server->config.body_size_max);
+	if (result < 0) {
+		rc_opening_refuse(worker, slot, -result, NULL);
+	} else if (result > 0 && conn->refused) {
+		rc_count(&worker->stats.refused, 1);
+		rc_opening_refuse(worker, slot, 503, "the connection limit is reached\n");
+	} else if (result > 0 && conn->crowded) {
+		rc_count(&worker->stats.refused, 1);
+		rc_opening_refuse(worker, slot, 429, "too many connections from this address\n");
+	} else if (result > 0) {
+		answer_request(worker, slot, &request);
+	}
+	return result;
+}
+
+/* ---- the client's side ---- */
+
+static int judge_response(struct worker *worker, uint32_t slot, const char *bytes, size_t size)
+{
+	struct connection *conn = &worker->connections[slot];
+	char protocol[RC_PROTOCOL_NAME_MAX];
+	struct rc_deflate agreed;
+	int result = rc_handshake_response_parse(bytes, size, conn->handshake->nonce, conn->handshake->protocols,
+	                                         protocol, conn->handshake->offers_deflate ? &rc_dial_wish : NULL,
+	                                         &agreed);
+	if (result > 0 && !rc_compress_agreed(worker, slot, &agreed))
+		result = -ENOMEM;
+	if (result < 0)
+		cut(worker, slot, result <= -100 ? -result : result);
+	else if (result > 0)
+		open_connection(worker, slot);
+	return result;
+}
+
+/* ---- bytes ---- */
+
+size_t rc_opening_take(struct worker *worker, uint32_t slot, uint8_t *bytes, size_t size)
+{
+	struct connection *conn = &worker->connections[slot];
+	struct handshake *handshake = conn->handshake;
+	char *head = (char *)bytes;
+	size_t total = size, before = handshake->size;
+	if (before && !(head = rc_handshake_gather(worker, handshake, bytes, size, &total))) {
+		cut(worker, slot, 0);
+		return size;
+	}
+	int used = conn->client ? judge_response(worker, slot, head, total) : judge_request(worker, slot, head, total);
+	if (used == 0 && !before && !rc_handshake_gather(worker, handshake, bytes, size, &total))
+		cut(worker, slot, 0);
+	/* Frames behind the head lie in the receive buffer, whichever way the head was gathered. */
+	return used > 0 ? (size_t)used - before : size;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * opening.h - the opening handshake: bytes of a request (or, in the client role, of a response) to a verdict, and to an
+ * open connection.
+ */
+#ifndef RC_OPENING_H
+#define RC_OPENING_H
+
+#include "handshake.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct worker;
+struct handshake;
+
+/* Takes bytes of a connection in its handshake. Returns how many belonged to it: what is left behind an open
+ * connection's head are frames. */
+size_t rc_opening_take(struct worker *worker, uint32_t slot, uint8_t *bytes, size_t size);
+
+/* Refuses a request with a status and words, or null. */
+void rc_opening_refuse(struct worker *worker, uint32_t slot, int status, const char *words);
+
+/* request.c: the application's verdict on a complete request. */
+struct rc_verdict {
+	int status;     /* 0: the connection opens */
+	char *response; /* malloc'ed; what opens it, or refuses it. Null: out of memory, or it is answered later */
+	size_t size;
+	void *user;
+};
+void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http,
+                      const struct handshake *handshake, struct rc_verdict *verdict);
+
+#endif

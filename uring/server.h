@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * server.h - what all workers share: the log and its lock, topics, limits, listeners. Any thread may look in.
+ */
+#ifndef RC_SERVER_H
+#define RC_SERVER_H
+
+#include "certificates.h"
+#include "check.h"
+#include "cohort.h"
+#include "error.h"
+#include "log.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/socket.h>
+
+struct worker;
+
+struct listener {
+	char address[300]; /* as given, for messages */
+	struct sockaddr_storage socket_address;
+	socklen_t socket_address_size;
+	struct rc_deflate_options deflate;
+	bool secure;   /* wss */
+	bool proxied;  /* connections begin with a PROXY header */
+	int inherited; /* a descriptor that listens already, or -1 */
+};
+
+struct rc_server {
+	struct rc_config config;
+	struct rc_topics topics;
+	struct rc_log log;
+	pthread_mutex_t log_lock;
+	_Atomic uint64_t *floors;
+	_Atomic(struct rc_encoding *) encodings[RC_ENCODING_COUNT]; /* made when first wanted */
+	pthread_mutex_t encodings_lock;                             /* inside the log's */
+	size_t deflate_size_min;                                    /* of all listeners */
+	void *log_memory;
+	size_t log_memory_size;
+	struct worker *workers;
+	unsigned worker_count;
+	struct listener listeners[RC_LISTENERS_MAX];
+	unsigned listener_count;
+	_Atomic unsigned connection_count;
+	uint64_t lag_step_size; /* the log grows by this between two looks at who is behind */
+	struct certificates certificates;
+	struct rc_addresses *addresses; /* null without connections_per_address */
+	_Atomic uint64_t stop_at_ns;    /* 0: runs; else the end of draining */
+	_Atomic bool started;
+	_Atomic uint64_t publish_refused;
+	uint64_t start_ns;
+	uint64_t epoch;  /* of event ids: differs from one start to the next */
+	bool old_kernel; /* use nothing newer than Linux 6.1 */
+};
+
+/* CLOCK_MONOTONIC, as the log's entries have it. */
+uint64_t rc_server_now(void);
+
+/* listen.c */
+int rc_listen_parse(struct listener *listener, const char *text, const struct rc_deflate_options *deflate,
+                    struct rc_error *error);
+int rc_listen_open(struct listener *listener, const struct rc_config *config, bool first, struct rc_error *error);
+
+/* probe.c */
+/* By the processor, or as the environment variable RC_SIMD says, once a process. */
+int rc_choose_kernels(struct rc_error *error);
+
+/* stats.c; with the lock. */
+void rc_topic_describe(rc_server *server, const struct rc_topic *topic, struct rc_topic_stats *stats);
+
+/* address.c: how many connections an address has, over all workers. Any thread. */
+struct rc_addresses *rc_addresses_new(void);
+void rc_addresses_free(struct rc_addresses *addresses);
+/* Adds one. Returns its count now, 0 without memory; *place is what rc_addresses_leave() wants. */
+unsigned rc_addresses_enter(struct rc_addresses *addresses, const struct sockaddr_storage *peer, uint32_t *place);
+void rc_addresses_leave(struct rc_addresses *addresses, uint32_t place);
+
+#endif

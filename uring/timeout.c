@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * timeout.c - see timeout.h. It must not end anything: it notes.
+ */
+#include "timeout.h"
+
+#include "arrive.h"
+#include "form.h"
+#include "opening.h"
+#include "worker.h"
+
+static void cut(struct worker *worker, uint32_t slot, const char *reason, size_t reason_size, int status)
+{
+	rc_count(&worker->stats.timeouts, 1);
+	rc_ending_note(worker, &(struct ending){ .kind = ENDING_CUT,
+	                                         .slot = slot,
+	                                         .code = RC_CLOSE_ABNORMAL,
+	                                         .reason = reason,
+	                                         .reason_size = reason_size,
+	                                         .status = status });
+}
+
+static void cut_idle(struct worker *worker, uint32_t slot)
+{
+	cut(worker, slot, "idle", 4, 0);
+}
+
+/* Since its last sign of life, or since its state began. */
+static uint64_t passed_ms(const struct worker *worker, uint32_t slot)
+{
+	return (uint64_t)(uint32_t)(rc_worker_ticks(worker) - worker->connections[slot].heard) * (TICK_NS / 1000000);
+}
+
+/* From its reader nothing is ever heard: a comment now and then finds out whether it is still there, and who takes
+ * nothing from one time to the next is not. */
+static void silent_stream(struct worker *worker, uint32_t slot)
+{
+	struct connection *conn = &worker->connections[slot];
+	bool stuck = conn->polling;
+	if (stuck && conn->pinged) {
+		cut_idle(worker, slot);
+		return;
+	}
+	if (stuck)
+		conn->pinged = true;
+	else if (!conn->outbox)
+		rc_say(worker, slot, RC_FRAME_PING, NULL, 0);
+	rc_worker_set_timer(worker, slot, rc_connection_silence_ms(worker));
+}
+
+static void silent_websocket(struct worker *worker, uint32_t slot)
+{
+	struct connection *conn = &worker->connections[slot];
+	uint64_t timeout_ms = worker->server->config.idle_timeout_ms, silent_ms = passed_ms(worker, slot);
+	if (silent_ms >= timeout_ms) {
+		cut_idle(worker, slot);
+		return;
+	}
+	if (silent_ms >= rc_connection_silence_ms(worker)) {
+		if (!conn->pinged)
+			rc_say(worker, slot, RC_FRAME_PING, NULL, 0);
+		conn->pinged = true;
+		rc_worker_set_timer(worker, slot, timeout_ms - silent_ms);
+	} else {
+		rc_worker_set_timer(worker, slot, rc_connection_silence_ms(worker) - silent_ms);
+	}
+}
+
+static void silent(struct worker *worker, uint32_t slot)
+{
+	switch (rc_form_of(&worker->connections[slot])->silence) {
+	case SILENCE_PING:
+		silent_websocket(worker, slot);
+		break;
+	case SILENCE_STREAM:
+		silent_stream(worker, slot);
+		break;
+	case SILENCE_NONE:
+		break;
+	}
+}
+
+/* A wheel holds what is further away than its turn in its last bucket: then it is not time yet. */
+static bool is_early(struct worker *worker, uint32_t slot, uint64_t timeout_ms)
+{
+	uint64_t passed = passed_ms(worker, slot);
+	if (passed >= timeout_ms)
+		return false;
+	rc_worker_set_timer(worker, slot, timeout_ms - passed);
+	return true;
+}
+
+static void never_opened(struct worker *worker, uint32_t slot)
+{
+	const struct connection *conn = &worker->connections[slot];
+	if (conn->client) {
+		cut(worker, slot, NULL, 0, -ETIMEDOUT);
+		return;
+	}
+	rc_count(&worker->stats.timeouts, 1);
+	if (conn->secure && !rc_secure_is_open(worker, slot))
+		rc_arrive_end(worker, slot, -ETIMEDOUT);
+	else
+		rc_opening_refuse(worker, slot, 408, NULL);
+}
+
+void rc_timeout(struct worker *worker, uint32_t slot)
+{
+	const struct rc_config *config = &worker->server->config;
+	switch (worker->connections[slot].state) {
+	case CONNECTION_HANDSHAKE:
+		if (!is_early(worker, slot, config->handshake_timeout_ms))
+			never_opened(worker, slot);
+		break;
+	case CONNECTION_OPEN:
+		silent(worker, slot);
+		break;
+	case CONNECTION_CLOSING:
+	case CONNECTION_FLUSHING:
+		if (!is_early(worker, slot, config->close_timeout_ms))
+			cut(worker, slot, NULL, 0, 0);
+		break;
+	case CONNECTION_ENDING:
+		rc_hold_reset(worker, slot);
+		break;
+	default:
+		rc_ending_cut(worker, slot, RC_CLOSE_ABNORMAL);
+		break;
+	}
+}

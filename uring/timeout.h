@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * timeout.h - what it means that a connection's time has come.
+ */
+#ifndef RC_TIMEOUT_H
+#define RC_TIMEOUT_H
+
+#include <stdint.h>
+
+struct worker;
+
+void rc_timeout(struct worker *worker, uint32_t slot);
+
+#endif
