@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-/** client.mjs - ringcast.js under Node against a server that misbehaves on purpose (fake.mjs). */
+/** client.mjs CLIENT: ringcast.js, wherever it lies, under Node against a server that misbehaves on purpose (fake.mjs). */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { Ringcast } from "../../../tools/web/ringcast.js";
 import { Fake, pause, until } from "./fake.mjs";
 
+const { Ringcast } = await import(process.argv[2]);
 const QUICK = { minDelay: 10, maxDelay: 40, ackTimeout: 100, upgradeAfter: 150 };
 const alive = new Set();
 
