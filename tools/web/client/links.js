@@ -15,7 +15,8 @@ const SILENCE_MAX_MS = 90_000; // of a stream of events, or of one poll
 export async function findWebSocket() {
 	if (globalThis.WebSocket) return globalThis.WebSocket;
 	try {
-		// It is loaded by require, so that NODE_PATH counts. A name in a variable keeps bundlers for browsers from looking for it.
+		// It is loaded by require, so that NODE_PATH counts. The name is in a variable, so that bundlers for browsers do
+		// not look for it.
 		const module = "node:module";
 		const { createRequire } = await import(module);
 		return createRequire(import.meta.url)("ws");

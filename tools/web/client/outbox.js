@@ -119,7 +119,7 @@ export class Outbox {
 		for (const entry of this.#entries.values()) {
 			if (!entry.sent || entry.due > now || this.#pausedUntil > now) continue;
 			if (entry.tries > this.#options.resendMax)
-				this.#settle(entry, new RingcastError("NOT_ACKNOWLEDGED", `the message was sent ${entry.tries} times without an ACK`));
+				this.#settle(entry, new RingcastError("NOT_ACKNOWLEDGED", `it was sent ${entry.tries} times without an ACK`));
 			else this.#transmit(entry);
 		}
 		this.flush();
