@@ -184,7 +184,7 @@ def test_client_under_node():
 
 
 def test_client_in_modules():
-    """A name that a module uses and does not import is there in the joined file, and only there."""
+    """The modules as they are, so that nobody need join them to try a change."""
     node("client.mjs", os.path.join(SOURCES, "ringcast.js"), limit=80)
 
 

@@ -326,6 +326,22 @@ test("what goes to a room waits until we are in it; a room that is refused refus
 	assert.equal(one.queued, 0);
 });
 
+test("who leaves a room gives up what was to be said there, and may join again", async () => {
+	const server = await serve(), answer = server.answer, one = client(server);
+	await until(() => one.state === "open");
+	server.answer = (message, peer) => message.type !== "join_room" && answer(message, peer);
+	const joining = one.join("r"), early = one.say("r", "x");
+	one.leave("r");
+	await assert.rejects(joining, { code: "LEFT" });
+	await assert.rejects(early, { code: "LEFT" });
+	assert.equal(one.queued, 0);
+	await until(() => server.heard.some(message => message.type === "leave_room" && message.room === "r"));
+	server.answer = answer;
+	await one.join("r");
+	await one.say("r", "late");
+	assert.deepEqual(data(server).map(message => message.data.content), ["late"]);
+});
+
 test("requests have answers, errors, a time limit, and an end with the connection", async () => {
 	const server = await serve(), one = client(server, { requestTimeout: 50 });
 	await assert.rejects(one.members("r"), { code: "OFFLINE" });

@@ -2,7 +2,7 @@
 /** modules.mjs SOURCES BUILT: the modules of ringcast.js, each by itself, and what the file joined from them exports. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
@@ -17,6 +17,21 @@ test("each module can be imported by itself, and does nothing but declare", () =
 		const script = `await import(${JSON.stringify(join(sources, name))})`;
 		const said = execFileSync(process.execPath, ["--input-type=module", "--eval", script], { timeout: 20_000 });
 		assert.equal(String(said), "", name);
+	}
+});
+
+test("each module imports the names of others that it uses, and no more", () => {
+	const code = new Map(readdirSync(sources).map(name =>
+		[name, readFileSync(join(sources, name), "utf8").replace(/\/\*.*?\*\/|\/\/ [^\n]*/gs, "")]));
+	const exported = /^export (?:async )?(?:class|function|const) (\w+)/gm;
+	const exports = [...code.values()].flatMap(text => [...text.matchAll(exported)].map(found => found[1]));
+	for (const known of ["DEFAULTS", "Rooms", "callHandler", "findWebSocket"]) assert(exports.includes(known), known);
+	for (const [name, text] of code) {
+		const imported = [...text.matchAll(/^import \{(.*)\}/gm)].flatMap(found => found[1].trim().split(", "));
+		const body = text.replace(/^import .*$/gm, "");
+		const used = exports.filter(each => new RegExp(`(?<![#\\w]|(?<!\\.\\.)\\.)${each}\\b`).test(body) &&
+			!new RegExp(`^(export )?(async )?(class|function|const) ${each}\\b`, "m").test(body));
+		assert.deepEqual(imported.sort(), used.sort(), name);
 	}
 });
 

@@ -7,8 +7,8 @@
  */
 /** @import { Settings } from "./options.js" */
 /** @import { Message, Transport, Wire } from "./types.js" */
+/** @import { RingcastError } from "./values.js" */
 import { callHandler } from "./handlers.js";
-import { RingcastError } from "./values.js";
 
 /**
  * @typedef {(data: any, update: Message) => void} UpdateHandler

@@ -7,8 +7,9 @@
  */
 /** @import { Settings } from "./options.js" */
 /** @import { Message, Wire } from "./types.js" */
+/** @import { Ids } from "./values.js" */
 import { Store } from "./store.js";
-import { Ids, Memory, RingcastError } from "./values.js";
+import { Memory, RingcastError } from "./values.js";
 
 /**
  * @typedef {{id: string, data: any, tries: number, due: number, sent: boolean, resolve: () => void,

@@ -5,7 +5,8 @@
  */
 /** @import { Settings } from "./options.js" */
 /** @import { Message, Wire } from "./types.js" */
-import { Ids, RingcastError } from "./values.js";
+/** @import { Ids } from "./values.js" */
+import { RingcastError } from "./values.js";
 
 export class Requests {
 	/** @type {Map<string, {resolve: (answer: Message) => void, reject: (error: RingcastError) => void, due: number}>} */
