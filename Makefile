@@ -127,7 +127,7 @@ install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, pkg-config
 	install -m 644 tools/ringcast.1 $(DESTDIR)$(PREFIX)/share/man/man1/ringcast.1
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,lib/systemd/system share/doc/ringcast share/ringcast)
 	install -m 644 tools/web/package.json $(DESTDIR)$(PREFIX)/share/ringcast/package.json
-	install -m 644 tools/web/ringcast.js $(DESTDIR)$(PREFIX)/share/ringcast/ringcast.js
+	install -m 644 $(BUILD)/tools/web/ringcast.js $(DESTDIR)$(PREFIX)/share/ringcast/ringcast.js
 	sed -e 's|@PREFIX@|$(PREFIX)|' tools/systemd/ringcast.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/ringcast.service
 	install -m 644 tools/systemd/ringcast.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/ringcast.socket
 	install -m 644 tools/systemd/ringcast.conf tools/app/DIALECT.md $(DESTDIR)$(PREFIX)/share/doc/ringcast
@@ -168,7 +168,14 @@ $(BUILD)/obj/%.o: %.c Makefile | $(READY)
 $(TOOL_OBJECTS): | $(BUILD)/include/ringcast.h
 
 # The assembler reads these, of which no .d file knows.
-$(BUILD)/obj/tools/app/web.o: $(wildcard tools/web/*)
+$(BUILD)/obj/tools/app/web.o: $(wildcard tools/web/*.*) $(BUILD)/tools/web/ringcast.js
+$(BUILD)/obj/tools/app/web.o: INCLUDE_tools += -I$(BUILD)
+
+# The client as one file. Beside package.json, Node takes it for the ES module that it is.
+$(BUILD)/tools/web/ringcast.js: tools/web/join.awk tools/web/package.json $(wildcard tools/web/client/*.js)
+	@mkdir -p $(@D)
+	@cp tools/web/package.json $(@D)
+	$(call say,join $@)awk -f $< tools/web/client/ringcast.js >$@
 
 $(BUILD)/include/ringcast.h:
 	@mkdir -p $(@D)

@@ -15,6 +15,7 @@ CXX=${CXX:-g++}
 needs() {
 	cat <<-END
 	build command $CC $(basename "$CC")
+	build command awk mawk
 	build header stdlib.h libc6-dev
 	build header liburing.h liburing-dev
 	build header openssl/evp.h libssl-dev

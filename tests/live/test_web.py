@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""The browser side without a browser: the files that `ringcast app` serves, and ringcast.js under Node, against a server
-that misbehaves and against ours, killed and started again."""
+"""The browser side without a browser: the files that `ringcast app` serves, how ringcast.js is joined from its modules, and
+ringcast.js under Node, against a server that misbehaves and against ours, killed and started again."""
 import os
 import re
 import shutil
+import subprocess
+import tempfile
 
 from app import App
-from harness import PROGRAM, TOP, Skip, equal, run
+from harness import BUILD, PROGRAM, TOP, Skip, equal, run
 from nodetest import node
 
 WEB = os.path.join(TOP, "tools", "web")
+SOURCES = os.path.join(WEB, "client")
+CLIENT = os.path.join(BUILD, "tools", "web", "ringcast.js")
 FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/dashboard.js": ("dashboard.js", "text/javascript; charset=utf-8"),
@@ -22,7 +26,7 @@ FILES = {
 def test_files():
     with App() as server:
         for path, (name, kind) in FILES.items():
-            with open(os.path.join(WEB, name), "rb") as file:
+            with open(CLIENT if name == "ringcast.js" else os.path.join(WEB, name), "rb") as file:
                 content = file.read()
             status, headers, body = server.get(path)
             equal((status, headers["content-type"], body), (200, kind, content), path)
@@ -76,14 +80,118 @@ def test_a_message_keeps_what_its_sender_called_it():
         assert "ref" not in a.expect("room_message", content=4)
 
 
+def joined(**modules):
+    """What join.awk makes of modules, of which `entry` is the entry: its exit status, output and words."""
+    if not shutil.which("awk"):
+        raise Skip("there is no awk")
+    with tempfile.TemporaryDirectory() as directory:
+        for name, text in modules.items():
+            with open(os.path.join(directory, name + ".js"), "w", encoding="ascii") as file:
+                file.write(text)
+        done = subprocess.run(["awk", "-f", os.path.join(WEB, "join.awk"), os.path.join(directory, "entry.js")],
+                              check=False, capture_output=True, text=True)
+        return done.returncode, done.stdout.replace(directory, "D"), done.stderr.replace(directory, "D")
+
+
+def test_modules_are_joined():
+    entry = ('// SPDX\n/**\n * entry.js\n */\n/** @import { T } from "./types.js" */\nimport { b, B } from "./b.js";\n'
+             'import { a } from "./a.js";\n\nclass Mine {\n\tb = b;\n}\n\nexport { a, B };\nexport default Mine;\n')
+    types = '// SPDX\n/**\n * types.js\n * import { x } from "./nowhere.js";\n */\nexport {};\n'
+    one = ("// SPDX\n/** a.js */\nconst hidden = 1;\n\n/** @returns {number} */\nexport async function a() {\n"
+           "\treturn hidden;\n}\n")
+    two = '// SPDX\nimport { a } from "./a.js";\n\nexport const b = (x, y) =>\n\tx + y;\nexport class B {\n}\n'
+    status, output, words = joined(entry=entry, types=types, a=one, b=two)
+    equal((status, words), (0, ""))
+    equal(output, """// SPDX
+/**
+ * entry.js
+ */
+
+// This file is joined from the modules in D/: change it there.
+
+/**
+ * types.js
+ * import { x } from "./nowhere.js";
+ */
+
+/** a.js */
+const hidden = 1;
+
+/** @returns {number} */
+async function a() {
+\treturn hidden;
+}
+
+const b = (x, y) =>
+\tx + y;
+class B {
+}
+
+class Mine {
+\tb = b;
+}
+
+export { a, B };
+export default Mine;
+""")
+
+
+def test_modules_that_cannot_be_joined():
+    """Each is refused in the line that is to blame, and nothing is written."""
+    module = "// SPDX\nexport const a = 1;\nlet hidden = 2;\n"
+    for line, why in (
+            ("const a = 2;", "a is declared already, in D/m.js"),
+            ("async function a() {}", "a is declared already, in D/m.js"),
+            ("export class hidden {}", "hidden is declared already, in D/m.js"),
+            ('import { x } from "./n.js";', "there is no module D/n.js"),
+            ('/** @import { x } from "./n.js" */', "there is no module D/n.js"),
+            ('import { hidden } from "./m.js";', "D/m.js does not export hidden"),
+            ('import { a as b } from "./m.js";', "'a as b' is not a plain name"),
+            ('import { x } from "./entry.js";', "D/entry.js needs this module itself: the imports go in a circle"),
+            ("export { b };", "b is not declared"),
+            ("export default b;", "b is not declared"),
+            ("const b = 1, c = 2;", "only one name may be declared on a line"),
+            ("const { b } = a;", "a declaration needs one plain name"),
+            ("let b;", "a declaration needs one plain name"),
+            ("import {", "such a line may not stand"),
+            ('import all from "./m.js";', "such a line may not stand"),
+            ('import * as m from "./m.js";', "such a line may not stand"),
+            ('import "./m.js";', "such a line may not stand"),
+            ('import { readFile } from "node:fs";', "such a line may not stand"),
+            ('export { a } from "./m.js";', "such a line may not stand"),
+            ('export * from "./m.js";', "such a line may not stand"),
+            ("start();", "such a line may not stand"),
+            ("var b = 1;", "such a line may not stand"),
+            ('\tconst m = await import("./m.js");', "another module must be imported"),
+            ("/* never ended", "a comment does not end")):
+        entry = '// SPDX\n/** entry.js */\nimport { a } from "./m.js";\n' + line + "\n"
+        status, output, words = joined(entry=entry, m=module)
+        equal((status, output, words.count("\n")), (1, "", 1), line)
+        assert words.startswith(f"D/entry.js:4: {why}"), (line, words)
+    circle = '// SPDX\nimport { b } from "./entry.js";\nexport const a = 1;\n'
+    status, output, words = joined(entry='// SPDX\n/** */\nimport { a } from "./m.js";\nexport const b = 1;\n', m=circle)
+    equal((status, output, words), (1, "", "D/m.js:2: D/entry.js needs this module itself: the imports go in a circle\n"))
+    equal(joined(entry="const a = 1;\n"), (1, "", "D/entry.js:1: the entry must begin with a comment\n"))
+    equal(joined(m=module), (1, "", "join.awk:0: there is no module D/entry.js\n"))
+
+
+def test_modules_under_node():
+    node("modules.mjs", SOURCES, CLIENT, limit=60)
+
+
 def test_client_under_node():
-    node("client.mjs", limit=80)
+    node("client.mjs", CLIENT, limit=80)
+
+
+def test_client_in_modules():
+    """The modules as they are, so that nobody need join them to try a change."""
+    node("client.mjs", os.path.join(SOURCES, "ringcast.js"), limit=80)
 
 
 def test_client_and_server():
     if not shutil.which("setpriv"):
         raise Skip("there is no setpriv")
-    node("live.mjs", PROGRAM, limit=80)
+    node("live.mjs", PROGRAM, CLIENT, limit=80)
 
 
 run(globals(), limit=85)

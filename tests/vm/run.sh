@@ -106,8 +106,9 @@ make_archive() {
 	ln -s /bin/busybox "$root/sbin/modprobe"
 	cp tests/run.sh "$root/ringcast/tests"
 	install -D tests/vm/inside.sh "$root/ringcast/tests/vm/inside.sh"
-	mkdir -p "$root/ringcast/tools"
+	mkdir -p "$root/ringcast/tools" "$root/ringcast/build/tools"
 	cp -r tools/web "$root/ringcast/tools"
+	cp -r "$build/tools/web" "$root/ringcast/build/tools"
 	for file in tests/live/*.py; do
 		case $file in
 		*_aiohttp.py | *_bench.py | *_install.py | *_perf.py | *_websockets.py | *_ws.py) ;;

@@ -3,8 +3,8 @@
  * web.c - see web.h. It knows nothing of the application server: what the pages show they ask for over /api, /stats and
  * the dialect, as anybody would.
  *
- * The assembler puts the files into the program: no generator, no second copy in the tree, and the binary alone is
- * enough.
+ * The assembler puts the files into the program, so the binary alone is enough. It looks for them from the top of the
+ * tree and, with the same path, under the directory of the build, where the client is joined from its modules.
  */
 #define XXH_INLINE_ALL
 #include "web.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /**
- * charts.js - a line chart of the last while, in SVG. It knows nothing of what it draws: values come in by push(), one a
- * series; null is "not known", and leaves a hole.
+ * charts.js - a line chart of the last two minutes, in SVG. It must not know what it draws. push() brings one value a
+ * series. The value null means "not known", and leaves a hole in the line.
  */
 const SVG = "http://www.w3.org/2000/svg";
 const KEPT_MS = 120_000, LEAST_MS = 30_000;
@@ -14,7 +14,7 @@ function svg(name, attributes = {}) {
 	return element;
 }
 
-/** @param {number} value above what is shown: the next of 1, 2, 5, 10, 20 ... */
+/** The next of 1, 2, 5, 10, 20 ... that is not below a value. @param {number} value */
 function roundUp(value) {
 	const power = 10 ** Math.floor(Math.log10(value)), lead = value / power;
 	return (lead <= 1 ? 1 : lead <= 2 ? 2 : lead <= 5 ? 5 : 10) * power;
@@ -29,8 +29,8 @@ export class Chart {
 	#pointer = /** @type {number|null} */ (null);
 
 	/** @param {Element} parent
-	 *  @param {{title: string, series: string[], floor: number, format: (value: number) => string}} what `floor`: the
-	 *  least that the top of the scale stands for */
+	 *  @param {{title: string, series: string[], floor: number, format: (value: number) => string}} what the top of the
+	 *  scale never falls below `floor` */
 	constructor(parent, what) {
 		this.what = what;
 		const card = document.createElement("article");
@@ -66,7 +66,7 @@ export class Chart {
 	draw() {
 		const { series, floor, format } = this.what, last = this.#points.at(-1);
 		const now = last?.at ?? 0, width = this.#width, right = width - RIGHT;
-		// A chart that has just begun is not mostly empty.
+		// The span grows with the points, so that a new chart is not mostly empty.
 		const age = Math.ceil((now - (this.#points[0]?.at ?? now)) / 10_000) * 10_000;
 		const span = Math.min(KEPT_MS, Math.max(LEAST_MS, age));
 		const highest = Math.max(0, ...this.#points.flatMap(point => point.values.map(value => value ?? 0)));
@@ -123,7 +123,7 @@ export class Chart {
 				continue;
 			}
 			end = +x(point.at).toFixed(1);
-			// A value that stands alone is a dot: a line of no length with round ends.
+			// A value that stands alone is drawn as a dot, which is a line of no length with round ends.
 			if (!open) begin = end;
 			line += `${open ? "L" : "M"}${end} ${y(value).toFixed(1)}${open ? "" : "h0"}`;
 			area += `${open ? "L" : "M"}${end} ${y(value).toFixed(1)}`;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /**
- * dashboard.js - the page at /: figures over HTTP once a second, a feed and a chat over the dialect. It sees what anybody
- * sees who has the API key and a token; the page itself holds nothing secret.
+ * dashboard.js - the page at /: figures over HTTP once a second, a feed and a chat over the dialect. It must not need more
+ * than anybody can ask for who has the API key and a token. The page itself holds no secret.
  */
 import { Chart } from "./charts.js";
 import { Ringcast } from "./ringcast.js";
@@ -76,14 +76,14 @@ async function get(path) {
 	return path === "/metrics" ? answer.text() : answer.json();
 }
 
-/** The histogram of handling times as counts below each bound. @param {string} metrics */
+/** The histogram of handling times, as the count below each bound. @param {string} metrics */
 function readBuckets(metrics) {
 	const found = metrics.matchAll(/^ringcast_handling_seconds_bucket\{le="([^"]+)"\} (\d+)$/gm);
 	return [...found].map(([, bound, count]) => ({ bound: bound === "+Inf" ? Infinity : +bound, count: +count }));
 }
 
 /** @param {{bound: number, count: number}[]} now @param {{bound: number, count: number}[]} then @param {number} share
- *  @returns {number|null} microseconds, of what was handled in between */
+ *  @returns {number|null} microseconds, of the messages that were handled in between */
 function percentile(now, then, share) {
 	const since = now.map(({ bound, count }, index) => ({ bound, count: count - (then[index]?.count ?? 0) }));
 	const all = since.at(-1)?.count ?? 0;
@@ -112,7 +112,7 @@ function showTiles(tiles) {
  *  @param {(name: string) => void} chosen */
 function showTable(id, rows, chosen) {
 	const most = Math.max(1e-9, ...rows.map(row => row[1])), body = one(`${id} tbody`);
-	// Rows stay where they are as far as possible: one that is just being pressed must not be replaced.
+	// Rows are reused as far as possible, because a row that the user is pressing must not be replaced.
 	while (body.rows.length > rows.length) body.lastChild.remove();
 	rows.forEach(([name, length, ...cells], index) => {
 		let row = body.rows[index];
@@ -190,7 +190,7 @@ async function figures(round) {
 	try {
 		const [app, total, metrics] = await Promise.all([get("/api/stats"), get("/stats"), get("/metrics")]);
 		const now = { at: performance.now(), app, total, buckets: readBuckets(metrics) };
-		// Another server: its counters began anew.
+		// This is another server, and its counters began anew.
 		if (before && app.uptime < before.app.uptime) before = null;
 		show(now);
 		before = now;
@@ -255,7 +255,7 @@ function clock(at = Date.now()) {
 	return make("time", new Date(at).toLocaleTimeString([], { hour12: false }));
 }
 
-/** However fast it comes, it is drawn once a frame, and only what fits. @param {HTMLElement} content */
+/** Lines are drawn once a frame, however fast they come, and only as many as fit. @param {HTMLElement} content */
 function feedLine(content) {
 	const line = make("li");
 	line.append(clock(), content);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-/** client.mjs - ringcast.js under Node against a server that misbehaves on purpose (fake.mjs). */
+/** client.mjs CLIENT: ringcast.js, wherever it lies, under Node against a server that misbehaves on purpose (fake.mjs). */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { Ringcast } from "../../../tools/web/ringcast.js";
 import { Fake, pause, until } from "./fake.mjs";
 
+const { Ringcast } = await import(process.argv[2]);
 const QUICK = { minDelay: 10, maxDelay: 40, ackTimeout: 100, upgradeAfter: 150 };
 const alive = new Set();
 
@@ -324,6 +324,22 @@ test("what goes to a room waits until we are in it; a room that is refused refus
 	await assert.rejects(never, { code: "PERMISSION_DENIED" });
 	await assert.rejects(one.direct("you", 1), { code: "PERMISSION_DENIED" });
 	assert.equal(one.queued, 0);
+});
+
+test("who leaves a room gives up what was to be said there, and may join again", async () => {
+	const server = await serve(), answer = server.answer, one = client(server);
+	await until(() => one.state === "open");
+	server.answer = (message, peer) => message.type !== "join_room" && answer(message, peer);
+	const joining = one.join("r"), early = one.say("r", "x");
+	one.leave("r");
+	await assert.rejects(joining, { code: "LEFT" });
+	await assert.rejects(early, { code: "LEFT" });
+	assert.equal(one.queued, 0);
+	await until(() => server.heard.some(message => message.type === "leave_room" && message.room === "r"));
+	server.answer = answer;
+	await one.join("r");
+	await one.say("r", "late");
+	assert.deepEqual(data(server).map(message => message.data.content), ["late"]);
 });
 
 test("requests have answers, errors, a time limit, and an end with the connection", async () => {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-/** live.mjs PROGRAM: ringcast.js under Node against the real server, which is killed and started again. */
+/** live.mjs PROGRAM CLIENT: ringcast.js under Node against the real server, which is killed and started again. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Ringcast } from "../../../tools/web/ringcast.js";
 import { App } from "./app.mjs";
 import { pause, until } from "./fake.mjs";
 
-const program = process.argv[2];
+const [program, path] = process.argv.slice(2);
+const { Ringcast } = await import(path);
 const clients = [];
 let app;
 
