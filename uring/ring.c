@@ -21,6 +21,7 @@
 #include "ring.h"
 
 #include "check.h"
+#include "slots.h"
 #include "trace.h"
 
 #include <errno.h>
@@ -79,26 +80,17 @@ struct listener {
 	unsigned armed; /* one-shot accepts on their way */
 };
 
-/* The slots where they are no places in the kernel's table: closing ones wait in the order of their completions. */
-struct slots {
-	int *descriptors;
-	uint32_t *next;      /* number + 1, in the list of free or of closing ones */
-	uint32_t made_count; /* numbers ever used */
-	uint32_t free_first, closing_first, closing_last;
-};
-
 struct rc_ring {
 	struct io_uring uring;
 	struct io_uring_buf_ring *buffer_ring;
 	size_t buffer_ring_size;
 	uint8_t *buffers;
 	size_t buffer_size;
-	unsigned buffer_count;  /* places for buffers */
-	unsigned buffers_made;  /* buffers in use: more are made when they run out */
-	bool buffers_more;      /* they ran out */
-	bool buffers_touched;   /* since their memory was given back */
-	unsigned buffers_added; /* given back since the last wait */
-	unsigned slot_count;
+	unsigned buffer_count;   /* places for buffers */
+	unsigned buffers_made;   /* buffers in use: more are made when they run out */
+	bool buffers_more;       /* they ran out */
+	bool buffers_touched;    /* since their memory was given back */
+	unsigned buffers_added;  /* given back since the last wait */
 	bool direct;             /* the kernel's table, multishot accept, and the peer by COMMAND_GETSOCKOPT */
 	struct slots slots;      /* used when it is not */
 	struct msghdr *messages; /* one a submission entry: read when the entry is submitted */
@@ -180,12 +172,9 @@ static int open_table(struct rc_ring *ring, struct rc_ring_config *config, struc
 			            "the descriptor limit is too low: raise 'ulimit -n' (systemd: LimitNOFILE)");
 	}
 	unsigned count = (unsigned)RC_MIN((uint64_t)config->slot_count, most);
-	ring->slot_count = config->slot_count = count;
-	if (!ring->direct) {
-		ring->slots.descriptors = calloc(count, sizeof *ring->slots.descriptors);
-		ring->slots.next = calloc(count, sizeof *ring->slots.next);
-		return ring->slots.descriptors && ring->slots.next ? 0 : fail(error, -ENOMEM, "no memory for slots");
-	}
+	config->slot_count = count;
+	if (!ring->direct)
+		return rc_slots_open(&ring->slots, count) ? 0 : fail(error, -ENOMEM, "no memory for slots");
 	int result = io_uring_register_files_sparse(&ring->uring, count);
 	if (result == -EMFILE)
 		return fail(error, result, "the descriptor limit is too low: raise 'ulimit -n' (systemd: LimitNOFILE)");
@@ -278,60 +267,10 @@ void rc_ring_close(struct rc_ring *ring)
 	for (uint32_t slot = 0; slot < ring->slots.made_count; slot++)
 		if (ring->slots.descriptors[slot] >= 0)
 			close(ring->slots.descriptors[slot]);
-	free(ring->slots.descriptors);
-	free(ring->slots.next);
+	rc_slots_close(&ring->slots);
 	free(ring->messages);
 	free(ring->pending);
 	free(ring);
-}
-
-/* ---- slots that are no places in the kernel's table ---- */
-
-/* Gives a descriptor a slot; closes it and returns -ENFILE when there is none. */
-static int slot_for(struct rc_ring *ring, int descriptor)
-{
-	struct slots *slots = &ring->slots;
-	uint32_t slot = slots->free_first ? slots->free_first - 1 : slots->made_count;
-	if (slot == ring->slot_count) {
-		close(descriptor);
-		return -ENFILE;
-	}
-	if (slots->free_first)
-		slots->free_first = slots->next[slot];
-	else
-		slots->made_count++;
-	slots->descriptors[slot] = descriptor;
-	return (int)slot;
-}
-
-static void free_slot(struct rc_ring *ring, uint32_t slot)
-{
-	ring->slots.next[slot] = ring->slots.free_first;
-	ring->slots.free_first = slot + 1;
-}
-
-/* Its descriptor belongs to the operation that closes it. The slot is free when that completes, not before: until then
- * the caller knows it by its old use. */
-static int begin_closing(struct rc_ring *ring, uint32_t slot)
-{
-	struct slots *slots = &ring->slots;
-	int descriptor = slots->descriptors[slot];
-	slots->descriptors[slot] = -1;
-	slots->next[slot] = 0;
-	if (slots->closing_first)
-		slots->next[slots->closing_last - 1] = slot + 1;
-	else
-		slots->closing_first = slot + 1;
-	slots->closing_last = slot + 1;
-	return descriptor;
-}
-
-/* Closing a socket never leaves the submission, so closes complete in their order. */
-static void end_closing(struct rc_ring *ring)
-{
-	uint32_t slot = ring->slots.closing_first - 1;
-	ring->slots.closing_first = ring->slots.next[slot];
-	free_slot(ring, slot);
 }
 
 static void aim(struct rc_ring *ring, struct io_uring_sqe *sqe, unsigned slot)
@@ -342,6 +281,15 @@ static void aim(struct rc_ring *ring, struct io_uring_sqe *sqe, unsigned slot)
 }
 
 /* ---- accept and connect: more than one operation each ---- */
+
+/* Gives a descriptor a slot; closes it and returns -ENFILE when there is none. */
+static int slot_for(struct rc_ring *ring, int descriptor)
+{
+	int slot = rc_slots_add(&ring->slots, descriptor);
+	if (slot < 0)
+		close(descriptor);
+	return slot;
+}
 
 static struct pending *take_pending(struct rc_ring *ring)
 {
@@ -618,7 +566,7 @@ void rc_ring_close_slot(struct rc_ring *ring, unsigned slot, uint64_t tag)
 	if (ring->direct)
 		io_uring_prep_close_direct(sqe, slot);
 	else
-		io_uring_prep_close(sqe, begin_closing(ring, slot));
+		io_uring_prep_close(sqe, rc_slots_begin_closing(&ring->slots, slot));
 	sqe->user_data = TAG(ring->direct ? TAG_USER : TAG_CLOSED, tag);
 }
 
@@ -686,9 +634,7 @@ static bool take_connect(struct rc_ring *ring, const struct io_uring_cqe *cqe, s
 {
 	struct pending *pending = &ring->pending[TAG_VALUE(cqe->user_data)];
 	if (pending->slot >= 0 && cqe->res < 0 && !ring->direct) {
-		close(ring->slots.descriptors[pending->slot]);
-		ring->slots.descriptors[pending->slot] = -1;
-		free_slot(ring, (uint32_t)pending->slot);
+		close(rc_slots_remove(&ring->slots, (uint32_t)pending->slot));
 	} else if (pending->slot >= 0 && cqe->res < 0) {
 		struct io_uring_sqe *sqe = next_entry(ring);
 		io_uring_prep_close_direct(sqe, (unsigned)pending->slot);
@@ -717,8 +663,8 @@ static bool take(struct rc_ring *ring, const struct io_uring_cqe *cqe, struct rc
 		return take_connect(ring, cqe, out);
 	case TAG_IGNORE:
 		return false;
-	case TAG_CLOSED:
-		end_closing(ring);
+	case TAG_CLOSED: /* closing a socket never leaves the submission, so closes complete in their order */
+		rc_slots_end_closing(&ring->slots);
 		break;
 	default:
 		break;
