@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * ring.h - the seam between what the server decides and what the kernel does: a handful of operations without a type of
- * liburing. uring/ring.c implements it on io_uring; a test may implement it otherwise.
+ * liburing. uring/ring*.c implement it on io_uring; a test may implement it otherwise.
  *
  * An operation is only prepared by its function; it is submitted by the next rc_ring_wait(), and its outcome comes as a
  * completion with the tag it was given. Preparing cannot fail: a full submission queue is submitted on the way.
@@ -27,7 +27,7 @@ struct rc_ring_config {
 	bool old_kernel;     /* use nothing newer than Linux 6.1 */
 };
 
-/* IORING_FEAT_RW_ATTR: the first sign, after 6.13, that a kernel closes what left the table at once; see ring.c. */
+/* IORING_FEAT_RW_ATTR: the first sign, after 6.13, that a kernel closes what left the table at once: ring_private.h. */
 #define RC_RING_FEATURE_6_14 (1u << 16)
 
 enum {
