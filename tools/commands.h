@@ -5,7 +5,7 @@
 #ifndef RC_COMMANDS_H
 #define RC_COMMANDS_H
 
-#include "options.h"
+#include "lib/options.h"
 
 extern const struct rc_command rc_command_serve;
 extern const struct rc_command rc_command_app;

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client.h"
 #include "commands.h"
+#include "lib/client.h"
 
 #define MESSAGE_SIZE_MAX ((size_t)64 << 20)
 #define READ_SIZE ((size_t)64 << 10)

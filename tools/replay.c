@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client.h"
 #include "commands.h"
-#include "feed.h"
-#include "url.h"
+#include "lib/client.h"
+#include "lib/feed.h"
+#include "lib/url.h"
 
 #define BATCH_MAX 256
 #define BATCH_SIZE ((size_t)256 << 10)

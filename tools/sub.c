@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "client.h"
 #include "commands.h"
+#include "lib/client.h"
 
 #define URLS_MAX 64
 #define OUTPUT_BUFFER_SIZE ((size_t)64 << 10)

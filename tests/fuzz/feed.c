@@ -3,7 +3,7 @@
  * feed.c - recordings: the reader must give the same records in whatever pieces the bytes come, and those of a walk
  * over the lines that has them all at once; an error names the line it is in.
  */
-#include "feed.h"
+#include "lib/feed.h"
 
 #include "fuzz.h"
 

@@ -4,12 +4,12 @@
  * stored must be what a second reading of the words gives, refusals must be refusals for a reason, and quantities must
  * survive being written and read. Also what else users type: addresses to listen on, patterns of topics, URLs.
  */
-#include "options.h"
+#include "lib/options.h"
 
 #include "../uring/worker.h"
 #include "fuzz.h"
-#include "units.h"
-#include "url.h"
+#include "lib/units.h"
+#include "lib/url.h"
 
 #include <ctype.h>
 #include <math.h>

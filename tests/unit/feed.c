@@ -3,7 +3,7 @@
  * feed.c - recordings: what a line is, which lines are refused and how that is said, that it does not matter in which
  * pieces the bytes come, and when a message is due. At the end the real recordings, where they are there.
  */
-#include "feed.h"
+#include "lib/feed.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>

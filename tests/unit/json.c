@@ -2,7 +2,7 @@
  *
  * json.c - strings as RFC 8259 wants them, whatever the bytes: a table of what is written.
  */
-#include "json.h"
+#include "lib/json.h"
 
 #include <criterion/criterion.h>
 #include <jansson.h>

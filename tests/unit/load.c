@@ -3,7 +3,7 @@
  * load.c - the pure parts of the load generator, on which its figures rest: the histogram against sorted values, the
  * head of a message, the book of what was lost, duplicated and reordered against a naive one, the skew of a broadcast.
  */
-#include "load_head.h"
+#include "load/head.h"
 
 #include <criterion/criterion.h>
 #include <inttypes.h>
@@ -12,10 +12,10 @@
 #include <string.h>
 #include <time.h>
 
-#include "demo.h"
-#include "histogram.h"
-#include "load_skew.h"
-#include "random.h"
+#include "lib/random.h"
+#include "load/histogram.h"
+#include "load/skew.h"
+#include "serve/demo.h"
 
 static uint64_t begin_random(const char *test, uint64_t state[4])
 {

@@ -3,14 +3,14 @@
  * units.c - quantities as the flags take them, what is refused in which words, how figures are printed, and URLs put
  * together from names.
  */
-#include "units.h"
+#include "lib/units.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "options.h"
-#include "url.h"
+#include "lib/options.h"
+#include "lib/url.h"
 
 #define UNTOUCHED 0xdeadbeef
 

@@ -10,8 +10,8 @@
 #include <strings.h>
 #include <time.h>
 
-#include "../wait.h"
 #include "app.h"
+#include "lib/wait.h"
 
 #define RC_ADDRESS_NAME_SIZE (INET6_ADDRSTRLEN + 4)
 #define COOKIE_NAME "token"

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../http.h"
 #include "app.h"
+#include "lib/http.h"
 #include "web.h"
 
 struct call {

@@ -14,9 +14,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../commands.h"
-#include "../wait.h"
 #include "app.h"
+#include "commands.h"
+#include "lib/wait.h"
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 #define LOOK_MS 1000 /* between two sweeps of who has been away for too long */

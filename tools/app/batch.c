@@ -7,8 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "../wait.h"
 #include "app.h"
+#include "lib/wait.h"
 
 #define BATCH_SIZE_MAX (256u << 10)
 

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "../wait.h"
 #include "app.h"
+#include "lib/wait.h"
 
 /* ---- a worker's clients ---- */
 

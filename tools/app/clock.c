@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "../wait.h"
 #include "app.h"
+#include "lib/wait.h"
 
 #define GRAIN_NS UINT64_C(10000000) /* deadlines closer together than this are seen to at once */
 

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../commands.h"
+#include "commands.h"
 #include "settings.h"
 
 static int run(int argc, char **argv);

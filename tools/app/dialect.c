@@ -7,8 +7,8 @@
  */
 #include <string.h>
 
-#include "../wait.h"
 #include "app.h"
+#include "lib/wait.h"
 
 #define DEPTH_MAX 2 /* a message, in a batch, in a DATA */
 

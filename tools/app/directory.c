@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../wait.h"
 #include "app.h"
+#include "lib/wait.h"
 
 struct rc_address {
 	struct rc_node node;

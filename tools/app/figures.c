@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../wait.h"
 #include "app.h"
+#include "lib/wait.h"
 
 void rc_figures_latency(_Atomic uint64_t *buckets, uint64_t value)
 {

@@ -12,8 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../wait.h"
 #include "bucket.h"
+#include "lib/wait.h"
 #include "out.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;

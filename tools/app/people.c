@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../wait.h"
 #include "app.h"
+#include "lib/wait.h"
 
 #define BROADCAST_TOPIC "room/*" /* no room's topic: those have a number there */
 

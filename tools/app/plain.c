@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../wait.h"
 #include "feeds.h"
+#include "lib/wait.h"
 
 #define WAIT_S 25
 #define WAIT_S_MAX 60

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "../wait.h"
 #include "app.h"
+#include "lib/wait.h"
 
 /* ---- theirs ---- */
 

@@ -11,7 +11,7 @@
 
 #include <netinet/in.h>
 
-#include "../options.h"
+#include "lib/options.h"
 #include "ringcast.h"
 #include "token.h"
 

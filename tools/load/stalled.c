@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * load_stalled.c - see load_stalled.h.
+ * stalled.c - see stalled.h.
  */
-#include "load_stalled.h"
+#include "stalled.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -14,8 +14,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "options.h"
-#include "url.h"
+#include "lib/options.h"
+#include "lib/url.h"
 
 #define RECEIVE_BUFFER_SIZE 4096 /* so that little is in flight before the server feels it */
 #define ANSWER_SECONDS 10

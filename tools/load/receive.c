@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * load_receive.c - the load generator's callbacks. What happens once a message is the price of the measurement: no
+ * receive.c - the load generator's callbacks. What happens once a message is the price of the measurement: no
  * allocation, one look at the clock, the fixed head and nothing else (in mode echo the whole answer is compared).
  */
 #include <stdio.h>
 #include <string.h>
 
-#include "load_engine.h"
-#include "options.h"
+#include "engine.h"
+#include "lib/options.h"
 
 static void note_failure(struct rc_load *load, const struct rc_closing *closing)
 {

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "options.h"
+#include "lib/options.h"
 #include "ringcast.h"
 #include "spill.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * load_run.c - a run of the load generator from its beginning to its end, on the main thread: connect, warm up,
+ * run.c - a run of the load generator from its beginning to its end, on the main thread: connect, warm up,
  * measure, wait for the last delivery, sum up. The server's cost is sampled while nothing is under way, so that the
  * difference belongs to the measured messages and to nothing else.
  */
@@ -9,10 +9,10 @@
 #include <string.h>
 #include <time.h>
 
-#include "client.h"
-#include "load_engine.h"
-#include "options.h"
-#include "url.h"
+#include "engine.h"
+#include "lib/client.h"
+#include "lib/options.h"
+#include "lib/url.h"
 
 #define LOG_SIZE ((size_t)64 << 10) /* this role publishes nothing itself */
 #define MESSAGE_SIZE_MAX ((size_t)64 << 20)

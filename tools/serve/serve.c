@@ -9,10 +9,10 @@
 
 #include "commands.h"
 #include "feeder.h"
+#include "lib/wait.h"
 #include "live.h"
 #include "ringcast.h"
 #include "routes.h"
-#include "wait.h"
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 #define DRAIN_DEFAULT_MS 5000

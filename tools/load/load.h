@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * load.h - between the load generator's command line (load.c) and its engine (load_run.c): what is asked for, and what
+ * load.h - between the load generator's command line (load.c) and its engine (run.c): what is asked for, and what
  * came of it.
  */
 #ifndef RC_LOAD_H
@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "head.h"
 #include "histogram.h"
-#include "load_head.h"
 #include "process.h"
 #include "ringcast.h"
 

@@ -10,8 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "units.h"
-#include "wait.h"
+#include "lib/units.h"
+#include "lib/wait.h"
 
 #define TERMINAL_PERIOD_NS RC_NS_PER_SECOND
 #define LOG_PERIOD_NS (10 * RC_NS_PER_SECOND)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * top_source.c - see top_source.h.
+ * source.c - see source.h.
  */
-#include "top_source.h"
+#include "source.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * load_publish.c - the publisher, all of it on worker 0. One function publishes whatever is due and allowed; it is
+ * publish.c - the publisher, all of it on worker 0. One function publishes whatever is due and allowed; it is
  * called when the clock says so (open loop, by the main thread) and when a burst has arrived everywhere (closed loop,
  * by the worker that saw the last delivery), and it may be called at any other time.
  */
@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load_engine.h"
-#include "options.h"
+#include "engine.h"
+#include "lib/options.h"
 
 #define RETRY_NS (1 * RC_NS_PER_MS)
 

@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "demo.h"
-#include "http.h"
+#include "lib/http.h"
 #include "page.h"
 
 #define TOPIC_NAME_MAX 255

@@ -12,9 +12,9 @@
 #include <stdint.h>
 
 #include "demo.h"
-#include "feed.h"
+#include "lib/feed.h"
+#include "lib/wait.h"
 #include "ringcast.h"
-#include "wait.h"
 
 struct rc_feeder {
 	/* Set before the start. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * load_head.h - the first 32 bytes of each message of the load generator, and the book a receiver keeps of a topic's
+ * head.h - the first 32 bytes of each message of the load generator, and the book a receiver keeps of a topic's
  * messages. Pure, and inline because it runs once a message: it is the price of the measurement.
  *
  *   "rl" topic (6 hexadecimal digits)  sequence from 0 (8)  scheduled time in ns (16)

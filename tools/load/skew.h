@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * load_skew.h - first-to-last skew: how long after its first subscriber the last one has a message. A worker notes when
+ * skew.h - first-to-last skew: how long after its first subscriber the last one has a message. A worker notes when
  * messages of one topic arrived, in bounded memory: when the table is full it keeps every second entry, and from then
  * on notes only every second message. Which ones are kept depends on their numbers alone, so the tables of all workers
  * can be joined. Pure.

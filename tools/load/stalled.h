@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * load_stalled.h - subscribers that never read: what every fan-out server must survive. Plain sockets by hand, because
+ * stalled.h - subscribers that never read: what every fan-out server must survive. Plain sockets by hand, because
  * a connection of the library always reads.
  */
 #ifndef RC_LOAD_STALLED_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * load_skew.c - see load_skew.h.
+ * skew.c - see skew.h.
  */
-#include "load_skew.h"
+#include "skew.h"
 
 #include <string.h>
 

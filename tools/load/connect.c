@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * load_connect.c - who subscribes to what, and getting everybody connected: in bounded numbers at a time, spread over
+ * connect.c - who subscribes to what, and getting everybody connected: in bounded numbers at a time, spread over
  * workers (each ring has a descriptor table of its own) and over addresses (each pair of them has 28,000 ports).
  */
 #include <errno.h>
@@ -10,11 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "load_engine.h"
-#include "load_stalled.h"
-#include "options.h"
-#include "random.h"
-#include "url.h"
+#include "engine.h"
+#include "lib/options.h"
+#include "lib/random.h"
+#include "lib/url.h"
+#include "stalled.h"
 
 #define IN_FLIGHT_MAX 256
 #define POLL_NS (1 * RC_NS_PER_MS)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * load_feed.c - reads a recording into memory before the run, so that publishing it costs no parsing. Its topics become
+ * feed.c - reads a recording into memory before the run, so that publishing it costs no parsing. Its topics become
  * the run's topics, the busiest first.
  */
 #include <errno.h>
@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "feed.h"
-#include "load_engine.h"
-#include "options.h"
+#include "engine.h"
+#include "lib/feed.h"
+#include "lib/options.h"
 
 #define BYTES_MAX ((size_t)4 << 30)
 

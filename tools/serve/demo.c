@@ -8,7 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "random.h"
+#include "lib/random.h"
 
 #define ACTIVITY_EXPONENT 1.1
 #define BURSTS_A_SECOND 0.15

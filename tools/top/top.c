@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 #include "commands.h"
-#include "top_source.h"
-#include "units.h"
-#include "wait.h"
+#include "lib/units.h"
+#include "lib/wait.h"
+#include "source.h"
 
 #define ROWS_MAX 64
 #define SHOWN_SIZE 33 /* of a topic's name */

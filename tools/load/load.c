@@ -9,11 +9,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "client.h"
 #include "commands.h"
-#include "json.h"
-#include "units.h"
-#include "url.h"
+#include "lib/client.h"
+#include "lib/json.h"
+#include "lib/units.h"
+#include "lib/url.h"
 
 #define CONNECTIONS_MAX 4000000u
 #define SIZE_MAX_MESSAGE ((size_t)16 << 20)

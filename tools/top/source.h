@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * top_source.h - where `ringcast top` gets its text from: the /stats page of a server, named by a URL or a process. One
+ * source.h - where `ringcast top` gets its text from: the /stats page of a server, named by a URL or a process. One
  * plain request of HTTP/1.1 each time; knows nothing of what the text says.
  */
 #ifndef RC_TOP_SOURCE_H

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * load_engine.h - the inside of the load generator: who owns what.
+ * engine.h - the inside of the load generator: who owns what.
  *
- *   main thread   connects, waits, samples the server, ends            load_run.c, load_connect.c
- *   worker 0      owns the publisher                                   load_publish.c
- *   each worker   owns its peers, its counters, its histograms         load_receive.c
+ *   main thread   connects, waits, samples the server, ends            run.c, connect.c
+ *   worker 0      owns the publisher                                   publish.c
+ *   each worker   owns its peers, its counters, its histograms         receive.c
  *
  * Nothing is shared but the few atomics named so; all else is merged when the workers are quiet.
  */
@@ -13,10 +13,10 @@
 
 #include <stdatomic.h>
 
+#include "lib/wait.h"
 #include "load.h"
-#include "load_skew.h"
 #include "ringcast.h"
-#include "wait.h"
+#include "skew.h"
 
 struct rc_load;
 struct rc_load_worker;
@@ -123,21 +123,21 @@ struct rc_load {
 	_Atomic unsigned calls;                      /* ... and how many have not yet run it */
 };
 
-/* load_receive.c */
+/* receive.c */
 struct rc_handlers rc_load_handlers(struct rc_load *load);
 void rc_load_kick(struct rc_load_worker *worker); /* on the worker: what begins modes echo and connect */
 
-/* load_connect.c: each returns 0, or -1 after printing why. */
+/* connect.c: each returns 0, or -1 after printing why. */
 int rc_load_plan(struct rc_load *load); /* topics, feed, and who subscribes to what */
 int rc_load_connect_all(struct rc_load *load);
 int rc_load_connect_stalled(struct rc_load *load);
 int rc_load_connect_peer(struct rc_load *load, struct rc_load_peer *peer); /* or a negative errno, without a word */
 void rc_load_unplan(struct rc_load *load);
 
-/* load_feed.c */
+/* feed.c */
 int rc_load_feed_read(struct rc_load *load);
 
-/* load_publish.c */
+/* publish.c */
 int rc_load_publisher_make(struct rc_load *load);
 void rc_load_publisher_free(struct rc_load *load);
 void rc_load_publisher_begin(struct rc_load *load);   /* on worker 0 */
@@ -145,7 +145,7 @@ void rc_load_pump(void *load);                        /* on worker 0: publishes 
 void rc_load_progress(struct rc_load_worker *worker); /* on any worker: it reached its goal */
 void rc_load_post_pump(struct rc_load *load);         /* any thread */
 
-/* load_run.c: runs fn on each worker and waits until all have. */
+/* run.c: runs fn on each worker and waits until all have. */
 void rc_load_call(struct rc_load *load, void (*fn)(struct rc_load_worker *worker));
 uint64_t rc_load_received(struct rc_load *load);
 

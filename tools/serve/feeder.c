@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "options.h"
+#include "lib/options.h"
 
 #define DEMO_RATE 1500 /* trades a second of a quiet market at speed 1 */
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "options.h"
+#include "lib/options.h"
 
 struct rc_spill_entry {
 	struct rc_spill_entry *next;
