@@ -11,7 +11,7 @@
 
 static int run(int argc, char **argv);
 
-const struct rc_command rc_command_probe = {
+const struct subcommand command_probe = {
 	.name = "probe",
 	.summary = "print what this kernel offers, and what is used",
 	.usage = "[--help]",
@@ -25,15 +25,15 @@ const struct rc_command rc_command_probe = {
 
 static int run(int argc, char **argv)
 {
-	static const struct rc_option options[] = { { 0 } };
+	static const struct option_entry options[] = { { 0 } };
 	static struct rc_feature features[FEATURES_MAX];
 	struct rc_error error = { 0 };
 	int operand;
-	int status = rc_options_parse(&rc_command_probe, options, argc, argv, &operand);
+	int status = options_parse(&command_probe, options, argc, argv, &operand);
 	if (status >= 0)
 		return status;
 	if (operand < argc)
-		return rc_options_wrong(&rc_command_probe, "probe takes no argument, but got '%s'", argv[operand]);
+		return options_wrong(&command_probe, "probe takes no argument, but got '%s'", argv[operand]);
 	size_t count = rc_probe(features, FEATURES_MAX, &error);
 	for (size_t index = 0; index < count; index++)
 		printf("%-28s %-7s %s\n", features[index].name,
@@ -41,5 +41,5 @@ static int run(int argc, char **argv)
 		       : features[index].required ? "MISSING"
 		                                  : "no",
 		       features[index].used);
-	return error.code ? rc_failed("%s", error.text) : RC_EXIT_OK;
+	return error.code ? command_failed("%s", error.text) : EXIT_OK;
 }

@@ -13,7 +13,7 @@
 #include "app.h"
 #include "lib/wait.h"
 
-#define RC_ADDRESS_NAME_SIZE (INET6_ADDRSTRLEN + 4)
+#define APP_ADDRESS_NAME_SIZE (INET6_ADDRSTRLEN + 4)
 #define COOKIE_NAME "token"
 #define PROTOCOL "ringcast.json"
 
@@ -30,7 +30,7 @@ static bool origin_matches(const char *pattern, const char *origin)
 	       strcasecmp(origin + size - rest_size, star + 4) == 0;
 }
 
-bool rc_access_origin(const struct rc_settings *settings, const rc_request *request)
+bool app_access_origin(const struct app_settings *settings, const rc_request *request)
 {
 	const char *origin = rc_request_header(request, "Origin");
 	/* Only browsers send it, and only they have somebody's cookies. */
@@ -46,7 +46,7 @@ bool rc_access_origin(const struct rc_settings *settings, const rc_request *requ
 static const char *name_address(const char *text, char *scratch, size_t size)
 {
 	struct in6_addr address;
-	if (!rc_address_parse(text, &address) || size < RC_ADDRESS_NAME_SIZE) {
+	if (!app_address_parse(text, &address) || size < APP_ADDRESS_NAME_SIZE) {
 		snprintf(scratch, size, "%s", text); /* a Unix socket has none */
 		return scratch;
 	}
@@ -76,19 +76,20 @@ static void last_item(const char *list, const char **end, char *to, size_t room)
 }
 
 /* X-Forwarded-For is a chain, to which each proxy adds at the right: the last that is not one of ours is the client. */
-const char *rc_access_address(const struct rc_settings *settings, const rc_request *request, char *scratch, size_t size)
+const char *app_access_address(const struct app_settings *settings, const rc_request *request, char *scratch,
+                               size_t size)
 {
 	const char *peer = rc_request_peer(request), *chain = rc_request_header(request, "X-Forwarded-For");
-	if (!chain || !rc_settings_trusts(settings, peer))
+	if (!chain || !app_settings_trusts(settings, peer))
 		return name_address(peer, scratch, size);
 	char found[INET6_ADDRSTRLEN] = "", item[INET6_ADDRSTRLEN];
 	for (const char *end = chain + strlen(chain); end > chain;) {
 		struct in6_addr address;
 		last_item(chain, &end, item, sizeof item);
-		if (!rc_address_parse(item, &address))
+		if (!app_address_parse(item, &address))
 			break; /* not written by a proxy that is to be trusted */
 		strcpy(found, item);
-		if (!rc_settings_trusts(settings, found))
+		if (!app_settings_trusts(settings, found))
 			break;
 	}
 	return name_address(*found ? found : peer, scratch, size);
@@ -144,17 +145,17 @@ static const char *find_token(rc_request *request, char *scratch, size_t room)
 }
 
 /* Takes what a token says over into the client, from now on. */
-static void take_claims(struct rc_app_client *client, struct rc_claims *claims)
+static void take_claims(struct app_client *client, struct app_claims *claims)
 {
-	const struct rc_settings *settings = rc_app_settings(client->app);
-	uint64_t now_ns = rc_clock_now(), real_ms = rc_time_ms();
+	const struct app_settings *settings = app_settings_now(client->app);
+	uint64_t now_ns = clock_now(), real_ms = app_time_ms();
 	free(client->claims.rooms);
 	client->claims = *claims;
 	client->has_token = true;
 	client->expired = false;
 	client->permissions = claims->has_permissions ? claims->permissions : settings->permissions;
-	client->auth_ns = client->expiry_ns = RC_NEVER;
-	if (claims->expires_s && claims->expires_s < UINT64_MAX / RC_NS_PER_S / 2) {
+	client->auth_ns = client->expiry_ns = APP_NEVER;
+	if (claims->expires_s && claims->expires_s < UINT64_MAX / NS_PER_SECOND / 2) {
 		uint64_t left_ms = claims->expires_s * 1000 > real_ms ? claims->expires_s * 1000 - real_ms : 0;
 		client->expiry_ns = now_ns + left_ms * 1000000;
 	}
@@ -167,31 +168,31 @@ static int say(rc_request *request, int status, const char *words)
 	return rc_request_respond(request, status, "text/plain; charset=utf-8", words, strlen(words)) ? 503 : 0;
 }
 
-static int enter(struct rc_app *app, rc_request *request, struct rc_app_client *client, const char *name)
+static int enter(struct app *app, rc_request *request, struct app_client *client, const char *name)
 {
-	if (!rc_people_reserve(app, client, name))
+	if (!app_people_reserve(app, client, name))
 		return say(request, 429, "this user has too many connections\n");
 	client->opened = true;
 	return 0;
 }
 
 /* Sets client->has_token; otherwise the request has been answered, or the status is to be. */
-static int take_token(struct rc_app *app, rc_request *request, struct rc_app_client *client, const char *token)
+static int take_token(struct app *app, rc_request *request, struct app_client *client, const char *token)
 {
-	const struct rc_settings *settings = rc_app_settings(app);
-	struct rc_claims claims;
-	enum rc_token_verdict verdict = rc_token_check(&settings->keys, token, strlen(token), rc_time_ms() / 1000,
-	                                               &claims);
-	if (verdict != RC_TOKEN_VALID) {
+	const struct app_settings *settings = app_settings_now(app);
+	struct app_claims claims;
+	enum app_token_verdict verdict = app_token_check(&settings->keys, token, strlen(token), app_time_ms() / 1000,
+	                                                 &claims);
+	if (verdict != APP_TOKEN_VALID) {
 		char words[128];
-		snprintf(words, sizeof words, "the token is refused: %s\n", rc_token_verdict_text(verdict));
+		snprintf(words, sizeof words, "the token is refused: %s\n", app_token_verdict_text(verdict));
 		return say(request, 401, words);
 	}
 	take_claims(client, &claims);
 	return 0;
 }
 
-static int judge_token(struct rc_app *app, rc_request *request, struct rc_app_client *client, const char *token,
+static int judge_token(struct app *app, rc_request *request, struct app_client *client, const char *token,
                        const char *user)
 {
 	int status = take_token(app, request, client, token);
@@ -203,26 +204,26 @@ static int judge_token(struct rc_app *app, rc_request *request, struct rc_app_cl
 }
 
 /* Sets client->opened when it may come in; otherwise the request has been answered, or the status is to be. */
-int rc_access_judge(struct rc_app *app, rc_request *request, struct rc_app_client *client)
+int app_access_judge(struct app *app, rc_request *request, struct app_client *client)
 {
-	const struct rc_settings *settings = rc_app_settings(app);
+	const struct app_settings *settings = app_settings_now(app);
 	const char *path = rc_request_path(request), *user = path[3] == '/' && path[4] ? path + 4 : NULL;
-	char scratch[RC_TOKEN_SIZE_MAX + 1];
+	char scratch[APP_TOKEN_SIZE_MAX + 1];
 	rc_request_choose_protocol(request, PROTOCOL);
-	if (user && (strlen(user) > RC_SUBJECT_SIZE_MAX || strchr(user, '/')))
+	if (user && (strlen(user) > APP_SUBJECT_SIZE_MAX || strchr(user, '/')))
 		return say(request, 400, "a user's name has at most 128 bytes and no /\n");
 	for (const char *at = user; at && *at; at++)
 		if ((unsigned char)*at < ' ' || *at == 0x7f)
 			return say(request, 400, "a user's name has no control characters\n");
-	const char *token = settings->auth == RC_AUTH_OFF ? NULL : find_token(request, scratch, sizeof scratch);
+	const char *token = settings->auth == APP_AUTH_OFF ? NULL : find_token(request, scratch, sizeof scratch);
 	if (token)
 		return judge_token(app, request, client, token, user);
 	client->permissions = settings->permissions;
-	if (settings->auth == RC_AUTH_OFF || (settings->auth == RC_AUTH_OPTIONAL && !user))
+	if (settings->auth == APP_AUTH_OFF || (settings->auth == APP_AUTH_OPTIONAL && !user))
 		return enter(app, request, client, user ? user : client->id);
 	/* It may still say who it is; until then it is nobody, and may do nothing. */
 	client->permissions = 0;
-	client->auth_ns = rc_clock_now() + settings->auth_timeout_ms * UINT64_C(1000000);
+	client->auth_ns = clock_now() + settings->auth_timeout_ms * UINT64_C(1000000);
 	client->claimed = user ? strdup(user) : NULL;
 	if (user && !client->claimed)
 		return 503;
@@ -231,18 +232,18 @@ int rc_access_judge(struct rc_app *app, rc_request *request, struct rc_app_clien
 }
 
 /* Who asks by plain HTTP says who it is now or never; it only reads, and is nobody's device. */
-int rc_access_judge_plain(struct rc_app *app, rc_request *request, struct rc_app_client *client)
+int app_access_judge_plain(struct app *app, rc_request *request, struct app_client *client)
 {
-	const struct rc_settings *settings = rc_app_settings(app);
-	char scratch[RC_TOKEN_SIZE_MAX + 1];
-	const char *token = settings->auth == RC_AUTH_OFF ? NULL : find_token(request, scratch, sizeof scratch);
-	if (!token && settings->auth != RC_AUTH_OFF && settings->auth != RC_AUTH_OPTIONAL)
+	const struct app_settings *settings = app_settings_now(app);
+	char scratch[APP_TOKEN_SIZE_MAX + 1];
+	const char *token = settings->auth == APP_AUTH_OFF ? NULL : find_token(request, scratch, sizeof scratch);
+	if (!token && settings->auth != APP_AUTH_OFF && settings->auth != APP_AUTH_OPTIONAL)
 		return say(request, 401, "a token is needed\n");
 	client->permissions = settings->permissions;
 	int status = token ? take_token(app, request, client, token) : 0;
 	if (status || (token && !client->has_token))
 		return status;
-	if (!(client->permissions & RC_MAY_READ))
+	if (!(client->permissions & APP_MAY_READ))
 		return say(request, 403, "permission denied: read\n");
 	client->opened = true;
 	return 0;
@@ -250,75 +251,75 @@ int rc_access_judge_plain(struct rc_app *app, rc_request *request, struct rc_app
 
 /* ---- tokens in band ---- */
 
-static void tell_success(struct rc_app_client *client, const json_t *id)
+static void tell_success(struct app_client *client, const json_t *id)
 {
-	struct rc_out *out = &client->crew->out;
-	rc_out_clear(out);
-	rc_out_type(out, "auth_success", id);
-	rc_out_text(out, ",\"userId\":");
-	rc_out_string(out, client->claims.subject, strlen(client->claims.subject));
+	struct app_out *out = &client->crew->out;
+	app_out_clear(out);
+	app_out_type(out, "auth_success", id);
+	app_out_text(out, ",\"userId\":");
+	app_out_string(out, client->claims.subject, strlen(client->claims.subject));
 	if (client->claims.expires_s)
-		rc_out_format(out, ",\"expires\":%llu", (unsigned long long)client->claims.expires_s);
-	rc_out_text(out, "}");
-	rc_app_send(client, out);
+		app_out_format(out, ",\"expires\":%llu", (unsigned long long)client->claims.expires_s);
+	app_out_text(out, "}");
+	app_send(client, out);
 }
 
-void rc_access_auth(struct rc_app_client *client, const json_t *message, const json_t *id)
+void app_access_auth(struct app_client *client, const json_t *message, const json_t *id)
 {
-	struct rc_app *app = client->app;
-	const struct rc_settings *settings = rc_app_settings(app);
+	struct app *app = client->app;
+	const struct app_settings *settings = app_settings_now(app);
 	size_t size;
-	struct rc_claims claims;
-	const char *token = rc_dialect_text(client, message, id, "token", RC_TOKEN_SIZE_MAX, &size);
+	struct app_claims claims;
+	const char *token = app_dialect_text(client, message, id, "token", APP_TOKEN_SIZE_MAX, &size);
 	if (!token)
 		return;
-	enum rc_token_verdict verdict = rc_token_check(&settings->keys, token, size, rc_time_ms() / 1000, &claims);
-	if (verdict != RC_TOKEN_VALID) {
-		rc_dialect_error(client, id, "AUTH_FAILED", rc_token_verdict_text(verdict));
+	enum app_token_verdict verdict = app_token_check(&settings->keys, token, size, app_time_ms() / 1000, &claims);
+	if (verdict != APP_TOKEN_VALID) {
+		app_dialect_error(client, id, "AUTH_FAILED", app_token_verdict_text(verdict));
 		return;
 	}
 	if (client->claimed && strcmp(client->claimed, claims.subject) != 0) {
 		free(claims.rooms);
-		rc_dialect_error(client, id, "AUTH_FAILED", "the token is another user's");
+		app_dialect_error(client, id, "AUTH_FAILED", "the token is another user's");
 		return;
 	}
 	bool same = client->user && strcmp(client->user->name, claims.subject) == 0;
 	if (!same && client->user) {
 		/* It was somebody else until now, and takes nothing of that along. */
-		rc_rooms_leave_all(client);
-		rc_feeds_leave_all(client);
-		rc_people_leave(client);
+		app_rooms_leave_all(client);
+		app_feeds_leave_all(client);
+		app_people_leave(client);
 	}
 	take_claims(client, &claims);
-	if (!same && !rc_people_reserve(app, client, client->claims.subject)) {
-		rc_dialect_error(client, id, "TOO_MANY_CONNECTIONS", "this user has too many connections");
-		rc_app_close(client, RC_CLOSE_POLICY, "too many connections");
+	if (!same && !app_people_reserve(app, client, client->claims.subject)) {
+		app_dialect_error(client, id, "TOO_MANY_CONNECTIONS", "this user has too many connections");
+		app_close(client, RC_CLOSE_POLICY, "too many connections");
 		return;
 	}
 	tell_success(client, id);
 	if (!same)
-		rc_people_arrive(client);
-	rc_rooms_recheck(client);
-	rc_clock_set(client);
+		app_people_arrive(client);
+	app_rooms_recheck(client);
+	app_clock_set(client);
 }
 
-void rc_access_due(struct rc_app_client *client, uint64_t now_ns)
+void app_access_due(struct app_client *client, uint64_t now_ns)
 {
-	const struct rc_settings *settings = rc_app_settings(client->app);
-	struct rc_out *out = &client->crew->out;
+	const struct app_settings *settings = app_settings_now(client->app);
+	struct app_out *out = &client->crew->out;
 	if (client->auth_ns <= now_ns || client->plain) {
 		bool expired = client->expired || client->plain; /* which cannot send another */
-		rc_app_close(client, RC_CLOSE_POLICY, expired ? "token expired" : "authentication required");
+		app_close(client, RC_CLOSE_POLICY, expired ? "token expired" : "authentication required");
 		return;
 	}
 	/* A chance to send another token; until then it may not do anything else. */
-	client->expiry_ns = RC_NEVER;
+	client->expiry_ns = APP_NEVER;
 	client->expired = true;
 	client->auth_ns = now_ns + settings->refresh_ms * UINT64_C(1000000);
-	rc_out_clear(out);
-	rc_out_type(out, "auth_expired", NULL);
-	rc_out_format(out, ",\"timeout\":%u}", settings->refresh_ms);
-	rc_app_send(client, out);
+	app_out_clear(out);
+	app_out_type(out, "auth_expired", NULL);
+	app_out_format(out, ",\"timeout\":%u}", settings->refresh_ms);
+	app_send(client, out);
 }
 
 /* ---- the API's key ---- */
@@ -337,7 +338,7 @@ static bool is_from_other_site(const rc_request *request)
 	return origin && (!authority || !host || strcasecmp(authority + 3, host) != 0);
 }
 
-bool rc_access_api(const struct rc_settings *settings, rc_request *request, const char **why)
+bool app_access_api(const struct app_settings *settings, rc_request *request, const char **why)
 {
 	const char *header = rc_request_header(request, "Authorization");
 	const char *key = rc_request_header(request, "X-API-Key");

@@ -35,9 +35,9 @@ static const char *take_topics(const char *list, size_t max, json_t *topics, int
 	*status = 400;
 	for (;; list++) {
 		size_t size = strcspn(list, ",");
-		if (!size || size > RC_FEED_NAME_MAX)
+		if (!size || size > APP_FEED_NAME_MAX)
 			return "expected /TOPIC[,TOPIC...], each of 1 to 200 bytes\n";
-		if (rc_feed_name_reserved(list, size)) {
+		if (app_feed_name_reserved(list, size)) {
 			*status = 403;
 			return "topics that begin with room/ and data/ are the server's own\n";
 		}
@@ -80,7 +80,7 @@ static bool is_on(const char *value)
 	return value && (strcmp(value, "1") == 0 || strcmp(value, "true") == 0);
 }
 
-static const char *take_wish(struct rc_plain *plain, rc_request *request, const char *list, size_t topics_max,
+static const char *take_wish(struct app_plain *plain, rc_request *request, const char *list, size_t topics_max,
                              int *status)
 {
 	json_t *topics = json_array();
@@ -107,7 +107,7 @@ static const char *take_wish(struct rc_plain *plain, rc_request *request, const 
 }
 
 /* A header of the answer, now or, of a poll that waits, later. */
-static void add_header(rc_request *request, struct rc_plain *plain, const char *name, const char *value)
+static void add_header(rc_request *request, struct app_plain *plain, const char *name, const char *value)
 {
 	rc_request_add_header(request, name, value);
 	size_t used = plain ? strlen(plain->headers) : 0, room = plain ? sizeof plain->headers - used : 0;
@@ -116,7 +116,7 @@ static void add_header(rc_request *request, struct rc_plain *plain, const char *
 }
 
 /* Scripts of other sites may read the answer if their WebSocket would be let in; that is judged elsewhere. */
-static void allow_origin(const struct rc_settings *settings, rc_request *request, struct rc_plain *plain)
+static void allow_origin(const struct app_settings *settings, rc_request *request, struct app_plain *plain)
 {
 	const char *origin = rc_request_header(request, "Origin");
 	if (!origin)
@@ -125,9 +125,9 @@ static void allow_origin(const struct rc_settings *settings, rc_request *request
 	add_header(request, plain, "Vary", "Origin");
 }
 
-static int answer_preflight(const struct rc_settings *settings, rc_request *request)
+static int answer_preflight(const struct app_settings *settings, rc_request *request)
 {
-	if (!rc_access_origin(settings, request))
+	if (!app_access_origin(settings, request))
 		return say(request, 403, "this origin is not allowed\n");
 	allow_origin(settings, request, NULL);
 	rc_request_add_header(request, "Access-Control-Allow-Methods", "GET");
@@ -136,9 +136,9 @@ static int answer_preflight(const struct rc_settings *settings, rc_request *requ
 	return rc_request_respond(request, 204, NULL, NULL, 0) ? 503 : 0;
 }
 
-int rc_plain_answer(struct rc_app *app, rc_request *request)
+int app_plain_answer(struct app *app, rc_request *request)
 {
-	const struct rc_settings *settings = rc_app_settings(app);
+	const struct app_settings *settings = app_settings_now(app);
 	const char *path = rc_request_path(request), *method = rc_request_method(request);
 	bool polls = strncmp(path, "/poll/", 6) == 0;
 	if (!polls && strncmp(path, "/sse/", 5) != 0)
@@ -149,23 +149,23 @@ int rc_plain_answer(struct rc_app *app, rc_request *request)
 		return 405;
 	if (atomic_load(&app->draining))
 		return say(request, 503, "going away\n");
-	struct rc_plain *plain = calloc(1, sizeof *plain);
+	struct app_plain *plain = calloc(1, sizeof *plain);
 	if (!plain)
 		return 503;
 	int status;
 	plain->polls = polls;
 	const char *wrong = take_wish(plain, request, path + (polls ? 6 : 5), settings->subscriptions_max, &status);
 	if (wrong) {
-		rc_plain_free(plain);
+		app_plain_free(plain);
 		return say(request, status, wrong);
 	}
 	allow_origin(settings, request, plain);
 	if (polls)
 		add_header(request, plain, "Cache-Control", "no-store");
-	return rc_clients_open(app, request, plain);
+	return app_clients_open(app, request, plain);
 }
 
-void rc_plain_free(struct rc_plain *plain)
+void app_plain_free(struct app_plain *plain)
 {
 	if (!plain)
 		return;
@@ -176,16 +176,16 @@ void rc_plain_free(struct rc_plain *plain)
 /* ---- a page: the answer to a poll ---- */
 
 struct page {
-	struct rc_app_client *client;
-	struct rc_out *messages, *topics;
+	struct app_client *client;
+	struct app_out *messages, *topics;
 	size_t count;
 	uint64_t sequence; /* of the topic that is being read: as far as the page goes */
 };
 
 static void add_message(struct page *page, const char *bytes, size_t size)
 {
-	rc_out_text(page->messages, page->count++ ? "," : "");
-	rc_out_bytes(page->messages, bytes, size);
+	app_out_text(page->messages, page->count++ ? "," : "");
+	app_out_bytes(page->messages, bytes, size);
 }
 
 /* Under the log's lock. */
@@ -204,9 +204,9 @@ static bool take(void *context, const struct rc_past *past)
 
 static void add_gap(struct page *page, const char *name, uint64_t from, uint64_t to, uint64_t epoch, bool reset)
 {
-	struct rc_out *out = &page->client->crew->out;
-	rc_out_clear(out);
-	rc_out_gap(out, name, strlen(name), from, to, epoch, reset);
+	struct app_out *out = &page->client->crew->out;
+	app_out_clear(out);
+	app_out_gap(out, name, strlen(name), from, to, epoch, reset);
 	add_message(page, out->bytes, out->size);
 }
 
@@ -238,10 +238,10 @@ static void read_topic(struct page *page, const struct rc_topic_stats *stats, bo
 	}
 	rc_topic_read(page->client->app->server, stats->name, strlen(stats->name), since, PAGE_MESSAGES_MAX, take,
 	              page);
-	rc_out_text(page->topics, page->topics->size ? ",{\"topic\":" : "{\"topic\":");
-	rc_out_string(page->topics, stats->name, strlen(stats->name));
-	rc_out_format(page->topics, ",\"seq\":%llu,\"epoch\":%llu}", (unsigned long long)page->sequence,
-	              (unsigned long long)stats->epoch);
+	app_out_text(page->topics, page->topics->size ? ",{\"topic\":" : "{\"topic\":");
+	app_out_string(page->topics, stats->name, strlen(stats->name));
+	app_out_format(page->topics, ",\"seq\":%llu,\"epoch\":%llu}", (unsigned long long)page->sequence,
+	               (unsigned long long)stats->epoch);
 }
 
 static bool is_named(const json_t *topics, const char *name)
@@ -258,21 +258,21 @@ static void read_pattern(struct page *page, const char *pattern, size_t size)
 	struct rc_topic_stats *found = calloc(MATCHES_MAX, sizeof *found);
 	size_t count = found ? rc_topics_match(page->client->app->server, pattern, size, found, MATCHES_MAX) : 0;
 	for (size_t i = 0; i < count && i < MATCHES_MAX; i++)
-		if (!rc_feed_name_reserved(found[i].name, strlen(found[i].name)) && !is_named(topics, found[i].name))
+		if (!app_feed_name_reserved(found[i].name, strlen(found[i].name)) && !is_named(topics, found[i].name))
 			read_topic(page, &found[i], true);
 	page->messages->failed |= !found;
 	free(found);
 }
 
 /* Reads what is new into crew->tail (messages) and crew->head (topics). Returns how many messages. */
-static size_t read_page(struct rc_app_client *client)
+static size_t read_page(struct app_client *client)
 {
-	struct rc_crew *crew = client->crew;
+	struct app_crew *crew = client->crew;
 	struct page page = { .client = client, .messages = &crew->tail, .topics = &crew->head };
 	size_t index;
 	json_t *each;
-	rc_out_clear(page.messages);
-	rc_out_clear(page.topics);
+	app_out_clear(page.messages);
+	app_out_clear(page.topics);
 	json_array_foreach(json_object_get(client->plain->wish, "topics"), index, each)
 	{
 		const char *name = json_string_value(each);
@@ -289,23 +289,23 @@ static size_t read_page(struct rc_app_client *client)
 	return page.count;
 }
 
-static void write_page(struct rc_app_client *client)
+static void write_page(struct app_client *client)
 {
-	struct rc_crew *crew = client->crew;
-	struct rc_out *out = &crew->out;
-	rc_out_clear(out);
-	rc_out_text(out, "{\"messages\":[");
-	rc_out_bytes(out, crew->tail.bytes, crew->tail.size);
-	rc_out_text(out, "],\"topics\":[");
-	rc_out_bytes(out, crew->head.bytes, crew->head.size);
-	rc_out_text(out, "]}\n");
+	struct app_crew *crew = client->crew;
+	struct app_out *out = &crew->out;
+	app_out_clear(out);
+	app_out_text(out, "{\"messages\":[");
+	app_out_bytes(out, crew->tail.bytes, crew->tail.size);
+	app_out_text(out, "],\"topics\":[");
+	app_out_bytes(out, crew->head.bytes, crew->head.size);
+	app_out_text(out, "]}\n");
 	out->failed |= crew->tail.failed || crew->head.failed;
 }
 
 /* What the page says of each topic is where the waiting begins, so that nothing falls in between. */
-static bool remember_page(struct rc_app_client *client)
+static bool remember_page(struct app_client *client)
 {
-	struct rc_out *out = &client->crew->out;
+	struct app_out *out = &client->crew->out;
 	json_t *wish = client->plain->wish, *each, *since = json_object(), *epoch = json_object();
 	size_t index;
 	write_page(client);
@@ -324,15 +324,15 @@ static bool remember_page(struct rc_app_client *client)
 
 /* ---- a client ---- */
 
-int rc_plain_begin(struct rc_app_client *client, rc_request *request)
+int app_plain_begin(struct app_client *client, rc_request *request)
 {
-	const struct rc_plain *plain = client->plain;
+	const struct app_plain *plain = client->plain;
 	if (!plain->polls)
 		return rc_request_events(request) ? 503 : 0;
 	bool knows = json_object_get(plain->wish, "since");
 	size_t count = read_page(client);
 	if (count || !knows) {
-		const struct rc_out *out = &client->crew->out;
+		const struct app_out *out = &client->crew->out;
 		write_page(client);
 		client->opened = false;
 		return out->failed || rc_request_respond(request, 200, "application/json", out->bytes, out->size) ? 503
@@ -345,33 +345,33 @@ int rc_plain_begin(struct rc_app_client *client, rc_request *request)
 	return !remember_page(client) || rc_request_wait(request) ? 503 : 0;
 }
 
-void rc_plain_open(struct rc_app_client *client)
+void app_plain_open(struct app_client *client)
 {
 	if (client->plain->polls)
-		client->wait_ns = rc_clock_now() + client->plain->wait_s * RC_NS_PER_S;
-	rc_feeds_subscribe(client, client->plain->wish, NULL);
+		client->wait_ns = clock_now() + client->plain->wait_s * NS_PER_SECOND;
+	app_feeds_subscribe(client, client->plain->wish, NULL);
 }
 
-static void respond(struct rc_app_client *client, int status, const char *body, size_t size)
+static void respond(struct app_client *client, int status, const char *body, size_t size)
 {
 	rc_respond(client->app->server, client->conn, status, "application/json", client->plain->headers, body, size);
 	client->closing = true;
-	rc_clock_set(client);
+	app_clock_set(client);
 }
 
-void rc_plain_ready(struct rc_app_client *client)
+void app_plain_ready(struct app_client *client)
 {
 	if (client->closing || !read_page(client))
 		return;
 	write_page(client);
-	const struct rc_out *out = &client->crew->out;
+	const struct app_out *out = &client->crew->out;
 	if (out->failed)
-		rc_app_close(client, RC_CLOSE_INTERNAL, "out of memory");
+		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
 	else
 		respond(client, 200, out->bytes, out->size);
 }
 
-void rc_plain_due(struct rc_app_client *client)
+void app_plain_due(struct app_client *client)
 {
 	respond(client, 204, NULL, 0);
 }

@@ -72,7 +72,7 @@ static int answer(rc_request *request, const struct file *file)
 	return rc_request_respond(request, 200, file->type, file->begin, size) ? 503 : 0;
 }
 
-int rc_web_answer(rc_request *request)
+int app_web_answer(rc_request *request)
 {
 	const char *path = rc_request_path(request);
 	for (size_t i = 0; i < sizeof files / sizeof *files; i++)

@@ -13,21 +13,21 @@
 
 #define CLIENT_LOG_SIZE ((size_t)64 << 10)         /* this role publishes nothing */
 #define CLIENT_MESSAGE_SIZE_MAX ((size_t)64 << 20) /* the most any server of ours may be told to send */
-#define RETRY_NS (1 * RC_NS_PER_MS)
+#define RETRY_NS (1 * NS_PER_MS)
 #define DRAIN_MS 1000
 
 static void on_open(void *context, rc_conn handle, void *user)
 {
-	struct rc_client *client = context;
-	struct rc_client_conn *conn = user;
+	struct client *client = context;
+	struct client_conn *conn = user;
 	conn->handle = handle;
-	atomic_store(&conn->state, RC_CLIENT_OPEN);
-	rc_wait_wake(&client->wait);
+	atomic_store(&conn->state, CLIENT_OPEN);
+	wait_wake(&client->wait);
 }
 
 static void on_message(void *context, rc_conn handle, void *user, const struct rc_message *message)
 {
-	struct rc_client *client = context;
+	struct client *client = context;
 	(void)handle;
 	if (client->message)
 		client->message(client->context, user, message);
@@ -35,37 +35,37 @@ static void on_message(void *context, rc_conn handle, void *user, const struct r
 
 static void on_close(void *context, rc_conn handle, void *user, const struct rc_closing *closing)
 {
-	struct rc_client *client = context;
-	struct rc_client_conn *conn = user;
+	struct client *client = context;
+	struct client_conn *conn = user;
 	(void)handle;
 	conn->code = closing->code;
 	conn->status = closing->status;
 	snprintf(conn->reason, sizeof conn->reason, "%.*s", (int)closing->reason_size,
 	         closing->reason ? closing->reason : "");
-	atomic_store(&conn->state, RC_CLIENT_CLOSED);
+	atomic_store(&conn->state, CLIENT_CLOSED);
 	atomic_fetch_sub(&client->open_count, 1);
-	rc_wait_wake(&client->wait);
+	wait_wake(&client->wait);
 }
 
 static void on_report(void *context, const char *text)
 {
 	(void)context;
-	rc_failed("%s", text);
+	command_failed("%s", text);
 }
 
-int rc_client_tls(rc_server *server, const struct rc_tls_client_options *tls, struct rc_error *error)
+int client_tls(rc_server *server, const struct rc_tls_client_options *tls, struct rc_error *error)
 {
 	bool given = tls->ca || tls->insecure || tls->certificate || tls->key;
 	return given ? rc_server_tls_client(server, tls, error) : 0;
 }
 
-int rc_client_start(struct rc_client *client)
+int client_start(struct client *client)
 {
 	struct rc_error error = { 0 };
 	struct rc_config config;
-	int code = rc_wait_open(&client->wait);
+	int code = wait_open(&client->wait);
 	if (code) {
-		rc_failed("signals: %s", rc_strerror(code));
+		command_failed("signals: %s", rc_strerror(code));
 		return -1;
 	}
 	rc_config_init(&config);
@@ -81,42 +81,42 @@ int rc_client_start(struct rc_client *client)
 		.report = on_report,
 	};
 	client->server = rc_server_new(&config, &error);
-	if (client->server && !rc_client_tls(client->server, &client->tls, &error) &&
+	if (client->server && !client_tls(client->server, &client->tls, &error) &&
 	    !rc_server_start(client->server, &error))
 		return 0;
-	rc_failed("%s", error.text);
+	command_failed("%s", error.text);
 	rc_server_free(client->server);
-	rc_wait_close(&client->wait);
+	wait_close(&client->wait);
 	client->server = NULL;
 	return -1;
 }
 
-int rc_client_connect(struct rc_client *client, struct rc_client_conn *conn, const char *url)
+int client_connect(struct client *client, struct client_conn *conn, const char *url)
 {
-	*conn = (struct rc_client_conn){ .client = client, .url = url };
+	*conn = (struct client_conn){ .client = client, .url = url };
 	atomic_fetch_add(&client->open_count, 1);
 	for (;;) {
 		int code = rc_connect(client->server, 0, url,
 		                      &(struct rc_connect_options){ .user = conn, .deflate = client->deflate });
 		if (!code)
 			return 0;
-		if (code == -EAGAIN && rc_wait_until(&client->wait, rc_clock_now() + RETRY_NS) != RC_WAIT_SIGNAL)
+		if (code == -EAGAIN && wait_until(&client->wait, clock_now() + RETRY_NS) != WAIT_SIGNAL)
 			continue;
 		atomic_fetch_sub(&client->open_count, 1);
-		atomic_store(&conn->state, RC_CLIENT_CLOSED);
+		atomic_store(&conn->state, CLIENT_CLOSED);
 		conn->status = code;
-		rc_client_verdict(conn);
+		client_verdict(conn);
 		return -1;
 	}
 }
 
-int rc_client_await_open(struct rc_client *client, struct rc_client_conn *conn)
+int client_await_open(struct client *client, struct client_conn *conn)
 {
 	for (;;) {
 		int state = atomic_load(&conn->state);
-		if (state != RC_CLIENT_CONNECTING)
-			return state == RC_CLIENT_OPEN ? 0 : -1;
-		if (rc_wait_until(&client->wait, UINT64_MAX) == RC_WAIT_SIGNAL) {
+		if (state != CLIENT_CONNECTING)
+			return state == CLIENT_OPEN ? 0 : -1;
+		if (wait_until(&client->wait, UINT64_MAX) == WAIT_SIGNAL) {
 			client->interrupted = true;
 			return -1;
 		}
@@ -124,8 +124,8 @@ int rc_client_await_open(struct rc_client *client, struct rc_client_conn *conn)
 }
 
 struct batch {
-	struct rc_client *client;
-	const struct rc_client_send *sends;
+	struct client *client;
+	const struct client_send *sends;
 	size_t count;
 	size_t done;
 	bool failed;
@@ -135,9 +135,9 @@ struct batch {
 static void send_batch(void *argument)
 {
 	struct batch *batch = argument;
-	struct rc_client *client = batch->client;
+	struct client *client = batch->client;
 	while (batch->done < batch->count) {
-		const struct rc_client_send *send = &batch->sends[batch->done];
+		const struct client_send *send = &batch->sends[batch->done];
 		int code = rc_send(client->server, send->conn->handle, send->opcode, send->data, send->size);
 		batch->failed = code && code != -ENOBUFS && code != -EAGAIN;
 		if (code)
@@ -146,33 +146,33 @@ static void send_batch(void *argument)
 	}
 	/* The batch is the waiting thread's again with this store: the client outlives it and is what is woken. */
 	atomic_store(&batch->answered, true);
-	rc_wait_wake(&client->wait);
+	wait_wake(&client->wait);
 }
 
-int rc_client_send(struct rc_client *client, const struct rc_client_send *sends, size_t count)
+int client_send(struct client *client, const struct client_send *sends, size_t count)
 {
 	struct batch batch = { .client = client, .sends = sends, .count = count };
 	while (batch.done < count && !batch.failed && !client->interrupted) {
 		atomic_store(&batch.answered, false);
 		int code = rc_post(client->server, 0, send_batch, &batch);
 		while (!code && !atomic_load(&batch.answered)) {
-			if (rc_wait_until(&client->wait, UINT64_MAX) == RC_WAIT_SIGNAL)
+			if (wait_until(&client->wait, UINT64_MAX) == WAIT_SIGNAL)
 				client->interrupted = true;
 		}
 		if (batch.done < count && !batch.failed && !client->interrupted &&
-		    rc_wait_until(&client->wait, rc_clock_now() + RETRY_NS) == RC_WAIT_SIGNAL)
+		    wait_until(&client->wait, clock_now() + RETRY_NS) == WAIT_SIGNAL)
 			client->interrupted = true;
 	}
 	return batch.done == count ? 0 : -1;
 }
 
-int rc_client_await_input(struct rc_client *client, int descriptor)
+int client_await_input(struct client *client, int descriptor)
 {
 	for (;;) {
-		switch (rc_wait_readable(&client->wait, descriptor)) {
-		case RC_WAIT_READABLE:
+		switch (wait_readable(&client->wait, descriptor)) {
+		case WAIT_READABLE:
 			return 0;
-		case RC_WAIT_SIGNAL:
+		case WAIT_SIGNAL:
 			client->interrupted = true;
 			return -1;
 		default:
@@ -182,10 +182,10 @@ int rc_client_await_input(struct rc_client *client, int descriptor)
 	}
 }
 
-int rc_client_await_closed(struct rc_client *client)
+int client_await_closed(struct client *client)
 {
 	while (atomic_load(&client->open_count)) {
-		if (rc_wait_until(&client->wait, UINT64_MAX) == RC_WAIT_SIGNAL) {
+		if (wait_until(&client->wait, UINT64_MAX) == WAIT_SIGNAL) {
 			client->interrupted = true;
 			return -1;
 		}
@@ -193,23 +193,23 @@ int rc_client_await_closed(struct rc_client *client)
 	return 0;
 }
 
-void rc_client_end(struct rc_client *client)
+void client_end(struct client *client)
 {
-	rc_wait_release(&client->wait);
+	wait_release(&client->wait);
 	rc_server_stop(client->server, DRAIN_MS);
 	rc_server_join(client->server);
 	rc_server_free(client->server);
-	rc_wait_close(&client->wait);
+	wait_close(&client->wait);
 	client->server = NULL;
 }
 
-int rc_client_verdict(const struct rc_client_conn *conn)
+int client_verdict(const struct client_conn *conn)
 {
 	if (conn->status > 0)
-		return rc_failed("%s: refused with HTTP status %d", conn->url, conn->status);
+		return command_failed("%s: refused with HTTP status %d", conn->url, conn->status);
 	if (conn->status < 0)
-		return rc_failed("%s: %s%s%s", conn->url, rc_strerror(conn->status), *conn->reason ? ": " : "",
-		                 conn->reason);
+		return command_failed("%s: %s%s%s", conn->url, rc_strerror(conn->status), *conn->reason ? ": " : "",
+		                      conn->reason);
 	fprintf(stderr, "closed %u%s%s\n", conn->code, *conn->reason ? " " : "", conn->reason);
-	return conn->code == RC_CLOSE_NORMAL || conn->code == RC_CLOSE_GOING_AWAY ? RC_EXIT_OK : RC_EXIT_FAILED;
+	return conn->code == RC_CLOSE_NORMAL || conn->code == RC_CLOSE_GOING_AWAY ? EXIT_OK : EXIT_FAILED;
 }

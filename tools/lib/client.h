@@ -5,8 +5,8 @@
  *
  * A connection's fields belong to the worker; the main thread reads `state` and what comes before it in that state.
  */
-#ifndef RC_CLIENT_H
-#define RC_CLIENT_H
+#ifndef LIB_CLIENT_H
+#define LIB_CLIENT_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -16,26 +16,26 @@
 #include "ringcast.h"
 #include "wait.h"
 
-enum rc_client_state { RC_CLIENT_CONNECTING, RC_CLIENT_OPEN, RC_CLIENT_CLOSED };
+enum client_state { CLIENT_CONNECTING, CLIENT_OPEN, CLIENT_CLOSED };
 
-struct rc_client;
+struct client;
 
-struct rc_client_conn {
-	struct rc_client *client;
+struct client_conn {
+	struct client *client;
 	const char *url;
 	rc_conn handle;
 	/* How it ended, once it is closed. */
 	uint16_t code;
 	int status;
 	char reason[256];
-	_Atomic int state; /* enum rc_client_state */
+	_Atomic int state; /* enum client_state */
 };
 
-struct rc_client {
+struct client {
 	rc_server *server;
-	struct rc_wait wait;
+	struct wait wait;
 	/* Called on the worker for each message; may be null. */
-	void (*message)(void *context, struct rc_client_conn *conn, const struct rc_message *message);
+	void (*message)(void *context, struct client_conn *conn, const struct rc_message *message);
 	void *context;
 	struct rc_tls_client_options tls;
 	_Atomic unsigned open_count; /* connections that are not closed */
@@ -44,43 +44,43 @@ struct rc_client {
 };
 
 /* The options of all commands that may speak to wss:// servers, for their tables. */
-#define RC_CLIENT_TLS_OPTIONS(tls)                                                                                     \
-	{ "ca", RC_OPTION_TEXT, &(tls)->ca, "FILE", "wss: trust this authority (PEM) instead of the system's" },       \
-	    { "insecure", RC_OPTION_FLAG, &(tls)->insecure, NULL, "wss: any certificate will do" },                    \
-	    { "cert", RC_OPTION_TEXT, &(tls)->certificate, "FILE", "wss: a certificate to show, with its chain" },     \
+#define CLIENT_TLS_OPTIONS(tls)                                                                                        \
+	{ "ca", OPTION_TEXT, &(tls)->ca, "FILE", "wss: trust this authority (PEM) instead of the system's" },          \
+	    { "insecure", OPTION_FLAG, &(tls)->insecure, NULL, "wss: any certificate will do" },                       \
+	    { "cert", OPTION_TEXT, &(tls)->certificate, "FILE", "wss: a certificate to show, with its chain" },        \
 	{                                                                                                              \
-		"key", RC_OPTION_TEXT, &(tls)->key, "FILE", "wss: and its key"                                         \
+		"key", OPTION_TEXT, &(tls)->key, "FILE", "wss: and its key"                                            \
 	}
 
 /* Hands them on, if any was given. Returns 0, or a negative errno with *error set. */
-int rc_client_tls(rc_server *server, const struct rc_tls_client_options *tls, struct rc_error *error);
+int client_tls(rc_server *server, const struct rc_tls_client_options *tls, struct rc_error *error);
 
 /* Starts the worker. Returns 0, or -1 after printing why. */
-int rc_client_start(struct rc_client *client);
-/* Begins a connection. `conn` must live until rc_client_end(). Returns 0, or -1 after printing why. */
-int rc_client_connect(struct rc_client *client, struct rc_client_conn *conn, const char *url);
-/* Waits until it is open. Returns 0, or -1 when it failed or a signal came; rc_client_verdict() says which. */
-int rc_client_await_open(struct rc_client *client, struct rc_client_conn *conn);
+int client_start(struct client *client);
+/* Begins a connection. `conn` must live until client_end(). Returns 0, or -1 after printing why. */
+int client_connect(struct client *client, struct client_conn *conn, const char *url);
+/* Waits until it is open. Returns 0, or -1 when it failed or a signal came; client_verdict() says which. */
+int client_await_open(struct client *client, struct client_conn *conn);
 
 /* Sends one message from the main thread and waits while the connection's queue is full, so that nothing is lost.
  * Returns 0, or -1 when the connection closed or a signal came. */
-struct rc_client_send {
-	struct rc_client_conn *conn;
+struct client_send {
+	struct client_conn *conn;
 	enum rc_opcode opcode;
 	const char *data;
 	size_t size;
 };
-int rc_client_send(struct rc_client *client, const struct rc_client_send *sends, size_t count);
+int client_send(struct client *client, const struct client_send *sends, size_t count);
 
 /* Waits until a descriptor can be read. Returns 0, or -1 when all connections closed or a signal came first. */
-int rc_client_await_input(struct rc_client *client, int descriptor);
+int client_await_input(struct client *client, int descriptor);
 
 /* Waits until all connections are closed. Returns 0, or -1 when a signal came first. */
-int rc_client_await_closed(struct rc_client *client);
+int client_await_closed(struct client *client);
 /* Ends the worker. What is still open gets 1001 and a second to leave. */
-void rc_client_end(struct rc_client *client);
+void client_end(struct client *client);
 
 /* Says on stderr how a connection ended. Returns an exit status: 0 for 1000 and 1001. */
-int rc_client_verdict(const struct rc_client_conn *conn);
+int client_verdict(const struct client_conn *conn);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * feed.c - see feed.h. The buffer grows by doubling up to one line of RC_FEED_LINE_MAX and is never larger.
+ * feed.c - see feed.h. The buffer grows by doubling up to one line of FEED_LINE_MAX and is never larger.
  */
 #include "feed.h"
 
@@ -36,7 +36,7 @@ static int parse_seconds(const char *text, size_t size, uint64_t *ns)
 	return index == size;
 }
 
-const char *rc_feed_parse(const char *line, size_t size, struct rc_feed_record *record)
+const char *feed_parse(const char *line, size_t size, struct feed_record *record)
 {
 	const char *end = line + size;
 	const char *topic = memchr(line, '\t', size);
@@ -50,7 +50,7 @@ const char *rc_feed_parse(const char *line, size_t size, struct rc_feed_record *
 		return "expected a payload after a second tab";
 	if (payload == topic)
 		return "the topic is empty";
-	if (payload - topic > RC_FEED_TOPIC_MAX)
+	if (payload - topic > FEED_TOPIC_MAX)
 		return "the topic is longer than 255 bytes";
 	record->topic = topic;
 	record->topic_size = (size_t)(payload - topic);
@@ -59,32 +59,32 @@ const char *rc_feed_parse(const char *line, size_t size, struct rc_feed_record *
 	return NULL;
 }
 
-int rc_feed_open_descriptor(struct rc_feed *feed, const char *path, int descriptor)
+int feed_open_descriptor(struct feed *feed, const char *path, int descriptor)
 {
-	*feed = (struct rc_feed){ .path = path, .descriptor = descriptor, .capacity = BUFFER_SIZE };
+	*feed = (struct feed){ .path = path, .descriptor = descriptor, .capacity = BUFFER_SIZE };
 	feed->buffer = malloc(feed->capacity);
 	if (!feed->buffer) {
 		snprintf(feed->error, sizeof feed->error, "%s: no memory", path);
-		rc_feed_close(feed);
+		feed_close(feed);
 		return -ENOMEM;
 	}
 	return 0;
 }
 
-int rc_feed_open(struct rc_feed *feed, const char *path)
+int feed_open(struct feed *feed, const char *path)
 {
 	int standard_input = !strcmp(path, "-");
 	int descriptor = standard_input ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
 	if (descriptor < 0) {
 		int code = -errno;
-		*feed = (struct rc_feed){ .path = path, .descriptor = -1 };
+		*feed = (struct feed){ .path = path, .descriptor = -1 };
 		snprintf(feed->error, sizeof feed->error, "%s: %s", path, strerror(-code));
 		return code;
 	}
-	return rc_feed_open_descriptor(feed, standard_input ? "standard input" : path, descriptor);
+	return feed_open_descriptor(feed, standard_input ? "standard input" : path, descriptor);
 }
 
-void rc_feed_close(struct rc_feed *feed)
+void feed_close(struct feed *feed)
 {
 	free(feed->buffer);
 	feed->buffer = NULL;
@@ -93,7 +93,7 @@ void rc_feed_close(struct rc_feed *feed)
 	feed->descriptor = -1;
 }
 
-int rc_feed_rewind(struct rc_feed *feed)
+int feed_rewind(struct feed *feed)
 {
 	if (lseek(feed->descriptor, 0, SEEK_SET) < 0) {
 		int code = -errno;
@@ -107,7 +107,7 @@ int rc_feed_rewind(struct rc_feed *feed)
 }
 
 /* Makes room after the unread bytes and reads more of them. Returns 0 or a negative errno. */
-static int fill(struct rc_feed *feed)
+static int fill(struct feed *feed)
 {
 	if (feed->begin) {
 		memmove(feed->buffer, feed->buffer + feed->begin, feed->end - feed->begin);
@@ -115,7 +115,7 @@ static int fill(struct rc_feed *feed)
 		feed->begin = 0;
 	}
 	if (feed->end == feed->capacity) {
-		if (feed->capacity >= RC_FEED_LINE_MAX)
+		if (feed->capacity >= FEED_LINE_MAX)
 			return -EMSGSIZE;
 		char *larger = realloc(feed->buffer, feed->capacity * 2);
 		if (!larger)
@@ -135,7 +135,7 @@ static int fill(struct rc_feed *feed)
 }
 
 /* The next line, without its end. Returns 1, 0 at the end, or a negative errno. A last line may lack its end. */
-static int next_line(struct rc_feed *feed, const char **line, size_t *size)
+static int next_line(struct feed *feed, const char **line, size_t *size)
 {
 	size_t searched = 0;
 	for (;;) {
@@ -158,7 +158,7 @@ static int next_line(struct rc_feed *feed, const char **line, size_t *size)
 	}
 }
 
-int rc_feed_next(struct rc_feed *feed, struct rc_feed_record *record)
+int feed_next(struct feed *feed, struct feed_record *record)
 {
 	const char *line = NULL;
 	size_t size = 0;
@@ -166,7 +166,7 @@ int rc_feed_next(struct rc_feed *feed, struct rc_feed_record *record)
 	while ((code = next_line(feed, &line, &size)) > 0) {
 		if (!size || *line == '#')
 			continue;
-		const char *error = rc_feed_parse(line, size, record);
+		const char *error = feed_parse(line, size, record);
 		if (!error)
 			return 1;
 		snprintf(feed->error, sizeof feed->error, "%s:%llu: %s", feed->path, (unsigned long long)feed->line,
@@ -175,13 +175,13 @@ int rc_feed_next(struct rc_feed *feed, struct rc_feed_record *record)
 	}
 	if (code == -EMSGSIZE)
 		snprintf(feed->error, sizeof feed->error, "%s:%llu: the line is longer than %zu bytes", feed->path,
-		         (unsigned long long)feed->line + 1, RC_FEED_LINE_MAX);
+		         (unsigned long long)feed->line + 1, FEED_LINE_MAX);
 	else if (code)
 		snprintf(feed->error, sizeof feed->error, "%s: %s", feed->path, strerror(-code));
 	return code;
 }
 
-uint64_t rc_feed_due(uint64_t first_ns, uint64_t time_ns, double speed)
+uint64_t feed_due(uint64_t first_ns, uint64_t time_ns, double speed)
 {
 	if (speed <= 0 || time_ns <= first_ns)
 		return 0;

@@ -11,7 +11,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "json.h"
+#include "quote.h"
 
 #define TOPICS_SHOWN 32
 
@@ -109,7 +109,7 @@ static void write_topics(FILE *to, rc_server *server)
 	for (size_t index = 0; index < count; index++) {
 		const struct rc_topic_stats *topic = &topics[index];
 		fputs(index ? ",\n{\"name\":" : "\n{\"name\":", to);
-		rc_json_string(to, topic->name);
+		quote_json(to, topic->name);
 		fprintf(to,
 		        ",\"sequence\":%" PRIu64 ",\"oldest\":%" PRIu64 ",\"subscribers\":%" PRIu64
 		        ",\"deliveries\":%" PRIu64 ",\"dropped\":%" PRIu64 ",\"conflated\":%" PRIu64
@@ -135,7 +135,7 @@ static void write_lag(FILE *to, rc_server *server)
 		        ",\"topic\":",
 		        index ? ",\n" : "\n", lag->slowest[index].conn, lag->slowest[index].lag_ns,
 		        lag->slowest[index].lag_messages);
-		rc_json_string(to, lag->slowest[index].topic);
+		quote_json(to, lag->slowest[index].topic);
 		putc('}', to);
 	}
 	fputs("],\n", to);
@@ -203,7 +203,7 @@ static int answer_with(rc_request *request, void (*write)(FILE *, rc_server *), 
 	return code ? 503 : 0;
 }
 
-int rc_http_answer(rc_request *request)
+int http_answer(rc_request *request)
 {
 	const char *path = rc_request_path(request);
 	if (!strcmp(path, "/healthz"))

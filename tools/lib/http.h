@@ -3,12 +3,12 @@
  * http.h - the plain HTTP answers of a running server: /healthz, /stats (JSON), /metrics (Prometheus). They run on a
  * worker and read nothing but the public statistics.
  */
-#ifndef RC_TOOLS_HTTP_H
-#define RC_TOOLS_HTTP_H
+#ifndef LIB_HTTP_H
+#define LIB_HTTP_H
 
 #include "ringcast.h"
 
 /* Answers a request for one of them. Returns 0, an HTTP status to refuse with, or -1 when the path is another's. */
-int rc_http_answer(rc_request *request);
+int http_answer(rc_request *request);
 
 #endif

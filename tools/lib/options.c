@@ -26,29 +26,29 @@ static void complain(const char *format, va_list arguments)
 	funlockfile(stderr);
 }
 
-int rc_failed(const char *format, ...)
+int command_failed(const char *format, ...)
 {
 	va_list arguments;
 	va_start(arguments, format);
 	complain(format, arguments);
 	va_end(arguments);
-	return RC_EXIT_FAILED;
+	return EXIT_FAILED;
 }
 
-int rc_options_wrong(const struct rc_command *command, const char *format, ...)
+int options_wrong(const struct subcommand *command, const char *format, ...)
 {
 	va_list arguments;
 	va_start(arguments, format);
 	complain(format, arguments);
 	va_end(arguments);
 	fprintf(stderr, "try 'ringcast %s --help'\n", command->name);
-	return RC_EXIT_USAGE;
+	return EXIT_USAGE;
 }
 
-static void print_help(const struct rc_command *command, const struct rc_option *options)
+static void print_help(const struct subcommand *command, const struct option_entry *options)
 {
 	printf("usage: ringcast %s %s\n\n%s\n\noptions:\n", command->name, command->usage, command->about);
-	for (const struct rc_option *option = options; option->name; option++) {
+	for (const struct option_entry *option = options; option->name; option++) {
 		int width = printf("  --%s%s%s", option->name, option->argument ? " " : "",
 		                   option->argument ? option->argument : "");
 		if (width >= HELP_COLUMN)
@@ -63,7 +63,7 @@ static void print_help(const struct rc_command *command, const struct rc_option 
 	printf("  --help%*sthis text\n\nexamples:\n%s\n", HELP_COLUMN - 8, "", command->examples);
 }
 
-int rc_option_choice(const char *choices, const char *word)
+int option_choice(const char *choices, const char *word)
 {
 	size_t size = strlen(word);
 	for (int index = 0;; index++) {
@@ -86,49 +86,49 @@ static const char *store_unsigned(unsigned *target, uint64_t value, uint64_t uni
 	return NULL;
 }
 
-const char *rc_option_store(const struct rc_option *option, const char *text)
+const char *option_store(const struct option_entry *option, const char *text)
 {
 	uint64_t value = 0;
 	const char *error;
 	switch (option->kind) {
-	case RC_OPTION_FLAG:
+	case OPTION_FLAG:
 		*(bool *)option->target = true;
 		return NULL;
-	case RC_OPTION_TEXT:
+	case OPTION_TEXT:
 		*(const char **)option->target = text;
 		return NULL;
-	case RC_OPTION_LIST: {
-		struct rc_option_list *list = option->target;
+	case OPTION_LIST: {
+		struct option_list *list = option->target;
 		if (list->replace)
 			list->count = 0;
 		list->replace = false;
-		if (list->count == RC_OPTION_LIST_MAX)
+		if (list->count == OPTION_LIST_MAX)
 			return "given too often";
 		list->items[list->count++] = text;
 		return NULL;
 	}
-	case RC_OPTION_COUNT:
-		error = rc_parse_count(text, &value);
+	case OPTION_COUNT:
+		error = units_parse_count(text, &value);
 		return error ? error : store_unsigned(option->target, value, 1);
-	case RC_OPTION_COUNT64:
-		return rc_parse_count(text, option->target);
-	case RC_OPTION_NUMBER:
-		return rc_parse_number(text, option->target);
-	case RC_OPTION_SIZE:
-		error = rc_parse_size(text, &value);
+	case OPTION_COUNT64:
+		return units_parse_count(text, option->target);
+	case OPTION_NUMBER:
+		return units_parse_number(text, option->target);
+	case OPTION_SIZE:
+		error = units_parse_size(text, &value);
 		if (!error)
 			*(size_t *)option->target = (size_t)value;
 		return error;
-	case RC_OPTION_SIZE32:
-		error = rc_parse_size(text, &value);
+	case OPTION_SIZE32:
+		error = units_parse_size(text, &value);
 		return error ? error : store_unsigned(option->target, value, 1);
-	case RC_OPTION_MS:
-		error = rc_parse_time(text, &value);
+	case OPTION_MS:
+		error = units_parse_time(text, &value);
 		return error ? error : store_unsigned(option->target, value, 1000000);
-	case RC_OPTION_NS:
-		return rc_parse_time(text, option->target);
-	case RC_OPTION_CHOICE: {
-		int index = rc_option_choice(option->argument, text);
+	case OPTION_NS:
+		return units_parse_time(text, option->target);
+	case OPTION_CHOICE: {
+		int index = option_choice(option->argument, text);
 		if (index < 0)
 			return option->argument;
 		*(int *)option->target = index;
@@ -138,14 +138,14 @@ const char *rc_option_store(const struct rc_option *option, const char *text)
 	return "unknown kind of option";
 }
 
-int rc_options_parse(const struct rc_command *command, const struct rc_option *options, int argc, char **argv,
-                     int *operand)
+int options_parse(const struct subcommand *command, const struct option_entry *options, int argc, char **argv,
+                  int *operand)
 {
 	struct option rows[ROWS_MAX + 2] = { 0 };
 	unsigned count = 0;
 	for (; count < ROWS_MAX && options[count].name; count++) {
 		rows[count].name = options[count].name;
-		rows[count].has_arg = options[count].kind == RC_OPTION_FLAG ? no_argument : required_argument;
+		rows[count].has_arg = options[count].kind == OPTION_FLAG ? no_argument : required_argument;
 		rows[count].val = FIRST_ROW + (int)count;
 	}
 	rows[count] = (struct option){ .name = "help", .has_arg = no_argument, .val = 'h' };
@@ -154,18 +154,18 @@ int rc_options_parse(const struct rc_command *command, const struct rc_option *o
 	for (int value; (value = getopt_long(argc, argv, ":h", rows, NULL)) != -1;) {
 		if (value == 'h') {
 			print_help(command, options);
-			return RC_EXIT_OK;
+			return EXIT_OK;
 		}
 		if (value == ':')
-			return rc_options_wrong(command, "%s needs an argument", argv[optind - 1]);
+			return options_wrong(command, "%s needs an argument", argv[optind - 1]);
 		if (value < FIRST_ROW)
-			return rc_options_wrong(command, "unknown option '%s'", argv[optind - 1]);
-		const struct rc_option *option = &options[value - FIRST_ROW];
-		const char *error = rc_option_store(option, optarg);
-		if (error && option->kind == RC_OPTION_CHOICE)
-			return rc_options_wrong(command, "--%s '%s': expected %s", option->name, optarg, error);
+			return options_wrong(command, "unknown option '%s'", argv[optind - 1]);
+		const struct option_entry *option = &options[value - FIRST_ROW];
+		const char *error = option_store(option, optarg);
+		if (error && option->kind == OPTION_CHOICE)
+			return options_wrong(command, "--%s '%s': expected %s", option->name, optarg, error);
 		if (error)
-			return rc_options_wrong(command, "--%s '%s': %s", option->name, optarg, error);
+			return options_wrong(command, "--%s '%s': %s", option->name, optarg, error);
 	}
 	*operand = optind;
 	return -1;

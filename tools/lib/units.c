@@ -84,7 +84,7 @@ static const char *parse(const char *text, const struct unit *units, const char 
 	return expected;
 }
 
-const char *rc_parse_time(const char *text, uint64_t *ns)
+const char *units_parse_time(const char *text, uint64_t *ns)
 {
 	static const struct unit units[] = {
 		{ "ns", 1 },          { "us", 1000 },         { "ms", 1000000 }, { "s", 1000000000 },
@@ -93,7 +93,7 @@ const char *rc_parse_time(const char *text, uint64_t *ns)
 	return parse(text, units, "expected a unit: ns, us, ms, s, m or h, as in 250ms", ns);
 }
 
-const char *rc_parse_size(const char *text, uint64_t *size)
+const char *units_parse_size(const char *text, uint64_t *size)
 {
 	static const struct unit units[] = {
 		{ "", 1 }, { "k", 1024 }, { "m", 1 << 20 }, { "g", 1 << 30 }, { NULL, 0 },
@@ -101,13 +101,13 @@ const char *rc_parse_size(const char *text, uint64_t *size)
 	return parse(text, units, "expected bytes, or k, m or g after the number, as in 64k", size);
 }
 
-const char *rc_parse_count(const char *text, uint64_t *count)
+const char *units_parse_count(const char *text, uint64_t *count)
 {
 	static const struct unit units[] = { { "", 1 }, { NULL, 0 } };
 	return parse(text, units, "expected a whole number", count);
 }
 
-const char *rc_parse_number(const char *text, double *number)
+const char *units_parse_number(const char *text, double *number)
 {
 	char *end;
 	if (!isdigit((unsigned char)*text) && *text != '.')
@@ -128,34 +128,34 @@ static int places(double value)
 	return value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
 }
 
-char *rc_format_time(char out[RC_UNITS_SIZE], uint64_t ns)
+char *units_format_time(char out[UNITS_SIZE], uint64_t ns)
 {
 	static const char *const names[] = { "ns", "us", "ms", "s" };
 	double value = (double)ns;
 	unsigned index = 0;
 	for (; index < 3 && value >= 999.5; index++)
 		value /= 1000;
-	snprintf(out, RC_UNITS_SIZE, "%.*f %s", index ? places(value) : 0, value, names[index]);
+	snprintf(out, UNITS_SIZE, "%.*f %s", index ? places(value) : 0, value, names[index]);
 	return out;
 }
 
-char *rc_format_size(char out[RC_UNITS_SIZE], uint64_t size)
+char *units_format_size(char out[UNITS_SIZE], uint64_t size)
 {
 	static const char *const names[] = { "B", "KiB", "MiB", "GiB", "TiB" };
 	double value = (double)size;
 	unsigned index = 0;
 	for (; index < 4 && value >= 1023.5; index++)
 		value /= 1024;
-	snprintf(out, RC_UNITS_SIZE, "%.*f %s", index ? places(value) : 0, value, names[index]);
+	snprintf(out, UNITS_SIZE, "%.*f %s", index ? places(value) : 0, value, names[index]);
 	return out;
 }
 
-char *rc_format_count(char out[RC_UNITS_SIZE], double count)
+char *units_format_count(char out[UNITS_SIZE], double count)
 {
 	static const char *const names[] = { "", "k", "M", "G", "T" };
 	unsigned index = 0;
 	for (; index < 4 && count >= 999.5; index++)
 		count /= 1000;
-	snprintf(out, RC_UNITS_SIZE, "%.*f%s", index ? places(count) : 0, count, names[index]);
+	snprintf(out, UNITS_SIZE, "%.*f%s", index ? places(count) : 0, count, names[index]);
 	return out;
 }

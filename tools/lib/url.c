@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-size_t rc_url_base_size(const char *url)
+size_t url_base_size(const char *url)
 {
 	if (!strncmp(url, "ws+unix:", 8)) {
 		const char *colon = strchr(url + 8, ':');
@@ -25,7 +25,7 @@ static int is_plain(unsigned char byte)
 	       (byte && strchr("-._~!$&'()*+;=:@", byte));
 }
 
-char *rc_url_join(const char *base, size_t base_size, const char *path, const char *name, size_t name_size)
+char *url_join(const char *base, size_t base_size, const char *path, const char *name, size_t name_size)
 {
 	size_t path_size = strlen(path);
 	char *url = malloc(base_size + path_size + 3 * name_size + 1);

@@ -2,16 +2,16 @@
  *
  * url.h - putting URLs together for commands that speak to several paths of one server. Pure text.
  */
-#ifndef RC_TOOLS_URL_H
-#define RC_TOOLS_URL_H
+#ifndef LIB_URL_H
+#define LIB_URL_H
 
 #include <stddef.h>
 
 /* The size of "ws://HOST:PORT", "wss://HOST:PORT" or "ws+unix:/SOCKET:" at the beginning of a URL, up to its path; 0
  * when it is none of them. */
-size_t rc_url_base_size(const char *url);
+size_t url_base_size(const char *url);
 
 /* BASE + PATH + the name, percent-encoded but for what a path may hold as it is. To be freed; null without memory. */
-char *rc_url_join(const char *base, size_t base_size, const char *path, const char *name, size_t name_size);
+char *url_join(const char *base, size_t base_size, const char *path, const char *name, size_t name_size);
 
 #endif

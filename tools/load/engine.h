@@ -8,8 +8,8 @@
  *
  * Nothing is shared but the few atomics named so; all else is merged when the workers are quiet.
  */
-#ifndef RC_LOAD_ENGINE_H
-#define RC_LOAD_ENGINE_H
+#ifndef LOAD_ENGINE_H
+#define LOAD_ENGINE_H
 
 #include <stdatomic.h>
 
@@ -18,15 +18,15 @@
 #include "ringcast.h"
 #include "skew.h"
 
-struct rc_load;
-struct rc_load_worker;
+struct load;
+struct load_worker;
 
 /* One connection. */
-struct rc_load_peer {
-	struct rc_load_worker *worker;
+struct load_peer {
+	struct load_worker *worker;
 	rc_conn conn;
-	struct rc_load_stream *streams; /* topics_per_connection; null for a publisher without its own messages */
-	uint64_t connect_ns;            /* mode connect: when the attempt began */
+	struct load_stream *streams; /* topics_per_connection; null for a publisher without its own messages */
+	uint64_t connect_ns;         /* mode connect: when the attempt began */
 	uint32_t index;
 	uint32_t sent;     /* mode echo: sequence of the next message */
 	uint32_t received; /* mode echo: sequence of the next answer */
@@ -35,8 +35,8 @@ struct rc_load_peer {
 	bool publisher;
 };
 
-struct rc_load_worker {
-	struct rc_load *load;
+struct load_worker {
+	struct load *load;
 	unsigned index;
 	/* Written by the worker alone, read by others. */
 	_Alignas(64) _Atomic uint64_t received; /* deliveries, answers or openings since the beginning */
@@ -50,37 +50,37 @@ struct rc_load_worker {
 	uint64_t budget; /* mode echo and connect: how many more may begin */
 	uint64_t bytes;
 	uint64_t corrupt;
-	struct rc_load_tally tally;
-	struct rc_histogram latency;
-	struct rc_load_skew skew;
+	struct load_tally tally;
+	struct histogram latency;
+	struct load_skew skew;
 };
 
-struct rc_load_topic {
+struct load_topic {
 	char *name;
 	size_t name_size;
 	uint32_t published;
 	uint64_t subscribers;
 	unsigned *subscribers_of; /* by worker */
-	struct rc_load_peer publisher;
+	struct load_peer publisher;
 };
 
 /* A message of a recorded feed. */
-struct rc_load_record {
+struct load_record {
 	uint64_t due_ns; /* after the first */
 	uint32_t topic;
 	uint32_t size;
 	size_t offset; /* in the feed's bytes */
 };
 
-struct rc_load_feed {
-	struct rc_load_record *records;
+struct load_feed {
+	struct load_record *records;
 	size_t record_count;
 	char *bytes;
 	uint64_t period_ns; /* from its beginning to its next beginning, when it is repeated */
 };
 
 /* Worker 0's own between begin and end of a phase, but for the atomics. */
-struct rc_load_publisher {
+struct load_publisher {
 	bool running;
 	bool open_loop;
 	uint64_t begin_ns, end_ns; /* of the phase */
@@ -101,52 +101,52 @@ struct rc_load_publisher {
 	_Atomic bool finished;     /* the phase's last message was sent */
 };
 
-struct rc_load {
-	const struct rc_load_options *options;
-	struct rc_load_report *report;
+struct load {
+	const struct load_options *options;
+	struct load_report *report;
 	rc_server *server;
-	struct rc_wait wait;
-	struct rc_load_worker *workers;
-	struct rc_load_peer *peers;
-	struct rc_load_stream *streams;
-	struct rc_load_topic *topics;
+	struct wait wait;
+	struct load_worker *workers;
+	struct load_peer *peers;
+	struct load_stream *streams;
+	struct load_topic *topics;
 	unsigned topic_count;
-	struct rc_load_feed feed;
-	struct rc_load_publisher publisher;
+	struct load_feed feed;
+	struct load_publisher publisher;
 	int *stalled_sockets;
 	char *echo_payload;
 	size_t base_size; /* of options->url, up to its path */
 	uint32_t skew_base;
-	_Atomic bool ending;                         /* closes are expected from now on */
-	_Atomic bool first_failure;                  /* report->first_failure is taken */
-	void (*call)(struct rc_load_worker *worker); /* of rc_load_call() ... */
-	_Atomic unsigned calls;                      /* ... and how many have not yet run it */
+	_Atomic bool ending;                      /* closes are expected from now on */
+	_Atomic bool first_failure;               /* report->first_failure is taken */
+	void (*call)(struct load_worker *worker); /* of load_call() ... */
+	_Atomic unsigned calls;                   /* ... and how many have not yet run it */
 };
 
 /* receive.c */
-struct rc_handlers rc_load_handlers(struct rc_load *load);
-void rc_load_kick(struct rc_load_worker *worker); /* on the worker: what begins modes echo and connect */
+struct rc_handlers load_handlers(struct load *load);
+void load_kick(struct load_worker *worker); /* on the worker: what begins modes echo and connect */
 
 /* connect.c: each returns 0, or -1 after printing why. */
-int rc_load_plan(struct rc_load *load); /* topics, feed, and who subscribes to what */
-int rc_load_connect_all(struct rc_load *load);
-int rc_load_connect_stalled(struct rc_load *load);
-int rc_load_connect_peer(struct rc_load *load, struct rc_load_peer *peer); /* or a negative errno, without a word */
-void rc_load_unplan(struct rc_load *load);
+int load_plan(struct load *load); /* topics, feed, and who subscribes to what */
+int load_connect_all(struct load *load);
+int load_connect_stalled(struct load *load);
+int load_connect_peer(struct load *load, struct load_peer *peer); /* or a negative errno, without a word */
+void load_unplan(struct load *load);
 
 /* feed.c */
-int rc_load_feed_read(struct rc_load *load);
+int load_feed_read(struct load *load);
 
 /* publish.c */
-int rc_load_publisher_make(struct rc_load *load);
-void rc_load_publisher_free(struct rc_load *load);
-void rc_load_publisher_begin(struct rc_load *load);   /* on worker 0 */
-void rc_load_pump(void *load);                        /* on worker 0: publishes what is due and allowed */
-void rc_load_progress(struct rc_load_worker *worker); /* on any worker: it reached its goal */
-void rc_load_post_pump(struct rc_load *load);         /* any thread */
+int load_publisher_make(struct load *load);
+void load_publisher_free(struct load *load);
+void load_publisher_begin(struct load *load);   /* on worker 0 */
+void load_pump(void *load);                     /* on worker 0: publishes what is due and allowed */
+void load_progress(struct load_worker *worker); /* on any worker: it reached its goal */
+void load_post_pump(struct load *load);         /* any thread */
 
 /* run.c: runs fn on each worker and waits until all have. */
-void rc_load_call(struct rc_load *load, void (*fn)(struct rc_load_worker *worker));
-uint64_t rc_load_received(struct rc_load *load);
+void load_call(struct load *load, void (*fn)(struct load_worker *worker));
+uint64_t load_received(struct load *load);
 
 #endif

@@ -18,11 +18,11 @@ struct name {
 	uint32_t number; /* in order of appearance */
 	uint32_t messages;
 	size_t size;
-	char text[RC_FEED_TOPIC_MAX];
+	char text[FEED_TOPIC_MAX];
 };
 
 struct reader {
-	struct rc_load_feed *feed;
+	struct load_feed *feed;
 	size_t record_capacity, byte_count, byte_capacity;
 	void *tree;
 	struct name **names; /* by number */
@@ -45,14 +45,14 @@ static int compare_activity(const void *left, const void *right)
 	return a->number < b->number ? -1 : 1;
 }
 
-static struct name *find_name(struct reader *reader, const struct rc_feed_record *record)
+static struct name *find_name(struct reader *reader, const struct feed_record *record)
 {
 	struct name key = { .size = record->topic_size };
 	memcpy(key.text, record->topic, record->topic_size);
 	struct name **found = tfind(&key, &reader->tree, compare_names);
 	if (found)
 		return *found;
-	if (reader->name_count == RC_LOAD_TOPICS_MAX)
+	if (reader->name_count == LOAD_TOPICS_MAX)
 		return NULL;
 	struct name **names = realloc(reader->names, (reader->name_count + 1) * sizeof(struct name *));
 	struct name *name = malloc(sizeof *name);
@@ -81,17 +81,17 @@ static int reserve(void **array, size_t *capacity, size_t count, size_t item_siz
 	return 0;
 }
 
-static int add(struct reader *reader, const struct rc_feed_record *record, uint64_t first_ns, double speed)
+static int add(struct reader *reader, const struct feed_record *record, uint64_t first_ns, double speed)
 {
-	struct rc_load_feed *feed = reader->feed;
+	struct load_feed *feed = reader->feed;
 	struct name *name = find_name(reader, record);
 	if (!name ||
 	    reserve((void **)&feed->records, &reader->record_capacity, feed->record_count + 1, sizeof *feed->records) ||
 	    reserve((void **)&feed->bytes, &reader->byte_capacity, reader->byte_count + record->payload_size, 1))
 		return -ENOMEM;
 	name->messages++;
-	feed->records[feed->record_count++] = (struct rc_load_record){
-		.due_ns = rc_feed_due(first_ns, record->time_ns, speed),
+	feed->records[feed->record_count++] = (struct load_record){
+		.due_ns = feed_due(first_ns, record->time_ns, speed),
 		.topic = name->number,
 		.size = (uint32_t)record->payload_size,
 		.offset = reader->byte_count,
@@ -101,29 +101,29 @@ static int add(struct reader *reader, const struct rc_feed_record *record, uint6
 	return 0;
 }
 
-static int read_records(struct reader *reader, struct rc_feed *source, double speed)
+static int read_records(struct reader *reader, struct feed *source, double speed)
 {
-	struct rc_feed_record record;
+	struct feed_record record;
 	uint64_t first = UINT64_MAX;
 	int code;
-	while ((code = rc_feed_next(source, &record)) > 0) {
+	while ((code = feed_next(source, &record)) > 0) {
 		if (first == UINT64_MAX)
 			first = record.time_ns;
 		code = add(reader, &record, first, speed);
 		if (code) {
-			rc_failed("%s: too large to be kept in memory", source->path);
+			command_failed("%s: too large to be kept in memory", source->path);
 			return -1;
 		}
 	}
 	if (code)
-		rc_failed("%s", source->error);
+		command_failed("%s", source->error);
 	else if (!reader->feed->record_count)
-		rc_failed("%s: no messages", source->path);
+		command_failed("%s: no messages", source->path);
 	return code || !reader->feed->record_count ? -1 : 0;
 }
 
 /* Topic 0 is the busiest: it is the one whose skew is measured. */
-static int number_topics(struct rc_load *load, struct reader *reader)
+static int number_topics(struct load *load, struct reader *reader)
 {
 	/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): a recording without a topic was refused before */
 	qsort(reader->names, reader->name_count, sizeof *reader->names, compare_activity);
@@ -132,7 +132,7 @@ static int number_topics(struct rc_load *load, struct reader *reader)
 	uint32_t *ranks = calloc(load->topic_count, sizeof *ranks);
 	if (!load->topics || !ranks) {
 		free(ranks);
-		rc_failed("no memory");
+		command_failed("no memory");
 		return -1;
 	}
 	for (uint32_t rank = 0; rank < load->topic_count; rank++) {
@@ -147,12 +147,12 @@ static int number_topics(struct rc_load *load, struct reader *reader)
 	return 0;
 }
 
-int rc_load_feed_read(struct rc_load *load)
+int load_feed_read(struct load *load)
 {
-	struct rc_feed source;
+	struct feed source;
 	struct reader reader = { .feed = &load->feed };
-	if (rc_feed_open(&source, load->options->feed)) {
-		rc_failed("%s", source.error);
+	if (feed_open(&source, load->options->feed)) {
+		command_failed("%s", source.error);
 		return -1;
 	}
 	int code = read_records(&reader, &source, load->options->speed);
@@ -164,7 +164,7 @@ int rc_load_feed_read(struct rc_load *load)
 		/* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): one without a message was refused before */
 		load->feed.period_ns = last + last / load->feed.record_count + 1;
 	}
-	rc_feed_close(&source);
+	feed_close(&source);
 	tdestroy(reader.tree, free);
 	free(reader.names);
 	return code;

@@ -7,24 +7,24 @@
  *
  * Text, so that it is valid in both kinds of message, and of fixed width, so that it is read without a loop.
  */
-#ifndef RC_LOAD_HEAD_H
-#define RC_LOAD_HEAD_H
+#ifndef LOAD_HEAD_H
+#define LOAD_HEAD_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
-#define RC_LOAD_HEAD_SIZE 32
-#define RC_LOAD_TOPICS_MAX (1u << 16)
+#define LOAD_HEAD_SIZE 32
+#define LOAD_TOPICS_MAX (1u << 16)
 
-struct rc_load_head {
+struct load_head {
 	uint32_t topic;
 	uint32_t sequence;
 	uint64_t time_ns;
 };
 
-static inline void rc_load_hex(char *out, uint64_t value, unsigned digits)
+static inline void load_hex(char *out, uint64_t value, unsigned digits)
 {
 	while (digits) {
 		out[--digits] = "0123456789abcdef"[value & 15];
@@ -32,17 +32,17 @@ static inline void rc_load_hex(char *out, uint64_t value, unsigned digits)
 	}
 }
 
-static inline void rc_load_head_write(char out[RC_LOAD_HEAD_SIZE], const struct rc_load_head *head)
+static inline void load_head_write(char out[LOAD_HEAD_SIZE], const struct load_head *head)
 {
 	out[0] = 'r';
 	out[1] = 'l';
-	rc_load_hex(out + 2, head->topic, 6);
-	rc_load_hex(out + 8, head->sequence, 8);
-	rc_load_hex(out + 16, head->time_ns, 16);
+	load_hex(out + 2, head->topic, 6);
+	load_hex(out + 8, head->sequence, 8);
+	load_hex(out + 16, head->time_ns, 16);
 }
 
 /* Eight digits at once: each byte to its nibble, then neighbours are joined three times. Little endian. */
-static inline uint32_t rc_load_unhex(uint64_t digits)
+static inline uint32_t load_unhex(uint64_t digits)
 {
 	uint64_t letter = digits >> 6 & 0x0101010101010101;
 	uint64_t nibbles = __builtin_bswap64((digits & 0x0f0f0f0f0f0f0f0f) + 9 * letter);
@@ -52,35 +52,35 @@ static inline uint32_t rc_load_unhex(uint64_t digits)
 }
 
 /* Returns false when these bytes are none of ours. */
-static inline bool rc_load_head_read(const uint8_t *bytes, size_t size, struct rc_load_head *head)
+static inline bool load_head_read(const uint8_t *bytes, size_t size, struct load_head *head)
 {
 	uint64_t words[4];
-	if (size < RC_LOAD_HEAD_SIZE)
+	if (size < LOAD_HEAD_SIZE)
 		return false;
 	memcpy(words, bytes, sizeof words);
 	if ((words[0] & 0xffff) != ('r' | 'l' << 8))
 		return false;
-	head->topic = rc_load_unhex((words[0] & ~(uint64_t)0xffff) | 0x3030);
-	head->sequence = rc_load_unhex(words[1]);
-	head->time_ns = (uint64_t)rc_load_unhex(words[2]) << 32 | rc_load_unhex(words[3]);
+	head->topic = load_unhex((words[0] & ~(uint64_t)0xffff) | 0x3030);
+	head->sequence = load_unhex(words[1]);
+	head->time_ns = (uint64_t)load_unhex(words[2]) << 32 | load_unhex(words[3]);
 	return true;
 }
 
 /* What one connection has received of one topic. */
-struct rc_load_stream {
+struct load_stream {
 	uint32_t topic;
 	uint32_t next; /* above the highest sequence received */
 	uint64_t seen; /* bit n: sequence next - 1 - n was received */
 };
 
-struct rc_load_tally {
+struct load_tally {
 	uint64_t lost; /* left out so far; one that comes late is taken off again */
 	uint64_t duplicated;
 	uint64_t reordered;
 };
 
 /* Books a sequence number. One that comes more than 64 later than it should counts as duplicated. */
-static inline void rc_load_stream_take(struct rc_load_stream *stream, uint32_t sequence, struct rc_load_tally *tally)
+static inline void load_stream_take(struct load_stream *stream, uint32_t sequence, struct load_tally *tally)
 {
 	if (sequence == stream->next) {
 		stream->seen = stream->seen << 1 | 1;

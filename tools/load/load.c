@@ -11,7 +11,7 @@
 
 #include "commands.h"
 #include "lib/client.h"
-#include "lib/json.h"
+#include "lib/quote.h"
 #include "lib/units.h"
 #include "lib/url.h"
 
@@ -20,7 +20,7 @@
 
 static int run(int argc, char **argv);
 
-const struct rc_command rc_command_load = {
+const struct subcommand command_load = {
 	.name = "load",
 	.summary = "load a server and measure it",
 	.usage = "[options] URL",
@@ -49,7 +49,7 @@ struct words {
 };
 
 /* "A" or "A-B" of IPv4 addresses. */
-static bool parse_range(const char *text, struct rc_load_range *range)
+static bool parse_range(const char *text, struct load_range *range)
 {
 	char first[16];
 	struct in_addr from, to;
@@ -66,94 +66,92 @@ static bool parse_range(const char *text, struct rc_load_range *range)
 }
 
 /* What cannot be right. Returns -1, or the exit status of a usage error. */
-static int check(struct rc_load_options *options, const struct words *words)
+static int check(struct load_options *options, const struct words *words)
 {
-	const struct rc_command *self = &rc_command_load;
-	if (!rc_url_base_size(options->url))
-		return rc_options_wrong(
+	const struct subcommand *self = &command_load;
+	if (!url_base_size(options->url))
+		return options_wrong(
 		    self, "'%s': expected ws://HOST:PORT, wss://HOST:PORT or ws+unix:/SOCKET:", options->url);
 	if (words->destinations && !parse_range(words->destinations, &options->destinations))
-		return rc_options_wrong(self, "--destinations '%s': expected A.B.C.D or A.B.C.D-E.F.G.H",
-		                        words->destinations);
+		return options_wrong(self, "--destinations '%s': expected A.B.C.D or A.B.C.D-E.F.G.H",
+		                     words->destinations);
 	if (words->sources && !parse_range(words->sources, &options->sources))
-		return rc_options_wrong(self, "--sources '%s': expected A.B.C.D or A.B.C.D-E.F.G.H", words->sources);
+		return options_wrong(self, "--sources '%s': expected A.B.C.D or A.B.C.D-E.F.G.H", words->sources);
 	if (words->destinations && !strncmp(options->url, "ws+unix:", 8))
-		return rc_options_wrong(self, "--destinations needs a ws:// or wss:// URL");
+		return options_wrong(self, "--destinations needs a ws:// or wss:// URL");
 	if (!options->connections || options->connections > CONNECTIONS_MAX)
-		return rc_options_wrong(self, "--connections: expected 1 to %u", CONNECTIONS_MAX);
+		return options_wrong(self, "--connections: expected 1 to %u", CONNECTIONS_MAX);
 	if (!options->worker_count || options->worker_count > 1024)
-		return rc_options_wrong(self, "--workers: expected 1 to 1024");
-	if (options->size < RC_LOAD_HEAD_SIZE || options->size > SIZE_MAX_MESSAGE)
-		return rc_options_wrong(self, "--size: expected %d to %zu: each message carries its number and time",
-		                        RC_LOAD_HEAD_SIZE, SIZE_MAX_MESSAGE);
-	if (!options->burst || !options->window || options->window > RC_LOAD_WINDOW_MAX)
-		return rc_options_wrong(self, "--burst and --window: expected at least 1, and a window of at most %d",
-		                        RC_LOAD_WINDOW_MAX);
-	if (!options->topics || options->topics > RC_LOAD_TOPICS_MAX || !options->topics_per_connection)
-		return rc_options_wrong(self, "--topics: expected 1 to %u", RC_LOAD_TOPICS_MAX);
-	if (options->protocol == RC_LOAD_RELAY && options->topics_per_connection > 1)
-		return rc_options_wrong(self, "--peer-protocol relay has one topic a connection");
-	if (options->stalled > 10000 || (options->stalled && options->mode != RC_LOAD_BROADCAST))
-		return rc_options_wrong(self, "--stalled is for --mode broadcast, and at most 10000");
-	if (options->feed && options->mode != RC_LOAD_BROADCAST)
-		return rc_options_wrong(self, "--feed is for --mode broadcast");
+		return options_wrong(self, "--workers: expected 1 to 1024");
+	if (options->size < LOAD_HEAD_SIZE || options->size > SIZE_MAX_MESSAGE)
+		return options_wrong(self, "--size: expected %d to %zu: each message carries its number and time",
+		                     LOAD_HEAD_SIZE, SIZE_MAX_MESSAGE);
+	if (!options->burst || !options->window || options->window > LOAD_WINDOW_MAX)
+		return options_wrong(self, "--burst and --window: expected at least 1, and a window of at most %d",
+		                     LOAD_WINDOW_MAX);
+	if (!options->topics || options->topics > LOAD_TOPICS_MAX || !options->topics_per_connection)
+		return options_wrong(self, "--topics: expected 1 to %u", LOAD_TOPICS_MAX);
+	if (options->protocol == LOAD_RELAY && options->topics_per_connection > 1)
+		return options_wrong(self, "--peer-protocol relay has one topic a connection");
+	if (options->stalled > 10000 || (options->stalled && options->mode != LOAD_BROADCAST))
+		return options_wrong(self, "--stalled is for --mode broadcast, and at most 10000");
+	if (options->feed && options->mode != LOAD_BROADCAST)
+		return options_wrong(self, "--feed is for --mode broadcast");
 	if (options->feed && options->rate > 0)
-		return rc_options_wrong(self, "--feed has its own times: use --speed instead of --rate");
+		return options_wrong(self, "--feed has its own times: use --speed instead of --rate");
 	if (!options->duration_ns && !options->messages)
-		return rc_options_wrong(self, "--duration 0 needs --messages");
-	if (!options->duration_ns && options->mode == RC_LOAD_IDLE)
-		return rc_options_wrong(self, "--mode idle needs a --duration");
+		return options_wrong(self, "--duration 0 needs --messages");
+	if (!options->duration_ns && options->mode == LOAD_IDLE)
+		return options_wrong(self, "--mode idle needs a --duration");
 	return -1;
 }
 
-static int parse(struct rc_load_options *load, struct words *words, int argc, char **argv)
+static int parse(struct load_options *load, struct words *words, int argc, char **argv)
 {
-	const struct rc_option options[] = {
-		{ "connections", RC_OPTION_COUNT, &load->connections, "N",
-		  "subscribers, or echoing or idle ones (100)" },
-		{ "stalled", RC_OPTION_COUNT, &load->stalled, "N", "subscribers more, which never read (0)" },
-		{ "mode", RC_OPTION_CHOICE, &load->mode, RC_LOAD_MODES, "what they do (broadcast)" },
-		{ "size", RC_OPTION_SIZE, &load->size, "SIZE", "of a message, at least 32 (128)" },
-		{ "rate", RC_OPTION_NUMBER, &load->rate, "R", "messages a second, kept whatever happens: open loop" },
-		{ "burst", RC_OPTION_COUNT, &load->burst, "B", "messages sent at once (1)" },
-		{ "window", RC_OPTION_COUNT, &load->window, "W",
+	const struct option_entry options[] = {
+		{ "connections", OPTION_COUNT, &load->connections, "N", "subscribers, or echoing or idle ones (100)" },
+		{ "stalled", OPTION_COUNT, &load->stalled, "N", "subscribers more, which never read (0)" },
+		{ "mode", OPTION_CHOICE, &load->mode, LOAD_MODES, "what they do (broadcast)" },
+		{ "size", OPTION_SIZE, &load->size, "SIZE", "of a message, at least 32 (128)" },
+		{ "rate", OPTION_NUMBER, &load->rate, "R", "messages a second, kept whatever happens: open loop" },
+		{ "burst", OPTION_COUNT, &load->burst, "B", "messages sent at once (1)" },
+		{ "window", OPTION_COUNT, &load->window, "W",
 		  "closed loop: bursts, or echoes, under way at a time (1)" },
-		{ "duration", RC_OPTION_NS, &load->duration_ns, "T", "of the measured part (10s)" },
-		{ "messages", RC_OPTION_COUNT64, &load->messages, "N", "end the measured part after so many" },
-		{ "warmup", RC_OPTION_NS, &load->warmup_ns, "T", "the same before it, not measured (1s)" },
-		{ "topics", RC_OPTION_COUNT, &load->topics, "K", "published to in turn (1)" },
-		{ "topics-per-connection", RC_OPTION_COUNT, &load->topics_per_connection, "M",
+		{ "duration", OPTION_NS, &load->duration_ns, "T", "of the measured part (10s)" },
+		{ "messages", OPTION_COUNT64, &load->messages, "N", "end the measured part after so many" },
+		{ "warmup", OPTION_NS, &load->warmup_ns, "T", "the same before it, not measured (1s)" },
+		{ "topics", OPTION_COUNT, &load->topics, "K", "published to in turn (1)" },
+		{ "topics-per-connection", OPTION_COUNT, &load->topics_per_connection, "M",
 		  "subscribed to by each (1)" },
-		{ "feed", RC_OPTION_TEXT, &load->feed, "FILE",
+		{ "feed", OPTION_TEXT, &load->feed, "FILE",
 		  "broadcast a recording (seconds<TAB>topic<TAB>payload),\nagain and again; each subscribes to M of "
 		  "its topics" },
-		{ "speed", RC_OPTION_NUMBER, &load->speed, "X",
+		{ "speed", OPTION_NUMBER, &load->speed, "X",
 		  "times its pace (1); 0: closed loop, by --burst and --window" },
-		{ "workers", RC_OPTION_COUNT, &load->worker_count, "W",
+		{ "workers", OPTION_COUNT, &load->worker_count, "W",
 		  "threads and rings of this client (1): one opens as many\nconnections as 'ulimit -n' allows" },
-		{ "destinations", RC_OPTION_TEXT, &words->destinations, "A-B", "IPv4 addresses to connect to in turn" },
-		{ "sources", RC_OPTION_TEXT, &words->sources, "A-B", "IPv4 addresses to connect from" },
-		{ "connect-rate", RC_OPTION_NUMBER, &load->connect_rate, "R",
-		  "connections opened a second (no limit)" },
-		{ "publish-url", RC_OPTION_TEXT, &load->publish_url, "URL",
+		{ "destinations", OPTION_TEXT, &words->destinations, "A-B", "IPv4 addresses to connect to in turn" },
+		{ "sources", OPTION_TEXT, &words->sources, "A-B", "IPv4 addresses to connect from" },
+		{ "connect-rate", OPTION_NUMBER, &load->connect_rate, "R", "connections opened a second (no limit)" },
+		{ "publish-url", OPTION_TEXT, &load->publish_url, "URL",
 		  "where to publish (URL/publish/load); with several\ntopics their names are appended" },
-		{ "peer-protocol", RC_OPTION_CHOICE, &load->protocol, RC_LOAD_PROTOCOLS,
+		{ "peer-protocol", OPTION_CHOICE, &load->protocol, LOAD_PROTOCOLS,
 		  "relay: publisher and subscribers connect to URL/relay/NAME" },
-		{ "deflate", RC_OPTION_FLAG, &load->deflate, NULL,
+		{ "deflate", OPTION_FLAG, &load->deflate, NULL,
 		  "subscribers and echoing ones offer permessage-deflate" },
-		{ "server-pid", RC_OPTION_COUNT, &load->server_pid, "PID", "report this process's CPU and memory too" },
-		{ "seed", RC_OPTION_COUNT64, &load->seed, "N", "of the choice of topics (1)" },
-		RC_CLIENT_TLS_OPTIONS(&load->tls),
-		{ "json", RC_OPTION_FLAG, &words->json, NULL, "report as one JSON object" },
-		{ "quiet", RC_OPTION_FLAG, &load->quiet, NULL, "no progress on stderr" },
+		{ "server-pid", OPTION_COUNT, &load->server_pid, "PID", "report this process's CPU and memory too" },
+		{ "seed", OPTION_COUNT64, &load->seed, "N", "of the choice of topics (1)" },
+		CLIENT_TLS_OPTIONS(&load->tls),
+		{ "json", OPTION_FLAG, &words->json, NULL, "report as one JSON object" },
+		{ "quiet", OPTION_FLAG, &load->quiet, NULL, "no progress on stderr" },
 		{ 0 },
 	};
 	int operand;
-	int status = rc_options_parse(&rc_command_load, options, argc, argv, &operand);
+	int status = options_parse(&command_load, options, argc, argv, &operand);
 	if (status >= 0)
 		return status;
 	if (argc - operand != 1)
-		return rc_options_wrong(&rc_command_load, "expected one URL");
+		return options_wrong(&command_load, "expected one URL");
 	load->url = argv[operand];
 	return check(load, words);
 }
@@ -163,38 +161,38 @@ static double per(double value, uint64_t count)
 	return count ? value / (double)count : 0;
 }
 
-static double rate(const struct rc_load_report *report, uint64_t count)
+static double rate(const struct load_report *report, uint64_t count)
 {
 	return per((double)count * 1e9, report->elapsed_ns);
 }
 
-static uint64_t server_cpu(const struct rc_load_report *report)
+static uint64_t server_cpu(const struct load_report *report)
 {
 	return report->end.cpu_ns - report->begin.cpu_ns;
 }
 
 /* What idle connections cost is what is left when they have been idle; others are not left alone. */
-static double rss_per_connection(const struct rc_load_options *options, const struct rc_load_report *report)
+static double rss_per_connection(const struct load_options *options, const struct load_report *report)
 {
-	uint64_t with = options->mode == RC_LOAD_IDLE ? report->end.rss_size : report->after_connecting.rss_size;
+	uint64_t with = options->mode == LOAD_IDLE ? report->end.rss_size : report->after_connecting.rss_size;
 	double growth = (double)with - (double)report->before_connecting.rss_size;
 	return growth > 0 ? per(growth, report->opened) : 0;
 }
 
-static void print_histogram(const char *name, const struct rc_histogram *histogram)
+static void print_histogram(const char *name, const struct histogram *histogram)
 {
-	char text[4][RC_UNITS_SIZE];
+	char text[4][UNITS_SIZE];
 	if (histogram->count)
 		printf("%-12s p50 %s  p99 %s  p99.9 %s  max %s\n", name,
-		       rc_format_time(text[0], rc_histogram_percentile(histogram, 0.5)),
-		       rc_format_time(text[1], rc_histogram_percentile(histogram, 0.99)),
-		       rc_format_time(text[2], rc_histogram_percentile(histogram, 0.999)),
-		       rc_format_time(text[3], histogram->max));
+		       units_format_time(text[0], histogram_percentile(histogram, 0.5)),
+		       units_format_time(text[1], histogram_percentile(histogram, 0.99)),
+		       units_format_time(text[2], histogram_percentile(histogram, 0.999)),
+		       units_format_time(text[3], histogram->max));
 }
 
-static void print_server(const struct rc_load_options *options, const struct rc_load_report *report, const char *unit)
+static void print_server(const struct load_options *options, const struct load_report *report, const char *unit)
 {
-	char rss[RC_UNITS_SIZE];
+	char rss[UNITS_SIZE];
 	if (!report->end.found) {
 		printf("server       its process cannot be read\n");
 		return;
@@ -206,22 +204,23 @@ static void print_server(const struct rc_load_options *options, const struct rc_
 		printf("; ksoftirqd %.1f ns",
 		       per((double)(report->end.softirq_ns - report->begin.softirq_ns), report->deliveries));
 	printf("\nmemory       %.0f B of RSS a connection, %s in all\n", rss_per_connection(options, report),
-	       rc_format_size(rss, report->end.rss_size));
+	       units_format_size(rss, report->end.rss_size));
 }
 
-static void print_text(const struct rc_load_options *options, const struct rc_load_report *report)
+static void print_text(const struct load_options *options, const struct load_report *report)
 {
 	static const char *const units[] = { "delivery", "message", "message", "connection" };
 	static const char *const counted[] = { "deliveries", "echoes", "messages", "opened" };
-	char a[RC_UNITS_SIZE], b[RC_UNITS_SIZE], c[RC_UNITS_SIZE];
-	printf("connections  %u open, in %s\n", report->opened, rc_format_time(a, report->connecting_ns));
-	if (options->mode == RC_LOAD_BROADCAST)
+	char a[UNITS_SIZE], b[UNITS_SIZE], c[UNITS_SIZE];
+	printf("connections  %u open, in %s\n", report->opened, units_format_time(a, report->connecting_ns));
+	if (options->mode == LOAD_BROADCAST)
 		printf("published    %" PRIu64 " messages in %s, %s/s\n", report->published,
-		       rc_format_time(a, report->elapsed_ns), rc_format_count(b, rate(report, report->published)));
-	if (options->mode != RC_LOAD_IDLE)
+		       units_format_time(a, report->elapsed_ns),
+		       units_format_count(b, rate(report, report->published)));
+	if (options->mode != LOAD_IDLE)
 		printf("%-12s %" PRIu64 ", %s/s%s%s\n", counted[options->mode], report->deliveries,
-		       rc_format_count(b, rate(report, report->deliveries)), report->bytes ? ", " : "",
-		       report->bytes ? strcat(rc_format_size(c, (uint64_t)rate(report, report->bytes)), "/s") : "");
+		       units_format_count(b, rate(report, report->deliveries)), report->bytes ? ", " : "",
+		       report->bytes ? strcat(units_format_size(c, (uint64_t)rate(report, report->bytes)), "/s") : "");
 	print_histogram("latency", &report->latency);
 	print_histogram("skew", &report->skew);
 	if (options->server_pid)
@@ -238,16 +237,16 @@ static void print_text(const struct rc_load_options *options, const struct rc_lo
 		printf("             interrupted: the figures are those so far\n");
 }
 
-static void print_json_histogram(const char *name, const struct rc_histogram *histogram)
+static void print_json_histogram(const char *name, const struct histogram *histogram)
 {
 	printf("\"%s\":{\"count\":%" PRIu64 ",\"min\":%" PRIu64 ",\"p50\":%" PRIu64 ",\"p90\":%" PRIu64
 	       ",\"p99\":%" PRIu64 ",\"p999\":%" PRIu64 ",\"p9999\":%" PRIu64 ",\"max\":%" PRIu64 "},",
-	       name, histogram->count, histogram->count ? histogram->min : 0, rc_histogram_percentile(histogram, 0.5),
-	       rc_histogram_percentile(histogram, 0.9), rc_histogram_percentile(histogram, 0.99),
-	       rc_histogram_percentile(histogram, 0.999), rc_histogram_percentile(histogram, 0.9999), histogram->max);
+	       name, histogram->count, histogram->count ? histogram->min : 0, histogram_percentile(histogram, 0.5),
+	       histogram_percentile(histogram, 0.9), histogram_percentile(histogram, 0.99),
+	       histogram_percentile(histogram, 0.999), histogram_percentile(histogram, 0.9999), histogram->max);
 }
 
-static void print_json_server(const struct rc_load_options *options, const struct rc_load_report *report)
+static void print_json_server(const struct load_options *options, const struct load_report *report)
 {
 	printf("\"server\":{\"found\":%s,\"cpu_ns\":%" PRIu64 ",\"cpu_ns_per_delivery\":%.3f,\"rss_size\":%" PRIu64
 	       ",\"rss_size_before\":%" PRIu64 ",\"rss_size_connected\":%" PRIu64 ",\"rss_size_per_connection\":%.1f,",
@@ -261,11 +260,11 @@ static void print_json_server(const struct rc_load_options *options, const struc
 		printf("\"ksoftirqd_ns\":null},");
 }
 
-static void print_json(const struct rc_load_options *options, const struct rc_load_report *report)
+static void print_json(const struct load_options *options, const struct load_report *report)
 {
 	static const char *const modes[] = { "broadcast", "echo", "idle", "connect" };
 	printf("{\"mode\":\"%s\",\"url\":", modes[options->mode]);
-	rc_json_string(stdout, options->url);
+	quote_json(stdout, options->url);
 	printf(",\"size\":%zu,\"burst\":%u,\"window\":%u,\"rate\":%g,\"workers\":%u,\"seed\":%" PRIu64 ",",
 	       options->size, options->burst, options->window, options->rate, options->worker_count, options->seed);
 	printf("\"connections\":%u,\"connecting_ns\":%" PRIu64 ",\"elapsed_ns\":%" PRIu64 ",\"published\":%" PRIu64
@@ -280,15 +279,15 @@ static void print_json(const struct rc_load_options *options, const struct rc_lo
 	       ",\"corrupt\":%" PRIu64 ",\"failed\":%u,\"closed_early\":%u,\"first_failure\":",
 	       report->client_cpu_ns, report->tally.lost, report->tally.duplicated, report->tally.reordered,
 	       report->corrupt, report->failed, report->closed_early);
-	rc_json_string(stdout, report->first_failure);
+	quote_json(stdout, report->first_failure);
 	printf(",\"stalled\":%s,\"interrupted\":%s}\n", report->stalled ? "true" : "false",
 	       report->interrupted ? "true" : "false");
 }
 
 static int run(int argc, char **argv)
 {
-	static struct rc_load_report report;
-	struct rc_load_options options = {
+	static struct load_report report;
+	struct load_options options = {
 		.connections = 100,
 		.size = 128,
 		.burst = 1,
@@ -305,13 +304,13 @@ static int run(int argc, char **argv)
 	int status = parse(&options, &words, argc, argv);
 	if (status >= 0)
 		return status;
-	if (rc_load_run(&options, &report))
-		return RC_EXIT_FAILED;
+	if (load_run(&options, &report))
+		return EXIT_FAILED;
 	if (words.json)
 		print_json(&options, &report);
 	else
 		print_text(&options, &report);
 	bool wrong = report.tally.lost || report.tally.duplicated || report.tally.reordered || report.corrupt ||
 	             report.failed || report.closed_early || report.stalled;
-	return wrong ? RC_EXIT_FAILED : RC_EXIT_OK;
+	return wrong ? EXIT_FAILED : EXIT_OK;
 }

@@ -3,37 +3,37 @@
  * load.h - between the load generator's command line (load.c) and its engine (run.c): what is asked for, and what
  * came of it.
  */
-#ifndef RC_LOAD_H
-#define RC_LOAD_H
+#ifndef LOAD_H
+#define LOAD_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "head.h"
-#include "histogram.h"
-#include "process.h"
+#include "lib/histogram.h"
+#include "lib/process.h"
 #include "ringcast.h"
 
-#define RC_LOAD_MODES "broadcast|echo|idle|connect"
-enum rc_load_mode { RC_LOAD_BROADCAST, RC_LOAD_ECHO, RC_LOAD_IDLE, RC_LOAD_CONNECT };
+#define LOAD_MODES "broadcast|echo|idle|connect"
+enum load_mode { LOAD_BROADCAST, LOAD_ECHO, LOAD_IDLE, LOAD_CONNECT };
 
-#define RC_LOAD_PROTOCOLS "ringcast|relay"
-enum rc_load_protocol { RC_LOAD_RINGCAST, RC_LOAD_RELAY };
+#define LOAD_PROTOCOLS "ringcast|relay"
+enum load_protocol { LOAD_RINGCAST, LOAD_RELAY };
 
-#define RC_LOAD_WINDOW_MAX 1024
+#define LOAD_WINDOW_MAX 1024
 
 /* IPv4 addresses in host order, both ends included; count 0: none was given. */
-struct rc_load_range {
+struct load_range {
 	uint32_t first;
 	uint32_t count;
 };
 
-struct rc_load_options {
+struct load_options {
 	const char *url;
 	const char *publish_url;
-	int mode;     /* enum rc_load_mode */
-	int protocol; /* enum rc_load_protocol */
+	int mode;     /* enum load_mode */
+	int protocol; /* enum load_protocol */
 	unsigned worker_count;
 	unsigned connections;
 	unsigned stalled; /* subscribers more, which never read */
@@ -48,8 +48,8 @@ struct rc_load_options {
 	uint64_t warmup_ns;
 	const char *feed;
 	double speed;
-	struct rc_load_range destinations;
-	struct rc_load_range sources;
+	struct load_range destinations;
+	struct load_range sources;
 	double connect_rate; /* 0: as fast as they are accepted */
 	unsigned server_pid; /* 0: not given */
 	uint64_t seed;
@@ -58,7 +58,7 @@ struct rc_load_options {
 	bool deflate;
 };
 
-struct rc_load_report {
+struct load_report {
 	unsigned opened;
 	unsigned failed;       /* never opened */
 	unsigned closed_early; /* opened, and ended by the server or the network */
@@ -70,21 +70,21 @@ struct rc_load_report {
 	uint64_t published;
 	uint64_t deliveries; /* echoes in mode echo, connections in mode connect */
 	uint64_t bytes;
-	struct rc_histogram latency;
-	struct rc_histogram skew;
+	struct histogram latency;
+	struct histogram skew;
 	uint64_t client_cpu_ns;
 
 	/* Of the whole run, warm-up included. */
-	struct rc_load_tally tally;
+	struct load_tally tally;
 	uint64_t corrupt;
 	bool stalled; /* deliveries stopped coming before all were there */
 	bool interrupted;
 
 	/* The server, where its process was named. */
-	struct rc_process_cost before_connecting, after_connecting, begin, end;
+	struct process_cost before_connecting, after_connecting, begin, end;
 };
 
 /* Returns 0 when the run came to its end, whatever it found, or -1 after printing why it could not. */
-int rc_load_run(const struct rc_load_options *options, struct rc_load_report *report);
+int load_run(const struct load_options *options, struct load_report *report);
 
 #endif

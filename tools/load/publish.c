@@ -11,48 +11,48 @@
 #include "engine.h"
 #include "lib/options.h"
 
-#define RETRY_NS (1 * RC_NS_PER_MS)
+#define RETRY_NS (1 * NS_PER_MS)
 
-int rc_load_publisher_make(struct rc_load *load)
+int load_publisher_make(struct load *load)
 {
-	struct rc_load_publisher *publisher = &load->publisher;
-	const struct rc_load_options *options = load->options;
+	struct load_publisher *publisher = &load->publisher;
+	const struct load_options *options = load->options;
 	size_t size = options->size;
 	for (size_t index = 0; index < load->feed.record_count; index++)
 		size = load->feed.records[index].size > size ? load->feed.records[index].size : size;
-	publisher->payload = malloc(size < RC_LOAD_HEAD_SIZE ? RC_LOAD_HEAD_SIZE : size);
+	publisher->payload = malloc(size < LOAD_HEAD_SIZE ? LOAD_HEAD_SIZE : size);
 	publisher->goals = calloc((size_t)options->window * options->worker_count, sizeof(uint64_t));
 	publisher->promised = calloc(options->worker_count, sizeof(uint64_t));
 	if (!publisher->payload || !publisher->goals || !publisher->promised)
-		return -rc_failed("no memory");
+		return -command_failed("no memory");
 	for (size_t index = 0; index < size; index++)
 		publisher->payload[index] = "{\"symbol\":\"ACME.017\",\"price\":123.450}"[index % 37];
 	publisher->open_loop = options->feed ? options->speed > 0 : options->rate > 0;
 	return 0;
 }
 
-void rc_load_publisher_free(struct rc_load *load)
+void load_publisher_free(struct load *load)
 {
 	free(load->publisher.payload);
 	free(load->publisher.goals);
 	free(load->publisher.promised);
 }
 
-void rc_load_post_pump(struct rc_load *load)
+void load_post_pump(struct load *load)
 {
 	if (atomic_exchange(&load->publisher.posted, true))
 		return;
-	if (rc_post(load->server, 0, rc_load_pump, load))
+	if (rc_post(load->server, 0, load_pump, load))
 		atomic_store(&load->publisher.posted, false); /* the main thread asks again within a millisecond */
 }
 
-static void set_goals(struct rc_load *load, const uint64_t *goals)
+static void set_goals(struct load *load, const uint64_t *goals)
 {
 	for (unsigned index = 0; index < load->options->worker_count; index++)
 		atomic_store(&load->workers[index].goal, goals ? goals[index] : UINT64_MAX);
 }
 
-static bool reached(struct rc_load *load, const uint64_t *goals)
+static bool reached(struct load *load, const uint64_t *goals)
 {
 	for (unsigned index = 0; index < load->options->worker_count; index++) {
 		if (atomic_load(&load->workers[index].received) < goals[index])
@@ -62,26 +62,26 @@ static bool reached(struct rc_load *load, const uint64_t *goals)
 }
 
 /* The goals of a burst: what each worker has received when the burst is complete. */
-static uint64_t *goals_of(struct rc_load *load, uint64_t burst)
+static uint64_t *goals_of(struct load *load, uint64_t burst)
 {
 	return load->publisher.goals + burst % load->options->window * load->options->worker_count;
 }
 
-void rc_load_progress(struct rc_load_worker *worker)
+void load_progress(struct load_worker *worker)
 {
-	struct rc_load *load = worker->load;
+	struct load *load = worker->load;
 	/* One worker is both: no need to ask itself by post. The goal is passed, so this comes once a burst. */
 	if (load->options->worker_count == 1)
-		rc_load_pump(load);
+		load_pump(load);
 	else
-		rc_load_post_pump(load);
+		load_post_pump(load);
 }
 
 /* When the next burst is to be sent; UINT64_MAX when the phase has no more. Closed loop: now, if it is allowed. */
-static uint64_t next_due(struct rc_load *load, uint64_t now)
+static uint64_t next_due(struct load *load, uint64_t now)
 {
-	struct rc_load_publisher *publisher = &load->publisher;
-	const struct rc_load_options *options = load->options;
+	struct load_publisher *publisher = &load->publisher;
+	const struct load_options *options = load->options;
 	uint64_t due;
 	if (publisher->messages >= publisher->messages_max)
 		return UINT64_MAX;
@@ -96,30 +96,30 @@ static uint64_t next_due(struct rc_load *load, uint64_t now)
 }
 
 /* Prepares the next message. The head lies over the payload's first bytes, so that sizes are as recorded. */
-static struct rc_load_topic *prepare(struct rc_load *load, size_t *size)
+static struct load_topic *prepare(struct load *load, size_t *size)
 {
-	struct rc_load_publisher *publisher = &load->publisher;
+	struct load_publisher *publisher = &load->publisher;
 	uint32_t topic = (uint32_t)(publisher->messages % load->topic_count);
 	*size = load->options->size;
 	if (load->options->feed) {
-		const struct rc_load_record *record = &load->feed.records[publisher->cursor];
+		const struct load_record *record = &load->feed.records[publisher->cursor];
 		topic = record->topic;
 		memcpy(publisher->payload, load->feed.bytes + record->offset, record->size);
-		*size = record->size < RC_LOAD_HEAD_SIZE ? RC_LOAD_HEAD_SIZE : record->size;
+		*size = record->size < LOAD_HEAD_SIZE ? LOAD_HEAD_SIZE : record->size;
 		/* The head may have cut a character in two: no continuation byte may follow it. */
-		for (size_t index = RC_LOAD_HEAD_SIZE; index < *size && (publisher->payload[index] & 0xc0) == 0x80;
+		for (size_t index = LOAD_HEAD_SIZE; index < *size && (publisher->payload[index] & 0xc0) == 0x80;
 		     index++)
 			publisher->payload[index] = '~';
 	}
-	rc_load_head_write(publisher->payload, &(struct rc_load_head){ .topic = topic,
-	                                                               .sequence = load->topics[topic].published,
-	                                                               .time_ns = publisher->schedule_ns });
+	load_head_write(publisher->payload, &(struct load_head){ .topic = topic,
+	                                                         .sequence = load->topics[topic].published,
+	                                                         .time_ns = publisher->schedule_ns });
 	return &load->topics[topic];
 }
 
-static void advance(struct rc_load *load, struct rc_load_topic *topic)
+static void advance(struct load *load, struct load_topic *topic)
 {
-	struct rc_load_publisher *publisher = &load->publisher;
+	struct load_publisher *publisher = &load->publisher;
 	topic->published++;
 	publisher->messages++;
 	publisher->burst_rest--;
@@ -130,29 +130,29 @@ static void advance(struct rc_load *load, struct rc_load_topic *topic)
 }
 
 /* What will be delivered is promised before it is sent: a worker must never have received more than that. */
-static void promise(struct rc_load *load, const struct rc_load_topic *topic)
+static void promise(struct load *load, const struct load_topic *topic)
 {
-	struct rc_load_publisher *publisher = &load->publisher;
+	struct load_publisher *publisher = &load->publisher;
 	for (unsigned index = 0; index < load->options->worker_count; index++)
 		publisher->promised[index] += topic->subscribers_of[index];
 	atomic_fetch_add(&publisher->expected, topic->subscribers);
 }
 
-static void withdraw(struct rc_load *load, const struct rc_load_topic *topic)
+static void withdraw(struct load *load, const struct load_topic *topic)
 {
-	struct rc_load_publisher *publisher = &load->publisher;
+	struct load_publisher *publisher = &load->publisher;
 	for (unsigned index = 0; index < load->options->worker_count; index++)
 		publisher->promised[index] -= topic->subscribers_of[index];
 	atomic_fetch_sub(&publisher->expected, topic->subscribers);
 }
 
 /* Sends the rest of the burst. Returns false when a connection's queue is full, or gone. */
-static bool send_burst(struct rc_load *load)
+static bool send_burst(struct load *load)
 {
-	struct rc_load_publisher *publisher = &load->publisher;
+	struct load_publisher *publisher = &load->publisher;
 	while (publisher->burst_rest) {
 		size_t size;
-		struct rc_load_topic *topic = prepare(load, &size);
+		struct load_topic *topic = prepare(load, &size);
 		promise(load, topic);
 		int code = rc_send(load->server, topic->publisher.conn, RC_TEXT, publisher->payload, size);
 		if (code) {
@@ -172,9 +172,9 @@ static bool send_burst(struct rc_load *load)
 	return true;
 }
 
-static void begin_burst(struct rc_load *load, uint64_t due_ns)
+static void begin_burst(struct load *load, uint64_t due_ns)
 {
-	struct rc_load_publisher *publisher = &load->publisher;
+	struct load_publisher *publisher = &load->publisher;
 	uint64_t rest = publisher->messages_max - publisher->messages;
 	unsigned burst = load->options->feed && publisher->open_loop ? 1 : load->options->burst;
 	publisher->schedule_ns = due_ns;
@@ -182,9 +182,9 @@ static void begin_burst(struct rc_load *load, uint64_t due_ns)
 }
 
 /* Closed loop: whether the window has room. When it has none, the workers are told what to wait for. */
-static bool window_is_open(struct rc_load *load)
+static bool window_is_open(struct load *load)
 {
-	struct rc_load_publisher *publisher = &load->publisher;
+	struct load_publisher *publisher = &load->publisher;
 	if (publisher->open_loop)
 		return true;
 	for (bool told = false;; told = true) {
@@ -202,19 +202,19 @@ static bool window_is_open(struct rc_load *load)
 	}
 }
 
-void rc_load_pump(void *argument)
+void load_pump(void *argument)
 {
-	struct rc_load *load = argument;
-	struct rc_load_publisher *publisher = &load->publisher;
+	struct load *load = argument;
+	struct load_publisher *publisher = &load->publisher;
 	atomic_store(&publisher->posted, false);
 	while (publisher->running) {
 		if (!publisher->burst_rest) {
-			uint64_t now = rc_clock_now(), due = next_due(load, now);
+			uint64_t now = clock_now(), due = next_due(load, now);
 			if (due == UINT64_MAX) {
 				publisher->running = false;
 				set_goals(load, NULL);
 				atomic_store(&publisher->finished, true);
-				rc_wait_wake(&load->wait);
+				wait_wake(&load->wait);
 				break;
 			}
 			if (due > now || !window_is_open(load)) {
@@ -224,20 +224,20 @@ void rc_load_pump(void *argument)
 			begin_burst(load, due);
 		}
 		if (!send_burst(load)) {
-			atomic_store(&publisher->due_ns, rc_clock_now() + RETRY_NS);
+			atomic_store(&publisher->due_ns, clock_now() + RETRY_NS);
 			break;
 		}
 	}
 }
 
-void rc_load_publisher_begin(struct rc_load *load)
+void load_publisher_begin(struct load *load)
 {
-	struct rc_load_publisher *publisher = &load->publisher;
+	struct load_publisher *publisher = &load->publisher;
 	publisher->feed_begin_ns = publisher->begin_ns;
 	publisher->cursor = 0;
 	publisher->messages = publisher->bursts = publisher->bursts_done = 0;
 	publisher->burst_rest = 0;
 	publisher->running = true;
 	atomic_store(&publisher->finished, false);
-	rc_load_pump(load);
+	load_pump(load);
 }

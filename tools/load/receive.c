@@ -9,7 +9,7 @@
 #include "engine.h"
 #include "lib/options.h"
 
-static void note_failure(struct rc_load *load, const struct rc_closing *closing)
+static void note_failure(struct load *load, const struct rc_closing *closing)
 {
 	if (atomic_exchange(&load->first_failure, true))
 		return;
@@ -25,7 +25,7 @@ static void note_failure(struct rc_load *load, const struct rc_closing *closing)
 		         closing->reason ? closing->reason : "");
 }
 
-static struct rc_load_stream *find_stream(struct rc_load_peer *peer, uint32_t topic)
+static struct load_stream *find_stream(struct load_peer *peer, uint32_t topic)
 {
 	for (uint32_t index = 0; index < peer->stream_count; index++) {
 		if (peer->streams[index].topic == topic)
@@ -35,7 +35,7 @@ static struct rc_load_stream *find_stream(struct rc_load_peer *peer, uint32_t to
 }
 
 /* Only the worker writes it: no locked instruction is needed for others to read a whole number. */
-static uint64_t count_one(struct rc_load_worker *worker)
+static uint64_t count_one(struct load_worker *worker)
 {
 	uint64_t received = atomic_load_explicit(&worker->received, memory_order_relaxed) + 1;
 	atomic_store_explicit(&worker->received, received, memory_order_relaxed);
@@ -44,39 +44,39 @@ static uint64_t count_one(struct rc_load_worker *worker)
 
 static void on_broadcast(void *context, rc_conn conn, void *user, const struct rc_message *message)
 {
-	struct rc_load_peer *peer = user;
-	struct rc_load_worker *worker = peer->worker;
-	struct rc_load_head head;
-	struct rc_load_stream *stream;
+	struct load_peer *peer = user;
+	struct load_worker *worker = peer->worker;
+	struct load_head head;
+	struct load_stream *stream;
 	(void)context;
 	(void)conn;
-	if (!rc_load_head_read(message->data, message->size, &head) || !(stream = find_stream(peer, head.topic))) {
+	if (!load_head_read(message->data, message->size, &head) || !(stream = find_stream(peer, head.topic))) {
 		worker->corrupt++;
 		return;
 	}
-	uint64_t now = rc_clock_now();
-	rc_load_stream_take(stream, head.sequence, &worker->tally);
+	uint64_t now = clock_now();
+	load_stream_take(stream, head.sequence, &worker->tally);
 	if (worker->recording) {
-		rc_histogram_add(&worker->latency, now > head.time_ns ? now - head.time_ns : 0);
+		histogram_add(&worker->latency, now > head.time_ns ? now - head.time_ns : 0);
 		worker->bytes += message->size;
 		if (!head.topic)
-			rc_load_skew_note(&worker->skew, head.sequence, now);
+			load_skew_note(&worker->skew, head.sequence, now);
 	}
 	atomic_store_explicit(&worker->last_ns, now, memory_order_relaxed);
 	uint64_t received = count_one(worker);
 	if (received >= atomic_load_explicit(&worker->goal, memory_order_relaxed))
-		rc_load_progress(worker);
+		load_progress(worker);
 }
 
-static void echo_send(struct rc_load_peer *peer, uint64_t now)
+static void echo_send(struct load_peer *peer, uint64_t now)
 {
-	struct rc_load_worker *worker = peer->worker;
-	struct rc_load *load = worker->load;
+	struct load_worker *worker = peer->worker;
+	struct load *load = worker->load;
 	if (!worker->sending || !worker->budget)
 		return;
 	worker->budget--;
-	struct rc_load_head head = { .topic = peer->index & 0xffffff, .sequence = peer->sent, .time_ns = now };
-	rc_load_head_write(load->echo_payload + worker->index * load->options->size, &head);
+	struct load_head head = { .topic = peer->index & 0xffffff, .sequence = peer->sent, .time_ns = now };
+	load_head_write(load->echo_payload + worker->index * load->options->size, &head);
 	int code = rc_send(load->server, peer->conn, RC_TEXT, load->echo_payload + worker->index * load->options->size,
 	                   load->options->size);
 	if (code)
@@ -86,27 +86,27 @@ static void echo_send(struct rc_load_peer *peer, uint64_t now)
 }
 
 /* What the server may not change: everything but the head, which is read and checked field by field. */
-static bool echo_is_right(const struct rc_load_peer *peer, const struct rc_message *message, struct rc_load_head *head)
+static bool echo_is_right(const struct load_peer *peer, const struct rc_message *message, struct load_head *head)
 {
-	const struct rc_load *load = peer->worker->load;
+	const struct load *load = peer->worker->load;
 	const char *sent = load->echo_payload + peer->worker->index * load->options->size;
-	return message->size == load->options->size && rc_load_head_read(message->data, message->size, head) &&
+	return message->size == load->options->size && load_head_read(message->data, message->size, head) &&
 	       head->topic == (peer->index & 0xffffff) && head->sequence == peer->received &&
-	       !memcmp(message->data + RC_LOAD_HEAD_SIZE, sent + RC_LOAD_HEAD_SIZE, message->size - RC_LOAD_HEAD_SIZE);
+	       !memcmp(message->data + LOAD_HEAD_SIZE, sent + LOAD_HEAD_SIZE, message->size - LOAD_HEAD_SIZE);
 }
 
 static void on_echo(void *context, rc_conn conn, void *user, const struct rc_message *message)
 {
-	struct rc_load_peer *peer = user;
-	struct rc_load_worker *worker = peer->worker;
-	struct rc_load_head head = { 0 };
+	struct load_peer *peer = user;
+	struct load_worker *worker = peer->worker;
+	struct load_head head = { 0 };
 	(void)context;
 	(void)conn;
-	uint64_t now = rc_clock_now();
+	uint64_t now = clock_now();
 	if (!echo_is_right(peer, message, &head))
 		worker->corrupt++;
 	else if (worker->recording)
-		rc_histogram_add(&worker->latency, now - head.time_ns);
+		histogram_add(&worker->latency, now - head.time_ns);
 	peer->received++;
 	atomic_store_explicit(&worker->last_ns, now, memory_order_relaxed);
 	if (worker->recording)
@@ -117,25 +117,25 @@ static void on_echo(void *context, rc_conn conn, void *user, const struct rc_mes
 }
 
 /* Mode connect: again and again. */
-static void reconnect(struct rc_load_peer *peer)
+static void reconnect(struct load_peer *peer)
 {
-	struct rc_load_worker *worker = peer->worker;
+	struct load_worker *worker = peer->worker;
 	if (!worker->sending || !worker->budget)
 		return;
 	worker->budget--;
-	peer->connect_ns = rc_clock_now();
-	if (rc_load_connect_peer(worker->load, peer))
+	peer->connect_ns = clock_now();
+	if (load_connect_peer(worker->load, peer))
 		atomic_fetch_add(&worker->failed, 1);
 }
 
-void rc_load_kick(struct rc_load_worker *worker)
+void load_kick(struct load_worker *worker)
 {
-	struct rc_load *load = worker->load;
-	uint64_t now = rc_clock_now();
+	struct load *load = worker->load;
+	uint64_t now = clock_now();
 	worker->sending = true;
 	for (unsigned index = worker->index; index < load->options->connections; index += load->options->worker_count) {
-		struct rc_load_peer *peer = &load->peers[index];
-		if (load->options->mode == RC_LOAD_ECHO) {
+		struct load_peer *peer = &load->peers[index];
+		if (load->options->mode == LOAD_ECHO) {
 			for (unsigned count = 0; count < load->options->window; count++)
 				echo_send(peer, now);
 		} else if (!peer->open) { /* the others begin when they are closed */
@@ -146,29 +146,29 @@ void rc_load_kick(struct rc_load_worker *worker)
 
 static void on_open(void *context, rc_conn conn, void *user)
 {
-	struct rc_load *load = context;
-	struct rc_load_peer *peer = user;
-	struct rc_load_worker *worker = peer->worker;
+	struct load *load = context;
+	struct load_peer *peer = user;
+	struct load_worker *worker = peer->worker;
 	peer->conn = conn;
 	peer->open = true;
 	atomic_fetch_add(&worker->opened, 1);
-	if (load->options->mode != RC_LOAD_CONNECT)
+	if (load->options->mode != LOAD_CONNECT)
 		return;
-	uint64_t now = rc_clock_now();
+	uint64_t now = clock_now();
 	atomic_store_explicit(&worker->last_ns, now, memory_order_relaxed);
 	count_one(worker);
 	if (worker->recording)
-		rc_histogram_add(&worker->latency, now - peer->connect_ns);
+		histogram_add(&worker->latency, now - peer->connect_ns);
 	rc_close(load->server, conn, RC_CLOSE_NORMAL, NULL, 0);
 }
 
 static void on_close(void *context, rc_conn conn, void *user, const struct rc_closing *closing)
 {
-	struct rc_load *load = context;
-	struct rc_load_peer *peer = user;
-	struct rc_load_worker *worker = peer->worker;
+	struct load *load = context;
+	struct load_peer *peer = user;
+	struct load_worker *worker = peer->worker;
 	bool expected = atomic_load_explicit(&load->ending, memory_order_relaxed) ||
-	                (load->options->mode == RC_LOAD_CONNECT && peer->open && closing->code == RC_CLOSE_NORMAL);
+	                (load->options->mode == LOAD_CONNECT && peer->open && closing->code == RC_CLOSE_NORMAL);
 	(void)conn;
 	if (!expected)
 		note_failure(load, closing);
@@ -176,7 +176,7 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 		atomic_fetch_add(&worker->failed, 1);
 	else if (!expected)
 		atomic_fetch_add(&worker->closed, 1);
-	bool again = peer->open && load->options->mode == RC_LOAD_CONNECT; /* what failed once is not hammered */
+	bool again = peer->open && load->options->mode == LOAD_CONNECT; /* what failed once is not hammered */
 	peer->open = false;
 	peer->conn = 0;
 	if (again)
@@ -186,15 +186,15 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 static void on_report(void *context, const char *text)
 {
 	(void)context;
-	rc_failed("%s", text);
+	command_failed("%s", text);
 }
 
-struct rc_handlers rc_load_handlers(struct rc_load *load)
+struct rc_handlers load_handlers(struct load *load)
 {
 	return (struct rc_handlers){
 		.context = load,
 		.open = on_open,
-		.message = load->options->mode == RC_LOAD_ECHO ? on_echo : on_broadcast,
+		.message = load->options->mode == LOAD_ECHO ? on_echo : on_broadcast,
 		.close = on_close,
 		.report = on_report,
 	};

@@ -16,15 +16,15 @@
 
 #define LOG_SIZE ((size_t)64 << 10) /* this role publishes nothing itself */
 #define MESSAGE_SIZE_MAX ((size_t)64 << 20)
-#define SETTLE_NS (500 * RC_NS_PER_MS)  /* after connecting: what the server does late */
-#define LONE_NS (100 * RC_NS_PER_MS)    /* and after a message to each, twice what its kernel waits for another */
-#define STALL_NS (5 * RC_NS_PER_SECOND) /* nothing came for so long: it will not come */
-#define TICK_NS (1 * RC_NS_PER_MS)
+#define SETTLE_NS (500 * NS_PER_MS)  /* after connecting: what the server does late */
+#define LONE_NS (100 * NS_PER_MS)    /* and after a message to each, twice what its kernel waits for another */
+#define STALL_NS (5 * NS_PER_SECOND) /* nothing came for so long: it will not come */
+#define TICK_NS (1 * NS_PER_MS)
 #define PUMP_PERIOD_NS 50000 /* the main thread's timer is no finer */
 #define HANDSHAKE_TIMEOUT_MS 60000
 #define DRAIN_MS 2000
 
-uint64_t rc_load_received(struct rc_load *load)
+uint64_t load_received(struct load *load)
 {
 	uint64_t sum = 0;
 	for (unsigned index = 0; index < load->options->worker_count; index++)
@@ -34,76 +34,76 @@ uint64_t rc_load_received(struct rc_load *load)
 
 static void run_call(void *argument)
 {
-	struct rc_load_worker *worker = argument;
-	struct rc_load *load = worker->load;
+	struct load_worker *worker = argument;
+	struct load *load = worker->load;
 	load->call(worker);
 	atomic_fetch_sub(&load->calls, 1);
-	rc_wait_wake(&load->wait);
+	wait_wake(&load->wait);
 }
 
 /* Waits, and remembers a signal: the run then ends as soon as it can, with the figures so far. */
-static void wait_until(struct rc_load *load, uint64_t until_ns)
+static void sleep_until(struct load *load, uint64_t until_ns)
 {
-	if (rc_wait_until(&load->wait, until_ns) == RC_WAIT_SIGNAL)
+	if (wait_until(&load->wait, until_ns) == WAIT_SIGNAL)
 		load->report->interrupted = true;
 }
 
-void rc_load_call(struct rc_load *load, void (*fn)(struct rc_load_worker *worker))
+void load_call(struct load *load, void (*fn)(struct load_worker *worker))
 {
 	load->call = fn;
 	atomic_store(&load->calls, load->options->worker_count);
 	for (unsigned index = 0; index < load->options->worker_count; index++) {
 		while (rc_post(load->server, index, run_call, &load->workers[index]))
-			wait_until(load, rc_clock_now() + TICK_NS);
+			sleep_until(load, clock_now() + TICK_NS);
 	}
 	while (atomic_load(&load->calls))
-		wait_until(load, UINT64_MAX);
+		sleep_until(load, UINT64_MAX);
 }
 
 static uint64_t cpu_now(void)
 {
 	struct timespec used = { 0 };
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
-	return (uint64_t)used.tv_sec * RC_NS_PER_SECOND + (uint64_t)used.tv_nsec;
+	return (uint64_t)used.tv_sec * NS_PER_SECOND + (uint64_t)used.tv_nsec;
 }
 
-static struct rc_process_cost cost(const struct rc_load *load)
+static struct process_cost cost(const struct load *load)
 {
-	return load->options->server_pid ? rc_process_cost(load->options->server_pid) : (struct rc_process_cost){ 0 };
+	return load->options->server_pid ? process_cost(load->options->server_pid) : (struct process_cost){ 0 };
 }
 
-static void begin_recording(struct rc_load_worker *worker)
+static void begin_recording(struct load_worker *worker)
 {
-	rc_histogram_clear(&worker->latency);
-	rc_load_skew_begin(&worker->skew, worker->load->skew_base);
+	histogram_clear(&worker->latency);
+	load_skew_begin(&worker->skew, worker->load->skew_base);
 	worker->bytes = 0;
 	atomic_store_explicit(&worker->last_ns, 0, memory_order_relaxed);
 	worker->recording = true;
 }
 
-static void begin_publishing(struct rc_load_worker *worker)
+static void begin_publishing(struct load_worker *worker)
 {
 	if (!worker->index)
-		rc_load_publisher_begin(worker->load);
+		load_publisher_begin(worker->load);
 }
 
-static void stop_publishing(struct rc_load_worker *worker)
+static void stop_publishing(struct load_worker *worker)
 {
 	if (!worker->index)
 		worker->load->publisher.running = false;
 }
 
-static void stop_sending(struct rc_load_worker *worker)
+static void stop_sending(struct load_worker *worker)
 {
 	worker->sending = false;
 }
 
-static uint64_t target_reached(struct rc_load *load)
+static uint64_t target_reached(struct load *load)
 {
-	return rc_load_received(load) >= atomic_load(&load->publisher.expected);
+	return load_received(load) >= atomic_load(&load->publisher.expected);
 }
 
-static uint64_t none_outstanding(struct rc_load *load)
+static uint64_t none_outstanding(struct load *load)
 {
 	uint64_t sum = 0;
 	for (unsigned index = 0; index < load->options->worker_count; index++)
@@ -112,16 +112,16 @@ static uint64_t none_outstanding(struct rc_load *load)
 }
 
 /* Waits for the end of what is under way; gives up when nothing moves any more. */
-static void await_deliveries(struct rc_load *load, uint64_t (*done)(struct rc_load *load))
+static void await_deliveries(struct load *load, uint64_t (*done)(struct load *load))
 {
-	uint64_t received = rc_load_received(load), moved_ns = rc_clock_now();
+	uint64_t received = load_received(load), moved_ns = clock_now();
 	while (!done(load)) {
-		wait_until(load, rc_clock_now() + TICK_NS);
-		uint64_t now_received = rc_load_received(load);
+		sleep_until(load, clock_now() + TICK_NS);
+		uint64_t now_received = load_received(load);
 		if (now_received != received)
-			moved_ns = rc_clock_now();
+			moved_ns = clock_now();
 		received = now_received;
-		if (rc_clock_now() - moved_ns > STALL_NS) {
+		if (clock_now() - moved_ns > STALL_NS) {
 			load->report->stalled = true;
 			return;
 		}
@@ -129,35 +129,35 @@ static void await_deliveries(struct rc_load *load, uint64_t (*done)(struct rc_lo
 }
 
 /* Publishes for a time or a number of messages, and waits until all of it arrived. */
-static void publish_phase(struct rc_load *load, uint64_t duration_ns, uint64_t messages)
+static void publish_phase(struct load *load, uint64_t duration_ns, uint64_t messages)
 {
-	struct rc_load_publisher *publisher = &load->publisher;
-	uint64_t received = 0, moved_ns = rc_clock_now();
+	struct load_publisher *publisher = &load->publisher;
+	uint64_t received = 0, moved_ns = clock_now();
 	publisher->begin_ns = moved_ns;
 	publisher->end_ns = duration_ns ? publisher->begin_ns + duration_ns : UINT64_MAX;
 	publisher->messages_max = messages ? messages : UINT64_MAX;
-	rc_load_call(load, begin_publishing);
+	load_call(load, begin_publishing);
 	while (!atomic_load(&publisher->finished) && !load->report->interrupted) {
-		uint64_t now = rc_clock_now(), due = atomic_load(&publisher->due_ns), soon = now + PUMP_PERIOD_NS;
-		uint64_t latest = now + RC_NS_PER_SECOND;
-		wait_until(load, due < soon ? soon : due > latest ? latest : due);
-		if (rc_clock_now() >= atomic_load(&publisher->due_ns))
-			rc_load_post_pump(load);
-		uint64_t now_received = rc_load_received(load);
+		uint64_t now = clock_now(), due = atomic_load(&publisher->due_ns), soon = now + PUMP_PERIOD_NS;
+		uint64_t latest = now + NS_PER_SECOND;
+		sleep_until(load, due < soon ? soon : due > latest ? latest : due);
+		if (clock_now() >= atomic_load(&publisher->due_ns))
+			load_post_pump(load);
+		uint64_t now_received = load_received(load);
 		if (now_received != received || publisher->open_loop)
-			moved_ns = rc_clock_now();
+			moved_ns = clock_now();
 		received = now_received;
-		if (rc_clock_now() - moved_ns > STALL_NS) {
+		if (clock_now() - moved_ns > STALL_NS) {
 			load->report->stalled = true;
 			break;
 		}
 	}
-	rc_load_call(load, stop_publishing);
+	load_call(load, stop_publishing);
 	if (!load->report->stalled)
 		await_deliveries(load, target_reached);
 }
 
-static uint64_t last_arrival(struct rc_load *load)
+static uint64_t last_arrival(struct load *load)
 {
 	uint64_t last = 0;
 	for (unsigned index = 0; index < load->options->worker_count; index++) {
@@ -173,18 +173,18 @@ struct mark {
 	uint64_t cpu_ns;
 };
 
-static struct mark begin_measuring(struct rc_load *load)
+static struct mark begin_measuring(struct load *load)
 {
-	rc_load_call(load, begin_recording);
+	load_call(load, begin_recording);
 	load->report->begin = cost(load);
-	return (struct mark){ .received = rc_load_received(load), .cpu_ns = cpu_now(), .ns = rc_clock_now() };
+	return (struct mark){ .received = load_received(load), .cpu_ns = cpu_now(), .ns = clock_now() };
 }
 
-static void end_measuring(struct rc_load *load, const struct mark *mark, uint64_t end_ns)
+static void end_measuring(struct load *load, const struct mark *mark, uint64_t end_ns)
 {
-	struct rc_load_report *report = load->report;
+	struct load_report *report = load->report;
 	report->elapsed_ns = end_ns > mark->ns ? end_ns - mark->ns : 0;
-	report->deliveries = rc_load_received(load) - mark->received;
+	report->deliveries = load_received(load) - mark->received;
 	report->client_cpu_ns = cpu_now() - mark->cpu_ns;
 	report->end = cost(load);
 }
@@ -193,16 +193,16 @@ static void end_measuring(struct rc_load *load, const struct mark *mark, uint64_
  * segment, in the server's time, instead of each as it is read. It learns that it only listens when its timer for a
  * delayed acknowledgement fires (40 ms). Which connections have learned that by the end of their handshakes is chance,
  * and moves the server's cost of a delivery by an eighth; so each gets a message of its own and the time to learn. */
-static void settle(struct rc_load *load)
+static void settle(struct load *load)
 {
 	publish_phase(load, 0, load->topic_count);
-	for (uint64_t end = rc_clock_now() + LONE_NS; rc_clock_now() < end && !load->report->interrupted;)
-		wait_until(load, end);
+	for (uint64_t end = clock_now() + LONE_NS; clock_now() < end && !load->report->interrupted;)
+		sleep_until(load, end);
 }
 
-static void run_broadcast(struct rc_load *load)
+static void run_broadcast(struct load *load)
 {
-	const struct rc_load_options *options = load->options;
+	const struct load_options *options = load->options;
 	if (options->warmup_ns) {
 		if (!options->feed) /* whose pauses are long enough */
 			settle(load);
@@ -217,46 +217,46 @@ static void run_broadcast(struct rc_load *load)
 }
 
 /* Modes echo and connect: everybody goes round by itself until told to stop. */
-static void run_rounds(struct rc_load *load)
+static void run_rounds(struct load *load)
 {
-	const struct rc_load_options *options = load->options;
+	const struct load_options *options = load->options;
 	for (unsigned index = 0; index < options->worker_count; index++)
 		load->workers[index].budget = UINT64_MAX;
-	rc_load_call(load, rc_load_kick);
-	uint64_t begin = rc_clock_now();
-	while (rc_clock_now() < begin + options->warmup_ns && !load->report->interrupted)
-		wait_until(load, begin + options->warmup_ns);
+	load_call(load, load_kick);
+	uint64_t begin = clock_now();
+	while (clock_now() < begin + options->warmup_ns && !load->report->interrupted)
+		sleep_until(load, begin + options->warmup_ns);
 	struct mark mark = begin_measuring(load);
 	uint64_t end = options->duration_ns ? mark.ns + options->duration_ns : UINT64_MAX;
-	while (rc_clock_now() < end && !load->report->interrupted) {
-		if (options->messages && rc_load_received(load) - mark.received >= options->messages)
+	while (clock_now() < end && !load->report->interrupted) {
+		if (options->messages && load_received(load) - mark.received >= options->messages)
 			break;
-		uint64_t next = rc_clock_now() + (options->messages ? TICK_NS : 100 * RC_NS_PER_MS);
-		wait_until(load, next < end ? next : end);
+		uint64_t next = clock_now() + (options->messages ? TICK_NS : 100 * NS_PER_MS);
+		sleep_until(load, next < end ? next : end);
 	}
-	atomic_store(&load->ending, options->mode == RC_LOAD_CONNECT);
-	rc_load_call(load, stop_sending);
-	if (options->mode == RC_LOAD_ECHO)
+	atomic_store(&load->ending, options->mode == LOAD_CONNECT);
+	load_call(load, stop_sending);
+	if (options->mode == LOAD_ECHO)
 		await_deliveries(load, none_outstanding);
 	end_measuring(load, &mark, last_arrival(load));
 }
 
-static void run_idle(struct rc_load *load)
+static void run_idle(struct load *load)
 {
 	struct mark mark = begin_measuring(load);
 	uint64_t end = mark.ns + load->options->duration_ns;
-	while (rc_clock_now() < end && !load->report->interrupted)
-		wait_until(load, end);
-	end_measuring(load, &mark, rc_clock_now());
+	while (clock_now() < end && !load->report->interrupted)
+		sleep_until(load, end);
+	end_measuring(load, &mark, clock_now());
 }
 
 /* When all workers have ended, their counters are the main thread's. */
-static void merge(struct rc_load *load)
+static void merge(struct load *load)
 {
-	struct rc_load_report *report = load->report;
+	struct load_report *report = load->report;
 	for (unsigned index = 0; index < load->options->worker_count; index++) {
-		struct rc_load_worker *worker = &load->workers[index];
-		rc_histogram_merge(&report->latency, &worker->latency);
+		struct load_worker *worker = &load->workers[index];
+		histogram_merge(&report->latency, &worker->latency);
 		report->tally.lost += worker->tally.lost;
 		report->tally.duplicated += worker->tally.duplicated;
 		report->tally.reordered += worker->tally.reordered;
@@ -265,28 +265,28 @@ static void merge(struct rc_load *load)
 		report->closed_early += atomic_load(&worker->closed);
 		report->tally.lost += atomic_load(&worker->outstanding);
 		if (index)
-			rc_load_skew_merge(&load->workers[0].skew, &worker->skew);
+			load_skew_merge(&load->workers[0].skew, &worker->skew);
 	}
-	if (load->options->mode != RC_LOAD_BROADCAST)
+	if (load->options->mode != LOAD_BROADCAST)
 		return;
-	rc_load_skew_result(&load->workers[0].skew, load->topics[0].subscribers, &report->skew);
+	load_skew_result(&load->workers[0].skew, load->topics[0].subscribers, &report->skew);
 	/* A gap shows when the next message comes; what is missing at the very end shows here. */
 	size_t count = (size_t)load->options->connections * load->options->topics_per_connection;
-	count += load->options->protocol == RC_LOAD_RELAY ? load->topic_count : 0;
+	count += load->options->protocol == LOAD_RELAY ? load->topic_count : 0;
 	for (size_t index = 0; index < count; index++)
 		report->tally.lost += load->topics[load->streams[index].topic].published - load->streams[index].next;
 }
 
-static int prepare(struct rc_load *load)
+static int prepare(struct load *load)
 {
-	const struct rc_load_options *options = load->options;
+	const struct load_options *options = load->options;
 	struct rc_error error = { 0 };
 	struct rc_config config;
 	size_t workers_size = options->worker_count * sizeof *load->workers;
-	load->workers = aligned_alloc(_Alignof(struct rc_load_worker), workers_size);
+	load->workers = aligned_alloc(_Alignof(struct load_worker), workers_size);
 	load->echo_payload = malloc(options->size * options->worker_count);
 	if (!load->workers || !load->echo_payload)
-		return -rc_failed("no memory");
+		return -command_failed("no memory");
 	memset(load->workers, 0, workers_size);
 	memset(load->echo_payload, 'e', options->size * options->worker_count);
 	for (unsigned index = 0; index < options->worker_count; index++) {
@@ -294,7 +294,7 @@ static int prepare(struct rc_load *load)
 		load->workers[index].index = index;
 		atomic_store(&load->workers[index].goal, UINT64_MAX);
 	}
-	if (rc_load_plan(load) || rc_load_publisher_make(load))
+	if (load_plan(load) || load_publisher_make(load))
 		return -1;
 	rc_config_init(&config);
 	config.worker_count = options->worker_count;
@@ -303,31 +303,31 @@ static int prepare(struct rc_load *load)
 	config.send_size_max = MESSAGE_SIZE_MAX + LOG_SIZE;
 	config.handshake_timeout_ms = HANDSHAKE_TIMEOUT_MS;
 	config.idle_timeout_ms = 0;
-	config.handlers = rc_load_handlers(load);
+	config.handlers = load_handlers(load);
 	load->server = rc_server_new(&config, &error);
-	if (load->server && !rc_client_tls(load->server, &load->options->tls, &error) &&
+	if (load->server && !client_tls(load->server, &load->options->tls, &error) &&
 	    !rc_server_start(load->server, &error))
 		return 0;
-	rc_failed("%s", error.text);
+	command_failed("%s", error.text);
 	rc_server_free(load->server);
 	load->server = NULL;
 	return -1;
 }
 
-static int measure(struct rc_load *load)
+static int measure(struct load *load)
 {
 	load->report->before_connecting = cost(load);
-	if (rc_load_connect_all(load) || rc_load_connect_stalled(load))
+	if (load_connect_all(load) || load_connect_stalled(load))
 		return -1;
-	uint64_t settled = rc_clock_now() + SETTLE_NS;
-	while (rc_clock_now() < settled && !load->report->interrupted)
-		wait_until(load, settled);
+	uint64_t settled = clock_now() + SETTLE_NS;
+	while (clock_now() < settled && !load->report->interrupted)
+		sleep_until(load, settled);
 	load->report->after_connecting = cost(load);
 	switch (load->options->mode) {
-	case RC_LOAD_BROADCAST:
+	case LOAD_BROADCAST:
 		run_broadcast(load);
 		break;
-	case RC_LOAD_IDLE:
+	case LOAD_IDLE:
 		run_idle(load);
 		break;
 	default:
@@ -336,28 +336,28 @@ static int measure(struct rc_load *load)
 	return 0;
 }
 
-int rc_load_run(const struct rc_load_options *options, struct rc_load_report *report)
+int load_run(const struct load_options *options, struct load_report *report)
 {
-	static struct rc_load load;
-	load = (struct rc_load){ .options = options, .report = report, .base_size = rc_url_base_size(options->url) };
-	if (rc_wait_open(&load.wait))
-		return -rc_failed("no signal descriptor");
+	static struct load load;
+	load = (struct load){ .options = options, .report = report, .base_size = url_base_size(options->url) };
+	if (wait_open(&load.wait))
+		return -command_failed("no signal descriptor");
 	int code = prepare(&load);
 	if (!code)
 		code = measure(&load);
 	atomic_store(&load.ending, true);
 	if (load.server) {
-		rc_wait_release(&load.wait);
+		wait_release(&load.wait);
 		rc_server_stop(load.server, DRAIN_MS);
 		rc_server_join(load.server);
 		rc_server_free(load.server);
 	}
 	if (!code)
 		merge(&load);
-	rc_load_publisher_free(&load);
-	rc_load_unplan(&load);
+	load_publisher_free(&load);
+	load_unplan(&load);
 	free(load.workers);
 	free(load.echo_payload);
-	rc_wait_close(&load.wait);
+	wait_close(&load.wait);
 	return code;
 }

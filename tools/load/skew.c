@@ -6,41 +6,41 @@
 
 #include <string.h>
 
-void rc_load_skew_begin(struct rc_load_skew *skew, uint32_t base)
+void load_skew_begin(struct load_skew *skew, uint32_t base)
 {
 	memset(skew, 0, sizeof *skew);
 	skew->base = base;
 }
 
-static void thin_out(struct rc_load_skew *skew)
+static void thin_out(struct load_skew *skew)
 {
-	for (unsigned index = 0; index < RC_LOAD_SKEW_SAMPLES / 2; index++)
+	for (unsigned index = 0; index < LOAD_SKEW_SAMPLES / 2; index++)
 		skew->samples[index] = skew->samples[2 * index];
-	memset(&skew->samples[RC_LOAD_SKEW_SAMPLES / 2], 0, sizeof skew->samples / 2);
+	memset(&skew->samples[LOAD_SKEW_SAMPLES / 2], 0, sizeof skew->samples / 2);
 	skew->shift++;
 }
 
-void rc_load_skew_sample(struct rc_load_skew *skew, uint32_t offset, uint64_t now_ns)
+void load_skew_sample(struct load_skew *skew, uint32_t offset, uint64_t now_ns)
 {
-	while (offset >> skew->shift >= RC_LOAD_SKEW_SAMPLES)
+	while (offset >> skew->shift >= LOAD_SKEW_SAMPLES)
 		thin_out(skew);
 	if (offset & ((1u << skew->shift) - 1))
 		return;
-	struct rc_load_arrival *arrival = &skew->samples[offset >> skew->shift];
+	struct load_arrival *arrival = &skew->samples[offset >> skew->shift];
 	if (!arrival->count++)
 		arrival->first_ns = now_ns;
 	arrival->last_ns = now_ns;
 }
 
-void rc_load_skew_merge(struct rc_load_skew *into, struct rc_load_skew *from)
+void load_skew_merge(struct load_skew *into, struct load_skew *from)
 {
 	while (into->shift < from->shift)
 		thin_out(into);
 	while (from->shift < into->shift)
 		thin_out(from);
-	for (unsigned index = 0; index < RC_LOAD_SKEW_SAMPLES; index++) {
-		struct rc_load_arrival *to = &into->samples[index];
-		const struct rc_load_arrival *with = &from->samples[index];
+	for (unsigned index = 0; index < LOAD_SKEW_SAMPLES; index++) {
+		struct load_arrival *to = &into->samples[index];
+		const struct load_arrival *with = &from->samples[index];
 		if (with->count && (!to->count || with->first_ns < to->first_ns))
 			to->first_ns = with->first_ns;
 		if (with->last_ns > to->last_ns)
@@ -49,12 +49,12 @@ void rc_load_skew_merge(struct rc_load_skew *into, struct rc_load_skew *from)
 	}
 }
 
-void rc_load_skew_result(const struct rc_load_skew *skew, uint64_t subscribers, struct rc_histogram *out)
+void load_skew_result(const struct load_skew *skew, uint64_t subscribers, struct histogram *out)
 {
-	rc_histogram_clear(out);
-	for (unsigned index = 0; index < RC_LOAD_SKEW_SAMPLES; index++) {
-		const struct rc_load_arrival *arrival = &skew->samples[index];
+	histogram_clear(out);
+	for (unsigned index = 0; index < LOAD_SKEW_SAMPLES; index++) {
+		const struct load_arrival *arrival = &skew->samples[index];
 		if (subscribers && arrival->count == subscribers)
-			rc_histogram_add(out, arrival->last_ns - arrival->first_ns);
+			histogram_add(out, arrival->last_ns - arrival->first_ns);
 	}
 }

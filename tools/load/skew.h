@@ -5,40 +5,40 @@
  * on notes only every second message. Which ones are kept depends on their numbers alone, so the tables of all workers
  * can be joined. Pure.
  */
-#ifndef RC_LOAD_SKEW_H
-#define RC_LOAD_SKEW_H
+#ifndef LOAD_SKEW_H
+#define LOAD_SKEW_H
 
 #include <stdint.h>
 
-#include "histogram.h"
+#include "lib/histogram.h"
 
-#define RC_LOAD_SKEW_SAMPLES 8192
+#define LOAD_SKEW_SAMPLES 8192
 
-struct rc_load_arrival {
+struct load_arrival {
 	uint64_t first_ns, last_ns;
 	uint64_t count;
 };
 
-struct rc_load_skew {
+struct load_skew {
 	uint32_t base;  /* the first sequence that counts */
 	uint32_t shift; /* every 2^shift-th is noted */
-	struct rc_load_arrival samples[RC_LOAD_SKEW_SAMPLES];
+	struct load_arrival samples[LOAD_SKEW_SAMPLES];
 };
 
-void rc_load_skew_begin(struct rc_load_skew *skew, uint32_t base);
-/* The rest of rc_load_skew_note(), for a sequence that is sampled. */
-void rc_load_skew_sample(struct rc_load_skew *skew, uint32_t offset, uint64_t now_ns);
+void load_skew_begin(struct load_skew *skew, uint32_t base);
+/* The rest of load_skew_note(), for a sequence that is sampled. */
+void load_skew_sample(struct load_skew *skew, uint32_t offset, uint64_t now_ns);
 
-static inline void rc_load_skew_note(struct rc_load_skew *skew, uint32_t sequence, uint64_t now_ns)
+static inline void load_skew_note(struct load_skew *skew, uint32_t sequence, uint64_t now_ns)
 {
 	uint32_t offset = sequence - skew->base;
 	if (sequence >= skew->base && !(offset & ((1u << skew->shift) - 1)))
-		rc_load_skew_sample(skew, offset, now_ns);
+		load_skew_sample(skew, offset, now_ns);
 }
 
 /* Joins a table into another; both may thin out. */
-void rc_load_skew_merge(struct rc_load_skew *into, struct rc_load_skew *from);
+void load_skew_merge(struct load_skew *into, struct load_skew *from);
 /* The skew of each message that all `subscribers` received. */
-void rc_load_skew_result(const struct rc_load_skew *skew, uint64_t subscribers, struct rc_histogram *out);
+void load_skew_result(const struct load_skew *skew, uint64_t subscribers, struct histogram *out);
 
 #endif

@@ -28,7 +28,7 @@ struct target {
 
 static bool parse_target(const char *url, struct target *target)
 {
-	size_t base_size = rc_url_base_size(url);
+	size_t base_size = url_base_size(url);
 	char host[64];
 	unsigned port = 80;
 	if (base_size < 6 || base_size - 5 >= sizeof target->authority || strncmp(url, "ws://", 5))
@@ -75,21 +75,21 @@ static int open_one(const struct target *target)
 	int status = read_answer(descriptor);
 	if (status == 101)
 		return descriptor;
-	rc_failed("a stalled subscriber: HTTP status %d %s", status, errno ? strerror(errno) : "");
+	command_failed("a stalled subscriber: HTTP status %d %s", status, errno ? strerror(errno) : "");
 	close(descriptor);
 	return -1;
 failed:
-	rc_failed("a stalled subscriber: %s", strerror(errno));
+	command_failed("a stalled subscriber: %s", strerror(errno));
 	if (descriptor >= 0)
 		close(descriptor);
 	return -1;
 }
 
-int rc_load_stall(const char *url, int *sockets, unsigned count)
+int load_stall(const char *url, int *sockets, unsigned count)
 {
 	struct target target;
 	if (!parse_target(url, &target)) {
-		rc_failed("--stalled needs a ws:// URL with an IPv4 address");
+		command_failed("--stalled needs a ws:// URL with an IPv4 address");
 		return -1;
 	}
 	for (unsigned index = 0; index < count; index++) {

@@ -25,34 +25,34 @@ static const char *const roots[] = {
 /* Box and Muller's transform, one of its two results. */
 static double normal(uint64_t state[4])
 {
-	double radius = sqrt(-2 * log(1 - rc_random_share(state)));
-	return radius * cos(2 * 3.14159265358979323846 * rc_random_share(state));
+	double radius = sqrt(-2 * log(1 - random_share(state)));
+	return radius * cos(2 * 3.14159265358979323846 * random_share(state));
 }
 
-void rc_demo_open(struct rc_demo *demo, uint64_t seed, double rate)
+void serve_demo_open(struct serve_demo *demo, uint64_t seed, double rate)
 {
-	*demo = (struct rc_demo){ .rate = rate };
-	rc_random_seed(demo->random, seed);
+	*demo = (struct serve_demo){ .rate = rate };
+	random_seed(demo->random, seed);
 	double sum = 0;
-	for (unsigned index = 0; index < RC_DEMO_INSTRUMENTS; index++) {
-		struct rc_demo_instrument *instrument = &demo->instruments[index];
+	for (unsigned index = 0; index < SERVE_DEMO_INSTRUMENTS; index++) {
+		struct serve_demo_instrument *instrument = &demo->instruments[index];
 		snprintf(instrument->symbol, sizeof instrument->symbol, "%s.%03u", roots[index % ROOT_COUNT], index);
-		instrument->price = exp(2 + 4 * rc_random_share(demo->random)); /* 7 to 400 */
+		instrument->price = exp(2 + 4 * random_share(demo->random)); /* 7 to 400 */
 		instrument->tick = instrument->price < 20 ? 0.005 : 0.01;
-		instrument->volatility = 0.0002 + 0.0008 * rc_random_share(demo->random);
+		instrument->volatility = 0.0002 + 0.0008 * random_share(demo->random);
 		instrument->cumulative = sum += 1 / pow(index + 1, ACTIVITY_EXPONENT);
 	}
-	for (unsigned index = 0; index < RC_DEMO_INSTRUMENTS; index++)
+	for (unsigned index = 0; index < SERVE_DEMO_INSTRUMENTS; index++)
 		demo->instruments[index].cumulative /= sum;
 }
 
 /* The instrument below whose cumulative share a random share falls. */
-static unsigned choose(struct rc_demo *demo)
+static unsigned choose(struct serve_demo *demo)
 {
-	if (rc_random_share(demo->random) < BURST_SHARE * fmin(demo->heat, 1))
+	if (random_share(demo->random) < BURST_SHARE * fmin(demo->heat, 1))
 		return demo->hot;
-	double share = rc_random_share(demo->random);
-	unsigned low = 0, high = RC_DEMO_INSTRUMENTS - 1;
+	double share = random_share(demo->random);
+	unsigned low = 0, high = SERVE_DEMO_INSTRUMENTS - 1;
 	while (low < high) {
 		unsigned middle = (low + high) / 2;
 		if (demo->instruments[middle].cumulative > share)
@@ -63,20 +63,20 @@ static unsigned choose(struct rc_demo *demo)
 	return low;
 }
 
-void rc_demo_next(struct rc_demo *demo, struct rc_demo_trade *trade)
+void serve_demo_next(struct serve_demo *demo, struct serve_demo_trade *trade)
 {
-	double seconds = -log(1 - rc_random_share(demo->random)) / (demo->rate * (1 + demo->heat));
+	double seconds = -log(1 - random_share(demo->random)) / (demo->rate * (1 + demo->heat));
 	demo->time_ns += (uint64_t)(seconds * 1e9) + 1;
 	demo->heat *= exp(-seconds / BURST_FADE_SECONDS);
-	if (rc_random_share(demo->random) < seconds * BURSTS_A_SECOND) {
+	if (random_share(demo->random) < seconds * BURSTS_A_SECOND) {
 		demo->heat = BURST_HEAT;
-		demo->hot = rc_random_below(demo->random, RC_DEMO_INSTRUMENTS);
+		demo->hot = random_below(demo->random, SERVE_DEMO_INSTRUMENTS);
 	}
-	struct rc_demo_instrument *instrument = &demo->instruments[choose(demo)];
+	struct serve_demo_instrument *instrument = &demo->instruments[choose(demo)];
 	double price = instrument->price * exp(instrument->volatility * normal(demo->random));
 	double ticks = fmax(round(price / instrument->tick), PRICE_FLOOR_TICKS);
 	instrument->price = ticks * instrument->tick;
-	*trade = (struct rc_demo_trade){
+	*trade = (struct serve_demo_trade){
 		.instrument = instrument,
 		.time_ns = demo->time_ns,
 		.price = instrument->price,
@@ -84,10 +84,10 @@ void rc_demo_next(struct rc_demo *demo, struct rc_demo_trade *trade)
 	};
 }
 
-size_t rc_demo_format(const struct rc_demo_trade *trade, uint64_t opened_ns, char out[RC_DEMO_MESSAGE_SIZE])
+size_t serve_demo_format(const struct serve_demo_trade *trade, uint64_t opened_ns, char out[SERVE_DEMO_MESSAGE_SIZE])
 {
 	uint64_t microseconds = (opened_ns + trade->time_ns) / 1000;
-	int size = snprintf(out, RC_DEMO_MESSAGE_SIZE,
+	int size = snprintf(out, SERVE_DEMO_MESSAGE_SIZE,
 	                    "{\"symbol\":\"%s\",\"price\":%.3f,\"size\":%u,\"time\":%llu.%06llu}",
 	                    trade->instrument->symbol, trade->price, trade->size,
 	                    (unsigned long long)(microseconds / 1000000), (unsigned long long)(microseconds % 1000000));

@@ -18,24 +18,24 @@
 
 #define DEMO_RATE 1500 /* trades a second of a quiet market at speed 1 */
 
-/* Sleeps until a moment of rc_clock_now(). Returns false when the feeder is to stop. */
-static bool sleep_until(struct rc_feeder *feeder, uint64_t due_ns)
+/* Sleeps until a moment of clock_now(). Returns false when the feeder is to stop. */
+static bool sleep_until(struct serve_feeder *feeder, uint64_t due_ns)
 {
 	struct pollfd polled = { .fd = feeder->stop, .events = POLLIN };
 	for (;;) {
-		uint64_t now = rc_clock_now();
+		uint64_t now = clock_now();
 		if (atomic_load_explicit(&feeder->stopping, memory_order_relaxed))
 			return false;
 		if (now >= due_ns)
 			return true;
-		struct timespec rest = { .tv_sec = (time_t)((due_ns - now) / RC_NS_PER_SECOND),
-			                 .tv_nsec = (long)((due_ns - now) % RC_NS_PER_SECOND) };
+		struct timespec rest = { .tv_sec = (time_t)((due_ns - now) / NS_PER_SECOND),
+			                 .tv_nsec = (long)((due_ns - now) % NS_PER_SECOND) };
 		ppoll(&polled, 1, &rest, NULL);
 	}
 }
 
 /* Returns false, after saying why, when the message cannot be published at all. */
-static bool publish(struct rc_feeder *feeder, const char *topic, size_t topic_size, const char *data, size_t size)
+static bool publish(struct serve_feeder *feeder, const char *topic, size_t topic_size, const char *data, size_t size)
 {
 	int64_t code = rc_publish(feeder->server, topic, topic_size, data, size, RC_PUBLISH_WAIT);
 	if (code > 0) {
@@ -45,50 +45,50 @@ static bool publish(struct rc_feeder *feeder, const char *topic, size_t topic_si
 	if (atomic_load(&feeder->stopping))
 		return false;
 	if (feeder->path)
-		rc_failed("%s:%" PRIu64 ": not published, and the replay ends: %s%s", feeder->feed.path,
-		          feeder->feed.line, rc_strerror((int)code),
-		          code == -EMSGSIZE ? " (larger than a quarter of --log-size)" : "");
+		command_failed("%s:%" PRIu64 ": not published, and the replay ends: %s%s", feeder->feed.path,
+		               feeder->feed.line, rc_strerror((int)code),
+		               code == -EMSGSIZE ? " (larger than a quarter of --log-size)" : "");
 	else
-		rc_failed("the demonstration market ends: %s", rc_strerror((int)code));
+		command_failed("the demonstration market ends: %s", rc_strerror((int)code));
 	return false;
 }
 
-/* rc_feed_next(), which may sleep in read() on a pipe: the only place where the thread may be cancelled. */
-static int next(struct rc_feeder *feeder, struct rc_feed_record *record)
+/* feed_next(), which may sleep in read() on a pipe: the only place where the thread may be cancelled. */
+static int next(struct serve_feeder *feeder, struct feed_record *record)
 {
 	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
-	int code = rc_feed_next(&feeder->feed, record);
+	int code = feed_next(&feeder->feed, record);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 	return code;
 }
 
 /* Once through the recording, beginning now. Returns whether to go on. */
-static bool replay_once(struct rc_feeder *feeder)
+static bool replay_once(struct serve_feeder *feeder)
 {
-	struct rc_feed_record record;
-	uint64_t begin = rc_clock_now(), first = UINT64_MAX;
+	struct feed_record record;
+	uint64_t begin = clock_now(), first = UINT64_MAX;
 	int code;
 	while ((code = next(feeder, &record)) > 0) {
 		if (first == UINT64_MAX)
 			first = record.time_ns;
-		if (!sleep_until(feeder, begin + rc_feed_due(first, record.time_ns, feeder->speed)))
+		if (!sleep_until(feeder, begin + feed_due(first, record.time_ns, feeder->speed)))
 			return false;
 		if (!publish(feeder, record.topic, record.topic_size, record.payload, record.payload_size))
 			return false;
 	}
 	if (code)
-		rc_failed("%s", feeder->feed.error);
+		command_failed("%s", feeder->feed.error);
 	return !code && first != UINT64_MAX;
 }
 
 static void *replay(void *argument)
 {
-	struct rc_feeder *feeder = argument;
+	struct serve_feeder *feeder = argument;
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 	bool more = replay_once(feeder);
 	while (more && feeder->loop) {
-		if (rc_feed_rewind(&feeder->feed)) {
-			rc_failed("%s", feeder->feed.error);
+		if (feed_rewind(&feeder->feed)) {
+			command_failed("%s", feeder->feed.error);
 			break;
 		}
 		more = replay_once(feeder);
@@ -100,36 +100,36 @@ static void *replay(void *argument)
 
 static void *demonstrate(void *argument)
 {
-	struct rc_feeder *feeder = argument;
+	struct serve_feeder *feeder = argument;
 	struct timespec today;
 	clock_gettime(CLOCK_REALTIME, &today);
-	uint64_t opened = (uint64_t)today.tv_sec * RC_NS_PER_SECOND + (uint64_t)today.tv_nsec;
-	uint64_t begin = rc_clock_now();
+	uint64_t opened = (uint64_t)today.tv_sec * NS_PER_SECOND + (uint64_t)today.tv_nsec;
+	uint64_t begin = clock_now();
 	for (;;) {
-		struct rc_demo_trade trade;
-		char message[RC_DEMO_MESSAGE_SIZE];
-		rc_demo_next(&feeder->demo, &trade);
-		if (!sleep_until(feeder, begin + rc_feed_due(0, trade.time_ns, feeder->speed)))
+		struct serve_demo_trade trade;
+		char message[SERVE_DEMO_MESSAGE_SIZE];
+		serve_demo_next(&feeder->demo, &trade);
+		if (!sleep_until(feeder, begin + feed_due(0, trade.time_ns, feeder->speed)))
 			break;
-		size_t size = rc_demo_format(&trade, opened, message);
+		size_t size = serve_demo_format(&trade, opened, message);
 		const char *symbol = trade.instrument->symbol;
 		if (!publish(feeder, symbol, strlen(symbol), message, size) ||
-		    !publish(feeder, RC_DEMO_TOPIC, strlen(RC_DEMO_TOPIC), message, size))
+		    !publish(feeder, SERVE_DEMO_TOPIC, strlen(SERVE_DEMO_TOPIC), message, size))
 			break;
 	}
 	return NULL;
 }
 
-int rc_feeder_open(struct rc_feeder *feeder)
+int serve_feeder_open(struct serve_feeder *feeder)
 {
-	rc_demo_open(&feeder->demo, feeder->seed, DEMO_RATE);
-	if (!feeder->path || !rc_feed_open(&feeder->feed, feeder->path))
+	serve_demo_open(&feeder->demo, feeder->seed, DEMO_RATE);
+	if (!feeder->path || !feed_open(&feeder->feed, feeder->path))
 		return 0;
-	rc_failed("%s", feeder->feed.error);
+	command_failed("%s", feeder->feed.error);
 	return -1;
 }
 
-int rc_feeder_start(struct rc_feeder *feeder)
+int serve_feeder_start(struct serve_feeder *feeder)
 {
 	feeder->stop = eventfd(0, EFD_CLOEXEC);
 	int code = feeder->stop < 0
@@ -138,11 +138,11 @@ int rc_feeder_start(struct rc_feeder *feeder)
 	feeder->running = !code;
 	if (!code)
 		return 0;
-	rc_failed("the feed's thread: %s", strerror(code));
+	command_failed("the feed's thread: %s", strerror(code));
 	return -1;
 }
 
-void rc_feeder_close(struct rc_feeder *feeder)
+void serve_feeder_close(struct serve_feeder *feeder)
 {
 	if (feeder->running) {
 		atomic_store(&feeder->stopping, true);
@@ -155,5 +155,5 @@ void rc_feeder_close(struct rc_feeder *feeder)
 		close(feeder->stop);
 	}
 	if (feeder->path)
-		rc_feed_close(&feeder->feed);
+		feed_close(&feeder->feed);
 }

@@ -3,8 +3,8 @@
  * feeder.h - a thread that publishes a recorded feed, or the demonstration market, into a server of this process, each
  * message when it is due.
  */
-#ifndef RC_FEEDER_H
-#define RC_FEEDER_H
+#ifndef SERVE_FEEDER_H
+#define SERVE_FEEDER_H
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -16,7 +16,7 @@
 #include "lib/wait.h"
 #include "ringcast.h"
 
-struct rc_feeder {
+struct serve_feeder {
 	/* Set before the start. */
 	rc_server *server;
 	const char *path; /* a recording, or null for the demonstration market */
@@ -31,15 +31,15 @@ struct rc_feeder {
 	_Atomic bool stopping;
 	bool running;
 	uint64_t published;
-	struct rc_feed feed;
-	struct rc_demo demo;
+	struct feed feed;
+	struct serve_demo demo;
 };
 
 /* Opens the recording, or the demonstration market. Returns 0, or -1 after printing why. */
-int rc_feeder_open(struct rc_feeder *feeder);
+int serve_feeder_open(struct serve_feeder *feeder);
 /* Starts the thread. Returns 0, or -1 after printing why. */
-int rc_feeder_start(struct rc_feeder *feeder);
+int serve_feeder_start(struct serve_feeder *feeder);
 /* Ends the thread, where there is one, and closes the recording. */
-void rc_feeder_close(struct rc_feeder *feeder);
+void serve_feeder_close(struct serve_feeder *feeder);
 
 #endif

@@ -13,27 +13,27 @@
 #include "lib/units.h"
 #include "lib/wait.h"
 
-#define TERMINAL_PERIOD_NS RC_NS_PER_SECOND
-#define LOG_PERIOD_NS (10 * RC_NS_PER_SECOND)
+#define TERMINAL_PERIOD_NS NS_PER_SECOND
+#define LOG_PERIOD_NS (10 * NS_PER_SECOND)
 
 static uint64_t cpu_now(void)
 {
 	struct timespec used = { 0 };
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
-	return (uint64_t)used.tv_sec * RC_NS_PER_SECOND + (uint64_t)used.tv_nsec;
+	return (uint64_t)used.tv_sec * NS_PER_SECOND + (uint64_t)used.tv_nsec;
 }
 
-static void take(struct rc_live *live)
+static void take(struct serve_live *live)
 {
 	rc_server_stats(live->server, &live->stats);
-	live->at_ns = rc_clock_now();
+	live->at_ns = clock_now();
 	live->cpu_ns = cpu_now();
 }
 
-void rc_live_begin(struct rc_live *live, rc_server *server)
+void serve_live_begin(struct serve_live *live, rc_server *server)
 {
 	bool terminal = isatty(STDOUT_FILENO);
-	*live = (struct rc_live){
+	*live = (struct serve_live){
 		.server = server,
 		.terminal = terminal,
 		.period_ns = terminal ? TERMINAL_PERIOD_NS : LOG_PERIOD_NS,
@@ -41,10 +41,10 @@ void rc_live_begin(struct rc_live *live, rc_server *server)
 	take(live);
 }
 
-void rc_live_show(struct rc_live *live)
+void serve_live_show(struct serve_live *live)
 {
-	struct rc_live before = *live;
-	char in[RC_UNITS_SIZE], out[RC_UNITS_SIZE], lag[RC_UNITS_SIZE], slow[64] = "";
+	struct serve_live before = *live;
+	char in[UNITS_SIZE], out[UNITS_SIZE], lag[UNITS_SIZE], slow[64] = "";
 	take(live);
 	double seconds = (double)(live->at_ns - before.at_ns) / 1e9;
 	const struct rc_stats *now = &live->stats, *old = &before.stats;
@@ -58,13 +58,13 @@ void rc_live_show(struct rc_live *live)
 		return;
 	printf("%s%" PRIu64 " connections  published %s/s  delivered %s/s  lag %s  CPU %.1f %%%s%s",
 	       live->terminal ? "\r\033[K" : "", now->connections,
-	       rc_format_count(in, (double)(now->published - old->published) / seconds),
-	       rc_format_count(out, (double)delivered / seconds), rc_format_time(lag, now->lag_ns),
+	       units_format_count(in, (double)(now->published - old->published) / seconds),
+	       units_format_count(out, (double)delivered / seconds), units_format_time(lag, now->lag_ns),
 	       (double)(live->cpu_ns - before.cpu_ns) / 1e7 / seconds, slow, live->terminal ? "" : "\n");
 	fflush(stdout);
 }
 
-void rc_live_end(struct rc_live *live)
+void serve_live_end(struct serve_live *live)
 {
 	if (live->terminal)
 		putchar('\n');

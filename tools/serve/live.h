@@ -3,15 +3,15 @@
  * live.h - the line of figures that `ringcast serve` shows while it runs: one that is written over each second on a
  * terminal, one that is added every ten seconds elsewhere.
  */
-#ifndef RC_LIVE_H
-#define RC_LIVE_H
+#ifndef SERVE_LIVE_H
+#define SERVE_LIVE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "ringcast.h"
 
-struct rc_live {
+struct serve_live {
 	rc_server *server;
 	bool terminal;
 	uint64_t period_ns;
@@ -21,10 +21,10 @@ struct rc_live {
 	struct rc_stats stats;
 };
 
-void rc_live_begin(struct rc_live *live, rc_server *server);
+void serve_live_begin(struct serve_live *live, rc_server *server);
 /* Prints a line: call it once a period. Never blocks: a reader of a pipe that sleeps misses lines. */
-void rc_live_show(struct rc_live *live);
+void serve_live_show(struct serve_live *live);
 /* Leaves the line standing. */
-void rc_live_end(struct rc_live *live);
+void serve_live_end(struct serve_live *live);
 
 #endif

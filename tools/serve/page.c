@@ -5,7 +5,7 @@
 #include "page.h"
 
 /* clang-format off */
-const char rc_page[] =
+const char serve_page[] =
 	"<!doctype html>\n"
 	"<html lang=\"en\">\n"
 	"<meta charset=\"utf-8\">\n"
@@ -139,4 +139,4 @@ const char rc_page[] =
 	"</html>\n";
 /* clang-format on */
 
-const size_t rc_page_size = sizeof rc_page - 1;
+const size_t serve_page_size = sizeof serve_page - 1;

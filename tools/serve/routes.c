@@ -43,7 +43,7 @@ static bool parse_address(const char *text, struct in6_addr *address)
 	return true;
 }
 
-const char *rc_routes_publish_from(struct rc_routes *routes, const struct rc_option_list *words)
+const char *serve_routes_publish_from(struct serve_routes *routes, const struct option_list *words)
 {
 	routes->publish_local = !words->count;
 	for (unsigned index = 0; index < words->count; index++) {
@@ -72,7 +72,7 @@ static bool is_from_other_site(rc_request *request)
 	return !authority || !host || strcasecmp(authority + 3, host) != 0;
 }
 
-static bool may_publish(const struct rc_routes *routes, rc_request *request)
+static bool may_publish(const struct serve_routes *routes, rc_request *request)
 {
 	struct in6_addr peer;
 	if (routes->publish_any)
@@ -166,14 +166,15 @@ static int publish_to(rc_request *request, const char *topic, bool subscribed)
 	return 0;
 }
 
-static int route_http(struct rc_routes *routes, rc_request *request)
+static int route_http(struct serve_routes *routes, rc_request *request)
 {
 	const char *path = rc_request_path(request);
-	int code = rc_http_answer(request);
+	int code = http_answer(request);
 	if (code >= 0)
 		return code;
 	if (routes->demo && !strcmp(path, "/"))
-		return rc_request_respond(request, 200, "text/html; charset=utf-8", rc_page, rc_page_size) ? 503 : 0;
+		return rc_request_respond(request, 200, "text/html; charset=utf-8", serve_page, serve_page_size) ? 503
+		                                                                                                 : 0;
 	if (!strcmp(path, "/"))
 		return say(request, 200,
 		           "ringcast: connect with a WebSocket to /topic/NAME; see also /stats, /metrics\n");
@@ -185,7 +186,7 @@ static int route_http(struct rc_routes *routes, rc_request *request)
 
 static int on_request(void *context, rc_request *request)
 {
-	struct rc_routes *routes = context;
+	struct serve_routes *routes = context;
 	const char *path = rc_request_path(request);
 	if (!rc_request_is_websocket(request))
 		return route_http(routes, request);
@@ -204,15 +205,16 @@ static int on_request(void *context, rc_request *request)
 }
 
 /* A message that cannot be published is not lost in silence: its sender is told, and knows where to begin again. */
-static void publish(struct rc_routes *routes, rc_conn conn, const struct route *route, const struct rc_message *message)
+static void publish(struct serve_routes *routes, rc_conn conn, const struct route *route,
+                    const struct rc_message *message)
 {
 	unsigned flags = message->opcode == RC_BINARY ? RC_PUBLISH_BINARY : 0;
 	int64_t code = -EAGAIN;
-	if (!rc_spill_is_used(&routes->spill))
+	if (!serve_spill_is_used(&routes->spill))
 		code = rc_publish(routes->server, route->topic, route->topic_size, message->data, message->size, flags);
 	if (code == -EAGAIN)
-		code = rc_spill_add(&routes->spill, route->topic, route->topic_size, message->data, message->size,
-		                    flags);
+		code = serve_spill_add(&routes->spill, route->topic, route->topic_size, message->data, message->size,
+		                       flags);
 	if (code >= 0)
 		return;
 	const char *reason = code == -EMSGSIZE  ? "larger than a quarter of the log"
@@ -226,7 +228,7 @@ static void publish(struct rc_routes *routes, rc_conn conn, const struct route *
 static void on_message(void *context, rc_conn conn, void *user, const struct rc_message *message)
 {
 	static const char slow[] = "reads its echo too slowly";
-	struct rc_routes *routes = context;
+	struct serve_routes *routes = context;
 	const struct route *route = user;
 	rc_server *server = routes->server;
 	switch (route->kind) {
@@ -255,10 +257,10 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 static void on_report(void *context, const char *text)
 {
 	(void)context;
-	rc_failed("%s", text);
+	command_failed("%s", text);
 }
 
-struct rc_handlers rc_routes_handlers(struct rc_routes *routes)
+struct rc_handlers serve_routes_handlers(struct serve_routes *routes)
 {
 	return (struct rc_handlers){
 		.context = routes,

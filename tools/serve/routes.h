@@ -3,8 +3,8 @@
  * routes.h - what the server of `ringcast serve` answers to which path, as rc_handlers: /topic, /publish, /relay,
  * /echo, the demonstration's page, and the HTTP answers of http.h.
  */
-#ifndef RC_ROUTES_H
-#define RC_ROUTES_H
+#ifndef SERVE_ROUTES_H
+#define SERVE_ROUTES_H
 
 #include <netinet/in.h>
 #include <stdatomic.h>
@@ -15,7 +15,7 @@
 #include "ringcast.h"
 #include "spill.h"
 
-struct rc_routes {
+struct serve_routes {
 	rc_server *server; /* set between rc_server_new() and the start */
 	bool echo;
 	bool relay;
@@ -24,16 +24,16 @@ struct rc_routes {
 	bool publish_any;
 	bool publish_local;
 	bool publish_certified;
-	struct in6_addr publish_from[RC_OPTION_LIST_MAX]; /* IPv4 as mapped addresses */
+	struct in6_addr publish_from[OPTION_LIST_MAX]; /* IPv4 as mapped addresses */
 	unsigned publish_from_count;
-	struct rc_spill spill;
+	struct serve_spill spill;
 };
 
 /* Takes the words of --publish-from: addresses, `local`, `certified`, `any`, `none`. Returns null, or the word that is
  * none. */
-const char *rc_routes_publish_from(struct rc_routes *routes, const struct rc_option_list *words);
+const char *serve_routes_publish_from(struct serve_routes *routes, const struct option_list *words);
 
 /* The handlers, with `routes` as their context: it must outlive the server. */
-struct rc_handlers rc_routes_handlers(struct rc_routes *routes);
+struct rc_handlers serve_routes_handlers(struct serve_routes *routes);
 
 #endif

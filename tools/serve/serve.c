@@ -21,7 +21,7 @@
 
 static int run(int argc, char **argv);
 
-const struct rc_command rc_command_serve = {
+const struct subcommand command_serve = {
 	.name = "serve",
 	.summary = "serve topics to subscribers",
 	.usage = "[options]",
@@ -44,11 +44,11 @@ const struct rc_command rc_command_serve = {
 
 struct serve {
 	struct rc_config config;
-	struct rc_routes routes;
-	struct rc_feeder feeder;
-	struct rc_wait wait;
+	struct serve_routes routes;
+	struct serve_feeder feeder;
+	struct wait wait;
 	rc_server *server;
-	struct rc_option_list listen, publish_from, policy_for, keep_last, cohort, tls_cert, tls_key;
+	struct option_list listen, publish_from, policy_for, keep_last, cohort, tls_cert, tls_key;
 	struct rc_tls_options tls;
 	int policy;
 	unsigned drain_ms;
@@ -60,85 +60,82 @@ struct rule {
 	struct rc_topic_options options;
 };
 
-static const struct rc_option *make_options(struct serve *serve)
+static const struct option_entry *make_options(struct serve *serve)
 {
 	struct rc_config *config = &serve->config;
-	const struct rc_option options[] = {
-		{ "listen", RC_OPTION_LIST, &serve->listen, "ADDR:PORT",
+	const struct option_entry options[] = {
+		{ "listen", OPTION_LIST, &serve->listen, "ADDR:PORT",
 		  "where to listen (repeatable; 127.0.0.1:8080); [::]:8080 and\nunix:/PATH and wss://ADDR:PORT too; "
 		  "port 0 is a free one" },
-		{ "tls-cert", RC_OPTION_LIST, &serve->tls_cert, "FILE",
+		{ "tls-cert", OPTION_LIST, &serve->tls_cert, "FILE",
 		  "for wss: a certificate and its chain, PEM; repeatable, each\nwith its key: the name that a client "
 		  "asks for chooses" },
-		{ "tls-key", RC_OPTION_LIST, &serve->tls_key, "FILE", "and its key" },
-		{ "tls-client-ca", RC_OPTION_TEXT, &serve->tls.client_ca, "FILE",
+		{ "tls-key", OPTION_LIST, &serve->tls_key, "FILE", "and its key" },
+		{ "tls-client-ca", OPTION_TEXT, &serve->tls.client_ca, "FILE",
 		  "for wss: clients must show a certificate of this authority" },
-		{ "tls-client-optional", RC_OPTION_FLAG, &serve->tls.client_optional, NULL,
+		{ "tls-client-optional", OPTION_FLAG, &serve->tls.client_optional, NULL,
 		  "and those without any are let in too" },
-		{ "workers", RC_OPTION_COUNT, &config->worker_count, "N",
-		  "threads, each with a ring (one a processor)" },
-		{ "echo", RC_OPTION_FLAG, &serve->routes.echo, NULL, "serve /echo" },
-		{ "relay", RC_OPTION_FLAG, &serve->routes.relay, NULL, "serve /relay/NAME to everybody" },
-		{ "publish-from", RC_OPTION_LIST, &serve->publish_from, "ADDR",
+		{ "workers", OPTION_COUNT, &config->worker_count, "N", "threads, each with a ring (one a processor)" },
+		{ "echo", OPTION_FLAG, &serve->routes.echo, NULL, "serve /echo" },
+		{ "relay", OPTION_FLAG, &serve->routes.relay, NULL, "serve /relay/NAME to everybody" },
+		{ "publish-from", OPTION_LIST, &serve->publish_from, "ADDR",
 		  "who may publish instead of loopback (repeatable):\nan address, local, certified (who shows a "
 		  "certificate,\nsee --tls-client-ca), any, or none" },
-		{ "replay", RC_OPTION_TEXT, &serve->feeder.path, "FILE",
+		{ "replay", OPTION_TEXT, &serve->feeder.path, "FILE",
 		  "publish a recording: seconds<TAB>topic<TAB>payload a line" },
-		{ "speed", RC_OPTION_NUMBER, &serve->feeder.speed, "X",
+		{ "speed", OPTION_NUMBER, &serve->feeder.speed, "X",
 		  "times its recorded pace (1); 0: as fast as possible" },
-		{ "loop", RC_OPTION_FLAG, &serve->feeder.loop, NULL, "and begin again at its end" },
-		{ "demo", RC_OPTION_FLAG, &serve->routes.demo, NULL,
-		  "publish a demonstration market, with a page at /" },
-		{ "seed", RC_OPTION_COUNT64, &serve->feeder.seed, "N", "which demonstration market (1)" },
-		{ "policy", RC_OPTION_CHOICE, &serve->policy, POLICIES,
+		{ "loop", OPTION_FLAG, &serve->feeder.loop, NULL, "and begin again at its end" },
+		{ "demo", OPTION_FLAG, &serve->routes.demo, NULL, "publish a demonstration market, with a page at /" },
+		{ "seed", OPTION_COUNT64, &serve->feeder.seed, "N", "which demonstration market (1)" },
+		{ "policy", OPTION_CHOICE, &serve->policy, POLICIES,
 		  "what happens to a subscriber that is too slow (close)" },
-		{ "policy-for", RC_OPTION_LIST, &serve->policy_for, "PATTERN=POLICY",
+		{ "policy-for", OPTION_LIST, &serve->policy_for, "PATTERN=POLICY",
 		  "the same for a topic, or a prefix and * (repeatable)" },
-		{ "keep-last", RC_OPTION_LIST, &serve->keep_last, "PATTERN",
+		{ "keep-last", OPTION_LIST, &serve->keep_last, "PATTERN",
 		  "keep the newest message of these topics for ?last=1" },
-		{ "lag-max", RC_OPTION_SIZE, &config->lag_size_max, "SIZE",
+		{ "lag-max", OPTION_SIZE, &config->lag_size_max, "SIZE",
 		  "how far behind is too slow (three quarters of the log)" },
-		{ "lag-age", RC_OPTION_MS, &config->lag_ms_max, "TIME",
+		{ "lag-age", OPTION_MS, &config->lag_ms_max, "TIME",
 		  "and how old its oldest waiting message may be (any)" },
-		{ "log-size", RC_OPTION_SIZE, &config->log_size, "SIZE", "of messages kept, a power of two (64m)" },
-		{ "connections-max", RC_OPTION_COUNT, &config->connections_max, "N",
+		{ "log-size", OPTION_SIZE, &config->log_size, "SIZE", "of messages kept, a power of two (64m)" },
+		{ "connections-max", OPTION_COUNT, &config->connections_max, "N",
 		  "(what the descriptor limit allows)" },
-		{ "connections-per-address", RC_OPTION_COUNT, &config->connections_per_address, "N", "(no limit)" },
-		{ "handshake-timeout", RC_OPTION_MS, &config->handshake_timeout_ms, "TIME", "(10s)" },
-		{ "idle-timeout", RC_OPTION_MS, &config->idle_timeout_ms, "TIME",
+		{ "connections-per-address", OPTION_COUNT, &config->connections_per_address, "N", "(no limit)" },
+		{ "handshake-timeout", OPTION_MS, &config->handshake_timeout_ms, "TIME", "(10s)" },
+		{ "idle-timeout", OPTION_MS, &config->idle_timeout_ms, "TIME",
 		  "nothing heard: a Ping at half of it, the end at all (2m)" },
-		{ "close-timeout", RC_OPTION_MS, &config->close_timeout_ms, "TIME", "for the answer to a Close (5s)" },
-		{ "message-max", RC_OPTION_SIZE, &config->message_size_max, "SIZE",
+		{ "close-timeout", OPTION_MS, &config->close_timeout_ms, "TIME", "for the answer to a Close (5s)" },
+		{ "message-max", OPTION_SIZE, &config->message_size_max, "SIZE",
 		  "received; larger is closed with 1009 (1m)" },
-		{ "subscriptions-max", RC_OPTION_COUNT, &config->subscriptions_max, "N", "of one connection (256)" },
-		{ "send-max", RC_OPTION_SIZE, &config->send_size_max, "SIZE",
+		{ "subscriptions-max", OPTION_COUNT, &config->subscriptions_max, "N", "of one connection (256)" },
+		{ "send-max", OPTION_SIZE, &config->send_size_max, "SIZE",
 		  "waiting for one connection outside the log (4m)" },
-		{ "drain", RC_OPTION_MS, &serve->drain_ms, "TIME", "for connections to leave at the end (5s)" },
-		{ "congestion", RC_OPTION_TEXT, &config->congestion, "NAME", "TCP congestion control (the system's)" },
-		{ "notsent-lowat", RC_OPTION_SIZE32, &config->notsent_lowat_size, "SIZE",
+		{ "drain", OPTION_MS, &serve->drain_ms, "TIME", "for connections to leave at the end (5s)" },
+		{ "congestion", OPTION_TEXT, &config->congestion, "NAME", "TCP congestion control (the system's)" },
+		{ "notsent-lowat", OPTION_SIZE32, &config->notsent_lowat_size, "SIZE",
 		  "what the kernel may queue unsent a connection (32k)" },
-		{ "round-interval", RC_OPTION_COUNT, &config->round_interval_us, "MICROSECONDS",
+		{ "round-interval", OPTION_COUNT, &config->round_interval_us, "MICROSECONDS",
 		  "between two rounds of sending at most; 0: at once (2000)" },
-		{ "zero-copy-min", RC_OPTION_SIZE, &config->zero_copy_size_min, "SIZE",
+		{ "zero-copy-min", OPTION_SIZE, &config->zero_copy_size_min, "SIZE",
 		  "send at least so much at a time without copying; for\nnetwork cards, from 16k (never)" },
-		{ "kernel-tls", RC_OPTION_FLAG, &config->kernel_tls, NULL,
+		{ "kernel-tls", OPTION_FLAG, &config->kernel_tls, NULL,
 		  "let the kernel make the records of TLS 1.3 (needs its\nmodule tls; without, nothing changes)" },
-		{ "deflate", RC_OPTION_FLAG, &config->deflate.on, NULL,
+		{ "deflate", OPTION_FLAG, &config->deflate.on, NULL,
 		  "compress for clients that can (permessage-deflate)" },
-		{ "deflate-min", RC_OPTION_SIZE, &config->deflate.size_min, "SIZE",
-		  "smaller messages stay plain (128)" },
-		{ "deflate-bits", RC_OPTION_COUNT, &config->deflate.bits, "N", "window at most, 8 to 15 (15)" },
-		{ "deflate-level", RC_OPTION_COUNT, &config->deflate.level, "N", "1 (fast) to 9 (small) (6)" },
-		{ "deflate-takeover", RC_OPTION_FLAG, &config->deflate.client_takeover, NULL,
+		{ "deflate-min", OPTION_SIZE, &config->deflate.size_min, "SIZE", "smaller messages stay plain (128)" },
+		{ "deflate-bits", OPTION_COUNT, &config->deflate.bits, "N", "window at most, 8 to 15 (15)" },
+		{ "deflate-level", OPTION_COUNT, &config->deflate.level, "N", "1 (fast) to 9 (small) (6)" },
+		{ "deflate-takeover", OPTION_FLAG, &config->deflate.client_takeover, NULL,
 		  "let clients compress with what they sent before:\n40 KB a connection that does" },
-		{ "cohort", RC_OPTION_LIST, &serve->cohort, "PATTERN",
+		{ "cohort", OPTION_LIST, &serve->cohort, "PATTERN",
 		  "compress these topics as one stream for all who have\nonly that topic: a fraction of the bytes" },
-		{ "busy-poll", RC_OPTION_FLAG, &config->busy_poll, NULL,
+		{ "busy-poll", OPTION_FLAG, &config->busy_poll, NULL,
 		  "spin instead of sleeping: a processor a worker" },
-		{ "quiet", RC_OPTION_FLAG, &serve->quiet, NULL, "print no figures while running" },
+		{ "quiet", OPTION_FLAG, &serve->quiet, NULL, "print no figures while running" },
 		{ 0 },
 	};
-	static struct rc_option table[sizeof options / sizeof *options];
+	static struct option_entry table[sizeof options / sizeof *options];
 	memcpy(table, options, sizeof options);
 	return table;
 }
@@ -165,27 +162,26 @@ static int make_rules(const struct serve *serve, struct rule *rules, unsigned *c
 {
 	for (unsigned index = 0; index < serve->policy_for.count; index++) {
 		const char *word = serve->policy_for.items[index], *equals = strrchr(word, '=');
-		int policy = equals ? rc_option_choice(POLICIES, equals + 1) : -1;
+		int policy = equals ? option_choice(POLICIES, equals + 1) : -1;
 		struct rule *rule = policy < 0 ? NULL : find_rule(rules, count, word, (size_t)(equals - word), policy);
 		if (!rule)
-			return rc_options_wrong(&rc_command_serve, "--policy-for '%s': expected PATTERN=%s, at most %d",
-			                        word, POLICIES, RULES_MAX);
+			return options_wrong(&command_serve, "--policy-for '%s': expected PATTERN=%s, at most %d", word,
+			                     POLICIES, RULES_MAX);
 		rule->options.policy = (enum rc_policy)policy;
 	}
 	for (unsigned index = 0; index < serve->keep_last.count; index++) {
 		const char *word = serve->keep_last.items[index];
 		struct rule *rule = find_rule(rules, count, word, strlen(word), serve->policy);
 		if (!rule)
-			return rc_options_wrong(&rc_command_serve,
-			                        "--keep-last '%s': expected a topic or a prefix and *", word);
+			return options_wrong(&command_serve, "--keep-last '%s': expected a topic or a prefix and *",
+			                     word);
 		rule->options.keep_last = true;
 	}
 	for (unsigned index = 0; index < serve->cohort.count; index++) {
 		const char *word = serve->cohort.items[index];
 		struct rule *rule = find_rule(rules, count, word, strlen(word), serve->policy);
 		if (!rule)
-			return rc_options_wrong(&rc_command_serve, "--cohort '%s': expected a topic or a prefix and *",
-			                        word);
+			return options_wrong(&command_serve, "--cohort '%s': expected a topic or a prefix and *", word);
 		rule->options.cohort = true;
 	}
 	/* The page asks for last values, so that it is full at once. A rule for everything is the user's to change. */
@@ -202,33 +198,31 @@ static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, 
 	serve->drain_ms = DRAIN_DEFAULT_MS;
 	serve->feeder.speed = 1;
 	serve->feeder.seed = 1;
-	int status = rc_options_parse(&rc_command_serve, make_options(serve), argc, argv, &operand);
+	int status = options_parse(&command_serve, make_options(serve), argc, argv, &operand);
 	if (status >= 0)
 		return status;
 	if (operand < argc)
-		return rc_options_wrong(&rc_command_serve, "serve takes no argument, but got '%s'", argv[operand]);
+		return options_wrong(&command_serve, "serve takes no argument, but got '%s'", argv[operand]);
 	if (serve->feeder.path && serve->routes.demo)
-		return rc_options_wrong(&rc_command_serve, "--replay and --demo are two feeds; choose one");
+		return options_wrong(&command_serve, "--replay and --demo are two feeds; choose one");
 	if (serve->routes.demo && !(serve->feeder.speed > 0))
-		return rc_options_wrong(&rc_command_serve, "--demo needs a --speed above 0: it has no end");
-	const char *wrong = rc_routes_publish_from(&serve->routes, &serve->publish_from);
+		return options_wrong(&command_serve, "--demo needs a --speed above 0: it has no end");
+	const char *wrong = serve_routes_publish_from(&serve->routes, &serve->publish_from);
 	if (wrong)
-		return rc_options_wrong(&rc_command_serve,
-		                        "--publish-from '%s': expected an address, local, certified, any or none",
-		                        wrong);
+		return options_wrong(&command_serve,
+		                     "--publish-from '%s': expected an address, local, certified, any or none", wrong);
 	if (serve->tls_cert.count != serve->tls_key.count)
-		return rc_options_wrong(&rc_command_serve,
-		                        "each --tls-cert needs its --tls-key, and the other way round");
+		return options_wrong(&command_serve, "each --tls-cert needs its --tls-key, and the other way round");
 	if (serve->tls.client_ca && !serve->tls_cert.count)
-		return rc_options_wrong(&rc_command_serve, "--tls-client-ca needs --tls-cert and --tls-key");
+		return options_wrong(&command_serve, "--tls-client-ca needs --tls-cert and --tls-key");
 	if (serve->routes.publish_certified && !serve->tls.client_ca)
-		return rc_options_wrong(&rc_command_serve, "--publish-from certified needs --tls-client-ca");
+		return options_wrong(&command_serve, "--publish-from certified needs --tls-client-ca");
 	if (serve->tls.client_optional && !serve->tls.client_ca)
-		return rc_options_wrong(&rc_command_serve, "--tls-client-optional needs --tls-client-ca");
+		return options_wrong(&command_serve, "--tls-client-optional needs --tls-client-ca");
 	if (!serve->listen.count)
 		serve->listen.items[serve->listen.count++] = LISTEN_DEFAULT;
 	serve->config.policy = (enum rc_policy)serve->policy;
-	serve->config.handlers = rc_routes_handlers(&serve->routes);
+	serve->config.handlers = serve_routes_handlers(&serve->routes);
 	return make_rules(serve, rules, rule_count);
 }
 
@@ -248,7 +242,7 @@ static void make_url(char url[static 512], const char *address, int port)
 
 static int name_certificates(struct serve *serve, struct rc_error *error)
 {
-	static struct rc_tls_pair pairs[RC_OPTION_LIST_MAX];
+	static struct rc_tls_pair pairs[OPTION_LIST_MAX];
 	for (unsigned index = 0; index < serve->tls_cert.count; index++)
 		pairs[index] = (struct rc_tls_pair){ serve->tls_cert.items[index], serve->tls_key.items[index] };
 	serve->tls.pairs = pairs;
@@ -260,7 +254,7 @@ static void reload(struct serve *serve)
 {
 	struct rc_error error = { 0 };
 	if (rc_server_tls_reload(serve->server, &error))
-		rc_failed("%s; the certificates in use stay", error.text);
+		command_failed("%s; the certificates in use stay", error.text);
 	else
 		fprintf(stderr, "ringcast: the certificates were read again\n");
 }
@@ -269,7 +263,7 @@ static void reload(struct serve *serve)
 static int start(struct serve *serve, const struct rule *rules, unsigned rule_count)
 {
 	struct rc_error error = { 0 };
-	static int ports[RC_OPTION_LIST_MAX];
+	static int ports[OPTION_LIST_MAX];
 	serve->server = rc_server_new(&serve->config, &error);
 	if (!serve->server)
 		goto failed;
@@ -288,13 +282,13 @@ static int start(struct serve *serve, const struct rule *rules, unsigned rule_co
 		if (ports[index] < 0)
 			goto failed;
 	}
-	int code = rc_spill_start(&serve->routes.spill, serve->server);
+	int code = serve_spill_start(&serve->routes.spill, serve->server);
 	if (code) {
 		snprintf(error.text, sizeof error.text, "a thread: %.100s", rc_strerror(code));
 		goto failed;
 	}
 	if (rc_server_start(serve->server, &error)) {
-		rc_spill_end(&serve->routes.spill);
+		serve_spill_end(&serve->routes.spill);
 		goto failed;
 	}
 	for (unsigned index = 0; index < serve->listen.count; index++) {
@@ -304,14 +298,14 @@ static int start(struct serve *serve, const struct rule *rules, unsigned rule_co
 		if (serve->routes.demo && !index && !strstr(url, "+unix:"))
 			printf("the demonstration market:\n"
 			       "  http%s/\n"
-			       "  ringcast sub %s/topic/" RC_DEMO_TOPIC "\n"
+			       "  ringcast sub %s/topic/" SERVE_DEMO_TOPIC "\n"
 			       "  ringcast sub '%s/topic/%s?last=1'\n",
 			       url + 2, url, url, "ACME.000,BOLT.001,CRUX.002");
 	}
 	fflush(stdout);
 	return 0;
 failed:
-	rc_failed("%s", error.text);
+	command_failed("%s", error.text);
 	rc_server_free(serve->server);
 	return -1;
 }
@@ -326,20 +320,20 @@ static void stop_now(int signal_number)
 
 static void wait_for_end(struct serve *serve)
 {
-	struct rc_live live;
-	rc_live_begin(&live, serve->server);
-	uint64_t next = serve->quiet ? UINT64_MAX : rc_clock_now() + live.period_ns;
-	enum rc_wait_event event;
-	while ((event = rc_wait_until(&serve->wait, next)) != RC_WAIT_SIGNAL) {
-		if (event == RC_WAIT_HANGUP) {
+	struct serve_live live;
+	serve_live_begin(&live, serve->server);
+	uint64_t next = serve->quiet ? UINT64_MAX : clock_now() + live.period_ns;
+	enum wait_event event;
+	while ((event = wait_until(&serve->wait, next)) != WAIT_SIGNAL) {
+		if (event == WAIT_HANGUP) {
 			reload(serve);
 			continue;
 		}
-		rc_live_show(&live);
+		serve_live_show(&live);
 		next += live.period_ns;
 	}
 	if (!serve->quiet)
-		rc_live_end(&live);
+		serve_live_end(&live);
 }
 
 static int run(int argc, char **argv)
@@ -350,32 +344,32 @@ static int run(int argc, char **argv)
 	int status = parse(&serve, rules, &rule_count, argc, argv);
 	if (status >= 0)
 		return status;
-	int code = rc_wait_open(&serve.wait);
+	int code = wait_open(&serve.wait);
 	if (!code && serve.tls_cert.count)
-		code = rc_wait_hangups(&serve.wait);
+		code = wait_hangups(&serve.wait);
 	if (code)
-		return rc_failed("signals: %s", rc_strerror(code));
+		return command_failed("signals: %s", rc_strerror(code));
 	serve.feeder.quiet = serve.quiet;
 	bool feeding = serve.feeder.path || serve.routes.demo;
-	if (rc_feeder_open(&serve.feeder) || start(&serve, rules, rule_count))
-		return RC_EXIT_FAILED;
-	if (feeding && rc_feeder_start(&serve.feeder))
-		status = RC_EXIT_FAILED;
+	if (serve_feeder_open(&serve.feeder) || start(&serve, rules, rule_count))
+		return EXIT_FAILED;
+	if (feeding && serve_feeder_start(&serve.feeder))
+		status = EXIT_FAILED;
 	else
 		wait_for_end(&serve);
-	rc_feeder_close(&serve.feeder);
+	serve_feeder_close(&serve.feeder);
 	stopping = serve.server;
 	rc_server_stop(serve.server, serve.drain_ms);
 	/* A second signal no longer waits for anybody: this one call is safe in a handler. */
 	sigaction(SIGINT, &(struct sigaction){ .sa_handler = stop_now }, NULL);
 	sigaction(SIGTERM, &(struct sigaction){ .sa_handler = stop_now }, NULL);
-	rc_wait_release(&serve.wait);
+	wait_release(&serve.wait);
 	rc_server_join(serve.server);
-	rc_spill_end(&serve.routes.spill);
+	serve_spill_end(&serve.routes.spill);
 	/* Nothing is left to cut off, and soon no server for the handler to find. */
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
 	rc_server_free(serve.server);
-	rc_wait_close(&serve.wait);
-	return status == RC_EXIT_FAILED ? RC_EXIT_FAILED : RC_EXIT_OK;
+	wait_close(&serve.wait);
+	return status == EXIT_FAILED ? EXIT_FAILED : EXIT_OK;
 }

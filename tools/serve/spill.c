@@ -10,25 +10,25 @@
 
 #include "lib/options.h"
 
-struct rc_spill_entry {
-	struct rc_spill_entry *next;
+struct serve_spill_entry {
+	struct serve_spill_entry *next;
 	size_t topic_size, size;
 	unsigned flags;
 	char bytes[]; /* the topic's name, then the payload */
 };
 
-static size_t entry_size(const struct rc_spill_entry *entry)
+static size_t entry_size(const struct serve_spill_entry *entry)
 {
 	return sizeof *entry + entry->topic_size + entry->size;
 }
 
 /* The next entry, or null at the end. Sleeps while there is none. */
-static struct rc_spill_entry *take(struct rc_spill *spill)
+static struct serve_spill_entry *take(struct serve_spill *spill)
 {
 	pthread_mutex_lock(&spill->lock);
 	while (!spill->first && !spill->ending)
 		pthread_cond_wait(&spill->changed, &spill->lock);
-	struct rc_spill_entry *entry = spill->first;
+	struct serve_spill_entry *entry = spill->first;
 	if (entry) {
 		spill->first = entry->next;
 		spill->size -= entry_size(entry);
@@ -41,28 +41,28 @@ static struct rc_spill_entry *take(struct rc_spill *spill)
 
 static void *publish_all(void *argument)
 {
-	struct rc_spill *spill = argument;
-	for (struct rc_spill_entry *entry; (entry = take(spill));) {
+	struct serve_spill *spill = argument;
+	for (struct serve_spill_entry *entry; (entry = take(spill));) {
 		int64_t code = rc_publish(spill->server, entry->bytes, entry->topic_size,
 		                          entry->bytes + entry->topic_size, entry->size,
 		                          entry->flags | RC_PUBLISH_WAIT);
 		if (code < 0 && !atomic_fetch_add(&spill->failed, 1))
-			rc_failed("messages of clients are lost: %s", rc_strerror((int)code));
+			command_failed("messages of clients are lost: %s", rc_strerror((int)code));
 		free(entry);
 		atomic_fetch_sub(&spill->count, 1);
 	}
 	return NULL;
 }
 
-int rc_spill_start(struct rc_spill *spill, rc_server *server)
+int serve_spill_start(struct serve_spill *spill, rc_server *server)
 {
-	*spill = (struct rc_spill){ .server = server, .end = &spill->first };
+	*spill = (struct serve_spill){ .server = server, .end = &spill->first };
 	pthread_mutex_init(&spill->lock, NULL);
 	pthread_cond_init(&spill->changed, NULL);
 	return -pthread_create(&spill->thread, NULL, publish_all, spill);
 }
 
-void rc_spill_end(struct rc_spill *spill)
+void serve_spill_end(struct serve_spill *spill)
 {
 	pthread_mutex_lock(&spill->lock);
 	spill->ending = true;
@@ -73,18 +73,18 @@ void rc_spill_end(struct rc_spill *spill)
 	pthread_mutex_destroy(&spill->lock);
 }
 
-int rc_spill_add(struct rc_spill *spill, const char *topic, size_t topic_size, const void *data, size_t size,
-                 unsigned flags)
+int serve_spill_add(struct serve_spill *spill, const char *topic, size_t topic_size, const void *data, size_t size,
+                    unsigned flags)
 {
-	struct rc_spill_entry *entry = malloc(sizeof *entry + topic_size + size);
+	struct serve_spill_entry *entry = malloc(sizeof *entry + topic_size + size);
 	if (!entry)
 		return -ENOMEM;
-	*entry = (struct rc_spill_entry){ .topic_size = topic_size, .size = size, .flags = flags };
+	*entry = (struct serve_spill_entry){ .topic_size = topic_size, .size = size, .flags = flags };
 	memcpy(entry->bytes, topic, topic_size);
 	if (size)
 		memcpy(entry->bytes + topic_size, data, size);
 	pthread_mutex_lock(&spill->lock);
-	bool fits = spill->size + entry_size(entry) <= RC_SPILL_SIZE_MAX;
+	bool fits = spill->size + entry_size(entry) <= SERVE_SPILL_SIZE_MAX;
 	if (fits) {
 		spill->size += entry_size(entry);
 		atomic_fetch_add(&spill->count, 1);

@@ -6,8 +6,8 @@
  * While anything stands here, every message of every client must come here too, or one connection's messages would
  * overtake each other. The line is bounded: what does not fit is refused, and its sender told.
  */
-#ifndef RC_SPILL_H
-#define RC_SPILL_H
+#ifndef SERVE_SPILL_H
+#define SERVE_SPILL_H
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -17,17 +17,17 @@
 
 #include "ringcast.h"
 
-#define RC_SPILL_SIZE_MAX ((size_t)32 << 20)
+#define SERVE_SPILL_SIZE_MAX ((size_t)32 << 20)
 
-struct rc_spill_entry;
+struct serve_spill_entry;
 
-struct rc_spill {
+struct serve_spill {
 	rc_server *server;
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	/* Under the lock. */
-	struct rc_spill_entry *first, **end;
+	struct serve_spill_entry *first, **end;
 	size_t size;
 	bool ending;
 	/* Entries not yet published; it falls only after the publish. */
@@ -36,18 +36,18 @@ struct rc_spill {
 };
 
 /* Starts the thread. Returns 0 or a negative errno. */
-int rc_spill_start(struct rc_spill *spill, rc_server *server);
+int serve_spill_start(struct serve_spill *spill, rc_server *server);
 /* After rc_server_join(): ends the thread, and drops what a stopped server no longer takes. */
-void rc_spill_end(struct rc_spill *spill);
+void serve_spill_end(struct serve_spill *spill);
 
 /* Whether messages must join the line. Asked by a worker before it publishes for a client. */
-static inline bool rc_spill_is_used(struct rc_spill *spill)
+static inline bool serve_spill_is_used(struct serve_spill *spill)
 {
 	return atomic_load(&spill->count) != 0;
 }
 
 /* Copies a message into the line. Returns 0, -ENOBUFS when the line is too long, -ENOMEM. */
-int rc_spill_add(struct rc_spill *spill, const char *topic, size_t topic_size, const void *data, size_t size,
-                 unsigned flags);
+int serve_spill_add(struct serve_spill *spill, const char *topic, size_t topic_size, const void *data, size_t size,
+                    unsigned flags);
 
 #endif

@@ -22,7 +22,7 @@
 
 static const char request[] = "GET /stats HTTP/1.1\r\nHost: ringcast\r\nConnection: close\r\n\r\n";
 
-static int connect_to(const struct rc_top_source *source)
+static int connect_to(const struct top_source *source)
 {
 	const struct timeval patience = { .tv_sec = 5 };
 	int fd = socket(source->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -59,7 +59,7 @@ static char *read_all(int fd)
 	return NULL;
 }
 
-char *rc_top_fetch(const struct rc_top_source *source)
+char *top_fetch(const struct top_source *source)
 {
 	int fd = connect_to(source);
 	char *text = fd < 0 ? NULL : read_all(fd);
@@ -73,7 +73,7 @@ char *rc_top_fetch(const struct rc_top_source *source)
 	return body ? text : NULL;
 }
 
-static int fail(struct rc_top_source *source, const char *words, const char *target)
+static int fail(struct top_source *source, const char *words, const char *target)
 {
 	char name[sizeof source->name];
 	snprintf(name, sizeof name, "%.200s: %s", target, words);
@@ -81,7 +81,7 @@ static int fail(struct rc_top_source *source, const char *words, const char *tar
 	return -1;
 }
 
-static int find_unix(struct rc_top_source *source, const char *path, const char *target)
+static int find_unix(struct top_source *source, const char *path, const char *target)
 {
 	struct sockaddr_un *address = (struct sockaddr_un *)&source->address;
 	size_t size = strcspn(path, ":");
@@ -94,7 +94,7 @@ static int find_unix(struct rc_top_source *source, const char *path, const char 
 	return 0;
 }
 
-static int find_host(struct rc_top_source *source, const char *target)
+static int find_host(struct top_source *source, const char *target)
 {
 	const char *scheme = strstr(target, "://"), *begin = scheme ? scheme + 3 : target;
 	char host[256];
@@ -140,7 +140,7 @@ static size_t list_sockets(const char *pid, uint64_t inodes[SOCKETS_MAX])
 }
 
 /* One line of /proc/PID/net/tcp: whether it listens, is one of these, and answers as a server of ours does. */
-static bool try_line(struct rc_top_source *source, const char *line, const uint64_t *inodes, size_t count)
+static bool try_line(struct top_source *source, const char *line, const uint64_t *inodes, size_t count)
 {
 	unsigned address, port, state;
 	uint64_t inode;
@@ -159,13 +159,13 @@ static bool try_line(struct rc_top_source *source, const char *line, const uint6
 	char text[INET_ADDRSTRLEN];
 	snprintf(source->name, sizeof source->name, "%s:%u", inet_ntop(AF_INET, &in->sin_addr, text, sizeof text),
 	         port);
-	char *answer = rc_top_fetch(source);
+	char *answer = top_fetch(source);
 	bool found = answer && strstr(answer, "\"workers\":[");
 	free(answer);
 	return found;
 }
 
-static int find_process(struct rc_top_source *source, const char *pid)
+static int find_process(struct top_source *source, const char *pid)
 {
 	static uint64_t inodes[SOCKETS_MAX];
 	char path[300], line[512];
@@ -181,9 +181,9 @@ static int find_process(struct rc_top_source *source, const char *pid)
 	             : fail(source, "no process, not ours to look at, or none of its IPv4 sockets answers /stats", pid);
 }
 
-int rc_top_find(struct rc_top_source *source, const char *target)
+int top_find(struct top_source *source, const char *target)
 {
-	*source = (struct rc_top_source){ 0 };
+	*source = (struct top_source){ 0 };
 	if (*target && target[strspn(target, "0123456789")] == 0)
 		return find_process(source, target);
 	if (!strncmp(target, "wss://", 6) || !strncmp(target, "https://", 8))

@@ -22,7 +22,7 @@ static const char bar[] = "########################";
 
 static int run(int argc, char **argv);
 
-const struct rc_command rc_command_top = {
+const struct subcommand command_top = {
 	.name = "top",
 	.summary = "watch a running server",
 	.usage = "[options] URL|PID",
@@ -38,8 +38,8 @@ const struct rc_command rc_command_top = {
 };
 
 struct top {
-	struct rc_top_source source;
-	struct rc_wait wait;
+	struct top_source source;
+	struct wait wait;
 	json_t *before, *now; /* the last two looks */
 	double seconds;       /* between them */
 	unsigned rows;        /* of the screen */
@@ -71,7 +71,7 @@ static const json_t *totals(const json_t *look)
 }
 
 struct words {
-	char text[8][RC_UNITS_SIZE];
+	char text[8][UNITS_SIZE];
 };
 
 static void print_line(const struct top *top)
@@ -81,11 +81,12 @@ static void print_line(const struct top *top)
 	printf(
 	    "%.0f connections  published %s/s  delivered %s/s  sent %s/s  lag %s  behind %.0f  dropped %s/s  CPU %.1f "
 	    "%%\n",
-	    figure(now, "connections"), rc_format_count(w.text[0], rate(top, now, before, "published")),
-	    rc_format_count(w.text[1], rate(top, now, before, "deliveries") + rate(top, now, before, "messages_sent")),
-	    rc_format_size(w.text[2], (uint64_t)rate(top, now, before, "bytes_sent")),
-	    rc_format_time(w.text[3], (uint64_t)figure(now, "lag_ns")), figure(now, "behind"),
-	    rc_format_count(w.text[4], rate(top, now, before, "dropped") + rate(top, now, before, "conflated")),
+	    figure(now, "connections"), units_format_count(w.text[0], rate(top, now, before, "published")),
+	    units_format_count(w.text[1],
+	                       rate(top, now, before, "deliveries") + rate(top, now, before, "messages_sent")),
+	    units_format_size(w.text[2], (uint64_t)rate(top, now, before, "bytes_sent")),
+	    units_format_time(w.text[3], (uint64_t)figure(now, "lag_ns")), figure(now, "behind"),
+	    units_format_count(w.text[4], rate(top, now, before, "dropped") + rate(top, now, before, "conflated")),
 	    100 * rate(top, top->now, top->before, "cpu_seconds"));
 }
 
@@ -95,20 +96,20 @@ static void print_totals(const struct top *top)
 	struct words w = { 0 };
 	printf("ringcast %s at %s   CPU %.1f %%   lag %s\n", words_of(top->now, "version"), top->source.name,
 	       100 * rate(top, top->now, top->before, "cpu_seconds"),
-	       rc_format_time(w.text[0], (uint64_t)figure(now, "lag_ns")));
+	       units_format_time(w.text[0], (uint64_t)figure(now, "lag_ns")));
 	printf("connections  %.0f open, %s/s in, %s/s out, %.0f refused; %.0f subscriptions to %.0f topics\n",
-	       figure(now, "connections"), rc_format_count(w.text[0], rate(top, now, before, "accepted")),
-	       rc_format_count(w.text[1], rate(top, now, before, "closed")), figure(now, "refused"),
+	       figure(now, "connections"), units_format_count(w.text[0], rate(top, now, before, "accepted")),
+	       units_format_count(w.text[1], rate(top, now, before, "closed")), figure(now, "refused"),
 	       figure(now, "subscriptions"), figure(now, "topics"));
 	printf("messages     published %s/s (%s/s), delivered %s/s, echoed and others %s/s, received %s/s\n",
-	       rc_format_count(w.text[0], rate(top, now, before, "published")),
-	       rc_format_size(w.text[1], (uint64_t)rate(top, now, before, "published_size")),
-	       rc_format_count(w.text[2], rate(top, now, before, "deliveries")),
-	       rc_format_count(w.text[3], rate(top, now, before, "messages_sent")),
-	       rc_format_count(w.text[4], rate(top, now, before, "messages_received")));
+	       units_format_count(w.text[0], rate(top, now, before, "published")),
+	       units_format_size(w.text[1], (uint64_t)rate(top, now, before, "published_size")),
+	       units_format_count(w.text[2], rate(top, now, before, "deliveries")),
+	       units_format_count(w.text[3], rate(top, now, before, "messages_sent")),
+	       units_format_count(w.text[4], rate(top, now, before, "messages_received")));
 	printf("slow         %.0f behind now; %s/s dropped, %s/s conflated, %.0f closed\n", figure(now, "behind"),
-	       rc_format_count(w.text[0], rate(top, now, before, "dropped")),
-	       rc_format_count(w.text[1], rate(top, now, before, "conflated")), figure(now, "slow_closed"));
+	       units_format_count(w.text[0], rate(top, now, before, "dropped")),
+	       units_format_count(w.text[1], rate(top, now, before, "conflated")), figure(now, "slow_closed"));
 	printf("log          %.0f messages, %.0f to %.0f\n", figure(now, "log_head") - figure(now, "log_oldest"),
 	       figure(now, "log_oldest"), figure(now, "log_head"));
 }
@@ -122,11 +123,11 @@ static void print_workers(const struct top *top, size_t rows)
 		const json_t *now = json_array_get(all, index), *before = json_array_get(all_before, index);
 		struct words w = { 0 };
 		printf("%-8zu %11.0f %11s %11s %10s %10s %9s %9.0f\n", index, figure(now, "connections"),
-		       rc_format_count(w.text[0], rate(top, now, before, "deliveries")),
-		       rc_format_size(w.text[1], (uint64_t)rate(top, now, before, "bytes_sent")),
-		       rc_format_count(w.text[2], rate(top, now, before, "sends")),
-		       rc_format_count(w.text[3], rate(top, now, before, "sends_short")),
-		       rc_format_count(w.text[4], rate(top, now, before, "ticks")), figure(now, "behind"));
+		       units_format_count(w.text[0], rate(top, now, before, "deliveries")),
+		       units_format_size(w.text[1], (uint64_t)rate(top, now, before, "bytes_sent")),
+		       units_format_count(w.text[2], rate(top, now, before, "sends")),
+		       units_format_count(w.text[3], rate(top, now, before, "sends_short")),
+		       units_format_count(w.text[4], rate(top, now, before, "ticks")), figure(now, "behind"));
 	}
 	if (json_array_size(all) > rows)
 		printf("and %zu more\n", json_array_size(all) - rows);
@@ -161,10 +162,10 @@ static void print_topics(const struct top *top, size_t rows)
 		char name[SHOWN_SIZE];
 		struct words w = { 0 };
 		printf("%-32s %11.0f %11s %11s %11s\n", shown(words_of(now, "name"), name), figure(now, "subscribers"),
-		       rc_format_count(w.text[0], rate(top, now, before, "sequence")),
-		       rc_format_count(w.text[1], rate(top, now, before, "deliveries")),
-		       rc_format_count(w.text[2],
-		                       rate(top, now, before, "dropped") + rate(top, now, before, "conflated")));
+		       units_format_count(w.text[0], rate(top, now, before, "sequence")),
+		       units_format_count(w.text[1], rate(top, now, before, "deliveries")),
+		       units_format_count(w.text[2],
+		                          rate(top, now, before, "dropped") + rate(top, now, before, "conflated")));
 	}
 }
 
@@ -186,9 +187,9 @@ static void print_lag(const struct top *top)
 		printf("\nbehind by\n");
 	for (size_t index = first; index < last; index++) {
 		double subscribers = json_number_value(json_array_get(ages, index));
-		char bound[RC_UNITS_SIZE], edge[RC_UNITS_SIZE + 2];
+		char bound[UNITS_SIZE], edge[UNITS_SIZE + 2];
 		bool open = index && index + 1 == count;
-		rc_format_time(bound, RC_NS_PER_MS << (open ? index - 1 : index));
+		units_format_time(bound, NS_PER_MS << (open ? index - 1 : index));
 		snprintf(edge, sizeof edge, "%s%s", open ? ">=" : "<", bound);
 		printf("  %10s %8.0f %.*s\n", edge, subscribers, (int)(subscribers / most * (sizeof bar - 1) + 0.99),
 		       bar);
@@ -202,9 +203,9 @@ static void print_slowest(const struct top *top, size_t rows)
 		printf("\n%-18s %12s %12s  %s\n", "slowest", "waits since", "messages", "topic");
 	for (size_t index = 0; index < json_array_size(all) && index < rows; index++) {
 		const json_t *one = json_array_get(all, index);
-		char name[SHOWN_SIZE], lag[RC_UNITS_SIZE];
+		char name[SHOWN_SIZE], lag[UNITS_SIZE];
 		printf("%-18.18s %12s %12.0f  %s\n", words_of(one, "connection"),
-		       rc_format_time(lag, (uint64_t)figure(one, "lag_ns")), figure(one, "lag_messages"),
+		       units_format_time(lag, (uint64_t)figure(one, "lag_ns")), figure(one, "lag_messages"),
 		       shown(words_of(one, "topic"), name));
 	}
 }
@@ -228,9 +229,9 @@ static void print_screen(struct top *top)
 /* Another look. Returns whether the server answered. */
 static bool look(struct top *top, uint64_t *taken_ns)
 {
-	char *text = rc_top_fetch(&top->source);
+	char *text = top_fetch(&top->source);
 	json_t *now_seen = text ? json_loads(text, 0, NULL) : NULL;
-	uint64_t now = rc_clock_now();
+	uint64_t now = clock_now();
 	free(text);
 	if (!json_is_object(totals(now_seen))) {
 		json_decref(now_seen);
@@ -246,7 +247,7 @@ static bool look(struct top *top, uint64_t *taken_ns)
 
 static int watch(struct top *top, uint64_t interval_ns, uint64_t count)
 {
-	uint64_t taken_ns = 0, next = rc_clock_now();
+	uint64_t taken_ns = 0, next = clock_now();
 	for (uint64_t shown_count = 0; look(top, &taken_ns);) {
 		if (top->before) {
 			if (top->plain)
@@ -254,45 +255,45 @@ static int watch(struct top *top, uint64_t interval_ns, uint64_t count)
 			else
 				print_screen(top);
 			if (fflush(stdout))
-				return RC_EXIT_OK; /* nobody reads any more */
+				return EXIT_OK; /* nobody reads any more */
 			if (++shown_count == count)
-				return RC_EXIT_OK;
+				return EXIT_OK;
 		}
 		next += interval_ns;
-		if (rc_wait_until(&top->wait, next) == RC_WAIT_SIGNAL)
-			return RC_EXIT_OK;
+		if (wait_until(&top->wait, next) == WAIT_SIGNAL)
+			return EXIT_OK;
 	}
-	return rc_failed("%s: no answer to /stats", top->source.name);
+	return command_failed("%s: no answer to /stats", top->source.name);
 }
 
 static int run(int argc, char **argv)
 {
 	static struct top top;
-	uint64_t interval_ns = RC_NS_PER_SECOND, count = 0;
-	const struct rc_option options[] = {
-		{ "interval", RC_OPTION_NS, &interval_ns, "TIME", "between two looks (1s)" },
-		{ "count", RC_OPTION_COUNT64, &count, "N", "end after so many (0: never)" },
-		{ "plain", RC_OPTION_FLAG, &top.plain, NULL, "a line a look, on a terminal too" },
+	uint64_t interval_ns = NS_PER_SECOND, count = 0;
+	const struct option_entry options[] = {
+		{ "interval", OPTION_NS, &interval_ns, "TIME", "between two looks (1s)" },
+		{ "count", OPTION_COUNT64, &count, "N", "end after so many (0: never)" },
+		{ "plain", OPTION_FLAG, &top.plain, NULL, "a line a look, on a terminal too" },
 		{ 0 },
 	};
 	int operand;
-	int status = rc_options_parse(&rc_command_top, options, argc, argv, &operand);
+	int status = options_parse(&command_top, options, argc, argv, &operand);
 	if (status >= 0)
 		return status;
 	if (argc - operand != 1)
-		return rc_options_wrong(&rc_command_top, "expected one URL or process id");
+		return options_wrong(&command_top, "expected one URL or process id");
 	if (!interval_ns)
-		return rc_options_wrong(&rc_command_top, "--interval: expected more than 0");
-	if (rc_top_find(&top.source, argv[operand]))
-		return rc_failed("%s", top.source.name);
-	int code = rc_wait_open(&top.wait);
+		return options_wrong(&command_top, "--interval: expected more than 0");
+	if (top_find(&top.source, argv[operand]))
+		return command_failed("%s", top.source.name);
+	int code = wait_open(&top.wait);
 	if (code)
-		return rc_failed("signals: %s", strerror(-code));
+		return command_failed("signals: %s", strerror(-code));
 	top.plain |= !isatty(STDOUT_FILENO);
 	top.rows = 24;
 	status = watch(&top, interval_ns, count);
 	json_decref(top.before);
 	json_decref(top.now);
-	rc_wait_close(&top.wait);
+	wait_close(&top.wait);
 	return status;
 }

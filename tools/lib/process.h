@@ -2,13 +2,13 @@
  *
  * process.h - what another process costs, as /proc tells it.
  */
-#ifndef RC_PROCESS_H
-#define RC_PROCESS_H
+#ifndef LIB_PROCESS_H
+#define LIB_PROCESS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-struct rc_process_cost {
+struct process_cost {
 	bool found;      /* the process is there and may be read */
 	uint64_t cpu_ns; /* all threads that live, io_uring's included */
 	uint64_t rss_size;
@@ -16,6 +16,6 @@ struct rc_process_cost {
 	uint64_t softirq_ns; /* of all processors: network work that no process was charged for */
 };
 
-struct rc_process_cost rc_process_cost(unsigned pid);
+struct process_cost process_cost(unsigned pid);
 
 #endif

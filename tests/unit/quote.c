@@ -2,7 +2,7 @@
  *
  * json.c - strings as RFC 8259 wants them, whatever the bytes: a table of what is written.
  */
-#include "lib/json.h"
+#include "lib/quote.h"
 
 #include <criterion/criterion.h>
 #include <jansson.h>
@@ -14,7 +14,7 @@ static char *written(const char *text)
 	size_t size;
 	FILE *to = open_memstream(&out, &size);
 	cr_assert_not_null(to);
-	rc_json_string(to, text);
+	quote_json(to, text);
 	fclose(to);
 	return out;
 }

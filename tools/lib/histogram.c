@@ -7,22 +7,22 @@
 #include <math.h>
 #include <string.h>
 
-uint64_t rc_histogram_bucket_top(unsigned bucket)
+uint64_t histogram_bucket_top(unsigned bucket)
 {
-	unsigned octave = bucket >> RC_HISTOGRAM_BITS;
-	uint64_t place = bucket & ((1u << RC_HISTOGRAM_BITS) - 1);
+	unsigned octave = bucket >> HISTOGRAM_BITS;
+	uint64_t place = bucket & ((1u << HISTOGRAM_BITS) - 1);
 	if (!octave)
 		return place;
-	uint64_t bottom = (place + (1u << RC_HISTOGRAM_BITS)) << (octave - 1);
+	uint64_t bottom = (place + (1u << HISTOGRAM_BITS)) << (octave - 1);
 	return bottom + ((uint64_t)1 << (octave - 1)) - 1;
 }
 
-void rc_histogram_clear(struct rc_histogram *histogram)
+void histogram_clear(struct histogram *histogram)
 {
 	memset(histogram, 0, sizeof *histogram);
 }
 
-void rc_histogram_merge(struct rc_histogram *into, const struct rc_histogram *from)
+void histogram_merge(struct histogram *into, const struct histogram *from)
 {
 	if (!from->count)
 		return;
@@ -31,19 +31,19 @@ void rc_histogram_merge(struct rc_histogram *into, const struct rc_histogram *fr
 	if (from->max > into->max)
 		into->max = from->max;
 	into->count += from->count;
-	for (unsigned bucket = 0; bucket < RC_HISTOGRAM_BUCKETS; bucket++)
+	for (unsigned bucket = 0; bucket < HISTOGRAM_BUCKETS; bucket++)
 		into->buckets[bucket] += from->buckets[bucket];
 }
 
-uint64_t rc_histogram_percentile(const struct rc_histogram *histogram, double share)
+uint64_t histogram_percentile(const struct histogram *histogram, double share)
 {
 	uint64_t rank = (uint64_t)ceil(share * (double)histogram->count), passed = 0;
 	if (rank < 1)
 		return histogram->count ? histogram->min : 0;
-	for (unsigned bucket = 0; bucket < RC_HISTOGRAM_BUCKETS; bucket++) {
+	for (unsigned bucket = 0; bucket < HISTOGRAM_BUCKETS; bucket++) {
 		passed += histogram->buckets[bucket];
 		if (passed >= rank) {
-			uint64_t top = rc_histogram_bucket_top(bucket);
+			uint64_t top = histogram_bucket_top(bucket);
 			return top < histogram->max ? top : histogram->max;
 		}
 	}

@@ -82,9 +82,9 @@ static bool sum_softirq(uint64_t *ns)
 	return found;
 }
 
-struct rc_process_cost rc_process_cost(unsigned pid)
+struct process_cost process_cost(unsigned pid)
 {
-	struct rc_process_cost cost = { 0 };
+	struct process_cost cost = { 0 };
 	cost.found = sum_threads(pid, &cost.cpu_ns);
 	cost.rss_size = read_rss(pid);
 	cost.softirq_found = sum_softirq(&cost.softirq_ns);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * json.c - see json.h.
+ * quote.c - see quote.h.
  */
-#include "json.h"
+#include "quote.h"
 
 /* The size of the UTF-8 sequence at `byte` (RFC 3629), or 0 when it is none. The text ends with a zero byte. */
 static unsigned sequence_size(const unsigned char *byte)
@@ -28,7 +28,7 @@ static unsigned sequence_size(const unsigned char *byte)
 	return 0;
 }
 
-void rc_json_string(FILE *to, const char *text)
+void quote_json(FILE *to, const char *text)
 {
 	putc('"', to);
 	for (const unsigned char *byte = (const unsigned char *)text; *byte;) {
