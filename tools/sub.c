@@ -6,7 +6,6 @@
  * and the server sees a slow subscriber: back-pressure reaches from the pipe to the log, and nothing is held here.
  */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "commands.h"
 #include "lib/client.h"

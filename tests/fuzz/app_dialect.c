@@ -8,6 +8,12 @@
  */
 #include "app/app.h"
 
+#include "app/batch.h"
+#include "app/client.h"
+#include "app/dialect.h"
+#include "app/log.h"
+#include "app/people.h"
+#include "app/rooms.h"
 #include "commands.h"
 #include "fuzz.h"
 
@@ -43,21 +49,18 @@ static void begin(void)
 		json_object_seed(1);
 		app_log_setup(settings);
 	}
-	app = (struct app){ .server = server, .crew_count = 1, .epoch = 7 };
+	app = (struct app){ .server = server, .epoch = 7 };
 	atomic_init(&app.settings, settings);
 	atomic_init(&app.numbers, 1);
-	app.crews = calloc(1, sizeof *app.crews);
-	app.crews->app = &app;
-	atomic_init(&app.crews->next_ns, APP_NEVER);
-	pthread_mutex_init(&app.feeds_lock, NULL);
-	pthread_mutex_init(&app.clock_lock, NULL);
-	pthread_cond_init(&app.clock_wake, NULL);
-	HOLDS(app_table_init(&app.crews->clients, 1) && app_directory_init(&app.directory, 1), "memory");
+	pthread_mutex_init(&app.watches.lock, NULL);
+	pthread_mutex_init(&app.clock.lock, NULL);
+	pthread_cond_init(&app.clock.wake, NULL);
+	HOLDS(app_crews_init(&app, 1, 1) && app_directory_init(&app.directory, 1), "memory");
 
 	client = (struct app_client){
 		.app = &app, .crew = app.crews, .id = "client", .opened = true, .batch_count = UINT32_MAX
 	};
-	client.auth_ns = client.expiry_ns = client.resend_ns = client.batch_ns = client.deadline_ns = APP_NEVER;
+	client.times = APP_TIMES_NONE;
 	client.permissions = app_settings_now(&app)->permissions;
 	HOLDS(app_people_reserve(&app, &client, "alice"), "a user");
 	app_people_arrive(&client);
@@ -71,18 +74,13 @@ static void end(void)
 	app_people_leave(&client);
 	HOLDS(app.directory.rooms.count == 0, "%zu rooms are left", app.directory.rooms.count);
 	HOLDS(app.directory.users.count == app.directory.away_count, "somebody is here");
-	HOLDS(!client.feed_count && !client.room_count && !app.watches, "something is left behind");
+	HOLDS(!client.feed_count && !client.room_count && !app.watches.first, "something is left behind");
 	app_out_free(&client.batch);
 	app_directory_destroy(&app.directory);
-	app_table_destroy(&app.crews->clients);
-	app_out_free(&app.crews->out);
-	app_out_free(&app.crews->head);
-	app_out_free(&app.crews->tail);
-	free(app.crews->heap);
-	free(app.crews);
-	pthread_mutex_destroy(&app.feeds_lock);
-	pthread_mutex_destroy(&app.clock_lock);
-	pthread_cond_destroy(&app.clock_wake);
+	app_crews_free(&app);
+	pthread_mutex_destroy(&app.watches.lock);
+	pthread_mutex_destroy(&app.clock.lock);
+	pthread_cond_destroy(&app.clock.wake);
 }
 
 /* The answers since the last look, as an array. */

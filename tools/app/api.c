@@ -1,13 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
- * api.c - HTTP: what an application's other parts ask for. It answers on a worker and must not wait.
+ * api.c - see api.h. It answers on a worker and must not wait.
  */
+#include "api.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "access.h"
 #include "app.h"
+#include "client.h"
+#include "date.h"
+#include "feeds.h"
+#include "figures.h"
+#include "letters.h"
 #include "lib/http.h"
+#include "names.h"
+#include "people.h"
 #include "web.h"
 
 struct call {
@@ -51,7 +61,7 @@ static int post_publish(struct call *call)
 	const json_t *data = json_object_get(call->body, "data");
 	if (!topic || !data)
 		return fail(call, 400, "expected {\"topic\":NAME,\"data\":VALUE}");
-	if (app_feed_name_reserved(topic, size))
+	if (app_name_reserved(topic, size))
 		return fail(call, 400, "topics that begin with room/ and data/ are the server's own");
 	int64_t sequence = app_feeds_publish(call->app, topic, size, data);
 	if (sequence < 0)
@@ -87,7 +97,7 @@ static int post_send(struct call *call)
 	app_out_string(&call->out, from ? from : "server", from ? from_size : 6);
 	app_out_text(&call->out, ",\"content\":");
 	app_out_value(&call->out, content);
-	app_out_format(&call->out, ",\"timestamp\":%llu}", (unsigned long long)app_time_ms());
+	app_out_format(&call->out, ",\"timestamp\":%llu}", (unsigned long long)app_date_ms());
 	if (call->out.failed)
 		return 503;
 	int devices = app_people_deliver(app, to, size, call->out.bytes, call->out.size,
@@ -116,8 +126,7 @@ static int post_disconnect(struct call *call)
 	const struct app_user *user = app_directory_user(directory, name, size, false);
 	for (const struct app_client *device = user ? user->devices : NULL; device; device = device->next_device)
 		if (!id || strcmp(id, device->id) == 0)
-			count += app_letter_post(call->app, device->conn, APP_LETTER_CLOSE, RC_CLOSE_POLICY, reason,
-			                         reason_size) == 0;
+			count += app_letter_close(call->app, device->conn, RC_CLOSE_POLICY, reason, reason_size) == 0;
 	pthread_mutex_unlock(&directory->lock);
 	app_out_format(&call->out, "{\"disconnected\":%u}", count);
 	return answer_json(call, count ? 200 : 404);

@@ -15,8 +15,13 @@
 #include <unistd.h>
 
 #include "app.h"
+#include "client.h"
+#include "clients.h"
 #include "commands.h"
+#include "date.h"
 #include "lib/wait.h"
+#include "log.h"
+#include "wire.h"
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 #define LOOK_MS 1000 /* between two sweeps of who has been away for too long */
@@ -48,34 +53,11 @@ const struct subcommand command_app = {
 
 /* ---- beginning ---- */
 
-static bool make_crews(struct app *app, uint64_t seed)
-{
-	app->crew_count = rc_server_worker_count(app->server);
-	app->crews = calloc(app->crew_count, sizeof *app->crews);
-	for (unsigned i = 0; app->crews && i < app->crew_count; i++) {
-		struct app_crew *crew = &app->crews[i];
-		crew->app = app;
-		crew->index = i;
-		atomic_init(&crew->next_ns, APP_NEVER);
-		if (!app_table_init(&crew->clients, seed))
-			return false;
-	}
-	return app->crews;
-}
-
 static void free_app(struct app *app)
 {
-	for (unsigned i = 0; app->crews && i < app->crew_count; i++) {
-		struct app_crew *crew = &app->crews[i];
-		app_table_destroy(&crew->clients);
-		app_out_free(&crew->out);
-		app_out_free(&crew->head);
-		app_out_free(&crew->tail);
-		free(crew->heap);
-	}
-	free(app->crews);
+	app_crews_free(app);
 	app_directory_destroy(&app->directory);
-	pthread_mutex_destroy(&app->feeds_lock);
+	pthread_mutex_destroy(&app->watches.lock);
 	app_settings_free(atomic_load(&app->settings));
 }
 
@@ -198,16 +180,16 @@ static bool start(struct app *app, const struct app_settings *settings)
 	if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
 		return command_failed("no random numbers: %s", strerror(errno)), false;
 	json_object_seed((size_t)seed | 1);
-	pthread_mutex_init(&app->feeds_lock, NULL);
+	pthread_mutex_init(&app->watches.lock, NULL);
 	app->started_ns = clock_now();
-	app->epoch = app_time_ms();
+	app->epoch = app_date_ms();
 	atomic_init(&app->numbers, 1);
 	if (!app_directory_init(&app->directory, seed))
 		return command_failed("no memory"), false;
 	if (!make_server(app, settings) || !make_rules(app, settings) || !listen_everywhere(app, settings) ||
 	    !become(settings->user))
 		return false;
-	if (!make_crews(app, seed) || app_clock_start(app))
+	if (!app_crews_init(app, rc_server_worker_count(app->server), seed) || app_clock_start(app, app_clients_due))
 		return command_failed("no memory, or no thread"), false;
 	if (rc_server_start(app->server, &error)) {
 		app_clock_stop(app);

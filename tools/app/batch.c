@@ -4,65 +4,45 @@
  * what it follows is read from the log when its delay is over. A batch is the log read at another speed: nothing is
  * queued for it that the log has anyway.
  */
-#include <errno.h>
+#include "batch.h"
+
 #include <string.h>
 
 #include "app.h"
+#include "client.h"
+#include "directory.h"
+#include "feeds.h"
+#include "fields.h"
 #include "lib/wait.h"
-
-#define BATCH_SIZE_MAX (256u << 10)
+#include "wire.h"
 
 /* ---- theirs ---- */
 
-void app_batch_receive(struct app_client *client, const json_t *message, const json_t *id)
+void app_batch_receive(struct app_client *client, const json_t *message, const json_t *id,
+                       void (*handle)(struct app_client *client, const json_t *message, unsigned depth))
 {
 	const json_t *messages = json_object_get(message, "messages");
 	unsigned max = app_settings_now(client->app)->batch_max;
 	size_t index;
 	json_t *each;
 	if (!json_is_array(messages)) {
-		app_dialect_error(client, id, messages ? "INVALID_FIELD" : "MISSING_FIELD",
-		                  messages ? "Wrong field: messages: expected an array" : "Missing field: messages");
+		app_send_error(client, id, messages ? "INVALID_FIELD" : "MISSING_FIELD",
+		               messages ? "Wrong field: messages: expected an array" : "Missing field: messages");
 		return;
 	}
 	if (json_array_size(messages) > max) {
-		app_dialect_error(client, id, "TOO_LONG", "Too long: too many messages in a batch");
+		app_send_error(client, id, "TOO_LONG", "Too long: too many messages in a batch");
 		return;
 	}
 	json_array_foreach(messages, index, each)
 	{
 		if (client->closing)
 			return;
-		app_dialect_handle(client, each, 1);
+		handle(client, each, 1);
 	}
 }
 
 /* ---- ours ---- */
-
-void app_batch_flush(struct app_client *client)
-{
-	struct app *app = client->app;
-	if (!client->batched)
-		return;
-	client->batched = 0;
-	app_out_text(&client->batch, "]}");
-	int code = client->batch.failed
-	               ? -ENOMEM
-	               : rc_send(app->server, client->conn, RC_TEXT, client->batch.bytes, client->batch.size);
-	app_out_clear(&client->batch);
-	if (code == 0)
-		APP_COUNT(app, sent);
-	else if (code == -ENOBUFS)
-		app_close(client, RC_CLOSE_POLICY, "reads too slowly");
-}
-
-void app_batch_add(struct app_client *client, const char *bytes, size_t size)
-{
-	app_out_text(&client->batch, client->batched ? "," : "{\"type\":\"batch\",\"messages\":[");
-	app_out_bytes(&client->batch, bytes, size);
-	if (++client->batched >= client->batch_count || client->batch.size >= BATCH_SIZE_MAX)
-		app_batch_flush(client);
-}
 
 struct pull {
 	struct app_client *client;
@@ -79,17 +59,14 @@ static bool take(void *context, const struct rc_past *past)
 		app_out_bytes(pull->lines, past->data, past->size);
 		app_out_bytes(pull->lines, "\n", 1);
 	}
-	return pull->lines->size < BATCH_SIZE_MAX;
+	return pull->lines->size < APP_BATCH_SIZE_MAX;
 }
 
 static void tell_gap(struct app_client *client, const struct app_feed *feed, uint64_t to)
 {
 	struct app_out *out = &client->crew->out;
 	app_out_clear(out);
-	app_out_text(out, "{\"type\":\"gap\",\"topic\":");
-	app_out_string(out, feed->name, feed->size);
-	app_out_format(out, ",\"from\":%llu,\"to\":%llu,\"epoch\":%llu}", (unsigned long long)feed->since + 1,
-	               (unsigned long long)to, (unsigned long long)feed->epoch);
+	app_out_gap(out, feed->name, feed->size, feed->since + 1, to, feed->epoch, false);
 	app_batch_add(client, out->bytes, out->size);
 }
 
@@ -120,14 +97,14 @@ static void pull_feed(struct app_client *client, struct app_feed *feed)
 void app_batch_due(struct app_client *client, uint64_t now_ns)
 {
 	if (!client->batch_count) {
-		client->batch_ns = APP_NEVER;
+		client->times.batch_ns = APP_NEVER;
 		return;
 	}
 	for (struct app_feed *feed = client->feeds; feed && !client->closing; feed = feed->next)
 		if (feed->pulled)
 			pull_feed(client, feed);
 	app_batch_flush(client);
-	client->batch_ns = now_ns + client->batch_delay_ms * UINT64_C(1000000);
+	client->times.batch_ns = now_ns + client->batch_delay_ms * UINT64_C(1000000);
 }
 
 /* What was read in batches is followed by a cursor from where it had come to. */
@@ -144,9 +121,9 @@ void app_batch_set(struct app_client *client, const json_t *message, const json_
 {
 	const struct app_settings *settings = app_settings_now(client->app);
 	struct app_out *out = &client->crew->out;
-	int64_t count = app_dialect_number(client, message, id, "count", settings->batch_max, 0);
+	int64_t count = app_field_number(client, message, id, "count", settings->batch_max, 0);
 	int64_t delay = count < 0 ? -1
-	                          : app_dialect_number(client, message, id, "delay", settings->batch_delay_max_ms, 0);
+	                          : app_field_number(client, message, id, "delay", settings->batch_delay_max_ms, 0);
 	if (delay < 0)
 		return;
 	bool on = count > 1 && delay > 0;
@@ -164,6 +141,6 @@ void app_batch_set(struct app_client *client, const json_t *message, const json_
 	app_send(client, out);
 	client->batch_count = on ? (unsigned)count : 0;
 	client->batch_delay_ms = on ? (unsigned)delay : 0;
-	client->batch_ns = on ? clock_now() + (uint64_t)delay * 1000000 : APP_NEVER;
+	client->times.batch_ns = on ? clock_now() + (uint64_t)delay * 1000000 : APP_NEVER;
 	app_clock_set(client);
 }

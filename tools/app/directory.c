@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * directory.c - users, rooms and addresses by name, under one lock. It sends nothing and knows no message.
+ * directory.c - see directory.h. It sends nothing and knows no message.
  *
  * Invariant: a user is there while it has a device, something waits for it, or its window of ids still counts; one
  * without devices is in the list of those who are away, which is bounded. A room is there while it has a member.
  */
+#include "directory.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,6 +131,37 @@ void app_directory_sweep(struct app *app)
 			forget_user(directory, user);
 	}
 	pthread_mutex_unlock(&directory->lock);
+}
+
+/* ---- what waits for them ---- */
+
+static struct app_store_limits limits_of(const struct app_settings *settings)
+{
+	return (struct app_store_limits){
+		.count_max = settings->store_count,
+		.size_max = settings->store_size,
+		.age_ns = settings->store_age_ms * NS_PER_MS,
+	};
+}
+
+bool app_directory_keep(struct app *app, struct app_user *user, uint64_t number, const char *bytes, size_t size)
+{
+	const struct app_store_limits limits = limits_of(app_settings_now(app));
+	uint64_t dropped = user->store.dropped;
+	bool stored = app_store_add(&user->store, &limits, clock_now(), number, bytes, size);
+	if (stored)
+		APP_COUNT(app, stored);
+	atomic_fetch_add(&app->counters.store_dropped, user->store.dropped - dropped);
+	return stored;
+}
+
+struct app_store app_directory_take(struct app *app, struct app_user *user)
+{
+	const struct app_store_limits limits = limits_of(app_settings_now(app));
+	app_store_expire(&user->store, &limits, clock_now());
+	struct app_store waiting = user->store;
+	user->store = (struct app_store){ .dropped = waiting.dropped };
+	return waiting;
 }
 
 /* ---- rooms ---- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * feeds.c - following topics of the log: by name, by pattern, from a number on; and what is published to them.
+ * feeds.c - see feeds.h.
  *
  * A pattern is no thing of the log: a client that has one follows each topic that matches it. Those that are there are
  * looked up when the pattern comes; a later one shows itself by its first message, whose number is 1, and is then
@@ -13,6 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app.h"
+#include "client.h"
+#include "letters.h"
+#include "log.h"
+#include "names.h"
+
 #define MATCHES_MAX 1000
 
 struct app_watch {
@@ -22,25 +28,6 @@ struct app_watch {
 	size_t size;
 	char pattern[];
 };
-
-/* Names that are the server's own: rooms are joined, and what users send as DATA is for administrators. */
-bool app_feed_name_reserved(const char *name, size_t size)
-{
-	return (size >= 5 && memcmp(name, "room/", 5) == 0) || (size >= 5 && memcmp(name, "data/", 5) == 0);
-}
-
-bool app_feed_matches(const char *pattern, size_t pattern_size, const char *name, size_t size)
-{
-	return pattern_size && pattern[pattern_size - 1] == '*' && size >= pattern_size - 1 &&
-	       memcmp(pattern, name, pattern_size - 1) == 0;
-}
-
-/* A pattern reaches the server's own topics only if it names them, which not everybody may. */
-static bool reaches(const char *pattern, size_t pattern_size, const char *name, size_t size)
-{
-	return app_feed_matches(pattern, pattern_size, name, size) &&
-	       (!app_feed_name_reserved(name, size) || app_feed_name_reserved(pattern, pattern_size));
-}
 
 /* ---- following ---- */
 
@@ -123,11 +110,11 @@ static bool watch(struct app_client *client, const char *pattern, size_t size, b
 	*made = (struct app_watch){ .conn = client->conn, .conflate = conflate, .size = size };
 	memcpy(made->pattern, pattern, size);
 	client->patterns[client->pattern_count++] = copy;
-	pthread_mutex_lock(&app->feeds_lock);
-	made->next = app->watches;
-	app->watches = made;
-	atomic_fetch_add(&app->watch_count, 1);
-	pthread_mutex_unlock(&app->feeds_lock);
+	pthread_mutex_lock(&app->watches.lock);
+	made->next = app->watches.first;
+	app->watches.first = made;
+	atomic_fetch_add(&app->watches.count, 1);
+	pthread_mutex_unlock(&app->watches.lock);
 	return true;
 }
 
@@ -136,17 +123,17 @@ static void unwatch(struct app_client *client, unsigned index)
 	struct app *app = client->app;
 	char *pattern = client->patterns[index];
 	size_t size = strlen(pattern);
-	pthread_mutex_lock(&app->feeds_lock);
-	for (struct app_watch **link = &app->watches; *link; link = &(*link)->next) {
+	pthread_mutex_lock(&app->watches.lock);
+	for (struct app_watch **link = &app->watches.first; *link; link = &(*link)->next) {
 		struct app_watch *found = *link;
 		if (found->conn != client->conn || found->size != size || memcmp(found->pattern, pattern, size) != 0)
 			continue;
 		*link = found->next;
 		free(found);
-		atomic_fetch_sub(&app->watch_count, 1);
+		atomic_fetch_sub(&app->watches.count, 1);
 		break;
 	}
-	pthread_mutex_unlock(&app->feeds_lock);
+	pthread_mutex_unlock(&app->watches.lock);
 	client->patterns[index] = client->patterns[--client->pattern_count];
 	free(pattern);
 }
@@ -162,21 +149,28 @@ static int find_pattern(const struct app_client *client, const char *pattern)
 static bool wanted_by_pattern(const struct app_client *client, const struct app_feed *feed)
 {
 	for (unsigned i = 0; i < client->pattern_count; i++)
-		if (app_feed_matches(client->patterns[i], strlen(client->patterns[i]), feed->name, feed->size))
+		if (app_name_matches(client->patterns[i], strlen(client->patterns[i]), feed->name, feed->size))
 			return true;
 	return false;
+}
+
+/* A topic that one of the client's patterns was waiting for has begun. */
+static void begin_topic(struct app_client *client, const struct app_letter *letter)
+{
+	struct rc_start start = { .resume = true, .conflate = letter->number };
+	app_feeds_follow(client, letter->bytes, letter->size, false, &start);
 }
 
 /* A topic has had its first message. */
 static void tell_watches(struct app *app, const char *topic, size_t size)
 {
-	pthread_mutex_lock(&app->feeds_lock);
-	for (const struct app_watch *each = app->watches; each; each = each->next)
-		if (reaches(each->pattern, each->size, topic, size) &&
-		    app_letter_post(app, each->conn, APP_LETTER_TOPIC, each->conflate, topic, size))
+	pthread_mutex_lock(&app->watches.lock);
+	for (const struct app_watch *each = app->watches.first; each; each = each->next)
+		if (app_name_reaches(each->pattern, each->size, topic, size) &&
+		    app_letter_post(app, each->conn, begin_topic, each->conflate, topic, size))
 			app_log_say(APP_LOG_ERROR, "pattern", NULL, "a subscriber of %.*s was not told of a new topic",
 			            (int)each->size, each->pattern);
-	pthread_mutex_unlock(&app->feeds_lock);
+	pthread_mutex_unlock(&app->watches.lock);
 }
 
 int app_feeds_subscribe_pattern(struct app_client *client, const char *pattern, size_t size, bool conflate,
@@ -197,14 +191,13 @@ int app_feeds_subscribe_pattern(struct app_client *client, const char *pattern, 
 	int code = 0;
 	for (size_t i = 0; i < count && i < MATCHES_MAX && (!code || code == -EEXIST); i++) {
 		size_t name_size = strlen(found[i].name);
-		if (reaches(pattern, size, found[i].name, name_size))
+		if (app_name_reaches(pattern, size, found[i].name, name_size))
 			code = follow(context, found[i].name, name_size);
 	}
 	free(found);
 	return code == -EEXIST ? 0 : code;
 }
 
-/* Gives up a name or a pattern. */
 void app_feeds_drop(struct app_client *client, const char *name, size_t size)
 {
 	int index = find_pattern(client, name);
@@ -281,7 +274,7 @@ int64_t app_feeds_publish(struct app *app, const char *topic, size_t size, const
 	app_out_value(&tail, data);
 	app_out_text(&tail, "}");
 	int64_t sequence = app_feeds_publish_numbered(app, topic, size, &head, &tail, false, 0);
-	if (sequence == 1 && atomic_load(&app->watch_count))
+	if (sequence == 1 && atomic_load(&app->watches.count))
 		tell_watches(app, topic, size);
 	app_out_free(&head);
 	app_out_free(&tail);

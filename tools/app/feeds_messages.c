@@ -2,17 +2,27 @@
  *
  * feeds_messages.c - subscribe, unsubscribe, history: from the words of a message to feeds, and back.
  */
+#include "feeds_messages.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "app.h"
+#include "client.h"
+#include "directory.h"
 #include "feeds.h"
+#include "fields.h"
+#include "names.h"
+#include "rooms.h"
+#include "wire.h"
+#include "wish.h"
 
 #define HISTORY_SIZE_MAX (1u << 20)
 #define EVENTS_PER_MESSAGE 8 /* that a room is read back for, to find its newest messages among comings and goings */
 
 /* What a subscribe asks for, and what comes of it. */
-struct wish {
+struct following {
 	struct app_client *client;
 	const json_t *since, *epoch; /* a number for all, or an object by topic; or null */
 	struct rc_event_id after;    /* of server-sent events */
@@ -25,14 +35,14 @@ static const json_t *by_topic(const json_t *value, const char *topic)
 	return json_is_object(value) ? json_object_get(value, topic) : value;
 }
 
-static struct rc_start begin(const struct wish *wish, const char *topic)
+static struct rc_start begin(const struct following *following, const char *topic)
 {
-	const json_t *since = by_topic(wish->since, topic);
+	const json_t *since = by_topic(following->since, topic);
 	return (struct rc_start){
-		.last = wish->last,
+		.last = following->last,
 		.resume = since,
-		.conflate = wish->conflate,
-		.after = wish->after,
+		.conflate = following->conflate,
+		.after = following->after,
 		.since = since ? (uint64_t)json_integer_value(since) : 0,
 	};
 }
@@ -57,12 +67,12 @@ static const json_t *need_topics(struct app_client *client, const json_t *messag
 	size_t index, max = app_settings_now(client->app)->subscriptions_max;
 	json_t *each;
 	if (!json_is_array(topics) || !json_array_size(topics)) {
-		app_dialect_error(client, id, topics ? "INVALID_FIELD" : "MISSING_FIELD",
-		                  topics ? "Wrong field: topics: expected an array of names" : "Missing field: topics");
+		app_send_error(client, id, topics ? "INVALID_FIELD" : "MISSING_FIELD",
+		               topics ? "Wrong field: topics: expected an array of names" : "Missing field: topics");
 		return NULL;
 	}
 	if (json_array_size(topics) > max) {
-		app_dialect_error(client, id, "TOO_MANY_SUBSCRIPTIONS", "Too many topics");
+		app_send_error(client, id, "TOO_MANY_SUBSCRIPTIONS", "Too many topics");
 		return NULL;
 	}
 	json_array_foreach(topics, index, each)
@@ -70,50 +80,40 @@ static const json_t *need_topics(struct app_client *client, const json_t *messag
 		const char *name = json_string_value(each);
 		size_t size = json_string_length(each);
 		if (!name || !size || strlen(name) != size) {
-			app_dialect_error(client, id, "INVALID_FIELD",
-			                  "Wrong field: topics: expected an array of names");
+			app_send_error(client, id, "INVALID_FIELD", "Wrong field: topics: expected an array of names");
 			return NULL;
 		}
 		if (size > APP_FEED_NAME_MAX) {
-			app_dialect_error(client, id, "TOO_LONG", "Too long: a topic has at most 200 bytes");
+			app_send_error(client, id, "TOO_LONG", "Too long: a topic has at most 200 bytes");
 			return NULL;
 		}
 		bool data = size >= 5 && memcmp(name, "data/", 5) == 0;
-		if (app_feed_name_reserved(name, size) && !(data && client->permissions & APP_MAY_ADMIN)) {
-			app_dialect_error(client, id, "PERMISSION_DENIED",
-			                  "Permission denied: this topic is the server's own");
+		if (app_name_reserved(name, size) && !(data && client->permissions & APP_MAY_ADMIN)) {
+			app_send_error(client, id, "PERMISSION_DENIED",
+			               "Permission denied: this topic is the server's own");
 			return NULL;
 		}
 	}
 	return topics;
 }
 
-void app_out_gap(struct app_out *out, const char *topic, size_t size, uint64_t from, uint64_t to, uint64_t epoch,
-                 bool reset)
-{
-	app_out_text(out, "{\"type\":\"gap\",\"topic\":");
-	app_out_string(out, topic, size);
-	app_out_format(out, ",\"from\":%llu,\"to\":%llu,\"epoch\":%llu%s}", (unsigned long long)from,
-	               (unsigned long long)to, (unsigned long long)epoch, reset ? ",\"reset\":true" : "");
-}
-
 /* Adds what the client cannot have any more. */
-static void add_gap(const struct wish *wish, const char *name, size_t size, const struct rc_start *start,
+static void add_gap(const struct following *following, const char *name, size_t size, const struct rc_start *start,
                     uint64_t epoch, bool reset)
 {
 	if (!reset && start->first <= start->since + 1)
 		return;
-	app_out_gap(wish->gaps, name, size, start->since + 1, start->first - 1, epoch, reset);
-	app_out_text(wish->gaps, "\n");
+	app_out_gap(following->gaps, name, size, start->since + 1, start->first - 1, epoch, reset);
+	app_out_text(following->gaps, "\n");
 }
 
 static int follow(void *context, const char *name, size_t size)
 {
-	const struct wish *wish = context;
-	struct app_client *client = wish->client;
+	const struct following *following = context;
+	struct app_client *client = following->client;
 	struct rc_topic_stats stats = { 0 };
-	struct rc_start start = begin(wish, name);
-	const json_t *epoch = by_topic(wish->epoch, name);
+	struct rc_start start = begin(following, name);
+	const json_t *epoch = by_topic(following->epoch, name);
 	uint64_t since = start.since;
 	int known = rc_topic_stats(client->app->server, name, size, &stats);
 	/* Its numbers began again since the client has seen it: all that is there now is new. */
@@ -127,12 +127,12 @@ static int follow(void *context, const char *name, size_t size)
 		return code;
 	if (known)
 		rc_topic_stats(client->app->server, name, size, &stats);
-	app_out_text(wish->list, wish->list->size ? ",{\"topic\":" : "{\"topic\":");
-	app_out_string(wish->list, name, size);
-	app_out_format(wish->list, ",\"seq\":%llu,\"epoch\":%llu}", (unsigned long long)stats.sequence,
+	app_out_text(following->list, following->list->size ? ",{\"topic\":" : "{\"topic\":");
+	app_out_string(following->list, name, size);
+	app_out_format(following->list, ",\"seq\":%llu,\"epoch\":%llu}", (unsigned long long)stats.sequence,
 	               (unsigned long long)stats.epoch);
 	if (!feed && !start.resumed && (start.resume || start.after.epoch))
-		add_gap(wish, name, size, &start, stats.epoch, start.resume ? reset : true);
+		add_gap(following, name, size, &start, stats.epoch, start.resume ? reset : true);
 	return 0;
 }
 
@@ -149,9 +149,9 @@ static void send_lines(struct app_client *client, const struct app_out *lines)
 	}
 }
 
-static int subscribe_all(const json_t *topics, struct wish *wish)
+static int subscribe_all(const json_t *topics, struct following *following)
 {
-	struct app_out *list = wish->list;
+	struct app_out *list = following->list;
 	size_t index;
 	json_t *each;
 	json_array_foreach(topics, index, each)
@@ -163,14 +163,15 @@ static int subscribe_all(const json_t *topics, struct wish *wish)
 			app_out_text(list, list->size ? ",{\"topic\":" : "{\"topic\":");
 			app_out_string(list, name, size);
 			app_out_text(list, "}");
-			code = app_feeds_subscribe_pattern(wish->client, name, size, wish->conflate, follow, wish);
+			code = app_feeds_subscribe_pattern(following->client, name, size, following->conflate, follow,
+			                                   following);
 		} else {
-			code = follow(wish, name, size);
+			code = follow(following, name, size);
 		}
 		if (code)
 			return code;
 		if (name[size - 1] != '*')
-			app_feeds_find(wish->client, name, size)->chosen = true;
+			app_feeds_find(following->client, name, size)->chosen = true;
 	}
 	return 0;
 }
@@ -180,11 +181,11 @@ void app_feeds_subscribe(struct app_client *client, const json_t *message, const
 	struct app_out *out = &client->crew->out, *list = &client->crew->head, *gaps = &client->crew->tail;
 	const json_t *topics = need_topics(client, message, id), *last = json_object_get(message, "last");
 	const json_t *conflate = json_object_get(message, "conflate");
-	struct wish wish = {
+	struct following following = {
 		.client = client,
 		.list = list,
 		.gaps = gaps,
-		.after = client->plain ? client->plain->after : (struct rc_event_id){ 0 },
+		.after = client->wish ? client->wish->after : (struct rc_event_id){ 0 },
 		.since = json_object_get(message, "since"),
 		.epoch = json_object_get(message, "epoch"),
 		.last = json_is_true(last),
@@ -192,15 +193,15 @@ void app_feeds_subscribe(struct app_client *client, const json_t *message, const
 	};
 	if (!topics)
 		return;
-	if (!are_numbers(wish.since) || !are_numbers(wish.epoch) || (last && !json_is_boolean(last)) ||
+	if (!are_numbers(following.since) || !are_numbers(following.epoch) || (last && !json_is_boolean(last)) ||
 	    (conflate && !json_is_boolean(conflate))) {
-		app_dialect_error(client, id, "INVALID_FIELD",
-		                  "Wrong field: since and epoch are whole numbers, last and conflate true or false");
+		app_send_error(client, id, "INVALID_FIELD",
+		               "Wrong field: since and epoch are whole numbers, last and conflate true or false");
 		return;
 	}
 	app_out_clear(list);
 	app_out_clear(gaps);
-	int code = subscribe_all(topics, &wish);
+	int code = subscribe_all(topics, &following);
 	app_out_clear(out);
 	app_out_type(out, "subscribed", id);
 	app_out_text(out, ",\"topics\":[");
@@ -209,9 +210,9 @@ void app_feeds_subscribe(struct app_client *client, const json_t *message, const
 	app_send(client, out);
 	send_lines(client, gaps);
 	if (code)
-		app_dialect_error(client, id, "TOO_MANY_SUBSCRIPTIONS",
-		                  code == -ENOSPC ? "Too many subscriptions: the others were not made"
-		                                  : "Not subscribed to all");
+		app_send_error(client, id, "TOO_MANY_SUBSCRIPTIONS",
+		               code == -ENOSPC ? "Too many subscriptions: the others were not made"
+		                               : "Not subscribed to all");
 }
 
 void app_feeds_unsubscribe(struct app_client *client, const json_t *message, const json_t *id)
@@ -308,19 +309,20 @@ void app_feeds_history(struct app_client *client, const json_t *message, const j
 	const json_t *since = json_object_get(message, "since");
 	size_t size, history_max = app_settings_now(client->app)->history_max;
 	const char *field = room ? "room" : "topic";
-	const char *name = app_dialect_text(client, message, id, field, room ? APP_ROOM_NAME_MAX : APP_FEED_NAME_MAX,
-	                                    &size);
-	int64_t limit =
-	    name ? app_dialect_number(client, message, id, "limit", (int64_t)history_max, (int64_t)history_max) : -1;
+	const char *name = app_field_text(client, message, id, field, room ? APP_ROOM_NAME_MAX : APP_FEED_NAME_MAX,
+	                                  &size);
+	int64_t limit = name
+	                    ? app_field_number(client, message, id, "limit", (int64_t)history_max, (int64_t)history_max)
+	                    : -1;
 	if (limit < 0)
 		return;
 	const struct app_member *member = room ? app_rooms_find(client, name, size) : NULL;
 	if (room && !member) {
-		app_dialect_error(client, id, "NOT_A_MEMBER", "Not a member of this room");
+		app_send_error(client, id, "NOT_A_MEMBER", "Not a member of this room");
 		return;
 	}
-	if (!room && app_feed_name_reserved(name, size)) {
-		app_dialect_error(client, id, "PERMISSION_DENIED", "Permission denied: this topic is the server's own");
+	if (!room && app_name_reserved(name, size)) {
+		app_send_error(client, id, "PERMISSION_DENIED", "Permission denied: this topic is the server's own");
 		return;
 	}
 	struct rc_topic_stats stats = { 0 };
@@ -329,8 +331,8 @@ void app_feeds_history(struct app_client *client, const json_t *message, const j
 	rc_topic_stats(server, topic, topic_size, &stats);
 	int64_t from = since ? parse_since(since, stats.epoch) : 0;
 	if (from < 0) {
-		app_dialect_error(client, id, "INVALID_FIELD",
-		                  "Wrong field: since: expected a sequence number or a message id");
+		app_send_error(client, id, "INVALID_FIELD",
+		               "Wrong field: since: expected a sequence number or a message id");
 		return;
 	}
 	uint64_t back = (uint64_t)limit * (room ? EVENTS_PER_MESSAGE : 1);

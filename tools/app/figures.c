@@ -1,39 +1,33 @@
 /* SPDX-License-Identifier: MIT
  *
- * figures.c - the state of the server in numbers and names, as JSON and for Prometheus. It reads and changes nothing.
+ * figures.c - see figures.h.
  */
-#include <stdlib.h>
+#include "figures.h"
+
 #include <string.h>
 
 #include "app.h"
+#include "client.h"
 #include "lib/wait.h"
 
-void app_figures_latency(_Atomic uint64_t *buckets, uint64_t value)
-{
-	unsigned bucket = value ? 64u - (unsigned)__builtin_clzll(value) : 0;
-	if (bucket >= APP_LATENCY_BUCKETS)
-		bucket = APP_LATENCY_BUCKETS - 1;
-	atomic_fetch_add_explicit(&buckets[bucket], 1, memory_order_relaxed);
-}
-
 /* The upper end of the bucket in which the value lies that `share` of all do not pass. */
-static uint64_t percentile(const _Atomic uint64_t *buckets, double share)
+static uint64_t percentile(const struct app_latency *latency, double share)
 {
 	uint64_t total = 0, sum = 0;
 	for (unsigned i = 0; i < APP_LATENCY_BUCKETS; i++)
-		total += atomic_load(&buckets[i]);
+		total += atomic_load(&latency->buckets[i]);
 	for (unsigned i = 0; i < APP_LATENCY_BUCKETS && total; i++) {
-		sum += atomic_load(&buckets[i]);
+		sum += atomic_load(&latency->buckets[i]);
 		if ((double)sum >= share * (double)total)
 			return UINT64_C(1) << i;
 	}
 	return 0;
 }
 
-static double mean(const _Atomic uint64_t *sum, const _Atomic uint64_t *count, double unit)
+static double mean(const struct app_latency *latency, double unit_ns)
 {
-	uint64_t all = atomic_load(count);
-	return all ? (double)atomic_load(sum) / (double)all / unit : 0;
+	uint64_t count = atomic_load(&latency->count);
+	return count ? (double)atomic_load(&latency->ns) / (double)count / unit_ns : 0;
 }
 
 struct here {
@@ -77,11 +71,10 @@ void app_figures_stats(struct app *app, struct app_out *out)
 	app_out_format(out, "\"resent\":%llu,\"unacknowledged\":%llu,\"duplicates\":%llu,",
 	               (unsigned long long)atomic_load(&c->resent), (unsigned long long)atomic_load(&c->unacknowledged),
 	               (unsigned long long)atomic_load(&c->duplicates));
-	app_out_format(out,
-	               "\"latency\":{\"meanUs\":%.1f,\"p50Us\":%llu,\"p99Us\":%llu,\"ackMeanMs\":%.1f,\"lagMs\":%.3f},",
-	               mean(&c->latency_ns, &c->latency_count, 1e3), (unsigned long long)percentile(c->latency, 0.5),
-	               (unsigned long long)percentile(c->latency, 0.99), mean(&c->ack_ns, &c->ack_count, 1e6),
-	               (double)stats.lag_ns / 1e6);
+	app_out_format(
+	    out, "\"latency\":{\"meanUs\":%.1f,\"p50Us\":%llu,\"p99Us\":%llu,\"ackMeanMs\":%.1f,\"lagMs\":%.3f},",
+	    mean(&c->handling, 1e3), (unsigned long long)percentile(&c->handling, 0.5),
+	    (unsigned long long)percentile(&c->handling, 0.99), mean(&c->ack, 1e6), (double)stats.lag_ns / 1e6);
 	app_out_format(
 	    out, "\"topics\":%llu,\"subscriptions\":%llu,\"behind\":%llu,\"bytesReceived\":%llu,\"bytesSent\":%llu}",
 	    (unsigned long long)stats.topics, (unsigned long long)stats.subscriptions, (unsigned long long)stats.behind,
@@ -96,19 +89,20 @@ static void metric(struct app_out *out, const char *name, const char *type, cons
 	               name, (unsigned long long)value);
 }
 
-static void histogram(struct app_out *out, const char *name, const char *help, const _Atomic uint64_t *buckets,
-                      uint64_t sum_ns, double unit)
+static void histogram(struct app_out *out, const char *name, const char *help, const struct app_latency *latency,
+                      double unit)
 {
 	uint64_t count = 0;
 	app_out_format(out, "# HELP ringcast_%s %s\n# TYPE ringcast_%s histogram\n", name, help, name);
 	for (unsigned i = 0; i < APP_LATENCY_BUCKETS; i++) {
-		count += atomic_load(&buckets[i]);
+		count += atomic_load(&latency->buckets[i]);
 		if (i + 1 < APP_LATENCY_BUCKETS)
 			app_out_format(out, "ringcast_%s_bucket{le=\"%g\"} %llu\n", name,
 			               (double)(UINT64_C(1) << i) * unit, (unsigned long long)count);
 	}
 	app_out_format(out, "ringcast_%s_bucket{le=\"+Inf\"} %llu\nringcast_%s_sum %.9f\nringcast_%s_count %llu\n",
-	               name, (unsigned long long)count, name, (double)sum_ns / 1e9, name, (unsigned long long)count);
+	               name, (unsigned long long)count, name, (double)atomic_load(&latency->ns) / 1e9, name,
+	               (unsigned long long)count);
 }
 
 void app_figures_metrics(struct app *app, struct app_out *out)
@@ -142,8 +136,8 @@ void app_figures_metrics(struct app *app, struct app_out *out)
 	metric(out, "unacknowledged_total", "counter", "Messages given up on.", atomic_load(&c->unacknowledged));
 	metric(out, "duplicates_total", "counter", "Messages that came again.", atomic_load(&c->duplicates));
 	metric(out, "slow_closed_total", "counter", "Connections closed for reading too slowly.", stats.slow_closed);
-	histogram(out, "handling_seconds", "Time to handle a message.", c->latency, atomic_load(&c->latency_ns), 1e-6);
-	histogram(out, "ack_seconds", "Time from a message to its ACK.", c->ack, atomic_load(&c->ack_ns), 1e-3);
+	histogram(out, "handling_seconds", "Time to handle a message.", &c->handling, 1e-6);
+	histogram(out, "ack_seconds", "Time from a message to its ACK.", &c->ack, 1e-3);
 }
 
 /* ---- names ---- */

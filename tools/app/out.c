@@ -177,3 +177,12 @@ void app_out_ref(struct app_out *out, const json_t *id)
 	app_out_text(out, ",\"ref\":");
 	app_out_value(out, id);
 }
+
+void app_out_gap(struct app_out *out, const char *topic, size_t size, uint64_t from, uint64_t to, uint64_t epoch,
+                 bool reset)
+{
+	app_out_text(out, "{\"type\":\"gap\",\"topic\":");
+	app_out_string(out, topic, size);
+	app_out_format(out, ",\"from\":%llu,\"to\":%llu,\"epoch\":%llu%s}", (unsigned long long)from,
+	               (unsigned long long)to, (unsigned long long)epoch, reset ? ",\"reset\":true" : "");
+}

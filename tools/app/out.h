@@ -48,4 +48,8 @@ void app_out_type(struct app_out *out, const char *type, const json_t *id);
  * the one before died over it, gets a new id each time; by this its readers know it. */
 void app_out_ref(struct app_out *out, const json_t *id);
 
+/* A whole message: what is missing of a topic, and whether its numbers began again. */
+void app_out_gap(struct app_out *out, const char *topic, size_t size, uint64_t from, uint64_t to, uint64_t epoch,
+                 bool reset);
+
 #endif

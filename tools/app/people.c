@@ -5,13 +5,21 @@
  * Order: what was stored is taken while the lock is held and sent by the arriving client's own worker before it does
  * anything else; what others hand it from then on is posted behind that.
  */
+#include "people.h"
+
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "app.h"
-#include "lib/wait.h"
+#include "client.h"
+#include "date.h"
+#include "directory.h"
+#include "feeds.h"
+#include "fields.h"
+#include "letters.h"
+#include "reliable.h"
+#include "wire.h"
 
 #define BROADCAST_TOPIC "room/*" /* no room's topic: those have a number there */
 
@@ -47,39 +55,16 @@ static void send_stored(struct app_client *client, const struct app_stored *stor
 	app_send(client, out);
 }
 
-static struct app_store_limits limits_of(const struct app_settings *settings)
-{
-	return (struct app_store_limits){
-		.count_max = settings->store_count,
-		.size_max = settings->store_size,
-		.age_ns = settings->store_age_ms * UINT64_C(1000000),
-	};
-}
-
-bool app_people_store(struct app *app, struct app_user *user, uint64_t number, const char *bytes, size_t size)
-{
-	const struct app_store_limits limits = limits_of(app_settings_now(app));
-	uint64_t dropped = user->store.dropped;
-	bool stored = app_store_add(&user->store, &limits, clock_now(), number, bytes, size);
-	if (stored)
-		APP_COUNT(app, stored);
-	atomic_fetch_add(&app->counters.store_dropped, user->store.dropped - dropped);
-	return stored;
-}
-
 void app_people_arrive(struct app_client *client)
 {
 	struct app *app = client->app;
-	const struct app_store_limits limits = limits_of(app_settings_now(app));
 	struct app_user *user = client->user;
 	struct app_store waiting;
 	struct app_stored *stored;
 	pthread_mutex_lock(&app->directory.lock);
 	client->next_device = user->devices;
 	user->devices = client;
-	app_store_expire(&user->store, &limits, clock_now());
-	waiting = user->store;
-	user->store = (struct app_store){ .dropped = waiting.dropped };
+	waiting = app_directory_take(app, user);
 	pthread_mutex_unlock(&app->directory.lock);
 
 	app_feeds_follow(client, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, true, NULL);
@@ -91,7 +76,7 @@ void app_people_arrive(struct app_client *client)
 		return;
 	pthread_mutex_lock(&app->directory.lock);
 	while ((stored = app_store_take(&waiting))) {
-		app_people_store(app, user, stored->number, stored->bytes, stored->size);
+		app_directory_keep(app, user, stored->number, stored->bytes, stored->size);
 		free(stored);
 	}
 	pthread_mutex_unlock(&app->directory.lock);
@@ -117,18 +102,31 @@ void app_people_leave(struct app_client *client)
 	pthread_mutex_unlock(&app->directory.lock);
 }
 
+static void open_text(struct app_client *client, const struct app_letter *letter)
+{
+	struct app_out *out = &client->crew->out;
+	app_out_clear(out);
+	app_out_bytes(out, letter->bytes, letter->size);
+	app_send(client, out);
+}
+
+static void open_reliable(struct app_client *client, const struct app_letter *letter)
+{
+	app_reliable_send(client, letter->number, letter->bytes, letter->size, true);
+}
+
 /* With the lock. Nothing here calls back: a send to a connection of this worker is only queued. */
 static bool hand_over(struct app *app, const struct app_client *device, uint64_t number, const char *bytes, size_t size,
                       bool reliable)
 {
 	static const char slow[] = "reads too slowly";
 	if (reliable || device->reliable)
-		return app_letter_post(app, device->conn, APP_LETTER_DATA, number, bytes, size) == 0;
+		return app_letter_post(app, device->conn, open_reliable, number, bytes, size) == 0;
 	if (device->by_letter)
-		return app_letter_post(app, device->conn, APP_LETTER_TEXT, 0, bytes, size) == 0;
+		return app_letter_post(app, device->conn, open_text, 0, bytes, size) == 0;
 	int code = rc_send(app->server, device->conn, RC_TEXT, bytes, size);
 	if (code == -ENOBUFS)
-		app_letter_post(app, device->conn, APP_LETTER_CLOSE, RC_CLOSE_POLICY, slow, sizeof slow - 1);
+		app_letter_close(app, device->conn, RC_CLOSE_POLICY, slow, sizeof slow - 1);
 	if (code == 0)
 		APP_COUNT(app, sent);
 	return code == 0;
@@ -146,7 +144,7 @@ int app_people_deliver(struct app *app, const char *name, size_t name_size, cons
 		if (device != except)
 			devices += hand_over(app, device, number, bytes, size, reliable);
 	if (user && !devices && !(except && user->devices))
-		devices = app_people_store(app, user, reliable ? number : 0, bytes, size) ? -1 : -2;
+		devices = app_directory_keep(app, user, reliable ? number : 0, bytes, size) ? -1 : -2;
 	if (user && !user->device_count)
 		app_directory_settle(app, user);
 	pthread_mutex_unlock(&directory->lock);
@@ -159,8 +157,8 @@ void app_people_direct(struct app_client *client, const json_t *message, const j
 {
 	struct app_out *out = &client->crew->out;
 	size_t size;
-	const char *to = app_dialect_text(client, message, id, "to", APP_SUBJECT_SIZE_MAX, &size);
-	const json_t *content = to ? app_dialect_content(client, message, id) : NULL;
+	const char *to = app_field_text(client, message, id, "to", APP_SUBJECT_SIZE_MAX, &size);
+	const json_t *content = to ? app_field_content(client, message, id) : NULL;
 	if (!content)
 		return;
 	app_out_clear(out);
@@ -171,9 +169,9 @@ void app_people_direct(struct app_client *client, const json_t *message, const j
 	app_out_text(out, ",\"content\":");
 	app_out_value(out, content);
 	app_out_ref(out, id);
-	app_out_format(out, ",\"timestamp\":%llu}", (unsigned long long)app_time_ms());
+	app_out_format(out, ",\"timestamp\":%llu}", (unsigned long long)app_date_ms());
 	if (out->failed || app_people_deliver(client->app, to, size, out->bytes, out->size, false, NULL) == -2)
-		app_dialect_error(client, id, "NOT_DELIVERED", "The user is away and the message cannot be stored");
+		app_send_error(client, id, "NOT_DELIVERED", "The user is away and the message cannot be stored");
 }
 
 void app_people_broadcast(struct app *app, const char *from, const json_t *content, const json_t *id)
@@ -185,7 +183,7 @@ void app_people_broadcast(struct app *app, const char *from, const json_t *conte
 	app_out_text(&tail, ",\"content\":");
 	app_out_value(&tail, content);
 	app_out_ref(&tail, id);
-	app_out_format(&tail, ",\"timestamp\":%llu}", (unsigned long long)app_time_ms());
+	app_out_format(&tail, ",\"timestamp\":%llu}", (unsigned long long)app_date_ms());
 	app_feeds_publish_numbered(app, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, &head, &tail, true, 0);
 	app_out_free(&head);
 	app_out_free(&tail);

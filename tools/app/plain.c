@@ -1,177 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
- * plain.c - feeds for clients without WebSocket: a stream of server-sent events, or one answer after another.
- *
- *      GET /sse/TOPIC[,TOPIC...]     what `subscribe` says, in an address; then all that follows, as events
- *      GET /poll/TOPIC[,TOPIC...]    what is new in them now, or else the first that is new within `wait` seconds
- *
- * Who asks is a client like any other, which cannot speak: it follows feeds through the same cursors. A poll is told by
- * its cursor that there is something, and then reads the log.
+ * plain.c - see plain.h.
  */
-#include <errno.h>
-#include <stdio.h>
+#include "plain.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "feeds.h"
+#include "app.h"
+#include "client.h"
+#include "feeds_messages.h"
 #include "lib/wait.h"
+#include "names.h"
+#include "wire.h"
+#include "wish.h"
 
-#define WAIT_S 25
-#define WAIT_S_MAX 60
 #define PAGE_MESSAGES_MAX 1000
 #define PAGE_SIZE_MAX (1u << 20) /* of its messages; one that is larger comes alone */
 #define MATCHES_MAX 1000
-
-/* ---- the address ---- */
-
-static int say(rc_request *request, int status, const char *words)
-{
-	return rc_request_respond(request, status, "text/plain; charset=utf-8", words, strlen(words)) ? 503 : 0;
-}
-
-/* The topics in the path. Returns null, or what is wrong, with its status. */
-static const char *take_topics(const char *list, size_t max, json_t *topics, int *status)
-{
-	*status = 400;
-	for (;; list++) {
-		size_t size = strcspn(list, ",");
-		if (!size || size > APP_FEED_NAME_MAX)
-			return "expected /TOPIC[,TOPIC...], each of 1 to 200 bytes\n";
-		if (app_feed_name_reserved(list, size)) {
-			*status = 403;
-			return "topics that begin with room/ and data/ are the server's own\n";
-		}
-		if (json_array_size(topics) == max)
-			return "too many topics\n";
-		json_t *name = json_stringn(list, size);
-		if (!name)
-			return "a topic is UTF-8\n";
-		json_array_append_new(topics, name);
-		list += size;
-		if (!*list)
-			return NULL;
-	}
-}
-
-/* "5,,7": a number for each topic, in their order, or nothing. False when it is wrong. */
-static bool take_numbers(rc_request *request, const char *field, const json_t *topics, json_t *wish)
-{
-	const char *text = rc_request_query(request, field);
-	if (!text)
-		return true;
-	json_t *numbers = json_object();
-	json_object_set_new(wish, field, numbers);
-	for (size_t i = 0;; i++) {
-		char *end = (char *)text;
-		unsigned long long number = *text >= '0' && *text <= '9' ? strtoull(text, &end, 10) : 0;
-		if (number > INT64_MAX || (*end && *end != ',') || (end > text && i >= json_array_size(topics)))
-			return false;
-		if (end > text)
-			json_object_set_new(numbers, json_string_value(json_array_get(topics, i)),
-			                    json_integer((json_int_t)number));
-		if (!*end)
-			return true;
-		text = end + 1;
-	}
-}
-
-static bool is_on(const char *value)
-{
-	return value && (strcmp(value, "1") == 0 || strcmp(value, "true") == 0);
-}
-
-static const char *take_wish(struct app_plain *plain, rc_request *request, const char *list, size_t topics_max,
-                             int *status)
-{
-	json_t *topics = json_array();
-	const char *wait = rc_request_query(request, "wait");
-	char *end = NULL;
-	unsigned long wait_s = wait && *wait >= '0' && *wait <= '9' ? strtoul(wait, &end, 10) : WAIT_S;
-	*status = 400;
-	if (!(plain->wish = json_object()) || json_object_set_new(plain->wish, "topics", topics))
-		return "out of memory\n";
-	const char *wrong = take_topics(list, topics_max, topics, status);
-	if (wrong)
-		return wrong;
-	*status = 400;
-	if (!take_numbers(request, "since", topics, plain->wish) ||
-	    !take_numbers(request, "epoch", topics, plain->wish))
-		return "since and epoch are whole numbers, one for each topic: ?since=5,,7\n";
-	if (wait && (!end || *end))
-		return "wait is a number of seconds, at most 60\n";
-	plain->wait_s = wait_s < WAIT_S_MAX ? (unsigned)wait_s : WAIT_S_MAX;
-	json_object_set_new(plain->wish, "last", json_boolean(is_on(rc_request_query(request, "last"))));
-	json_object_set_new(plain->wish, "conflate", json_boolean(is_on(rc_request_query(request, "conflate"))));
-	plain->after = rc_event_id(rc_request_header(request, "Last-Event-ID"));
-	return NULL;
-}
-
-/* A header of the answer, now or, of a poll that waits, later. */
-static void add_header(rc_request *request, struct app_plain *plain, const char *name, const char *value)
-{
-	rc_request_add_header(request, name, value);
-	size_t used = plain ? strlen(plain->headers) : 0, room = plain ? sizeof plain->headers - used : 0;
-	if (plain && (size_t)snprintf(plain->headers + used, room, "%s: %s\r\n", name, value) >= room)
-		plain->headers[used] = 0;
-}
-
-/* Scripts of other sites may read the answer if their WebSocket would be let in; that is judged elsewhere. */
-static void allow_origin(const struct app_settings *settings, rc_request *request, struct app_plain *plain)
-{
-	const char *origin = rc_request_header(request, "Origin");
-	if (!origin)
-		return;
-	add_header(request, plain, "Access-Control-Allow-Origin", settings->origins.count ? origin : "*");
-	add_header(request, plain, "Vary", "Origin");
-}
-
-static int answer_preflight(const struct app_settings *settings, rc_request *request)
-{
-	if (!app_access_origin(settings, request))
-		return say(request, 403, "this origin is not allowed\n");
-	allow_origin(settings, request, NULL);
-	rc_request_add_header(request, "Access-Control-Allow-Methods", "GET");
-	rc_request_add_header(request, "Access-Control-Allow-Headers", "Authorization, Last-Event-ID");
-	rc_request_add_header(request, "Access-Control-Max-Age", "600");
-	return rc_request_respond(request, 204, NULL, NULL, 0) ? 503 : 0;
-}
-
-int app_plain_answer(struct app *app, rc_request *request)
-{
-	const struct app_settings *settings = app_settings_now(app);
-	const char *path = rc_request_path(request), *method = rc_request_method(request);
-	bool polls = strncmp(path, "/poll/", 6) == 0;
-	if (!polls && strncmp(path, "/sse/", 5) != 0)
-		return -1;
-	if (strcmp(method, "OPTIONS") == 0)
-		return answer_preflight(settings, request);
-	if (strcmp(method, "GET") != 0)
-		return 405;
-	if (atomic_load(&app->draining))
-		return say(request, 503, "going away\n");
-	struct app_plain *plain = calloc(1, sizeof *plain);
-	if (!plain)
-		return 503;
-	int status;
-	plain->polls = polls;
-	const char *wrong = take_wish(plain, request, path + (polls ? 6 : 5), settings->subscriptions_max, &status);
-	if (wrong) {
-		app_plain_free(plain);
-		return say(request, status, wrong);
-	}
-	allow_origin(settings, request, plain);
-	if (polls)
-		add_header(request, plain, "Cache-Control", "no-store");
-	return app_clients_open(app, request, plain);
-}
-
-void app_plain_free(struct app_plain *plain)
-{
-	if (!plain)
-		return;
-	json_decref(plain->wish);
-	free(plain);
-}
 
 /* ---- a page: the answer to a poll ---- */
 
@@ -214,19 +60,19 @@ static void add_gap(struct page *page, const char *name, uint64_t from, uint64_t
  * one that nobody spoke of before from now on. */
 static uint64_t since_of(const struct page *page, const struct rc_topic_stats *stats, bool by_pattern)
 {
-	const json_t *wish = page->client->plain->wish, *all = json_object_get(wish, "since");
+	const json_t *message = page->client->wish->message, *all = json_object_get(message, "since");
 	const json_t *since = json_object_get(all, stats->name);
 	if (since)
 		return (uint64_t)json_integer_value(since);
 	if (all && by_pattern)
 		return 0;
-	return stats->sequence - (stats->sequence && json_is_true(json_object_get(wish, "last")));
+	return stats->sequence - (stats->sequence && json_is_true(json_object_get(message, "last")));
 }
 
 static void read_topic(struct page *page, const struct rc_topic_stats *stats, bool by_pattern)
 {
-	json_t *wish = page->client->plain->wish;
-	const json_t *told = json_object_get(json_object_get(wish, "epoch"), stats->name);
+	const json_t *message = page->client->wish->message;
+	const json_t *told = json_object_get(json_object_get(message, "epoch"), stats->name);
 	uint64_t since = since_of(page, stats, by_pattern), first = stats->oldest ? stats->oldest : stats->sequence + 1;
 	/* Its numbers began again since the client has seen it. */
 	bool reset = since && (since > stats->sequence || (told && (uint64_t)json_integer_value(told) != stats->epoch));
@@ -254,11 +100,11 @@ static bool is_named(const json_t *topics, const char *name)
 
 static void read_pattern(struct page *page, const char *pattern, size_t size)
 {
-	const json_t *topics = json_object_get(page->client->plain->wish, "topics");
+	const json_t *topics = json_object_get(page->client->wish->message, "topics");
 	struct rc_topic_stats *found = calloc(MATCHES_MAX, sizeof *found);
 	size_t count = found ? rc_topics_match(page->client->app->server, pattern, size, found, MATCHES_MAX) : 0;
 	for (size_t i = 0; i < count && i < MATCHES_MAX; i++)
-		if (!app_feed_name_reserved(found[i].name, strlen(found[i].name)) && !is_named(topics, found[i].name))
+		if (!app_name_reserved(found[i].name, strlen(found[i].name)) && !is_named(topics, found[i].name))
 			read_topic(page, &found[i], true);
 	page->messages->failed |= !found;
 	free(found);
@@ -273,7 +119,7 @@ static size_t read_page(struct app_client *client)
 	json_t *each;
 	app_out_clear(page.messages);
 	app_out_clear(page.topics);
-	json_array_foreach(json_object_get(client->plain->wish, "topics"), index, each)
+	json_array_foreach(json_object_get(client->wish->message, "topics"), index, each)
 	{
 		const char *name = json_string_value(each);
 		size_t size = json_string_length(each);
@@ -306,10 +152,10 @@ static void write_page(struct app_client *client)
 static bool remember_page(struct app_client *client)
 {
 	struct app_out *out = &client->crew->out;
-	json_t *wish = client->plain->wish, *each, *since = json_object(), *epoch = json_object();
+	json_t *message = client->wish->message, *each, *since = json_object(), *epoch = json_object();
 	size_t index;
 	write_page(client);
-	if (json_object_set_new(wish, "since", since) || json_object_set_new(wish, "epoch", epoch) || out->failed)
+	if (json_object_set_new(message, "since", since) || json_object_set_new(message, "epoch", epoch) || out->failed)
 		return false;
 	json_t *page = json_loadb(out->bytes, out->size, 0, NULL);
 	json_array_foreach(json_object_get(page, "topics"), index, each)
@@ -326,10 +172,10 @@ static bool remember_page(struct app_client *client)
 
 int app_plain_begin(struct app_client *client, rc_request *request)
 {
-	const struct app_plain *plain = client->plain;
-	if (!plain->polls)
+	const struct app_wish *wish = client->wish;
+	if (!wish->polls)
 		return rc_request_events(request) ? 503 : 0;
-	bool knows = json_object_get(plain->wish, "since");
+	bool knows = json_object_get(wish->message, "since");
 	size_t count = read_page(client);
 	if (count || !knows) {
 		const struct app_out *out = &client->crew->out;
@@ -338,7 +184,7 @@ int app_plain_begin(struct app_client *client, rc_request *request)
 		return out->failed || rc_request_respond(request, 200, "application/json", out->bytes, out->size) ? 503
 		                                                                                                  : 0;
 	}
-	if (!plain->wait_s) {
+	if (!wish->wait_s) {
 		client->opened = false;
 		return rc_request_respond(request, 204, NULL, NULL, 0) ? 503 : 0;
 	}
@@ -347,14 +193,14 @@ int app_plain_begin(struct app_client *client, rc_request *request)
 
 void app_plain_open(struct app_client *client)
 {
-	if (client->plain->polls)
-		client->wait_ns = clock_now() + client->plain->wait_s * NS_PER_SECOND;
-	app_feeds_subscribe(client, client->plain->wish, NULL);
+	if (client->wish->polls)
+		client->times.wait_ns = clock_now() + client->wish->wait_s * NS_PER_SECOND;
+	app_feeds_subscribe(client, client->wish->message, NULL);
 }
 
 static void respond(struct app_client *client, int status, const char *body, size_t size)
 {
-	rc_respond(client->app->server, client->conn, status, "application/json", client->plain->headers, body, size);
+	rc_respond(client->app->server, client->conn, status, "application/json", client->wish->headers, body, size);
 	client->closing = true;
 	app_clock_set(client);
 }

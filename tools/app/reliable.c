@@ -4,13 +4,22 @@
  * each time after twice as long, until its ACK comes or we give up.
  */
 #define XXH_INLINE_ALL
+#include "reliable.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
 #include "app.h"
+#include "client.h"
+#include "date.h"
+#include "directory.h"
+#include "feeds.h"
+#include "fields.h"
 #include "lib/wait.h"
+#include "log.h"
+#include "wire.h"
 
 /* ---- theirs ---- */
 
@@ -24,8 +33,9 @@ static void acknowledge(struct app_client *client, const json_t *id)
 	app_send(client, out);
 }
 
-void app_reliable_heartbeat(struct app_client *client, const json_t *id)
+void app_reliable_heartbeat(struct app_client *client, const json_t *message, const json_t *id)
 {
+	(void)message;
 	acknowledge(client, id);
 }
 
@@ -55,20 +65,21 @@ static void publish_data(struct app_client *client, const json_t *data)
 	app_feeds_publish(client->app, topic, (size_t)size, data);
 }
 
-void app_reliable_data(struct app_client *client, const json_t *message, const json_t *id, unsigned depth)
+void app_reliable_data(struct app_client *client, const json_t *message, const json_t *id,
+                       void (*handle)(struct app_client *client, const json_t *message, unsigned depth), unsigned depth)
 {
 	const json_t *data = json_object_get(message, "data");
 	if (!id || !data) {
-		app_dialect_error(client, id, "MISSING_FIELD", id ? "Missing field: data" : "Missing field: id");
+		app_send_error(client, id, "MISSING_FIELD", id ? "Missing field: data" : "Missing field: id");
 		return;
 	}
 	if (!client->user || client->expired) {
-		app_dialect_error(client, id, "AUTH_REQUIRED", "Authentication required");
+		app_send_error(client, id, "AUTH_REQUIRED", "Authentication required");
 		return;
 	}
 	bool inner = json_is_string(json_object_get(data, "type"));
 	if (!inner && !(client->permissions & (APP_MAY_WRITE | APP_MAY_ADMIN))) {
-		app_dialect_error(client, id, "PERMISSION_DENIED", "Permission denied");
+		app_send_error(client, id, "PERMISSION_DENIED", "Permission denied");
 		return;
 	}
 	/* While draining some members have gone already: unacknowledged, it is sent again to the next server. */
@@ -77,7 +88,7 @@ void app_reliable_data(struct app_client *client, const json_t *message, const j
 	if (!is_new(client, id))
 		APP_COUNT(client->app, duplicates);
 	else if (inner)
-		app_dialect_handle_admitted(client, data, depth + 1);
+		handle(client, data, depth + 1);
 	else
 		publish_data(client, data);
 	acknowledge(client, id);
@@ -90,13 +101,13 @@ static void send_pending(struct app_client *client, struct app_pending *pending,
 	struct app_out *out = &client->crew->out;
 	uint64_t wait_ns = app_settings_now(client->app)->resend_ms * UINT64_C(1000000);
 	pending->due_ns = now_ns + (wait_ns << (pending->tries < 10 ? pending->tries : 10));
-	if (pending->due_ns < client->resend_ns)
-		client->resend_ns = pending->due_ns;
+	if (pending->due_ns < client->times.resend_ns)
+		client->times.resend_ns = pending->due_ns;
 	app_out_clear(out);
 	app_out_format(out, "{\"type\":\"DATA\",\"id\":\"%llx-%llx\",\"data\":", (unsigned long long)client->app->epoch,
 	               (unsigned long long)pending->number);
 	app_out_bytes(out, pending->data, pending->data_size);
-	app_out_format(out, ",\"timestamp\":%llu}", (unsigned long long)app_time_ms());
+	app_out_format(out, ",\"timestamp\":%llu}", (unsigned long long)app_date_ms());
 	app_send(client, out);
 }
 
@@ -143,7 +154,7 @@ void app_reliable_ack(struct app_client *client, const json_t *message, const js
 	const char *told = json_string_value(json_object_get(json_object_get(message, "data"), "messageId"));
 	char *end = NULL;
 	if (!told) {
-		app_dialect_error(client, id, "MISSING_FIELD", "Missing field: data.messageId");
+		app_send_error(client, id, "MISSING_FIELD", "Missing field: data.messageId");
 		return;
 	}
 	bool ours = strtoull(told, &end, 16) == app->epoch && *end == '-';
@@ -152,9 +163,7 @@ void app_reliable_ack(struct app_client *client, const json_t *message, const js
 		if ((*link)->number != number)
 			continue;
 		uint64_t took_ns = clock_now() - (*link)->sent_ns;
-		app_figures_latency(app->counters.ack, took_ns / 1000000);
-		atomic_fetch_add(&app->counters.ack_ns, took_ns);
-		APP_COUNT(app, ack_count);
+		app_latency_add(&app->counters.ack, took_ns, NS_PER_MS);
 		remove_pending(client, link);
 		break;
 	}
@@ -167,7 +176,7 @@ static void keep(struct app_client *client, const struct app_pending *pending)
 	struct app *app = client->app;
 	pthread_mutex_lock(&app->directory.lock);
 	if (pending->keep && client->user && !client->user->devices->next_device)
-		app_people_store(app, client->user, pending->number, pending->data, pending->data_size);
+		app_directory_keep(app, client->user, pending->number, pending->data, pending->data_size);
 	pthread_mutex_unlock(&app->directory.lock);
 }
 
@@ -178,7 +187,8 @@ void app_reliable_return(struct app_client *client)
 	while (client->pending) {
 		struct app_pending *pending = client->pending;
 		if (alone && pending->keep)
-			app_people_store(client->app, client->user, pending->number, pending->data, pending->data_size);
+			app_directory_keep(client->app, client->user, pending->number, pending->data,
+			                   pending->data_size);
 		remove_pending(client, &client->pending);
 	}
 }
@@ -186,7 +196,7 @@ void app_reliable_return(struct app_client *client)
 void app_reliable_due(struct app_client *client, uint64_t now_ns)
 {
 	const unsigned tries_max = app_settings_now(client->app)->resend_max;
-	client->resend_ns = APP_NEVER;
+	client->times.resend_ns = APP_NEVER;
 	for (struct app_pending **link = &client->pending; *link && !client->closing;) {
 		struct app_pending *pending = *link;
 		if (pending->due_ns <= now_ns && pending->tries == tries_max) {
@@ -201,8 +211,8 @@ void app_reliable_due(struct app_client *client, uint64_t now_ns)
 			pending->tries++;
 			APP_COUNT(client->app, resent);
 			send_pending(client, pending, now_ns);
-		} else if (pending->due_ns < client->resend_ns) {
-			client->resend_ns = pending->due_ns;
+		} else if (pending->due_ns < client->times.resend_ns) {
+			client->times.resend_ns = pending->due_ns;
 		}
 		link = &pending->next;
 	}

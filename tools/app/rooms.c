@@ -4,10 +4,19 @@
  *
  * A user may be in a room with several devices: the others hear of the first that joins and of the last that leaves.
  */
+#include "rooms.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "app.h"
+#include "client.h"
+#include "date.h"
+#include "directory.h"
+#include "feeds.h"
+#include "fields.h"
+#include "names.h"
+#include "wire.h"
 
 #define MEMBERS_SHOWN 1000
 
@@ -121,12 +130,12 @@ void app_rooms_join(struct app_client *client, const json_t *message, const json
 	const struct app_settings *settings = app_settings_now(client->app);
 	size_t size;
 	bool first = false;
-	const char *name = app_dialect_text(client, message, id, "room", APP_ROOM_NAME_MAX, &size);
+	const char *name = app_field_text(client, message, id, "room", APP_ROOM_NAME_MAX, &size);
 	if (!name)
 		return;
 	if (!app_claims_allow_room(&client->claims, name, size)) {
-		app_dialect_error(client, id, "PERMISSION_DENIED",
-		                  "Permission denied: this room is not among the token's");
+		app_send_error(client, id, "PERMISSION_DENIED",
+		               "Permission denied: this room is not among the token's");
 		return;
 	}
 	if (app_rooms_find(client, name, size)) {
@@ -134,7 +143,7 @@ void app_rooms_join(struct app_client *client, const json_t *message, const json
 		return;
 	}
 	if (client->room_count >= settings->rooms_max) {
-		app_dialect_error(client, id, "TOO_MANY_ROOMS", "Too many rooms on this connection");
+		app_send_error(client, id, "TOO_MANY_ROOMS", "Too many rooms on this connection");
 		return;
 	}
 	struct app_member *member = enter(client, name, size, &first);
@@ -145,7 +154,7 @@ void app_rooms_join(struct app_client *client, const json_t *message, const json
 		if (member)
 			leave(client, member, &topic, &topic_size);
 		free(topic);
-		app_dialect_error(client, id, "TOO_MANY_SUBSCRIPTIONS", "Too many subscriptions");
+		app_send_error(client, id, "TOO_MANY_SUBSCRIPTIONS", "Too many subscriptions");
 		return;
 	}
 	tell_sender(client, "room_joined", id, name, size);
@@ -172,10 +181,10 @@ static void leave_one(struct app_client *client, struct app_member *member, bool
 static struct app_member *need_member(struct app_client *client, const json_t *message, const json_t *id)
 {
 	size_t size;
-	const char *name = app_dialect_text(client, message, id, "room", APP_ROOM_NAME_MAX, &size);
+	const char *name = app_field_text(client, message, id, "room", APP_ROOM_NAME_MAX, &size);
 	struct app_member *member = name ? app_rooms_find(client, name, size) : NULL;
 	if (name && !member)
-		app_dialect_error(client, id, "NOT_A_MEMBER", "Not a member of this room");
+		app_send_error(client, id, "NOT_A_MEMBER", "Not a member of this room");
 	return member;
 }
 
@@ -206,7 +215,7 @@ void app_rooms_recheck(struct app_client *client)
 void app_rooms_message(struct app_client *client, const json_t *message, const json_t *id)
 {
 	struct app_member *member = need_member(client, message, id);
-	const json_t *content = member ? app_dialect_content(client, message, id) : NULL;
+	const json_t *content = member ? app_field_content(client, message, id) : NULL;
 	struct app_out *head = &client->crew->head, *tail = &client->crew->tail;
 	if (!content)
 		return;
@@ -221,12 +230,12 @@ void app_rooms_message(struct app_client *client, const json_t *message, const j
 	app_out_value(tail, content);
 	app_out_ref(tail, id);
 	app_out_text(tail, ",\"timestamp\":");
-	app_out_number(tail, app_time_ms());
+	app_out_number(tail, app_date_ms());
 	app_out_text(tail, "}");
 	int64_t code = app_feeds_publish_numbered(client->app, member->room->topic, member->room->topic_size, head,
 	                                          tail, true, client->conn);
 	if (code < 0)
-		app_dialect_error(client, id, "TRY_LATER", "The server is overloaded; the message was not sent");
+		app_send_error(client, id, "TRY_LATER", "The server is overloaded; the message was not sent");
 }
 
 /* Names of users, each once. (lock) */

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ringcast.h"
+
 #define FILE_SIZE_MAX 65536
 
 static const char *keep(struct app_settings *settings, const char *text)
@@ -36,7 +38,6 @@ static struct app_settings *make_defaults(void)
 	if (!settings)
 		return NULL;
 	*settings = (struct app_settings){
-		.references = 1,
 		.log_size = config.log_size,
 		.body_max = 256 << 10,
 		.message_max = 64 << 10,

@@ -12,12 +12,9 @@
 #include <netinet/in.h>
 
 #include "lib/options.h"
-#include "ringcast.h"
 #include "token.h"
 
-#define APP_UNSET UINT32_MAX      /* a limit that nobody set: the preset decides */
-#define APP_SETTINGS_LINE_MAX 198 /* of the file: what the parser of Debian takes */
-#define APP_ROOM_NAME_MAX 100
+#define APP_UNSET UINT32_MAX               /* a limit that nobody set: the preset decides */
 #define APP_POLICIES "close|skip|conflate" /* in the order of enum rc_policy */
 
 enum app_auth { APP_AUTH_AUTO, APP_AUTH_OFF, APP_AUTH_OPTIONAL, APP_AUTH_REQUIRED };
@@ -80,7 +77,6 @@ struct app_settings {
 	const char *file; /* the configuration file, or null */
 	char **strings;   /* what the targets above point to */
 	unsigned string_count;
-	unsigned references;
 };
 
 /* Null ends it. Targets are in *settings. */

@@ -4,7 +4,6 @@
  * workers (each ring has a descriptor table of its own) and over addresses (each pair of them has 28,000 ports).
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

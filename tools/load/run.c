@@ -4,7 +4,6 @@
  * measure, wait for the last delivery, sum up. The server's cost is sampled while nothing is under way, so that the
  * difference belongs to the measured messages and to nothing else.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "lib/options.h"
+#include "lib/wait.h"
 
 #define DEMO_RATE 1500 /* trades a second of a quiet market at speed 1 */
 

@@ -13,7 +13,6 @@
 
 #include "demo.h"
 #include "lib/feed.h"
-#include "lib/wait.h"
 #include "ringcast.h"
 
 struct serve_feeder {

@@ -10,11 +10,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "demo.h"
 #include "lib/http.h"
 #include "page.h"
 
