@@ -39,7 +39,8 @@ static void raise_descriptor_limit(void)
 
 int main(int argc, char **argv)
 {
-	/* A reader that left (`ringcast sub ... | head`) is an error of write(), and not the end without a Close. */
+	/* When the reader of a pipe has left (`ringcast sub ... | head`), write() fails. The program must not be killed
+	 * before it has sent its Close. */
 	signal(SIGPIPE, SIG_IGN);
 	if (argc < 2) {
 		print_help(stderr);
@@ -60,7 +61,7 @@ int main(int argc, char **argv)
 		raise_descriptor_limit();
 		return commands[index]->run(argc - 1, argv + 1);
 	}
-	command_failed("'%s' is no command", name);
+	command_failed("there is no command '%s'", name);
 	fprintf(stderr, "try 'ringcast --help'\n");
 	return EXIT_USAGE;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * probe.c - `ringcast probe`: what this kernel and processor offer, and what is used instead where they lack.
+ * probe.c - `ringcast probe`: what this kernel and processor offer, and what is used in place of what is missing.
  */
 #include <stdio.h>
 
@@ -16,8 +16,7 @@ const struct subcommand command_probe = {
 	.summary = "print what this kernel offers, and what is used",
 	.usage = "[--help]",
 	.about = "Prints one line a feature: its name, whether it was found, and what is used (or used instead).\n"
-		 "The exit status is 1 when something without which ringcast cannot run is missing; the last line\n"
-		 "then says what to do.",
+		 "The exit status is 1 when ringcast cannot run here; the last line then says what to do.",
 	.examples = "  ringcast probe\n"
 		    "  ringcast probe && ringcast serve --demo",
 	.run = run,

@@ -22,9 +22,9 @@ const struct subcommand command_pub = {
 	.summary = "send messages to a server",
 	.usage = "[options] URL [MESSAGE...]",
 	.about =
-	    "Connects to URL, sends each MESSAGE, or without any each line of standard input, closes with 1000 and\n"
-	    "waits for the server's Close. When the server is slow it waits; nothing is lost. The exit status\n"
-	    "is 0 when the server closed with 1000 or 1001, and 1 otherwise.",
+	    "Connects to URL and sends each MESSAGE, or each line of standard input if there is none. Then it closes\n"
+	    "with 1000 and waits for the server's Close. When the server is slow it waits; nothing is lost. The\n"
+	    "exit status is 0 when the server closed with 1000 or 1001, and 1 otherwise.",
 	.examples = "  ringcast pub ws://127.0.0.1:8080/publish/orders '{\"id\":1}' '{\"id\":2}'\n"
 		    "  tail -f orders.log | ringcast pub ws://127.0.0.1:8080/publish/orders\n"
 		    "  ringcast pub --raw --binary ws://127.0.0.1:8080/publish/picture < picture.png",
@@ -123,8 +123,8 @@ static int run(int argc, char **argv)
 	static struct sender sender;
 	bool binary = false, raw = false;
 	const struct option_entry options[] = {
-		{ "binary", OPTION_FLAG, &binary, NULL, "binary messages instead of text, which must be UTF-8" },
-		{ "raw", OPTION_FLAG, &raw, NULL, "all of standard input is one message" },
+		{ "binary", OPTION_FLAG, &binary, NULL, "send binary messages (text messages must be UTF-8)" },
+		{ "raw", OPTION_FLAG, &raw, NULL, "send all of standard input as one message" },
 		{ "deflate", OPTION_FLAG, &sender.client.deflate, NULL, "offer compression (permessage-deflate)" },
 		CLIENT_TLS_OPTIONS(&sender.client.tls),
 		{ 0 },

@@ -27,7 +27,7 @@ const struct subcommand command_replay = {
 	.about =
 	    "Publishes a recording, one message a line (seconds<TAB>topic<TAB>payload; `-` is standard input), at its\n"
 	    "recorded pace. Each topic has a connection of its own, to URL/publish/TOPIC. When the server is slow\n"
-	    "the replay falls behind its times; nothing is lost.",
+	    "the replay falls behind its schedule; nothing is lost.",
 	.examples = "  ringcast replay market.tsv --to ws://127.0.0.1:8080\n"
 		    "  ringcast replay market.tsv --to ws://127.0.0.1:8080 --speed 20\n"
 		    "  zcat day.tsv.gz | ringcast replay - --to ws://127.0.0.1:8080 --speed 0",
@@ -102,7 +102,7 @@ static int connect_ahead(struct replay *replay)
 	struct feed_record record;
 	int code;
 	if (feed_rewind(&replay->feed))
-		return 0; /* a pipe: each topic is connected to when its first message comes */
+		return 0; /* a pipe: a topic is connected to when its first message comes */
 	while ((code = feed_next(&replay->feed, &record)) > 0) {
 		if (!find_destination(replay, &record))
 			return -1;
@@ -123,7 +123,7 @@ static int flush(struct replay *replay)
 	return 0;
 }
 
-/* Sends at once what fits no batch; else keeps it for the next flush. */
+/* Keeps a message for the next flush. One that fits no batch is sent at once. */
 static int add(struct replay *replay, const struct feed_record *record)
 {
 	struct destination *to = find_destination(replay, record);
@@ -148,7 +148,7 @@ static int add(struct replay *replay, const struct feed_record *record)
 	return 0;
 }
 
-/* Waits until a record is due; what is due before it leaves first. Returns 0, or -1 when a signal came. */
+/* Waits until a record is due; what is due before it is sent first. Returns 0, or -1 when a signal came. */
 static int await(struct replay *replay, uint64_t due_ns)
 {
 	if (clock_now() >= due_ns)
@@ -196,7 +196,7 @@ static int replay_all(struct replay *replay)
 	}
 }
 
-/* Closes all connections. Returns whether each ended as it should, and prints how those ended that did not. */
+/* Closes all connections. Prints how a connection ended that did not end as it should. Returns whether all did. */
 static bool close_all(struct replay *replay)
 {
 	bool good = true;

@@ -29,11 +29,10 @@ static bool origin_matches(const char *pattern, const char *origin)
 	return size > scheme_size + rest_size && strncasecmp(pattern, origin, scheme_size) == 0 &&
 	       strcasecmp(origin + size - rest_size, star + 4) == 0;
 }
-
 bool app_access_origin(const struct app_settings *settings, const rc_request *request)
 {
 	const char *origin = rc_request_header(request, "Origin");
-	/* Only browsers send it, and only they have somebody's cookies. */
+	/* Only browsers send an Origin, and only they hold somebody's cookies. */
 	if (!settings->origins.count || !origin)
 		return true;
 	for (unsigned i = 0; i < settings->origins.count; i++)
@@ -42,7 +41,7 @@ bool app_access_origin(const struct app_settings *settings, const rc_request *re
 	return false;
 }
 
-/* As it is counted: an IPv6 host is given a /64, and may have as many addresses as it likes in it. */
+/* The address as it is counted. An IPv6 host is given a /64 and may use any address in it, so the /64 counts as one. */
 static const char *name_address(const char *text, char *scratch, size_t size)
 {
 	struct in6_addr address;
@@ -57,7 +56,7 @@ static const char *name_address(const char *text, char *scratch, size_t size)
 	return strcat(scratch, "/64");
 }
 
-/* The last item of a list, trimmed, and cut off it. */
+/* Cuts the last item off a list, and trims it. */
 static void last_item(const char *list, const char **end, char *to, size_t room)
 {
 	const char *begin = *end, *last = *end;
@@ -75,7 +74,8 @@ static void last_item(const char *list, const char **end, char *to, size_t room)
 	to[size] = 0;
 }
 
-/* X-Forwarded-For is a chain, to which each proxy adds at the right: the last that is not one of ours is the client. */
+/* X-Forwarded-For is a chain to which each proxy adds at the right. The last address that is not a trusted proxy's is
+ * the client's. */
 const char *app_access_address(const struct app_settings *settings, const rc_request *request, char *scratch,
                                size_t size)
 {
@@ -87,7 +87,7 @@ const char *app_access_address(const struct app_settings *settings, const rc_req
 		struct in6_addr address;
 		last_item(chain, &end, item, sizeof item);
 		if (!app_address_parse(item, &address))
-			break; /* not written by a proxy that is to be trusted */
+			break; /* not written by a trusted proxy */
 		strcpy(found, item);
 		if (!app_settings_trusts(settings, found))
 			break;
@@ -103,7 +103,8 @@ static bool is_same(const char *one, const char *other)
 	return size == strlen(other) && CRYPTO_memcmp(one, other, size) == 0;
 }
 
-/* A page of another site, open in a browser on this machine, comes from loopback too: it says where it is from. */
+/* A page of another site that is open in a browser on this machine asks from loopback, too. Its Origin says where it is
+ * from. */
 static bool is_from_other_site(const rc_request *request)
 {
 	const char *origin = rc_request_header(request, "Origin"), *host = rc_request_header(request, "Host");

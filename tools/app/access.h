@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * access.h - what a request tells of where it comes from: its origin, its address behind proxies, and the key of the
- * API. It reads requests and settings; who the client is, is login.h's.
+ * API. It reads requests and settings; login.h decides who the client is.
  */
 #ifndef APP_ACCESS_H
 #define APP_ACCESS_H

@@ -182,7 +182,7 @@ static int answer_route(struct call *call, const struct route *route)
 	APP_COUNT(call->app, api_requests);
 	bool is_head = strcmp(method, "HEAD") == 0 && strcmp(route->method, "GET") == 0;
 	if (strcmp(method, route->method) != 0 && !is_head)
-		return fail(call, 400, "this path wants another method");
+		return fail(call, 400, "this path takes another method");
 	if (strcmp(route->method, "POST") != 0)
 		return route->answer(call);
 	const void *body = rc_request_body(call->request, &size);
@@ -205,7 +205,7 @@ static int answer_api(struct app *app, rc_request *request, const char *path)
 	return status;
 }
 
-/* Names of topics are not for everybody. */
+/* /stats names topics, and not everybody may see those. */
 static int answer_stats(struct app *app, rc_request *request)
 {
 	struct call call = { .app = app, .request = request };
@@ -244,12 +244,12 @@ int app_api_answer(struct app *app, rc_request *request)
 		return api_elsewhere ? 404 : answer_metrics(app, request);
 	if (strcmp(path, "/stats") == 0)
 		return api_elsewhere ? 404 : answer_stats(app, request);
-	/* On the API's port too: there the dashboard has its figures. */
+	/* Also on the API's port, where the dashboard gets its figures. */
 	int code = app_web_answer(request);
 	if (code >= 0)
 		return code;
 	if (on_api_port)
 		return 404;
-	/* 0: the library answers 426 to who meant a WebSocket. */
+	/* 0: the library answers 426. The client meant a WebSocket. */
 	return strcmp(path, "/ws") == 0 || strncmp(path, "/ws/", 4) == 0 ? 0 : 404;
 }

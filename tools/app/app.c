@@ -32,17 +32,18 @@ const struct subcommand command_app = {
 	.name = "app",
 	.summary = "serve users, rooms and messages to applications",
 	.usage = "[options]",
-	.about = "Where `ringcast serve` hands on bytes by topic, this one speaks: JSON messages about users, rooms\n"
-		 "and feeds (subprotocol ringcast.json), with tokens, permissions and limits. They are two commands\n"
-		 "because they owe their clients different things: serve knows nobody and adds nothing to a message.\n"
-		 "  /ws, /ws/USER      WebSocket; ?token=, ?reliable=1\n"
-		 "  /sse/TOPIC,...     feeds as server-sent events; Last-Event-ID, ?since=\n"
-		 "  /poll/TOPIC,...    feeds by long polling; ?since=, ?wait=\n"
-		 "  /api/...           POST publish, broadcast, send, disconnect; GET stats, rooms, presence\n"
-		 "  /stats, /metrics, /healthz\n"
-		 "  /, /ringcast.js    a dashboard; the client for browsers and Node\n"
-		 "Settings come from a file, over which goes the environment, over which go flags. SIGHUP reads them\n"
-		 "again; SIGTERM tells clients when to come back, and ends.",
+	.about =
+	    "`ringcast serve` hands on bytes by topic. This server speaks JSON messages about users, rooms and\n"
+	    "feeds (subprotocol ringcast.json), with tokens, permissions and limits. They are two commands\n"
+	    "because they owe their clients different things: serve knows nobody and adds nothing to a message.\n"
+	    "  /ws, /ws/USER      WebSocket; ?token=, ?reliable=1\n"
+	    "  /sse/TOPIC,...     feeds as server-sent events; Last-Event-ID, ?since=\n"
+	    "  /poll/TOPIC,...    feeds by long polling; ?since=, ?wait=\n"
+	    "  /api/...           POST publish, broadcast, send, disconnect; GET stats, rooms, presence\n"
+	    "  /stats, /metrics, /healthz\n"
+	    "  /, /ringcast.js    a dashboard; the client for browsers and Node\n"
+	    "Settings come from a file. The environment overrides the file, and flags override both. SIGHUP reads\n"
+	    "them again. SIGTERM tells clients when to come back, and ends the server.",
 	.examples = "  ringcast app\n"
 		    "  ringcast app --config /etc/ringcast.conf --listen 0.0.0.0:8080\n"
 		    "  ringcast app --token-key public.pem --preset strict --origin https://example.org\n"
@@ -90,7 +91,8 @@ static bool listen_at(struct app *app, const struct option_list *list, const cha
 	return true;
 }
 
-/* Sockets that the service manager made before it started us: those it names `api` and `proxy` are meant so. */
+/* Sockets that the service manager made before it started us: one that it names `api` serves the API, and one that it
+ * names `proxy` takes the PROXY protocol. */
 static void take_inherited(struct option_list *listen, struct option_list *api)
 {
 	static char addresses[OPTION_LIST_MAX][32];
@@ -126,7 +128,7 @@ static bool become(const char *name)
 		return true;
 	const struct passwd *user = getpwnam(name);
 	if (!user)
-		return command_failed("user '%s': there is none", name), false;
+		return command_failed("there is no user '%s'", name), false;
 	if (getuid() == user->pw_uid)
 		return true;
 	if (initgroups(name, user->pw_gid) || setgid(user->pw_gid) || setuid(user->pw_uid))
@@ -138,7 +140,7 @@ static bool make_rules(struct app *app, const struct app_settings *settings)
 {
 	const struct rc_topic_options rooms = { .policy = RC_POLICY_CLOSE };
 	const struct rc_topic_options kept = { .policy = (enum rc_policy)settings->policy, .keep_last = true };
-	/* A member that missed what was said could not tell: it is better told to connect again. */
+	/* A member that missed a message would not know. It is closed instead, and connects again. */
 	int code = rc_server_topic_rule(app->server, "room/*", &rooms);
 	for (unsigned i = 0; i < settings->keep_last.count && !code; i++)
 		code = rc_server_topic_rule(app->server, settings->keep_last.items[i], &kept);
@@ -146,7 +148,6 @@ static bool make_rules(struct app *app, const struct app_settings *settings)
 		command_failed("keep-last: %s", rc_strerror(code));
 	return !code;
 }
-
 static bool make_server(struct app *app, const struct app_settings *settings)
 {
 	struct rc_config config;
@@ -154,7 +155,7 @@ static bool make_server(struct app *app, const struct app_settings *settings)
 	rc_config_init(&config);
 	config.worker_count = settings->workers;
 	config.connections_max = settings->connections_max;
-	config.subscriptions_max = settings->subscriptions_max + 1; /* what goes to everyone is one */
+	config.subscriptions_max = settings->subscriptions_max + 1; /* and one for what goes to everyone */
 	config.message_size_max = settings->message_max;
 	config.body_size_max = settings->body_max;
 	config.log_size = settings->log_size;
@@ -214,7 +215,7 @@ static void visit_crew(void *argument)
 	atomic_store(&visit->done, true);
 }
 
-/* Runs `fn` on every worker, one after the other: afterwards no callback of before is running any more. */
+/* Runs `fn` on every worker, one after the other: afterwards no callback is running that began before. */
 static void visit_all(struct app *app, void (*fn)(struct app_crew *crew))
 {
 	const struct timespec nap = { .tv_nsec = 1000000 };
@@ -251,7 +252,7 @@ static void reload(struct app *app, int argc, char **argv)
 	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
 	           (unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
 	if (app_settings_read(&command_app, argc, argv, &new) >= 0) {
-		app_log_say(APP_LOG_ERROR, "reload", NULL, "the settings are wrong; those of before stay");
+		app_log_say(APP_LOG_ERROR, "reload", NULL, "the settings are wrong; the old ones stay");
 	} else {
 		warn_fixed(old, new);
 		app_log_setup(new);
@@ -260,7 +261,7 @@ static void reload(struct app *app, int argc, char **argv)
 		app_settings_free(old);
 		struct rc_error error;
 		if (new->tls_cert.count && rc_server_tls_reload(app->server, &error))
-			app_log_say(APP_LOG_ERROR, "reload", NULL, "the certificates of before stay: %s", error.text);
+			app_log_say(APP_LOG_ERROR, "reload", NULL, "the old certificates stay: %s", error.text);
 		app_log_say(APP_LOG_INFO, "reload", NULL, "done");
 	}
 	sd_notify(0, "READY=1");
@@ -268,7 +269,7 @@ static void reload(struct app *app, int argc, char **argv)
 
 /* ---- the end ---- */
 
-/* Clients are told when to come back, each another time, so that the next server is not met by all of them at once. */
+/* Each client is told to come back at another time, so that they do not all meet the next server at once. */
 static void send_away(void *context, struct app_node *node)
 {
 	struct app_client *client = (struct app_client *)node;

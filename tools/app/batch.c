@@ -76,7 +76,7 @@ static void pull_feed(struct app_client *client, struct app_feed *feed)
 	struct pull pull = { .client = client, .feed = feed, .lines = lines };
 	struct rc_topic_stats stats;
 	if (rc_topic_stats(client->app->server, feed->name, feed->size, &stats))
-		return; /* nothing has been said there */
+		return; /* nothing has been published there */
 	if (stats.epoch != feed->epoch) {
 		feed->epoch = stats.epoch;
 		feed->since = 0;
@@ -107,7 +107,7 @@ void app_batch_due(struct app_client *client, uint64_t now_ns)
 	client->times.batch_ns = now_ns + client->batch_delay_ms * UINT64_C(1000000);
 }
 
-/* What was read in batches is followed by a cursor from where it had come to. */
+/* From now on a cursor follows what was read in batches, from the place that was reached. */
 static void follow_all(struct app_client *client)
 {
 	for (struct app_feed *feed = client->feeds; feed; feed = feed->next) {
@@ -134,7 +134,7 @@ void app_batch_set(struct app_client *client, const json_t *message, const json_
 	pthread_mutex_lock(&client->app->directory.lock);
 	client->by_letter = on || client->reliable;
 	pthread_mutex_unlock(&client->app->directory.lock);
-	client->batch_count = 0; /* the answer comes by itself */
+	client->batch_count = 0; /* the answer is not part of a batch */
 	app_out_clear(out);
 	app_out_type(out, "batching", id);
 	app_out_format(out, ",\"count\":%lld,\"delay\":%lld}", on ? (long long)count : 0, on ? (long long)delay : 0);

@@ -25,7 +25,7 @@ struct app_crew {
 	struct app *app;
 	struct app_table clients; /* by handle */
 	struct app_deadlines deadlines;
-	struct app_out out, head, tail; /* scratch: of the answer, and of what is published */
+	struct app_out out, head, tail; /* scratch: for an answer, and for what is published */
 	unsigned inside;                /* callbacks that may still look at a client */
 	struct app_client *dead;        /* freed when none is left */
 };
@@ -76,7 +76,7 @@ struct app_client {
 bool app_crews_init(struct app *app, unsigned count, uint64_t seed);
 void app_crews_free(struct app *app);
 
-/* Around whatever may end a client and looks at it afterwards. */
+/* Stand around whatever may end a client and looks at it afterwards: until then its memory stays. */
 void app_crew_enter(struct app_crew *crew);
 void app_crew_leave(struct app_crew *crew);
 /* Frees a client once nobody of its crew is inside. */

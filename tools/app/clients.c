@@ -56,7 +56,7 @@ static int open_client(struct app *app, rc_request *request, struct app_wish *wi
 	client->address = app_address_enter(app, address, settings->connections_per_address);
 	int status = judge(app, request, client);
 	if (status || !client->opened) {
-		/* It was refused, with words or without; or it is a poll that has its answer. */
+		/* It was refused, or it is a poll that has its answer. */
 		bool answered = !status && wish && wish->polls && client->permissions & APP_MAY_READ;
 		if (client->user)
 			app_people_leave(client);

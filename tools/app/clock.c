@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * clock.c - see clock.h. What is done when something is due, it does not know.
+ * clock.c - see clock.h. It does not know what is to be done when something is due.
  */
 #include "clock.h"
 
@@ -12,7 +12,7 @@
 #include "lib/wait.h"
 #include "log.h"
 
-#define GRAIN_NS UINT64_C(10000000) /* deadlines closer together than this are seen to at once */
+#define GRAIN_NS UINT64_C(10000000) /* deadlines closer together than this are handled together */
 
 /* ---- the heap ---- */
 
@@ -156,7 +156,7 @@ static void *run(void *argument)
 		for (unsigned i = 0; i < app->crew_count; i++) {
 			struct app_deadlines *deadlines = &app->crews[i].deadlines;
 			uint64_t due_ns = atomic_load(&deadlines->next_ns);
-			/* Asked once: the look itself tells the next deadline. */
+			/* The worker is asked once: its look sets the next deadline. */
 			if (due_ns <= now_ns &&
 			    atomic_compare_exchange_strong(&deadlines->next_ns, &due_ns, APP_NEVER) &&
 			    rc_post(app->server, i, look, &app->crews[i]))

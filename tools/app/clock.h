@@ -18,14 +18,14 @@
 struct app;
 struct app_client;
 
-/* A client's own: when something is due, or APP_NEVER. Who changes one calls app_clock_set(). */
+/* A client's own: when something is due, or APP_NEVER. Whoever changes one calls app_clock_set(). */
 struct app_times {
 	uint64_t auth_ns, expiry_ns; /* login.c */
 	uint64_t resend_ns;          /* reliable.c */
 	uint64_t batch_ns;           /* batch.c */
 	uint64_t wait_ns;            /* plain.c */
 	uint64_t deadline_ns;        /* the first of them, as the heap has it */
-	size_t heap_position;        /* + 1; 0: is not there */
+	size_t heap_position;        /* + 1; 0: not in the heap */
 };
 #define APP_TIMES_NONE ((struct app_times){ APP_NEVER, APP_NEVER, APP_NEVER, APP_NEVER, APP_NEVER, APP_NEVER, 0 })
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * dialect.h - the messages of ringcast.json (DIALECT.md): text to a type and its handler.
+ * dialect.h - the messages of ringcast.json (DIALECT.md): from text to a type and its handler.
  */
 #ifndef APP_DIALECT_H
 #define APP_DIALECT_H

@@ -2,8 +2,8 @@
  *
  * directory.c - see directory.h. It sends nothing and knows no message.
  *
- * Invariant: a user is there while it has a device, something waits for it, or its window of ids still counts; one
- * without devices is in the list of those who are away, which is bounded. A room is there while it has a member.
+ * Invariant: a user is kept while it has a device, something waits for it, or its window of ids still counts. One
+ * without devices is in the list of those who are away, which is bounded. A room is kept while it has a member.
  */
 #include "directory.h"
 

@@ -2,7 +2,7 @@
  *
  * directory.h - users, rooms and addresses by name, and what waits for users who are away. All of it is under one lock,
  * which is held for look-ups and changes, and while something is handed to a user's devices, so that what was stored
- * comes before what is new; never while a message is read, and not for messages to rooms.
+ * comes before what is new. It is never held while a message is read, nor for messages to rooms.
  *
  * Functions that the caller calls with the lock held say (lock); the others take it.
  */
@@ -29,8 +29,8 @@ struct app_user {
 	struct app_store store;
 	struct app_window *window;      /* ids of its DATA, or null */
 	struct app_user *newer, *older; /* in the list of those who are away */
-	uint64_t left_ns;               /* 0: is here */
-	bool known;                     /* has been here */
+	uint64_t left_ns;               /* 0: is not away */
+	bool known;                     /* had a connection before */
 	char name[];
 };
 
@@ -78,7 +78,7 @@ bool app_directory_keep(struct app *app, struct app_user *user, uint64_t number,
 /* All that waits for a user and is not too old, which is the caller's from here on. (lock) */
 struct app_store app_directory_take(struct app *app, struct app_user *user);
 
-/* An address that has a place less, or null: it has all that it may have, or there is no memory. */
+/* Counts a connection of an address. Null: it has all that it may have, or there is no memory. */
 struct app_address *app_address_enter(struct app *app, const char *name, unsigned max);
 void app_address_leave(struct app *app, struct app_address *address);
 

@@ -2,9 +2,9 @@
  *
  * feeds.c - see feeds.h.
  *
- * A pattern is no thing of the log: a client that has one follows each topic that matches it. Those that are there are
- * looked up when the pattern comes; a later one shows itself by its first message, whose number is 1, and is then
- * followed from its beginning, so that nothing of it is missed however late the letter comes.
+ * The log knows no patterns: a client that has one follows each topic that matches it. Topics that are there are looked
+ * up when the pattern comes. A later topic shows itself by its first message, whose number is 1. It is then followed
+ * from its beginning, so that nothing of it is missed however late the letter comes.
  */
 #include "feeds.h"
 
@@ -39,7 +39,7 @@ struct app_feed *app_feeds_find(const struct app_client *client, const char *nam
 	return feed;
 }
 
-/* Where a feed begins that is read in batches, by the rules of struct rc_start. */
+/* Sets where a feed begins that is read in batches, by the rules of struct rc_start. */
 static void begin_pulled(struct app_client *client, struct app_feed *feed, struct rc_start *start)
 {
 	struct rc_topic_stats stats = { 0 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * feeds_messages.c - subscribe, unsubscribe, history: from the words of a message to feeds, and back.
+ * feeds_messages.c - see feeds_messages.h: from the words of a message to feeds, and back.
  */
 #include "feeds_messages.h"
 
@@ -19,7 +19,8 @@
 #include "wish.h"
 
 #define HISTORY_SIZE_MAX (1u << 20)
-#define EVENTS_PER_MESSAGE 8 /* that a room is read back for, to find its newest messages among comings and goings */
+/* So many entries of a room are read for each message that is asked for: most may tell who joined and who left. */
+#define EVENTS_PER_MESSAGE 8
 
 /* What a subscribe asks for, and what comes of it. */
 struct following {
@@ -97,7 +98,7 @@ static const json_t *need_topics(struct app_client *client, const json_t *messag
 	return topics;
 }
 
-/* Adds what the client cannot have any more. */
+/* Adds a gap: what the log no longer has for the client. */
 static void add_gap(const struct following *following, const char *name, size_t size, const struct rc_start *start,
                     uint64_t epoch, bool reset)
 {
@@ -116,7 +117,7 @@ static int follow(void *context, const char *name, size_t size)
 	const json_t *epoch = by_topic(following->epoch, name);
 	uint64_t since = start.since;
 	int known = rc_topic_stats(client->app->server, name, size, &stats);
-	/* Its numbers began again since the client has seen it: all that is there now is new. */
+	/* The topic's numbers began again since the client saw them: all that is there now is new. */
 	bool reset = start.resume && since &&
 	             (since > stats.sequence || (epoch && (uint64_t)json_integer_value(epoch) != stats.epoch));
 	if (reset)
@@ -238,7 +239,7 @@ void app_feeds_unsubscribe(struct app_client *client, const json_t *message, con
 struct reading {
 	struct app_out *lines;
 	size_t count, max;
-	bool room, newest; /* of a room only messages; newest: all that is found, of which the last are taken */
+	bool room, newest; /* room: take only messages; newest: take all that is found, of which the last are sent */
 	uint64_t epoch, sequence;
 };
 

@@ -71,7 +71,7 @@ const char *app_field_text(struct app_client *client, const json_t *message, con
 	return NULL;
 }
 
-/* Text counts by its characters, anything else by what it takes to write it down. */
+/* A text counts by its characters, any other value by its size as JSON. */
 const json_t *app_field_content(struct app_client *client, const json_t *message, const json_t *id)
 {
 	const json_t *content = json_object_get(message, "content");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * fields.h - the fields of a client's message, and what the client is told when one is wrong. Whoever is handed null,
- * or -1, has nothing more to say: the client has been told.
+ * fields.h - the fields of a client's message, and what the client is told when one is wrong. A function that returns
+ * null or -1 has told the client why.
  */
 #ifndef APP_FIELDS_H
 #define APP_FIELDS_H

@@ -10,7 +10,7 @@
 #include "client.h"
 #include "lib/wait.h"
 
-/* The upper end of the bucket in which the value lies that `share` of all do not pass. */
+/* The value that `share` of all do not pass, as the upper end of its bucket. */
 static uint64_t percentile(const struct app_latency *latency, double share)
 {
 	uint64_t total = 0, sum = 0;

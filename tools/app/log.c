@@ -31,7 +31,7 @@ void app_log_setup(const struct app_settings *settings)
 	atomic_store(&as_json, settings->log_format);
 }
 
-/* False: over the rate. *missed is how many lines were, before this one. */
+/* False: over the rate. *missed is how many lines were left out before this one. */
 static bool may_say(unsigned *missed)
 {
 	pthread_mutex_lock(&lock);
@@ -75,7 +75,7 @@ void app_log_say(enum app_log_level level, const char *event, const char *who, c
 	va_start(arguments, format);
 	vsnprintf(words, sizeof words, format, arguments);
 	va_end(arguments);
-	/* A stranger's words may hold anything; they make no line of their own. */
+	/* A stranger's words may hold anything, but must not begin a line. */
 	for (char *at = words; *at; at++)
 		if ((unsigned char)*at < ' ')
 			*at = '?';

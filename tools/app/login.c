@@ -51,7 +51,7 @@ static const char *from_protocols(const char *list, char *scratch, size_t room)
 		return NULL;
 	second += 1 + strspn(second + 1, " \t");
 	size_t size = strcspn(second, ", \t");
-	/* Three parts: anything else offered there is a protocol, and not for us. */
+	/* A token has three parts. Anything else offered there is a protocol, and not for us. */
 	const char *dot = memchr(second, '.', size);
 	if (!dot || !memchr(dot + 1, '.', size - (size_t)(dot + 1 - second)) || size >= room)
 		return NULL;
@@ -73,7 +73,7 @@ static const char *find_token(rc_request *request, char *scratch, size_t room)
 	return token;
 }
 
-/* Takes what a token says over into the client, from now on. */
+/* From now on the client has the claims of this token. */
 static void take_claims(struct app_client *client, struct app_claims *claims)
 {
 	const struct app_settings *settings = app_settings_now(client->app);
@@ -90,7 +90,7 @@ static void take_claims(struct app_client *client, struct app_claims *claims)
 	}
 }
 
-/* A token that is missing or wrong: the client is told what would do instead. */
+/* A token is missing or wrong: the answer says what to send instead. */
 static int refuse_token(rc_request *request, const char *words)
 {
 	rc_request_add_header(request, "WWW-Authenticate", "Bearer");
@@ -105,7 +105,7 @@ static int enter(struct app *app, rc_request *request, struct app_client *client
 	return 0;
 }
 
-/* Sets client->has_token; otherwise the request has been answered, or the status is to be. */
+/* Sets client->has_token. Otherwise the request has been answered, or is to be answered with the returned status. */
 static int take_token(struct app *app, rc_request *request, struct app_client *client, const char *token)
 {
 	const struct app_settings *settings = app_settings_now(app);
@@ -132,7 +132,6 @@ static int judge_token(struct app *app, rc_request *request, struct app_client *
 	return enter(app, request, client, client->claims.subject);
 }
 
-/* Sets client->opened when it may come in; otherwise the request has been answered, or the status is to be. */
 int app_login_judge(struct app *app, rc_request *request, struct app_client *client)
 {
 	const struct app_settings *settings = app_settings_now(app);
@@ -214,7 +213,7 @@ void app_login_auth(struct app_client *client, const json_t *message, const json
 	}
 	bool same = client->user && strcmp(client->user->name, claims.subject) == 0;
 	if (!same && client->user) {
-		/* It was somebody else until now, and takes nothing of that along. */
+		/* It was another user until now, and keeps nothing of that user's. */
 		app_rooms_leave_all(client);
 		app_feeds_leave_all(client);
 		app_people_leave(client);

@@ -76,7 +76,7 @@ void app_out_number(struct app_out *out, uint64_t number)
 
 static void escape(struct app_out *out, unsigned char byte)
 {
-	static const char letters[] = "btn\0fr"; /* of 8 to 13 */
+	static const char letters[] = "btn\0fr"; /* for the bytes 8 to 13 */
 	if (byte == '"' || byte == '\\')
 		app_out_bytes(out, (char[]){ '\\', (char)byte }, 2);
 	else if (byte >= 8 && byte <= 13 && letters[byte - 8])
@@ -111,7 +111,7 @@ static void write_real(struct app_out *out, double number)
 			break;
 	}
 	app_out_text(out, text);
-	/* A real stays one, as the library that reads it has it. */
+	/* A real number must be read back as one, and not as an integer. */
 	if (!strpbrk(text, ".e"))
 		app_out_text(out, ".0");
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * out.h - text that grows while JSON is written into it. What is written by hand here is the hot path: a message of a
- * known shape costs a few copies; only values of unknown shape go through the JSON library.
+ * out.h - text that grows while JSON is written into it. The hot path is written by hand: a message of a known shape
+ * costs a few copies. Only values of unknown shape go through the JSON library.
  *
- * Running out of memory is remembered and told once, by out->failed: nobody has to ask after every word.
+ * Running out of memory is remembered in out->failed, so that nobody has to ask after every word.
  */
 #ifndef APP_OUT_H
 #define APP_OUT_H
@@ -44,8 +44,8 @@ void app_out_value(struct app_out *out, const json_t *value);
 /* The members that begin an object: {"type":"TYPE" and, if there is one, ,"id":ID. The caller writes on from there. */
 void app_out_type(struct app_out *out, const char *type, const json_t *id);
 
-/* Another member: what the sender called the message, if it did. Whoever sends a message again, because this server or
- * the one before died over it, gets a new id each time; by this its readers know it. */
+/* Another member, `ref`: the id that the sender gave the message, if any. A message that is sent again, because a
+ * server died over it, gets a new id each time; its readers know it again by its `ref`. */
 void app_out_ref(struct app_out *out, const json_t *id);
 
 /* A whole message: what is missing of a topic, and whether its numbers began again. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * people.c - users and their devices: who arrives and leaves, direct messages, what waits for who is away, broadcasts.
+ * people.c - see people.h.
  *
- * Order: what was stored is taken while the lock is held and sent by the arriving client's own worker before it does
- * anything else; what others hand it from then on is posted behind that.
+ * Order: what was stored is taken while the lock is held, and sent by the arriving client's own worker before it does
+ * anything else. What others hand it from then on is posted behind that.
  */
 #include "people.h"
 
@@ -21,7 +21,7 @@
 #include "reliable.h"
 #include "wire.h"
 
-#define BROADCAST_TOPIC "room/*" /* no room's topic: those have a number there */
+#define BROADCAST_TOPIC "room/*" /* not a room's topic: those have a number here */
 
 bool app_people_reserve(struct app *app, struct app_client *client, const char *name)
 {

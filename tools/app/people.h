@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * people.h - users and their devices: who arrives and leaves, direct messages, what waits for who is away, broadcasts.
+ * people.h - users and their devices: who arrives and leaves, direct messages, also to those who are away, and
+ * broadcasts.
  */
 #ifndef APP_PEOPLE_H
 #define APP_PEOPLE_H
@@ -22,7 +23,7 @@ void app_people_leave(struct app_client *client);
  * may be null. */
 int app_people_deliver(struct app *app, const char *user, size_t user_size, const char *bytes, size_t size,
                        bool reliable, const struct app_client *except);
-/* Says something to everyone. `id` is what the sender called it, or null. */
+/* Sends a message to everyone. `id` is what the sender called it, or null. */
 void app_people_broadcast(struct app *app, const char *from, const json_t *content, const json_t *id);
 
 /* Messages. */

@@ -16,7 +16,7 @@
 #include "wish.h"
 
 #define PAGE_MESSAGES_MAX 1000
-#define PAGE_SIZE_MAX (1u << 20) /* of its messages; one that is larger comes alone */
+#define PAGE_SIZE_MAX (1u << 20) /* of its messages; a larger one comes alone */
 #define MATCHES_MAX 1000
 
 /* ---- a page: the answer to a poll ---- */
@@ -25,7 +25,7 @@ struct page {
 	struct app_client *client;
 	struct app_out *messages, *topics;
 	size_t count;
-	uint64_t sequence; /* of the topic that is being read: as far as the page goes */
+	uint64_t sequence; /* the number that the page reaches in the topic that is being read */
 };
 
 static void add_message(struct page *page, const char *bytes, size_t size)
@@ -56,8 +56,8 @@ static void add_gap(struct page *page, const char *name, uint64_t from, uint64_t
 	add_message(page, out->bytes, out->size);
 }
 
-/* Where a topic is read from: as it was asked for; else a topic that began since the last poll from its beginning, and
- * one that nobody spoke of before from now on. */
+/* Where a topic is read from. If the client named a number, from there. If a pattern found the topic since the last
+ * poll, from its beginning. Else from now on. */
 static uint64_t since_of(const struct page *page, const struct rc_topic_stats *stats, bool by_pattern)
 {
 	const json_t *message = page->client->wish->message, *all = json_object_get(message, "since");
@@ -74,7 +74,7 @@ static void read_topic(struct page *page, const struct rc_topic_stats *stats, bo
 	const json_t *message = page->client->wish->message;
 	const json_t *told = json_object_get(json_object_get(message, "epoch"), stats->name);
 	uint64_t since = since_of(page, stats, by_pattern), first = stats->oldest ? stats->oldest : stats->sequence + 1;
-	/* Its numbers began again since the client has seen it. */
+	/* The topic's numbers began again since the client saw them. */
 	bool reset = since && (since > stats->sequence || (told && (uint64_t)json_integer_value(told) != stats->epoch));
 	since = reset ? 0 : since;
 	page->sequence = since;
@@ -129,7 +129,7 @@ static size_t read_page(struct app_client *client)
 			continue;
 		}
 		if (rc_topic_stats(client->app->server, name, size, &stats))
-			memcpy(stats.name, name, size + 1); /* nothing has been said there */
+			memcpy(stats.name, name, size + 1); /* nothing has been published there */
 		read_topic(&page, &stats, false);
 	}
 	return page.count;
@@ -148,7 +148,7 @@ static void write_page(struct app_client *client)
 	out->failed |= crew->tail.failed || crew->head.failed;
 }
 
-/* What the page says of each topic is where the waiting begins, so that nothing falls in between. */
+/* The waiting begins where the page ends in each topic, so that nothing is missed in between. */
 static bool remember_page(struct app_client *client)
 {
 	struct app_out *out = &client->crew->out;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * reliable.c - DATA and ACK, both ways: a client's DATA is handled once however often it comes; ours is sent again,
- * each time after twice as long, until its ACK comes or we give up.
+ * reliable.c - see reliable.h.
  */
 #define XXH_INLINE_ALL
 #include "reliable.h"
@@ -39,7 +38,7 @@ void app_reliable_heartbeat(struct app_client *client, const json_t *message, co
 	acknowledge(client, id);
 }
 
-/* Whether this id is new among those of the user, on whatever device. */
+/* Whether this id is new among those of the user, from any device. */
 static bool is_new(struct app_client *client, const json_t *id)
 {
 	struct app *app = client->app;
@@ -57,7 +56,7 @@ static bool is_new(struct app_client *client, const json_t *id)
 	return fresh;
 }
 
-/* What is no message of the dialect goes to whoever of the application listens. */
+/* Data that is not a message of the dialect goes to whichever part of the application listens. */
 static void publish_data(struct app_client *client, const json_t *data)
 {
 	char topic[sizeof "data/" + APP_SUBJECT_SIZE_MAX];
@@ -82,7 +81,8 @@ void app_reliable_data(struct app_client *client, const json_t *message, const j
 		app_send_error(client, id, "PERMISSION_DENIED", "Permission denied");
 		return;
 	}
-	/* While draining some members have gone already: unacknowledged, it is sent again to the next server. */
+	/* While the server drains, some members have left already. Without an ACK this is sent again to the next
+	 * server. */
 	if (atomic_load(&client->app->draining))
 		return;
 	if (!is_new(client, id))
@@ -126,7 +126,8 @@ void app_reliable_send(struct app_client *client, uint64_t number, const char *d
 		client->pending = pending;
 	client->pending_last = pending;
 	client->pending_count++;
-	/* Whoever acknowledges nothing has gone, whatever its connection says; what it did not take waits for it. */
+	/* A client that acknowledges nothing is gone, even if its connection is open. What it did not take waits for
+	 * its user. */
 	if (client->pending_count > app_settings_now(client->app)->unacknowledged_max) {
 		app_close(client, RC_CLOSE_POLICY, "too many messages without ACK");
 		return;
@@ -167,10 +168,10 @@ void app_reliable_ack(struct app_client *client, const json_t *message, const js
 		remove_pending(client, link);
 		break;
 	}
-	/* An ACK for what is not waiting any more is one that came twice. */
+	/* An ACK for a message that no longer waits has come twice. */
 }
 
-/* It waits for the user's next connection. */
+/* Keeps a message for the user's next connection. */
 static void keep(struct app_client *client, const struct app_pending *pending)
 {
 	struct app *app = client->app;
@@ -182,7 +183,7 @@ static void keep(struct app_client *client, const struct app_pending *pending)
 
 void app_reliable_return(struct app_client *client)
 {
-	/* Another device has had them as well. */
+	/* If there is another device, it has had them as well. */
 	bool alone = !client->user->devices;
 	while (client->pending) {
 		struct app_pending *pending = client->pending;

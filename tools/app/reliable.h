@@ -19,7 +19,7 @@ struct app_pending {
 	uint64_t number;
 	uint64_t sent_ns, due_ns;
 	unsigned tries;
-	bool keep; /* it is a user's: it goes back to the store if this client leaves without ACK */
+	bool keep; /* it goes back to the user's store if this client leaves without an ACK */
 	size_t data_size;
 	char data[]; /* the value of "data" */
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * rooms.c - joining, leaving, talking. A room's members are those who follow its topic of the log.
+ * rooms.c - see rooms.h.
  *
  * A user may be in a room with several devices: the others hear of the first that joins and of the last that leaves.
  */
@@ -56,7 +56,7 @@ static void tell_others(struct app_client *client, const char *type, const char 
                         const char *room, size_t size)
 {
 	struct app_out *out = &client->crew->out;
-	/* When all leave, nobody is left to hear of it. */
+	/* While the server drains all leave, and nobody is left to hear of it. */
 	if (atomic_load(&client->app->draining))
 		return;
 	app_out_clear(out);
@@ -158,7 +158,8 @@ void app_rooms_join(struct app_client *client, const json_t *message, const json
 		return;
 	}
 	tell_sender(client, "room_joined", id, name, size);
-	/* After it follows the room itself: of two who join at once, at least one hears of the other. */
+	/* The others are told after the client follows the room itself: of two who join at once, at least one hears of
+	 * the other. */
 	if (first)
 		tell_others(client, "user_joined", member->room->topic, member->room->topic_size, name, size);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * settings.c - see settings.h. The file is read by inih, line by line through a reader of ours, which keeps the line's
- * number for what is said about it.
+ * settings.c - see settings.h. The file is read by inih, line by line through a reader of ours, which counts lines for
+ * error messages.
  */
 #include "settings.h"
 
@@ -137,7 +137,7 @@ static int take_setting(void *context, const char *section, const char *name, co
 	const struct option_entry *option = find_option(reader->options, name);
 	const char *kept, *error;
 	if (*section)
-		fail(reader, name, "settings are in no [section]");
+		fail(reader, name, "a settings file has no [sections]");
 	else if (!option || strcmp(name, "config") == 0)
 		fail(reader, name, "no such setting");
 	else if (!(kept = keep(reader->settings, value)))
@@ -358,8 +358,7 @@ static bool finish(struct app_settings *settings)
 	if (!settings->content_max || !settings->message_max || !settings->batch_max || !settings->history_max ||
 	    !settings->rooms_max || !settings->resend_ms)
 		return command_failed("content-max, message-max, batch-max, history-max, rooms-per-connection and "
-		                      "resend-time must "
-		                      "not be 0"),
+		                      "resend-time must not be 0"),
 		       false;
 	if (settings->tls_cert.count != settings->tls_key.count)
 		return command_failed("each tls-cert needs its tls-key, and the other way round"), false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * settings.h - everything that can be set, from four sources: defaults, then a file, then the environment, then flags;
- * the later wins. One table (settings_options.c) has every setting's name: `--connections-per-user 5` as a flag is
+ * settings.h - everything that can be set, from four sources: defaults, then a file, then the environment, then flags.
+ * The later wins. One table (settings_options.c) has every setting's name: `--connections-per-user 5` as a flag is
  * `connections-per-user = 5` in the file and RINGCAST_CONNECTIONS_PER_USER=5 in the environment.
  *
  * Settings do not change once they are read: a reload makes new ones, which take the place of the old.
@@ -79,22 +79,22 @@ struct app_settings {
 	unsigned string_count;
 };
 
-/* Null ends it. Targets are in *settings. */
+/* The table of all settings; a null name ends it. Targets are in *settings. */
 const struct option_entry *app_settings_options(struct app_settings *settings);
 
-/* Reads all sources. Returns -1 with *out, or the exit status when --help was printed or something was wrong, which has
- * been said. argv[0] is the subcommand's name. */
+/* Reads all sources. Returns -1 with *out. Otherwise returns the exit status: --help, or what is wrong, has been
+ * printed. argv[0] is the subcommand's name. */
 int app_settings_read(const struct subcommand *command, int argc, char **argv, struct app_settings **out);
 
-/* Reads defaults and one file alone; the same returns. */
+/* Reads defaults and one file alone. Returns as app_settings_read() does. */
 int app_settings_check(const struct subcommand *command, const char *path);
 
 void app_settings_free(struct app_settings *settings);
 
-/* True for a network in the list; `text` is an address, or "unix", which is trusted as 127.0.0.1 is. */
+/* Whether an address is a trusted proxy's. "unix" counts as 127.0.0.1. */
 bool app_settings_trusts(const struct app_settings *settings, const char *text);
 
-/* An address as text, to one in which IPv4 is mapped. */
+/* Parses an address; IPv4 becomes a mapped address. */
 bool app_address_parse(const char *text, struct in6_addr *address);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * store.h - messages that wait for a user who is away: a queue in the order they came, bounded by count, bytes and age.
- * What is beyond a bound goes oldest first, and is counted. Pure: the time is handed in.
+ * Beyond a bound the oldest is dropped, and counted. Pure: the time is handed in.
  */
 #ifndef APP_STORE_H
 #define APP_STORE_H

@@ -43,7 +43,7 @@ struct app_node *app_table_find(const struct app_table *table, const char *name,
 	return node;
 }
 
-/* Without memory it only becomes slower. */
+/* Without memory for more buckets the table only becomes slower. */
 static void grow(struct app_table *table)
 {
 	struct app_node **before = table->buckets,

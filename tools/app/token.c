@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * token.c - see token.h. The signature is judged before the claims are read, so that only what was signed is parsed
- * further than its header.
+ * token.c - see token.h. The signature is judged before the claims are read: of a token that nobody signed, only the
+ * header is ever parsed.
  */
 #include "token.h"
 

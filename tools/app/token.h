@@ -3,8 +3,8 @@
  * token.h - JSON Web Tokens (RFC 7519) as compact JWS (RFC 7515): HS256, RS256, ES256 (RFC 7518) and EdDSA (RFC 8037).
  * Pure but for OpenSSL's arithmetic: a token, keys and the time go in, a verdict comes out.
  *
- * A key is for one algorithm, decided when the key is loaded; the token's header only chooses among the keys and can
- * never make a public key into a secret, or ask for none at all.
+ * A key is for one algorithm, decided when the key is loaded. The token's header only chooses among the keys. It can
+ * never make a public key into a secret, or ask for no key at all.
  */
 #ifndef APP_TOKEN_H
 #define APP_TOKEN_H
@@ -46,10 +46,10 @@ enum app_token_verdict {
 	APP_TOKEN_VALID,
 	APP_TOKEN_MALFORMED,
 	APP_TOKEN_UNKNOWN_KEY, /* no key is for its algorithm */
-	APP_TOKEN_FORGED,      /* the signature is none of our keys' */
+	APP_TOKEN_FORGED,      /* the signature is by none of our keys */
 	APP_TOKEN_EXPIRED,
 	APP_TOKEN_EARLY,  /* nbf */
-	APP_TOKEN_CLAIMS, /* a claim that is needed lacks, or has the wrong type */
+	APP_TOKEN_CLAIMS, /* a claim that is needed is missing, or has the wrong type */
 };
 const char *app_token_verdict_text(enum app_token_verdict verdict);
 
@@ -59,7 +59,7 @@ enum app_token_verdict app_token_check(const struct app_token_keys *keys, const 
 
 bool app_claims_allow_room(const struct app_claims *claims, const char *room, size_t size);
 
-/* "read,write" to bits; -1 for a word that is none. */
+/* Reads "read,write" as bits of enum app_permission; -1 for any other word. */
 int app_permissions_parse(const char *words);
 
 /* base64url without padding (RFC 7515, section 2), strictly: no other characters, no bits left over. Returns the size,

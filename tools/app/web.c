@@ -40,7 +40,8 @@ static const struct file {
 	{ "/ringcast.js", SCRIPT, app_web_client, app_web_client_end, true },
 };
 
-/* Another program has other files under the same names: a browser asks each time, and mostly hears that it has them. */
+/* Another version has other files under the same names. So a browser asks each time, and mostly hears that it has them.
+ */
 static void add_headers(rc_request *request, const struct file *file, const char *tag)
 {
 	rc_request_add_header(request, "ETag", tag);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * window.h - the message ids that came lately from one user, so that what is sent again is not delivered again. A ring
- * of hashes: the oldest makes room, and what is older than the window's age does not count. Pure.
+ * window.h - the message ids that came lately from one user, so that a message that is sent again is not delivered
+ * again. A ring of hashes: the oldest makes room, and one older than the window's age does not count. Pure.
  */
 #ifndef APP_WINDOW_H
 #define APP_WINDOW_H

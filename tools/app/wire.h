@@ -11,7 +11,7 @@
 
 #include "out.h"
 
-#define APP_BATCH_SIZE_MAX (256u << 10) /* a batch that has grown beyond it is sent */
+#define APP_BATCH_SIZE_MAX (256u << 10) /* a batch is sent when it has grown to this */
 
 struct app_client;
 

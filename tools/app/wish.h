@@ -25,8 +25,7 @@ struct app_wish {
 };
 
 /* Reads a request as handlers.request does: -1 when it is for neither path, 0 or the status when it has been answered
- * or is to be refused. *out is set where it is to be served, for the
- * caller to free; otherwise it is null. */
+ * or is to be refused. When the request is to be served, *out is set, for the caller to free; otherwise it is null. */
 int app_wish_read(struct app *app, rc_request *request, struct app_wish **out);
 void app_wish_free(struct app_wish *wish);
 

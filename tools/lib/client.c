@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * client.c - see client.h. The main thread never calls rc_send() itself: posted from outside, a send that later finds
- * the queue full could not say so. A batch is posted as one function instead, and its sender waits for the answer.
+ * client.c - see client.h. The main thread never calls rc_send() itself: a send from another thread that later finds
+ * the queue full could not report it. Instead a batch is posted as one function, and its sender waits for the answer.
  */
 #include "client.h"
 
@@ -11,7 +11,7 @@
 #include "options.h"
 
 #define CLIENT_LOG_SIZE ((size_t)64 << 10)         /* this role publishes nothing */
-#define CLIENT_MESSAGE_SIZE_MAX ((size_t)64 << 20) /* the most any server of ours may be told to send */
+#define CLIENT_MESSAGE_SIZE_MAX ((size_t)64 << 20) /* the largest message that any server of ours may send */
 #define RETRY_NS (1 * NS_PER_MS)
 #define DRAIN_MS 1000
 
@@ -143,7 +143,8 @@ static void send_batch(void *argument)
 			break;
 		batch->done++;
 	}
-	/* The batch is the waiting thread's again with this store: the client outlives it and is what is woken. */
+	/* From this store on the batch is the waiting thread's again, and may be gone. The client outlives it, and is
+	 * what is woken. */
 	atomic_store(&batch->answered, true);
 	wait_wake(&client->wait);
 }

@@ -52,7 +52,7 @@ struct client {
 		"key", OPTION_TEXT, &(tls)->key, "FILE", "wss: and its key"                                            \
 	}
 
-/* Hands them on, if any was given. Returns 0, or a negative errno with *error set. */
+/* Gives the TLS options to the server, if any was given. Returns 0, or a negative errno with *error set. */
 int client_tls(rc_server *server, const struct rc_tls_client_options *tls, struct rc_error *error);
 
 /* Starts the worker. Returns 0, or -1 after printing why. */

@@ -43,7 +43,7 @@ const char *feed_parse(const char *line, size_t size, struct feed_record *record
 	if (!topic)
 		return "expected seconds<TAB>topic<TAB>payload";
 	if (!parse_seconds(line, (size_t)(topic - line), &record->time_ns))
-		return "the first field is no time in seconds";
+		return "the first field is not a time in seconds";
 	topic++;
 	const char *payload = memchr(topic, '\t', (size_t)(end - topic));
 	if (!payload)

@@ -10,10 +10,10 @@
 #include <stdint.h>
 
 #define FEED_LINE_MAX ((size_t)16 << 20) /* a longer line is an error, not a reason to take more memory */
-#define FEED_TOPIC_MAX 255               /* what a topic's name may be long */
+#define FEED_TOPIC_MAX 255               /* bytes of a topic's name */
 
 struct feed_record {
-	uint64_t time_ns; /* as recorded: only differences mean something */
+	uint64_t time_ns; /* as recorded: only differences have a meaning */
 	const char *topic;
 	size_t topic_size;
 	const char *payload; /* may hold tabs, and may be empty */

@@ -14,7 +14,7 @@
 
 struct histogram {
 	uint64_t count;
-	uint64_t min, max; /* of no meaning while count is 0 */
+	uint64_t min, max; /* without meaning while count is 0 */
 	uint64_t buckets[HISTOGRAM_BUCKETS];
 };
 

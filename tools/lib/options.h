@@ -13,7 +13,7 @@
 struct option_list {
 	const char *items[OPTION_LIST_MAX];
 	unsigned count;
-	bool replace; /* the next item takes the place of all before it: another source of settings begins */
+	bool replace; /* another source of settings begins: the next item replaces all from before */
 };
 
 /* What an option's argument is, and what `target` points to. */
@@ -28,7 +28,7 @@ enum option_kind {
 	OPTION_SIZE32,  /* unsigned */
 	OPTION_MS,      /* a time, whole milliseconds; unsigned */
 	OPTION_NS,      /* a time; uint64_t */
-	OPTION_CHOICE,  /* one of the words in `choices`, separated by '|'; int, the word's index */
+	OPTION_CHOICE,  /* one of the words in `argument`, separated by '|'; int, the word's index */
 };
 
 struct option_entry {
@@ -52,12 +52,12 @@ struct subcommand {
 /* Exit statuses of the whole program. */
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-/* Parses argv into the targets. Returns -1 to go on, with *operand the index of the first argument that is no option;
- * or the exit status, when --help was printed or a usage error was. */
+/* Parses argv into the targets. Returns -1 when the command is to run, with *operand the index of the first argument
+ * that is not an option. Otherwise returns the exit status: --help, or a usage error, has been printed. */
 int options_parse(const struct subcommand *command, const struct option_entry *options, int argc, char **argv,
                   int *operand);
 
-/* Stores the argument of one option, as if it had been given as a flag; a OPTION_FLAG wants null. Returns null, or
+/* Stores the argument of one option, as if it had been given as a flag; an OPTION_FLAG takes null. Returns null, or
  * what was expected instead. The text must outlive the target. */
 const char *option_store(const struct option_entry *option, const char *text);
 

@@ -7,8 +7,8 @@
 
 #include <stdio.h>
 
-/* Writes a quoted string. What is no UTF-8 (a topic may be called anything) becomes U+FFFD, so that the whole stays
- * JSON. */
+/* Writes a quoted string. A topic may be called anything: bytes that are not UTF-8 become U+FFFD, so that the whole
+ * stays JSON. */
 void quote_json(FILE *to, const char *text);
 
 #endif

@@ -122,7 +122,7 @@ const char *units_parse_number(const char *text, double *number)
 	return NULL;
 }
 
-/* Three digits that count, whatever the magnitude. */
+/* Three significant digits, whatever the magnitude. */
 static int places(double value)
 {
 	return value < 9.995 ? 2 : value < 99.95 ? 1 : 0;

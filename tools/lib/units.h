@@ -3,7 +3,7 @@
  * units.h - quantities as people write them: `25s`, `250ms`, `64k`, `1.5m`. Pure: text in, numbers out, and back.
  *
  * A parser returns null and sets its result, or returns words that say what was expected and leaves it alone. Nothing
- * is rounded silently: what is no whole number of nanoseconds or bytes is an error.
+ * is rounded silently: a quantity that is not a whole number of nanoseconds or bytes is an error.
  */
 #ifndef LIB_UNITS_H
 #define LIB_UNITS_H

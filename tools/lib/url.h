@@ -8,10 +8,11 @@
 #include <stddef.h>
 
 /* The size of "ws://HOST:PORT", "wss://HOST:PORT" or "ws+unix:/SOCKET:" at the beginning of a URL, up to its path; 0
- * when it is none of them. */
+ * when it begins with none of them. */
 size_t url_base_size(const char *url);
 
-/* BASE + PATH + the name, percent-encoded but for what a path may hold as it is. To be freed; null without memory. */
+/* BASE + PATH + the name, of which every byte is percent-encoded that a path may not hold as it is. To be freed; null
+ * without memory. */
 char *url_join(const char *base, size_t base_size, const char *path, const char *name, size_t name_size);
 
 #endif

@@ -71,7 +71,7 @@ static enum wait_event wait_for(struct wait *wait, int descriptor, uint64_t unti
 	struct pollfd polled[] = {
 		{ .fd = wait->signals, .events = POLLIN },
 		{ .fd = wait->wake, .events = POLLIN },
-		{ .fd = descriptor, .events = POLLIN }, /* passed over by poll() when negative */
+		{ .fd = descriptor, .events = POLLIN }, /* poll() ignores a negative one */
 	};
 	for (;;) {
 		uint64_t now = clock_now();

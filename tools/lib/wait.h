@@ -21,13 +21,14 @@ enum wait_event { WAIT_TIME, WAIT_WAKE, WAIT_SIGNAL, WAIT_READABLE, WAIT_HANGUP 
 /* Call before the first thread starts. Returns 0 or a negative errno. */
 int wait_open(struct wait *wait);
 void wait_close(struct wait *wait);
-/* SIGHUP is no end any more but WAIT_HANGUP. Also before the first thread. Returns 0 or a negative errno. */
+/* From here on SIGHUP is reported as WAIT_HANGUP and no longer ends the program. Call before the first thread starts.
+ * Returns 0 or a negative errno. */
 int wait_hangups(struct wait *wait);
 /* From here on the calling thread is ended by a signal as usual: for a second Ctrl-C while it joins the others. */
 void wait_release(struct wait *wait);
 
-/* Waits until something happens or `until_ns` (clock_now()) has come; UINT64_MAX is for ever. A signal comes first.
- */
+/* Waits until something happens, or until clock_now() is `until_ns`; UINT64_MAX is for ever. When several things have
+ * happened, a signal is reported first. */
 enum wait_event wait_until(struct wait *wait, uint64_t until_ns);
 
 /* Waits until `descriptor` can be read without blocking, or something else happens. */

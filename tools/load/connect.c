@@ -137,7 +137,7 @@ void load_unplan(struct load *load)
 	free(load->feed.bytes);
 }
 
-/* Appends; what does not fit is an error that shows as a size of URL_SIZE. */
+/* Appends to a URL. Returns its size, which is URL_SIZE when it does not fit. */
 static size_t append(char *url, size_t size, const char *text, size_t text_size)
 {
 	if (size + text_size >= URL_SIZE)
@@ -180,7 +180,7 @@ static size_t peer_url(const struct load *load, const struct load_peer *peer, ch
 	return append_path(load, peer, url, (size_t)written);
 }
 
-/* They subscribe to what the first of the others does. */
+/* Those that never read subscribe to what the first of the others does. */
 int load_connect_stalled(struct load *load)
 {
 	char url[URL_SIZE];

@@ -6,7 +6,7 @@
  *   worker 0      owns the publisher                                   publish.c
  *   each worker   owns its peers, its counters, its histograms         receive.c
  *
- * Nothing is shared but the few atomics named so; all else is merged when the workers are quiet.
+ * Nothing is shared but the few fields that are atomic; all else is merged when the workers are quiet.
  */
 #ifndef LOAD_ENGINE_H
 #define LOAD_ENGINE_H
@@ -40,7 +40,7 @@ struct load_worker {
 	unsigned index;
 	/* Written by the worker alone, read by others. */
 	_Alignas(64) _Atomic uint64_t received; /* deliveries, answers or openings since the beginning */
-	_Atomic uint64_t goal; /* of these: a burst is complete; UINT64_MAX when nobody waits for one */
+	_Atomic uint64_t goal; /* how many of these complete a burst; UINT64_MAX when nobody waits for one */
 	_Atomic unsigned opened, failed, closed;
 	_Atomic uint64_t last_ns;     /* when the latest of the received came */
 	_Atomic uint64_t outstanding; /* mode echo: sent and not yet answered */
@@ -96,7 +96,7 @@ struct load_publisher {
 	uint64_t *goals;           /* worker's deliveries when a burst is complete: [burst % window][worker] */
 	uint64_t *promised;        /* by worker: deliveries of all published so far */
 	_Atomic uint64_t expected; /* deliveries of all published so far */
-	_Atomic uint64_t due_ns;   /* when the main thread shall call the next time */
+	_Atomic uint64_t due_ns;   /* when the main thread is to call next */
 	_Atomic bool posted;       /* a call is on its way */
 	_Atomic bool finished;     /* the phase's last message was sent */
 };
@@ -131,7 +131,8 @@ void load_kick(struct load_worker *worker); /* on the worker: what begins modes 
 int load_plan(struct load *load); /* topics, feed, and who subscribes to what */
 int load_connect_all(struct load *load);
 int load_connect_stalled(struct load *load);
-int load_connect_peer(struct load *load, struct load_peer *peer); /* or a negative errno, without a word */
+int load_connect_peer(struct load *load,
+                      struct load_peer *peer); /* returns a negative errno instead, and prints nothing */
 void load_unplan(struct load *load);
 
 /* feed.c */

@@ -51,7 +51,7 @@ static inline uint32_t load_unhex(uint64_t digits)
 	return (uint32_t)(nibbles | nibbles >> 16);
 }
 
-/* Returns false when these bytes are none of ours. */
+/* Returns false when these bytes are not the head of a message of ours. */
 static inline bool load_head_read(const uint8_t *bytes, size_t size, struct load_head *head)
 {
 	uint64_t words[4];
@@ -74,7 +74,7 @@ struct load_stream {
 };
 
 struct load_tally {
-	uint64_t lost; /* left out so far; one that comes late is taken off again */
+	uint64_t lost; /* not received so far; one that comes late is subtracted again */
 	uint64_t duplicated;
 	uint64_t reordered;
 };

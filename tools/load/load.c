@@ -65,7 +65,7 @@ static bool parse_range(const char *text, struct load_range *range)
 	return ntohl(to.s_addr) >= range->first && range->count <= 1u << 24;
 }
 
-/* What cannot be right. Returns -1, or the exit status of a usage error. */
+/* Looks for options that cannot be right. Returns -1 when there are none, or the exit status of a usage error. */
 static int check(struct load_options *options, const struct words *words)
 {
 	const struct subcommand *self = &command_load;
@@ -109,27 +109,28 @@ static int check(struct load_options *options, const struct words *words)
 static int parse(struct load_options *load, struct words *words, int argc, char **argv)
 {
 	const struct option_entry options[] = {
-		{ "connections", OPTION_COUNT, &load->connections, "N", "subscribers, or echoing or idle ones (100)" },
-		{ "stalled", OPTION_COUNT, &load->stalled, "N", "subscribers more, which never read (0)" },
-		{ "mode", OPTION_CHOICE, &load->mode, LOAD_MODES, "what they do (broadcast)" },
-		{ "size", OPTION_SIZE, &load->size, "SIZE", "of a message, at least 32 (128)" },
-		{ "rate", OPTION_NUMBER, &load->rate, "R", "messages a second, kept whatever happens: open loop" },
+		{ "connections", OPTION_COUNT, &load->connections, "N", "how many subscribe, echo or idle (100)" },
+		{ "stalled", OPTION_COUNT, &load->stalled, "N", "how many more subscribe and never read (0)" },
+		{ "mode", OPTION_CHOICE, &load->mode, LOAD_MODES, "what the connections do (broadcast)" },
+		{ "size", OPTION_SIZE, &load->size, "SIZE", "size of a message, at least 32 (128)" },
+		{ "rate", OPTION_NUMBER, &load->rate, "R", "messages a second, whatever the server does: open loop" },
 		{ "burst", OPTION_COUNT, &load->burst, "B", "messages sent at once (1)" },
 		{ "window", OPTION_COUNT, &load->window, "W",
-		  "closed loop: bursts, or echoes, under way at a time (1)" },
-		{ "duration", OPTION_NS, &load->duration_ns, "T", "of the measured part (10s)" },
-		{ "messages", OPTION_COUNT64, &load->messages, "N", "end the measured part after so many" },
-		{ "warmup", OPTION_NS, &load->warmup_ns, "T", "the same before it, not measured (1s)" },
-		{ "topics", OPTION_COUNT, &load->topics, "K", "published to in turn (1)" },
+		  "closed loop: how many bursts, or echoes, are under way\nat a time (1)" },
+		{ "duration", OPTION_NS, &load->duration_ns, "T", "how long to measure (10s)" },
+		{ "messages", OPTION_COUNT64, &load->messages, "N", "end the measured part after so many messages" },
+		{ "warmup", OPTION_NS, &load->warmup_ns, "T", "how long to run before that, not measured (1s)" },
+		{ "topics", OPTION_COUNT, &load->topics, "K", "how many topics are published to, in turn (1)" },
 		{ "topics-per-connection", OPTION_COUNT, &load->topics_per_connection, "M",
-		  "subscribed to by each (1)" },
+		  "how many of them each subscribes to (1)" },
 		{ "feed", OPTION_TEXT, &load->feed, "FILE",
-		  "broadcast a recording (seconds<TAB>topic<TAB>payload),\nagain and again; each subscribes to M of "
-		  "its topics" },
+		  "broadcast a recording (seconds<TAB>topic<TAB>payload),\n"
+		  "again and again; each subscribes to M of its topics" },
 		{ "speed", OPTION_NUMBER, &load->speed, "X",
-		  "times its pace (1); 0: closed loop, by --burst and --window" },
+		  "times the recorded pace (1); 0: closed loop, by --burst\nand --window" },
 		{ "workers", OPTION_COUNT, &load->worker_count, "W",
-		  "threads and rings of this client (1): one opens as many\nconnections as 'ulimit -n' allows" },
+		  "threads of this client, each with a ring (1): one opens as\n"
+		  "many connections as 'ulimit -n' allows" },
 		{ "destinations", OPTION_TEXT, &words->destinations, "A-B", "IPv4 addresses to connect to in turn" },
 		{ "sources", OPTION_TEXT, &words->sources, "A-B", "IPv4 addresses to connect from" },
 		{ "connect-rate", OPTION_NUMBER, &load->connect_rate, "R", "connections opened a second (no limit)" },
@@ -138,9 +139,9 @@ static int parse(struct load_options *load, struct words *words, int argc, char 
 		{ "peer-protocol", OPTION_CHOICE, &load->protocol, LOAD_PROTOCOLS,
 		  "relay: publisher and subscribers connect to URL/relay/NAME" },
 		{ "deflate", OPTION_FLAG, &load->deflate, NULL,
-		  "subscribers and echoing ones offer permessage-deflate" },
+		  "all but the publisher offer compression\n(permessage-deflate)" },
 		{ "server-pid", OPTION_COUNT, &load->server_pid, "PID", "report this process's CPU and memory too" },
-		{ "seed", OPTION_COUNT64, &load->seed, "N", "of the choice of topics (1)" },
+		{ "seed", OPTION_COUNT64, &load->seed, "N", "seed of the random choice of topics (1)" },
 		CLIENT_TLS_OPTIONS(&load->tls),
 		{ "json", OPTION_FLAG, &words->json, NULL, "report as one JSON object" },
 		{ "quiet", OPTION_FLAG, &load->quiet, NULL, "no progress on stderr" },
@@ -171,7 +172,8 @@ static uint64_t server_cpu(const struct load_report *report)
 	return report->end.cpu_ns - report->begin.cpu_ns;
 }
 
-/* What idle connections cost is what is left when they have been idle; others are not left alone. */
+/* The cost of idle connections is measured after they have been idle. In other modes they never are: there it is
+ * measured after they have been opened. */
 static double rss_per_connection(const struct load_options *options, const struct load_report *report)
 {
 	uint64_t with = options->mode == LOAD_IDLE ? report->end.rss_size : report->after_connecting.rss_size;
@@ -232,7 +234,7 @@ static void print_text(const struct load_options *options, const struct load_rep
 	       report->closed_early, report->closed_early ? ", the first: " : "",
 	       report->closed_early ? report->first_failure : "");
 	if (report->stalled)
-		printf("             deliveries stopped coming before all were there\n");
+		printf("             deliveries stopped before all had arrived\n");
 	if (report->interrupted)
 		printf("             interrupted: the figures are those so far\n");
 }

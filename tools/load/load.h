@@ -36,7 +36,7 @@ struct load_options {
 	int protocol; /* enum load_protocol */
 	unsigned worker_count;
 	unsigned connections;
-	unsigned stalled; /* subscribers more, which never read */
+	unsigned stalled; /* more subscribers, which never read */
 	unsigned topics;
 	unsigned topics_per_connection;
 	size_t size;

@@ -70,7 +70,8 @@ static uint64_t *goals_of(struct load *load, uint64_t burst)
 void load_progress(struct load_worker *worker)
 {
 	struct load *load = worker->load;
-	/* One worker is both: no need to ask itself by post. The goal is passed, so this comes once a burst. */
+	/* A single worker is the publisher's as well, and needs no post. The goal is passed by then, so this happens
+	 * once a burst. */
 	if (load->options->worker_count == 1)
 		load_pump(load);
 	else
@@ -129,7 +130,7 @@ static void advance(struct load *load, struct load_topic *topic)
 	publisher->feed_begin_ns += load->feed.period_ns;
 }
 
-/* What will be delivered is promised before it is sent: a worker must never have received more than that. */
+/* Deliveries are promised before the message is sent: a worker must never have received more than was promised. */
 static void promise(struct load *load, const struct load_topic *topic)
 {
 	struct load_publisher *publisher = &load->publisher;
@@ -159,7 +160,7 @@ static bool send_burst(struct load *load)
 			withdraw(load, topic);
 			if (code == -ENOBUFS || code == -EAGAIN)
 				return false;
-			publisher->running = false; /* its close has said why, and is counted */
+			publisher->running = false; /* its close said why, and was counted */
 			publisher->burst_rest = 0;
 			atomic_store(&publisher->finished, true);
 			return false;
@@ -197,7 +198,8 @@ static bool window_is_open(struct load *load)
 		}
 		if (told)
 			return false;
-		/* Told first, looked at again after it: the last delivery may come in between. */
+		/* The workers are told first, and the window is looked at again after that: the last delivery may come
+		 * in between. */
 		set_goals(load, goals_of(load, publisher->bursts_done));
 	}
 }

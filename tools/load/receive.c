@@ -116,7 +116,7 @@ static void on_echo(void *context, rc_conn conn, void *user, const struct rc_mes
 	echo_send(peer, now);
 }
 
-/* Mode connect: again and again. */
+/* Mode connect: the next attempt, if there is to be one. */
 static void reconnect(struct load_peer *peer)
 {
 	struct load_worker *worker = peer->worker;
@@ -138,7 +138,7 @@ void load_kick(struct load_worker *worker)
 		if (load->options->mode == LOAD_ECHO) {
 			for (unsigned count = 0; count < load->options->window; count++)
 				echo_send(peer, now);
-		} else if (!peer->open) { /* the others begin when they are closed */
+		} else if (!peer->open) { /* the others begin again when they are closed */
 			reconnect(peer);
 		}
 	}
@@ -176,7 +176,7 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 		atomic_fetch_add(&worker->failed, 1);
 	else if (!expected)
 		atomic_fetch_add(&worker->closed, 1);
-	bool again = peer->open && load->options->mode == LOAD_CONNECT; /* what failed once is not hammered */
+	bool again = peer->open && load->options->mode == LOAD_CONNECT; /* an attempt that failed is not repeated */
 	peer->open = false;
 	peer->conn = 0;
 	if (again)

@@ -17,7 +17,7 @@
 #define MESSAGE_SIZE_MAX ((size_t)64 << 20)
 #define SETTLE_NS (500 * NS_PER_MS)  /* after connecting: what the server does late */
 #define LONE_NS (100 * NS_PER_MS)    /* and after a message to each, twice what its kernel waits for another */
-#define STALL_NS (5 * NS_PER_SECOND) /* nothing came for so long: it will not come */
+#define STALL_NS (5 * NS_PER_SECOND) /* when nothing came for so long, nothing will */
 #define TICK_NS (1 * NS_PER_MS)
 #define PUMP_PERIOD_NS 50000 /* the main thread's timer is no finer */
 #define HANDSHAKE_TIMEOUT_MS 60000
@@ -188,10 +188,11 @@ static void end_measuring(struct load *load, const struct mark *mark, uint64_t e
 	report->end = cost(load);
 }
 
-/* After a handshake Linux takes a connection for a conversation: the subscriber's side acknowledges every other
+/* After a handshake Linux takes a connection for a conversation. The subscriber's side then acknowledges every other
  * segment, in the server's time, instead of each as it is read. It learns that it only listens when its timer for a
  * delayed acknowledgement fires (40 ms). Which connections have learned that by the end of their handshakes is chance,
- * and moves the server's cost of a delivery by an eighth; so each gets a message of its own and the time to learn. */
+ * and changes the server's cost of a delivery by an eighth. So each gets a message of its own, and the time to learn.
+ */
 static void settle(struct load *load)
 {
 	publish_phase(load, 0, load->topic_count);
@@ -203,7 +204,7 @@ static void run_broadcast(struct load *load)
 {
 	const struct load_options *options = load->options;
 	if (options->warmup_ns) {
-		if (!options->feed) /* whose pauses are long enough */
+		if (!options->feed) /* the pauses of a recording are long enough */
 			settle(load);
 		publish_phase(load, options->warmup_ns, 0);
 	}
@@ -215,7 +216,7 @@ static void run_broadcast(struct load *load)
 	end_measuring(load, &mark, last_arrival(load));
 }
 
-/* Modes echo and connect: everybody goes round by itself until told to stop. */
+/* Modes echo and connect: each connection goes on by itself until it is told to stop. */
 static void run_rounds(struct load *load)
 {
 	const struct load_options *options = load->options;

@@ -17,7 +17,7 @@
 #include "lib/options.h"
 #include "lib/url.h"
 
-#define RECEIVE_BUFFER_SIZE 4096 /* so that little is in flight before the server feels it */
+#define RECEIVE_BUFFER_SIZE 4096 /* so that the server notices after few bytes */
 #define ANSWER_SECONDS 10
 
 struct target {
@@ -42,7 +42,7 @@ static bool parse_target(const char *url, struct target *target)
 	return inet_pton(AF_INET, strcmp(host, "localhost") ? host : "127.0.0.1", &target->address.sin_addr) == 1;
 }
 
-/* Reads up to the end of the answer's head and no byte further. Returns its status, or 0. */
+/* Reads to the end of the answer's head, and no byte more. Returns its status, or 0. */
 static int read_answer(int descriptor)
 {
 	char head[2048];

@@ -12,7 +12,7 @@
 
 #define ACTIVITY_EXPONENT 1.1
 #define BURSTS_A_SECOND 0.15
-#define BURST_HEAT 4.0 /* at its begin a burst makes the market this many times as busy, and one */
+#define BURST_HEAT 4.0 /* a burst begins by making the market 1 + this many times as busy */
 #define BURST_FADE_SECONDS 1.5
 #define BURST_SHARE 0.5
 #define PRICE_FLOOR_TICKS 10

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * feeder.c - see feeder.h. Publishing waits where a worker is a whole log behind (RC_PUBLISH_WAIT): a recording is
- * never thinned out, it falls behind its times instead.
+ * feeder.c - see feeder.h. Publishing waits where a worker is a whole log behind (RC_PUBLISH_WAIT): a recording loses
+ * no message, but falls behind its times instead.
  */
 #include "feeder.h"
 

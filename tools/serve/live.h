@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * live.h - the line of figures that `ringcast serve` shows while it runs: one that is written over each second on a
- * terminal, one that is added every ten seconds elsewhere.
+ * live.h - the line of figures that `ringcast serve` shows while it runs. On a terminal it is overwritten each second;
+ * elsewhere another is added every ten seconds.
  */
 #ifndef SERVE_LIVE_H
 #define SERVE_LIVE_H
@@ -22,7 +22,7 @@ struct serve_live {
 };
 
 void serve_live_begin(struct serve_live *live, rc_server *server);
-/* Prints a line: call it once a period. Never blocks: a reader of a pipe that sleeps misses lines. */
+/* Prints a line; call it once a period. Never blocks: the reader of a pipe misses lines while it sleeps. */
 void serve_live_show(struct serve_live *live);
 /* Leaves the line standing. */
 void serve_live_end(struct serve_live *live);

@@ -59,7 +59,8 @@ const char *serve_routes_publish_from(struct serve_routes *routes, const struct 
 	return NULL;
 }
 
-/* A page of another site, open in a browser on this machine, comes from loopback too: it says where it is from. */
+/* A page of another site that is open in a browser on this machine asks from loopback, too. Its Origin says where it is
+ * from. */
 static bool is_from_other_site(rc_request *request)
 {
 	const char *origin = rc_request_header(request, "Origin");
@@ -95,7 +96,7 @@ static int say(rc_request *request, int status, const char *words)
 	return rc_request_respond(request, status, "text/plain", words, strlen(words)) ? 503 : 0;
 }
 
-/* Reads ?since=SEQ and ?last=1. Returns whether they make sense. */
+/* Reads ?since=SEQ and ?last=1. Returns whether they are valid. */
 static bool parse_start(rc_request *request, struct rc_start *start)
 {
 	const char *last = rc_request_query(request, "last");
@@ -202,7 +203,7 @@ static int on_request(void *context, rc_request *request)
 	return 404;
 }
 
-/* A message that cannot be published is not lost in silence: its sender is told, and knows where to begin again. */
+/* A message that cannot be published is not lost in silence. Its sender is told, and knows where to begin again. */
 static void publish(struct serve_routes *routes, rc_conn conn, const struct route *route,
                     const struct rc_message *message)
 {

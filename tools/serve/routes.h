@@ -29,8 +29,8 @@ struct serve_routes {
 	struct serve_spill spill;
 };
 
-/* Takes the words of --publish-from: addresses, `local`, `certified`, `any`, `none`. Returns null, or the word that is
- * none. */
+/* Takes the words of --publish-from: addresses, `local`, `certified`, `any`, `none`. Returns null, or the first word
+ * that is not one of them. */
 const char *serve_routes_publish_from(struct serve_routes *routes, const struct option_list *words);
 
 /* The handlers, with `routes` as their context: it must outlive the server. */

@@ -26,12 +26,12 @@ const struct subcommand command_serve = {
 	.usage = "[options]",
 	.about = "Serves over WebSocket (RFC 6455):\n"
 		 "  /topic/NAME[,NAME...]  every message published to these topics; ?last=1 begins with the newest,\n"
-		 "                         ?since=SEQUENCE with all after that one which the log still has\n"
+		 "                         ?since=SEQUENCE with those after it that the log still has\n"
 		 "  /publish/NAME          every message sent is published to the topic\n"
 		 "  /relay/NAME            both at once (with --relay), /echo echoes (with --echo)\n"
 		 "and over HTTP: /healthz, /stats (JSON), /metrics (Prometheus).\n"
-		 "Times are written 250ms, 25s, 2m; sizes 512, 64k, 1m, 1g. SIGTERM and SIGINT end it: no new\n"
-		 "connections, 1001 to all; a second one cuts off what is left. With TLS, SIGHUP reads the\n"
+		 "Times are written 250ms, 25s, 2m; sizes 512, 64k, 1m, 1g. SIGTERM or SIGINT ends it: no new\n"
+		 "connections, 1001 to all; a second signal cuts off what is left. With TLS, SIGHUP reads the\n"
 		 "certificates again: connections stay, and a bad file changes nothing.",
 	.examples = "  ringcast serve --demo\n"
 		    "  ringcast serve --listen 0.0.0.0:8080 --listen unix:/run/ringcast.sock --publish-from 10.0.0.7\n"
@@ -64,73 +64,83 @@ static const struct option_entry *make_options(struct serve *serve)
 	struct rc_config *config = &serve->config;
 	const struct option_entry options[] = {
 		{ "listen", OPTION_LIST, &serve->listen, "ADDR:PORT",
-		  "where to listen (repeatable; 127.0.0.1:8080); [::]:8080 and\nunix:/PATH and wss://ADDR:PORT too; "
-		  "port 0 is a free one" },
+		  "where to listen (127.0.0.1:8080; repeatable): also [::]:8080,\n"
+		  "unix:/PATH, wss://ADDR:PORT; port 0 is any free one" },
 		{ "tls-cert", OPTION_LIST, &serve->tls_cert, "FILE",
-		  "for wss: a certificate and its chain, PEM; repeatable, each\nwith its key: the name that a client "
-		  "asks for chooses" },
-		{ "tls-key", OPTION_LIST, &serve->tls_key, "FILE", "and its key" },
+		  "for wss: a certificate and its chain (PEM), with its\n"
+		  "--tls-key; repeatable: the name that a client asks for\n"
+		  "chooses among them" },
+		{ "tls-key", OPTION_LIST, &serve->tls_key, "FILE", "the key of a --tls-cert" },
 		{ "tls-client-ca", OPTION_TEXT, &serve->tls.client_ca, "FILE",
 		  "for wss: clients must show a certificate of this authority" },
 		{ "tls-client-optional", OPTION_FLAG, &serve->tls.client_optional, NULL,
-		  "and those without any are let in too" },
+		  "let clients without a certificate in as well" },
 		{ "workers", OPTION_COUNT, &config->worker_count, "N", "threads, each with a ring (one a processor)" },
 		{ "echo", OPTION_FLAG, &serve->routes.echo, NULL, "serve /echo" },
 		{ "relay", OPTION_FLAG, &serve->routes.relay, NULL, "serve /relay/NAME to everybody" },
 		{ "publish-from", OPTION_LIST, &serve->publish_from, "ADDR",
-		  "who may publish instead of loopback (repeatable):\nan address, local, certified (who shows a "
-		  "certificate,\nsee --tls-client-ca), any, or none" },
+		  "who may publish instead of loopback (repeatable):\n"
+		  "an address, local, certified (who shows a certificate,\n"
+		  "see --tls-client-ca), any, or none" },
 		{ "replay", OPTION_TEXT, &serve->feeder.path, "FILE",
 		  "publish a recording: seconds<TAB>topic<TAB>payload a line" },
 		{ "speed", OPTION_NUMBER, &serve->feeder.speed, "X",
 		  "times its recorded pace (1); 0: as fast as possible" },
-		{ "loop", OPTION_FLAG, &serve->feeder.loop, NULL, "and begin again at its end" },
+		{ "loop", OPTION_FLAG, &serve->feeder.loop, NULL, "begin the recording again at its end" },
 		{ "demo", OPTION_FLAG, &serve->routes.demo, NULL, "publish a demonstration market, with a page at /" },
 		{ "seed", OPTION_COUNT64, &serve->feeder.seed, "N", "which demonstration market (1)" },
 		{ "policy", OPTION_CHOICE, &serve->policy, POLICIES,
 		  "what happens to a subscriber that is too slow (close)" },
 		{ "policy-for", OPTION_LIST, &serve->policy_for, "PATTERN=POLICY",
-		  "the same for a topic, or a prefix and * (repeatable)" },
+		  "the policy of one topic, or of a prefix and * (repeatable)" },
 		{ "keep-last", OPTION_LIST, &serve->keep_last, "PATTERN",
 		  "keep the newest message of these topics for ?last=1" },
 		{ "lag-max", OPTION_SIZE, &config->lag_size_max, "SIZE",
 		  "how far behind is too slow (three quarters of the log)" },
 		{ "lag-age", OPTION_MS, &config->lag_ms_max, "TIME",
-		  "and how old its oldest waiting message may be (any)" },
-		{ "log-size", OPTION_SIZE, &config->log_size, "SIZE", "of messages kept, a power of two (64m)" },
+		  "how old a subscriber's oldest waiting message may be (any)" },
+		{ "log-size", OPTION_SIZE, &config->log_size, "SIZE",
+		  "how much of messages is kept, a power of two (64m)" },
 		{ "connections-max", OPTION_COUNT, &config->connections_max, "N",
-		  "(what the descriptor limit allows)" },
-		{ "connections-per-address", OPTION_COUNT, &config->connections_per_address, "N", "(no limit)" },
-		{ "handshake-timeout", OPTION_MS, &config->handshake_timeout_ms, "TIME", "(10s)" },
+		  "connections at a time (what the descriptor limit allows)" },
+		{ "connections-per-address", OPTION_COUNT, &config->connections_per_address, "N",
+		  "of these, from one address (no limit)" },
+		{ "handshake-timeout", OPTION_MS, &config->handshake_timeout_ms, "TIME",
+		  "for a client to open its connection (10s)" },
 		{ "idle-timeout", OPTION_MS, &config->idle_timeout_ms, "TIME",
-		  "nothing heard: a Ping at half of it, the end at all (2m)" },
-		{ "close-timeout", OPTION_MS, &config->close_timeout_ms, "TIME", "for the answer to a Close (5s)" },
+		  "a connection that is silent for so long is closed; at half\nof that it is sent a Ping (2m)" },
+		{ "close-timeout", OPTION_MS, &config->close_timeout_ms, "TIME",
+		  "for a client to answer a Close (5s)" },
 		{ "message-max", OPTION_SIZE, &config->message_size_max, "SIZE",
-		  "received; larger is closed with 1009 (1m)" },
-		{ "subscriptions-max", OPTION_COUNT, &config->subscriptions_max, "N", "of one connection (256)" },
+		  "the largest message received; a larger one is closed with\n1009 (1m)" },
+		{ "subscriptions-max", OPTION_COUNT, &config->subscriptions_max, "N",
+		  "topics that one connection may follow (256)" },
 		{ "send-max", OPTION_SIZE, &config->send_size_max, "SIZE",
-		  "waiting for one connection outside the log (4m)" },
-		{ "drain", OPTION_MS, &serve->drain_ms, "TIME", "for connections to leave at the end (5s)" },
+		  "what may wait for one connection outside the log (4m)" },
+		{ "drain", OPTION_MS, &serve->drain_ms, "TIME", "for connections to leave when the server ends (5s)" },
 		{ "congestion", OPTION_TEXT, &config->congestion, "NAME", "TCP congestion control (the system's)" },
 		{ "notsent-lowat", OPTION_SIZE32, &config->notsent_lowat_size, "SIZE",
-		  "what the kernel may queue unsent a connection (32k)" },
+		  "what the kernel may hold unsent for a connection (32k)" },
 		{ "round-interval", OPTION_COUNT, &config->round_interval_us, "MICROSECONDS",
-		  "between two rounds of sending at most; 0: at once (2000)" },
+		  "the longest pause between two rounds of sending; 0: none\n(2000)" },
 		{ "zero-copy-min", OPTION_SIZE, &config->zero_copy_size_min, "SIZE",
-		  "send at least so much at a time without copying; for\nnetwork cards, from 16k (never)" },
+		  "sends of at least this size are not copied; for network\ncards, from 16k (never)" },
 		{ "kernel-tls", OPTION_FLAG, &config->kernel_tls, NULL,
-		  "let the kernel make the records of TLS 1.3 (needs its\nmodule tls; without, nothing changes)" },
+		  "let the kernel make the records of TLS 1.3 (needs its\nmodule tls; without it, nothing changes)" },
 		{ "deflate", OPTION_FLAG, &config->deflate.on, NULL,
 		  "compress for clients that can (permessage-deflate)" },
-		{ "deflate-min", OPTION_SIZE, &config->deflate.size_min, "SIZE", "smaller messages stay plain (128)" },
-		{ "deflate-bits", OPTION_COUNT, &config->deflate.bits, "N", "window at most, 8 to 15 (15)" },
-		{ "deflate-level", OPTION_COUNT, &config->deflate.level, "N", "1 (fast) to 9 (small) (6)" },
+		{ "deflate-min", OPTION_SIZE, &config->deflate.size_min, "SIZE",
+		  "do not compress smaller messages (128)" },
+		{ "deflate-bits", OPTION_COUNT, &config->deflate.bits, "N",
+		  "bits of the largest window, 8 to 15 (15)" },
+		{ "deflate-level", OPTION_COUNT, &config->deflate.level, "N",
+		  "how hard to compress: 1 is fast, 9 is small (6)" },
 		{ "deflate-takeover", OPTION_FLAG, &config->deflate.client_takeover, NULL,
 		  "let clients compress with what they sent before:\n40 KB a connection that does" },
 		{ "cohort", OPTION_LIST, &serve->cohort, "PATTERN",
 		  "compress these topics as one stream for all who have\nonly that topic: a fraction of the bytes" },
 		{ "busy-poll", OPTION_FLAG, &config->busy_poll, NULL,
-		  "spin instead of sleeping: a processor a worker" },
+		  "spin instead of sleeping: each worker takes a processor" },
 		{ "quiet", OPTION_FLAG, &serve->quiet, NULL, "print no figures while running" },
 		{ 0 },
 	};
@@ -139,7 +149,7 @@ static const struct option_entry *make_options(struct serve *serve)
 	return table;
 }
 
-/* The rule of a pattern, made when there is none. Null when there are too many or the pattern is no name. */
+/* The rule of a pattern, which is made if there is none. Null when there are too many or the pattern is no name. */
 static struct rule *find_rule(struct rule *rules, unsigned *count, const char *pattern, size_t size, int policy)
 {
 	if (!size || size >= sizeof rules->pattern)
@@ -365,7 +375,7 @@ static int run(int argc, char **argv)
 	wait_release(&serve.wait);
 	rc_server_join(serve.server);
 	serve_spill_end(&serve.routes.spill);
-	/* Nothing is left to cut off, and soon no server for the handler to find. */
+	/* Nothing is left to cut off, and soon the handler would find no server. */
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
 	rc_server_free(serve.server);

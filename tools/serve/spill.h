@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * spill.h - where clients' messages stand in line while the log is full. A worker may not wait for the log, because it
- * may be the one that is behind; so a thread of its own waits, and publishes in the order in which they came.
+ * may be the one that is behind. So a thread of its own waits, and publishes them in the order in which they came.
  *
  * While anything stands here, every message of every client must come here too, or one connection's messages would
- * overtake each other. The line is bounded: what does not fit is refused, and its sender told.
+ * overtake each other. The line is bounded: a message that does not fit is refused, and its sender is told.
  */
 #ifndef SERVE_SPILL_H
 #define SERVE_SPILL_H

@@ -37,7 +37,7 @@ static int connect_to(const struct top_source *source)
 	return -1;
 }
 
-/* All that comes until the end, with a zero behind it. */
+/* Reads to the end. Returns all of it, with a zero behind it. */
 static char *read_all(int fd)
 {
 	size_t size = 0, capacity = 16384;
@@ -154,7 +154,7 @@ static bool try_line(struct top_source *source, const char *line, const uint64_t
 		return false;
 	struct sockaddr_in *in = (struct sockaddr_in *)&source->address;
 	*in = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
-	in->sin_addr.s_addr = address ? address : htonl(INADDR_LOOPBACK); /* as it stands there: in network order */
+	in->sin_addr.s_addr = address ? address : htonl(INADDR_LOOPBACK); /* as /proc writes it: in network order */
 	source->address_size = sizeof *in;
 	char text[INET_ADDRSTRLEN];
 	snprintf(source->name, sizeof source->name, "%s:%u", inet_ntop(AF_INET, &in->sin_addr, text, sizeof text),
@@ -178,7 +178,10 @@ static int find_process(struct top_source *source, const char *pid)
 	if (file)
 		fclose(file);
 	return found ? 0
-	             : fail(source, "no process, not ours to look at, or none of its IPv4 sockets answers /stats", pid);
+	             : fail(source,
+	                    "there is no such process, or it may not be looked at, or none of its IPv4 sockets answers "
+	                    "/stats",
+	                    pid);
 }
 
 int top_find(struct top_source *source, const char *target)

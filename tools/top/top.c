@@ -46,7 +46,7 @@ struct top {
 	bool plain;
 };
 
-/* What is not there, or of another kind, is 0 or "". */
+/* A member that is missing, or of another type, reads as 0 or "". */
 static double figure(const json_t *object, const char *name)
 {
 	return json_number_value(json_object_get(object, name));
@@ -58,7 +58,7 @@ static const char *words_of(const json_t *object, const char *name)
 	return words ? words : "";
 }
 
-/* Of a counter: how much it grew a second. A server that was begun anew counts from 0. */
+/* How much a counter grew a second. A server that was restarted counts from 0. */
 static double rate(const struct top *top, const json_t *now, const json_t *before, const char *name)
 {
 	double grown = figure(now, name) - figure(before, name);
@@ -271,9 +271,9 @@ static int run(int argc, char **argv)
 	static struct top top;
 	uint64_t interval_ns = NS_PER_SECOND, count = 0;
 	const struct option_entry options[] = {
-		{ "interval", OPTION_NS, &interval_ns, "TIME", "between two looks (1s)" },
-		{ "count", OPTION_COUNT64, &count, "N", "end after so many (0: never)" },
-		{ "plain", OPTION_FLAG, &top.plain, NULL, "a line a look, on a terminal too" },
+		{ "interval", OPTION_NS, &interval_ns, "TIME", "time between two looks (1s)" },
+		{ "count", OPTION_COUNT64, &count, "N", "end after so many looks (0: never)" },
+		{ "plain", OPTION_FLAG, &top.plain, NULL, "print one line a look, on a terminal too" },
 		{ 0 },
 	};
 	int operand;
