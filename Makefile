@@ -28,7 +28,7 @@ endif
 # The rooms and whom each may know: the programs see the public header, and nothing behind it.
 INCLUDE_tls := -iquote engine
 INCLUDE_uring := -iquote engine -iquote tls
-INCLUDE_tools := -I$(BUILD)/include
+INCLUDE_tools := -iquote tools -I$(BUILD)/include
 INCLUDE_benches := -iquote engine -iquote tls -iquote uring -iquote tools
 INCLUDE_tests := $(INCLUDE_benches)
 LIBS := -luring -lssl -lcrypto -lz
@@ -39,7 +39,7 @@ SHARED := $(BUILD)/libringcast.so.$(VERSION)
 PROGRAM := $(BUILD)/ringcast
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIBRARY_OBJECTS := $(call objects,$(wildcard engine/*.c tls/*.c uring/*.c))
-TOOL_OBJECTS := $(call objects,$(wildcard tools/*.c tools/app/*.c))
+TOOL_OBJECTS := $(call objects,$(wildcard tools/*.c tools/*/*.c))
 UNIT_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(patsubst tests/unit/%.c,$(BUILD)/tests/unit_%,$(wildcard tests/unit/*.c)))
 FUZZ_TARGETS := $(filter-out run,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
 FUZZ_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%))

@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.."
 build=$1
 failed=0
 mkdir -p "$build/lint"
-flags="-std=c17 -D_GNU_SOURCE -Wall -Wextra -iquote engine -iquote tls -iquote uring -iquote tools -iquote tools/app -I$build/include"
-sources=$(ls engine/*.c tls/*.c uring/*.c tools/*.c tools/app/*.c tests/fuzz/*.c tests/soak/*.c 2>/dev/null | grep -v text_neon)
+flags="-std=c17 -D_GNU_SOURCE -Wall -Wextra -iquote engine -iquote tls -iquote uring -iquote tools -I$build/include"
+sources=$(ls engine/*.c tls/*.c uring/*.c tools/*.c tools/*/*.c tests/fuzz/*.c tests/soak/*.c 2>/dev/null | grep -v text_neon)
 
 verdict() {
 	if [ "$2" -eq 0 ]; then
@@ -37,7 +37,7 @@ check() {
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 		--suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches \
 		'-Djson_array_foreach(a, i, v)=while ((v = json_array_get(a, i = 1)))' \
-		-D_GNU_SOURCE -U__cplusplus -Iengine -Itls -Iuring -Itools -Itools/app -j "$(nproc)" $sources 2>&1
+		-D_GNU_SOURCE -U__cplusplus -Iengine -Itls -Iuring -Itools -j "$(nproc)" $sources 2>&1
 }
 
 command -v clang-tidy >/dev/null && command -v cppcheck >/dev/null || sh tools/setup.sh lint || {

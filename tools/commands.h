@@ -2,19 +2,19 @@
  *
  * commands.h - the subcommands, each defined in the file of its name.
  */
-#ifndef RC_COMMANDS_H
-#define RC_COMMANDS_H
+#ifndef COMMANDS_H
+#define COMMANDS_H
 
-#include "options.h"
+#include "lib/options.h"
 
-extern const struct rc_command rc_command_serve;
-extern const struct rc_command rc_command_app;
-extern const struct rc_command rc_command_config;
-extern const struct rc_command rc_command_sub;
-extern const struct rc_command rc_command_pub;
-extern const struct rc_command rc_command_replay;
-extern const struct rc_command rc_command_load;
-extern const struct rc_command rc_command_top;
-extern const struct rc_command rc_command_probe;
+extern const struct subcommand command_serve;
+extern const struct subcommand command_app;
+extern const struct subcommand command_config;
+extern const struct subcommand command_sub;
+extern const struct subcommand command_pub;
+extern const struct subcommand command_replay;
+extern const struct subcommand command_load;
+extern const struct subcommand command_top;
+extern const struct subcommand command_probe;
 
 #endif

@@ -10,9 +10,9 @@
 #include "commands.h"
 #include "ringcast.h"
 
-static const struct rc_command *const commands[] = {
-	&rc_command_serve, &rc_command_app, &rc_command_sub,   &rc_command_pub,    &rc_command_replay,
-	&rc_command_load,  &rc_command_top, &rc_command_probe, &rc_command_config,
+static const struct subcommand *const commands[] = {
+	&command_serve, &command_app, &command_sub,   &command_pub,    &command_replay,
+	&command_load,  &command_top, &command_probe, &command_config,
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 
@@ -39,20 +39,21 @@ static void raise_descriptor_limit(void)
 
 int main(int argc, char **argv)
 {
-	/* A reader that left (`ringcast sub ... | head`) is an error of write(), and not the end without a Close. */
+	/* When the reader of a pipe has left (`ringcast sub ... | head`), write() fails. The program must not be killed
+	 * before it has sent its Close. */
 	signal(SIGPIPE, SIG_IGN);
 	if (argc < 2) {
 		print_help(stderr);
-		return RC_EXIT_USAGE;
+		return EXIT_USAGE;
 	}
 	const char *name = argv[1];
 	if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
 		print_help(stdout);
-		return RC_EXIT_OK;
+		return EXIT_OK;
 	}
 	if (!strcmp(name, "--version")) {
 		printf("ringcast %s\n", rc_version());
-		return RC_EXIT_OK;
+		return EXIT_OK;
 	}
 	for (size_t index = 0; index < COMMAND_COUNT; index++) {
 		if (strcmp(commands[index]->name, name))
@@ -60,7 +61,7 @@ int main(int argc, char **argv)
 		raise_descriptor_limit();
 		return commands[index]->run(argc - 1, argv + 1);
 	}
-	rc_failed("'%s' is no command", name);
+	command_failed("there is no command '%s'", name);
 	fprintf(stderr, "try 'ringcast --help'\n");
-	return RC_EXIT_USAGE;
+	return EXIT_USAGE;
 }

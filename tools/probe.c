@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * probe.c - `ringcast probe`: what this kernel and processor offer, and what is used instead where they lack.
+ * probe.c - `ringcast probe`: what this kernel and processor offer, and what is used in place of what is missing.
  */
 #include <stdio.h>
 
@@ -11,13 +11,12 @@
 
 static int run(int argc, char **argv);
 
-const struct rc_command rc_command_probe = {
+const struct subcommand command_probe = {
 	.name = "probe",
 	.summary = "print what this kernel offers, and what is used",
 	.usage = "[--help]",
 	.about = "Prints one line a feature: its name, whether it was found, and what is used (or used instead).\n"
-		 "The exit status is 1 when something without which ringcast cannot run is missing; the last line\n"
-		 "then says what to do.",
+		 "The exit status is 1 when ringcast cannot run here; the last line then says what to do.",
 	.examples = "  ringcast probe\n"
 		    "  ringcast probe && ringcast serve --demo",
 	.run = run,
@@ -25,15 +24,15 @@ const struct rc_command rc_command_probe = {
 
 static int run(int argc, char **argv)
 {
-	static const struct rc_option options[] = { { 0 } };
+	static const struct option_entry options[] = { { 0 } };
 	static struct rc_feature features[FEATURES_MAX];
 	struct rc_error error = { 0 };
 	int operand;
-	int status = rc_options_parse(&rc_command_probe, options, argc, argv, &operand);
+	int status = options_parse(&command_probe, options, argc, argv, &operand);
 	if (status >= 0)
 		return status;
 	if (operand < argc)
-		return rc_options_wrong(&rc_command_probe, "probe takes no argument, but got '%s'", argv[operand]);
+		return options_wrong(&command_probe, "probe takes no argument, but got '%s'", argv[operand]);
 	size_t count = rc_probe(features, FEATURES_MAX, &error);
 	for (size_t index = 0; index < count; index++)
 		printf("%-28s %-7s %s\n", features[index].name,
@@ -41,5 +40,5 @@ static int run(int argc, char **argv)
 		       : features[index].required ? "MISSING"
 		                                  : "no",
 		       features[index].used);
-	return error.code ? rc_failed("%s", error.text) : RC_EXIT_OK;
+	return error.code ? command_failed("%s", error.text) : EXIT_OK;
 }

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client.h"
 #include "commands.h"
+#include "lib/client.h"
 
 #define MESSAGE_SIZE_MAX ((size_t)64 << 20)
 #define READ_SIZE ((size_t)64 << 10)
@@ -17,14 +17,14 @@
 
 static int run(int argc, char **argv);
 
-const struct rc_command rc_command_pub = {
+const struct subcommand command_pub = {
 	.name = "pub",
 	.summary = "send messages to a server",
 	.usage = "[options] URL [MESSAGE...]",
 	.about =
-	    "Connects to URL, sends each MESSAGE, or without any each line of standard input, closes with 1000 and\n"
-	    "waits for the server's Close. When the server is slow it waits; nothing is lost. The exit status\n"
-	    "is 0 when the server closed with 1000 or 1001, and 1 otherwise.",
+	    "Connects to URL and sends each MESSAGE, or each line of standard input if there is none. Then it closes\n"
+	    "with 1000 and waits for the server's Close. When the server is slow it waits; nothing is lost. The\n"
+	    "exit status is 0 when the server closed with 1000 or 1001, and 1 otherwise.",
 	.examples = "  ringcast pub ws://127.0.0.1:8080/publish/orders '{\"id\":1}' '{\"id\":2}'\n"
 		    "  tail -f orders.log | ringcast pub ws://127.0.0.1:8080/publish/orders\n"
 		    "  ringcast pub --raw --binary ws://127.0.0.1:8080/publish/picture < picture.png",
@@ -32,8 +32,8 @@ const struct rc_command rc_command_pub = {
 };
 
 struct sender {
-	struct rc_client client;
-	struct rc_client_conn conn;
+	struct client client;
+	struct client_conn conn;
 	enum rc_opcode opcode;
 	/* Bytes read from standard input and not yet sent. */
 	char *buffer;
@@ -43,8 +43,8 @@ struct sender {
 static int send_arguments(struct sender *sender, int count, char **words)
 {
 	for (int index = 0; index < count; index++) {
-		struct rc_client_send send = { &sender->conn, sender->opcode, words[index], strlen(words[index]) };
-		if (rc_client_send(&sender->client, &send, 1))
+		struct client_send send = { &sender->conn, sender->opcode, words[index], strlen(words[index]) };
+		if (client_send(&sender->client, &send, 1))
 			return -1;
 	}
 	return 0;
@@ -57,20 +57,20 @@ static int read_more(struct sender *sender)
 		size_t capacity = sender->capacity * 2 + READ_SIZE;
 		char *larger = sender->size > MESSAGE_SIZE_MAX ? NULL : realloc(sender->buffer, capacity);
 		if (!larger) {
-			rc_failed("standard input: a message of more than %zu bytes", sender->size);
+			command_failed("standard input: a message of more than %zu bytes", sender->size);
 			return -1;
 		}
 		sender->buffer = larger;
 		sender->capacity = capacity;
 	}
-	if (rc_client_await_input(&sender->client, STDIN_FILENO))
+	if (client_await_input(&sender->client, STDIN_FILENO))
 		return -1;
 	ssize_t size;
 	do
 		size = read(STDIN_FILENO, sender->buffer + sender->size, sender->capacity - sender->size);
 	while (size < 0 && errno == EINTR);
 	if (size < 0) {
-		rc_failed("standard input: %s", strerror(errno));
+		command_failed("standard input: %s", strerror(errno));
 		return -1;
 	}
 	sender->size += (size_t)size;
@@ -80,7 +80,7 @@ static int read_more(struct sender *sender)
 /* Sends all complete lines, and with `all` what follows the last of them. Returns 0 or -1. */
 static int send_lines(struct sender *sender, bool all)
 {
-	struct rc_client_send batch[BATCH_MAX];
+	struct client_send batch[BATCH_MAX];
 	char *begin = sender->buffer, *end = sender->buffer + sender->size;
 	while (begin < end) {
 		size_t count = 0;
@@ -89,12 +89,12 @@ static int send_lines(struct sender *sender, bool all)
 			if (!line_end && !all)
 				break;
 			size_t size = (size_t)((line_end ? line_end : end) - begin);
-			batch[count++] = (struct rc_client_send){ &sender->conn, sender->opcode, begin, size };
+			batch[count++] = (struct client_send){ &sender->conn, sender->opcode, begin, size };
 			begin = line_end ? line_end + 1 : end;
 		}
 		if (!count)
 			break;
-		if (rc_client_send(&sender->client, batch, count))
+		if (client_send(&sender->client, batch, count))
 			return -1;
 	}
 	sender->size = (size_t)(end - begin);
@@ -114,45 +114,45 @@ static int send_input(struct sender *sender, bool raw)
 		return -1;
 	if (!raw)
 		return send_lines(sender, true);
-	struct rc_client_send send = { &sender->conn, sender->opcode, sender->buffer, sender->size };
-	return rc_client_send(&sender->client, &send, 1);
+	struct client_send send = { &sender->conn, sender->opcode, sender->buffer, sender->size };
+	return client_send(&sender->client, &send, 1);
 }
 
 static int run(int argc, char **argv)
 {
 	static struct sender sender;
 	bool binary = false, raw = false;
-	const struct rc_option options[] = {
-		{ "binary", RC_OPTION_FLAG, &binary, NULL, "binary messages instead of text, which must be UTF-8" },
-		{ "raw", RC_OPTION_FLAG, &raw, NULL, "all of standard input is one message" },
-		{ "deflate", RC_OPTION_FLAG, &sender.client.deflate, NULL, "offer compression (permessage-deflate)" },
-		RC_CLIENT_TLS_OPTIONS(&sender.client.tls),
+	const struct option_entry options[] = {
+		{ "binary", OPTION_FLAG, &binary, NULL, "send binary messages (text messages must be UTF-8)" },
+		{ "raw", OPTION_FLAG, &raw, NULL, "send all of standard input as one message" },
+		{ "deflate", OPTION_FLAG, &sender.client.deflate, NULL, "offer compression (permessage-deflate)" },
+		CLIENT_TLS_OPTIONS(&sender.client.tls),
 		{ 0 },
 	};
 	int operand;
-	int status = rc_options_parse(&rc_command_pub, options, argc, argv, &operand);
+	int status = options_parse(&command_pub, options, argc, argv, &operand);
 	if (status >= 0)
 		return status;
 	if (operand == argc)
-		return rc_options_wrong(&rc_command_pub, "a URL is missing");
+		return options_wrong(&command_pub, "a URL is missing");
 	if (raw && operand + 1 < argc)
-		return rc_options_wrong(&rc_command_pub, "--raw reads standard input and takes no MESSAGE");
+		return options_wrong(&command_pub, "--raw reads standard input and takes no MESSAGE");
 	sender.opcode = binary ? RC_BINARY : RC_TEXT;
-	if (rc_client_start(&sender.client))
-		return RC_EXIT_FAILED;
+	if (client_start(&sender.client))
+		return EXIT_FAILED;
 	int sent = -1;
-	if (rc_client_connect(&sender.client, &sender.conn, argv[operand])) {
-		rc_client_end(&sender.client);
-		return RC_EXIT_FAILED;
+	if (client_connect(&sender.client, &sender.conn, argv[operand])) {
+		client_end(&sender.client);
+		return EXIT_FAILED;
 	}
-	if (!rc_client_await_open(&sender.client, &sender.conn)) {
+	if (!client_await_open(&sender.client, &sender.conn)) {
 		sent = operand + 1 < argc ? send_arguments(&sender, argc - operand - 1, argv + operand + 1)
 		                          : send_input(&sender, raw);
 		rc_close(sender.client.server, sender.conn.handle, RC_CLOSE_NORMAL, NULL, 0);
 	}
-	bool closed = !sender.client.interrupted && !rc_client_await_closed(&sender.client);
-	rc_client_end(&sender.client);
+	bool closed = !sender.client.interrupted && !client_await_closed(&sender.client);
+	client_end(&sender.client);
 	free(sender.buffer);
-	status = closed ? rc_client_verdict(&sender.conn) : RC_EXIT_FAILED;
-	return sent ? RC_EXIT_FAILED : status;
+	status = closed ? client_verdict(&sender.conn) : EXIT_FAILED;
+	return sent ? EXIT_FAILED : status;
 }

@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client.h"
 #include "commands.h"
-#include "feed.h"
-#include "url.h"
+#include "lib/client.h"
+#include "lib/feed.h"
+#include "lib/url.h"
 
 #define BATCH_MAX 256
 #define BATCH_SIZE ((size_t)256 << 10)
@@ -20,14 +20,14 @@
 
 static int run(int argc, char **argv);
 
-const struct rc_command rc_command_replay = {
+const struct subcommand command_replay = {
 	.name = "replay",
 	.summary = "publish a recording to a server",
 	.usage = "FILE --to URL [options]",
 	.about =
 	    "Publishes a recording, one message a line (seconds<TAB>topic<TAB>payload; `-` is standard input), at its\n"
 	    "recorded pace. Each topic has a connection of its own, to URL/publish/TOPIC. When the server is slow\n"
-	    "the replay falls behind its times; nothing is lost.",
+	    "the replay falls behind its schedule; nothing is lost.",
 	.examples = "  ringcast replay market.tsv --to ws://127.0.0.1:8080\n"
 		    "  ringcast replay market.tsv --to ws://127.0.0.1:8080 --speed 20\n"
 		    "  zcat day.tsv.gz | ringcast replay - --to ws://127.0.0.1:8080 --speed 0",
@@ -35,15 +35,15 @@ const struct rc_command rc_command_replay = {
 };
 
 struct destination {
-	struct rc_client_conn conn;
+	struct client_conn conn;
 	char *url;
 	size_t topic_size;
-	char topic[RC_FEED_TOPIC_MAX];
+	char topic[FEED_TOPIC_MAX];
 };
 
 struct replay {
-	struct rc_client client;
-	struct rc_feed feed;
+	struct client client;
+	struct feed feed;
 	const char *to;
 	double speed;
 	bool loop;
@@ -52,7 +52,7 @@ struct replay {
 	unsigned destination_count;
 	uint64_t published;
 	/* Due messages that were not sent yet, their payloads copied. */
-	struct rc_client_send batch[BATCH_MAX];
+	struct client_send batch[BATCH_MAX];
 	size_t batch_count;
 	char *bytes;
 	size_t bytes_size, bytes_capacity;
@@ -70,25 +70,25 @@ static struct destination *make_destination(struct replay *replay, const struct 
 {
 	struct destination *made = replay->destination_count < TOPICS_MAX ? malloc(sizeof *made) : NULL;
 	if (!made) {
-		rc_failed("more than %u topics", replay->destination_count);
+		command_failed("more than %u topics", replay->destination_count);
 		return NULL;
 	}
 	*made = *key;
-	made->url = rc_url_join(replay->to, rc_url_base_size(replay->to), "/publish/", key->topic, key->topic_size);
+	made->url = url_join(replay->to, url_base_size(replay->to), "/publish/", key->topic, key->topic_size);
 	if (!made->url || !tsearch(made, &replay->tree, compare)) {
-		rc_failed("no memory");
+		command_failed("no memory");
 		free(made->url);
 		free(made);
 		return NULL;
 	}
 	replay->destinations[replay->destination_count++] = made;
-	if (rc_client_connect(&replay->client, &made->conn, made->url))
+	if (client_connect(&replay->client, &made->conn, made->url))
 		return NULL;
 	return made;
 }
 
 /* The connection of a record's topic, which may not be open yet. Null after printing why. */
-static struct destination *find_destination(struct replay *replay, const struct rc_feed_record *record)
+static struct destination *find_destination(struct replay *replay, const struct feed_record *record)
 {
 	struct destination key = { .topic_size = record->topic_size };
 	memcpy(key.topic, record->topic, record->topic_size);
@@ -99,17 +99,17 @@ static struct destination *find_destination(struct replay *replay, const struct 
 /* Connects to all topics before the first is due, where the recording can be read twice. */
 static int connect_ahead(struct replay *replay)
 {
-	struct rc_feed_record record;
+	struct feed_record record;
 	int code;
-	if (rc_feed_rewind(&replay->feed))
-		return 0; /* a pipe: each topic is connected to when its first message comes */
-	while ((code = rc_feed_next(&replay->feed, &record)) > 0) {
+	if (feed_rewind(&replay->feed))
+		return 0; /* a pipe: a topic is connected to when its first message comes */
+	while ((code = feed_next(&replay->feed, &record)) > 0) {
 		if (!find_destination(replay, &record))
 			return -1;
 	}
-	if (!code && !rc_feed_rewind(&replay->feed))
+	if (!code && !feed_rewind(&replay->feed))
 		return 0;
-	rc_failed("%s", replay->feed.error);
+	command_failed("%s", replay->feed.error);
 	return -1;
 }
 
@@ -117,14 +117,14 @@ static int flush(struct replay *replay)
 {
 	size_t count = replay->batch_count;
 	replay->batch_count = replay->bytes_size = 0;
-	if (count && rc_client_send(&replay->client, replay->batch, count))
+	if (count && client_send(&replay->client, replay->batch, count))
 		return -1;
 	replay->published += count;
 	return 0;
 }
 
-/* Sends at once what fits no batch; else keeps it for the next flush. */
-static int add(struct replay *replay, const struct rc_feed_record *record)
+/* Keeps a message for the next flush. One that fits no batch is sent at once. */
+static int add(struct replay *replay, const struct feed_record *record)
 {
 	struct destination *to = find_destination(replay, record);
 	if (!to)
@@ -133,12 +133,12 @@ static int add(struct replay *replay, const struct rc_feed_record *record)
 		if (flush(replay))
 			return -1;
 	}
-	if (atomic_load(&to->conn.state) != RC_CLIENT_OPEN && rc_client_await_open(&replay->client, &to->conn))
+	if (atomic_load(&to->conn.state) != CLIENT_OPEN && client_await_open(&replay->client, &to->conn))
 		return -1;
-	struct rc_client_send send = { &to->conn, RC_TEXT, record->payload, record->payload_size };
+	struct client_send send = { &to->conn, RC_TEXT, record->payload, record->payload_size };
 	if (record->payload_size > replay->bytes_capacity) {
 		replay->published++;
-		return rc_client_send(&replay->client, &send, 1);
+		return client_send(&replay->client, &send, 1);
 	}
 	char *copy = replay->bytes + replay->bytes_size;
 	memcpy(copy, record->payload, record->payload_size);
@@ -148,15 +148,15 @@ static int add(struct replay *replay, const struct rc_feed_record *record)
 	return 0;
 }
 
-/* Waits until a record is due; what is due before it leaves first. Returns 0, or -1 when a signal came. */
+/* Waits until a record is due; what is due before it is sent first. Returns 0, or -1 when a signal came. */
 static int await(struct replay *replay, uint64_t due_ns)
 {
-	if (rc_clock_now() >= due_ns)
+	if (clock_now() >= due_ns)
 		return 0;
 	if (flush(replay))
 		return -1;
-	for (enum rc_wait_event event; (event = rc_wait_until(&replay->client.wait, due_ns)) != RC_WAIT_TIME;) {
-		if (event == RC_WAIT_SIGNAL) {
+	for (enum wait_event event; (event = wait_until(&replay->client.wait, due_ns)) != WAIT_TIME;) {
+		if (event == WAIT_SIGNAL) {
 			replay->client.interrupted = true;
 			return -1;
 		}
@@ -166,20 +166,20 @@ static int await(struct replay *replay, uint64_t due_ns)
 
 static int replay_once(struct replay *replay)
 {
-	struct rc_feed_record record;
-	uint64_t begin = rc_clock_now(), first = UINT64_MAX;
+	struct feed_record record;
+	uint64_t begin = clock_now(), first = UINT64_MAX;
 	int code;
-	while ((code = rc_feed_next(&replay->feed, &record)) > 0) {
+	while ((code = feed_next(&replay->feed, &record)) > 0) {
 		if (first == UINT64_MAX)
 			first = record.time_ns;
-		if (await(replay, begin + rc_feed_due(first, record.time_ns, replay->speed)) || add(replay, &record))
+		if (await(replay, begin + feed_due(first, record.time_ns, replay->speed)) || add(replay, &record))
 			return -1;
 	}
 	if (code)
-		rc_failed("%s", replay->feed.error);
+		command_failed("%s", replay->feed.error);
 	if (flush(replay) || code)
 		return -1;
-	return first == UINT64_MAX && replay->loop ? rc_failed("%s: no messages", replay->feed.path) : 0;
+	return first == UINT64_MAX && replay->loop ? command_failed("%s: no messages", replay->feed.path) : 0;
 }
 
 static int replay_all(struct replay *replay)
@@ -191,26 +191,26 @@ static int replay_all(struct replay *replay)
 			return -1;
 		if (!replay->loop)
 			return 0;
-		if (rc_feed_rewind(&replay->feed))
-			return -rc_failed("%s", replay->feed.error);
+		if (feed_rewind(&replay->feed))
+			return -command_failed("%s", replay->feed.error);
 	}
 }
 
-/* Closes all connections. Returns whether each ended as it should, and prints how those ended that did not. */
+/* Closes all connections. Prints how a connection ended that did not end as it should. Returns whether all did. */
 static bool close_all(struct replay *replay)
 {
 	bool good = true;
 	for (unsigned index = 0; index < replay->destination_count; index++) {
-		struct rc_client_conn *conn = &replay->destinations[index]->conn;
-		if (!replay->client.interrupted && !rc_client_await_open(&replay->client, conn))
+		struct client_conn *conn = &replay->destinations[index]->conn;
+		if (!replay->client.interrupted && !client_await_open(&replay->client, conn))
 			rc_close(replay->client.server, conn->handle, RC_CLOSE_NORMAL, NULL, 0);
 	}
-	if (replay->client.interrupted || rc_client_await_closed(&replay->client))
+	if (replay->client.interrupted || client_await_closed(&replay->client))
 		return false;
 	for (unsigned index = 0; index < replay->destination_count; index++) {
-		const struct rc_client_conn *conn = &replay->destinations[index]->conn;
+		const struct client_conn *conn = &replay->destinations[index]->conn;
 		if (conn->status || (conn->code != RC_CLOSE_NORMAL && conn->code != RC_CLOSE_GOING_AWAY)) {
-			rc_client_verdict(conn);
+			client_verdict(conn);
 			good = false;
 		}
 	}
@@ -220,38 +220,36 @@ static bool close_all(struct replay *replay)
 static int run(int argc, char **argv)
 {
 	static struct replay replay = { .speed = 1, .bytes_capacity = BATCH_SIZE };
-	const struct rc_option options[] = {
-		{ "to", RC_OPTION_TEXT, &replay.to, "URL",
-		  "the server: ws://HOST:PORT, wss://... or ws+unix:/SOCKET:" },
-		{ "speed", RC_OPTION_NUMBER, &replay.speed, "X",
-		  "times the recorded pace (1); 0: as fast as possible" },
-		{ "loop", RC_OPTION_FLAG, &replay.loop, NULL, "begin again at the end, until a signal comes" },
-		RC_CLIENT_TLS_OPTIONS(&replay.client.tls),
+	const struct option_entry options[] = {
+		{ "to", OPTION_TEXT, &replay.to, "URL", "the server: ws://HOST:PORT, wss://... or ws+unix:/SOCKET:" },
+		{ "speed", OPTION_NUMBER, &replay.speed, "X", "times the recorded pace (1); 0: as fast as possible" },
+		{ "loop", OPTION_FLAG, &replay.loop, NULL, "begin again at the end, until a signal comes" },
+		CLIENT_TLS_OPTIONS(&replay.client.tls),
 		{ 0 },
 	};
 	int operand;
-	int status = rc_options_parse(&rc_command_replay, options, argc, argv, &operand);
+	int status = options_parse(&command_replay, options, argc, argv, &operand);
 	if (status >= 0)
 		return status;
 	if (argc - operand != 1)
-		return rc_options_wrong(&rc_command_replay, "expected one FILE");
-	if (!replay.to || !rc_url_base_size(replay.to))
-		return rc_options_wrong(&rc_command_replay, "--to: expected ws://HOST:PORT");
+		return options_wrong(&command_replay, "expected one FILE");
+	if (!replay.to || !url_base_size(replay.to))
+		return options_wrong(&command_replay, "--to: expected ws://HOST:PORT");
 	replay.bytes = malloc(replay.bytes_capacity);
 	if (!replay.bytes)
-		return rc_failed("no memory");
-	if (rc_feed_open(&replay.feed, argv[operand]))
-		return rc_failed("%s", replay.feed.error);
-	if (rc_client_start(&replay.client))
-		return RC_EXIT_FAILED;
+		return command_failed("no memory");
+	if (feed_open(&replay.feed, argv[operand]))
+		return command_failed("%s", replay.feed.error);
+	if (client_start(&replay.client))
+		return EXIT_FAILED;
 	int code = replay_all(&replay);
 	bool good = close_all(&replay);
 	fprintf(stderr, "replayed %" PRIu64 " messages to %u topics\n", replay.published, replay.destination_count);
-	rc_client_end(&replay.client);
-	rc_feed_close(&replay.feed);
+	client_end(&replay.client);
+	feed_close(&replay.feed);
 	free(replay.bytes);
 	for (unsigned index = 0; index < replay.destination_count; index++)
 		free(replay.destinations[index]->url);
 	tdestroy(replay.tree, free); /* frees the destinations themselves */
-	return !code && good ? RC_EXIT_OK : RC_EXIT_FAILED;
+	return !code && good ? EXIT_OK : EXIT_FAILED;
 }

@@ -1,17 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# setup.sh build|test|fuzz|lint|vm|coverage: makes sure that what building needs is here, and with another word what that
-# needs too. On Debian and its kin what is missing comes from the distribution's own packages, after a line that says so;
-# elsewhere it is named, and that is the end. Presence is judged by asking for the command or the header, never by a
-# package's name. The Makefile calls this once a build directory.
+# setup.sh build|test|fuzz|lint|vm|coverage: makes sure that what building needs is here, and with another word also what
+# that step needs. On Debian and its kin what is missing is installed from the distribution's own packages, after a line
+# that says so; elsewhere it is named, and the script fails. Whether a thing is here is judged by asking for the command or
+# the header, never by a package's name. The Makefile calls this once a build directory.
 set -eu
 level=${1:?build, test, fuzz, lint, vm or coverage}
 CC=${CC:-gcc}
 CXX=${CXX:-g++}
 
-# level: what cannot do without it; wish is for tests, and those that want it skip; probes are left out of the program. Then
-# the probe, what it looks for, and Debian's packages.
+# A line is: the level that needs the thing, how to look for it, what to look for, and Debian's packages. Two levels may
+# stay without: tests skip that want a `wish`, and the program leaves out its `probes`.
 needs() {
 	cat <<-END
 	build command $CC $(basename "$CC")
@@ -63,7 +63,7 @@ found() {
 	esac >/dev/null 2>&1
 }
 
-# Prints a line "WHAT PACKAGES" for each thing of the levels given that is not here.
+# Prints a line "WHAT PACKAGES" for each thing of the given levels that is not here.
 missing() {
 	needs | while read -r need kind what packages; do
 		case " $* " in *" $need "*) ;; *) continue ;; esac
@@ -80,7 +80,7 @@ is_debian() {
 	command -v apt-get >/dev/null && grep -qE '^ID(_LIKE)?=.*(debian|ubuntu)' /etc/os-release 2>/dev/null
 }
 
-# Package lists are fetched only if the install fails without: they may be absent, or old.
+# Package lists are fetched only if installing fails without: they may be absent, or old.
 apt_install() {
 	log=$(mktemp)
 	apt="$as env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120"
@@ -94,7 +94,7 @@ apt_install() {
 	return 1
 }
 
-# The packages of the levels given, installed. Fails when something is still missing after it.
+# Installs the packages of the given levels. Fails when something is still missing after that.
 provide() {
 	list=$(missing "$@")
 	[ -n "$list" ] || return 0
@@ -112,7 +112,7 @@ provide() {
 			return 1
 		}
 	fi
-	echo "ringcast: to $level, installing from Debian's packages${as:+ (with sudo)}: $packages"
+	echo "ringcast: installing what '$level' needs, from Debian's packages${as:+ (with sudo)}: $packages"
 	apt_install $packages || return 1
 	list=$(missing "$@")
 	[ -z "$list" ] || {
@@ -126,4 +126,4 @@ provide probes || echo "ringcast: built without probes for perf and bpftrace"
 [ "$level" != build ] || exit 0
 provide "$level" || exit 1
 [ "$level" = test ] || exit 0
-provide wish || echo "ringcast: the tests that want it will skip"
+provide wish || echo "ringcast: the tests that want what is missing will skip"

@@ -6,23 +6,22 @@
  * and the server sees a slow subscriber: back-pressure reaches from the pipe to the log, and nothing is held here.
  */
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "client.h"
 #include "commands.h"
+#include "lib/client.h"
 
 #define URLS_MAX 64
 #define OUTPUT_BUFFER_SIZE ((size_t)64 << 10)
 
 static int run(int argc, char **argv);
 
-const struct rc_command rc_command_sub = {
+const struct subcommand command_sub = {
 	.name = "sub",
 	.summary = "print the messages that a server sends",
 	.usage = "[options] URL...",
 	.about = "Connects to each URL (ws://HOST:PORT/PATH, wss://..., or ws+unix:/SOCKET:/PATH) and prints every\n"
 		 "message as a line. It ends when all connections are closed, and says on stderr with which code. The "
-		 "exit status\n"
+	         "exit status\n"
 		 "is 0 for 1000 and 1001, and 1 otherwise.",
 	.examples = "  ringcast sub ws://127.0.0.1:8080/topic/market\n"
 		    "  ringcast sub --count 3 'ws://127.0.0.1:8080/topic/ACME.000,BOLT.001?last=1'\n"
@@ -31,8 +30,8 @@ const struct rc_command rc_command_sub = {
 };
 
 struct printer {
-	struct rc_client client;
-	struct rc_client_conn conns[URLS_MAX];
+	struct client client;
+	struct client_conn conns[URLS_MAX];
 	unsigned conn_count;
 	uint64_t count_max; /* 0: no end */
 	bool raw;
@@ -46,8 +45,8 @@ static void finish(struct printer *printer)
 {
 	printer->finished = true;
 	for (unsigned index = 0; index < printer->conn_count; index++) {
-		struct rc_client_conn *conn = &printer->conns[index];
-		if (atomic_load(&conn->state) == RC_CLIENT_OPEN)
+		struct client_conn *conn = &printer->conns[index];
+		if (atomic_load(&conn->state) == CLIENT_OPEN)
 			rc_close(printer->client.server, conn->handle, RC_CLOSE_NORMAL, NULL, 0);
 	}
 }
@@ -61,7 +60,7 @@ static void flush(void *argument)
 		finish(printer);
 }
 
-static void print(void *context, struct rc_client_conn *conn, const struct rc_message *message)
+static void print(void *context, struct client_conn *conn, const struct rc_message *message)
 {
 	struct printer *printer = context;
 	(void)conn;
@@ -82,11 +81,11 @@ static void print(void *context, struct rc_client_conn *conn, const struct rc_me
 
 static int print_all(struct printer *printer)
 {
-	int status = RC_EXIT_OK;
-	if (!rc_client_await_closed(&printer->client)) {
+	int status = EXIT_OK;
+	if (!client_await_closed(&printer->client)) {
 		for (unsigned index = 0; index < printer->conn_count; index++) {
-			if (rc_client_verdict(&printer->conns[index]))
-				status = RC_EXIT_FAILED;
+			if (client_verdict(&printer->conns[index]))
+				status = EXIT_FAILED;
 		}
 	}
 	return status;
@@ -95,38 +94,38 @@ static int print_all(struct printer *printer)
 static int run(int argc, char **argv)
 {
 	static struct printer printer;
-	const struct rc_option options[] = {
-		{ "count", RC_OPTION_COUNT64, &printer.count_max, "N", "close with 1000 after N messages" },
-		{ "deflate", RC_OPTION_FLAG, &printer.client.deflate, NULL, "offer compression (permessage-deflate)" },
-		{ "raw", RC_OPTION_FLAG, &printer.raw, NULL,
-		  "print payloads as they are, without a line end after each" },
-		RC_CLIENT_TLS_OPTIONS(&printer.client.tls),
+	const struct option_entry options[] = {
+		{ "count", OPTION_COUNT64, &printer.count_max, "N", "close with 1000 after N messages" },
+		{ "deflate", OPTION_FLAG, &printer.client.deflate, NULL, "offer compression (permessage-deflate)" },
+		{ "raw", OPTION_FLAG, &printer.raw, NULL, "print payloads as they are, without a line end after each" },
+		CLIENT_TLS_OPTIONS(&printer.client.tls),
 		{ 0 },
 	};
 	int operand;
-	int status = rc_options_parse(&rc_command_sub, options, argc, argv, &operand);
+	int status = options_parse(&command_sub, options, argc, argv, &operand);
 	if (status >= 0)
 		return status;
 	if (operand == argc)
-		return rc_options_wrong(&rc_command_sub, "a URL is missing");
+		return options_wrong(&command_sub, "a URL is missing");
 	if (argc - operand > URLS_MAX)
-		return rc_options_wrong(&rc_command_sub, "at most %d URLs", URLS_MAX);
+		return options_wrong(&command_sub, "at most %d URLs", URLS_MAX);
 	setvbuf(stdout, NULL, _IOFBF, OUTPUT_BUFFER_SIZE);
 	printer.client.message = print;
 	printer.client.context = &printer;
-	if (rc_client_start(&printer.client))
-		return RC_EXIT_FAILED;
-	status = RC_EXIT_OK;
-	/* Counted first: the worker looks at all of them when it finishes, which may be before the last has begun. */
+	if (client_start(&printer.client))
+		return EXIT_FAILED;
+	status = EXIT_OK;
+	/* The count is set first: the worker looks at all connections when it finishes, perhaps before the last has
+	 * begun. */
 	printer.conn_count = (unsigned)(argc - operand);
 	for (unsigned index = 0; index < printer.conn_count && !status; index++) {
-		if (rc_client_connect(&printer.client, &printer.conns[index], argv[operand + (int)index]))
-			status = RC_EXIT_FAILED;
+		if (client_connect(&printer.client, &printer.conns[index], argv[operand + (int)index]))
+			status = EXIT_FAILED;
 	}
 	if (!status)
 		status = print_all(&printer);
-	rc_client_end(&printer.client);
+	client_end(&printer.client);
 	if (fflush(stdout) || ferror(stdout))
-		status = RC_EXIT_FAILED;
+		status = EXIT_FAILED;
 	return status;
 }

@@ -8,17 +8,23 @@
  */
 #include "app/app.h"
 
+#include "app/batch.h"
+#include "app/client.h"
+#include "app/dialect.h"
+#include "app/log.h"
+#include "app/people.h"
+#include "app/rooms.h"
 #include "commands.h"
 #include "fuzz.h"
 
 #define LINES_MAX 64
 
-static struct rc_app app;
-static struct rc_app_client client;
+static struct app app;
+static struct app_client client;
 
 static void begin(void)
 {
-	static struct rc_settings *settings;
+	static struct app_settings *settings;
 	static rc_server *server;
 	struct rc_config config;
 	char *words[] = { "app",
@@ -34,55 +40,47 @@ static void begin(void)
 		          "6",
 		          NULL };
 	if (!settings) {
-		HOLDS(rc_settings_read(&rc_command_app, 11, words, &settings) < 0, "settings");
+		HOLDS(app_settings_read(&command_app, 11, words, &settings) < 0, "settings");
 		rc_config_init(&config);
 		config.worker_count = 1;
 		config.log_size = 65536;
 		server = rc_server_new(&config, NULL);
 		HOLDS(server, "a server");
 		json_object_seed(1);
-		rc_log_setup(settings);
+		app_log_setup(settings);
 	}
-	app = (struct rc_app){ .server = server, .crew_count = 1, .epoch = 7 };
+	app = (struct app){ .server = server, .epoch = 7 };
 	atomic_init(&app.settings, settings);
 	atomic_init(&app.numbers, 1);
-	app.crews = calloc(1, sizeof *app.crews);
-	app.crews->app = &app;
-	atomic_init(&app.crews->next_ns, RC_NEVER);
-	pthread_mutex_init(&app.feeds_lock, NULL);
-	pthread_mutex_init(&app.clock_lock, NULL);
-	pthread_cond_init(&app.clock_wake, NULL);
-	HOLDS(rc_table_init(&app.crews->clients, 1) && rc_directory_init(&app.directory, 1), "memory");
+	pthread_mutex_init(&app.watches.lock, NULL);
+	pthread_mutex_init(&app.clock.lock, NULL);
+	pthread_cond_init(&app.clock.wake, NULL);
+	HOLDS(app_crews_init(&app, 1, 1) && app_directory_init(&app.directory, 1), "memory");
 
-	client = (struct rc_app_client){
+	client = (struct app_client){
 		.app = &app, .crew = app.crews, .id = "client", .opened = true, .batch_count = UINT32_MAX
 	};
-	client.auth_ns = client.expiry_ns = client.resend_ns = client.batch_ns = client.deadline_ns = RC_NEVER;
-	client.permissions = rc_app_settings(&app)->permissions;
-	HOLDS(rc_people_reserve(&app, &client, "alice"), "a user");
-	rc_people_arrive(&client);
+	client.times = APP_TIMES_NONE;
+	client.permissions = app_settings_now(&app)->permissions;
+	HOLDS(app_people_reserve(&app, &client, "alice"), "a user");
+	app_people_arrive(&client);
 }
 
 static void end(void)
 {
 	client.closing = true;
-	rc_rooms_leave_all(&client);
-	rc_feeds_leave_all(&client);
-	rc_people_leave(&client);
+	app_rooms_leave_all(&client);
+	app_feeds_leave_all(&client);
+	app_people_leave(&client);
 	HOLDS(app.directory.rooms.count == 0, "%zu rooms are left", app.directory.rooms.count);
 	HOLDS(app.directory.users.count == app.directory.away_count, "somebody is here");
-	HOLDS(!client.feed_count && !client.room_count && !app.watches, "something is left behind");
-	rc_out_free(&client.batch);
-	rc_directory_destroy(&app.directory);
-	rc_table_destroy(&app.crews->clients);
-	rc_out_free(&app.crews->out);
-	rc_out_free(&app.crews->head);
-	rc_out_free(&app.crews->tail);
-	free(app.crews->heap);
-	free(app.crews);
-	pthread_mutex_destroy(&app.feeds_lock);
-	pthread_mutex_destroy(&app.clock_lock);
-	pthread_cond_destroy(&app.clock_wake);
+	HOLDS(!client.feed_count && !client.room_count && !app.watches.first, "something is left behind");
+	app_out_free(&client.batch);
+	app_directory_destroy(&app.directory);
+	app_crews_free(&app);
+	pthread_mutex_destroy(&app.watches.lock);
+	pthread_mutex_destroy(&app.clock.lock);
+	pthread_cond_destroy(&app.clock.wake);
 }
 
 /* The answers since the last look, as an array. */
@@ -90,13 +88,13 @@ static json_t *take_answers(void)
 {
 	if (!client.batched)
 		return json_array();
-	rc_out_text(&client.batch, "]}");
+	app_out_text(&client.batch, "]}");
 	json_t *batch = json_loadb(client.batch.bytes, client.batch.size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
 	                           NULL);
 	HOLDS(batch, "no JSON: %.*s", (int)client.batch.size, client.batch.bytes);
 	json_t *messages = json_incref(json_object_get(batch, "messages"));
 	json_decref(batch);
-	rc_out_clear(&client.batch);
+	app_out_clear(&client.batch);
 	client.batched = 0;
 	return messages;
 }
@@ -107,9 +105,9 @@ static void say(const uint8_t *line, size_t size)
 	const struct rc_message message = { .data = bytes, .size = size, .opcode = RC_TEXT };
 	json_t *read = json_loadb((const char *)bytes, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL), *each;
 	size_t index;
-	rc_dialect_receive(&client, &message);
+	app_dialect_receive(&client, &message);
 	json_t *answers = take_answers();
-	rc_batch_due(&client, 0); /* what it follows is read, and goes nowhere */
+	app_batch_due(&client, 0); /* what it follows is read, and goes nowhere */
 	json_array_foreach(answers, index, each)
 	    HOLDS(json_is_string(json_object_get(each, "type")), "an answer without a type to %.*s", (int)size, line);
 	if (!json_is_object(read)) {
@@ -119,8 +117,8 @@ static void say(const uint8_t *line, size_t size)
 	HOLDS(client.room_count <= 3 && client.feed_count <= 6, "%u rooms, %u feeds", client.room_count,
 	      client.feed_count);
 	unsigned rooms = 0;
-	for (const struct rc_member *member = client.members; member; member = member->next_room, rooms++)
-		HOLDS(rc_directory_room(&app.directory, member->room->name, member->room->node.name_size, false) ==
+	for (const struct app_member *member = client.members; member; member = member->next_room, rooms++)
+		HOLDS(app_directory_room(&app.directory, member->room->name, member->room->node.name_size, false) ==
 		          member->room,
 		      "lost");
 	HOLDS(rooms == client.room_count && rooms == app.directory.rooms.count, "%u of %u rooms", rooms,

@@ -35,28 +35,28 @@ static size_t sign(const char *text, size_t size, char *to)
 	return encode(digest, digest_size, to);
 }
 
-static struct rc_token_keys *keys_once(void)
+static struct app_token_keys *keys_once(void)
 {
-	static struct rc_token_keys keys;
+	static struct app_token_keys keys;
 	if (!keys.count)
-		HOLDS(!rc_token_add_secret(&keys, secret, sizeof secret - 1), "the secret");
+		HOLDS(!app_token_add_secret(&keys, secret, sizeof secret - 1), "the secret");
 	return &keys;
 }
 
 static void as_token(const uint8_t *data, size_t size)
 {
-	struct rc_claims claims = { 0 };
+	struct app_claims claims = { 0 };
 	char *token = exact_copy(data, size), wanted[64];
-	enum rc_token_verdict verdict = rc_token_check(keys_once(), token, size, NOW, &claims);
-	bool signature_passed = verdict == RC_TOKEN_VALID || verdict == RC_TOKEN_EXPIRED || verdict == RC_TOKEN_EARLY ||
-	                        verdict == RC_TOKEN_CLAIMS;
+	enum app_token_verdict verdict = app_token_check(keys_once(), token, size, NOW, &claims);
+	bool signature_passed = verdict == APP_TOKEN_VALID || verdict == APP_TOKEN_EXPIRED ||
+	                        verdict == APP_TOKEN_EARLY || verdict == APP_TOKEN_CLAIMS;
 	if (signature_passed) {
 		const char *dot = memrchr(token, '.', size);
 		size_t signed_size = (size_t)(dot - token), wanted_size = sign(token, signed_size, wanted);
 		HOLDS(size - signed_size - 1 == wanted_size && !memcmp(dot + 1, wanted, wanted_size), "forged: %.*s",
 		      (int)size, token);
 	}
-	if (verdict == RC_TOKEN_VALID)
+	if (verdict == APP_TOKEN_VALID)
 		free(claims.rooms);
 	free(token);
 }
@@ -64,8 +64,8 @@ static void as_token(const uint8_t *data, size_t size)
 static void as_claims(const uint8_t *data, size_t size)
 {
 	static const char header[] = "{\"alg\":\"HS256\"}";
-	struct rc_claims claims = { 0 };
-	if (size > RC_TOKEN_SIZE_MAX / 2)
+	struct app_claims claims = { 0 };
+	if (size > APP_TOKEN_SIZE_MAX / 2)
 		return;
 	char *token = malloc(size * 2 + 256);
 	size_t at = encode((const uint8_t *)header, sizeof header - 1, token);
@@ -74,17 +74,17 @@ static void as_claims(const uint8_t *data, size_t size)
 	char *signature = token + at + 1;
 	size_t total = at + 1 + sign(token, at, signature);
 	token[at] = '.';
-	enum rc_token_verdict verdict = rc_token_check(keys_once(), token, total, NOW, &claims);
-	HOLDS(verdict != RC_TOKEN_FORGED && verdict != RC_TOKEN_UNKNOWN_KEY, "%s", rc_token_verdict_text(verdict));
+	enum app_token_verdict verdict = app_token_check(keys_once(), token, total, NOW, &claims);
+	HOLDS(verdict != APP_TOKEN_FORGED && verdict != APP_TOKEN_UNKNOWN_KEY, "%s", app_token_verdict_text(verdict));
 	json_t *read = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, NULL);
-	HOLDS(json_is_object(read) == (verdict != RC_TOKEN_MALFORMED), "%s: %.*s", rc_token_verdict_text(verdict),
+	HOLDS(json_is_object(read) == (verdict != APP_TOKEN_MALFORMED), "%s: %.*s", app_token_verdict_text(verdict),
 	      (int)size, data);
-	if (verdict == RC_TOKEN_VALID) {
+	if (verdict == APP_TOKEN_VALID) {
 		const json_t *expires = json_object_get(read, "exp"), *begins = json_object_get(read, "nbf");
 		const char *subject = json_string_value(json_object_get(read, "sub"));
 		HOLDS(subject && *subject && !strcmp(subject, claims.subject), "whose is it?");
 		HOLDS(!expires || json_number_value(expires) > NOW, "expired");
-		HOLDS(!begins || json_number_value(begins) <= NOW + RC_TOKEN_LEEWAY_S, "too early");
+		HOLDS(!begins || json_number_value(begins) <= NOW + APP_TOKEN_LEEWAY_S, "too early");
 		HOLDS(!expires || (double)claims.expires_s >= json_number_value(expires), "ends before its time");
 		free(claims.rooms);
 	}

@@ -3,7 +3,7 @@
  * feed.c - recordings: the reader must give the same records in whatever pieces the bytes come, and those of a walk
  * over the lines that has them all at once; an error names the line it is in.
  */
-#include "feed.h"
+#include "lib/feed.h"
 
 #include "fuzz.h"
 
@@ -18,7 +18,7 @@ struct result {
 	int code;
 };
 
-static void note(struct result *result, const struct rc_feed_record *record)
+static void note(struct result *result, const struct feed_record *record)
 {
 	uint64_t parts[] = { result->hash,
 		             record->time_ns,
@@ -30,13 +30,12 @@ static void note(struct result *result, const struct rc_feed_record *record)
 	result->records++;
 }
 
-static struct result read_all(struct rc_feed *feed)
+static struct result read_all(struct feed *feed)
 {
 	struct result result = { 0 };
-	struct rc_feed_record record;
-	while ((result.code = rc_feed_next(feed, &record)) == 1) {
-		HOLDS(record.topic_size >= 1 && record.topic_size <= RC_FEED_TOPIC_MAX, "topic of %zu",
-		      record.topic_size);
+	struct feed_record record;
+	while ((result.code = feed_next(feed, &record)) == 1) {
+		HOLDS(record.topic_size >= 1 && record.topic_size <= FEED_TOPIC_MAX, "topic of %zu", record.topic_size);
 		HOLDS(!memchr(record.topic, '\t', record.topic_size), "a tab in a topic");
 		HOLDS(!memchr(record.payload, '\n', record.payload_size), "a line end in a payload");
 		note(&result, &record);
@@ -90,7 +89,7 @@ static struct result walk(const char *at, size_t size)
 			stop--;
 		if (stop == begin || *begin == '#')
 			continue;
-		struct rc_feed_record record = { 0 };
+		struct feed_record record = { 0 };
 		const char *first = memchr(begin, '\t', (size_t)(stop - begin));
 		const char *second = first ? memchr(first + 1, '\t', (size_t)(stop - first - 1)) : NULL;
 		result.line = line;
@@ -129,7 +128,7 @@ static void same(const struct result *a, const struct result *b, const char *wha
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct rc_feed feed;
+	struct feed feed;
 	uint64_t chances = hash_of(data, size);
 	int pair[2], file = memfd_create("feed", MFD_CLOEXEC);
 	if (size > 8000) {
@@ -137,12 +136,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	HOLDS(file >= 0 && write(file, data, size) == (ssize_t)size && lseek(file, 0, SEEK_SET) == 0, "no file");
-	HOLDS(rc_feed_open_descriptor(&feed, "fuzz", file) == 0, "%s", feed.error);
+	HOLDS(feed_open_descriptor(&feed, "fuzz", file) == 0, "%s", feed.error);
 	struct result whole = read_all(&feed);
-	HOLDS(rc_feed_rewind(&feed) == 0, "%s", feed.error);
+	HOLDS(feed_rewind(&feed) == 0, "%s", feed.error);
 	struct result again = read_all(&feed);
 	same(&again, &whole, "after a rewind");
-	rc_feed_close(&feed);
+	feed_close(&feed);
 	struct result walked = walk((const char *)data, size);
 	if (!has_a_long_time((const char *)data, size))
 		same(&walked, &whole, "the walk and the reader");
@@ -156,11 +155,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		at += piece;
 	}
 	shutdown(pair[0], SHUT_WR);
-	HOLDS(rc_feed_open_descriptor(&feed, "fuzz", pair[1]) == 0, "%s", feed.error);
+	HOLDS(feed_open_descriptor(&feed, "fuzz", pair[1]) == 0, "%s", feed.error);
 	struct result cut = read_all(&feed);
 	same(&cut, &whole, "in pieces");
-	HOLDS(rc_feed_rewind(&feed) < 0, "a socket cannot seek");
-	rc_feed_close(&feed);
+	HOLDS(feed_rewind(&feed) < 0, "a socket cannot seek");
+	feed_close(&feed);
 	close(pair[0]);
 	return 0;
 }

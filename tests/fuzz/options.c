@@ -4,12 +4,12 @@
  * stored must be what a second reading of the words gives, refusals must be refusals for a reason, and quantities must
  * survive being written and read. Also what else users type: addresses to listen on, patterns of topics, URLs.
  */
-#include "options.h"
+#include "lib/options.h"
 
 #include "../uring/worker.h"
 #include "fuzz.h"
-#include "units.h"
-#include "url.h"
+#include "lib/units.h"
+#include "lib/url.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -21,7 +21,7 @@
 static struct {
 	bool flag;
 	const char *text;
-	struct rc_option_list list;
+	struct option_list list;
 	unsigned count, size32, ms;
 	uint64_t count64, ns;
 	double number;
@@ -31,22 +31,22 @@ static struct {
 
 #define CHOICES "one|two|three"
 
-static const struct rc_option options[] = {
-	{ "flag", RC_OPTION_FLAG, &got.flag, NULL, "a flag" },
-	{ "text", RC_OPTION_TEXT, &got.text, "TEXT", "a text" },
-	{ "list", RC_OPTION_LIST, &got.list, "WORD", "a list\nin two lines" },
-	{ "count", RC_OPTION_COUNT, &got.count, "N", "a count" },
-	{ "count64", RC_OPTION_COUNT64, &got.count64, "N", "a larger one" },
-	{ "number", RC_OPTION_NUMBER, &got.number, "X", "a number" },
-	{ "size", RC_OPTION_SIZE, &got.size, "SIZE", "a size" },
-	{ "size32", RC_OPTION_SIZE32, &got.size32, "SIZE", "a smaller one" },
-	{ "ms", RC_OPTION_MS, &got.ms, "TIME", "milliseconds" },
-	{ "ns", RC_OPTION_NS, &got.ns, "TIME", "nanoseconds" },
-	{ "choice", RC_OPTION_CHOICE, &got.choice, CHOICES, "a choice" },
+static const struct option_entry options[] = {
+	{ "flag", OPTION_FLAG, &got.flag, NULL, "a flag" },
+	{ "text", OPTION_TEXT, &got.text, "TEXT", "a text" },
+	{ "list", OPTION_LIST, &got.list, "WORD", "a list\nin two lines" },
+	{ "count", OPTION_COUNT, &got.count, "N", "a count" },
+	{ "count64", OPTION_COUNT64, &got.count64, "N", "a larger one" },
+	{ "number", OPTION_NUMBER, &got.number, "X", "a number" },
+	{ "size", OPTION_SIZE, &got.size, "SIZE", "a size" },
+	{ "size32", OPTION_SIZE32, &got.size32, "SIZE", "a smaller one" },
+	{ "ms", OPTION_MS, &got.ms, "TIME", "milliseconds" },
+	{ "ns", OPTION_NS, &got.ns, "TIME", "nanoseconds" },
+	{ "choice", OPTION_CHOICE, &got.choice, CHOICES, "a choice" },
 	{ 0 },
 };
 
-static const struct rc_command command = { "fuzz", "summary", "usage", "about", "examples", NULL };
+static const struct subcommand command = { "fuzz", "summary", "usage", "about", "examples", NULL };
 
 /* ---- quantities ---- */
 
@@ -94,20 +94,20 @@ static void check_quantity(const char *text, const char *(*parse)(const char *, 
 	HOLDS(judged < 1 || value == expected, "'%s' is %llu", text, (unsigned long long)value);
 	if (error)
 		return;
-	char written[RC_UNITS_SIZE], plain[RC_UNITS_SIZE];
+	char written[UNITS_SIZE], plain[UNITS_SIZE];
 	uint64_t again = 0;
 	snprintf(plain, sizeof plain, "%llu%s", (unsigned long long)value, units[0]);
 	HOLDS(!parse(plain, &again) && again == value, "'%s' does not read back", plain);
 	/* Nothing is cut off, whatever the magnitude. */
-	HOLDS(strlen(rc_format_time(written, value)) < RC_UNITS_SIZE - 1, "%s", written);
-	HOLDS(strlen(rc_format_size(written, value)) < RC_UNITS_SIZE - 1, "%s", written);
-	HOLDS(strlen(rc_format_count(written, (double)value)) < RC_UNITS_SIZE - 1, "%s", written);
+	HOLDS(strlen(units_format_time(written, value)) < UNITS_SIZE - 1, "%s", written);
+	HOLDS(strlen(units_format_size(written, value)) < UNITS_SIZE - 1, "%s", written);
+	HOLDS(strlen(units_format_count(written, (double)value)) < UNITS_SIZE - 1, "%s", written);
 }
 
 static void check_number(const char *text)
 {
 	double number = -1;
-	const char *error = rc_parse_number(text, &number);
+	const char *error = units_parse_number(text, &number);
 	HOLDS(error ? number == -1 : isfinite(number) && number >= 0, "'%s' is %g", text, number);
 }
 
@@ -116,14 +116,14 @@ static void check_number(const char *text)
 static bool is_count(uint64_t value, const char *text)
 {
 	uint64_t whole;
-	return !rc_parse_count(text, &whole) && whole == value;
+	return !units_parse_count(text, &whole) && whole == value;
 }
 
 /* "name=argument" with a name of the table. */
 static bool is_whole(const char *word)
 {
 	size_t size = strcspn(word, "=");
-	for (const struct rc_option *option = options; option->name; option++)
+	for (const struct option_entry *option = options; option->name; option++)
 		if (word[size] && strlen(option->name) == size && !strncmp(option->name, word, size))
 			return true;
 	return false;
@@ -165,12 +165,12 @@ static void check_table(char **words, int count)
 		argv[i + 1] = words[i];
 	memset(&got, 0, sizeof got);
 	stdout = stderr = quiet; /* help and complaints */
-	int status = rc_options_parse(&command, options, count + 1, argv, &operand);
+	int status = options_parse(&command, options, count + 1, argv, &operand);
 	stdout = out;
 	stderr = err;
 	fclose(quiet);
-	HOLDS(status == -1 || status == RC_EXIT_OK || status == RC_EXIT_USAGE, "status %d", status);
-	HOLDS(got.list.count <= RC_OPTION_LIST_MAX && got.choice >= 0 && got.choice < 3, "beyond the table");
+	HOLDS(status == -1 || status == EXIT_OK || status == EXIT_USAGE, "status %d", status);
+	HOLDS(got.list.count <= OPTION_LIST_MAX && got.choice >= 0 && got.choice < 3, "beyond the table");
 	if (status != -1)
 		return;
 	HOLDS(operand >= 1 && operand <= count + 1, "operand %d", operand);
@@ -219,13 +219,13 @@ static void check_pattern(const char *text)
 
 static void check_url(const char *text)
 {
-	size_t size = rc_url_base_size(text);
+	size_t size = url_base_size(text);
 	HOLDS(size <= strlen(text), "%zu of '%s'", size, text);
-	char *url = rc_url_join(text, size, "/topic/", text, strlen(text));
+	char *url = url_join(text, size, "/topic/", text, strlen(text));
 	HOLDS(url && !strncmp(url, text, size) && !strncmp(url + size, "/topic/", 7), "'%s'", text);
 	for (const char *c = url + size + 7; *c; c++)
 		HOLDS(*c > ' ' && *c < 0x7f && !strchr("/?#,\"<>\\", *c), "'%s'", url);
-	HOLDS(rc_option_choice(CHOICES, text) < 3, "'%s'", text);
+	HOLDS(option_choice(CHOICES, text) < 3, "'%s'", text);
 	free(url);
 }
 
@@ -241,8 +241,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (int i = 0; i < count; i++) {
 		/* Each argument, and each value in one, is also a word of its own. */
 		for (char *word = words[i]; word; word = strchr(word, '=') ? strchr(word, '=') + 1 : NULL) {
-			check_quantity(word, rc_parse_time, time_units, time_factors);
-			check_quantity(word, rc_parse_size, size_units, size_factors);
+			check_quantity(word, units_parse_time, time_units, time_factors);
+			check_quantity(word, units_parse_size, size_units, size_factors);
 			check_number(word);
 			check_address(word);
 			check_pattern(word);

@@ -340,7 +340,7 @@ def test_reload():
             until(lambda: any("only with a restart" in line for line in server.errors), "a word about the size")
             write("content-max = nonsense\n")
             server.process.send_signal(signal.SIGHUP)
-            until(lambda: any("those of before stay" in line for line in server.errors), "a word about the error")
+            until(lambda: any("the old ones stay" in line for line in server.errors), "a word about the error")
             a.say("direct", to="a", content="123456").expect("direct")
 
 

@@ -18,17 +18,17 @@
 
 /* ---- rates ---- */
 
-static unsigned take_all(struct rc_bucket *bucket, uint32_t rate, uint32_t burst, uint64_t now_ns)
+static unsigned take_all(struct app_bucket *bucket, uint32_t rate, uint32_t burst, uint64_t now_ns)
 {
 	unsigned count = 0;
-	while (count < 100000 && rc_bucket_take(bucket, rate, burst, now_ns))
+	while (count < 100000 && app_bucket_take(bucket, rate, burst, now_ns))
 		count++;
 	return count;
 }
 
 Test(app_bucket, a_burst_and_then_the_rate)
 {
-	struct rc_bucket bucket = rc_bucket_full(20, 5 * SECOND);
+	struct app_bucket bucket = app_bucket_full(20, 5 * SECOND);
 	cr_expect_eq(take_all(&bucket, 10, 20, 5 * SECOND), 20);
 	cr_expect_eq(take_all(&bucket, 10, 20, 5 * SECOND + 99999999), 0, "a nanosecond before the next");
 	cr_expect_eq(take_all(&bucket, 10, 20, 5 * SECOND + 100000000), 1);
@@ -38,27 +38,27 @@ Test(app_bucket, a_burst_and_then_the_rate)
 
 Test(app_bucket, nothing_is_lost_to_rounding)
 {
-	struct rc_bucket bucket = rc_bucket_full(2, 0);
+	struct app_bucket bucket = app_bucket_full(2, 0);
 	unsigned count = 0;
 	/* A third of a token a look: three looks, a token. */
 	for (uint64_t now = 0; now < 300 * SECOND; now += SECOND / 9)
-		count += rc_bucket_take(&bucket, 3, 2, now);
+		count += app_bucket_take(&bucket, 3, 2, now);
 	cr_expect_geq(count, 899);
 	cr_expect_leq(count, 902);
 }
 
 Test(app_bucket, extremes)
 {
-	struct rc_bucket bucket = rc_bucket_full(UINT32_MAX, 0);
-	cr_expect(rc_bucket_take(&bucket, UINT32_MAX, UINT32_MAX, UINT64_MAX));
-	cr_expect(rc_bucket_take(&bucket, 0, 0, 0), "a rate of 0 is no limit");
-	bucket = rc_bucket_full(2, 100 * SECOND);
+	struct app_bucket bucket = app_bucket_full(UINT32_MAX, 0);
+	cr_expect(app_bucket_take(&bucket, UINT32_MAX, UINT32_MAX, UINT64_MAX));
+	cr_expect(app_bucket_take(&bucket, 0, 0, 0), "a rate of 0 is no limit");
+	bucket = app_bucket_full(2, 100 * SECOND);
 	cr_expect_eq(take_all(&bucket, 1, 2, 100 * SECOND), 2);
-	cr_expect_not(rc_bucket_take(&bucket, 1, 2, 1 * SECOND), "time that goes back brings nothing");
-	cr_expect_not(rc_bucket_take(&bucket, 1, 2, 100 * SECOND), "and is not counted twice");
-	cr_expect(rc_bucket_take(&bucket, 1, 2, 101 * SECOND));
+	cr_expect_not(app_bucket_take(&bucket, 1, 2, 1 * SECOND), "time that goes back brings nothing");
+	cr_expect_not(app_bucket_take(&bucket, 1, 2, 100 * SECOND), "and is not counted twice");
+	cr_expect(app_bucket_take(&bucket, 1, 2, 101 * SECOND));
 	/* A reload may make the burst smaller than what is in it. */
-	bucket = rc_bucket_full(100, 0);
+	bucket = app_bucket_full(100, 0);
 	cr_expect_eq(take_all(&bucket, 1, 5, 0), 5);
 }
 
@@ -66,36 +66,36 @@ Test(app_bucket, extremes)
 
 Test(app_window, at_its_bounds)
 {
-	static struct rc_window window;
-	for (uint64_t i = 1; i <= RC_WINDOW_COUNT; i++)
-		cr_expect(rc_window_add(&window, i, 100, 50));
-	for (uint64_t i = 1; i <= RC_WINDOW_COUNT; i++)
-		cr_expect_not(rc_window_add(&window, i, 100, 50), "%llu is among the last", (unsigned long long)i);
-	cr_expect_not(rc_window_add(&window, 1, 149, 50));
-	cr_expect(rc_window_add(&window, 1, 150, 50), "too old to count");
-	cr_expect(rc_window_add(&window, 1000, 100, 50));
-	cr_expect(rc_window_add(&window, 2, 100, 50), "pushed out by one more than there is room for");
+	static struct app_window window;
+	for (uint64_t i = 1; i <= APP_WINDOW_COUNT; i++)
+		cr_expect(app_window_add(&window, i, 100, 50));
+	for (uint64_t i = 1; i <= APP_WINDOW_COUNT; i++)
+		cr_expect_not(app_window_add(&window, i, 100, 50), "%llu is among the last", (unsigned long long)i);
+	cr_expect_not(app_window_add(&window, 1, 149, 50));
+	cr_expect(app_window_add(&window, 1, 150, 50), "too old to count");
+	cr_expect(app_window_add(&window, 1000, 100, 50));
+	cr_expect(app_window_add(&window, 2, 100, 50), "pushed out by one more than there is room for");
 }
 
 /* ---- the store ---- */
 
-static void expect_contents(struct rc_store *store, const char *expected)
+static void expect_contents(struct app_store *store, const char *expected)
 {
 	char got[64] = "";
-	for (const struct rc_stored *each = store->first; each; each = each->next)
+	for (const struct app_stored *each = store->first; each; each = each->next)
 		strncat(got, each->bytes, each->size);
 	cr_expect_str_eq(got, expected);
 }
 
-static bool add(struct rc_store *store, const struct rc_store_limits *limits, uint64_t now_ns, const char *text)
+static bool add(struct app_store *store, const struct app_store_limits *limits, uint64_t now_ns, const char *text)
 {
-	return rc_store_add(store, limits, now_ns, 0, text, strlen(text));
+	return app_store_add(store, limits, now_ns, 0, text, strlen(text));
 }
 
 Test(app_store, bounds)
 {
-	struct rc_store store = { 0 };
-	const struct rc_store_limits limits = { .count_max = 3, .size_max = 10, .age_ns = 100 };
+	struct app_store store = { 0 };
+	const struct app_store_limits limits = { .count_max = 3, .size_max = 10, .age_ns = 100 };
 	cr_expect(add(&store, &limits, 0, "a"));
 	cr_expect(add(&store, &limits, 0, "b"));
 	cr_expect(add(&store, &limits, 0, "c"));
@@ -111,21 +111,21 @@ Test(app_store, bounds)
 	cr_expect_not(add(&store, &limits, 0, "0123456789x"), "alone over the bound");
 	expect_contents(&store, "0123456789");
 	cr_expect_eq(store.dropped, 6);
-	rc_store_expire(&store, &limits, 100);
+	app_store_expire(&store, &limits, 100);
 	cr_expect_eq(store.count, 1);
-	rc_store_expire(&store, &limits, 101);
+	app_store_expire(&store, &limits, 101);
 	cr_expect_eq(store.count, 0);
 	cr_expect_eq(store.size, 0);
-	cr_expect_null(rc_store_take(&store));
-	cr_expect_not(add(&store, &(struct rc_store_limits){ .size_max = 10 }, 0, "x"), "a store of nothing");
-	rc_store_clear(&store);
+	cr_expect_null(app_store_take(&store));
+	cr_expect_not(add(&store, &(struct app_store_limits){ .size_max = 10 }, 0, "x"), "a store of nothing");
+	app_store_clear(&store);
 }
 
 Test(app_store, against_a_model)
 {
 	/* Random sizes against an array that is shifted. */
-	struct rc_store store = { 0 };
-	const struct rc_store_limits limits = { .count_max = 7, .size_max = 40, .age_ns = 20 };
+	struct app_store store = { 0 };
+	const struct app_store_limits limits = { .count_max = 7, .size_max = 40, .age_ns = 20 };
 	struct {
 		uint64_t at;
 		size_t size;
@@ -135,7 +135,7 @@ Test(app_store, against_a_model)
 	for (uint64_t now = 0; now < 5000; now += (uint64_t)(rand_r(&seed) % 4)) {
 		size_t size = (size_t)(rand_r(&seed) % 45);
 		char bytes[45] = { 0 };
-		bool added = rc_store_add(&store, &limits, now, now, bytes, size);
+		bool added = app_store_add(&store, &limits, now, now, bytes, size);
 		cr_assert_eq(added, size <= 40);
 		while (added && count && (now - model[0].at > 20 || count == 7 || total + size > 40)) {
 			total -= model[0].size;
@@ -147,7 +147,7 @@ Test(app_store, against_a_model)
 			total += size;
 		}
 		if (rand_r(&seed) % 5 == 0 && count) {
-			struct rc_stored *taken = rc_store_take(&store);
+			struct app_stored *taken = app_store_take(&store);
 			cr_assert_eq(taken->size, model[0].size);
 			cr_assert_eq(taken->number, model[0].at);
 			free(taken);
@@ -157,47 +157,47 @@ Test(app_store, against_a_model)
 		cr_assert_eq(store.count, count);
 		cr_assert_eq(store.size, total);
 	}
-	rc_store_clear(&store);
+	app_store_clear(&store);
 }
 
 /* ---- names ---- */
 
 struct thing {
-	struct rc_node node;
+	struct app_node node;
 	char name[16];
 	bool visited;
 };
 
-static void visit(void *context, struct rc_node *node)
+static void visit(void *context, struct app_node *node)
 {
-	struct rc_table *table = context;
+	struct app_table *table = context;
 	((struct thing *)node)->visited = true;
-	rc_table_remove(table, node);
+	app_table_remove(table, node);
 }
 
 Test(app_table, many)
 {
 	static struct thing things[5000];
-	struct rc_table table;
-	cr_assert(rc_table_init(&table, 42));
+	struct app_table table;
+	cr_assert(app_table_init(&table, 42));
 	for (int i = 0; i < 5000; i++) {
 		snprintf(things[i].name, sizeof things[i].name, "t%d", i);
 		things[i].node.name = things[i].name;
 		things[i].node.name_size = strlen(things[i].name);
-		rc_table_add(&table, &things[i].node);
+		app_table_add(&table, &things[i].node);
 	}
 	for (int i = 0; i < 5000; i += 2)
-		rc_table_remove(&table, &things[i].node);
+		app_table_remove(&table, &things[i].node);
 	for (int i = 0; i < 5000; i++) {
-		struct rc_node *found = rc_table_find(&table, things[i].name, strlen(things[i].name));
+		struct app_node *found = app_table_find(&table, things[i].name, strlen(things[i].name));
 		cr_assert_eq(found, i % 2 ? &things[i].node : NULL, "%d", i);
 	}
-	cr_expect_null(rc_table_find(&table, "t", 1));
-	rc_table_each(&table, visit, &table);
+	cr_expect_null(app_table_find(&table, "t", 1));
+	app_table_each(&table, visit, &table);
 	cr_expect_eq(table.count, 0);
 	for (int i = 0; i < 5000; i++)
 		cr_assert_eq(things[i].visited, i % 2 == 1);
-	rc_table_destroy(&table);
+	app_table_destroy(&table);
 }
 
 /* ---- JSON ---- */
@@ -214,12 +214,12 @@ Test(app_out, values_come_out_as_they_went_in)
 		"\"a\\\"b\\\\c/\\b\\f\\n\\r\\t\\u0000\\u001f\xc3\xa9\"",
 		"\"\xf0\x9f\x98\x80\"",
 	};
-	struct rc_out out = { 0 };
+	struct app_out out = { 0 };
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		json_t *value = json_loads(cases[i], JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 		cr_assert(value, "%s", cases[i]);
-		rc_out_clear(&out);
-		rc_out_value(&out, value);
+		app_out_clear(&out);
+		app_out_value(&out, value);
 		json_t *again = json_loadb(out.bytes, out.size, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 		cr_expect(json_equal(value, again), "%s became %.*s", cases[i], (int)out.size, out.bytes);
 		if (i != 4)
@@ -228,11 +228,11 @@ Test(app_out, values_come_out_as_they_went_in)
 		json_decref(value);
 		json_decref(again);
 	}
-	rc_out_clear(&out);
-	rc_out_number(&out, UINT64_MAX);
-	rc_out_number(&out, 0);
-	rc_out_type(&out, "t", NULL);
+	app_out_clear(&out);
+	app_out_number(&out, UINT64_MAX);
+	app_out_number(&out, 0);
+	app_out_type(&out, "t", NULL);
 	cr_expect(out.size == 32 && !memcmp(out.bytes, "184467440737095516150{\"type\":\"t\"", 32), "%.*s",
 	          (int)out.size, out.bytes);
-	rc_out_free(&out);
+	app_out_free(&out);
 }

@@ -58,7 +58,7 @@ Test(app_token, base64url)
 	};
 	uint8_t to[32];
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		int size = rc_base64url_decode(cases[i].text, strlen(cases[i].text), to);
+		int size = app_base64url_decode(cases[i].text, strlen(cases[i].text), to);
 		cr_expect_eq(size, cases[i].size, "'%s' gives %d", cases[i].text, size);
 		if (size > 0)
 			cr_expect_arr_eq(to, cases[i].bytes, (size_t)size, "'%s'", cases[i].text);
@@ -69,35 +69,35 @@ Test(app_token, base64url)
 
 /* Puts the signature of a printed example through: its payload has no "sub", so that a right signature ends in the
  * claims and a wrong one at the signature. */
-static void check_printed(const struct rc_token_keys *keys, const char *token)
+static void check_printed(const struct app_token_keys *keys, const char *token)
 {
-	struct rc_claims claims;
+	struct app_claims claims;
 	char wrong[1024];
-	cr_expect_eq(rc_token_check(keys, token, strlen(token), NOW, &claims), RC_TOKEN_CLAIMS, "%s", token);
+	cr_expect_eq(app_token_check(keys, token, strlen(token), NOW, &claims), APP_TOKEN_CLAIMS, "%s", token);
 	snprintf(wrong, sizeof wrong, "%s", token);
 	char *signature = strrchr(wrong, '.') + 5;
 	*signature = *signature == 'A' ? 'B' : 'A';
-	cr_expect_eq(rc_token_check(keys, wrong, strlen(wrong), NOW, &claims), RC_TOKEN_FORGED, "%s", wrong);
+	cr_expect_eq(app_token_check(keys, wrong, strlen(wrong), NOW, &claims), APP_TOKEN_FORGED, "%s", wrong);
 }
 
 Test(app_token, rfc7515_a1_hs256)
 {
 	static const char secret[] =
 	    "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
-	struct rc_token_keys keys = { 0 };
+	struct app_token_keys keys = { 0 };
 	uint8_t bytes[128];
-	int size = rc_base64url_decode(secret, sizeof secret - 1, bytes);
+	int size = app_base64url_decode(secret, sizeof secret - 1, bytes);
 	cr_assert_eq(size, 64);
-	cr_assert_null(rc_token_add_secret(&keys, bytes, (size_t)size));
+	cr_assert_null(app_token_add_secret(&keys, bytes, (size_t)size));
 	check_printed(&keys,
 	              "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9."
 	              "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ."
 	              "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
-	rc_token_keys_free(&keys);
+	app_token_keys_free(&keys);
 }
 
 /* A public key as SubjectPublicKeyInfo: what stands before the bytes of the key, then those bytes. */
-static const char *add_spki(struct rc_token_keys *keys, const char *prefix, size_t prefix_size,
+static const char *add_spki(struct app_token_keys *keys, const char *prefix, size_t prefix_size,
                             const char *const *parts)
 {
 	static char pem[2048];
@@ -105,7 +105,7 @@ static const char *add_spki(struct rc_token_keys *keys, const char *prefix, size
 	size_t size = prefix_size;
 	memcpy(der, prefix, prefix_size);
 	for (; *parts; parts++)
-		size += (size_t)rc_base64url_decode(*parts, strlen(*parts), der + size);
+		size += (size_t)app_base64url_decode(*parts, strlen(*parts), der + size);
 	const uint8_t *at = der;
 	EVP_PKEY *key = d2i_PUBKEY(NULL, &at, (long)size);
 	cr_assert(key, "the key of the RFC");
@@ -114,7 +114,7 @@ static const char *add_spki(struct rc_token_keys *keys, const char *prefix, size
 	int written = BIO_read(bio, pem, sizeof pem);
 	BIO_free(bio);
 	EVP_PKEY_free(key);
-	return rc_token_add_pem(keys, pem, (size_t)written);
+	return app_token_add_pem(keys, pem, (size_t)written);
 }
 
 Test(app_token, rfc7515_a3_es256)
@@ -122,7 +122,7 @@ Test(app_token, rfc7515_a3_es256)
 	static const char prefix[] =
 	    "\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"
 	    "\x03\x42\x00\x04";
-	struct rc_token_keys keys = { 0 };
+	struct app_token_keys keys = { 0 };
 	cr_assert_null(add_spki(&keys, prefix, sizeof prefix - 1,
 	                        (const char *const[]){ "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
 	                                               "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0", NULL }));
@@ -130,7 +130,7 @@ Test(app_token, rfc7515_a3_es256)
 	              "eyJhbGciOiJFUzI1NiJ9."
 	              "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ."
 	              "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q");
-	rc_token_keys_free(&keys);
+	app_token_keys_free(&keys);
 }
 
 Test(app_token, rfc8037_a4_eddsa)
@@ -139,17 +139,17 @@ Test(app_token, rfc8037_a4_eddsa)
 	static const char token[] =
 	    "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc."
 	    "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
-	struct rc_token_keys keys = { 0 };
-	struct rc_claims claims;
+	struct app_token_keys keys = { 0 };
+	struct app_claims claims;
 	cr_assert_null(add_spki(&keys, prefix, sizeof prefix - 1,
 	                        (const char *const[]){ "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", NULL }));
 	/* What it signs is no JSON: the signature is right, what follows is not. */
-	cr_expect_eq(rc_token_check(&keys, token, sizeof token - 1, NOW, &claims), RC_TOKEN_MALFORMED);
+	cr_expect_eq(app_token_check(&keys, token, sizeof token - 1, NOW, &claims), APP_TOKEN_MALFORMED);
 	char wrong[sizeof token];
 	memcpy(wrong, token, sizeof token);
 	wrong[sizeof token - 20] ^= 1;
-	cr_expect_eq(rc_token_check(&keys, wrong, sizeof token - 1, NOW, &claims), RC_TOKEN_FORGED);
-	rc_token_keys_free(&keys);
+	cr_expect_eq(app_token_check(&keys, wrong, sizeof token - 1, NOW, &claims), APP_TOKEN_FORGED);
+	app_token_keys_free(&keys);
 }
 
 /* ---- claims ---- */
@@ -168,14 +168,14 @@ static void sign(const char *header, const char *payload, char *token)
 	encode(digest, size, token + at);
 }
 
-static enum rc_token_verdict judge(const char *header, const char *payload, struct rc_claims *claims)
+static enum app_token_verdict judge(const char *header, const char *payload, struct app_claims *claims)
 {
 	static char token[20000];
-	struct rc_token_keys keys = { 0 };
-	cr_assert_null(rc_token_add_secret(&keys, secret, sizeof secret - 1));
+	struct app_token_keys keys = { 0 };
+	cr_assert_null(app_token_add_secret(&keys, secret, sizeof secret - 1));
 	sign(header, payload, token);
-	enum rc_token_verdict verdict = rc_token_check(&keys, token, strlen(token), NOW, claims);
-	rc_token_keys_free(&keys);
+	enum app_token_verdict verdict = app_token_check(&keys, token, strlen(token), NOW, claims);
+	app_token_keys_free(&keys);
 	return verdict;
 }
 
@@ -184,115 +184,115 @@ Test(app_token, verdicts)
 	static const char hs256[] = "{\"alg\":\"HS256\"}";
 	static const struct {
 		const char *header, *payload;
-		enum rc_token_verdict verdict;
+		enum app_token_verdict verdict;
 	} cases[] = {
-		{ hs256, "{\"sub\":\"a\"}", RC_TOKEN_VALID },
+		{ hs256, "{\"sub\":\"a\"}", APP_TOKEN_VALID },
 		{ "{\"alg\":\"HS256\",\"typ\":\"JWT\",\"kid\":\"1\"}", "{\"sub\":\"a\",\"iss\":\"x\"}",
-		  RC_TOKEN_VALID },
+		  APP_TOKEN_VALID },
 		/* exp: at the second it is over; nbf: with a little leeway */
-		{ hs256, "{\"sub\":\"a\",\"exp\":1300000001}", RC_TOKEN_VALID },
-		{ hs256, "{\"sub\":\"a\",\"exp\":1300000000.5}", RC_TOKEN_VALID },
-		{ hs256, "{\"sub\":\"a\",\"exp\":1300000000}", RC_TOKEN_EXPIRED },
-		{ hs256, "{\"sub\":\"a\",\"exp\":0}", RC_TOKEN_EXPIRED },
-		{ hs256, "{\"sub\":\"a\",\"exp\":\"1300000001\"}", RC_TOKEN_CLAIMS },
-		{ hs256, "{\"sub\":\"a\",\"exp\":-1}", RC_TOKEN_CLAIMS },
-		{ hs256, "{\"sub\":\"a\",\"exp\":1e300}", RC_TOKEN_CLAIMS },
-		{ hs256, "{\"sub\":\"a\",\"exp\":null}", RC_TOKEN_CLAIMS },
-		{ hs256, "{\"sub\":\"a\",\"nbf\":1300000005}", RC_TOKEN_VALID },
-		{ hs256, "{\"sub\":\"a\",\"nbf\":1300000006}", RC_TOKEN_EARLY },
-		{ hs256, "{\"sub\":\"a\",\"nbf\":true}", RC_TOKEN_CLAIMS },
-		{ hs256, "{}", RC_TOKEN_CLAIMS },
-		{ hs256, "{\"sub\":\"\"}", RC_TOKEN_CLAIMS },
-		{ hs256, "{\"sub\":1}", RC_TOKEN_CLAIMS },
-		{ hs256, "{\"sub\":\"a\\u0001\"}", RC_TOKEN_VALID },
-		{ hs256, "{\"sub\":\"a\\u0000b\"}", RC_TOKEN_MALFORMED },
-		{ hs256, "{\"sub\":\"a\",\"sub\":\"b\"}", RC_TOKEN_MALFORMED },
-		{ hs256, "[]", RC_TOKEN_MALFORMED },
-		{ hs256, "{\"sub\":\"a\"", RC_TOKEN_MALFORMED },
-		{ hs256, "{\"sub\":\"a\",\"permissions\":{}}", RC_TOKEN_CLAIMS },
-		{ hs256, "{\"sub\":\"a\",\"permissions\":[1]}", RC_TOKEN_CLAIMS },
-		{ hs256, "{\"sub\":\"a\",\"rooms\":[1]}", RC_TOKEN_CLAIMS },
-		{ hs256, "{\"sub\":\"a\",\"rooms\":\"r\"}", RC_TOKEN_CLAIMS },
+		{ hs256, "{\"sub\":\"a\",\"exp\":1300000001}", APP_TOKEN_VALID },
+		{ hs256, "{\"sub\":\"a\",\"exp\":1300000000.5}", APP_TOKEN_VALID },
+		{ hs256, "{\"sub\":\"a\",\"exp\":1300000000}", APP_TOKEN_EXPIRED },
+		{ hs256, "{\"sub\":\"a\",\"exp\":0}", APP_TOKEN_EXPIRED },
+		{ hs256, "{\"sub\":\"a\",\"exp\":\"1300000001\"}", APP_TOKEN_CLAIMS },
+		{ hs256, "{\"sub\":\"a\",\"exp\":-1}", APP_TOKEN_CLAIMS },
+		{ hs256, "{\"sub\":\"a\",\"exp\":1e300}", APP_TOKEN_CLAIMS },
+		{ hs256, "{\"sub\":\"a\",\"exp\":null}", APP_TOKEN_CLAIMS },
+		{ hs256, "{\"sub\":\"a\",\"nbf\":1300000005}", APP_TOKEN_VALID },
+		{ hs256, "{\"sub\":\"a\",\"nbf\":1300000006}", APP_TOKEN_EARLY },
+		{ hs256, "{\"sub\":\"a\",\"nbf\":true}", APP_TOKEN_CLAIMS },
+		{ hs256, "{}", APP_TOKEN_CLAIMS },
+		{ hs256, "{\"sub\":\"\"}", APP_TOKEN_CLAIMS },
+		{ hs256, "{\"sub\":1}", APP_TOKEN_CLAIMS },
+		{ hs256, "{\"sub\":\"a\\u0001\"}", APP_TOKEN_VALID },
+		{ hs256, "{\"sub\":\"a\\u0000b\"}", APP_TOKEN_MALFORMED },
+		{ hs256, "{\"sub\":\"a\",\"sub\":\"b\"}", APP_TOKEN_MALFORMED },
+		{ hs256, "[]", APP_TOKEN_MALFORMED },
+		{ hs256, "{\"sub\":\"a\"", APP_TOKEN_MALFORMED },
+		{ hs256, "{\"sub\":\"a\",\"permissions\":{}}", APP_TOKEN_CLAIMS },
+		{ hs256, "{\"sub\":\"a\",\"permissions\":[1]}", APP_TOKEN_CLAIMS },
+		{ hs256, "{\"sub\":\"a\",\"rooms\":[1]}", APP_TOKEN_CLAIMS },
+		{ hs256, "{\"sub\":\"a\",\"rooms\":\"r\"}", APP_TOKEN_CLAIMS },
 		/* the algorithm chooses among our keys and nothing else */
-		{ "{\"alg\":\"none\"}", "{\"sub\":\"a\"}", RC_TOKEN_UNKNOWN_KEY },
-		{ "{\"alg\":\"hs256\"}", "{\"sub\":\"a\"}", RC_TOKEN_UNKNOWN_KEY },
-		{ "{\"alg\":\"RS256\"}", "{\"sub\":\"a\"}", RC_TOKEN_UNKNOWN_KEY },
-		{ "{\"alg\":1}", "{\"sub\":\"a\"}", RC_TOKEN_MALFORMED },
-		{ "{}", "{\"sub\":\"a\"}", RC_TOKEN_MALFORMED },
-		{ "{\"alg\":\"HS256\",\"crit\":[\"b64\"]}", "{\"sub\":\"a\"}", RC_TOKEN_MALFORMED },
+		{ "{\"alg\":\"none\"}", "{\"sub\":\"a\"}", APP_TOKEN_UNKNOWN_KEY },
+		{ "{\"alg\":\"hs256\"}", "{\"sub\":\"a\"}", APP_TOKEN_UNKNOWN_KEY },
+		{ "{\"alg\":\"RS256\"}", "{\"sub\":\"a\"}", APP_TOKEN_UNKNOWN_KEY },
+		{ "{\"alg\":1}", "{\"sub\":\"a\"}", APP_TOKEN_MALFORMED },
+		{ "{}", "{\"sub\":\"a\"}", APP_TOKEN_MALFORMED },
+		{ "{\"alg\":\"HS256\",\"crit\":[\"b64\"]}", "{\"sub\":\"a\"}", APP_TOKEN_MALFORMED },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		struct rc_claims claims = { 0 };
-		enum rc_token_verdict verdict = judge(cases[i].header, cases[i].payload, &claims);
+		struct app_claims claims = { 0 };
+		enum app_token_verdict verdict = judge(cases[i].header, cases[i].payload, &claims);
 		cr_expect_eq(verdict, cases[i].verdict, "%s.%s: %s", cases[i].header, cases[i].payload,
-		             rc_token_verdict_text(verdict));
+		             app_token_verdict_text(verdict));
 		free(claims.rooms);
 	}
 }
 
 Test(app_token, subject_at_its_bound)
 {
-	struct rc_claims claims;
-	char payload[RC_SUBJECT_SIZE_MAX + 32], name[RC_SUBJECT_SIZE_MAX + 2];
+	struct app_claims claims;
+	char payload[APP_SUBJECT_SIZE_MAX + 32], name[APP_SUBJECT_SIZE_MAX + 2];
 	for (int over = 0; over <= 1; over++) {
 		memset(name, 'x', sizeof name);
-		name[RC_SUBJECT_SIZE_MAX + over] = 0;
+		name[APP_SUBJECT_SIZE_MAX + over] = 0;
 		snprintf(payload, sizeof payload, "{\"sub\":\"%s\"}", name);
-		cr_expect_eq(judge("{\"alg\":\"HS256\"}", payload, &claims), over ? RC_TOKEN_CLAIMS : RC_TOKEN_VALID);
+		cr_expect_eq(judge("{\"alg\":\"HS256\"}", payload, &claims), over ? APP_TOKEN_CLAIMS : APP_TOKEN_VALID);
 	}
 }
 
 Test(app_token, size_at_its_bound)
 {
 	static char payload[8000];
-	struct rc_claims claims;
+	struct app_claims claims;
 	/* The header is 20 characters, the signature 43, the dots 2: the payload may have what is left. */
-	size_t size = (RC_TOKEN_SIZE_MAX - 65) / 4 * 3;
+	size_t size = (APP_TOKEN_SIZE_MAX - 65) / 4 * 3;
 	for (size_t over = 0; over <= 3; over += 3) {
 		memset(payload, ' ', sizeof payload);
 		memcpy(payload, "{\"sub\":\"a\"}", 11);
 		payload[size + over] = 0;
-		cr_expect_eq(judge("{\"alg\":\"HS256\"}", payload, &claims), over ? RC_TOKEN_MALFORMED : RC_TOKEN_VALID,
-		             "%zu", over);
+		cr_expect_eq(judge("{\"alg\":\"HS256\"}", payload, &claims),
+		             over ? APP_TOKEN_MALFORMED : APP_TOKEN_VALID, "%zu", over);
 	}
 }
 
 Test(app_token, permissions_and_rooms)
 {
-	struct rc_claims claims;
+	struct app_claims claims;
 	cr_assert_eq(
 	    judge("{\"alg\":\"HS256\"}",
 	          "{\"sub\":\"a\",\"permissions\":[\"read\",\"admin\",\"unknown\"],\"rooms\":[\"lobby\",\"t-*\"]}",
 	          &claims),
-	    RC_TOKEN_VALID);
+	    APP_TOKEN_VALID);
 	cr_expect(claims.has_permissions);
-	cr_expect_eq(claims.permissions, RC_MAY_READ | RC_MAY_ADMIN);
+	cr_expect_eq(claims.permissions, APP_MAY_READ | APP_MAY_ADMIN);
 	static const struct {
 		const char *room;
 		bool allowed;
 	} rooms[] = { { "lobby", true }, { "lobb", false }, { "lobby2", false },
 		      { "t-", true },    { "t-1", true },   { "t", false } };
 	for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
-		cr_expect_eq(rc_claims_allow_room(&claims, rooms[i].room, strlen(rooms[i].room)), rooms[i].allowed,
+		cr_expect_eq(app_claims_allow_room(&claims, rooms[i].room, strlen(rooms[i].room)), rooms[i].allowed,
 		             "%s", rooms[i].room);
 	free(claims.rooms);
 	cr_assert_eq(judge("{\"alg\":\"HS256\"}", "{\"sub\":\"a\",\"permissions\":\"write  broadcast x\",\"rooms\":[]}",
 	                   &claims),
-	             RC_TOKEN_VALID);
-	cr_expect_eq(claims.permissions, RC_MAY_WRITE | RC_MAY_BROADCAST);
-	cr_expect_not(rc_claims_allow_room(&claims, "r", 1), "an empty list allows none");
+	             APP_TOKEN_VALID);
+	cr_expect_eq(claims.permissions, APP_MAY_WRITE | APP_MAY_BROADCAST);
+	cr_expect_not(app_claims_allow_room(&claims, "r", 1), "an empty list allows none");
 	free(claims.rooms);
-	cr_assert_eq(judge("{\"alg\":\"HS256\"}", "{\"sub\":\"a\"}", &claims), RC_TOKEN_VALID);
+	cr_assert_eq(judge("{\"alg\":\"HS256\"}", "{\"sub\":\"a\"}", &claims), APP_TOKEN_VALID);
 	cr_expect_not(claims.has_permissions);
-	cr_expect(rc_claims_allow_room(&claims, "r", 1));
-	cr_expect_eq(rc_permissions_parse("read,write"), RC_MAY_READ | RC_MAY_WRITE);
-	cr_expect_eq(rc_permissions_parse("none"), 0);
-	cr_expect_eq(rc_permissions_parse("read,fly"), -1);
+	cr_expect(app_claims_allow_room(&claims, "r", 1));
+	cr_expect_eq(app_permissions_parse("read,write"), APP_MAY_READ | APP_MAY_WRITE);
+	cr_expect_eq(app_permissions_parse("none"), 0);
+	cr_expect_eq(app_permissions_parse("read,fly"), -1);
 }
 
 /* ---- keys ---- */
 
-static const char *add_generated(struct rc_token_keys *keys, EVP_PKEY *key)
+static const char *add_generated(struct app_token_keys *keys, EVP_PKEY *key)
 {
 	char pem[4096];
 	BIO *bio = BIO_new(BIO_s_mem());
@@ -301,22 +301,22 @@ static const char *add_generated(struct rc_token_keys *keys, EVP_PKEY *key)
 	int size = BIO_read(bio, pem, sizeof pem);
 	BIO_free(bio);
 	EVP_PKEY_free(key);
-	return rc_token_add_pem(keys, pem, (size_t)size);
+	return app_token_add_pem(keys, pem, (size_t)size);
 }
 
 Test(app_token, keys_that_are_too_weak_or_of_another_kind)
 {
-	struct rc_token_keys keys = { 0 };
-	cr_expect_not_null(rc_token_add_secret(&keys, secret, 31));
-	cr_expect_null(rc_token_add_secret(&keys, secret, 32));
+	struct app_token_keys keys = { 0 };
+	cr_expect_not_null(app_token_add_secret(&keys, secret, 31));
+	cr_expect_null(app_token_add_secret(&keys, secret, 32));
 	cr_expect_not_null(add_generated(&keys, EVP_RSA_gen(1024)));
 	cr_expect_null(add_generated(&keys, EVP_RSA_gen(2048)));
 	cr_expect_not_null(add_generated(&keys, EVP_EC_gen("P-384")));
 	cr_expect_null(add_generated(&keys, EVP_EC_gen("P-256")));
-	cr_expect_not_null(rc_token_add_pem(&keys, "nonsense", 8));
+	cr_expect_not_null(app_token_add_pem(&keys, "nonsense", 8));
 	cr_expect_eq(keys.count, 3);
-	for (unsigned i = keys.count; i < RC_TOKEN_KEYS_MAX; i++)
-		cr_expect_null(rc_token_add_secret(&keys, secret, 32));
-	cr_expect_not_null(rc_token_add_secret(&keys, secret, 32), "one more than there is room for");
-	rc_token_keys_free(&keys);
+	for (unsigned i = keys.count; i < APP_TOKEN_KEYS_MAX; i++)
+		cr_expect_null(app_token_add_secret(&keys, secret, 32));
+	cr_expect_not_null(app_token_add_secret(&keys, secret, 32), "one more than there is room for");
+	app_token_keys_free(&keys);
 }

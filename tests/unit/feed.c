@@ -3,7 +3,7 @@
  * feed.c - recordings: what a line is, which lines are refused and how that is said, that it does not matter in which
  * pieces the bytes come, and when a message is due. At the end the real recordings, where they are there.
  */
-#include "feed.h"
+#include "lib/feed.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -31,8 +31,8 @@ Test(feed, lines)
 		{ "2\ttwo words\t\t", 2000000000, "two words", "\t" },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		struct rc_feed_record record;
-		const char *error = rc_feed_parse(cases[i].line, strlen(cases[i].line), &record);
+		struct feed_record record;
+		const char *error = feed_parse(cases[i].line, strlen(cases[i].line), &record);
 		cr_assert_null(error, "'%s': %s", cases[i].line, error ? error : "");
 		cr_expect_eq(record.time_ns, cases[i].time_ns, "'%s'", cases[i].line);
 		cr_expect_eq(record.topic_size, strlen(cases[i].topic), "'%s'", cases[i].line);
@@ -59,8 +59,8 @@ Test(feed, wrong_lines)
 		{ long_topic, "the topic is longer" },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		struct rc_feed_record record;
-		const char *error = rc_feed_parse(cases[i].line, strlen(cases[i].line), &record);
+		struct feed_record record;
+		const char *error = feed_parse(cases[i].line, strlen(cases[i].line), &record);
 		cr_assert(error, "'%s' was taken", cases[i].line);
 		cr_expect(!strncmp(error, cases[i].because, strlen(cases[i].because)), "'%s': %s", cases[i].line,
 		          error);
@@ -76,10 +76,10 @@ static int memory_file(const char *text, size_t size)
 	return descriptor;
 }
 
-static void expect_next(struct rc_feed *feed, const char *topic, const char *payload, uint64_t line)
+static void expect_next(struct feed *feed, const char *topic, const char *payload, uint64_t line)
 {
-	struct rc_feed_record record;
-	cr_assert_eq(rc_feed_next(feed, &record), 1, "%s: %s", topic, feed->error);
+	struct feed_record record;
+	cr_assert_eq(feed_next(feed, &record), 1, "%s: %s", topic, feed->error);
 	cr_expect_eq(record.topic_size, strlen(topic));
 	cr_expect(!memcmp(record.topic, topic, record.topic_size));
 	cr_expect_eq(record.payload_size, strlen(payload), "%.*s", (int)record.payload_size, record.payload);
@@ -90,55 +90,55 @@ static void expect_next(struct rc_feed *feed, const char *topic, const char *pay
 Test(feed, files_and_their_ends)
 {
 	static const char text[] = "# recorded somewhere\n0\ta\tone\n\n1\tb\ttwo\r\n2\tc\tlast";
-	struct rc_feed feed;
-	struct rc_feed_record record;
-	cr_assert_eq(rc_feed_open_descriptor(&feed, "memory", memory_file(text, sizeof text - 1)), 0);
+	struct feed feed;
+	struct feed_record record;
+	cr_assert_eq(feed_open_descriptor(&feed, "memory", memory_file(text, sizeof text - 1)), 0);
 	for (int round = 0; round < 2; round++) {
 		expect_next(&feed, "a", "one", 2);
 		expect_next(&feed, "b", "two", 4);
 		expect_next(&feed, "c", "last", 5);
-		cr_expect_eq(rc_feed_next(&feed, &record), 0);
-		cr_expect_eq(rc_feed_next(&feed, &record), 0, "the end stays the end");
-		cr_assert_eq(rc_feed_rewind(&feed), 0);
+		cr_expect_eq(feed_next(&feed, &record), 0);
+		cr_expect_eq(feed_next(&feed, &record), 0, "the end stays the end");
+		cr_assert_eq(feed_rewind(&feed), 0);
 	}
-	rc_feed_close(&feed);
+	feed_close(&feed);
 }
 
 Test(feed, errors_name_file_and_line)
 {
 	static const char text[] = "0\ta\tone\n\nnonsense\n";
-	struct rc_feed feed;
-	struct rc_feed_record record;
-	cr_assert_eq(rc_feed_open_descriptor(&feed, "memory", memory_file(text, sizeof text - 1)), 0);
+	struct feed feed;
+	struct feed_record record;
+	cr_assert_eq(feed_open_descriptor(&feed, "memory", memory_file(text, sizeof text - 1)), 0);
 	expect_next(&feed, "a", "one", 1);
-	cr_expect(rc_feed_next(&feed, &record) < 0);
+	cr_expect(feed_next(&feed, &record) < 0);
 	cr_expect_str_eq(feed.error, "memory:3: expected seconds<TAB>topic<TAB>payload");
-	rc_feed_close(&feed);
-	cr_expect(rc_feed_open(&feed, "/nonexistent/feed.tsv") < 0);
+	feed_close(&feed);
+	cr_expect(feed_open(&feed, "/nonexistent/feed.tsv") < 0);
 	cr_expect_str_eq(feed.error, "/nonexistent/feed.tsv: No such file or directory");
-	rc_feed_close(&feed);
+	feed_close(&feed);
 }
 
-/* A line of RC_FEED_LINE_MAX bytes and more is refused; one just below it is taken. */
+/* A line of FEED_LINE_MAX bytes and more is refused; one just below it is taken. */
 Test(feed, lines_are_bounded)
 {
-	struct rc_feed feed;
-	struct rc_feed_record record;
-	size_t size = RC_FEED_LINE_MAX + 16;
+	struct feed feed;
+	struct feed_record record;
+	size_t size = FEED_LINE_MAX + 16;
 	char *text = malloc(size);
 	memset(text, 'x', size);
 	memcpy(text, "0\ta\t", 4);
-	text[RC_FEED_LINE_MAX - 1] = '\n';
-	cr_assert_eq(rc_feed_open_descriptor(&feed, "memory", memory_file(text, RC_FEED_LINE_MAX)), 0);
-	cr_assert_eq(rc_feed_next(&feed, &record), 1, "%s", feed.error);
-	cr_expect_eq(record.payload_size, RC_FEED_LINE_MAX - 5);
-	rc_feed_close(&feed);
-	text[RC_FEED_LINE_MAX - 1] = 'x';
-	cr_assert_eq(rc_feed_open_descriptor(&feed, "memory", memory_file(text, size)), 0);
-	cr_expect(rc_feed_next(&feed, &record) < 0);
+	text[FEED_LINE_MAX - 1] = '\n';
+	cr_assert_eq(feed_open_descriptor(&feed, "memory", memory_file(text, FEED_LINE_MAX)), 0);
+	cr_assert_eq(feed_next(&feed, &record), 1, "%s", feed.error);
+	cr_expect_eq(record.payload_size, FEED_LINE_MAX - 5);
+	feed_close(&feed);
+	text[FEED_LINE_MAX - 1] = 'x';
+	cr_assert_eq(feed_open_descriptor(&feed, "memory", memory_file(text, size)), 0);
+	cr_expect(feed_next(&feed, &record) < 0);
 	cr_expect(strstr(feed.error, "memory:1: the line is longer"), "%s", feed.error);
-	cr_expect(feed.capacity <= RC_FEED_LINE_MAX, "and takes no more memory than the bound");
-	rc_feed_close(&feed);
+	cr_expect(feed.capacity <= FEED_LINE_MAX, "and takes no more memory than the bound");
+	feed_close(&feed);
 	free(text);
 }
 
@@ -171,34 +171,33 @@ Test(feed, pieces_do_not_matter)
 	for (size_t piece = 1; piece < 70; piece++) {
 		int ends[2];
 		pthread_t thread;
-		struct rc_feed feed;
-		struct rc_feed_record record;
+		struct feed feed;
+		struct feed_record record;
 		cr_assert_eq(pipe(ends), 0);
 		struct pipe_writer writer = { text, size, piece, ends[1] };
 		cr_assert_eq(pthread_create(&thread, NULL, write_pieces, &writer), 0);
-		cr_assert_eq(rc_feed_open_descriptor(&feed, "pipe", ends[0]), 0);
+		cr_assert_eq(feed_open_descriptor(&feed, "pipe", ends[0]), 0);
 		for (unsigned line = 0; line < 100; line++) {
-			cr_assert_eq(rc_feed_next(&feed, &record), 1, "piece %zu, line %u: %s", piece, line,
-			             feed.error);
+			cr_assert_eq(feed_next(&feed, &record), 1, "piece %zu, line %u: %s", piece, line, feed.error);
 			cr_assert_eq(record.time_ns, line * 1000000000ull + 500000000);
 			cr_assert_eq(record.payload_size, line % 40);
 		}
-		cr_assert_eq(rc_feed_next(&feed, &record), 0);
-		cr_expect(rc_feed_rewind(&feed) < 0, "a pipe cannot begin again");
-		rc_feed_close(&feed);
+		cr_assert_eq(feed_next(&feed, &record), 0);
+		cr_expect(feed_rewind(&feed) < 0, "a pipe cannot begin again");
+		feed_close(&feed);
 		pthread_join(thread, NULL);
 	}
 }
 
 Test(feed, due_times)
 {
-	cr_expect_eq(rc_feed_due(5, 5, 1), 0);
-	cr_expect_eq(rc_feed_due(1000, 3000, 1), 2000);
-	cr_expect_eq(rc_feed_due(1000, 3000, 20), 100);
-	cr_expect_eq(rc_feed_due(1000, 3000, 0.5), 4000);
-	cr_expect_eq(rc_feed_due(1000, 3000, 0), 0, "as fast as possible");
-	cr_expect_eq(rc_feed_due(3000, 1000, 1), 0, "a step back in time is due at once");
-	cr_expect(rc_feed_due(0, UINT64_MAX, 0.001) <= INT64_MAX, "no overflow: it is only very late");
+	cr_expect_eq(feed_due(5, 5, 1), 0);
+	cr_expect_eq(feed_due(1000, 3000, 1), 2000);
+	cr_expect_eq(feed_due(1000, 3000, 20), 100);
+	cr_expect_eq(feed_due(1000, 3000, 0.5), 4000);
+	cr_expect_eq(feed_due(1000, 3000, 0), 0, "as fast as possible");
+	cr_expect_eq(feed_due(3000, 1000, 1), 0, "a step back in time is due at once");
+	cr_expect(feed_due(0, UINT64_MAX, 0.001) <= INT64_MAX, "no overflow: it is only very late");
 }
 
 Test(feed, real_recordings)
@@ -211,17 +210,17 @@ Test(feed, real_recordings)
 		{ "../shared/data/market/binance.tsv", 4371 },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		struct rc_feed feed;
-		struct rc_feed_record record;
+		struct feed feed;
+		struct feed_record record;
 		unsigned count = 0;
 		int code;
 		if (access(cases[i].path, R_OK))
 			cr_skip("%s is not here\n", cases[i].path);
-		cr_assert_eq(rc_feed_open(&feed, cases[i].path), 0);
-		while ((code = rc_feed_next(&feed, &record)) > 0)
+		cr_assert_eq(feed_open(&feed, cases[i].path), 0);
+		while ((code = feed_next(&feed, &record)) > 0)
 			count++;
 		cr_expect_eq(code, 0, "%s", feed.error);
 		cr_expect_eq(count, cases[i].messages);
-		rc_feed_close(&feed);
+		feed_close(&feed);
 	}
 }

@@ -3,14 +3,14 @@
  * units.c - quantities as the flags take them, what is refused in which words, how figures are printed, and URLs put
  * together from names.
  */
-#include "units.h"
+#include "lib/units.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "options.h"
-#include "url.h"
+#include "lib/options.h"
+#include "lib/url.h"
 
 #define UNTOUCHED 0xdeadbeef
 
@@ -79,7 +79,7 @@ Test(units, times)
 		{ "0.1234567890123s", "too many digits" },
 		{ NULL, NULL },
 	};
-	check("time", rc_parse_time, good, bad);
+	check("time", units_parse_time, good, bad);
 }
 
 Test(units, sizes)
@@ -99,7 +99,7 @@ Test(units, sizes)
 		{ "0.3k", "not a whole" },       { "1.5", "not a whole" },
 		{ "17179869184g", "too large" }, { NULL, NULL },
 	};
-	check("size", rc_parse_size, good, bad);
+	check("size", units_parse_size, good, bad);
 }
 
 Test(units, counts)
@@ -113,19 +113,19 @@ Test(units, counts)
 		{ "18446744073709551616", "too large" },
 		{ NULL, NULL },
 	};
-	check("count", rc_parse_count, good, bad);
+	check("count", units_parse_count, good, bad);
 }
 
 Test(units, numbers)
 {
 	double number = 0;
-	cr_expect_null(rc_parse_number("20", &number));
+	cr_expect_null(units_parse_number("20", &number));
 	cr_expect_eq(number, 20);
-	cr_expect_null(rc_parse_number("0.25", &number));
+	cr_expect_null(units_parse_number("0.25", &number));
 	cr_expect_eq(number, 0.25);
 	static const char *const bad[] = { "", "-1", "x", "1x", "inf", "nan", "1e999", " 1" };
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-		cr_expect(rc_parse_number(bad[i], &number), "'%s' was taken as a number", bad[i]);
+		cr_expect(units_parse_number(bad[i], &number), "'%s' was taken as a number", bad[i]);
 		cr_expect_eq(number, 0.25, "'%s' changed the value", bad[i]);
 	}
 }
@@ -137,45 +137,45 @@ Test(units, figures_have_three_digits)
 		uint64_t value;
 		const char *text;
 	} cases[] = {
-		{ rc_format_time, 0, "0 ns" },
-		{ rc_format_time, 999, "999 ns" },
-		{ rc_format_time, 1000, "1.00 us" },
-		{ rc_format_time, 12345, "12.3 us" },
-		{ rc_format_time, 999499, "999 us" },
-		{ rc_format_time, 999500, "1.00 ms" },
-		{ rc_format_time, 9996000, "10.0 ms" },
-		{ rc_format_time, 1200000000, "1.20 s" },
-		{ rc_format_size, 0, "0 B" },
-		{ rc_format_size, 1023, "1023 B" },
-		{ rc_format_size, 1024, "1.00 KiB" },
-		{ rc_format_size, 65536, "64.0 KiB" },
-		{ rc_format_size, 5 << 20, "5.00 MiB" },
+		{ units_format_time, 0, "0 ns" },
+		{ units_format_time, 999, "999 ns" },
+		{ units_format_time, 1000, "1.00 us" },
+		{ units_format_time, 12345, "12.3 us" },
+		{ units_format_time, 999499, "999 us" },
+		{ units_format_time, 999500, "1.00 ms" },
+		{ units_format_time, 9996000, "10.0 ms" },
+		{ units_format_time, 1200000000, "1.20 s" },
+		{ units_format_size, 0, "0 B" },
+		{ units_format_size, 1023, "1023 B" },
+		{ units_format_size, 1024, "1.00 KiB" },
+		{ units_format_size, 65536, "64.0 KiB" },
+		{ units_format_size, 5 << 20, "5.00 MiB" },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		char text[RC_UNITS_SIZE];
+		char text[UNITS_SIZE];
 		cr_expect_str_eq(cases[i].format(text, cases[i].value), cases[i].text);
 	}
-	char text[RC_UNITS_SIZE];
-	cr_expect_str_eq(rc_format_count(text, 980), "980");
-	cr_expect_str_eq(rc_format_count(text, 12345), "12.3k");
-	cr_expect_str_eq(rc_format_count(text, 999600), "1.00M");
-	cr_expect_str_eq(rc_format_time(text, UINT64_MAX), "18446744074 s", "the longest still fits");
+	char text[UNITS_SIZE];
+	cr_expect_str_eq(units_format_count(text, 980), "980");
+	cr_expect_str_eq(units_format_count(text, 12345), "12.3k");
+	cr_expect_str_eq(units_format_count(text, 999600), "1.00M");
+	cr_expect_str_eq(units_format_time(text, UINT64_MAX), "18446744074 s", "the longest still fits");
 }
 
 Test(units, choices_match_whole_words)
 {
-	cr_expect_eq(rc_option_choice("close|skip|conflate", "close"), 0);
-	cr_expect_eq(rc_option_choice("close|skip|conflate", "conflate"), 2);
-	cr_expect_eq(rc_option_choice("close|skip|conflate", "con"), -1);
-	cr_expect_eq(rc_option_choice("close|skip|conflate", "close|skip"), -1);
-	cr_expect_eq(rc_option_choice("close|skip|conflate", ""), -1);
+	cr_expect_eq(option_choice("close|skip|conflate", "close"), 0);
+	cr_expect_eq(option_choice("close|skip|conflate", "conflate"), 2);
+	cr_expect_eq(option_choice("close|skip|conflate", "con"), -1);
+	cr_expect_eq(option_choice("close|skip|conflate", "close|skip"), -1);
+	cr_expect_eq(option_choice("close|skip|conflate", ""), -1);
 }
 
-static const struct rc_command command = { .name = "test", .usage = "", .about = "", .examples = "" };
+static const struct subcommand command = { .name = "test", .usage = "", .about = "", .examples = "" };
 
 struct targets {
 	bool flag;
-	struct rc_option_list list;
+	struct option_list list;
 	unsigned ms;
 	size_t size;
 	int choice;
@@ -183,18 +183,18 @@ struct targets {
 
 static int parse(struct targets *targets, char **argv, int *operand)
 {
-	const struct rc_option options[] = {
-		{ "flag", RC_OPTION_FLAG, &targets->flag, NULL, "" },
-		{ "list", RC_OPTION_LIST, &targets->list, "X", "" },
-		{ "time", RC_OPTION_MS, &targets->ms, "T", "" },
-		{ "size", RC_OPTION_SIZE, &targets->size, "S", "" },
-		{ "choice", RC_OPTION_CHOICE, &targets->choice, "left|right", "" },
+	const struct option_entry options[] = {
+		{ "flag", OPTION_FLAG, &targets->flag, NULL, "" },
+		{ "list", OPTION_LIST, &targets->list, "X", "" },
+		{ "time", OPTION_MS, &targets->ms, "T", "" },
+		{ "size", OPTION_SIZE, &targets->size, "S", "" },
+		{ "choice", OPTION_CHOICE, &targets->choice, "left|right", "" },
 		{ 0 },
 	};
 	int argc = 0;
 	while (argv[argc])
 		argc++;
-	return rc_options_parse(&command, options, argc, argv, operand);
+	return options_parse(&command, options, argc, argv, operand);
 }
 
 Test(options, fill_their_targets)
@@ -223,7 +223,7 @@ Test(options, wrong_ones_are_usage_errors)
 		struct targets targets = { 0 };
 		int operand;
 		char *argv[] = { "test", cases[i][0], cases[i][1], NULL };
-		cr_expect_eq(parse(&targets, argv, &operand), RC_EXIT_USAGE, "%s %s", cases[i][0], cases[i][1]);
+		cr_expect_eq(parse(&targets, argv, &operand), EXIT_USAGE, "%s %s", cases[i][0], cases[i][1]);
 	}
 }
 
@@ -245,7 +245,7 @@ Test(url, bases)
 		{ "", 0 },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-		cr_expect_eq(rc_url_base_size(cases[i].url), cases[i].size, "%s", cases[i].url);
+		cr_expect_eq(url_base_size(cases[i].url), cases[i].size, "%s", cases[i].url);
 }
 
 Test(url, names_are_encoded)
@@ -261,7 +261,7 @@ Test(url, names_are_encoded)
 		{ "\xc3\xa9", "ws://h:1/topic/%C3%A9" },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		char *url = rc_url_join("ws://h:1/old", 8, "/topic/", cases[i].name, strlen(cases[i].name));
+		char *url = url_join("ws://h:1/old", 8, "/topic/", cases[i].name, strlen(cases[i].name));
 		cr_assert(url);
 		cr_expect_str_eq(url, cases[i].url);
 		free(url);

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * access.c - who may come in: origins, addresses behind proxies, tokens, and what happens when a token's time is over.
+ * access.c - see access.h.
  */
+#include "access.h"
+
 #include <arpa/inet.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
-#include "../wait.h"
-#include "app.h"
+#define ADDRESS_NAME_SIZE (INET6_ADDRSTRLEN + 4)
 
-#define RC_ADDRESS_NAME_SIZE (INET6_ADDRSTRLEN + 4)
-#define COOKIE_NAME "token"
-#define PROTOCOL "ringcast.json"
+int app_access_refuse(rc_request *request, int status, const char *words)
+{
+	return rc_request_respond(request, status, "text/plain; charset=utf-8", words, strlen(words)) ? 503 : 0;
+}
 
 /* ---- where it comes from ---- */
 
@@ -29,11 +29,10 @@ static bool origin_matches(const char *pattern, const char *origin)
 	return size > scheme_size + rest_size && strncasecmp(pattern, origin, scheme_size) == 0 &&
 	       strcasecmp(origin + size - rest_size, star + 4) == 0;
 }
-
-bool rc_access_origin(const struct rc_settings *settings, const rc_request *request)
+bool app_access_origin(const struct app_settings *settings, const rc_request *request)
 {
 	const char *origin = rc_request_header(request, "Origin");
-	/* Only browsers send it, and only they have somebody's cookies. */
+	/* Only browsers send an Origin, and only they hold somebody's cookies. */
 	if (!settings->origins.count || !origin)
 		return true;
 	for (unsigned i = 0; i < settings->origins.count; i++)
@@ -42,11 +41,11 @@ bool rc_access_origin(const struct rc_settings *settings, const rc_request *requ
 	return false;
 }
 
-/* As it is counted: an IPv6 host is given a /64, and may have as many addresses as it likes in it. */
+/* The address as it is counted. An IPv6 host is given a /64 and may use any address in it, so the /64 counts as one. */
 static const char *name_address(const char *text, char *scratch, size_t size)
 {
 	struct in6_addr address;
-	if (!rc_address_parse(text, &address) || size < RC_ADDRESS_NAME_SIZE) {
+	if (!app_address_parse(text, &address) || size < ADDRESS_NAME_SIZE) {
 		snprintf(scratch, size, "%s", text); /* a Unix socket has none */
 		return scratch;
 	}
@@ -57,7 +56,7 @@ static const char *name_address(const char *text, char *scratch, size_t size)
 	return strcat(scratch, "/64");
 }
 
-/* The last item of a list, trimmed, and cut off it. */
+/* Cuts the last item off a list, and trims it. */
 static void last_item(const char *list, const char **end, char *to, size_t room)
 {
 	const char *begin = *end, *last = *end;
@@ -75,250 +74,25 @@ static void last_item(const char *list, const char **end, char *to, size_t room)
 	to[size] = 0;
 }
 
-/* X-Forwarded-For is a chain, to which each proxy adds at the right: the last that is not one of ours is the client. */
-const char *rc_access_address(const struct rc_settings *settings, const rc_request *request, char *scratch, size_t size)
+/* X-Forwarded-For is a chain to which each proxy adds at the right. The last address that is not a trusted proxy's is
+ * the client's. */
+const char *app_access_address(const struct app_settings *settings, const rc_request *request, char *scratch,
+                               size_t size)
 {
 	const char *peer = rc_request_peer(request), *chain = rc_request_header(request, "X-Forwarded-For");
-	if (!chain || !rc_settings_trusts(settings, peer))
+	if (!chain || !app_settings_trusts(settings, peer))
 		return name_address(peer, scratch, size);
 	char found[INET6_ADDRSTRLEN] = "", item[INET6_ADDRSTRLEN];
 	for (const char *end = chain + strlen(chain); end > chain;) {
 		struct in6_addr address;
 		last_item(chain, &end, item, sizeof item);
-		if (!rc_address_parse(item, &address))
-			break; /* not written by a proxy that is to be trusted */
+		if (!app_address_parse(item, &address))
+			break; /* not written by a trusted proxy */
 		strcpy(found, item);
-		if (!rc_settings_trusts(settings, found))
+		if (!app_settings_trusts(settings, found))
 			break;
 	}
 	return name_address(*found ? found : peer, scratch, size);
-}
-
-/* ---- tokens in a handshake ---- */
-
-static const char *from_cookie(const char *cookies, char *scratch, size_t room)
-{
-	static const char name[] = COOKIE_NAME "=";
-	while (cookies && *cookies) {
-		cookies += strspn(cookies, " ;");
-		size_t size = strcspn(cookies, ";");
-		if (strncmp(cookies, name, sizeof name - 1) == 0 && size - (sizeof name - 1) < room) {
-			size -= sizeof name - 1;
-			memcpy(scratch, cookies + sizeof name - 1, size);
-			scratch[size] = 0;
-			return scratch;
-		}
-		cookies += size;
-	}
-	return NULL;
-}
-
-/* A browser's script can set no header but this: new WebSocket(url, ["ringcast.json", token]). */
-static const char *from_protocols(const char *list, char *scratch, size_t room)
-{
-	const char *second = list ? strchr(list, ',') : NULL;
-	if (!second)
-		return NULL;
-	second += 1 + strspn(second + 1, " \t");
-	size_t size = strcspn(second, ", \t");
-	/* Three parts: anything else offered there is a protocol, and not for us. */
-	const char *dot = memchr(second, '.', size);
-	if (!dot || !memchr(dot + 1, '.', size - (size_t)(dot + 1 - second)) || size >= room)
-		return NULL;
-	memcpy(scratch, second, size);
-	scratch[size] = 0;
-	return scratch;
-}
-
-static const char *find_token(rc_request *request, char *scratch, size_t room)
-{
-	const char *header = rc_request_header(request, "Authorization");
-	if (header && strncasecmp(header, "Bearer ", 7) == 0)
-		return header + 7 + strspn(header + 7, " ");
-	const char *token = rc_request_query(request, "token");
-	if (!token)
-		token = from_cookie(rc_request_header(request, "Cookie"), scratch, room);
-	if (!token)
-		token = from_protocols(rc_request_header(request, "Sec-WebSocket-Protocol"), scratch, room);
-	return token;
-}
-
-/* Takes what a token says over into the client, from now on. */
-static void take_claims(struct rc_app_client *client, struct rc_claims *claims)
-{
-	const struct rc_settings *settings = rc_app_settings(client->app);
-	uint64_t now_ns = rc_clock_now(), real_ms = rc_time_ms();
-	free(client->claims.rooms);
-	client->claims = *claims;
-	client->has_token = true;
-	client->expired = false;
-	client->permissions = claims->has_permissions ? claims->permissions : settings->permissions;
-	client->auth_ns = client->expiry_ns = RC_NEVER;
-	if (claims->expires_s && claims->expires_s < UINT64_MAX / RC_NS_PER_S / 2) {
-		uint64_t left_ms = claims->expires_s * 1000 > real_ms ? claims->expires_s * 1000 - real_ms : 0;
-		client->expiry_ns = now_ns + left_ms * 1000000;
-	}
-}
-
-static int say(rc_request *request, int status, const char *words)
-{
-	if (status == 401)
-		rc_request_add_header(request, "WWW-Authenticate", "Bearer");
-	return rc_request_respond(request, status, "text/plain; charset=utf-8", words, strlen(words)) ? 503 : 0;
-}
-
-static int enter(struct rc_app *app, rc_request *request, struct rc_app_client *client, const char *name)
-{
-	if (!rc_people_reserve(app, client, name))
-		return say(request, 429, "this user has too many connections\n");
-	client->opened = true;
-	return 0;
-}
-
-/* Sets client->has_token; otherwise the request has been answered, or the status is to be. */
-static int take_token(struct rc_app *app, rc_request *request, struct rc_app_client *client, const char *token)
-{
-	const struct rc_settings *settings = rc_app_settings(app);
-	struct rc_claims claims;
-	enum rc_token_verdict verdict = rc_token_check(&settings->keys, token, strlen(token), rc_time_ms() / 1000,
-	                                               &claims);
-	if (verdict != RC_TOKEN_VALID) {
-		char words[128];
-		snprintf(words, sizeof words, "the token is refused: %s\n", rc_token_verdict_text(verdict));
-		return say(request, 401, words);
-	}
-	take_claims(client, &claims);
-	return 0;
-}
-
-static int judge_token(struct rc_app *app, rc_request *request, struct rc_app_client *client, const char *token,
-                       const char *user)
-{
-	int status = take_token(app, request, client, token);
-	if (status || !client->has_token)
-		return status;
-	if (user && strcmp(user, client->claims.subject) != 0)
-		return say(request, 403, "the token is another user's\n");
-	return enter(app, request, client, client->claims.subject);
-}
-
-/* Sets client->opened when it may come in; otherwise the request has been answered, or the status is to be. */
-int rc_access_judge(struct rc_app *app, rc_request *request, struct rc_app_client *client)
-{
-	const struct rc_settings *settings = rc_app_settings(app);
-	const char *path = rc_request_path(request), *user = path[3] == '/' && path[4] ? path + 4 : NULL;
-	char scratch[RC_TOKEN_SIZE_MAX + 1];
-	rc_request_choose_protocol(request, PROTOCOL);
-	if (user && (strlen(user) > RC_SUBJECT_SIZE_MAX || strchr(user, '/')))
-		return say(request, 400, "a user's name has at most 128 bytes and no /\n");
-	for (const char *at = user; at && *at; at++)
-		if ((unsigned char)*at < ' ' || *at == 0x7f)
-			return say(request, 400, "a user's name has no control characters\n");
-	const char *token = settings->auth == RC_AUTH_OFF ? NULL : find_token(request, scratch, sizeof scratch);
-	if (token)
-		return judge_token(app, request, client, token, user);
-	client->permissions = settings->permissions;
-	if (settings->auth == RC_AUTH_OFF || (settings->auth == RC_AUTH_OPTIONAL && !user))
-		return enter(app, request, client, user ? user : client->id);
-	/* It may still say who it is; until then it is nobody, and may do nothing. */
-	client->permissions = 0;
-	client->auth_ns = rc_clock_now() + settings->auth_timeout_ms * UINT64_C(1000000);
-	client->claimed = user ? strdup(user) : NULL;
-	if (user && !client->claimed)
-		return 503;
-	client->opened = true;
-	return 0;
-}
-
-/* Who asks by plain HTTP says who it is now or never; it only reads, and is nobody's device. */
-int rc_access_judge_plain(struct rc_app *app, rc_request *request, struct rc_app_client *client)
-{
-	const struct rc_settings *settings = rc_app_settings(app);
-	char scratch[RC_TOKEN_SIZE_MAX + 1];
-	const char *token = settings->auth == RC_AUTH_OFF ? NULL : find_token(request, scratch, sizeof scratch);
-	if (!token && settings->auth != RC_AUTH_OFF && settings->auth != RC_AUTH_OPTIONAL)
-		return say(request, 401, "a token is needed\n");
-	client->permissions = settings->permissions;
-	int status = token ? take_token(app, request, client, token) : 0;
-	if (status || (token && !client->has_token))
-		return status;
-	if (!(client->permissions & RC_MAY_READ))
-		return say(request, 403, "permission denied: read\n");
-	client->opened = true;
-	return 0;
-}
-
-/* ---- tokens in band ---- */
-
-static void tell_success(struct rc_app_client *client, const json_t *id)
-{
-	struct rc_out *out = &client->crew->out;
-	rc_out_clear(out);
-	rc_out_type(out, "auth_success", id);
-	rc_out_text(out, ",\"userId\":");
-	rc_out_string(out, client->claims.subject, strlen(client->claims.subject));
-	if (client->claims.expires_s)
-		rc_out_format(out, ",\"expires\":%llu", (unsigned long long)client->claims.expires_s);
-	rc_out_text(out, "}");
-	rc_app_send(client, out);
-}
-
-void rc_access_auth(struct rc_app_client *client, const json_t *message, const json_t *id)
-{
-	struct rc_app *app = client->app;
-	const struct rc_settings *settings = rc_app_settings(app);
-	size_t size;
-	struct rc_claims claims;
-	const char *token = rc_dialect_text(client, message, id, "token", RC_TOKEN_SIZE_MAX, &size);
-	if (!token)
-		return;
-	enum rc_token_verdict verdict = rc_token_check(&settings->keys, token, size, rc_time_ms() / 1000, &claims);
-	if (verdict != RC_TOKEN_VALID) {
-		rc_dialect_error(client, id, "AUTH_FAILED", rc_token_verdict_text(verdict));
-		return;
-	}
-	if (client->claimed && strcmp(client->claimed, claims.subject) != 0) {
-		free(claims.rooms);
-		rc_dialect_error(client, id, "AUTH_FAILED", "the token is another user's");
-		return;
-	}
-	bool same = client->user && strcmp(client->user->name, claims.subject) == 0;
-	if (!same && client->user) {
-		/* It was somebody else until now, and takes nothing of that along. */
-		rc_rooms_leave_all(client);
-		rc_feeds_leave_all(client);
-		rc_people_leave(client);
-	}
-	take_claims(client, &claims);
-	if (!same && !rc_people_reserve(app, client, client->claims.subject)) {
-		rc_dialect_error(client, id, "TOO_MANY_CONNECTIONS", "this user has too many connections");
-		rc_app_close(client, RC_CLOSE_POLICY, "too many connections");
-		return;
-	}
-	tell_success(client, id);
-	if (!same)
-		rc_people_arrive(client);
-	rc_rooms_recheck(client);
-	rc_clock_set(client);
-}
-
-void rc_access_due(struct rc_app_client *client, uint64_t now_ns)
-{
-	const struct rc_settings *settings = rc_app_settings(client->app);
-	struct rc_out *out = &client->crew->out;
-	if (client->auth_ns <= now_ns || client->plain) {
-		bool expired = client->expired || client->plain; /* which cannot send another */
-		rc_app_close(client, RC_CLOSE_POLICY, expired ? "token expired" : "authentication required");
-		return;
-	}
-	/* A chance to send another token; until then it may not do anything else. */
-	client->expiry_ns = RC_NEVER;
-	client->expired = true;
-	client->auth_ns = now_ns + settings->refresh_ms * UINT64_C(1000000);
-	rc_out_clear(out);
-	rc_out_type(out, "auth_expired", NULL);
-	rc_out_format(out, ",\"timeout\":%u}", settings->refresh_ms);
-	rc_app_send(client, out);
 }
 
 /* ---- the API's key ---- */
@@ -329,7 +103,8 @@ static bool is_same(const char *one, const char *other)
 	return size == strlen(other) && CRYPTO_memcmp(one, other, size) == 0;
 }
 
-/* A page of another site, open in a browser on this machine, comes from loopback too: it says where it is from. */
+/* A page of another site that is open in a browser on this machine asks from loopback, too. Its Origin says where it is
+ * from. */
 static bool is_from_other_site(const rc_request *request)
 {
 	const char *origin = rc_request_header(request, "Origin"), *host = rc_request_header(request, "Host");
@@ -337,7 +112,7 @@ static bool is_from_other_site(const rc_request *request)
 	return origin && (!authority || !host || strcasecmp(authority + 3, host) != 0);
 }
 
-bool rc_access_api(const struct rc_settings *settings, rc_request *request, const char **why)
+bool app_access_api(const struct app_settings *settings, rc_request *request, const char **why)
 {
 	const char *header = rc_request_header(request, "Authorization");
 	const char *key = rc_request_header(request, "X-API-Key");

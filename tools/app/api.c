@@ -1,25 +1,35 @@
 /* SPDX-License-Identifier: MIT
  *
- * api.c - HTTP: what an application's other parts ask for. It answers on a worker and must not wait.
+ * api.c - see api.h. It answers on a worker and must not wait.
  */
+#include "api.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../http.h"
+#include "access.h"
 #include "app.h"
+#include "client.h"
+#include "date.h"
+#include "feeds.h"
+#include "figures.h"
+#include "letters.h"
+#include "lib/http.h"
+#include "names.h"
+#include "people.h"
 #include "web.h"
 
 struct call {
-	struct rc_app *app;
+	struct app *app;
 	rc_request *request;
 	json_t *body; /* an object, for POST */
-	struct rc_out out;
+	struct app_out out;
 };
 
 static int answer_json(struct call *call, int status)
 {
-	rc_out_text(&call->out, "\n");
+	app_out_text(&call->out, "\n");
 	if (call->out.failed)
 		return 503;
 	return rc_request_respond(call->request, status, "application/json", call->out.bytes, call->out.size) ? 503 : 0;
@@ -27,10 +37,10 @@ static int answer_json(struct call *call, int status)
 
 static int fail(struct call *call, int status, const char *words)
 {
-	rc_out_clear(&call->out);
-	rc_out_text(&call->out, "{\"error\":");
-	rc_out_string(&call->out, words, strlen(words));
-	rc_out_text(&call->out, "}");
+	app_out_clear(&call->out);
+	app_out_text(&call->out, "{\"error\":");
+	app_out_string(&call->out, words, strlen(words));
+	app_out_text(&call->out, "}");
 	return answer_json(call, status);
 }
 
@@ -47,16 +57,16 @@ static const char *need_name(struct call *call, const char *field, size_t max, s
 static int post_publish(struct call *call)
 {
 	size_t size;
-	const char *topic = need_name(call, "topic", RC_FEED_NAME_MAX, &size);
+	const char *topic = need_name(call, "topic", APP_FEED_NAME_MAX, &size);
 	const json_t *data = json_object_get(call->body, "data");
 	if (!topic || !data)
 		return fail(call, 400, "expected {\"topic\":NAME,\"data\":VALUE}");
-	if (rc_feed_name_reserved(topic, size))
+	if (app_name_reserved(topic, size))
 		return fail(call, 400, "topics that begin with room/ and data/ are the server's own");
-	int64_t sequence = rc_feeds_publish(call->app, topic, size, data);
+	int64_t sequence = app_feeds_publish(call->app, topic, size, data);
 	if (sequence < 0)
 		return fail(call, sequence == -EMSGSIZE ? 413 : 503, rc_strerror((int)sequence));
-	rc_out_format(&call->out, "{\"seq\":%lld}", (long long)sequence);
+	app_out_format(&call->out, "{\"seq\":%lld}", (long long)sequence);
 	return answer_json(call, 200);
 }
 
@@ -64,47 +74,48 @@ static int post_broadcast(struct call *call)
 {
 	size_t size;
 	const json_t *content = json_object_get(call->body, "content");
-	const char *from = need_name(call, "from", RC_SUBJECT_SIZE_MAX, &size);
+	const char *from = need_name(call, "from", APP_SUBJECT_SIZE_MAX, &size);
 	if (!content)
 		return fail(call, 400, "expected {\"content\":VALUE}");
-	rc_people_broadcast(call->app, from ? from : "server", content, NULL);
-	rc_out_text(&call->out, "{\"ok\":true}");
+	app_people_broadcast(call->app, from ? from : "server", content, NULL);
+	app_out_text(&call->out, "{\"ok\":true}");
 	return answer_json(call, 200);
 }
 
 static int post_send(struct call *call)
 {
-	struct rc_app *app = call->app;
+	struct app *app = call->app;
 	size_t size, from_size;
-	const char *to = need_name(call, "to", RC_SUBJECT_SIZE_MAX, &size);
-	const char *from = need_name(call, "from", RC_SUBJECT_SIZE_MAX, &from_size);
+	const char *to = need_name(call, "to", APP_SUBJECT_SIZE_MAX, &size);
+	const char *from = need_name(call, "from", APP_SUBJECT_SIZE_MAX, &from_size);
 	const json_t *content = json_object_get(call->body, "content");
 	if (!to || !content)
 		return fail(call, 400, "expected {\"to\":USER,\"content\":VALUE}");
-	rc_out_format(&call->out, "{\"type\":\"direct\",\"id\":\"%llx-%llx\",\"from\":", (unsigned long long)app->epoch,
-	              (unsigned long long)atomic_fetch_add(&app->numbers, 1));
-	rc_out_string(&call->out, from ? from : "server", from ? from_size : 6);
-	rc_out_text(&call->out, ",\"content\":");
-	rc_out_value(&call->out, content);
-	rc_out_format(&call->out, ",\"timestamp\":%llu}", (unsigned long long)rc_time_ms());
+	app_out_format(&call->out,
+	               "{\"type\":\"direct\",\"id\":\"%llx-%llx\",\"from\":", (unsigned long long)app->epoch,
+	               (unsigned long long)atomic_fetch_add(&app->numbers, 1));
+	app_out_string(&call->out, from ? from : "server", from ? from_size : 6);
+	app_out_text(&call->out, ",\"content\":");
+	app_out_value(&call->out, content);
+	app_out_format(&call->out, ",\"timestamp\":%llu}", (unsigned long long)app_date_ms());
 	if (call->out.failed)
 		return 503;
-	int devices = rc_people_deliver(app, to, size, call->out.bytes, call->out.size,
-	                                json_is_true(json_object_get(call->body, "reliable")), NULL);
+	int devices = app_people_deliver(app, to, size, call->out.bytes, call->out.size,
+	                                 json_is_true(json_object_get(call->body, "reliable")), NULL);
 	if (devices == -2)
 		return fail(call, 503, "the user is away, and the message cannot be stored");
-	rc_out_clear(&call->out);
-	rc_out_format(&call->out, "{\"delivered\":%d,\"stored\":%s}", devices > 0 ? devices : 0,
-	              devices < 0 ? "true" : "false");
+	app_out_clear(&call->out);
+	app_out_format(&call->out, "{\"delivered\":%d,\"stored\":%s}", devices > 0 ? devices : 0,
+	               devices < 0 ? "true" : "false");
 	return answer_json(call, 200);
 }
 
 static int post_disconnect(struct call *call)
 {
-	struct rc_directory *directory = &call->app->directory;
+	struct app_directory *directory = &call->app->directory;
 	size_t size, client_size, reason_size;
-	const char *name = need_name(call, "userId", RC_SUBJECT_SIZE_MAX, &size);
-	const char *id = need_name(call, "clientId", RC_CLIENT_ID_SIZE, &client_size);
+	const char *name = need_name(call, "userId", APP_SUBJECT_SIZE_MAX, &size);
+	const char *id = need_name(call, "clientId", APP_CLIENT_ID_SIZE, &client_size);
 	const char *reason = need_name(call, "reason", 120, &reason_size);
 	if (!name)
 		return fail(call, 400, "expected {\"userId\":USER}, and perhaps clientId and reason");
@@ -112,13 +123,12 @@ static int post_disconnect(struct call *call)
 		reason_size = strlen(reason = "disconnected by the application");
 	unsigned count = 0;
 	pthread_mutex_lock(&directory->lock);
-	const struct rc_user *user = rc_directory_user(directory, name, size, false);
-	for (const struct rc_app_client *device = user ? user->devices : NULL; device; device = device->next_device)
+	const struct app_user *user = app_directory_user(directory, name, size, false);
+	for (const struct app_client *device = user ? user->devices : NULL; device; device = device->next_device)
 		if (!id || strcmp(id, device->id) == 0)
-			count += rc_letter_post(call->app, device->conn, RC_LETTER_CLOSE, RC_CLOSE_POLICY, reason,
-			                        reason_size) == 0;
+			count += app_letter_close(call->app, device->conn, RC_CLOSE_POLICY, reason, reason_size) == 0;
 	pthread_mutex_unlock(&directory->lock);
-	rc_out_format(&call->out, "{\"disconnected\":%u}", count);
+	app_out_format(&call->out, "{\"disconnected\":%u}", count);
 	return answer_json(call, count ? 200 : 404);
 }
 
@@ -133,19 +143,19 @@ static size_t limit_of(struct call *call)
 
 static int get_stats(struct call *call)
 {
-	rc_figures_stats(call->app, &call->out);
+	app_figures_stats(call->app, &call->out);
 	return answer_json(call, 200);
 }
 
 static int get_rooms(struct call *call)
 {
-	rc_figures_rooms(call->app, &call->out, limit_of(call));
+	app_figures_rooms(call->app, &call->out, limit_of(call));
 	return answer_json(call, 200);
 }
 
 static int get_presence(struct call *call)
 {
-	rc_figures_presence(call->app, &call->out, rc_request_query(call->request, "user"), limit_of(call));
+	app_figures_presence(call->app, &call->out, rc_request_query(call->request, "user"), limit_of(call));
 	return answer_json(call, 200);
 }
 
@@ -165,14 +175,14 @@ static int answer_route(struct call *call, const struct route *route)
 {
 	const char *why, *method = rc_request_method(call->request);
 	size_t size;
-	if (!rc_access_api(rc_app_settings(call->app), call->request, &why)) {
+	if (!app_access_api(app_settings_now(call->app), call->request, &why)) {
 		rc_request_add_header(call->request, "WWW-Authenticate", "Bearer");
 		return fail(call, 401, why);
 	}
-	RC_COUNT(call->app, api_requests);
+	APP_COUNT(call->app, api_requests);
 	bool is_head = strcmp(method, "HEAD") == 0 && strcmp(route->method, "GET") == 0;
 	if (strcmp(method, route->method) != 0 && !is_head)
-		return fail(call, 400, "this path wants another method");
+		return fail(call, 400, "this path takes another method");
 	if (strcmp(route->method, "POST") != 0)
 		return route->answer(call);
 	const void *body = rc_request_body(call->request, &size);
@@ -181,7 +191,7 @@ static int answer_route(struct call *call, const struct route *route)
 	return json_is_object(call->body) ? route->answer(call) : fail(call, 400, "expected a JSON object");
 }
 
-static int answer_api(struct rc_app *app, rc_request *request, const char *path)
+static int answer_api(struct app *app, rc_request *request, const char *path)
 {
 	struct call call = { .app = app, .request = request };
 	int status = -1;
@@ -191,35 +201,35 @@ static int answer_api(struct rc_app *app, rc_request *request, const char *path)
 	if (status < 0)
 		status = fail(&call, 404, "no such path");
 	json_decref(call.body);
-	rc_out_free(&call.out);
+	app_out_free(&call.out);
 	return status;
 }
 
-/* Names of topics are not for everybody. */
-static int answer_stats(struct rc_app *app, rc_request *request)
+/* /stats names topics, and not everybody may see those. */
+static int answer_stats(struct app *app, rc_request *request)
 {
 	struct call call = { .app = app, .request = request };
 	const char *why;
 	int status;
-	if (rc_access_api(rc_app_settings(app), request, &why))
-		return rc_http_answer(request);
+	if (app_access_api(app_settings_now(app), request, &why))
+		return http_answer(request);
 	rc_request_add_header(request, "WWW-Authenticate", "Bearer");
 	status = fail(&call, 401, why);
-	rc_out_free(&call.out);
+	app_out_free(&call.out);
 	return status;
 }
 
-static int answer_metrics(struct rc_app *app, rc_request *request)
+static int answer_metrics(struct app *app, rc_request *request)
 {
-	struct rc_out out = { 0 };
-	rc_figures_metrics(app, &out);
+	struct app_out out = { 0 };
+	app_figures_metrics(app, &out);
 	int code = out.failed ? -ENOMEM
 	                      : rc_request_respond(request, 200, "text/plain; version=0.0.4", out.bytes, out.size);
-	rc_out_free(&out);
+	app_out_free(&out);
 	return code ? 503 : 0;
 }
 
-int rc_api_answer(struct rc_app *app, rc_request *request)
+int app_api_answer(struct app *app, rc_request *request)
 {
 	const char *path = rc_request_path(request);
 	bool on_api_port = rc_request_listener(request) >= app->api_listener_first;
@@ -234,12 +244,12 @@ int rc_api_answer(struct rc_app *app, rc_request *request)
 		return api_elsewhere ? 404 : answer_metrics(app, request);
 	if (strcmp(path, "/stats") == 0)
 		return api_elsewhere ? 404 : answer_stats(app, request);
-	/* On the API's port too: there the dashboard has its figures. */
-	int code = rc_web_answer(request);
+	/* Also on the API's port, where the dashboard gets its figures. */
+	int code = app_web_answer(request);
 	if (code >= 0)
 		return code;
 	if (on_api_port)
 		return 404;
-	/* 0: the library answers 426 to who meant a WebSocket. */
+	/* 0: the library answers 426. The client meant a WebSocket. */
 	return strcmp(path, "/ws") == 0 || strncmp(path, "/ws/", 4) == 0 ? 0 : 404;
 }

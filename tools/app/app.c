@@ -14,30 +14,36 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../commands.h"
-#include "../wait.h"
 #include "app.h"
+#include "client.h"
+#include "clients.h"
+#include "commands.h"
+#include "date.h"
+#include "lib/wait.h"
+#include "log.h"
+#include "wire.h"
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 #define LOOK_MS 1000 /* between two sweeps of who has been away for too long */
 
 static int run(int argc, char **argv);
 
-const struct rc_command rc_command_app = {
+const struct subcommand command_app = {
 	.name = "app",
 	.summary = "serve users, rooms and messages to applications",
 	.usage = "[options]",
-	.about = "Where `ringcast serve` hands on bytes by topic, this one speaks: JSON messages about users, rooms\n"
-		 "and feeds (subprotocol ringcast.json), with tokens, permissions and limits. They are two commands\n"
-		 "because they owe their clients different things: serve knows nobody and adds nothing to a message.\n"
-		 "  /ws, /ws/USER      WebSocket; ?token=, ?reliable=1\n"
-		 "  /sse/TOPIC,...     feeds as server-sent events; Last-Event-ID, ?since=\n"
-		 "  /poll/TOPIC,...    feeds by long polling; ?since=, ?wait=\n"
-		 "  /api/...           POST publish, broadcast, send, disconnect; GET stats, rooms, presence\n"
-		 "  /stats, /metrics, /healthz\n"
-		 "  /, /ringcast.js    a dashboard; the client for browsers and Node\n"
-		 "Settings come from a file, over which goes the environment, over which go flags. SIGHUP reads them\n"
-		 "again; SIGTERM tells clients when to come back, and ends.",
+	.about =
+	    "`ringcast serve` hands on bytes by topic. This server speaks JSON messages about users, rooms and\n"
+	    "feeds (subprotocol ringcast.json), with tokens, permissions and limits. They are two commands\n"
+	    "because they owe their clients different things: serve knows nobody and adds nothing to a message.\n"
+	    "  /ws, /ws/USER      WebSocket; ?token=, ?reliable=1\n"
+	    "  /sse/TOPIC,...     feeds as server-sent events; Last-Event-ID, ?since=\n"
+	    "  /poll/TOPIC,...    feeds by long polling; ?since=, ?wait=\n"
+	    "  /api/...           POST publish, broadcast, send, disconnect; GET stats, rooms, presence\n"
+	    "  /stats, /metrics, /healthz\n"
+	    "  /, /ringcast.js    a dashboard; the client for browsers and Node\n"
+	    "Settings come from a file. The environment overrides the file, and flags override both. SIGHUP reads\n"
+	    "them again. SIGTERM tells clients when to come back, and ends the server.",
 	.examples = "  ringcast app\n"
 		    "  ringcast app --config /etc/ringcast.conf --listen 0.0.0.0:8080\n"
 		    "  ringcast app --token-key public.pem --preset strict --origin https://example.org\n"
@@ -48,35 +54,12 @@ const struct rc_command rc_command_app = {
 
 /* ---- beginning ---- */
 
-static bool make_crews(struct rc_app *app, uint64_t seed)
+static void free_app(struct app *app)
 {
-	app->crew_count = rc_server_worker_count(app->server);
-	app->crews = calloc(app->crew_count, sizeof *app->crews);
-	for (unsigned i = 0; app->crews && i < app->crew_count; i++) {
-		struct rc_crew *crew = &app->crews[i];
-		crew->app = app;
-		crew->index = i;
-		atomic_init(&crew->next_ns, RC_NEVER);
-		if (!rc_table_init(&crew->clients, seed))
-			return false;
-	}
-	return app->crews;
-}
-
-static void free_app(struct rc_app *app)
-{
-	for (unsigned i = 0; app->crews && i < app->crew_count; i++) {
-		struct rc_crew *crew = &app->crews[i];
-		rc_table_destroy(&crew->clients);
-		rc_out_free(&crew->out);
-		rc_out_free(&crew->head);
-		rc_out_free(&crew->tail);
-		free(crew->heap);
-	}
-	free(app->crews);
-	rc_directory_destroy(&app->directory);
-	pthread_mutex_destroy(&app->feeds_lock);
-	rc_settings_free(atomic_load(&app->settings));
+	app_crews_free(app);
+	app_directory_destroy(&app->directory);
+	pthread_mutex_destroy(&app->watches.lock);
+	app_settings_free(atomic_load(&app->settings));
 }
 
 static void print_listener(const char *address, int port, const char *what)
@@ -96,30 +79,31 @@ static void print_listener(const char *address, int port, const char *what)
 		       address, port, what);
 }
 
-static bool listen_at(struct rc_app *app, const struct rc_option_list *list, const char *what)
+static bool listen_at(struct app *app, const struct option_list *list, const char *what)
 {
 	struct rc_error error;
 	for (unsigned i = 0; i < list->count; i++) {
 		int port = rc_server_listen(app->server, list->items[i], &error);
 		if (port < 0)
-			return rc_failed("%s", error.text), false;
+			return command_failed("%s", error.text), false;
 		print_listener(list->items[i], port, what);
 	}
 	return true;
 }
 
-/* Sockets that the service manager made before it started us: those it names `api` and `proxy` are meant so. */
-static void take_inherited(struct rc_option_list *listen, struct rc_option_list *api)
+/* Sockets that the service manager made before it started us: one that it names `api` serves the API, and one that it
+ * names `proxy` takes the PROXY protocol. */
+static void take_inherited(struct option_list *listen, struct option_list *api)
 {
-	static char addresses[RC_OPTION_LIST_MAX][32];
+	static char addresses[OPTION_LIST_MAX][32];
 	char **names = NULL;
 	int count = sd_listen_fds_with_names(1, &names);
-	for (int i = 0; i < count && i < RC_OPTION_LIST_MAX; i++) {
+	for (int i = 0; i < count && i < OPTION_LIST_MAX; i++) {
 		bool is_api = strcmp(names[i], "api") == 0, proxied = strcmp(names[i], "proxy") == 0;
-		struct rc_option_list *list = is_api ? api : listen;
+		struct option_list *list = is_api ? api : listen;
 		snprintf(addresses[i], sizeof addresses[i], "%sfd:%d", proxied ? "proxy+" : "",
 		         SD_LISTEN_FDS_START + i);
-		if (list->count < RC_OPTION_LIST_MAX)
+		if (list->count < OPTION_LIST_MAX)
 			list->items[list->count++] = addresses[i];
 	}
 	for (int i = 0; i < count; i++)
@@ -127,9 +111,9 @@ static void take_inherited(struct rc_option_list *listen, struct rc_option_list 
 	free(names);
 }
 
-static bool listen_everywhere(struct rc_app *app, const struct rc_settings *settings)
+static bool listen_everywhere(struct app *app, const struct app_settings *settings)
 {
-	struct rc_option_list listen = settings->listen, api = settings->api_listen;
+	struct option_list listen = settings->listen, api = settings->api_listen;
 	if (!listen.count)
 		take_inherited(&listen, &api);
 	if (!listen.count)
@@ -144,35 +128,34 @@ static bool become(const char *name)
 		return true;
 	const struct passwd *user = getpwnam(name);
 	if (!user)
-		return rc_failed("user '%s': there is none", name), false;
+		return command_failed("there is no user '%s'", name), false;
 	if (getuid() == user->pw_uid)
 		return true;
 	if (initgroups(name, user->pw_gid) || setgid(user->pw_gid) || setuid(user->pw_uid))
-		return rc_failed("user '%s': %s", name, strerror(errno)), false;
+		return command_failed("user '%s': %s", name, strerror(errno)), false;
 	return true;
 }
 
-static bool make_rules(struct rc_app *app, const struct rc_settings *settings)
+static bool make_rules(struct app *app, const struct app_settings *settings)
 {
 	const struct rc_topic_options rooms = { .policy = RC_POLICY_CLOSE };
 	const struct rc_topic_options kept = { .policy = (enum rc_policy)settings->policy, .keep_last = true };
-	/* A member that missed what was said could not tell: it is better told to connect again. */
+	/* A member that missed a message would not know. It is closed instead, and connects again. */
 	int code = rc_server_topic_rule(app->server, "room/*", &rooms);
 	for (unsigned i = 0; i < settings->keep_last.count && !code; i++)
 		code = rc_server_topic_rule(app->server, settings->keep_last.items[i], &kept);
 	if (code)
-		rc_failed("keep-last: %s", rc_strerror(code));
+		command_failed("keep-last: %s", rc_strerror(code));
 	return !code;
 }
-
-static bool make_server(struct rc_app *app, const struct rc_settings *settings)
+static bool make_server(struct app *app, const struct app_settings *settings)
 {
 	struct rc_config config;
 	struct rc_error error;
 	rc_config_init(&config);
 	config.worker_count = settings->workers;
 	config.connections_max = settings->connections_max;
-	config.subscriptions_max = settings->subscriptions_max + 1; /* what goes to everyone is one */
+	config.subscriptions_max = settings->subscriptions_max + 1; /* and one for what goes to everyone */
 	config.message_size_max = settings->message_max;
 	config.body_size_max = settings->body_max;
 	config.log_size = settings->log_size;
@@ -180,38 +163,38 @@ static bool make_server(struct rc_app *app, const struct rc_settings *settings)
 	config.kernel_tls = settings->kernel_tls;
 	config.idle_timeout_ms = settings->idle_timeout_ms;
 	config.handshake_timeout_ms = settings->handshake_timeout_ms;
-	config.handlers = rc_clients_handlers(app);
+	config.handlers = app_clients_handlers(app);
 	app->server = rc_server_new(&config, &error);
-	static struct rc_tls_pair pairs[RC_OPTION_LIST_MAX];
+	static struct rc_tls_pair pairs[OPTION_LIST_MAX];
 	const struct rc_tls_options tls = { .pairs = pairs, .pair_count = settings->tls_cert.count };
 	for (unsigned i = 0; i < settings->tls_cert.count; i++)
 		pairs[i] = (struct rc_tls_pair){ settings->tls_cert.items[i], settings->tls_key.items[i] };
 	if (app->server && (!tls.pair_count || !rc_server_tls(app->server, &tls, &error)))
 		return true;
-	return rc_failed("%s", error.text), false;
+	return command_failed("%s", error.text), false;
 }
 
-static bool start(struct rc_app *app, const struct rc_settings *settings)
+static bool start(struct app *app, const struct app_settings *settings)
 {
 	struct rc_error error;
 	uint64_t seed;
 	if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
-		return rc_failed("no random numbers: %s", strerror(errno)), false;
+		return command_failed("no random numbers: %s", strerror(errno)), false;
 	json_object_seed((size_t)seed | 1);
-	pthread_mutex_init(&app->feeds_lock, NULL);
-	app->started_ns = rc_clock_now();
-	app->epoch = rc_time_ms();
+	pthread_mutex_init(&app->watches.lock, NULL);
+	app->started_ns = clock_now();
+	app->epoch = app_date_ms();
 	atomic_init(&app->numbers, 1);
-	if (!rc_directory_init(&app->directory, seed))
-		return rc_failed("no memory"), false;
+	if (!app_directory_init(&app->directory, seed))
+		return command_failed("no memory"), false;
 	if (!make_server(app, settings) || !make_rules(app, settings) || !listen_everywhere(app, settings) ||
 	    !become(settings->user))
 		return false;
-	if (!make_crews(app, seed) || rc_clock_start(app))
-		return rc_failed("no memory, or no thread"), false;
+	if (!app_crews_init(app, rc_server_worker_count(app->server), seed) || app_clock_start(app, app_clients_due))
+		return command_failed("no memory, or no thread"), false;
 	if (rc_server_start(app->server, &error)) {
-		rc_clock_stop(app);
-		return rc_failed("%s", error.text), false;
+		app_clock_stop(app);
+		return command_failed("%s", error.text), false;
 	}
 	return true;
 }
@@ -219,8 +202,8 @@ static bool start(struct rc_app *app, const struct rc_settings *settings)
 /* ---- every worker ---- */
 
 struct visit {
-	struct rc_crew *crew;
-	void (*fn)(struct rc_crew *crew);
+	struct app_crew *crew;
+	void (*fn)(struct app_crew *crew);
 	_Atomic bool done;
 };
 
@@ -232,8 +215,8 @@ static void visit_crew(void *argument)
 	atomic_store(&visit->done, true);
 }
 
-/* Runs `fn` on every worker, one after the other: afterwards no callback of before is running any more. */
-static void visit_all(struct rc_app *app, void (*fn)(struct rc_crew *crew))
+/* Runs `fn` on every worker, one after the other: afterwards no callback is running that began before. */
+static void visit_all(struct app *app, void (*fn)(struct app_crew *crew))
 {
 	const struct timespec nap = { .tv_nsec = 1000000 };
 	for (unsigned i = 0; i < app->crew_count; i++) {
@@ -247,7 +230,7 @@ static void visit_all(struct rc_app *app, void (*fn)(struct rc_crew *crew))
 
 /* ---- reloading ---- */
 
-static void warn_fixed(const struct rc_settings *old, const struct rc_settings *new)
+static void warn_fixed(const struct app_settings *old, const struct app_settings *new)
 {
 	bool same = old->workers == new->workers && old->log_size == new->log_size &&
 	            old->listen.count == new->listen.count && old->api_listen.count == new->api_listen.count &&
@@ -257,58 +240,58 @@ static void warn_fixed(const struct rc_settings *old, const struct rc_settings *
 	for (unsigned i = 0; same && i < new->listen.count; i++)
 		same = strcmp(old->listen.items[i], new->listen.items[i]) == 0;
 	if (!same)
-		rc_log_say(RC_LOG_WARNING, "reload", NULL,
-		           "addresses, workers, sizes, idle time and policy change only with a restart");
+		app_log_say(APP_LOG_WARNING, "reload", NULL,
+		            "addresses, workers, sizes, idle time and policy change only with a restart");
 }
 
-static void reload(struct rc_app *app, int argc, char **argv)
+static void reload(struct app *app, int argc, char **argv)
 {
-	struct rc_settings *new, *old = atomic_load(&app->settings);
+	struct app_settings *new, *old = atomic_load(&app->settings);
 	struct timespec now;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
 	           (unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
-	if (rc_settings_read(&rc_command_app, argc, argv, &new) >= 0) {
-		rc_log_say(RC_LOG_ERROR, "reload", NULL, "the settings are wrong; those of before stay");
+	if (app_settings_read(&command_app, argc, argv, &new) >= 0) {
+		app_log_say(APP_LOG_ERROR, "reload", NULL, "the settings are wrong; the old ones stay");
 	} else {
 		warn_fixed(old, new);
-		rc_log_setup(new);
+		app_log_setup(new);
 		atomic_store(&app->settings, new);
 		visit_all(app, NULL);
-		rc_settings_free(old);
+		app_settings_free(old);
 		struct rc_error error;
 		if (new->tls_cert.count && rc_server_tls_reload(app->server, &error))
-			rc_log_say(RC_LOG_ERROR, "reload", NULL, "the certificates of before stay: %s", error.text);
-		rc_log_say(RC_LOG_INFO, "reload", NULL, "done");
+			app_log_say(APP_LOG_ERROR, "reload", NULL, "the old certificates stay: %s", error.text);
+		app_log_say(APP_LOG_INFO, "reload", NULL, "done");
 	}
 	sd_notify(0, "READY=1");
 }
 
 /* ---- the end ---- */
 
-/* Clients are told when to come back, each another time, so that the next server is not met by all of them at once. */
-static void send_away(void *context, struct rc_node *node)
+/* Each client is told to come back at another time, so that they do not all meet the next server at once. */
+static void send_away(void *context, struct app_node *node)
 {
-	struct rc_app_client *client = (struct rc_app_client *)node;
-	struct rc_out *out = &client->crew->out;
-	unsigned comeback_ms = rc_app_settings(client->app)->comeback_ms, after_ms, random = 0;
+	struct app_client *client = (struct app_client *)node;
+	struct app_out *out = &client->crew->out;
+	unsigned comeback_ms = app_settings_now(client->app)->comeback_ms, after_ms, random = 0;
 	char reason[64];
 	(void)context;
 	if (getrandom(&random, sizeof random, 0) != sizeof random)
-		random = (unsigned)rc_clock_now();
+		random = (unsigned)clock_now();
 	after_ms = comeback_ms / 10 + (unsigned)((uint64_t)random * (comeback_ms - comeback_ms / 10) >> 32);
-	rc_out_clear(out);
-	rc_out_format(out, "{\"type\":\"going_away\",\"reconnectAfter\":%u}", after_ms);
-	rc_app_send(client, out);
+	app_out_clear(out);
+	app_out_format(out, "{\"type\":\"going_away\",\"reconnectAfter\":%u}", after_ms);
+	app_send(client, out);
 	snprintf(reason, sizeof reason, "come back in %u ms", after_ms);
-	rc_app_close(client, RC_CLOSE_GOING_AWAY, reason);
+	app_close(client, RC_CLOSE_GOING_AWAY, reason);
 }
 
-static void send_all_away(struct rc_crew *crew)
+static void send_all_away(struct app_crew *crew)
 {
-	rc_crew_enter(crew);
-	rc_table_each(&crew->clients, send_away, NULL);
-	rc_crew_leave(crew);
+	app_crew_enter(crew);
+	app_table_each(&crew->clients, send_away, NULL);
+	app_crew_leave(crew);
 }
 
 static rc_server *stopping; /* for the handler alone; set before it is installed */
@@ -319,30 +302,30 @@ static void stop_now(int signal_number)
 	rc_server_stop(stopping, 0);
 }
 
-static void end(struct rc_app *app, const sigset_t *signals)
+static void end(struct app *app, const sigset_t *signals)
 {
 	sd_notify(0, "STOPPING=1");
-	rc_log_say(RC_LOG_INFO, "stop", NULL, "draining");
+	app_log_say(APP_LOG_INFO, "stop", NULL, "draining");
 	atomic_store(&app->draining, true);
 	stopping = app->server;
 	/* A second signal no longer waits for anybody: this one call is safe in a handler. */
 	sigaction(SIGINT, &(struct sigaction){ .sa_handler = stop_now }, NULL);
 	sigaction(SIGTERM, &(struct sigaction){ .sa_handler = stop_now }, NULL);
 	visit_all(app, send_all_away);
-	rc_server_stop(app->server, rc_app_settings(app)->drain_ms);
+	rc_server_stop(app->server, app_settings_now(app)->drain_ms);
 	pthread_sigmask(SIG_UNBLOCK, signals, NULL);
 	rc_server_join(app->server);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
-	rc_clock_stop(app);
+	app_clock_stop(app);
 }
 
 static int run(int argc, char **argv)
 {
-	static struct rc_app app;
-	struct rc_settings *settings;
+	static struct app app;
+	struct app_settings *settings;
 	sigset_t signals;
-	int status = rc_settings_read(&rc_command_app, argc, argv, &settings);
+	int status = app_settings_read(&command_app, argc, argv, &settings);
 	if (status >= 0)
 		return status;
 	/* Blocked before the first thread starts, and read as data. */
@@ -352,7 +335,7 @@ static int run(int argc, char **argv)
 	sigaddset(&signals, SIGHUP);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	atomic_init(&app.settings, settings);
-	rc_log_setup(settings);
+	app_log_setup(settings);
 	bool started = start(&app, settings);
 	if (started) {
 		fflush(stdout);
@@ -363,11 +346,11 @@ static int run(int argc, char **argv)
 				break;
 			if (number == SIGHUP)
 				reload(&app, argc, argv);
-			rc_directory_sweep(&app);
+			app_directory_sweep(&app);
 		}
 		end(&app, &signals);
 	}
 	rc_server_free(app.server);
 	free_app(&app);
-	return started ? RC_EXIT_OK : RC_EXIT_FAILED;
+	return started ? EXIT_OK : EXIT_FAILED;
 }

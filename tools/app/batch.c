@@ -4,70 +4,50 @@
  * what it follows is read from the log when its delay is over. A batch is the log read at another speed: nothing is
  * queued for it that the log has anyway.
  */
-#include <errno.h>
+#include "batch.h"
+
 #include <string.h>
 
-#include "../wait.h"
 #include "app.h"
-
-#define BATCH_SIZE_MAX (256u << 10)
+#include "client.h"
+#include "directory.h"
+#include "feeds.h"
+#include "fields.h"
+#include "lib/wait.h"
+#include "wire.h"
 
 /* ---- theirs ---- */
 
-void rc_batch_receive(struct rc_app_client *client, const json_t *message, const json_t *id)
+void app_batch_receive(struct app_client *client, const json_t *message, const json_t *id,
+                       void (*handle)(struct app_client *client, const json_t *message, unsigned depth))
 {
 	const json_t *messages = json_object_get(message, "messages");
-	unsigned max = rc_app_settings(client->app)->batch_max;
+	unsigned max = app_settings_now(client->app)->batch_max;
 	size_t index;
 	json_t *each;
 	if (!json_is_array(messages)) {
-		rc_dialect_error(client, id, messages ? "INVALID_FIELD" : "MISSING_FIELD",
-		                 messages ? "Wrong field: messages: expected an array" : "Missing field: messages");
+		app_send_error(client, id, messages ? "INVALID_FIELD" : "MISSING_FIELD",
+		               messages ? "Wrong field: messages: expected an array" : "Missing field: messages");
 		return;
 	}
 	if (json_array_size(messages) > max) {
-		rc_dialect_error(client, id, "TOO_LONG", "Too long: too many messages in a batch");
+		app_send_error(client, id, "TOO_LONG", "Too long: too many messages in a batch");
 		return;
 	}
 	json_array_foreach(messages, index, each)
 	{
 		if (client->closing)
 			return;
-		rc_dialect_handle(client, each, 1);
+		handle(client, each, 1);
 	}
 }
 
 /* ---- ours ---- */
 
-void rc_batch_flush(struct rc_app_client *client)
-{
-	struct rc_app *app = client->app;
-	if (!client->batched)
-		return;
-	client->batched = 0;
-	rc_out_text(&client->batch, "]}");
-	int code = client->batch.failed
-	               ? -ENOMEM
-	               : rc_send(app->server, client->conn, RC_TEXT, client->batch.bytes, client->batch.size);
-	rc_out_clear(&client->batch);
-	if (code == 0)
-		RC_COUNT(app, sent);
-	else if (code == -ENOBUFS)
-		rc_app_close(client, RC_CLOSE_POLICY, "reads too slowly");
-}
-
-void rc_batch_add(struct rc_app_client *client, const char *bytes, size_t size)
-{
-	rc_out_text(&client->batch, client->batched ? "," : "{\"type\":\"batch\",\"messages\":[");
-	rc_out_bytes(&client->batch, bytes, size);
-	if (++client->batched >= client->batch_count || client->batch.size >= BATCH_SIZE_MAX)
-		rc_batch_flush(client);
-}
-
 struct pull {
-	struct rc_app_client *client;
-	struct rc_feed *feed;
-	struct rc_out *lines;
+	struct app_client *client;
+	struct app_feed *feed;
+	struct app_out *lines;
 };
 
 /* Under the log's lock: copies, and leaves out what the client said itself. */
@@ -76,30 +56,27 @@ static bool take(void *context, const struct rc_past *past)
 	struct pull *pull = context;
 	pull->feed->since = past->sequence;
 	if (past->except != pull->client->conn && past->opcode == RC_TEXT) {
-		rc_out_bytes(pull->lines, past->data, past->size);
-		rc_out_bytes(pull->lines, "\n", 1);
+		app_out_bytes(pull->lines, past->data, past->size);
+		app_out_bytes(pull->lines, "\n", 1);
 	}
-	return pull->lines->size < BATCH_SIZE_MAX;
+	return pull->lines->size < APP_BATCH_SIZE_MAX;
 }
 
-static void tell_gap(struct rc_app_client *client, const struct rc_feed *feed, uint64_t to)
+static void tell_gap(struct app_client *client, const struct app_feed *feed, uint64_t to)
 {
-	struct rc_out *out = &client->crew->out;
-	rc_out_clear(out);
-	rc_out_text(out, "{\"type\":\"gap\",\"topic\":");
-	rc_out_string(out, feed->name, feed->size);
-	rc_out_format(out, ",\"from\":%llu,\"to\":%llu,\"epoch\":%llu}", (unsigned long long)feed->since + 1,
-	              (unsigned long long)to, (unsigned long long)feed->epoch);
-	rc_batch_add(client, out->bytes, out->size);
+	struct app_out *out = &client->crew->out;
+	app_out_clear(out);
+	app_out_gap(out, feed->name, feed->size, feed->since + 1, to, feed->epoch, false);
+	app_batch_add(client, out->bytes, out->size);
 }
 
-static void pull_feed(struct rc_app_client *client, struct rc_feed *feed)
+static void pull_feed(struct app_client *client, struct app_feed *feed)
 {
-	struct rc_out *lines = &client->crew->tail;
+	struct app_out *lines = &client->crew->tail;
 	struct pull pull = { .client = client, .feed = feed, .lines = lines };
 	struct rc_topic_stats stats;
 	if (rc_topic_stats(client->app->server, feed->name, feed->size, &stats))
-		return; /* nothing has been said there */
+		return; /* nothing has been published there */
 	if (stats.epoch != feed->epoch) {
 		feed->epoch = stats.epoch;
 		feed->since = 0;
@@ -108,62 +85,62 @@ static void pull_feed(struct rc_app_client *client, struct rc_feed *feed)
 		return;
 	if (!feed->room && stats.oldest > feed->since + 1)
 		tell_gap(client, feed, stats.oldest - 1);
-	rc_out_clear(lines);
+	app_out_clear(lines);
 	rc_topic_read(client->app->server, feed->name, feed->size, feed->since, client->batch_count, take, &pull);
 	for (size_t at = 0; at < lines->size && !client->closing;) {
 		size_t size = (size_t)((char *)memchr(lines->bytes + at, '\n', lines->size - at) - (lines->bytes + at));
-		rc_batch_add(client, lines->bytes + at, size);
+		app_batch_add(client, lines->bytes + at, size);
 		at += size + 1;
 	}
 }
 
-void rc_batch_due(struct rc_app_client *client, uint64_t now_ns)
+void app_batch_due(struct app_client *client, uint64_t now_ns)
 {
 	if (!client->batch_count) {
-		client->batch_ns = RC_NEVER;
+		client->times.batch_ns = APP_NEVER;
 		return;
 	}
-	for (struct rc_feed *feed = client->feeds; feed && !client->closing; feed = feed->next)
+	for (struct app_feed *feed = client->feeds; feed && !client->closing; feed = feed->next)
 		if (feed->pulled)
 			pull_feed(client, feed);
-	rc_batch_flush(client);
-	client->batch_ns = now_ns + client->batch_delay_ms * UINT64_C(1000000);
+	app_batch_flush(client);
+	client->times.batch_ns = now_ns + client->batch_delay_ms * UINT64_C(1000000);
 }
 
-/* What was read in batches is followed by a cursor from where it had come to. */
-static void follow_all(struct rc_app_client *client)
+/* From now on a cursor follows what was read in batches, from the place that was reached. */
+static void follow_all(struct app_client *client)
 {
-	for (struct rc_feed *feed = client->feeds; feed; feed = feed->next) {
+	for (struct app_feed *feed = client->feeds; feed; feed = feed->next) {
 		struct rc_start start = { .resume = true, .since = feed->since };
 		if (feed->pulled && !rc_subscribe(client->app->server, client->conn, feed->name, feed->size, &start))
 			feed->pulled = false;
 	}
 }
 
-void rc_batch_set(struct rc_app_client *client, const json_t *message, const json_t *id)
+void app_batch_set(struct app_client *client, const json_t *message, const json_t *id)
 {
-	const struct rc_settings *settings = rc_app_settings(client->app);
-	struct rc_out *out = &client->crew->out;
-	int64_t count = rc_dialect_number(client, message, id, "count", settings->batch_max, 0);
+	const struct app_settings *settings = app_settings_now(client->app);
+	struct app_out *out = &client->crew->out;
+	int64_t count = app_field_number(client, message, id, "count", settings->batch_max, 0);
 	int64_t delay = count < 0 ? -1
-	                          : rc_dialect_number(client, message, id, "delay", settings->batch_delay_max_ms, 0);
+	                          : app_field_number(client, message, id, "delay", settings->batch_delay_max_ms, 0);
 	if (delay < 0)
 		return;
 	bool on = count > 1 && delay > 0;
 	if (!on && client->batch_count) {
-		rc_batch_due(client, rc_clock_now());
+		app_batch_due(client, clock_now());
 		follow_all(client);
 	}
 	pthread_mutex_lock(&client->app->directory.lock);
 	client->by_letter = on || client->reliable;
 	pthread_mutex_unlock(&client->app->directory.lock);
-	client->batch_count = 0; /* the answer comes by itself */
-	rc_out_clear(out);
-	rc_out_type(out, "batching", id);
-	rc_out_format(out, ",\"count\":%lld,\"delay\":%lld}", on ? (long long)count : 0, on ? (long long)delay : 0);
-	rc_app_send(client, out);
+	client->batch_count = 0; /* the answer is not part of a batch */
+	app_out_clear(out);
+	app_out_type(out, "batching", id);
+	app_out_format(out, ",\"count\":%lld,\"delay\":%lld}", on ? (long long)count : 0, on ? (long long)delay : 0);
+	app_send(client, out);
 	client->batch_count = on ? (unsigned)count : 0;
 	client->batch_delay_ms = on ? (unsigned)delay : 0;
-	client->batch_ns = on ? rc_clock_now() + (uint64_t)delay * 1000000 : RC_NEVER;
-	rc_clock_set(client);
+	client->times.batch_ns = on ? clock_now() + (uint64_t)delay * 1000000 : APP_NEVER;
+	app_clock_set(client);
 }

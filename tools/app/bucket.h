@@ -3,39 +3,39 @@
  * bucket.h - a token bucket: `rate` tokens a second flow in, up to `burst`. Pure: the time is handed in, and may even
  * stand still or go back. Levels are in billionths of a token, so that no flow is lost to rounding.
  */
-#ifndef RC_APP_BUCKET_H
-#define RC_APP_BUCKET_H
+#ifndef APP_BUCKET_H
+#define APP_BUCKET_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RC_BUCKET_UNIT UINT64_C(1000000000)
+#define APP_BUCKET_UNIT UINT64_C(1000000000)
 
-struct rc_bucket {
+struct app_bucket {
 	uint64_t level;
 	uint64_t at_ns;
 };
 
-static inline struct rc_bucket rc_bucket_full(uint32_t burst, uint64_t now_ns)
+static inline struct app_bucket app_bucket_full(uint32_t burst, uint64_t now_ns)
 {
-	return (struct rc_bucket){ .level = burst * RC_BUCKET_UNIT, .at_ns = now_ns };
+	return (struct app_bucket){ .level = burst * APP_BUCKET_UNIT, .at_ns = now_ns };
 }
 
 /* Takes a token. False: there is none. A rate of 0 is no limit. */
-static inline bool rc_bucket_take(struct rc_bucket *bucket, uint32_t rate, uint32_t burst, uint64_t now_ns)
+static inline bool app_bucket_take(struct app_bucket *bucket, uint32_t rate, uint32_t burst, uint64_t now_ns)
 {
 	if (!rate)
 		return true;
-	uint64_t full = burst * RC_BUCKET_UNIT, flowed = full;
+	uint64_t full = burst * APP_BUCKET_UNIT, flowed = full;
 	uint64_t passed = now_ns > bucket->at_ns ? now_ns - bucket->at_ns : 0;
 	if (passed < full / rate)
 		flowed = passed * rate; /* a nanosecond brings `rate` billionths */
 	if (now_ns > bucket->at_ns)
 		bucket->at_ns = now_ns;
 	bucket->level = full - bucket->level < flowed || bucket->level > full ? full : bucket->level + flowed;
-	if (bucket->level < RC_BUCKET_UNIT)
+	if (bucket->level < APP_BUCKET_UNIT)
 		return false;
-	bucket->level -= RC_BUCKET_UNIT;
+	bucket->level -= APP_BUCKET_UNIT;
 	return true;
 }
 

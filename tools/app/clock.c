@@ -1,204 +1,204 @@
 /* SPDX-License-Identifier: MIT
  *
- * clock.c - when something is due for a client: a heap of deadlines a worker, and one thread that sleeps until the
- * first of all workers and then asks that worker to look. The thread touches no client; nothing is due, nothing wakes.
+ * clock.c - see clock.h. It does not know what is to be done when something is due.
  */
-#include <errno.h>
+#include "clock.h"
+
 #include <stdlib.h>
 #include <time.h>
 
-#include "../wait.h"
 #include "app.h"
+#include "client.h"
+#include "lib/wait.h"
+#include "log.h"
 
-#define GRAIN_NS UINT64_C(10000000) /* deadlines closer together than this are seen to at once */
+#define GRAIN_NS UINT64_C(10000000) /* deadlines closer together than this are handled together */
 
 /* ---- the heap ---- */
 
-static void put(struct rc_crew *crew, size_t at, struct rc_app_client *client)
+static void put(struct app_deadlines *deadlines, size_t at, struct app_client *client)
 {
-	crew->heap[at] = client;
-	client->heap_place = at + 1;
+	deadlines->heap[at] = client;
+	client->times.heap_position = at + 1;
 }
 
-static void sift_up(struct rc_crew *crew, size_t at, struct rc_app_client *client)
+static void sift_up(struct app_deadlines *deadlines, size_t at, struct app_client *client)
 {
 	for (; at; at = (at - 1) / 2) {
-		struct rc_app_client *parent = crew->heap[(at - 1) / 2];
-		if (parent->deadline_ns <= client->deadline_ns)
+		struct app_client *parent = deadlines->heap[(at - 1) / 2];
+		if (parent->times.deadline_ns <= client->times.deadline_ns)
 			break;
-		put(crew, at, parent);
+		put(deadlines, at, parent);
 	}
-	put(crew, at, client);
+	put(deadlines, at, client);
 }
 
-static void sift_down(struct rc_crew *crew, size_t at, struct rc_app_client *client)
+static void sift_down(struct app_deadlines *deadlines, size_t at, struct app_client *client)
 {
 	for (;;) {
 		size_t child = at * 2 + 1;
-		if (child >= crew->heap_count)
+		if (child >= deadlines->count)
 			break;
-		if (child + 1 < crew->heap_count && crew->heap[child + 1]->deadline_ns < crew->heap[child]->deadline_ns)
+		if (child + 1 < deadlines->count &&
+		    deadlines->heap[child + 1]->times.deadline_ns < deadlines->heap[child]->times.deadline_ns)
 			child++;
-		if (crew->heap[child]->deadline_ns >= client->deadline_ns)
+		if (deadlines->heap[child]->times.deadline_ns >= client->times.deadline_ns)
 			break;
-		put(crew, at, crew->heap[child]);
+		put(deadlines, at, deadlines->heap[child]);
 		at = child;
 	}
-	put(crew, at, client);
+	put(deadlines, at, client);
 }
 
-static void take_out(struct rc_crew *crew, struct rc_app_client *client)
+static void take_out(struct app_deadlines *deadlines, struct app_client *client)
 {
-	size_t at = client->heap_place - 1;
-	struct rc_app_client *last = crew->heap[--crew->heap_count];
-	client->heap_place = 0;
+	size_t at = client->times.heap_position - 1;
+	struct app_client *last = deadlines->heap[--deadlines->count];
+	client->times.heap_position = 0;
 	if (last == client)
 		return;
-	if (at && crew->heap[(at - 1) / 2]->deadline_ns > last->deadline_ns)
-		sift_up(crew, at, last);
+	if (at && deadlines->heap[(at - 1) / 2]->times.deadline_ns > last->times.deadline_ns)
+		sift_up(deadlines, at, last);
 	else
-		sift_down(crew, at, last);
+		sift_down(deadlines, at, last);
 }
 
-static bool put_in(struct rc_crew *crew, struct rc_app_client *client)
+static bool put_in(struct app_deadlines *deadlines, struct app_client *client)
 {
-	if (crew->heap_count == crew->heap_capacity) {
-		size_t capacity = crew->heap_capacity ? crew->heap_capacity * 2 : 64;
-		struct rc_app_client **heap = realloc(crew->heap, capacity * sizeof(struct rc_app_client *));
+	if (deadlines->count == deadlines->capacity) {
+		size_t capacity = deadlines->capacity ? deadlines->capacity * 2 : 64;
+		struct app_client **heap = realloc(deadlines->heap, capacity * sizeof(struct app_client *));
 		if (!heap)
 			return false;
-		crew->heap = heap;
-		crew->heap_capacity = capacity;
+		deadlines->heap = heap;
+		deadlines->capacity = capacity;
 	}
-	sift_up(crew, crew->heap_count++, client);
+	sift_up(deadlines, deadlines->count++, client);
 	return true;
 }
 
-/* ---- the thread ---- */
-
-static void show_first(struct rc_crew *crew)
+static uint64_t first_of(const struct app_deadlines *deadlines)
 {
-	struct rc_app *app = crew->app;
-	uint64_t next_ns = crew->heap_count ? crew->heap[0]->deadline_ns : RC_NEVER;
-	atomic_store(&crew->next_ns, next_ns);
-	if (next_ns == RC_NEVER)
+	return deadlines->count ? deadlines->heap[0]->times.deadline_ns : APP_NEVER;
+}
+
+static uint64_t earlier(uint64_t one_ns, uint64_t other_ns)
+{
+	return one_ns < other_ns ? one_ns : other_ns;
+}
+
+/* ---- what is due when ---- */
+
+/* Tells the thread of a new first deadline, and wakes it if it would sleep past that. */
+static void show_first(struct app_crew *crew)
+{
+	struct app_clock *clock = &crew->app->clock;
+	uint64_t next_ns = first_of(&crew->deadlines);
+	atomic_store(&crew->deadlines.next_ns, next_ns);
+	if (next_ns == APP_NEVER)
 		return;
-	pthread_mutex_lock(&app->clock_lock);
-	if (next_ns < app->clock_until_ns)
-		pthread_cond_signal(&app->clock_wake);
-	pthread_mutex_unlock(&app->clock_lock);
+	pthread_mutex_lock(&clock->lock);
+	if (next_ns < clock->until_ns)
+		pthread_cond_signal(&clock->wake);
+	pthread_mutex_unlock(&clock->lock);
 }
 
-void rc_clock_set(struct rc_app_client *client)
+void app_clock_set(struct app_client *client)
 {
-	struct rc_crew *crew = client->crew;
-	uint64_t deadline_ns = client->auth_ns, first = crew->heap_count ? crew->heap[0]->deadline_ns : RC_NEVER;
-	deadline_ns = client->expiry_ns < deadline_ns ? client->expiry_ns : deadline_ns;
-	deadline_ns = client->resend_ns < deadline_ns ? client->resend_ns : deadline_ns;
-	deadline_ns = client->batch_ns < deadline_ns ? client->batch_ns : deadline_ns;
-	deadline_ns = client->wait_ns < deadline_ns ? client->wait_ns : deadline_ns;
+	struct app_times *times = &client->times;
+	struct app_deadlines *deadlines = &client->crew->deadlines;
+	uint64_t first_ns = first_of(deadlines), deadline_ns = earlier(times->auth_ns, times->expiry_ns);
+	deadline_ns = earlier(deadline_ns, earlier(times->resend_ns, earlier(times->batch_ns, times->wait_ns)));
 	if (client->closing)
-		deadline_ns = RC_NEVER;
-	if (client->heap_place && deadline_ns != client->deadline_ns)
-		take_out(crew, client);
-	client->deadline_ns = deadline_ns;
-	if (deadline_ns != RC_NEVER && !client->heap_place && !put_in(crew, client))
-		rc_log_say(RC_LOG_ERROR, "memory", client->id, "no memory for its deadline");
-	if ((crew->heap_count ? crew->heap[0]->deadline_ns : RC_NEVER) != first)
-		show_first(crew);
+		deadline_ns = APP_NEVER;
+	if (times->heap_position && deadline_ns != times->deadline_ns)
+		take_out(deadlines, client);
+	times->deadline_ns = deadline_ns;
+	if (deadline_ns != APP_NEVER && !times->heap_position && !put_in(deadlines, client))
+		app_log_say(APP_LOG_ERROR, "memory", client->id, "no memory for its deadline");
+	if (first_of(deadlines) != first_ns)
+		show_first(client->crew);
 }
 
-void rc_clock_remove(struct rc_app_client *client)
+void app_clock_remove(struct app_client *client)
 {
-	client->auth_ns = client->expiry_ns = client->resend_ns = client->batch_ns = client->wait_ns = RC_NEVER;
-	rc_clock_set(client);
+	struct app_times *times = &client->times;
+	times->auth_ns = times->expiry_ns = times->resend_ns = times->batch_ns = times->wait_ns = APP_NEVER;
+	app_clock_set(client);
 }
 
 static void look(void *argument)
 {
-	struct rc_crew *crew = argument;
-	uint64_t now_ns = rc_clock_now();
-	rc_crew_enter(crew);
+	struct app_crew *crew = argument;
+	uint64_t now_ns = clock_now();
+	app_crew_enter(crew);
 	/* Each that is due is seen to once; whoever is due again at once waits for the next look. */
-	for (size_t left = crew->heap_count; left && crew->heap_count; left--) {
-		struct rc_app_client *client = crew->heap[0];
-		if (client->deadline_ns > now_ns + GRAIN_NS / 2)
+	for (size_t left = crew->deadlines.count; left && crew->deadlines.count; left--) {
+		struct app_client *client = crew->deadlines.heap[0];
+		if (client->times.deadline_ns > now_ns + GRAIN_NS / 2)
 			break;
-		rc_app_due(client, now_ns);
-		rc_clock_set(client);
+		crew->app->clock.due(client, now_ns);
+		app_clock_set(client);
 	}
 	show_first(crew);
-	rc_crew_leave(crew);
+	app_crew_leave(crew);
 }
+
+/* ---- the thread ---- */
 
 static void *run(void *argument)
 {
-	struct rc_app *app = argument;
-	pthread_mutex_lock(&app->clock_lock);
-	while (!app->clock_ends) {
-		uint64_t next_ns = RC_NEVER, now_ns = rc_clock_now();
+	struct app *app = argument;
+	struct app_clock *clock = &app->clock;
+	pthread_mutex_lock(&clock->lock);
+	while (!clock->ends) {
+		uint64_t next_ns = APP_NEVER, now_ns = clock_now();
 		for (unsigned i = 0; i < app->crew_count; i++) {
-			struct rc_crew *crew = &app->crews[i];
-			uint64_t due_ns = atomic_load(&crew->next_ns);
-			/* Asked once: the look itself tells the next deadline. */
-			if (due_ns <= now_ns && atomic_compare_exchange_strong(&crew->next_ns, &due_ns, RC_NEVER) &&
-			    rc_post(app->server, i, look, crew))
-				atomic_store(&crew->next_ns, due_ns = now_ns + GRAIN_NS);
-			due_ns = atomic_load(&crew->next_ns);
-			next_ns = due_ns < next_ns ? due_ns : next_ns;
+			struct app_deadlines *deadlines = &app->crews[i].deadlines;
+			uint64_t due_ns = atomic_load(&deadlines->next_ns);
+			/* The worker is asked once: its look sets the next deadline. */
+			if (due_ns <= now_ns &&
+			    atomic_compare_exchange_strong(&deadlines->next_ns, &due_ns, APP_NEVER) &&
+			    rc_post(app->server, i, look, &app->crews[i]))
+				atomic_store(&deadlines->next_ns, due_ns = now_ns + GRAIN_NS);
+			due_ns = atomic_load(&deadlines->next_ns);
+			next_ns = earlier(due_ns, next_ns);
 		}
-		app->clock_until_ns = next_ns;
-		if (next_ns == RC_NEVER) {
-			pthread_cond_wait(&app->clock_wake, &app->clock_lock);
+		clock->until_ns = next_ns;
+		if (next_ns == APP_NEVER) {
+			pthread_cond_wait(&clock->wake, &clock->lock);
 			continue;
 		}
-		const struct timespec until = { .tv_sec = (time_t)(next_ns / RC_NS_PER_S),
-			                        .tv_nsec = (long)(next_ns % RC_NS_PER_S) };
-		pthread_cond_timedwait(&app->clock_wake, &app->clock_lock, &until);
+		const struct timespec until = { .tv_sec = (time_t)(next_ns / NS_PER_SECOND),
+			                        .tv_nsec = (long)(next_ns % NS_PER_SECOND) };
+		pthread_cond_timedwait(&clock->wake, &clock->lock, &until);
 	}
-	pthread_mutex_unlock(&app->clock_lock);
+	pthread_mutex_unlock(&clock->lock);
 	return NULL;
 }
 
-int rc_clock_start(struct rc_app *app)
+int app_clock_start(struct app *app, void (*due)(struct app_client *client, uint64_t now_ns))
 {
+	struct app_clock *clock = &app->clock;
 	pthread_condattr_t attributes;
-	pthread_mutex_init(&app->clock_lock, NULL);
+	pthread_mutex_init(&clock->lock, NULL);
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&app->clock_wake, &attributes);
+	pthread_cond_init(&clock->wake, &attributes);
 	pthread_condattr_destroy(&attributes);
-	app->clock_until_ns = RC_NEVER;
-	return -pthread_create(&app->clock, NULL, run, app);
+	clock->until_ns = APP_NEVER;
+	clock->due = due;
+	return -pthread_create(&clock->thread, NULL, run, app);
 }
 
-void rc_clock_stop(struct rc_app *app)
+void app_clock_stop(struct app *app)
 {
-	pthread_mutex_lock(&app->clock_lock);
-	app->clock_ends = true;
-	pthread_cond_signal(&app->clock_wake);
-	pthread_mutex_unlock(&app->clock_lock);
-	pthread_join(app->clock, NULL);
-	pthread_cond_destroy(&app->clock_wake);
-	pthread_mutex_destroy(&app->clock_lock);
-}
-
-/* ---- time, as it is written ---- */
-
-uint64_t rc_time_ms(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-void rc_out_time_iso(struct rc_out *out)
-{
-	uint64_t ms = rc_time_ms();
-	time_t seconds = (time_t)(ms / 1000);
-	struct tm parts;
-	char text[32];
-	gmtime_r(&seconds, &parts);
-	strftime(text, sizeof text, "%FT%T", &parts);
-	rc_out_format(out, "\"%s.%03uZ\"", text, (unsigned)(ms % 1000));
+	struct app_clock *clock = &app->clock;
+	pthread_mutex_lock(&clock->lock);
+	clock->ends = true;
+	pthread_cond_signal(&clock->wake);
+	pthread_mutex_unlock(&clock->lock);
+	pthread_join(clock->thread, NULL);
+	pthread_cond_destroy(&clock->wake);
+	pthread_mutex_destroy(&clock->lock);
 }

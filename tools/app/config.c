@@ -5,12 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../commands.h"
+#include "commands.h"
 #include "settings.h"
 
 static int run(int argc, char **argv);
 
-const struct rc_command rc_command_config = {
+const struct subcommand command_config = {
 	.name = "config",
 	.summary = "check a configuration file of `ringcast app`",
 	.usage = "check FILE",
@@ -23,15 +23,15 @@ const struct rc_command rc_command_config = {
 
 static int run(int argc, char **argv)
 {
-	const struct rc_option none[] = { { 0 } };
-	int operand, status = rc_options_parse(&rc_command_config, none, argc, argv, &operand);
+	const struct option_entry none[] = { { 0 } };
+	int operand, status = options_parse(&command_config, none, argc, argv, &operand);
 	if (status >= 0)
 		return status;
 	if (argc - operand != 2 || strcmp(argv[operand], "check") != 0)
-		return rc_options_wrong(&rc_command_config, "expected: ringcast config check FILE");
-	status = rc_settings_check(&rc_command_config, argv[operand + 1]);
+		return options_wrong(&command_config, "expected: ringcast config check FILE");
+	status = app_settings_check(&command_config, argv[operand + 1]);
 	if (status >= 0)
 		return status;
 	printf("%s: good\n", argv[operand + 1]);
-	return RC_EXIT_OK;
+	return EXIT_OK;
 }

@@ -1,55 +1,57 @@
 /* SPDX-License-Identifier: MIT
  *
- * directory.c - users, rooms and addresses by name, under one lock. It sends nothing and knows no message.
+ * directory.c - see directory.h. It sends nothing and knows no message.
  *
- * Invariant: a user is there while it has a device, something waits for it, or its window of ids still counts; one
- * without devices is in the list of those who are away, which is bounded. A room is there while it has a member.
+ * Invariant: a user is kept while it has a device, something waits for it, or its window of ids still counts. One
+ * without devices is in the list of those who are away, which is bounded. A room is kept while it has a member.
  */
+#include "directory.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../wait.h"
 #include "app.h"
+#include "lib/wait.h"
 
-struct rc_address {
-	struct rc_node node;
+struct app_address {
+	struct app_node node;
 	unsigned count;
 	char name[];
 };
 
-bool rc_directory_init(struct rc_directory *directory, uint64_t seed)
+bool app_directory_init(struct app_directory *directory, uint64_t seed)
 {
 	pthread_mutex_init(&directory->lock, NULL);
-	return rc_table_init(&directory->users, seed) && rc_table_init(&directory->rooms, seed) &&
-	       rc_table_init(&directory->addresses, seed);
+	return app_table_init(&directory->users, seed) && app_table_init(&directory->rooms, seed) &&
+	       app_table_init(&directory->addresses, seed);
 }
 
-static void free_user(struct rc_user *user)
+static void free_user(struct app_user *user)
 {
-	rc_store_clear(&user->store);
+	app_store_clear(&user->store);
 	free(user->window);
 	free(user);
 }
 
-static void visit_user(void *context, struct rc_node *node)
+static void visit_user(void *context, struct app_node *node)
 {
 	(void)context;
-	free_user((struct rc_user *)node);
+	free_user((struct app_user *)node);
 }
 
-void rc_directory_destroy(struct rc_directory *directory)
+void app_directory_destroy(struct app_directory *directory)
 {
-	rc_table_each(&directory->users, visit_user, NULL);
-	rc_table_destroy(&directory->users);
-	rc_table_destroy(&directory->rooms); /* empty: its members have all been told of their end */
-	rc_table_destroy(&directory->addresses);
+	app_table_each(&directory->users, visit_user, NULL);
+	app_table_destroy(&directory->users);
+	app_table_destroy(&directory->rooms); /* empty: its members have all been told of their end */
+	app_table_destroy(&directory->addresses);
 	pthread_mutex_destroy(&directory->lock);
 }
 
 /* ---- users ---- */
 
-static void unlink_away(struct rc_directory *directory, struct rc_user *user)
+static void unlink_away(struct app_directory *directory, struct app_user *user)
 {
 	if (!user->left_ns)
 		return;
@@ -60,9 +62,9 @@ static void unlink_away(struct rc_directory *directory, struct rc_user *user)
 	directory->away_count--;
 }
 
-static void link_away(struct rc_directory *directory, struct rc_user *user)
+static void link_away(struct app_directory *directory, struct app_user *user)
 {
-	user->left_ns = rc_clock_now();
+	user->left_ns = clock_now();
 	user->newer = NULL;
 	user->older = directory->newest;
 	*(directory->newest ? &directory->newest->newer : &directory->oldest) = user;
@@ -70,16 +72,16 @@ static void link_away(struct rc_directory *directory, struct rc_user *user)
 	directory->away_count++;
 }
 
-static void forget_user(struct rc_directory *directory, struct rc_user *user)
+static void forget_user(struct app_directory *directory, struct app_user *user)
 {
 	unlink_away(directory, user);
-	rc_table_remove(&directory->users, &user->node);
+	app_table_remove(&directory->users, &user->node);
 	free_user(user);
 }
 
-struct rc_user *rc_directory_user(struct rc_directory *directory, const char *name, size_t size, bool make)
+struct app_user *app_directory_user(struct app_directory *directory, const char *name, size_t size, bool make)
 {
-	struct rc_user *user = (struct rc_user *)rc_table_find(&directory->users, name, size);
+	struct app_user *user = (struct app_user *)app_table_find(&directory->users, name, size);
 	if (user || !make)
 		return user;
 	user = calloc(1, sizeof *user + size + 1);
@@ -88,13 +90,13 @@ struct rc_user *rc_directory_user(struct rc_directory *directory, const char *na
 	memcpy(user->name, name, size);
 	user->node.name = user->name;
 	user->node.name_size = size;
-	rc_table_add(&directory->users, &user->node);
+	app_table_add(&directory->users, &user->node);
 	return user;
 }
 
-void rc_directory_settle(struct rc_app *app, struct rc_user *user)
+void app_directory_settle(struct app *app, struct app_user *user)
 {
-	struct rc_directory *directory = &app->directory;
+	struct app_directory *directory = &app->directory;
 	if (user->device_count) {
 		unlink_away(directory, user);
 		return;
@@ -105,23 +107,23 @@ void rc_directory_settle(struct rc_app *app, struct rc_user *user)
 	}
 	if (!user->left_ns)
 		link_away(directory, user);
-	while (directory->away_count > rc_app_settings(app)->users_kept_max)
+	while (directory->away_count > app_settings_now(app)->users_kept_max)
 		forget_user(directory, directory->oldest);
 }
 
-void rc_directory_sweep(struct rc_app *app)
+void app_directory_sweep(struct app *app)
 {
-	const struct rc_settings *settings = rc_app_settings(app);
-	struct rc_directory *directory = &app->directory;
-	const struct rc_store_limits limits = { .age_ns = settings->store_age_ms * UINT64_C(1000000) };
-	uint64_t now_ns = rc_clock_now(), window_ns = settings->dedupe_ms * UINT64_C(1000000);
+	const struct app_settings *settings = app_settings_now(app);
+	struct app_directory *directory = &app->directory;
+	const struct app_store_limits limits = { .age_ns = settings->store_age_ms * UINT64_C(1000000) };
+	uint64_t now_ns = clock_now(), window_ns = settings->dedupe_ms * UINT64_C(1000000);
 	pthread_mutex_lock(&directory->lock);
-	for (struct rc_user *user = directory->oldest, *newer; user; user = newer) {
+	for (struct app_user *user = directory->oldest, *newer; user; user = newer) {
 		newer = user->newer;
 		if (now_ns - user->left_ns < window_ns)
 			break;
 		uint64_t dropped = user->store.dropped;
-		rc_store_expire(&user->store, &limits, now_ns);
+		app_store_expire(&user->store, &limits, now_ns);
 		atomic_fetch_add(&app->counters.store_dropped, user->store.dropped - dropped);
 		free(user->window);
 		user->window = NULL;
@@ -131,11 +133,42 @@ void rc_directory_sweep(struct rc_app *app)
 	pthread_mutex_unlock(&directory->lock);
 }
 
+/* ---- what waits for them ---- */
+
+static struct app_store_limits limits_of(const struct app_settings *settings)
+{
+	return (struct app_store_limits){
+		.count_max = settings->store_count,
+		.size_max = settings->store_size,
+		.age_ns = settings->store_age_ms * NS_PER_MS,
+	};
+}
+
+bool app_directory_keep(struct app *app, struct app_user *user, uint64_t number, const char *bytes, size_t size)
+{
+	const struct app_store_limits limits = limits_of(app_settings_now(app));
+	uint64_t dropped = user->store.dropped;
+	bool stored = app_store_add(&user->store, &limits, clock_now(), number, bytes, size);
+	if (stored)
+		APP_COUNT(app, stored);
+	atomic_fetch_add(&app->counters.store_dropped, user->store.dropped - dropped);
+	return stored;
+}
+
+struct app_store app_directory_take(struct app *app, struct app_user *user)
+{
+	const struct app_store_limits limits = limits_of(app_settings_now(app));
+	app_store_expire(&user->store, &limits, clock_now());
+	struct app_store waiting = user->store;
+	user->store = (struct app_store){ .dropped = waiting.dropped };
+	return waiting;
+}
+
 /* ---- rooms ---- */
 
-struct rc_room *rc_directory_room(struct rc_directory *directory, const char *name, size_t size, bool make)
+struct app_room *app_directory_room(struct app_directory *directory, const char *name, size_t size, bool make)
 {
-	struct rc_room *room = (struct rc_room *)rc_table_find(&directory->rooms, name, size);
+	struct app_room *room = (struct app_room *)app_table_find(&directory->rooms, name, size);
 	if (room || !make)
 		return room;
 	room = calloc(1, sizeof *room + size + 1);
@@ -152,36 +185,36 @@ struct rc_room *rc_directory_room(struct rc_directory *directory, const char *na
 		return NULL;
 	}
 	room->topic_size = (size_t)topic_size;
-	rc_table_add(&directory->rooms, &room->node);
+	app_table_add(&directory->rooms, &room->node);
 	return room;
 }
 
-void rc_directory_leave(struct rc_directory *directory, struct rc_member *member)
+void app_directory_leave(struct app_directory *directory, struct app_member *member)
 {
-	struct rc_room *room = member->room;
+	struct app_room *room = member->room;
 	*(member->previous ? &member->previous->next : &room->members) = member->next;
 	if (member->next)
 		member->next->previous = member->previous;
 	if (--room->member_count)
 		return;
-	rc_table_remove(&directory->rooms, &room->node);
+	app_table_remove(&directory->rooms, &room->node);
 	free(room->topic);
 	free(room);
 }
 
 /* ---- addresses ---- */
 
-struct rc_address *rc_address_enter(struct rc_app *app, const char *name, unsigned max)
+struct app_address *app_address_enter(struct app *app, const char *name, unsigned max)
 {
-	struct rc_directory *directory = &app->directory;
+	struct app_directory *directory = &app->directory;
 	size_t size = strlen(name);
 	pthread_mutex_lock(&directory->lock);
-	struct rc_address *address = (struct rc_address *)rc_table_find(&directory->addresses, name, size);
+	struct app_address *address = (struct app_address *)app_table_find(&directory->addresses, name, size);
 	if (!address && (address = calloc(1, sizeof *address + size + 1))) {
 		memcpy(address->name, name, size);
 		address->node.name = address->name;
 		address->node.name_size = size;
-		rc_table_add(&directory->addresses, &address->node);
+		app_table_add(&directory->addresses, &address->node);
 	}
 	if (address && max && address->count >= max)
 		address = NULL;
@@ -191,14 +224,14 @@ struct rc_address *rc_address_enter(struct rc_app *app, const char *name, unsign
 	return address;
 }
 
-void rc_address_leave(struct rc_app *app, struct rc_address *address)
+void app_address_leave(struct app *app, struct app_address *address)
 {
-	struct rc_directory *directory = &app->directory;
+	struct app_directory *directory = &app->directory;
 	if (!address)
 		return;
 	pthread_mutex_lock(&directory->lock);
 	if (--address->count == 0) {
-		rc_table_remove(&directory->addresses, &address->node);
+		app_table_remove(&directory->addresses, &address->node);
 		free(address);
 	}
 	pthread_mutex_unlock(&directory->lock);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * feeds.c - following topics of the log: by name, by pattern, from a number on; and what is published to them.
+ * feeds.c - see feeds.h.
  *
- * A pattern is no thing of the log: a client that has one follows each topic that matches it. Those that are there are
- * looked up when the pattern comes; a later one shows itself by its first message, whose number is 1, and is then
- * followed from its beginning, so that nothing of it is missed however late the letter comes.
+ * The log knows no patterns: a client that has one follows each topic that matches it. Topics that are there are looked
+ * up when the pattern comes. A later topic shows itself by its first message, whose number is 1. It is then followed
+ * from its beginning, so that nothing of it is missed however late the letter comes.
  */
 #include "feeds.h"
 
@@ -13,47 +13,34 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app.h"
+#include "client.h"
+#include "letters.h"
+#include "log.h"
+#include "names.h"
+
 #define MATCHES_MAX 1000
 
-struct rc_watch {
-	struct rc_watch *next;
+struct app_watch {
+	struct app_watch *next;
 	rc_conn conn;
 	bool conflate;
 	size_t size;
 	char pattern[];
 };
 
-/* Names that are the server's own: rooms are joined, and what users send as DATA is for administrators. */
-bool rc_feed_name_reserved(const char *name, size_t size)
-{
-	return (size >= 5 && memcmp(name, "room/", 5) == 0) || (size >= 5 && memcmp(name, "data/", 5) == 0);
-}
-
-bool rc_feed_matches(const char *pattern, size_t pattern_size, const char *name, size_t size)
-{
-	return pattern_size && pattern[pattern_size - 1] == '*' && size >= pattern_size - 1 &&
-	       memcmp(pattern, name, pattern_size - 1) == 0;
-}
-
-/* A pattern reaches the server's own topics only if it names them, which not everybody may. */
-static bool reaches(const char *pattern, size_t pattern_size, const char *name, size_t size)
-{
-	return rc_feed_matches(pattern, pattern_size, name, size) &&
-	       (!rc_feed_name_reserved(name, size) || rc_feed_name_reserved(pattern, pattern_size));
-}
-
 /* ---- following ---- */
 
-struct rc_feed *rc_feeds_find(const struct rc_app_client *client, const char *name, size_t size)
+struct app_feed *app_feeds_find(const struct app_client *client, const char *name, size_t size)
 {
-	struct rc_feed *feed = client->feeds;
+	struct app_feed *feed = client->feeds;
 	while (feed && (feed->size != size || memcmp(feed->name, name, size) != 0))
 		feed = feed->next;
 	return feed;
 }
 
-/* Where a feed begins that is read in batches, by the rules of struct rc_start. */
-static void begin_pulled(struct rc_app_client *client, struct rc_feed *feed, struct rc_start *start)
+/* Sets where a feed begins that is read in batches, by the rules of struct rc_start. */
+static void begin_pulled(struct app_client *client, struct app_feed *feed, struct rc_start *start)
 {
 	struct rc_topic_stats stats = { 0 };
 	rc_topic_stats(client->app->server, feed->name, feed->size, &stats);
@@ -68,16 +55,16 @@ static void begin_pulled(struct rc_app_client *client, struct rc_feed *feed, str
 		start->first = stats.oldest > feed->since + 1 ? stats.oldest : feed->since + 1;
 }
 
-int rc_feeds_follow(struct rc_app_client *client, const char *name, size_t size, bool room, struct rc_start *start)
+int app_feeds_follow(struct app_client *client, const char *name, size_t size, bool room, struct rc_start *start)
 {
-	if (rc_feeds_find(client, name, size))
+	if (app_feeds_find(client, name, size))
 		return -EEXIST;
-	if (client->feed_count >= rc_app_settings(client->app)->subscriptions_max)
+	if (client->feed_count >= app_settings_now(client->app)->subscriptions_max)
 		return -ENOSPC;
-	struct rc_feed *feed = calloc(1, sizeof *feed + size + 1);
+	struct app_feed *feed = calloc(1, sizeof *feed + size + 1);
 	if (!feed)
 		return -ENOMEM;
-	*feed = (struct rc_feed){ .next = client->feeds, .room = room, .size = size };
+	*feed = (struct app_feed){ .next = client->feeds, .room = room, .size = size };
 	memcpy(feed->name, name, size);
 	int code = 0;
 	if (client->batch_count)
@@ -93,10 +80,10 @@ int rc_feeds_follow(struct rc_app_client *client, const char *name, size_t size,
 	return 0;
 }
 
-void rc_feeds_unfollow(struct rc_app_client *client, const char *name, size_t size)
+void app_feeds_unfollow(struct app_client *client, const char *name, size_t size)
 {
-	for (struct rc_feed **link = &client->feeds; *link; link = &(*link)->next) {
-		struct rc_feed *feed = *link;
+	for (struct app_feed **link = &client->feeds; *link; link = &(*link)->next) {
+		struct app_feed *feed = *link;
 		if (feed->size != size || memcmp(feed->name, name, size) != 0)
 			continue;
 		if (!feed->pulled && !client->closing)
@@ -110,48 +97,48 @@ void rc_feeds_unfollow(struct rc_app_client *client, const char *name, size_t si
 
 /* ---- patterns ---- */
 
-static bool watch(struct rc_app_client *client, const char *pattern, size_t size, bool conflate)
+static bool watch(struct app_client *client, const char *pattern, size_t size, bool conflate)
 {
-	struct rc_app *app = client->app;
-	struct rc_watch *made = malloc(sizeof *made + size);
+	struct app *app = client->app;
+	struct app_watch *made = malloc(sizeof *made + size);
 	char *copy = strndup(pattern, size);
 	if (!made || !copy) {
 		free(made);
 		free(copy);
 		return false;
 	}
-	*made = (struct rc_watch){ .conn = client->conn, .conflate = conflate, .size = size };
+	*made = (struct app_watch){ .conn = client->conn, .conflate = conflate, .size = size };
 	memcpy(made->pattern, pattern, size);
 	client->patterns[client->pattern_count++] = copy;
-	pthread_mutex_lock(&app->feeds_lock);
-	made->next = app->watches;
-	app->watches = made;
-	atomic_fetch_add(&app->watch_count, 1);
-	pthread_mutex_unlock(&app->feeds_lock);
+	pthread_mutex_lock(&app->watches.lock);
+	made->next = app->watches.first;
+	app->watches.first = made;
+	atomic_fetch_add(&app->watches.count, 1);
+	pthread_mutex_unlock(&app->watches.lock);
 	return true;
 }
 
-static void unwatch(struct rc_app_client *client, unsigned index)
+static void unwatch(struct app_client *client, unsigned index)
 {
-	struct rc_app *app = client->app;
+	struct app *app = client->app;
 	char *pattern = client->patterns[index];
 	size_t size = strlen(pattern);
-	pthread_mutex_lock(&app->feeds_lock);
-	for (struct rc_watch **link = &app->watches; *link; link = &(*link)->next) {
-		struct rc_watch *found = *link;
+	pthread_mutex_lock(&app->watches.lock);
+	for (struct app_watch **link = &app->watches.first; *link; link = &(*link)->next) {
+		struct app_watch *found = *link;
 		if (found->conn != client->conn || found->size != size || memcmp(found->pattern, pattern, size) != 0)
 			continue;
 		*link = found->next;
 		free(found);
-		atomic_fetch_sub(&app->watch_count, 1);
+		atomic_fetch_sub(&app->watches.count, 1);
 		break;
 	}
-	pthread_mutex_unlock(&app->feeds_lock);
+	pthread_mutex_unlock(&app->watches.lock);
 	client->patterns[index] = client->patterns[--client->pattern_count];
 	free(pattern);
 }
 
-static int find_pattern(const struct rc_app_client *client, const char *pattern)
+static int find_pattern(const struct app_client *client, const char *pattern)
 {
 	for (unsigned i = 0; i < client->pattern_count; i++)
 		if (strcmp(client->patterns[i], pattern) == 0)
@@ -159,33 +146,40 @@ static int find_pattern(const struct rc_app_client *client, const char *pattern)
 	return -1;
 }
 
-static bool wanted_by_pattern(const struct rc_app_client *client, const struct rc_feed *feed)
+static bool wanted_by_pattern(const struct app_client *client, const struct app_feed *feed)
 {
 	for (unsigned i = 0; i < client->pattern_count; i++)
-		if (rc_feed_matches(client->patterns[i], strlen(client->patterns[i]), feed->name, feed->size))
+		if (app_name_matches(client->patterns[i], strlen(client->patterns[i]), feed->name, feed->size))
 			return true;
 	return false;
 }
 
-/* A topic has had its first message. */
-static void tell_watches(struct rc_app *app, const char *topic, size_t size)
+/* A topic that one of the client's patterns was waiting for has begun. */
+static void begin_topic(struct app_client *client, const struct app_letter *letter)
 {
-	pthread_mutex_lock(&app->feeds_lock);
-	for (const struct rc_watch *each = app->watches; each; each = each->next)
-		if (reaches(each->pattern, each->size, topic, size) &&
-		    rc_letter_post(app, each->conn, RC_LETTER_TOPIC, each->conflate, topic, size))
-			rc_log_say(RC_LOG_ERROR, "pattern", NULL, "a subscriber of %.*s was not told of a new topic",
-			           (int)each->size, each->pattern);
-	pthread_mutex_unlock(&app->feeds_lock);
+	struct rc_start start = { .resume = true, .conflate = letter->number };
+	app_feeds_follow(client, letter->bytes, letter->size, false, &start);
 }
 
-int rc_feeds_subscribe_pattern(struct rc_app_client *client, const char *pattern, size_t size, bool conflate,
-                               int (*follow)(void *context, const char *name, size_t size), void *context)
+/* A topic has had its first message. */
+static void tell_watches(struct app *app, const char *topic, size_t size)
+{
+	pthread_mutex_lock(&app->watches.lock);
+	for (const struct app_watch *each = app->watches.first; each; each = each->next)
+		if (app_name_reaches(each->pattern, each->size, topic, size) &&
+		    app_letter_post(app, each->conn, begin_topic, each->conflate, topic, size))
+			app_log_say(APP_LOG_ERROR, "pattern", NULL, "a subscriber of %.*s was not told of a new topic",
+			            (int)each->size, each->pattern);
+	pthread_mutex_unlock(&app->watches.lock);
+}
+
+int app_feeds_subscribe_pattern(struct app_client *client, const char *pattern, size_t size, bool conflate,
+                                int (*follow)(void *context, const char *name, size_t size), void *context)
 {
 	struct rc_topic_stats *found;
 	if (find_pattern(client, pattern) >= 0)
 		return 0;
-	if (client->pattern_count == RC_PATTERNS_MAX)
+	if (client->pattern_count == APP_PATTERNS_MAX)
 		return -ENOSPC;
 	found = calloc(MATCHES_MAX, sizeof *found);
 	/* First it waits for new topics, then it looks for old ones: one that begins in between is found twice. */
@@ -197,35 +191,34 @@ int rc_feeds_subscribe_pattern(struct rc_app_client *client, const char *pattern
 	int code = 0;
 	for (size_t i = 0; i < count && i < MATCHES_MAX && (!code || code == -EEXIST); i++) {
 		size_t name_size = strlen(found[i].name);
-		if (reaches(pattern, size, found[i].name, name_size))
+		if (app_name_reaches(pattern, size, found[i].name, name_size))
 			code = follow(context, found[i].name, name_size);
 	}
 	free(found);
 	return code == -EEXIST ? 0 : code;
 }
 
-/* Gives up a name or a pattern. */
-void rc_feeds_drop(struct rc_app_client *client, const char *name, size_t size)
+void app_feeds_drop(struct app_client *client, const char *name, size_t size)
 {
 	int index = find_pattern(client, name);
-	struct rc_feed *feed = rc_feeds_find(client, name, size);
+	struct app_feed *feed = app_feeds_find(client, name, size);
 	if (index >= 0)
 		unwatch(client, (unsigned)index);
 	if (feed && !feed->room)
 		feed->chosen = false;
-	for (struct rc_feed *each = client->feeds, *next; each; each = next) {
+	for (struct app_feed *each = client->feeds, *next; each; each = next) {
 		next = each->next;
 		if (!each->room && !each->chosen && !wanted_by_pattern(client, each))
-			rc_feeds_unfollow(client, each->name, each->size);
+			app_feeds_unfollow(client, each->name, each->size);
 	}
 }
 
-void rc_feeds_leave_all(struct rc_app_client *client)
+void app_feeds_leave_all(struct app_client *client)
 {
 	while (client->pattern_count)
 		unwatch(client, 0);
 	while (client->feeds)
-		rc_feeds_unfollow(client, client->feeds->name, client->feeds->size);
+		app_feeds_unfollow(client, client->feeds->name, client->feeds->size);
 }
 
 /* ---- publishing ---- */
@@ -233,7 +226,7 @@ void rc_feeds_leave_all(struct rc_app_client *client)
 #define NUMBERS_SIZE 64 /* two numbers and what stands between them */
 
 struct numbered {
-	const struct rc_out *head, *tail;
+	const struct app_out *head, *tail;
 	char *bytes; /* room for head, numbers and tail, with the tail in its place */
 	bool room;
 };
@@ -255,8 +248,8 @@ static size_t make(void *context, uint64_t sequence, uint64_t epoch, const void 
 	return numbered->head->size + (size_t)size + numbered->tail->size;
 }
 
-int64_t rc_feeds_publish_numbered(struct rc_app *app, const char *topic, size_t topic_size, const struct rc_out *head,
-                                  const struct rc_out *tail, bool room, rc_conn except)
+int64_t app_feeds_publish_numbered(struct app *app, const char *topic, size_t topic_size, const struct app_out *head,
+                                   const struct app_out *tail, bool room, rc_conn except)
 {
 	char small[4096], *bytes = small;
 	size_t size = head->size + NUMBERS_SIZE + tail->size;
@@ -271,19 +264,19 @@ int64_t rc_feeds_publish_numbered(struct rc_app *app, const char *topic, size_t 
 	return sequence;
 }
 
-int64_t rc_feeds_publish(struct rc_app *app, const char *topic, size_t size, const json_t *data)
+int64_t app_feeds_publish(struct app *app, const char *topic, size_t size, const json_t *data)
 {
-	struct rc_out head = { 0 }, tail = { 0 };
-	rc_out_text(&head, "{\"type\":\"update\",\"topic\":");
-	rc_out_string(&head, topic, size);
-	rc_out_text(&head, ",\"seq\":");
-	rc_out_text(&tail, ",\"data\":");
-	rc_out_value(&tail, data);
-	rc_out_text(&tail, "}");
-	int64_t sequence = rc_feeds_publish_numbered(app, topic, size, &head, &tail, false, 0);
-	if (sequence == 1 && atomic_load(&app->watch_count))
+	struct app_out head = { 0 }, tail = { 0 };
+	app_out_text(&head, "{\"type\":\"update\",\"topic\":");
+	app_out_string(&head, topic, size);
+	app_out_text(&head, ",\"seq\":");
+	app_out_text(&tail, ",\"data\":");
+	app_out_value(&tail, data);
+	app_out_text(&tail, "}");
+	int64_t sequence = app_feeds_publish_numbered(app, topic, size, &head, &tail, false, 0);
+	if (sequence == 1 && atomic_load(&app->watches.count))
 		tell_watches(app, topic, size);
-	rc_out_free(&head);
-	rc_out_free(&tail);
+	app_out_free(&head);
+	app_out_free(&tail);
 	return sequence;
 }

@@ -1,20 +1,63 @@
 /* SPDX-License-Identifier: MIT
  *
- * feeds.h - what the messages about feeds (feeds_messages.c) need of the feeds themselves (feeds.c).
+ * feeds.h - following topics of the log: by name, by pattern, from a number on; and what is published to them. It knows
+ * no message that a client sends (feeds_messages.h).
  */
-#ifndef RC_APP_FEEDS_H
-#define RC_APP_FEEDS_H
+#ifndef APP_FEEDS_H
+#define APP_FEEDS_H
 
-#include "app.h"
+#include <jansson.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
-bool rc_feed_matches(const char *pattern, size_t pattern_size, const char *name, size_t size);
+#include "out.h"
+#include "ringcast.h"
 
-/* Follows every topic that matches: `follow` is called for those that are there, and returns what rc_feeds_follow()
+struct app;
+struct app_client;
+
+struct app_feed {
+	struct app_feed *next;
+	bool pulled;           /* read from the log batch by batch, and not followed by a cursor: */
+	uint64_t epoch, since; /* what it has had */
+	bool chosen;           /* it was asked for by its name, not only by a pattern */
+	bool room;
+	size_t size;
+	char name[];
+};
+
+/* Who waits for topics that have not begun. */
+struct app_watches {
+	pthread_mutex_t lock;
+	struct app_watch *first;
+	_Atomic unsigned count;
+};
+
+struct app_feed *app_feeds_find(const struct app_client *client, const char *name, size_t size);
+
+/* Begins to follow a topic: through a cursor of its own, or batch by batch. *start as in rc_subscribe(). Returns 0,
+ * -EEXIST, -ENOSPC, -ENOMEM or what rc_subscribe() does. */
+int app_feeds_follow(struct app_client *client, const char *name, size_t size, bool room, struct rc_start *start);
+void app_feeds_unfollow(struct app_client *client, const char *name, size_t size);
+
+/* Follows every topic that matches: `follow` is called for those that are there, and returns what app_feeds_follow()
  * does; later ones begin with their first message. Returns 0, -ENOSPC, -ENOMEM. */
-int rc_feeds_subscribe_pattern(struct rc_app_client *client, const char *pattern, size_t size, bool conflate,
-                               int (*follow)(void *context, const char *name, size_t size), void *context);
+int app_feeds_subscribe_pattern(struct app_client *client, const char *pattern, size_t size, bool conflate,
+                                int (*follow)(void *context, const char *name, size_t size), void *context);
 
 /* Gives up a name or a pattern: what nothing else asks for is no longer followed. */
-void rc_feeds_drop(struct rc_app_client *client, const char *name, size_t size);
+void app_feeds_drop(struct app_client *client, const char *name, size_t size);
+void app_feeds_leave_all(struct app_client *client);
+
+/* Publishes an update. Returns its sequence, or a negative errno. Any thread. */
+int64_t app_feeds_publish(struct app *app, const char *topic, size_t size, const json_t *data);
+
+/* Publishes a message that holds its number: `head` NUMBER `tail`. A room's number is "EPOCH-SEQ"; a feed's is SEQ,
+ * with its epoch as another member. Nothing goes to `except`, if it is not 0. The same returns. Any thread. */
+int64_t app_feeds_publish_numbered(struct app *app, const char *topic, size_t topic_size, const struct app_out *head,
+                                   const struct app_out *tail, bool room, rc_conn except);
 
 #endif

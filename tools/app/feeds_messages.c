@@ -1,23 +1,34 @@
 /* SPDX-License-Identifier: MIT
  *
- * feeds_messages.c - subscribe, unsubscribe, history: from the words of a message to feeds, and back.
+ * feeds_messages.c - see feeds_messages.h: from the words of a message to feeds, and back.
  */
+#include "feeds_messages.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "app.h"
+#include "client.h"
+#include "directory.h"
 #include "feeds.h"
+#include "fields.h"
+#include "names.h"
+#include "rooms.h"
+#include "wire.h"
+#include "wish.h"
 
 #define HISTORY_SIZE_MAX (1u << 20)
-#define EVENTS_PER_MESSAGE 8 /* that a room is read back for, to find its newest messages among comings and goings */
+/* So many entries of a room are read for each message that is asked for: most may tell who joined and who left. */
+#define EVENTS_PER_MESSAGE 8
 
 /* What a subscribe asks for, and what comes of it. */
-struct wish {
-	struct rc_app_client *client;
+struct following {
+	struct app_client *client;
 	const json_t *since, *epoch; /* a number for all, or an object by topic; or null */
 	struct rc_event_id after;    /* of server-sent events */
 	bool last, conflate;
-	struct rc_out *list, *gaps; /* topics and where they stand; what is missing, a line each */
+	struct app_out *list, *gaps; /* topics and where they stand; what is missing, a line each */
 };
 
 static const json_t *by_topic(const json_t *value, const char *topic)
@@ -25,14 +36,14 @@ static const json_t *by_topic(const json_t *value, const char *topic)
 	return json_is_object(value) ? json_object_get(value, topic) : value;
 }
 
-static struct rc_start begin(const struct wish *wish, const char *topic)
+static struct rc_start begin(const struct following *following, const char *topic)
 {
-	const json_t *since = by_topic(wish->since, topic);
+	const json_t *since = by_topic(following->since, topic);
 	return (struct rc_start){
-		.last = wish->last,
+		.last = following->last,
 		.resume = since,
-		.conflate = wish->conflate,
-		.after = wish->after,
+		.conflate = following->conflate,
+		.after = following->after,
 		.since = since ? (uint64_t)json_integer_value(since) : 0,
 	};
 }
@@ -51,18 +62,18 @@ static bool are_numbers(const json_t *value)
 }
 
 /* The topics of a message: an array of names. Null after telling what is wrong. */
-static const json_t *need_topics(struct rc_app_client *client, const json_t *message, const json_t *id)
+static const json_t *need_topics(struct app_client *client, const json_t *message, const json_t *id)
 {
 	const json_t *topics = json_object_get(message, "topics");
-	size_t index, max = rc_app_settings(client->app)->subscriptions_max;
+	size_t index, max = app_settings_now(client->app)->subscriptions_max;
 	json_t *each;
 	if (!json_is_array(topics) || !json_array_size(topics)) {
-		rc_dialect_error(client, id, topics ? "INVALID_FIELD" : "MISSING_FIELD",
-		                 topics ? "Wrong field: topics: expected an array of names" : "Missing field: topics");
+		app_send_error(client, id, topics ? "INVALID_FIELD" : "MISSING_FIELD",
+		               topics ? "Wrong field: topics: expected an array of names" : "Missing field: topics");
 		return NULL;
 	}
 	if (json_array_size(topics) > max) {
-		rc_dialect_error(client, id, "TOO_MANY_SUBSCRIPTIONS", "Too many topics");
+		app_send_error(client, id, "TOO_MANY_SUBSCRIPTIONS", "Too many topics");
 		return NULL;
 	}
 	json_array_foreach(topics, index, each)
@@ -70,88 +81,78 @@ static const json_t *need_topics(struct rc_app_client *client, const json_t *mes
 		const char *name = json_string_value(each);
 		size_t size = json_string_length(each);
 		if (!name || !size || strlen(name) != size) {
-			rc_dialect_error(client, id, "INVALID_FIELD",
-			                 "Wrong field: topics: expected an array of names");
+			app_send_error(client, id, "INVALID_FIELD", "Wrong field: topics: expected an array of names");
 			return NULL;
 		}
-		if (size > RC_FEED_NAME_MAX) {
-			rc_dialect_error(client, id, "TOO_LONG", "Too long: a topic has at most 200 bytes");
+		if (size > APP_FEED_NAME_MAX) {
+			app_send_error(client, id, "TOO_LONG", "Too long: a topic has at most 200 bytes");
 			return NULL;
 		}
 		bool data = size >= 5 && memcmp(name, "data/", 5) == 0;
-		if (rc_feed_name_reserved(name, size) && !(data && client->permissions & RC_MAY_ADMIN)) {
-			rc_dialect_error(client, id, "PERMISSION_DENIED",
-			                 "Permission denied: this topic is the server's own");
+		if (app_name_reserved(name, size) && !(data && client->permissions & APP_MAY_ADMIN)) {
+			app_send_error(client, id, "PERMISSION_DENIED",
+			               "Permission denied: this topic is the server's own");
 			return NULL;
 		}
 	}
 	return topics;
 }
 
-void rc_out_gap(struct rc_out *out, const char *topic, size_t size, uint64_t from, uint64_t to, uint64_t epoch,
-                bool reset)
-{
-	rc_out_text(out, "{\"type\":\"gap\",\"topic\":");
-	rc_out_string(out, topic, size);
-	rc_out_format(out, ",\"from\":%llu,\"to\":%llu,\"epoch\":%llu%s}", (unsigned long long)from,
-	              (unsigned long long)to, (unsigned long long)epoch, reset ? ",\"reset\":true" : "");
-}
-
-/* Adds what the client cannot have any more. */
-static void add_gap(const struct wish *wish, const char *name, size_t size, const struct rc_start *start,
+/* Adds a gap: what the log no longer has for the client. */
+static void add_gap(const struct following *following, const char *name, size_t size, const struct rc_start *start,
                     uint64_t epoch, bool reset)
 {
 	if (!reset && start->first <= start->since + 1)
 		return;
-	rc_out_gap(wish->gaps, name, size, start->since + 1, start->first - 1, epoch, reset);
-	rc_out_text(wish->gaps, "\n");
+	app_out_gap(following->gaps, name, size, start->since + 1, start->first - 1, epoch, reset);
+	app_out_text(following->gaps, "\n");
 }
 
 static int follow(void *context, const char *name, size_t size)
 {
-	const struct wish *wish = context;
-	struct rc_app_client *client = wish->client;
+	const struct following *following = context;
+	struct app_client *client = following->client;
 	struct rc_topic_stats stats = { 0 };
-	struct rc_start start = begin(wish, name);
-	const json_t *epoch = by_topic(wish->epoch, name);
+	struct rc_start start = begin(following, name);
+	const json_t *epoch = by_topic(following->epoch, name);
 	uint64_t since = start.since;
 	int known = rc_topic_stats(client->app->server, name, size, &stats);
-	/* Its numbers began again since the client has seen it: all that is there now is new. */
+	/* The topic's numbers began again since the client saw them: all that is there now is new. */
 	bool reset = start.resume && since &&
 	             (since > stats.sequence || (epoch && (uint64_t)json_integer_value(epoch) != stats.epoch));
 	if (reset)
 		start.since = 0;
-	struct rc_feed *feed = rc_feeds_find(client, name, size);
-	int code = feed ? 0 : rc_feeds_follow(client, name, size, false, &start);
+	struct app_feed *feed = app_feeds_find(client, name, size);
+	int code = feed ? 0 : app_feeds_follow(client, name, size, false, &start);
 	if (code)
 		return code;
 	if (known)
 		rc_topic_stats(client->app->server, name, size, &stats);
-	rc_out_text(wish->list, wish->list->size ? ",{\"topic\":" : "{\"topic\":");
-	rc_out_string(wish->list, name, size);
-	rc_out_format(wish->list, ",\"seq\":%llu,\"epoch\":%llu}", (unsigned long long)stats.sequence,
-	              (unsigned long long)stats.epoch);
+	app_out_text(following->list, following->list->size ? ",{\"topic\":" : "{\"topic\":");
+	app_out_string(following->list, name, size);
+	app_out_format(following->list, ",\"seq\":%llu,\"epoch\":%llu}", (unsigned long long)stats.sequence,
+	               (unsigned long long)stats.epoch);
 	if (!feed && !start.resumed && (start.resume || start.after.epoch))
-		add_gap(wish, name, size, &start, stats.epoch, start.resume ? reset : true);
+		add_gap(following, name, size, &start, stats.epoch, start.resume ? reset : true);
 	return 0;
 }
 
-static void send_lines(struct rc_app_client *client, const struct rc_out *lines)
+static void send_lines(struct app_client *client, const struct app_out *lines)
 {
-	struct rc_out *out = &client->crew->out;
+	struct app_out *out = &client->crew->out;
 	for (size_t at = 0; at < lines->size;) {
 		const char *end = memchr(lines->bytes + at, '\n', lines->size - at);
 		size_t size = (size_t)(end - (lines->bytes + at));
-		rc_out_clear(out);
-		rc_out_bytes(out, lines->bytes + at, size);
-		rc_app_send(client, out);
+		app_out_clear(out);
+		app_out_bytes(out, lines->bytes + at, size);
+		app_send(client, out);
 		at += size + 1;
 	}
 }
 
-static int subscribe_all(const json_t *topics, struct wish *wish)
+static int subscribe_all(const json_t *topics, struct following *following)
 {
-	struct rc_out *list = wish->list;
+	struct app_out *list = following->list;
 	size_t index;
 	json_t *each;
 	json_array_foreach(topics, index, each)
@@ -160,31 +161,32 @@ static int subscribe_all(const json_t *topics, struct wish *wish)
 		size_t size = json_string_length(each);
 		int code;
 		if (name[size - 1] == '*') {
-			rc_out_text(list, list->size ? ",{\"topic\":" : "{\"topic\":");
-			rc_out_string(list, name, size);
-			rc_out_text(list, "}");
-			code = rc_feeds_subscribe_pattern(wish->client, name, size, wish->conflate, follow, wish);
+			app_out_text(list, list->size ? ",{\"topic\":" : "{\"topic\":");
+			app_out_string(list, name, size);
+			app_out_text(list, "}");
+			code = app_feeds_subscribe_pattern(following->client, name, size, following->conflate, follow,
+			                                   following);
 		} else {
-			code = follow(wish, name, size);
+			code = follow(following, name, size);
 		}
 		if (code)
 			return code;
 		if (name[size - 1] != '*')
-			rc_feeds_find(wish->client, name, size)->chosen = true;
+			app_feeds_find(following->client, name, size)->chosen = true;
 	}
 	return 0;
 }
 
-void rc_feeds_subscribe(struct rc_app_client *client, const json_t *message, const json_t *id)
+void app_feeds_subscribe(struct app_client *client, const json_t *message, const json_t *id)
 {
-	struct rc_out *out = &client->crew->out, *list = &client->crew->head, *gaps = &client->crew->tail;
+	struct app_out *out = &client->crew->out, *list = &client->crew->head, *gaps = &client->crew->tail;
 	const json_t *topics = need_topics(client, message, id), *last = json_object_get(message, "last");
 	const json_t *conflate = json_object_get(message, "conflate");
-	struct wish wish = {
+	struct following following = {
 		.client = client,
 		.list = list,
 		.gaps = gaps,
-		.after = client->plain ? client->plain->after : (struct rc_event_id){ 0 },
+		.after = client->wish ? client->wish->after : (struct rc_event_id){ 0 },
 		.since = json_object_get(message, "since"),
 		.epoch = json_object_get(message, "epoch"),
 		.last = json_is_true(last),
@@ -192,52 +194,52 @@ void rc_feeds_subscribe(struct rc_app_client *client, const json_t *message, con
 	};
 	if (!topics)
 		return;
-	if (!are_numbers(wish.since) || !are_numbers(wish.epoch) || (last && !json_is_boolean(last)) ||
+	if (!are_numbers(following.since) || !are_numbers(following.epoch) || (last && !json_is_boolean(last)) ||
 	    (conflate && !json_is_boolean(conflate))) {
-		rc_dialect_error(client, id, "INVALID_FIELD",
-		                 "Wrong field: since and epoch are whole numbers, last and conflate true or false");
+		app_send_error(client, id, "INVALID_FIELD",
+		               "Wrong field: since and epoch are whole numbers, last and conflate true or false");
 		return;
 	}
-	rc_out_clear(list);
-	rc_out_clear(gaps);
-	int code = subscribe_all(topics, &wish);
-	rc_out_clear(out);
-	rc_out_type(out, "subscribed", id);
-	rc_out_text(out, ",\"topics\":[");
-	rc_out_bytes(out, list->bytes, list->size);
-	rc_out_text(out, "]}");
-	rc_app_send(client, out);
+	app_out_clear(list);
+	app_out_clear(gaps);
+	int code = subscribe_all(topics, &following);
+	app_out_clear(out);
+	app_out_type(out, "subscribed", id);
+	app_out_text(out, ",\"topics\":[");
+	app_out_bytes(out, list->bytes, list->size);
+	app_out_text(out, "]}");
+	app_send(client, out);
 	send_lines(client, gaps);
 	if (code)
-		rc_dialect_error(client, id, "TOO_MANY_SUBSCRIPTIONS",
-		                 code == -ENOSPC ? "Too many subscriptions: the others were not made"
-		                                 : "Not subscribed to all");
+		app_send_error(client, id, "TOO_MANY_SUBSCRIPTIONS",
+		               code == -ENOSPC ? "Too many subscriptions: the others were not made"
+		                               : "Not subscribed to all");
 }
 
-void rc_feeds_unsubscribe(struct rc_app_client *client, const json_t *message, const json_t *id)
+void app_feeds_unsubscribe(struct app_client *client, const json_t *message, const json_t *id)
 {
-	struct rc_out *out = &client->crew->out;
+	struct app_out *out = &client->crew->out;
 	const json_t *topics = need_topics(client, message, id);
 	size_t index;
 	json_t *each;
 	if (!topics)
 		return;
-	rc_out_clear(out);
-	rc_out_type(out, "unsubscribed", id);
-	rc_out_text(out, ",\"topics\":");
-	rc_out_value(out, topics);
-	rc_out_text(out, "}");
+	app_out_clear(out);
+	app_out_type(out, "unsubscribed", id);
+	app_out_text(out, ",\"topics\":");
+	app_out_value(out, topics);
+	app_out_text(out, "}");
 	json_array_foreach(topics, index, each)
-	    rc_feeds_drop(client, json_string_value(each), json_string_length(each));
-	rc_app_send(client, out);
+	    app_feeds_drop(client, json_string_value(each), json_string_length(each));
+	app_send(client, out);
 }
 
 /* ---- history ---- */
 
 struct reading {
-	struct rc_out *lines;
+	struct app_out *lines;
 	size_t count, max;
-	bool room, newest; /* of a room only messages; newest: all that is found, of which the last are taken */
+	bool room, newest; /* room: take only messages; newest: take all that is found, of which the last are sent */
 	uint64_t epoch, sequence;
 };
 
@@ -254,8 +256,8 @@ static bool take_past(void *context, const struct rc_past *past)
 	    (reading->count == reading->max || reading->lines->size + past->size > HISTORY_SIZE_MAX))
 		return false;
 	reading->sequence = past->sequence;
-	rc_out_bytes(reading->lines, past->data, past->size);
-	rc_out_bytes(reading->lines, "\n", 1);
+	app_out_bytes(reading->lines, past->data, past->size);
+	app_out_bytes(reading->lines, "\n", 1);
 	reading->count++;
 	return true;
 }
@@ -276,51 +278,52 @@ static int64_t parse_since(const json_t *value, uint64_t epoch)
 	return told == epoch ? (int64_t)sequence : 0;
 }
 
-static void send_history(struct rc_app_client *client, const json_t *id, const char *field, const char *name,
-                         size_t size, struct reading *reading)
+static void send_history(struct app_client *client, const json_t *id, const char *field, const char *name, size_t size,
+                         struct reading *reading)
 {
-	struct rc_out *out = &client->crew->out;
-	const struct rc_out *lines = reading->lines;
+	struct app_out *out = &client->crew->out;
+	const struct app_out *lines = reading->lines;
 	size_t at = 0, left = reading->count;
-	rc_out_clear(out);
-	rc_out_type(out, "history", id);
-	rc_out_format(out, ",\"%s\":", field);
-	rc_out_string(out, name, size);
-	rc_out_format(out, ",\"seq\":%llu,\"epoch\":%llu,\"messages\":[", (unsigned long long)reading->sequence,
-	              (unsigned long long)reading->epoch);
+	app_out_clear(out);
+	app_out_type(out, "history", id);
+	app_out_format(out, ",\"%s\":", field);
+	app_out_string(out, name, size);
+	app_out_format(out, ",\"seq\":%llu,\"epoch\":%llu,\"messages\":[", (unsigned long long)reading->sequence,
+	               (unsigned long long)reading->epoch);
 	for (bool first = true; at < lines->size; left--) {
 		const char *line = lines->bytes + at, *end = memchr(line, '\n', lines->size - at);
 		at += (size_t)(end - line) + 1;
 		if (left > reading->max)
 			continue;
-		rc_out_text(out, first ? "" : ",");
-		rc_out_bytes(out, line, (size_t)(end - line));
+		app_out_text(out, first ? "" : ",");
+		app_out_bytes(out, line, (size_t)(end - line));
 		first = false;
 	}
-	rc_out_text(out, "]}");
-	rc_app_send(client, out);
+	app_out_text(out, "]}");
+	app_send(client, out);
 }
 
-void rc_feeds_history(struct rc_app_client *client, const json_t *message, const json_t *id)
+void app_feeds_history(struct app_client *client, const json_t *message, const json_t *id)
 {
 	rc_server *server = client->app->server;
 	bool room = json_object_get(message, "room");
 	const json_t *since = json_object_get(message, "since");
-	size_t size, history_max = rc_app_settings(client->app)->history_max;
+	size_t size, history_max = app_settings_now(client->app)->history_max;
 	const char *field = room ? "room" : "topic";
-	const char *name = rc_dialect_text(client, message, id, field, room ? RC_ROOM_NAME_MAX : RC_FEED_NAME_MAX,
-	                                   &size);
-	int64_t limit =
-	    name ? rc_dialect_number(client, message, id, "limit", (int64_t)history_max, (int64_t)history_max) : -1;
+	const char *name = app_field_text(client, message, id, field, room ? APP_ROOM_NAME_MAX : APP_FEED_NAME_MAX,
+	                                  &size);
+	int64_t limit = name
+	                    ? app_field_number(client, message, id, "limit", (int64_t)history_max, (int64_t)history_max)
+	                    : -1;
 	if (limit < 0)
 		return;
-	const struct rc_member *member = room ? rc_rooms_find(client, name, size) : NULL;
+	const struct app_member *member = room ? app_rooms_find(client, name, size) : NULL;
 	if (room && !member) {
-		rc_dialect_error(client, id, "NOT_A_MEMBER", "Not a member of this room");
+		app_send_error(client, id, "NOT_A_MEMBER", "Not a member of this room");
 		return;
 	}
-	if (!room && rc_feed_name_reserved(name, size)) {
-		rc_dialect_error(client, id, "PERMISSION_DENIED", "Permission denied: this topic is the server's own");
+	if (!room && app_name_reserved(name, size)) {
+		app_send_error(client, id, "PERMISSION_DENIED", "Permission denied: this topic is the server's own");
 		return;
 	}
 	struct rc_topic_stats stats = { 0 };
@@ -329,8 +332,8 @@ void rc_feeds_history(struct rc_app_client *client, const json_t *message, const
 	rc_topic_stats(server, topic, topic_size, &stats);
 	int64_t from = since ? parse_since(since, stats.epoch) : 0;
 	if (from < 0) {
-		rc_dialect_error(client, id, "INVALID_FIELD",
-		                 "Wrong field: since: expected a sequence number or a message id");
+		app_send_error(client, id, "INVALID_FIELD",
+		               "Wrong field: since: expected a sequence number or a message id");
 		return;
 	}
 	uint64_t back = (uint64_t)limit * (room ? EVENTS_PER_MESSAGE : 1);
@@ -344,7 +347,7 @@ void rc_feeds_history(struct rc_app_client *client, const json_t *message, const
 		.epoch = stats.epoch,
 		.sequence = (uint64_t)from,
 	};
-	rc_out_clear(reading.lines);
+	app_out_clear(reading.lines);
 	rc_topic_read(server, topic, topic_size, (uint64_t)from, (unsigned)(history_max * EVENTS_PER_MESSAGE),
 	              take_past, &reading);
 	send_history(client, id, field, name, size, &reading);

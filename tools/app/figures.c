@@ -1,48 +1,42 @@
 /* SPDX-License-Identifier: MIT
  *
- * figures.c - the state of the server in numbers and names, as JSON and for Prometheus. It reads and changes nothing.
+ * figures.c - see figures.h.
  */
-#include <stdlib.h>
+#include "figures.h"
+
 #include <string.h>
 
-#include "../wait.h"
 #include "app.h"
+#include "client.h"
+#include "lib/wait.h"
 
-void rc_figures_latency(_Atomic uint64_t *buckets, uint64_t value)
-{
-	unsigned bucket = value ? 64u - (unsigned)__builtin_clzll(value) : 0;
-	if (bucket >= RC_LATENCY_BUCKETS)
-		bucket = RC_LATENCY_BUCKETS - 1;
-	atomic_fetch_add_explicit(&buckets[bucket], 1, memory_order_relaxed);
-}
-
-/* The upper end of the bucket in which the value lies that `share` of all do not pass. */
-static uint64_t percentile(const _Atomic uint64_t *buckets, double share)
+/* The value that `share` of all do not pass, as the upper end of its bucket. */
+static uint64_t percentile(const struct app_latency *latency, double share)
 {
 	uint64_t total = 0, sum = 0;
-	for (unsigned i = 0; i < RC_LATENCY_BUCKETS; i++)
-		total += atomic_load(&buckets[i]);
-	for (unsigned i = 0; i < RC_LATENCY_BUCKETS && total; i++) {
-		sum += atomic_load(&buckets[i]);
+	for (unsigned i = 0; i < APP_LATENCY_BUCKETS; i++)
+		total += atomic_load(&latency->buckets[i]);
+	for (unsigned i = 0; i < APP_LATENCY_BUCKETS && total; i++) {
+		sum += atomic_load(&latency->buckets[i]);
 		if ((double)sum >= share * (double)total)
 			return UINT64_C(1) << i;
 	}
 	return 0;
 }
 
-static double mean(const _Atomic uint64_t *sum, const _Atomic uint64_t *count, double unit)
+static double mean(const struct app_latency *latency, double unit_ns)
 {
-	uint64_t all = atomic_load(count);
-	return all ? (double)atomic_load(sum) / (double)all / unit : 0;
+	uint64_t count = atomic_load(&latency->count);
+	return count ? (double)atomic_load(&latency->ns) / (double)count / unit_ns : 0;
 }
 
 struct here {
 	uint64_t clients, users, away, rooms;
 };
 
-static struct here count_here(struct rc_app *app)
+static struct here count_here(struct app *app)
 {
-	struct rc_directory *directory = &app->directory;
+	struct app_directory *directory = &app->directory;
 	struct rc_stats stats;
 	rc_server_stats(app->server, &stats);
 	pthread_mutex_lock(&directory->lock);
@@ -56,33 +50,32 @@ static struct here count_here(struct rc_app *app)
 	return here;
 }
 
-void rc_figures_stats(struct rc_app *app, struct rc_out *out)
+void app_figures_stats(struct app *app, struct app_out *out)
 {
-	struct rc_counters *c = &app->counters;
+	struct app_counters *c = &app->counters;
 	struct here here = count_here(app);
 	struct rc_stats stats;
 	rc_server_stats(app->server, &stats);
-	rc_out_format(out, "{\"connectedClients\":%llu,\"activeRooms\":%llu,\"users\":%llu,\"usersAway\":%llu,",
-	              (unsigned long long)here.clients, (unsigned long long)here.rooms, (unsigned long long)here.users,
-	              (unsigned long long)here.away);
-	rc_out_format(out, "\"uptime\":%.3f,\"messagesReceived\":%llu,\"messagesSent\":%llu,\"errors\":%llu,",
-	              (double)(rc_clock_now() - app->started_ns) / 1e9, (unsigned long long)atomic_load(&c->received),
-	              (unsigned long long)stats.messages_sent + stats.deliveries,
-	              (unsigned long long)atomic_load(&c->errors));
-	rc_out_format(
+	app_out_format(out, "{\"connectedClients\":%llu,\"activeRooms\":%llu,\"users\":%llu,\"usersAway\":%llu,",
+	               (unsigned long long)here.clients, (unsigned long long)here.rooms, (unsigned long long)here.users,
+	               (unsigned long long)here.away);
+	app_out_format(out, "\"uptime\":%.3f,\"messagesReceived\":%llu,\"messagesSent\":%llu,\"errors\":%llu,",
+	               (double)(clock_now() - app->started_ns) / 1e9, (unsigned long long)atomic_load(&c->received),
+	               (unsigned long long)stats.messages_sent + stats.deliveries,
+	               (unsigned long long)atomic_load(&c->errors));
+	app_out_format(
 	    out, "\"reconnections\":%llu,\"rejected\":%llu,\"flooded\":%llu,\"stored\":%llu,\"storeDropped\":%llu,",
 	    (unsigned long long)atomic_load(&c->reconnections), (unsigned long long)atomic_load(&c->rejected),
 	    (unsigned long long)atomic_load(&c->flooded), (unsigned long long)atomic_load(&c->stored),
 	    (unsigned long long)atomic_load(&c->store_dropped));
-	rc_out_format(out, "\"resent\":%llu,\"unacknowledged\":%llu,\"duplicates\":%llu,",
-	              (unsigned long long)atomic_load(&c->resent), (unsigned long long)atomic_load(&c->unacknowledged),
-	              (unsigned long long)atomic_load(&c->duplicates));
-	rc_out_format(out,
-	              "\"latency\":{\"meanUs\":%.1f,\"p50Us\":%llu,\"p99Us\":%llu,\"ackMeanMs\":%.1f,\"lagMs\":%.3f},",
-	              mean(&c->latency_ns, &c->latency_count, 1e3), (unsigned long long)percentile(c->latency, 0.5),
-	              (unsigned long long)percentile(c->latency, 0.99), mean(&c->ack_ns, &c->ack_count, 1e6),
-	              (double)stats.lag_ns / 1e6);
-	rc_out_format(
+	app_out_format(out, "\"resent\":%llu,\"unacknowledged\":%llu,\"duplicates\":%llu,",
+	               (unsigned long long)atomic_load(&c->resent), (unsigned long long)atomic_load(&c->unacknowledged),
+	               (unsigned long long)atomic_load(&c->duplicates));
+	app_out_format(
+	    out, "\"latency\":{\"meanUs\":%.1f,\"p50Us\":%llu,\"p99Us\":%llu,\"ackMeanMs\":%.1f,\"lagMs\":%.3f},",
+	    mean(&c->handling, 1e3), (unsigned long long)percentile(&c->handling, 0.5),
+	    (unsigned long long)percentile(&c->handling, 0.99), mean(&c->ack, 1e6), (double)stats.lag_ns / 1e6);
+	app_out_format(
 	    out, "\"topics\":%llu,\"subscriptions\":%llu,\"behind\":%llu,\"bytesReceived\":%llu,\"bytesSent\":%llu}",
 	    (unsigned long long)stats.topics, (unsigned long long)stats.subscriptions, (unsigned long long)stats.behind,
 	    (unsigned long long)stats.bytes_received, (unsigned long long)stats.bytes_sent);
@@ -90,30 +83,31 @@ void rc_figures_stats(struct rc_app *app, struct rc_out *out)
 
 /* ---- Prometheus ---- */
 
-static void metric(struct rc_out *out, const char *name, const char *type, const char *help, uint64_t value)
+static void metric(struct app_out *out, const char *name, const char *type, const char *help, uint64_t value)
 {
-	rc_out_format(out, "# HELP ringcast_%s %s\n# TYPE ringcast_%s %s\nringcast_%s %llu\n", name, help, name, type,
-	              name, (unsigned long long)value);
+	app_out_format(out, "# HELP ringcast_%s %s\n# TYPE ringcast_%s %s\nringcast_%s %llu\n", name, help, name, type,
+	               name, (unsigned long long)value);
 }
 
-static void histogram(struct rc_out *out, const char *name, const char *help, const _Atomic uint64_t *buckets,
-                      uint64_t sum_ns, double unit)
+static void histogram(struct app_out *out, const char *name, const char *help, const struct app_latency *latency,
+                      double unit)
 {
 	uint64_t count = 0;
-	rc_out_format(out, "# HELP ringcast_%s %s\n# TYPE ringcast_%s histogram\n", name, help, name);
-	for (unsigned i = 0; i < RC_LATENCY_BUCKETS; i++) {
-		count += atomic_load(&buckets[i]);
-		if (i + 1 < RC_LATENCY_BUCKETS)
-			rc_out_format(out, "ringcast_%s_bucket{le=\"%g\"} %llu\n", name,
-			              (double)(UINT64_C(1) << i) * unit, (unsigned long long)count);
+	app_out_format(out, "# HELP ringcast_%s %s\n# TYPE ringcast_%s histogram\n", name, help, name);
+	for (unsigned i = 0; i < APP_LATENCY_BUCKETS; i++) {
+		count += atomic_load(&latency->buckets[i]);
+		if (i + 1 < APP_LATENCY_BUCKETS)
+			app_out_format(out, "ringcast_%s_bucket{le=\"%g\"} %llu\n", name,
+			               (double)(UINT64_C(1) << i) * unit, (unsigned long long)count);
 	}
-	rc_out_format(out, "ringcast_%s_bucket{le=\"+Inf\"} %llu\nringcast_%s_sum %.9f\nringcast_%s_count %llu\n", name,
-	              (unsigned long long)count, name, (double)sum_ns / 1e9, name, (unsigned long long)count);
+	app_out_format(out, "ringcast_%s_bucket{le=\"+Inf\"} %llu\nringcast_%s_sum %.9f\nringcast_%s_count %llu\n",
+	               name, (unsigned long long)count, name, (double)atomic_load(&latency->ns) / 1e9, name,
+	               (unsigned long long)count);
 }
 
-void rc_figures_metrics(struct rc_app *app, struct rc_out *out)
+void app_figures_metrics(struct app *app, struct app_out *out)
 {
-	struct rc_counters *c = &app->counters;
+	struct app_counters *c = &app->counters;
 	struct here here = count_here(app);
 	struct rc_stats stats;
 	rc_server_stats(app->server, &stats);
@@ -142,72 +136,72 @@ void rc_figures_metrics(struct rc_app *app, struct rc_out *out)
 	metric(out, "unacknowledged_total", "counter", "Messages given up on.", atomic_load(&c->unacknowledged));
 	metric(out, "duplicates_total", "counter", "Messages that came again.", atomic_load(&c->duplicates));
 	metric(out, "slow_closed_total", "counter", "Connections closed for reading too slowly.", stats.slow_closed);
-	histogram(out, "handling_seconds", "Time to handle a message.", c->latency, atomic_load(&c->latency_ns), 1e-6);
-	histogram(out, "ack_seconds", "Time from a message to its ACK.", c->ack, atomic_load(&c->ack_ns), 1e-3);
+	histogram(out, "handling_seconds", "Time to handle a message.", &c->handling, 1e-6);
+	histogram(out, "ack_seconds", "Time from a message to its ACK.", &c->ack, 1e-3);
 }
 
 /* ---- names ---- */
 
 struct listing {
-	struct rc_out *out;
+	struct app_out *out;
 	size_t count, max;
 };
 
-static void list_room(void *context, struct rc_node *node)
+static void list_room(void *context, struct app_node *node)
 {
 	struct listing *listing = context;
-	const struct rc_room *room = (const struct rc_room *)node;
+	const struct app_room *room = (const struct app_room *)node;
 	if (listing->count++ >= listing->max)
 		return;
-	rc_out_text(listing->out, listing->count > 1 ? ",{\"room\":" : "{\"room\":");
-	rc_out_string(listing->out, node->name, node->name_size);
-	rc_out_format(listing->out, ",\"members\":%zu}", room->member_count);
+	app_out_text(listing->out, listing->count > 1 ? ",{\"room\":" : "{\"room\":");
+	app_out_string(listing->out, node->name, node->name_size);
+	app_out_format(listing->out, ",\"members\":%zu}", room->member_count);
 }
 
-void rc_figures_rooms(struct rc_app *app, struct rc_out *out, size_t max)
+void app_figures_rooms(struct app *app, struct app_out *out, size_t max)
 {
 	struct listing listing = { .out = out, .max = max };
-	rc_out_text(out, "{\"rooms\":[");
+	app_out_text(out, "{\"rooms\":[");
 	pthread_mutex_lock(&app->directory.lock);
-	rc_table_each(&app->directory.rooms, list_room, &listing);
+	app_table_each(&app->directory.rooms, list_room, &listing);
 	pthread_mutex_unlock(&app->directory.lock);
-	rc_out_format(out, "],\"count\":%zu}", listing.count);
+	app_out_format(out, "],\"count\":%zu}", listing.count);
 }
 
-static void list_user(void *context, struct rc_node *node)
+static void list_user(void *context, struct app_node *node)
 {
 	struct listing *listing = context;
-	const struct rc_user *user = (const struct rc_user *)node;
+	const struct app_user *user = (const struct app_user *)node;
 	if (!user->device_count || listing->count++ >= listing->max)
 		return;
-	rc_out_text(listing->out, listing->count > 1 ? ",{\"userId\":" : "{\"userId\":");
-	rc_out_string(listing->out, node->name, node->name_size);
-	rc_out_text(listing->out, ",\"clients\":[");
-	for (const struct rc_app_client *device = user->devices; device; device = device->next_device)
-		rc_out_format(listing->out, "%s\"%s\"", device == user->devices ? "" : ",", device->id);
-	rc_out_text(listing->out, "],\"rooms\":[");
+	app_out_text(listing->out, listing->count > 1 ? ",{\"userId\":" : "{\"userId\":");
+	app_out_string(listing->out, node->name, node->name_size);
+	app_out_text(listing->out, ",\"clients\":[");
+	for (const struct app_client *device = user->devices; device; device = device->next_device)
+		app_out_format(listing->out, "%s\"%s\"", device == user->devices ? "" : ",", device->id);
+	app_out_text(listing->out, "],\"rooms\":[");
 	bool first = true;
-	for (const struct rc_app_client *device = user->devices; device; device = device->next_device) {
-		for (const struct rc_member *member = device->members; member; member = member->next_room) {
-			rc_out_text(listing->out, first ? "" : ",");
-			rc_out_string(listing->out, member->room->name, member->room->node.name_size);
+	for (const struct app_client *device = user->devices; device; device = device->next_device) {
+		for (const struct app_member *member = device->members; member; member = member->next_room) {
+			app_out_text(listing->out, first ? "" : ",");
+			app_out_string(listing->out, member->room->name, member->room->node.name_size);
 			first = false;
 		}
 	}
-	rc_out_text(listing->out, "]}");
+	app_out_text(listing->out, "]}");
 }
 
-void rc_figures_presence(struct rc_app *app, struct rc_out *out, const char *name, size_t max)
+void app_figures_presence(struct app *app, struct app_out *out, const char *name, size_t max)
 {
-	struct rc_directory *directory = &app->directory;
+	struct app_directory *directory = &app->directory;
 	struct listing listing = { .out = out, .max = max };
-	rc_out_text(out, "{\"users\":[");
+	app_out_text(out, "{\"users\":[");
 	pthread_mutex_lock(&directory->lock);
-	struct rc_user *user = name ? rc_directory_user(directory, name, strlen(name), false) : NULL;
+	struct app_user *user = name ? app_directory_user(directory, name, strlen(name), false) : NULL;
 	if (user)
 		list_user(&listing, &user->node);
 	else if (!name)
-		rc_table_each(&directory->users, list_user, &listing);
+		app_table_each(&directory->users, list_user, &listing);
 	pthread_mutex_unlock(&directory->lock);
-	rc_out_format(out, "],\"count\":%zu}", listing.count);
+	app_out_format(out, "],\"count\":%zu}", listing.count);
 }

@@ -1,71 +1,63 @@
 /* SPDX-License-Identifier: MIT
  *
- * letters.c - how a thread reaches a client of another worker: a letter is posted, and opened on the client's own
- * worker, which looks whether the client is still there.
+ * letters.c - see letters.h.
  */
+#include "letters.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "app.h"
+#include "client.h"
+#include "wire.h"
 
-struct letter {
-	struct rc_app *app;
+struct envelope {
+	struct app *app;
 	rc_conn conn;
-	enum rc_letter_kind kind;
-	uint64_t number;
-	size_t size;
+	void (*open)(struct app_client *client, const struct app_letter *letter);
+	struct app_letter letter;
 	char bytes[];
 };
 
-/* A topic that one of the client's patterns was waiting for has begun. */
-static void begin_topic(struct rc_app_client *client, const char *name, size_t size, bool conflate)
+static void deliver(void *argument)
 {
-	struct rc_start start = { .resume = true, .conflate = conflate };
-	rc_feeds_follow(client, name, size, false, &start);
+	struct envelope *envelope = argument;
+	struct app_crew *crew = &envelope->app->crews[rc_conn_worker(envelope->conn)];
+	struct app_client *client = app_crew_find(crew, envelope->conn);
+	app_crew_enter(crew);
+	if (client && client->opened && !client->closing)
+		envelope->open(client, &envelope->letter);
+	app_crew_leave(crew);
+	free(envelope);
 }
 
-static void open_letter(void *argument)
+int app_letter_post(struct app *app, rc_conn conn,
+                    void (*open)(struct app_client *client, const struct app_letter *letter), uint64_t number,
+                    const void *bytes, size_t size)
 {
-	struct letter *letter = argument;
-	struct rc_crew *crew = &letter->app->crews[rc_conn_worker(letter->conn)];
-	struct rc_app_client *client = rc_clients_find(crew, letter->conn);
-	rc_crew_enter(crew);
-	if (client && client->opened && !client->closing) {
-		struct rc_out *out = &crew->out;
-		switch (letter->kind) {
-		case RC_LETTER_TEXT:
-			rc_out_clear(out);
-			rc_out_bytes(out, letter->bytes, letter->size);
-			rc_app_send(client, out);
-			break;
-		case RC_LETTER_DATA:
-			rc_reliable_send(client, letter->number, letter->bytes, letter->size, true);
-			break;
-		case RC_LETTER_TOPIC:
-			begin_topic(client, letter->bytes, letter->size, letter->number);
-			break;
-		case RC_LETTER_CLOSE:
-			letter->bytes[letter->size] = 0;
-			rc_app_close(client, (uint16_t)letter->number, letter->bytes);
-			break;
-		}
-	}
-	rc_crew_leave(crew);
-	free(letter);
-}
-
-int rc_letter_post(struct rc_app *app, rc_conn conn, enum rc_letter_kind kind, uint64_t number, const void *bytes,
-                   size_t size)
-{
-	struct letter *letter = malloc(sizeof *letter + size + 1);
-	if (!letter)
+	struct envelope *envelope = malloc(sizeof *envelope + size + 1);
+	if (!envelope)
 		return -ENOMEM;
-	*letter = (struct letter){ .app = app, .conn = conn, .kind = kind, .number = number, .size = size };
+	*envelope = (struct envelope){ .app = app,
+		                       .conn = conn,
+		                       .open = open,
+		                       .letter = { .number = number, .size = size, .bytes = envelope->bytes } };
 	if (size)
-		memcpy(letter->bytes, bytes, size);
-	int code = rc_post(app->server, rc_conn_worker(conn), open_letter, letter);
+		memcpy(envelope->bytes, bytes, size);
+	envelope->bytes[size] = 0;
+	int code = rc_post(app->server, rc_conn_worker(conn), deliver, envelope);
 	if (code)
-		free(letter);
+		free(envelope);
 	return code;
+}
+
+static void open_close(struct app_client *client, const struct app_letter *letter)
+{
+	app_close(client, (uint16_t)letter->number, letter->bytes);
+}
+
+int app_letter_close(struct app *app, rc_conn conn, uint16_t code, const char *reason, size_t size)
+{
+	return app_letter_post(app, conn, open_close, code, reason, size);
 }

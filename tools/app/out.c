@@ -11,13 +11,13 @@
 
 #define FIRST_SIZE 512
 
-void rc_out_free(struct rc_out *out)
+void app_out_free(struct app_out *out)
 {
 	free(out->bytes);
-	*out = (struct rc_out){ 0 };
+	*out = (struct app_out){ 0 };
 }
 
-char *rc_out_room(struct rc_out *out, size_t size)
+char *app_out_room(struct app_out *out, size_t size)
 {
 	if (out->capacity - out->size < size) {
 		size_t capacity = out->capacity ? out->capacity : FIRST_SIZE;
@@ -34,27 +34,27 @@ char *rc_out_room(struct rc_out *out, size_t size)
 	return out->bytes + out->size;
 }
 
-void rc_out_bytes(struct rc_out *out, const void *bytes, size_t size)
+void app_out_bytes(struct app_out *out, const void *bytes, size_t size)
 {
-	char *at = size ? rc_out_room(out, size) : NULL;
+	char *at = size ? app_out_room(out, size) : NULL;
 	if (!at)
 		return;
 	memcpy(at, bytes, size);
 	out->size += size;
 }
 
-void rc_out_text(struct rc_out *out, const char *text)
+void app_out_text(struct app_out *out, const char *text)
 {
-	rc_out_bytes(out, text, strlen(text));
+	app_out_bytes(out, text, strlen(text));
 }
 
-void rc_out_format(struct rc_out *out, const char *format, ...)
+void app_out_format(struct app_out *out, const char *format, ...)
 {
 	va_list arguments;
 	va_start(arguments, format);
 	int size = vsnprintf(NULL, 0, format, arguments);
 	va_end(arguments);
-	char *at = size < 0 ? NULL : rc_out_room(out, (size_t)size + 1);
+	char *at = size < 0 ? NULL : app_out_room(out, (size_t)size + 1);
 	if (!at) {
 		out->failed = true;
 		return;
@@ -65,44 +65,44 @@ void rc_out_format(struct rc_out *out, const char *format, ...)
 	out->size += (size_t)size;
 }
 
-void rc_out_number(struct rc_out *out, uint64_t number)
+void app_out_number(struct app_out *out, uint64_t number)
 {
 	char digits[20], *at = digits + sizeof digits;
 	do
 		*--at = (char)('0' + number % 10);
 	while (number /= 10);
-	rc_out_bytes(out, at, (size_t)(digits + sizeof digits - at));
+	app_out_bytes(out, at, (size_t)(digits + sizeof digits - at));
 }
 
-static void escape(struct rc_out *out, unsigned char byte)
+static void escape(struct app_out *out, unsigned char byte)
 {
-	static const char letters[] = "btn\0fr"; /* of 8 to 13 */
+	static const char letters[] = "btn\0fr"; /* for the bytes 8 to 13 */
 	if (byte == '"' || byte == '\\')
-		rc_out_bytes(out, (char[]){ '\\', (char)byte }, 2);
+		app_out_bytes(out, (char[]){ '\\', (char)byte }, 2);
 	else if (byte >= 8 && byte <= 13 && letters[byte - 8])
-		rc_out_bytes(out, (char[]){ '\\', letters[byte - 8] }, 2);
+		app_out_bytes(out, (char[]){ '\\', letters[byte - 8] }, 2);
 	else
-		rc_out_format(out, "\\u%04x", byte);
+		app_out_format(out, "\\u%04x", byte);
 }
 
-void rc_out_string(struct rc_out *out, const char *text, size_t size)
+void app_out_string(struct app_out *out, const char *text, size_t size)
 {
 	size_t begin = 0;
-	rc_out_bytes(out, "\"", 1);
+	app_out_bytes(out, "\"", 1);
 	for (size_t at = 0; at < size; at++) {
 		unsigned char byte = (unsigned char)text[at];
 		if (byte >= 0x20 && byte != '"' && byte != '\\' && byte != 0x7f)
 			continue;
-		rc_out_bytes(out, text + begin, at - begin);
+		app_out_bytes(out, text + begin, at - begin);
 		escape(out, byte);
 		begin = at + 1;
 	}
-	rc_out_bytes(out, text + begin, size - begin);
-	rc_out_bytes(out, "\"", 1);
+	app_out_bytes(out, text + begin, size - begin);
+	app_out_bytes(out, "\"", 1);
 }
 
 /* The shortest digits that are read back as the same number: what a client sent comes out as it was written. */
-static void write_real(struct rc_out *out, double number)
+static void write_real(struct app_out *out, double number)
 {
 	char text[40];
 	for (int digits = 15; digits <= 17; digits++) {
@@ -110,70 +110,79 @@ static void write_real(struct rc_out *out, double number)
 		if (strtod(text, NULL) == number)
 			break;
 	}
-	rc_out_text(out, text);
-	/* A real stays one, as the library that reads it has it. */
+	app_out_text(out, text);
+	/* A real number must be read back as one, and not as an integer. */
 	if (!strpbrk(text, ".e"))
-		rc_out_text(out, ".0");
+		app_out_text(out, ".0");
 }
 
 /* The depth is bounded by the parser's: JSON_PARSER_MAX_DEPTH. */
-void rc_out_value(struct rc_out *out, const json_t *value)
+void app_out_value(struct app_out *out, const json_t *value)
 {
 	const char *before = "", *key;
 	json_t *each;
 	size_t index;
 	switch (value ? json_typeof(value) : JSON_NULL) {
 	case JSON_STRING:
-		rc_out_string(out, json_string_value(value), json_string_length(value));
+		app_out_string(out, json_string_value(value), json_string_length(value));
 		break;
 	case JSON_INTEGER:
-		rc_out_format(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+		app_out_format(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
 		break;
 	case JSON_REAL:
 		write_real(out, json_real_value(value));
 		break;
 	case JSON_OBJECT:
-		rc_out_text(out, "{");
+		app_out_text(out, "{");
 		json_object_foreach((json_t *)value, key, each)
 		{
-			rc_out_text(out, before);
-			rc_out_string(out, key, strlen(key));
-			rc_out_text(out, ":");
-			rc_out_value(out, each);
+			app_out_text(out, before);
+			app_out_string(out, key, strlen(key));
+			app_out_text(out, ":");
+			app_out_value(out, each);
 			before = ",";
 		}
-		rc_out_text(out, "}");
+		app_out_text(out, "}");
 		break;
 	case JSON_ARRAY:
-		rc_out_text(out, "[");
+		app_out_text(out, "[");
 		json_array_foreach(value, index, each)
 		{
-			rc_out_text(out, before);
-			rc_out_value(out, each);
+			app_out_text(out, before);
+			app_out_value(out, each);
 			before = ",";
 		}
-		rc_out_text(out, "]");
+		app_out_text(out, "]");
 		break;
 	default:
-		rc_out_text(out, json_is_true(value) ? "true" : json_is_false(value) ? "false" : "null");
+		app_out_text(out, json_is_true(value) ? "true" : json_is_false(value) ? "false" : "null");
 	}
 }
 
-void rc_out_type(struct rc_out *out, const char *type, const json_t *id)
+void app_out_type(struct app_out *out, const char *type, const json_t *id)
 {
-	rc_out_text(out, "{\"type\":\"");
-	rc_out_text(out, type);
-	rc_out_bytes(out, "\"", 1);
+	app_out_text(out, "{\"type\":\"");
+	app_out_text(out, type);
+	app_out_bytes(out, "\"", 1);
 	if (!id)
 		return;
-	rc_out_text(out, ",\"id\":");
-	rc_out_value(out, id);
+	app_out_text(out, ",\"id\":");
+	app_out_value(out, id);
 }
 
-void rc_out_ref(struct rc_out *out, const json_t *id)
+void app_out_ref(struct app_out *out, const json_t *id)
 {
 	if (!id)
 		return;
-	rc_out_text(out, ",\"ref\":");
-	rc_out_value(out, id);
+	app_out_text(out, ",\"ref\":");
+	app_out_value(out, id);
+}
+
+void app_out_gap(struct app_out *out, const char *topic, size_t size, uint64_t from, uint64_t to, uint64_t epoch,
+                 bool reset)
+{
+	app_out_text(out, "{\"type\":\"gap\",\"topic\":");
+	app_out_string(out, topic, size);
+	app_out_format(out, ",\"from\":%llu,\"to\":%llu,\"epoch\":%llu%s}", (unsigned long long)from,
+	               (unsigned long long)to, (unsigned long long)epoch, reset ? ",\"reset\":true" : "");
 }

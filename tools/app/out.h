@@ -1,51 +1,55 @@
 /* SPDX-License-Identifier: MIT
  *
- * out.h - text that grows while JSON is written into it. What is written by hand here is the hot path: a message of a
- * known shape costs a few copies; only values of unknown shape go through the JSON library.
+ * out.h - text that grows while JSON is written into it. The hot path is written by hand: a message of a known shape
+ * costs a few copies. Only values of unknown shape go through the JSON library.
  *
- * Running out of memory is remembered and told once, by rc_out_failed(): nobody has to ask after every word.
+ * Running out of memory is remembered in out->failed, so that nobody has to ask after every word.
  */
-#ifndef RC_APP_OUT_H
-#define RC_APP_OUT_H
+#ifndef APP_OUT_H
+#define APP_OUT_H
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-struct rc_out {
+struct app_out {
 	char *bytes;
 	size_t size, capacity;
 	bool failed;
 };
 
-static inline void rc_out_clear(struct rc_out *out)
+static inline void app_out_clear(struct app_out *out)
 {
 	out->size = 0;
 	out->failed = false;
 }
 
-void rc_out_free(struct rc_out *out);
+void app_out_free(struct app_out *out);
 
 /* Room for `size` more bytes, or null. */
-char *rc_out_room(struct rc_out *out, size_t size);
+char *app_out_room(struct app_out *out, size_t size);
 
-void rc_out_bytes(struct rc_out *out, const void *bytes, size_t size);
-void rc_out_text(struct rc_out *out, const char *text);
-void rc_out_format(struct rc_out *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void rc_out_number(struct rc_out *out, uint64_t number);
+void app_out_bytes(struct app_out *out, const void *bytes, size_t size);
+void app_out_text(struct app_out *out, const char *text);
+void app_out_format(struct app_out *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void app_out_number(struct app_out *out, uint64_t number);
 
 /* A quoted string (RFC 8259, section 7) of UTF-8 text. */
-void rc_out_string(struct rc_out *out, const char *text, size_t size);
+void app_out_string(struct app_out *out, const char *text, size_t size);
 
 /* Any value, as compact JSON; null is `null`. */
-void rc_out_value(struct rc_out *out, const json_t *value);
+void app_out_value(struct app_out *out, const json_t *value);
 
 /* The members that begin an object: {"type":"TYPE" and, if there is one, ,"id":ID. The caller writes on from there. */
-void rc_out_type(struct rc_out *out, const char *type, const json_t *id);
+void app_out_type(struct app_out *out, const char *type, const json_t *id);
 
-/* Another member: what the sender called the message, if it did. Whoever sends a message again, because this server or
- * the one before died over it, gets a new id each time; by this its readers know it. */
-void rc_out_ref(struct rc_out *out, const json_t *id);
+/* Another member, `ref`: the id that the sender gave the message, if any. A message that is sent again, because a
+ * server died over it, gets a new id each time; its readers know it again by its `ref`. */
+void app_out_ref(struct app_out *out, const json_t *id);
+
+/* A whole message: what is missing of a topic, and whether its numbers began again. */
+void app_out_gap(struct app_out *out, const char *topic, size_t size, uint64_t from, uint64_t to, uint64_t epoch,
+                 bool reset);
 
 #endif

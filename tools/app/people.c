@@ -1,192 +1,190 @@
 /* SPDX-License-Identifier: MIT
  *
- * people.c - users and their devices: who arrives and leaves, direct messages, what waits for who is away, broadcasts.
+ * people.c - see people.h.
  *
- * Order: what was stored is taken while the lock is held and sent by the arriving client's own worker before it does
- * anything else; what others hand it from then on is posted behind that.
+ * Order: what was stored is taken while the lock is held, and sent by the arriving client's own worker before it does
+ * anything else. What others hand it from then on is posted behind that.
  */
+#include "people.h"
+
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../wait.h"
 #include "app.h"
+#include "client.h"
+#include "date.h"
+#include "directory.h"
+#include "feeds.h"
+#include "fields.h"
+#include "letters.h"
+#include "reliable.h"
+#include "wire.h"
 
-#define BROADCAST_TOPIC "room/*" /* no room's topic: those have a number there */
+#define BROADCAST_TOPIC "room/*" /* not a room's topic: those have a number here */
 
-bool rc_people_reserve(struct rc_app *app, struct rc_app_client *client, const char *name)
+bool app_people_reserve(struct app *app, struct app_client *client, const char *name)
 {
-	unsigned max = rc_app_settings(app)->connections_per_user;
-	struct rc_directory *directory = &app->directory;
+	unsigned max = app_settings_now(app)->connections_per_user;
+	struct app_directory *directory = &app->directory;
 	pthread_mutex_lock(&directory->lock);
-	struct rc_user *user = rc_directory_user(directory, name, strlen(name), true);
+	struct app_user *user = app_directory_user(directory, name, strlen(name), true);
 	bool may = user && (!max || user->device_count < max);
 	if (may) {
 		if (user->known && !user->device_count)
-			RC_COUNT(app, reconnections);
+			APP_COUNT(app, reconnections);
 		user->known = true;
 		user->device_count++;
-		rc_directory_settle(app, user);
+		app_directory_settle(app, user);
 		client->user = user;
 	}
 	pthread_mutex_unlock(&directory->lock);
 	return may;
 }
 
-static void send_stored(struct rc_app_client *client, const struct rc_stored *stored)
+static void send_stored(struct app_client *client, const struct app_stored *stored)
 {
-	struct rc_out *out = &client->crew->out;
+	struct app_out *out = &client->crew->out;
 	if (client->reliable || stored->number) {
-		rc_reliable_send(client, stored->number ? stored->number : atomic_fetch_add(&client->app->numbers, 1),
-		                 stored->bytes, stored->size, true);
+		app_reliable_send(client, stored->number ? stored->number : atomic_fetch_add(&client->app->numbers, 1),
+		                  stored->bytes, stored->size, true);
 		return;
 	}
-	rc_out_clear(out);
-	rc_out_bytes(out, stored->bytes, stored->size);
-	rc_app_send(client, out);
+	app_out_clear(out);
+	app_out_bytes(out, stored->bytes, stored->size);
+	app_send(client, out);
 }
 
-static struct rc_store_limits limits_of(const struct rc_settings *settings)
+void app_people_arrive(struct app_client *client)
 {
-	return (struct rc_store_limits){
-		.count_max = settings->store_count,
-		.size_max = settings->store_size,
-		.age_ns = settings->store_age_ms * UINT64_C(1000000),
-	};
-}
-
-bool rc_people_store(struct rc_app *app, struct rc_user *user, uint64_t number, const char *bytes, size_t size)
-{
-	const struct rc_store_limits limits = limits_of(rc_app_settings(app));
-	uint64_t dropped = user->store.dropped;
-	bool stored = rc_store_add(&user->store, &limits, rc_clock_now(), number, bytes, size);
-	if (stored)
-		RC_COUNT(app, stored);
-	atomic_fetch_add(&app->counters.store_dropped, user->store.dropped - dropped);
-	return stored;
-}
-
-void rc_people_arrive(struct rc_app_client *client)
-{
-	struct rc_app *app = client->app;
-	const struct rc_store_limits limits = limits_of(rc_app_settings(app));
-	struct rc_user *user = client->user;
-	struct rc_store waiting;
-	struct rc_stored *stored;
+	struct app *app = client->app;
+	struct app_user *user = client->user;
+	struct app_store waiting;
+	struct app_stored *stored;
 	pthread_mutex_lock(&app->directory.lock);
 	client->next_device = user->devices;
 	user->devices = client;
-	rc_store_expire(&user->store, &limits, rc_clock_now());
-	waiting = user->store;
-	user->store = (struct rc_store){ .dropped = waiting.dropped };
+	waiting = app_directory_take(app, user);
 	pthread_mutex_unlock(&app->directory.lock);
 
-	rc_feeds_follow(client, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, true, NULL);
-	while (!client->closing && (stored = rc_store_take(&waiting))) {
+	app_feeds_follow(client, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, true, NULL);
+	while (!client->closing && (stored = app_store_take(&waiting))) {
 		send_stored(client, stored);
 		free(stored);
 	}
 	if (!waiting.count)
 		return;
 	pthread_mutex_lock(&app->directory.lock);
-	while ((stored = rc_store_take(&waiting))) {
-		rc_people_store(app, user, stored->number, stored->bytes, stored->size);
+	while ((stored = app_store_take(&waiting))) {
+		app_directory_keep(app, user, stored->number, stored->bytes, stored->size);
 		free(stored);
 	}
 	pthread_mutex_unlock(&app->directory.lock);
 }
 
-void rc_people_leave(struct rc_app_client *client)
+void app_people_leave(struct app_client *client)
 {
-	struct rc_app *app = client->app;
-	struct rc_user *user = client->user;
+	struct app *app = client->app;
+	struct app_user *user = client->user;
 	if (!user)
 		return;
 	pthread_mutex_lock(&app->directory.lock);
-	for (struct rc_app_client **link = &user->devices; *link; link = &(*link)->next_device) {
+	for (struct app_client **link = &user->devices; *link; link = &(*link)->next_device) {
 		if (*link == client) {
 			*link = client->next_device;
 			break;
 		}
 	}
 	user->device_count--;
-	rc_reliable_return(client);
-	rc_directory_settle(app, user);
+	app_reliable_return(client);
+	app_directory_settle(app, user);
 	client->user = NULL;
 	pthread_mutex_unlock(&app->directory.lock);
 }
 
+static void open_text(struct app_client *client, const struct app_letter *letter)
+{
+	struct app_out *out = &client->crew->out;
+	app_out_clear(out);
+	app_out_bytes(out, letter->bytes, letter->size);
+	app_send(client, out);
+}
+
+static void open_reliable(struct app_client *client, const struct app_letter *letter)
+{
+	app_reliable_send(client, letter->number, letter->bytes, letter->size, true);
+}
+
 /* With the lock. Nothing here calls back: a send to a connection of this worker is only queued. */
-static bool hand_over(struct rc_app *app, const struct rc_app_client *device, uint64_t number, const char *bytes,
-                      size_t size, bool reliable)
+static bool hand_over(struct app *app, const struct app_client *device, uint64_t number, const char *bytes, size_t size,
+                      bool reliable)
 {
 	static const char slow[] = "reads too slowly";
 	if (reliable || device->reliable)
-		return rc_letter_post(app, device->conn, RC_LETTER_DATA, number, bytes, size) == 0;
+		return app_letter_post(app, device->conn, open_reliable, number, bytes, size) == 0;
 	if (device->by_letter)
-		return rc_letter_post(app, device->conn, RC_LETTER_TEXT, 0, bytes, size) == 0;
+		return app_letter_post(app, device->conn, open_text, 0, bytes, size) == 0;
 	int code = rc_send(app->server, device->conn, RC_TEXT, bytes, size);
 	if (code == -ENOBUFS)
-		rc_letter_post(app, device->conn, RC_LETTER_CLOSE, RC_CLOSE_POLICY, slow, sizeof slow - 1);
+		app_letter_close(app, device->conn, RC_CLOSE_POLICY, slow, sizeof slow - 1);
 	if (code == 0)
-		RC_COUNT(app, sent);
+		APP_COUNT(app, sent);
 	return code == 0;
 }
 
-int rc_people_deliver(struct rc_app *app, const char *name, size_t name_size, const char *bytes, size_t size,
-                      bool reliable, const struct rc_app_client *except)
+int app_people_deliver(struct app *app, const char *name, size_t name_size, const char *bytes, size_t size,
+                       bool reliable, const struct app_client *except)
 {
-	struct rc_directory *directory = &app->directory;
+	struct app_directory *directory = &app->directory;
 	uint64_t number = atomic_fetch_add(&app->numbers, 1);
 	int devices = 0;
 	pthread_mutex_lock(&directory->lock);
-	struct rc_user *user = rc_directory_user(directory, name, name_size, true);
-	for (struct rc_app_client *device = user ? user->devices : NULL; device; device = device->next_device)
+	struct app_user *user = app_directory_user(directory, name, name_size, true);
+	for (struct app_client *device = user ? user->devices : NULL; device; device = device->next_device)
 		if (device != except)
 			devices += hand_over(app, device, number, bytes, size, reliable);
 	if (user && !devices && !(except && user->devices))
-		devices = rc_people_store(app, user, reliable ? number : 0, bytes, size) ? -1 : -2;
+		devices = app_directory_keep(app, user, reliable ? number : 0, bytes, size) ? -1 : -2;
 	if (user && !user->device_count)
-		rc_directory_settle(app, user);
+		app_directory_settle(app, user);
 	pthread_mutex_unlock(&directory->lock);
 	return user ? devices : -2;
 }
 
 /* ---- messages ---- */
 
-void rc_people_direct(struct rc_app_client *client, const json_t *message, const json_t *id)
+void app_people_direct(struct app_client *client, const json_t *message, const json_t *id)
 {
-	struct rc_out *out = &client->crew->out;
+	struct app_out *out = &client->crew->out;
 	size_t size;
-	const char *to = rc_dialect_text(client, message, id, "to", RC_SUBJECT_SIZE_MAX, &size);
-	const json_t *content = to ? rc_dialect_content(client, message, id) : NULL;
+	const char *to = app_field_text(client, message, id, "to", APP_SUBJECT_SIZE_MAX, &size);
+	const json_t *content = to ? app_field_content(client, message, id) : NULL;
 	if (!content)
 		return;
-	rc_out_clear(out);
-	rc_out_format(out,
-	              "{\"type\":\"direct\",\"id\":\"%llx-%llx\",\"from\":", (unsigned long long)client->app->epoch,
-	              (unsigned long long)atomic_fetch_add(&client->app->numbers, 1));
-	rc_out_string(out, client->user->name, client->user->node.name_size);
-	rc_out_text(out, ",\"content\":");
-	rc_out_value(out, content);
-	rc_out_ref(out, id);
-	rc_out_format(out, ",\"timestamp\":%llu}", (unsigned long long)rc_time_ms());
-	if (out->failed || rc_people_deliver(client->app, to, size, out->bytes, out->size, false, NULL) == -2)
-		rc_dialect_error(client, id, "NOT_DELIVERED", "The user is away and the message cannot be stored");
+	app_out_clear(out);
+	app_out_format(out,
+	               "{\"type\":\"direct\",\"id\":\"%llx-%llx\",\"from\":", (unsigned long long)client->app->epoch,
+	               (unsigned long long)atomic_fetch_add(&client->app->numbers, 1));
+	app_out_string(out, client->user->name, client->user->node.name_size);
+	app_out_text(out, ",\"content\":");
+	app_out_value(out, content);
+	app_out_ref(out, id);
+	app_out_format(out, ",\"timestamp\":%llu}", (unsigned long long)app_date_ms());
+	if (out->failed || app_people_deliver(client->app, to, size, out->bytes, out->size, false, NULL) == -2)
+		app_send_error(client, id, "NOT_DELIVERED", "The user is away and the message cannot be stored");
 }
 
-void rc_people_broadcast(struct rc_app *app, const char *from, const json_t *content, const json_t *id)
+void app_people_broadcast(struct app *app, const char *from, const json_t *content, const json_t *id)
 {
-	struct rc_out head = { 0 }, tail = { 0 };
-	rc_out_text(&head, "{\"type\":\"broadcast\",\"id\":\"");
-	rc_out_text(&tail, "\",\"from\":");
-	rc_out_string(&tail, from, strlen(from));
-	rc_out_text(&tail, ",\"content\":");
-	rc_out_value(&tail, content);
-	rc_out_ref(&tail, id);
-	rc_out_format(&tail, ",\"timestamp\":%llu}", (unsigned long long)rc_time_ms());
-	rc_feeds_publish_numbered(app, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, &head, &tail, true, 0);
-	rc_out_free(&head);
-	rc_out_free(&tail);
+	struct app_out head = { 0 }, tail = { 0 };
+	app_out_text(&head, "{\"type\":\"broadcast\",\"id\":\"");
+	app_out_text(&tail, "\",\"from\":");
+	app_out_string(&tail, from, strlen(from));
+	app_out_text(&tail, ",\"content\":");
+	app_out_value(&tail, content);
+	app_out_ref(&tail, id);
+	app_out_format(&tail, ",\"timestamp\":%llu}", (unsigned long long)app_date_ms());
+	app_feeds_publish_numbered(app, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, &head, &tail, true, 0);
+	app_out_free(&head);
+	app_out_free(&tail);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * settings.c - see settings.h. The file is read by inih, line by line through a reader of ours, which keeps the line's
- * number for what is said about it.
+ * settings.c - see settings.h. The file is read by inih, line by line through a reader of ours, which counts lines for
+ * error messages.
  */
 #include "settings.h"
 
@@ -13,9 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ringcast.h"
+
 #define FILE_SIZE_MAX 65536
 
-static const char *keep(struct rc_settings *settings, const char *text)
+static const char *keep(struct app_settings *settings, const char *text)
 {
 	char *copy = strdup(text);
 	char **strings = copy ? realloc(settings->strings, (settings->string_count + 1) * sizeof *strings) : NULL;
@@ -28,15 +30,14 @@ static const char *keep(struct rc_settings *settings, const char *text)
 	return copy;
 }
 
-static struct rc_settings *make_defaults(void)
+static struct app_settings *make_defaults(void)
 {
-	struct rc_settings *settings = calloc(1, sizeof *settings);
+	struct app_settings *settings = calloc(1, sizeof *settings);
 	struct rc_config config;
 	rc_config_init(&config);
 	if (!settings)
 		return NULL;
-	*settings = (struct rc_settings){
-		.references = 1,
+	*settings = (struct app_settings){
 		.log_size = config.log_size,
 		.body_max = 256 << 10,
 		.message_max = 64 << 10,
@@ -46,11 +47,11 @@ static struct rc_settings *make_defaults(void)
 		.auth_timeout_ms = 10000,
 		.refresh_ms = 10000,
 		.permissions_text = "read,write",
-		.connections_per_address = RC_UNSET,
+		.connections_per_address = APP_UNSET,
 		.connections_per_user = 5,
-		.messages_per_second = RC_UNSET,
-		.burst = RC_UNSET,
-		.flood = RC_UNSET,
+		.messages_per_second = APP_UNSET,
+		.burst = APP_UNSET,
+		.flood = APP_UNSET,
 		.content_max = 1000,
 		.rooms_max = 50,
 		.store_count = 100,
@@ -66,34 +67,34 @@ static struct rc_settings *make_defaults(void)
 		.batch_delay_max_ms = 5000,
 		.drain_ms = 5000,
 		.comeback_ms = 10000,
-		.log_level = RC_LOG_INFO,
+		.log_level = APP_LOG_INFO,
 		.log_rate = 100,
 	};
 	return settings;
 }
 
-void rc_settings_free(struct rc_settings *settings)
+void app_settings_free(struct app_settings *settings)
 {
 	if (!settings)
 		return;
 	for (unsigned i = 0; i < settings->string_count; i++)
 		free(settings->strings[i]);
 	free(settings->strings);
-	rc_token_keys_free(&settings->keys);
+	app_token_keys_free(&settings->keys);
 	free(settings);
 }
 
 /* ---- sources ---- */
 
 /* Lists of an earlier source give way to those of a later one, and do not add up. */
-static void begin_source(const struct rc_option *options)
+static void begin_source(const struct option_entry *options)
 {
 	for (; options->name; options++)
-		if (options->kind == RC_OPTION_LIST)
-			((struct rc_option_list *)options->target)->replace = true;
+		if (options->kind == OPTION_LIST)
+			((struct option_list *)options->target)->replace = true;
 }
 
-static const struct rc_option *find_option(const struct rc_option *options, const char *name)
+static const struct option_entry *find_option(const struct option_entry *options, const char *name)
 {
 	while (options->name && strcmp(options->name, name) != 0)
 		options++;
@@ -101,8 +102,8 @@ static const struct rc_option *find_option(const struct rc_option *options, cons
 }
 
 struct reader {
-	struct rc_settings *settings;
-	const struct rc_option *options;
+	struct app_settings *settings;
+	const struct option_entry *options;
 	FILE *file;
 	unsigned line;
 	unsigned error_line; /* 0: none */
@@ -133,24 +134,24 @@ static char *read_line(char *to, int size, void *context)
 static int take_setting(void *context, const char *section, const char *name, const char *value)
 {
 	struct reader *reader = context;
-	const struct rc_option *option = find_option(reader->options, name);
+	const struct option_entry *option = find_option(reader->options, name);
 	const char *kept, *error;
 	if (*section)
-		fail(reader, name, "settings are in no [section]");
+		fail(reader, name, "a settings file has no [sections]");
 	else if (!option || strcmp(name, "config") == 0)
 		fail(reader, name, "no such setting");
 	else if (!(kept = keep(reader->settings, value)))
 		fail(reader, name, "no memory");
-	else if ((error = rc_option_store(option, kept)))
+	else if ((error = option_store(option, kept)))
 		fail(reader, name, error);
 	return !reader->error_line;
 }
 
-static int read_file(struct rc_settings *settings, const struct rc_option *options, const char *path)
+static int read_file(struct app_settings *settings, const struct option_entry *options, const char *path)
 {
 	struct reader reader = { .settings = settings, .options = options, .file = fopen(path, "re") };
 	if (!reader.file)
-		return rc_failed("%s: %s", path, strerror(errno));
+		return command_failed("%s: %s", path, strerror(errno));
 	begin_source(options);
 	int wrong_line = ini_parse_stream(read_line, &reader, take_setting, &reader);
 	if (wrong_line > 0 && !reader.error_line) {
@@ -158,19 +159,19 @@ static int read_file(struct rc_settings *settings, const struct rc_option *optio
 		snprintf(reader.error, sizeof reader.error, "expected `name = value`");
 	}
 	if (ferror(reader.file) && !reader.error_line)
-		return rc_failed("%s: cannot be read", path);
+		return command_failed("%s: cannot be read", path);
 	fclose(reader.file);
 	if (reader.error_line)
-		return rc_failed("%s:%u: %s", path, reader.error_line, reader.error);
+		return command_failed("%s:%u: %s", path, reader.error_line, reader.error);
 	return -1;
 }
 
 /* RINGCAST_CONTENT_MAX for content-max. A list has its items between spaces. */
-static int read_environment(const struct rc_command *command, struct rc_settings *settings,
-                            const struct rc_option *options)
+static int read_environment(const struct subcommand *command, struct app_settings *settings,
+                            const struct option_entry *options)
 {
 	begin_source(options);
-	for (const struct rc_option *option = options; option->name; option++) {
+	for (const struct option_entry *option = options; option->name; option++) {
 		char name[64] = "RINGCAST_";
 		size_t at = strlen(name);
 		for (const char *from = option->name; *from && at + 1 < sizeof name; from++)
@@ -180,12 +181,12 @@ static int read_environment(const struct rc_command *command, struct rc_settings
 		char *kept = value ? (char *)keep(settings, value) : NULL, *rest = kept;
 		if (!value || !kept)
 			continue;
-		bool list = option->kind == RC_OPTION_LIST;
+		bool list = option->kind == OPTION_LIST;
 		for (char *word = list ? strtok_r(kept, " ", &rest) : kept; word;
 		     word = list ? strtok_r(NULL, " ", &rest) : NULL) {
-			const char *error = rc_option_store(option, word);
+			const char *error = option_store(option, word);
 			if (error)
-				return rc_options_wrong(command, "%s '%s': %s", name, word, error);
+				return options_wrong(command, "%s '%s': %s", name, word, error);
 		}
 	}
 	return -1;
@@ -206,7 +207,7 @@ static const char *find_file(int argc, char **argv)
 
 /* ---- what the words mean ---- */
 
-bool rc_address_parse(const char *text, struct in6_addr *address)
+bool app_address_parse(const char *text, struct in6_addr *address)
 {
 	struct in_addr four;
 	if (inet_pton(AF_INET6, text, address) == 1)
@@ -218,7 +219,7 @@ bool rc_address_parse(const char *text, struct in6_addr *address)
 	return true;
 }
 
-static bool parse_network(const char *text, struct rc_network *network)
+static bool parse_network(const char *text, struct app_network *network)
 {
 	char address[INET6_ADDRSTRLEN];
 	const char *slash = strchrnul(text, '/');
@@ -231,20 +232,20 @@ static bool parse_network(const char *text, struct rc_network *network)
 	unsigned bits_max = four ? 32 : 128;
 	char *end = NULL;
 	unsigned long bits = *slash ? strtoul(slash + 1, &end, 10) : bits_max;
-	if (!rc_address_parse(address, &network->address) || bits > bits_max ||
+	if (!app_address_parse(address, &network->address) || bits > bits_max ||
 	    (*slash && (!isdigit((unsigned char)slash[1]) || *end)))
 		return false;
 	network->bits = (unsigned)bits + (four ? 96 : 0);
 	return true;
 }
 
-bool rc_settings_trusts(const struct rc_settings *settings, const char *text)
+bool app_settings_trusts(const struct app_settings *settings, const char *text)
 {
 	struct in6_addr address;
-	if (!rc_address_parse(strcmp(text, "unix") == 0 ? "127.0.0.1" : text, &address))
+	if (!app_address_parse(strcmp(text, "unix") == 0 ? "127.0.0.1" : text, &address))
 		return false;
 	for (unsigned i = 0; i < settings->trusted.count; i++) {
-		const struct rc_network *network = &settings->networks[i];
+		const struct app_network *network = &settings->networks[i];
 		unsigned bytes = network->bits / 8, rest = network->bits % 8;
 		uint8_t mask = (uint8_t)(0xff00 >> rest);
 		if (memcmp(&address, &network->address, bytes) == 0 &&
@@ -259,7 +260,7 @@ static long read_small(const char *path, char *to, size_t room)
 {
 	FILE *file = fopen(path, "re");
 	if (!file) {
-		rc_failed("%s: %s", path, strerror(errno));
+		command_failed("%s: %s", path, strerror(errno));
 		return -1;
 	}
 	size_t size = fread(to, 1, room - 1, file);
@@ -268,146 +269,145 @@ static long read_small(const char *path, char *to, size_t room)
 	to[size] = 0;
 	if (whole)
 		return (long)size;
-	rc_failed("%s: cannot be read, or is larger than %zu bytes", path, room - 1);
+	command_failed("%s: cannot be read, or is larger than %zu bytes", path, room - 1);
 	return -1;
 }
 
-static bool load_keys(struct rc_settings *settings)
+static bool load_keys(struct app_settings *settings)
 {
 	static char text[FILE_SIZE_MAX];
 	const char *error = NULL;
 	if (settings->token_secret)
-		error = rc_token_add_secret(&settings->keys, settings->token_secret, strlen(settings->token_secret));
+		error = app_token_add_secret(&settings->keys, settings->token_secret, strlen(settings->token_secret));
 	if (error)
-		return rc_failed("token-secret: %s", error), false;
+		return command_failed("token-secret: %s", error), false;
 	if (settings->token_secret_file) {
 		long size = read_small(settings->token_secret_file, text, sizeof text);
 		if (size < 0)
 			return false;
 		while (size && (text[size - 1] == '\n' || text[size - 1] == '\r'))
 			size--;
-		error = rc_token_add_secret(&settings->keys, text, (size_t)size);
+		error = app_token_add_secret(&settings->keys, text, (size_t)size);
 		explicit_bzero(text, sizeof text);
 		if (error)
-			return rc_failed("%s: %s", settings->token_secret_file, error), false;
+			return command_failed("%s: %s", settings->token_secret_file, error), false;
 	}
 	for (unsigned i = 0; i < settings->token_keys.count; i++) {
 		long size = read_small(settings->token_keys.items[i], text, sizeof text);
 		if (size < 0)
 			return false;
-		error = rc_token_add_pem(&settings->keys, text, (size_t)size);
+		error = app_token_add_pem(&settings->keys, text, (size_t)size);
 		if (error)
-			return rc_failed("%s: %s", settings->token_keys.items[i], error), false;
+			return command_failed("%s: %s", settings->token_keys.items[i], error), false;
 	}
 	return true;
 }
 
-static bool load_api_keys(struct rc_settings *settings)
+static bool load_api_keys(struct app_settings *settings)
 {
 	static char text[FILE_SIZE_MAX];
 	if (!settings->api_key_file)
 		return true;
 	if (read_small(settings->api_key_file, text, sizeof text) < 0)
 		return false;
-	struct rc_option_list *list = &settings->api_keys;
+	struct option_list *list = &settings->api_keys;
 	for (char *rest = text, *line; (line = strtok_r(rest, "\r\n", &rest));) {
-		const char *kept = list->count < RC_OPTION_LIST_MAX ? keep(settings, line) : NULL;
+		const char *kept = list->count < OPTION_LIST_MAX ? keep(settings, line) : NULL;
 		if (!kept)
-			return rc_failed("%s: more than %d keys", settings->api_key_file, RC_OPTION_LIST_MAX), false;
+			return command_failed("%s: more than %d keys", settings->api_key_file, OPTION_LIST_MAX), false;
 		list->items[list->count++] = kept;
 	}
 	explicit_bzero(text, sizeof text);
 	return true;
 }
 
-static void apply_preset(struct rc_settings *settings)
+static void apply_preset(struct app_settings *settings)
 {
-	bool strict = settings->preset == RC_PRESET_STRICT;
-	if (settings->connections_per_address == RC_UNSET)
+	bool strict = settings->preset == APP_PRESET_STRICT;
+	if (settings->connections_per_address == APP_UNSET)
 		settings->connections_per_address = strict ? 10 : 0;
-	if (settings->messages_per_second == RC_UNSET)
+	if (settings->messages_per_second == APP_UNSET)
 		settings->messages_per_second = strict ? 10 : 100;
-	if (settings->burst == RC_UNSET)
+	if (settings->burst == APP_UNSET)
 		settings->burst = settings->messages_per_second > UINT32_MAX / 2 ? UINT32_MAX
 		                                                                 : settings->messages_per_second * 2;
 	if (strict && settings->burst > settings->messages_per_second)
 		settings->burst = settings->messages_per_second;
-	if (settings->flood == RC_UNSET)
+	if (settings->flood == APP_UNSET)
 		settings->flood = settings->burst > UINT32_MAX / 10 ? UINT32_MAX : settings->burst * 10;
 }
 
 /* Gives the words their meaning, once all sources have been read. */
-static bool finish(struct rc_settings *settings)
+static bool finish(struct app_settings *settings)
 {
-	int permissions = rc_permissions_parse(settings->permissions_text);
+	int permissions = app_permissions_parse(settings->permissions_text);
 	if (permissions < 0)
-		return rc_failed("permissions '%s': expected none, read, write, broadcast, admin",
-		                 settings->permissions_text),
+		return command_failed("permissions '%s': expected none, read, write, broadcast, admin",
+		                      settings->permissions_text),
 		       false;
 	settings->permissions = (unsigned)permissions;
 	for (unsigned i = 0; i < settings->trusted.count; i++)
 		if (!parse_network(settings->trusted.items[i], &settings->networks[i]))
-			return rc_failed("trust-proxy '%s': expected an address, or one with /BITS",
-			                 settings->trusted.items[i]),
+			return command_failed("trust-proxy '%s': expected an address, or one with /BITS",
+			                      settings->trusted.items[i]),
 			       false;
 	for (unsigned i = 0; i < settings->origins.count; i++)
 		if (!strstr(settings->origins.items[i], "://") && strcmp(settings->origins.items[i], "null") != 0)
-			return rc_failed("origin '%s': expected scheme://host[:port]", settings->origins.items[i]),
+			return command_failed("origin '%s': expected scheme://host[:port]", settings->origins.items[i]),
 			       false;
 	if (!settings->content_max || !settings->message_max || !settings->batch_max || !settings->history_max ||
 	    !settings->rooms_max || !settings->resend_ms)
-		return rc_failed("content-max, message-max, batch-max, history-max, rooms-per-connection and "
-		                 "resend-time must "
-		                 "not be 0"),
+		return command_failed("content-max, message-max, batch-max, history-max, rooms-per-connection and "
+		                      "resend-time must not be 0"),
 		       false;
 	if (settings->tls_cert.count != settings->tls_key.count)
-		return rc_failed("each tls-cert needs its tls-key, and the other way round"), false;
+		return command_failed("each tls-cert needs its tls-key, and the other way round"), false;
 	if (!load_keys(settings) || !load_api_keys(settings))
 		return false;
-	if (settings->auth == RC_AUTH_AUTO)
-		settings->auth = settings->keys.count ? RC_AUTH_REQUIRED : RC_AUTH_OFF;
-	if (settings->auth >= RC_AUTH_OPTIONAL && !settings->keys.count)
-		return rc_failed("auth needs a key for tokens: token-secret-file or token-key"), false;
+	if (settings->auth == APP_AUTH_AUTO)
+		settings->auth = settings->keys.count ? APP_AUTH_REQUIRED : APP_AUTH_OFF;
+	if (settings->auth >= APP_AUTH_OPTIONAL && !settings->keys.count)
+		return command_failed("auth needs a key for tokens: token-secret-file or token-key"), false;
 	apply_preset(settings);
 	return true;
 }
 
-int rc_settings_check(const struct rc_command *command, const char *path)
+int app_settings_check(const struct subcommand *command, const char *path)
 {
-	struct rc_settings *settings = make_defaults();
+	struct app_settings *settings = make_defaults();
 	(void)command;
 	if (!settings)
-		return rc_failed("no memory");
-	int status = read_file(settings, rc_settings_options(settings), path);
+		return command_failed("no memory");
+	int status = read_file(settings, app_settings_options(settings), path);
 	if (status < 0 && !finish(settings))
-		status = RC_EXIT_FAILED;
-	rc_settings_free(settings);
+		status = EXIT_FAILED;
+	app_settings_free(settings);
 	return status;
 }
 
-int rc_settings_read(const struct rc_command *command, int argc, char **argv, struct rc_settings **out)
+int app_settings_read(const struct subcommand *command, int argc, char **argv, struct app_settings **out)
 {
-	struct rc_settings *settings = make_defaults();
+	struct app_settings *settings = make_defaults();
 	if (!settings)
-		return rc_failed("no memory");
-	const struct rc_option *options = rc_settings_options(settings);
+		return command_failed("no memory");
+	const struct option_entry *options = app_settings_options(settings);
 	const char *path = find_file(argc, argv);
 	int operand, status = path ? read_file(settings, options, path) : -1;
 	if (status < 0)
 		status = read_environment(command, settings, options);
 	if (status < 0) {
 		begin_source(options);
-		status = rc_options_parse(command, options, argc, argv, &operand);
+		status = options_parse(command, options, argc, argv, &operand);
 	}
 	if (status < 0 && operand < argc)
-		status = rc_options_wrong(command, "%s takes no argument, but got '%s'", command->name, argv[operand]);
+		status = options_wrong(command, "%s takes no argument, but got '%s'", command->name, argv[operand]);
 	if (status < 0 && !finish(settings))
-		status = RC_EXIT_FAILED;
+		status = EXIT_FAILED;
 	if (status < 0) {
 		settings->file = path;
 		*out = settings;
 	} else {
-		rc_settings_free(settings);
+		app_settings_free(settings);
 	}
 	return status;
 }

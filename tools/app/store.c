@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct rc_stored *rc_store_take(struct rc_store *store)
+struct app_stored *app_store_take(struct app_store *store)
 {
-	struct rc_stored *stored = store->first;
+	struct app_stored *stored = store->first;
 	if (!stored)
 		return NULL;
 	store->first = stored->next;
@@ -20,30 +20,30 @@ struct rc_stored *rc_store_take(struct rc_store *store)
 	return stored;
 }
 
-static void drop_first(struct rc_store *store)
+static void drop_first(struct app_store *store)
 {
-	free(rc_store_take(store));
+	free(app_store_take(store));
 	store->dropped++;
 }
 
-void rc_store_expire(struct rc_store *store, const struct rc_store_limits *limits, uint64_t now_ns)
+void app_store_expire(struct app_store *store, const struct app_store_limits *limits, uint64_t now_ns)
 {
 	while (limits->age_ns && store->first && now_ns > store->first->at_ns &&
 	       now_ns - store->first->at_ns > limits->age_ns)
 		drop_first(store);
 }
 
-bool rc_store_add(struct rc_store *store, const struct rc_store_limits *limits, uint64_t now_ns, uint64_t number,
-                  const void *bytes, size_t size)
+bool app_store_add(struct app_store *store, const struct app_store_limits *limits, uint64_t now_ns, uint64_t number,
+                   const void *bytes, size_t size)
 {
 	if (!limits->count_max || size > limits->size_max)
 		return false;
-	struct rc_stored *stored = malloc(sizeof *stored + size);
+	struct app_stored *stored = malloc(sizeof *stored + size);
 	if (!stored)
 		return false;
-	*stored = (struct rc_stored){ .at_ns = now_ns, .number = number, .size = size };
+	*stored = (struct app_stored){ .at_ns = now_ns, .number = number, .size = size };
 	memcpy(stored->bytes, bytes, size);
-	rc_store_expire(store, limits, now_ns);
+	app_store_expire(store, limits, now_ns);
 	while (store->count >= limits->count_max || store->size + size > limits->size_max)
 		drop_first(store);
 	if (store->last)
@@ -56,8 +56,8 @@ bool rc_store_add(struct rc_store *store, const struct rc_store_limits *limits, 
 	return true;
 }
 
-void rc_store_clear(struct rc_store *store)
+void app_store_clear(struct app_store *store)
 {
 	while (store->first)
-		free(rc_store_take(store));
+		free(app_store_take(store));
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * token.c - see token.h. The signature is judged before the claims are read, so that only what was signed is parsed
- * further than its header.
+ * token.c - see token.h. The signature is judged before the claims are read: of a token that nobody signed, only the
+ * header is ever parsed.
  */
 #include "token.h"
 
@@ -21,52 +21,52 @@
 #define RSA_BITS_MIN 2048
 #define ES256_SIZE 64
 
-struct rc_token_key {
+struct app_token_key {
 	const char *algorithm;
 	EVP_PKEY *key; /* null for HS256 */
 	size_t secret_size;
 	uint8_t secret[];
 };
 
-const char *rc_token_verdict_text(enum rc_token_verdict verdict)
+const char *app_token_verdict_text(enum app_token_verdict verdict)
 {
 	static const char *const texts[] = {
-		[RC_TOKEN_VALID] = "valid",
-		[RC_TOKEN_MALFORMED] = "not a JSON Web Token",
-		[RC_TOKEN_UNKNOWN_KEY] = "no key for its algorithm",
-		[RC_TOKEN_FORGED] = "wrong signature",
-		[RC_TOKEN_EXPIRED] = "expired",
-		[RC_TOKEN_EARLY] = "not valid yet",
-		[RC_TOKEN_CLAIMS] = "a claim is missing or wrong",
+		[APP_TOKEN_VALID] = "valid",
+		[APP_TOKEN_MALFORMED] = "not a JSON Web Token",
+		[APP_TOKEN_UNKNOWN_KEY] = "no key for its algorithm",
+		[APP_TOKEN_FORGED] = "wrong signature",
+		[APP_TOKEN_EXPIRED] = "expired",
+		[APP_TOKEN_EARLY] = "not valid yet",
+		[APP_TOKEN_CLAIMS] = "a claim is missing or wrong",
 	};
 	return texts[verdict];
 }
 
 /* ---- keys ---- */
 
-static const char *add_key(struct rc_token_keys *keys, const char *algorithm, EVP_PKEY *key, const void *secret,
+static const char *add_key(struct app_token_keys *keys, const char *algorithm, EVP_PKEY *key, const void *secret,
                            size_t size)
 {
-	if (keys->count == RC_TOKEN_KEYS_MAX)
+	if (keys->count == APP_TOKEN_KEYS_MAX)
 		return "too many keys";
-	struct rc_token_key *made = malloc(sizeof *made + size);
+	struct app_token_key *made = malloc(sizeof *made + size);
 	if (!made)
 		return "no memory";
-	*made = (struct rc_token_key){ .algorithm = algorithm, .key = key, .secret_size = size };
+	*made = (struct app_token_key){ .algorithm = algorithm, .key = key, .secret_size = size };
 	if (size)
 		memcpy(made->secret, secret, size);
 	keys->keys[keys->count++] = made;
 	return NULL;
 }
 
-const char *rc_token_add_secret(struct rc_token_keys *keys, const void *secret, size_t size)
+const char *app_token_add_secret(struct app_token_keys *keys, const void *secret, size_t size)
 {
 	if (size < SECRET_SIZE_MIN)
 		return "a secret for HS256 has at least 32 bytes (RFC 7518, section 3.2)";
 	return add_key(keys, "HS256", NULL, secret, size);
 }
 
-const char *rc_token_add_pem(struct rc_token_keys *keys, const void *pem, size_t size)
+const char *app_token_add_pem(struct app_token_keys *keys, const void *pem, size_t size)
 {
 	BIO *bio = BIO_new_mem_buf(pem, (int)size);
 	EVP_PKEY *key = bio ? PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL) : NULL;
@@ -101,7 +101,7 @@ const char *rc_token_add_pem(struct rc_token_keys *keys, const void *pem, size_t
 	return error;
 }
 
-void rc_token_keys_free(struct rc_token_keys *keys)
+void app_token_keys_free(struct app_token_keys *keys)
 {
 	for (unsigned i = 0; i < keys->count; i++) {
 		EVP_PKEY_free(keys->keys[i]->key);
@@ -113,7 +113,7 @@ void rc_token_keys_free(struct rc_token_keys *keys)
 
 /* ---- signatures ---- */
 
-static bool verify_hs256(const struct rc_token_key *key, const char *signed_text, size_t signed_size,
+static bool verify_hs256(const struct app_token_key *key, const char *signed_text, size_t signed_size,
                          const uint8_t *signature, size_t size)
 {
 	uint8_t digest[EVP_MAX_MD_SIZE];
@@ -143,7 +143,7 @@ static size_t es256_to_der(const uint8_t *signature, size_t size, uint8_t **der)
 	return der_size > 0 ? (size_t)der_size : 0;
 }
 
-static bool verify(const struct rc_token_key *key, const char *signed_text, size_t signed_size,
+static bool verify(const struct app_token_key *key, const char *signed_text, size_t signed_size,
                    const uint8_t *signature, size_t size)
 {
 	uint8_t *der = NULL;
@@ -166,7 +166,7 @@ static bool verify(const struct rc_token_key *key, const char *signed_text, size
 	return good;
 }
 
-int rc_base64url_decode(const char *text, size_t size, uint8_t *to)
+int app_base64url_decode(const char *text, size_t size, uint8_t *to)
 {
 	uint32_t bits = 0;
 	unsigned have = 0;
@@ -194,7 +194,7 @@ int rc_base64url_decode(const char *text, size_t size, uint8_t *to)
 
 static json_t *decode_json(const char *text, size_t size, uint8_t *scratch)
 {
-	int decoded = rc_base64url_decode(text, size, scratch);
+	int decoded = app_base64url_decode(text, size, scratch);
 	json_error_t error;
 	json_t *value = decoded < 0
 	                    ? NULL
@@ -205,22 +205,22 @@ static json_t *decode_json(const char *text, size_t size, uint8_t *scratch)
 	return NULL;
 }
 
-static enum rc_token_verdict check_signature(const struct rc_token_keys *keys, const char *token, size_t signed_size,
-                                             size_t size, size_t header_size, uint8_t *scratch)
+static enum app_token_verdict check_signature(const struct app_token_keys *keys, const char *token, size_t signed_size,
+                                              size_t size, size_t header_size, uint8_t *scratch)
 {
 	json_t *header = decode_json(token, header_size, scratch);
 	const char *algorithm = json_string_value(json_object_get(header, "alg"));
 	/* RFC 7515, section 4.1.11: an extension that must be understood, and is not. */
-	enum rc_token_verdict verdict = !algorithm || json_object_get(header, "crit") ? RC_TOKEN_MALFORMED
-	                                                                              : RC_TOKEN_UNKNOWN_KEY;
-	int signature_size = rc_base64url_decode(token + signed_size + 1, size - signed_size - 1, scratch);
+	enum app_token_verdict verdict = !algorithm || json_object_get(header, "crit") ? APP_TOKEN_MALFORMED
+	                                                                               : APP_TOKEN_UNKNOWN_KEY;
+	int signature_size = app_base64url_decode(token + signed_size + 1, size - signed_size - 1, scratch);
 	if (signature_size <= 0)
-		verdict = RC_TOKEN_MALFORMED;
-	for (unsigned i = 0; i < keys->count && verdict != RC_TOKEN_MALFORMED && verdict != RC_TOKEN_VALID; i++) {
+		verdict = APP_TOKEN_MALFORMED;
+	for (unsigned i = 0; i < keys->count && verdict != APP_TOKEN_MALFORMED && verdict != APP_TOKEN_VALID; i++) {
 		if (strcmp(keys->keys[i]->algorithm, algorithm) != 0)
 			continue;
-		verdict = verify(keys->keys[i], token, signed_size, scratch, (size_t)signature_size) ? RC_TOKEN_VALID
-		                                                                                     : RC_TOKEN_FORGED;
+		verdict = verify(keys->keys[i], token, signed_size, scratch, (size_t)signature_size) ? APP_TOKEN_VALID
+		                                                                                     : APP_TOKEN_FORGED;
 	}
 	json_decref(header);
 	return verdict;
@@ -237,7 +237,7 @@ static unsigned permission_of(const char *word, size_t size)
 	return 0;
 }
 
-int rc_permissions_parse(const char *words)
+int app_permissions_parse(const char *words)
 {
 	int permissions = 0;
 	while (*words) {
@@ -252,7 +252,7 @@ int rc_permissions_parse(const char *words)
 }
 
 /* An array of strings, or one string with spaces between the words. Names we do not know are for somebody else. */
-static bool read_permissions(const json_t *value, struct rc_claims *claims)
+static bool read_permissions(const json_t *value, struct app_claims *claims)
 {
 	size_t index;
 	json_t *item;
@@ -278,13 +278,13 @@ static bool read_permissions(const json_t *value, struct rc_claims *claims)
 	return true;
 }
 
-static bool read_rooms(const json_t *value, struct rc_claims *claims)
+static bool read_rooms(const json_t *value, struct app_claims *claims)
 {
 	size_t index, size = 1;
 	json_t *item;
 	if (!value)
 		return true;
-	if (!json_is_array(value) || json_array_size(value) > RC_TOKEN_ROOMS_MAX)
+	if (!json_is_array(value) || json_array_size(value) > APP_TOKEN_ROOMS_MAX)
 		return false;
 	json_array_foreach(value, index, item)
 	{
@@ -307,55 +307,55 @@ static bool read_date(const json_t *value, double *seconds)
 	return json_is_number(value) && *seconds >= 0 && *seconds < 1e15;
 }
 
-static enum rc_token_verdict read_claims(const json_t *payload, uint64_t now_s, struct rc_claims *claims)
+static enum app_token_verdict read_claims(const json_t *payload, uint64_t now_s, struct app_claims *claims)
 {
 	const json_t *subject = json_object_get(payload, "sub"), *expires = json_object_get(payload, "exp");
 	const json_t *begins = json_object_get(payload, "nbf");
 	const char *name = json_string_value(subject);
 	size_t size = json_string_length(subject);
 	double date;
-	if (!name || !size || size > RC_SUBJECT_SIZE_MAX || strlen(name) != size)
-		return RC_TOKEN_CLAIMS;
+	if (!name || !size || size > APP_SUBJECT_SIZE_MAX || strlen(name) != size)
+		return APP_TOKEN_CLAIMS;
 	memcpy(claims->subject, name, size + 1);
 	if (begins && !read_date(begins, &date))
-		return RC_TOKEN_CLAIMS;
-	if (begins && date > (double)now_s + RC_TOKEN_LEEWAY_S)
-		return RC_TOKEN_EARLY;
+		return APP_TOKEN_CLAIMS;
+	if (begins && date > (double)now_s + APP_TOKEN_LEEWAY_S)
+		return APP_TOKEN_EARLY;
 	if (expires && !read_date(expires, &date))
-		return RC_TOKEN_CLAIMS;
+		return APP_TOKEN_CLAIMS;
 	if (expires && date <= (double)now_s)
-		return RC_TOKEN_EXPIRED;
+		return APP_TOKEN_EXPIRED;
 	claims->expires_s = expires ? (uint64_t)date + (date > (double)(uint64_t)date) : 0;
 	if (!read_permissions(json_object_get(payload, "permissions"), claims) ||
 	    !read_rooms(json_object_get(payload, "rooms"), claims))
-		return RC_TOKEN_CLAIMS;
-	return RC_TOKEN_VALID;
+		return APP_TOKEN_CLAIMS;
+	return APP_TOKEN_VALID;
 }
 
-enum rc_token_verdict rc_token_check(const struct rc_token_keys *keys, const char *token, size_t size, uint64_t now_s,
-                                     struct rc_claims *claims)
+enum app_token_verdict app_token_check(const struct app_token_keys *keys, const char *token, size_t size,
+                                       uint64_t now_s, struct app_claims *claims)
 {
-	uint8_t scratch[RC_TOKEN_SIZE_MAX];
-	const char *first = size <= RC_TOKEN_SIZE_MAX ? memchr(token, '.', size) : NULL;
+	uint8_t scratch[APP_TOKEN_SIZE_MAX];
+	const char *first = size <= APP_TOKEN_SIZE_MAX ? memchr(token, '.', size) : NULL;
 	const char *second = first ? memchr(first + 1, '.', size - (size_t)(first + 1 - token)) : NULL;
 	if (!second || memchr(second + 1, '.', size - (size_t)(second + 1 - token)))
-		return RC_TOKEN_MALFORMED;
-	enum rc_token_verdict verdict = check_signature(keys, token, (size_t)(second - token), size,
-	                                                (size_t)(first - token), scratch);
-	if (verdict != RC_TOKEN_VALID)
+		return APP_TOKEN_MALFORMED;
+	enum app_token_verdict verdict = check_signature(keys, token, (size_t)(second - token), size,
+	                                                 (size_t)(first - token), scratch);
+	if (verdict != APP_TOKEN_VALID)
 		return verdict;
 	json_t *payload = decode_json(first + 1, (size_t)(second - first - 1), scratch);
-	struct rc_claims read = { 0 };
-	verdict = payload ? read_claims(payload, now_s, &read) : RC_TOKEN_MALFORMED;
+	struct app_claims read = { 0 };
+	verdict = payload ? read_claims(payload, now_s, &read) : APP_TOKEN_MALFORMED;
 	json_decref(payload);
-	if (verdict == RC_TOKEN_VALID)
+	if (verdict == APP_TOKEN_VALID)
 		*claims = read;
 	else
 		free(read.rooms);
 	return verdict;
 }
 
-bool rc_claims_allow_room(const struct rc_claims *claims, const char *room, size_t size)
+bool app_claims_allow_room(const struct app_claims *claims, const char *room, size_t size)
 {
 	if (!claims->rooms)
 		return true;

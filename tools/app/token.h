@@ -3,38 +3,38 @@
  * token.h - JSON Web Tokens (RFC 7519) as compact JWS (RFC 7515): HS256, RS256, ES256 (RFC 7518) and EdDSA (RFC 8037).
  * Pure but for OpenSSL's arithmetic: a token, keys and the time go in, a verdict comes out.
  *
- * A key is for one algorithm, decided when the key is loaded; the token's header only chooses among the keys and can
- * never make a public key into a secret, or ask for none at all.
+ * A key is for one algorithm, decided when the key is loaded. The token's header only chooses among the keys. It can
+ * never make a public key into a secret, or ask for no key at all.
  */
-#ifndef RC_APP_TOKEN_H
-#define RC_APP_TOKEN_H
+#ifndef APP_TOKEN_H
+#define APP_TOKEN_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define RC_TOKEN_SIZE_MAX 8192
-#define RC_TOKEN_KEYS_MAX 16
-#define RC_TOKEN_ROOMS_MAX 64
-#define RC_SUBJECT_SIZE_MAX 128
-#define RC_TOKEN_LEEWAY_S 5 /* that clocks may differ by */
+#define APP_TOKEN_SIZE_MAX 8192
+#define APP_TOKEN_KEYS_MAX 16
+#define APP_TOKEN_ROOMS_MAX 64
+#define APP_SUBJECT_SIZE_MAX 128
+#define APP_TOKEN_LEEWAY_S 5 /* that clocks may differ by */
 
-enum rc_permission { RC_MAY_READ = 1, RC_MAY_WRITE = 2, RC_MAY_BROADCAST = 4, RC_MAY_ADMIN = 8 };
+enum app_permission { APP_MAY_READ = 1, APP_MAY_WRITE = 2, APP_MAY_BROADCAST = 4, APP_MAY_ADMIN = 8 };
 
-struct rc_token_key;
-struct rc_token_keys {
-	struct rc_token_key *keys[RC_TOKEN_KEYS_MAX];
+struct app_token_key;
+struct app_token_keys {
+	struct app_token_key *keys[APP_TOKEN_KEYS_MAX];
 	unsigned count;
 };
 
 /* Adds the secret of HS256 (at least 32 bytes, RFC 7518, section 3.2), or a public key in PEM: RSA of 2048 bits and
  * more for RS256, P-256 for ES256, Ed25519 for EdDSA. Returns null or what is wrong. */
-const char *rc_token_add_secret(struct rc_token_keys *keys, const void *secret, size_t size);
-const char *rc_token_add_pem(struct rc_token_keys *keys, const void *pem, size_t size);
-void rc_token_keys_free(struct rc_token_keys *keys);
+const char *app_token_add_secret(struct app_token_keys *keys, const void *secret, size_t size);
+const char *app_token_add_pem(struct app_token_keys *keys, const void *pem, size_t size);
+void app_token_keys_free(struct app_token_keys *keys);
 
-struct rc_claims {
-	char subject[RC_SUBJECT_SIZE_MAX + 1];
+struct app_claims {
+	char subject[APP_SUBJECT_SIZE_MAX + 1];
 	uint64_t expires_s;   /* 0: never */
 	bool has_permissions; /* the claim was there */
 	unsigned permissions;
@@ -42,28 +42,28 @@ struct rc_claims {
 	size_t rooms_size;
 };
 
-enum rc_token_verdict {
-	RC_TOKEN_VALID,
-	RC_TOKEN_MALFORMED,
-	RC_TOKEN_UNKNOWN_KEY, /* no key is for its algorithm */
-	RC_TOKEN_FORGED,      /* the signature is none of our keys' */
-	RC_TOKEN_EXPIRED,
-	RC_TOKEN_EARLY,  /* nbf */
-	RC_TOKEN_CLAIMS, /* a claim that is needed lacks, or has the wrong type */
+enum app_token_verdict {
+	APP_TOKEN_VALID,
+	APP_TOKEN_MALFORMED,
+	APP_TOKEN_UNKNOWN_KEY, /* no key is for its algorithm */
+	APP_TOKEN_FORGED,      /* the signature is by none of our keys */
+	APP_TOKEN_EXPIRED,
+	APP_TOKEN_EARLY,  /* nbf */
+	APP_TOKEN_CLAIMS, /* a claim that is needed is missing, or has the wrong type */
 };
-const char *rc_token_verdict_text(enum rc_token_verdict verdict);
+const char *app_token_verdict_text(enum app_token_verdict verdict);
 
-/* Fills in *claims only for RC_TOKEN_VALID; the caller frees claims->rooms. */
-enum rc_token_verdict rc_token_check(const struct rc_token_keys *keys, const char *token, size_t size, uint64_t now_s,
-                                     struct rc_claims *claims);
+/* Fills in *claims only for APP_TOKEN_VALID; the caller frees claims->rooms. */
+enum app_token_verdict app_token_check(const struct app_token_keys *keys, const char *token, size_t size,
+                                       uint64_t now_s, struct app_claims *claims);
 
-bool rc_claims_allow_room(const struct rc_claims *claims, const char *room, size_t size);
+bool app_claims_allow_room(const struct app_claims *claims, const char *room, size_t size);
 
-/* "read,write" to bits; -1 for a word that is none. */
-int rc_permissions_parse(const char *words);
+/* Reads "read,write" as bits of enum app_permission; -1 for any other word. */
+int app_permissions_parse(const char *words);
 
 /* base64url without padding (RFC 7515, section 2), strictly: no other characters, no bits left over. Returns the size,
  * or -1. `to` has room for size / 4 * 3 + 3 bytes. */
-int rc_base64url_decode(const char *text, size_t size, uint8_t *to);
+int app_base64url_decode(const char *text, size_t size, uint8_t *to);
 
 #endif

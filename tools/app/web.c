@@ -20,11 +20,11 @@
 	    __attribute__((visibility("hidden"))); /* NOLINT(bugprone-macro-parentheses): declares it */               \
 	extern const char name##_end[] __attribute__((visibility("hidden")))
 
-EMBED(rc_web_index, "index.html");
-EMBED(rc_web_dashboard, "dashboard.js");
-EMBED(rc_web_charts, "charts.js");
-EMBED(rc_web_style, "style.css");
-EMBED(rc_web_client, "ringcast.js");
+EMBED(app_web_index, "index.html");
+EMBED(app_web_dashboard, "dashboard.js");
+EMBED(app_web_charts, "charts.js");
+EMBED(app_web_style, "style.css");
+EMBED(app_web_client, "ringcast.js");
 
 #define HTML "text/html; charset=utf-8"
 #define SCRIPT "text/javascript; charset=utf-8"
@@ -33,14 +33,15 @@ static const struct file {
 	const char *path, *type, *begin, *end;
 	bool anywhere; /* pages of other sites may load it */
 } files[] = {
-	{ "/", HTML, rc_web_index, rc_web_index_end, false },
-	{ "/dashboard.js", SCRIPT, rc_web_dashboard, rc_web_dashboard_end, false },
-	{ "/charts.js", SCRIPT, rc_web_charts, rc_web_charts_end, false },
-	{ "/style.css", "text/css; charset=utf-8", rc_web_style, rc_web_style_end, false },
-	{ "/ringcast.js", SCRIPT, rc_web_client, rc_web_client_end, true },
+	{ "/", HTML, app_web_index, app_web_index_end, false },
+	{ "/dashboard.js", SCRIPT, app_web_dashboard, app_web_dashboard_end, false },
+	{ "/charts.js", SCRIPT, app_web_charts, app_web_charts_end, false },
+	{ "/style.css", "text/css; charset=utf-8", app_web_style, app_web_style_end, false },
+	{ "/ringcast.js", SCRIPT, app_web_client, app_web_client_end, true },
 };
 
-/* Another program has other files under the same names: a browser asks each time, and mostly hears that it has them. */
+/* Another version has other files under the same names. So a browser asks each time, and mostly hears that it has them.
+ */
 static void add_headers(rc_request *request, const struct file *file, const char *tag)
 {
 	rc_request_add_header(request, "ETag", tag);
@@ -72,7 +73,7 @@ static int answer(rc_request *request, const struct file *file)
 	return rc_request_respond(request, 200, file->type, file->begin, size) ? 503 : 0;
 }
 
-int rc_web_answer(rc_request *request)
+int app_web_answer(rc_request *request)
 {
 	const char *path = rc_request_path(request);
 	for (size_t i = 0; i < sizeof files / sizeof *files; i++)

@@ -1,32 +1,32 @@
 /* SPDX-License-Identifier: MIT
  *
- * window.h - the message ids that came lately from one user, so that what is sent again is not delivered again. A ring
- * of hashes: the oldest makes room, and what is older than the window's age does not count. Pure.
+ * window.h - the message ids that came lately from one user, so that a message that is sent again is not delivered
+ * again. A ring of hashes: the oldest makes room, and one older than the window's age does not count. Pure.
  */
-#ifndef RC_APP_WINDOW_H
-#define RC_APP_WINDOW_H
+#ifndef APP_WINDOW_H
+#define APP_WINDOW_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RC_WINDOW_COUNT 256
+#define APP_WINDOW_COUNT 256
 
-struct rc_window {
-	uint64_t hashes[RC_WINDOW_COUNT];
-	uint64_t seen_ns[RC_WINDOW_COUNT]; /* 0: never */
+struct app_window {
+	uint64_t hashes[APP_WINDOW_COUNT];
+	uint64_t seen_ns[APP_WINDOW_COUNT]; /* 0: never */
 	uint32_t next;
 };
 
 /* Remembers a hash. Returns false when it is one of the window's already. */
-static inline bool rc_window_add(struct rc_window *window, uint64_t hash, uint64_t now_ns, uint64_t age_ns)
+static inline bool app_window_add(struct app_window *window, uint64_t hash, uint64_t now_ns, uint64_t age_ns)
 {
-	for (uint32_t i = 0; i < RC_WINDOW_COUNT; i++) {
+	for (uint32_t i = 0; i < APP_WINDOW_COUNT; i++) {
 		if (window->seen_ns[i] && window->hashes[i] == hash && now_ns - window->seen_ns[i] < age_ns)
 			return false;
 	}
 	window->hashes[window->next] = hash;
 	window->seen_ns[window->next] = now_ns;
-	window->next = (window->next + 1) % RC_WINDOW_COUNT;
+	window->next = (window->next + 1) % APP_WINDOW_COUNT;
 	return true;
 }
 

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * api.h - HTTP: what an application's other parts ask for, and what an operator looks at.
+ */
+#ifndef APP_API_H
+#define APP_API_H
+
+#include "ringcast.h"
+
+struct app;
+
+/* Answers as handlers.request does. */
+int app_api_answer(struct app *app, rc_request *request);
+
+#endif

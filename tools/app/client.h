@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * client.h - a client: one connection, and all that this server knows of it. And its crew: the clients of one worker.
+ *
+ * A client belongs to its worker: only that thread looks into it, but for the fields marked (lock), which are the
+ * directory's. To reach a client of another worker, a letter is posted (letters.h), or bytes are sent to its handle.
+ */
+#ifndef APP_CLIENT_H
+#define APP_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bucket.h"
+#include "clock.h"
+#include "out.h"
+#include "ringcast.h"
+#include "table.h"
+#include "token.h"
+
+#define APP_CLIENT_ID_SIZE 16
+#define APP_PATTERNS_MAX 16 /* of a client */
+
+struct app_crew {
+	struct app *app;
+	struct app_table clients; /* by handle */
+	struct app_deadlines deadlines;
+	struct app_out out, head, tail; /* scratch: for an answer, and for what is published */
+	unsigned inside;                /* callbacks that may still look at a client */
+	struct app_client *dead;        /* freed when none is left */
+};
+
+struct app_client {
+	struct app_node node; /* in its crew's clients */
+	struct app *app;
+	struct app_crew *crew;
+	rc_conn conn;
+	char id[APP_CLIENT_ID_SIZE + 1];
+	struct app_wish *wish; /* what it asked for by plain HTTP; null: it has a WebSocket */
+	bool opened, closing;
+	struct app_client *next_dead;
+
+	/* who it is: login.c, people.c */
+	struct app_user *user;          /* null until it has said who it is */
+	struct app_client *next_device; /* (lock) */
+	struct app_claims claims;
+	bool has_token, expired;
+	unsigned permissions;
+	char *claimed;               /* the USER of its path, which a token has yet to prove, or null */
+	struct app_address *address; /* (lock) */
+
+	/* how much it may say: dialect.c */
+	struct app_bucket bucket, strikes;
+
+	/* what it follows: rooms.c, feeds.c */
+	struct app_member *members;
+	unsigned room_count;
+	struct app_feed *feeds;
+	unsigned feed_count;
+	char *patterns[APP_PATTERNS_MAX];
+	unsigned pattern_count;
+
+	/* what waits for it: reliable.c, wire.c */
+	bool by_letter; /* (lock) others hand it messages by letter, because of what follows */
+	bool reliable;  /* direct messages come as DATA */
+	struct app_pending *pending, *pending_last;
+	unsigned pending_count;
+	unsigned batch_count, batch_delay_ms; /* 0: not in batches */
+	struct app_out batch;
+	unsigned batched;
+
+	/* when something is due: clock.c */
+	struct app_times times;
+};
+
+bool app_crews_init(struct app *app, unsigned count, uint64_t seed);
+void app_crews_free(struct app *app);
+
+/* Stand around whatever may end a client and looks at it afterwards: until then its memory stays. */
+void app_crew_enter(struct app_crew *crew);
+void app_crew_leave(struct app_crew *crew);
+/* Frees a client once nobody of its crew is inside. */
+void app_crew_bury(struct app_client *client);
+struct app_client *app_crew_find(const struct app_crew *crew, rc_conn conn);
+
+/* A client that nobody knows yet, on the worker of its handle; null without memory. `wish` is null for a WebSocket; it
+ * becomes the client's. */
+struct app_client *app_client_new(struct app *app, rc_conn conn, struct app_wish *wish);
+void app_client_free(struct app_client *client);
+
+#endif

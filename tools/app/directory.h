@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * directory.h - users, rooms and addresses by name, and what waits for users who are away. All of it is under one lock,
+ * which is held for look-ups and changes, and while something is handed to a user's devices, so that what was stored
+ * comes before what is new. It is never held while a message is read, nor for messages to rooms.
+ *
+ * Functions that the caller calls with the lock held say (lock); the others take it.
+ */
+#ifndef APP_DIRECTORY_H
+#define APP_DIRECTORY_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store.h"
+#include "table.h"
+#include "window.h"
+
+struct app;
+struct app_client;
+struct app_address;
+
+struct app_user {
+	struct app_node node; /* in users */
+	struct app_client *devices;
+	unsigned device_count; /* connections that opened or are about to */
+	struct app_store store;
+	struct app_window *window;      /* ids of its DATA, or null */
+	struct app_user *newer, *older; /* in the list of those who are away */
+	uint64_t left_ns;               /* 0: is not away */
+	bool known;                     /* had a connection before */
+	char name[];
+};
+
+struct app_room {
+	struct app_node node; /* in rooms */
+	struct app_member *members;
+	size_t member_count; /* connections */
+	size_t topic_size;
+	char *topic; /* of the log; another one each time a room of this name is made */
+	char name[];
+};
+
+/* A client in a room: in two lists. */
+struct app_member {
+	struct app_room *room;
+	struct app_client *client;
+	struct app_member *next, *previous; /* of the room (lock) */
+	struct app_member *next_room;       /* of the client, whose worker changes it, with the lock */
+};
+
+struct app_directory {
+	pthread_mutex_t lock;
+	struct app_table users, rooms, addresses;
+	struct app_user *newest, *oldest; /* who are away */
+	size_t away_count;
+	uint64_t rooms_ever;
+};
+
+bool app_directory_init(struct app_directory *directory, uint64_t seed);
+void app_directory_destroy(struct app_directory *directory);
+
+/* Null: there is none, or no memory to make one. (lock) */
+struct app_user *app_directory_user(struct app_directory *directory, const char *name, size_t size, bool make);
+struct app_room *app_directory_room(struct app_directory *directory, const char *name, size_t size, bool make);
+/* The room ends with its last member. (lock) */
+void app_directory_leave(struct app_directory *directory, struct app_member *member);
+
+/* After a user's devices, store or window changed: counts it as here or away, or forgets it. (lock) */
+void app_directory_settle(struct app *app, struct app_user *user);
+/* Forgets who has been away for too long, and what was stored for too long. */
+void app_directory_sweep(struct app *app);
+
+/* Keeps a message for the user's next connection. False: it was not kept. (lock) */
+bool app_directory_keep(struct app *app, struct app_user *user, uint64_t number, const char *bytes, size_t size);
+/* All that waits for a user and is not too old, which is the caller's from here on. (lock) */
+struct app_store app_directory_take(struct app *app, struct app_user *user);
+
+/* Counts a connection of an address. Null: it has all that it may have, or there is no memory. */
+struct app_address *app_address_enter(struct app *app, const char *name, unsigned max);
+void app_address_leave(struct app *app, struct app_address *address);
+
+#endif

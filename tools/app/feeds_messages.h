@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * feeds_messages.h - the messages about feeds: subscribe, unsubscribe, history.
+ */
+#ifndef APP_FEEDS_MESSAGES_H
+#define APP_FEEDS_MESSAGES_H
+
+#include <jansson.h>
+
+struct app_client;
+
+void app_feeds_subscribe(struct app_client *client, const json_t *message, const json_t *id);
+void app_feeds_unsubscribe(struct app_client *client, const json_t *message, const json_t *id);
+void app_feeds_history(struct app_client *client, const json_t *message, const json_t *id);
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fields.c - see fields.h. It knows what a field may be, and not what it is for.
+ */
+#include "fields.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "app.h"
+#include "client.h"
+#include "wire.h"
+
+/* ---- what is wrong ---- */
+
+void app_send_error(struct app_client *client, const json_t *id, const char *code, const char *words)
+{
+	struct app_out *out = &client->crew->out;
+	APP_COUNT(client->app, errors);
+	app_out_clear(out);
+	app_out_format(out, "{\"type\":\"error\",\"code\":\"%s\",\"message\":", code);
+	app_out_string(out, words, strlen(words));
+	if (id) {
+		app_out_text(out, ",\"id\":");
+		app_out_value(out, id);
+	}
+	app_out_text(out, "}");
+	app_send(client, out);
+}
+
+void app_field_wrong(struct app_client *client, const json_t *id, const char *field, const json_t *value,
+                     const char *expected)
+{
+	char words[128];
+	snprintf(words, sizeof words, "%s field: %s%s%s", value ? "Wrong" : "Missing", field,
+	         value ? ": expected " : "", value ? expected : "");
+	app_send_error(client, id, value ? "INVALID_FIELD" : "MISSING_FIELD", words);
+}
+
+static void too_long(struct app_client *client, const json_t *id, const char *field, size_t max)
+{
+	char words[128];
+	snprintf(words, sizeof words, "Too long: %s has at most %zu characters", field, max);
+	app_send_error(client, id, "TOO_LONG", words);
+}
+
+static size_t count_characters(const char *text, size_t size)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < size; i++)
+		count += ((unsigned char)text[i] & 0xC0) != 0x80;
+	return count;
+}
+
+const char *app_field_text(struct app_client *client, const json_t *message, const json_t *id, const char *field,
+                           size_t max, size_t *size)
+{
+	const json_t *value = json_object_get(message, field);
+	const char *text = json_string_value(value);
+	*size = json_string_length(value);
+	bool clean = text && *size;
+	for (size_t i = 0; clean && i < *size; i++)
+		clean = (unsigned char)text[i] >= ' ' && text[i] != 0x7f;
+	if (!clean) {
+		app_field_wrong(client, id, field, value, "a text without control characters");
+		return NULL;
+	}
+	if (*size <= max)
+		return text;
+	too_long(client, id, field, max);
+	return NULL;
+}
+
+/* A text counts by its characters, any other value by its size as JSON. */
+const json_t *app_field_content(struct app_client *client, const json_t *message, const json_t *id)
+{
+	const json_t *content = json_object_get(message, "content");
+	size_t max = app_settings_now(client->app)->content_max;
+	if (!content || json_is_null(content)) {
+		app_field_wrong(client, id, "content", content, "a value");
+		return NULL;
+	}
+	struct app_out *scratch = &client->crew->tail;
+	app_out_clear(scratch);
+	if (!json_is_string(content))
+		app_out_value(scratch, content);
+	size_t size = json_is_string(content)
+	                  ? count_characters(json_string_value(content), json_string_length(content))
+	                  : scratch->size;
+	if (size <= max)
+		return content;
+	too_long(client, id, "content", max);
+	return NULL;
+}
+
+int64_t app_field_number(struct app_client *client, const json_t *message, const json_t *id, const char *field,
+                         int64_t max, int64_t missing)
+{
+	const json_t *value = json_object_get(message, field);
+	if (!value || json_is_null(value))
+		return missing;
+	if (json_is_integer(value) && json_integer_value(value) >= 0)
+		return json_integer_value(value) < max ? json_integer_value(value) : max;
+	app_field_wrong(client, id, field, value, "a whole number");
+	return -1;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * figures.h - the state of the server in numbers and names, as JSON and for Prometheus. It reads and changes nothing.
+ */
+#ifndef APP_FIGURES_H
+#define APP_FIGURES_H
+
+#include <stddef.h>
+
+#include "out.h"
+
+struct app;
+
+void app_figures_stats(struct app *app, struct app_out *out);
+void app_figures_metrics(struct app *app, struct app_out *out);
+/* At most `max` of them, and how many there are. */
+void app_figures_rooms(struct app *app, struct app_out *out, size_t max);
+/* The same of users; `user` is one, or null for all. */
+void app_figures_presence(struct app *app, struct app_out *out, const char *user, size_t max);
+
+#endif

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * login.c - see login.h.
+ */
+#include "login.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "access.h"
+#include "app.h"
+#include "client.h"
+#include "date.h"
+#include "directory.h"
+#include "feeds.h"
+#include "fields.h"
+#include "lib/wait.h"
+#include "people.h"
+#include "rooms.h"
+#include "wire.h"
+
+#define COOKIE_NAME "token"
+#define PROTOCOL "ringcast.json"
+
+/* ---- tokens in a handshake ---- */
+
+static const char *from_cookie(const char *cookies, char *scratch, size_t room)
+{
+	static const char name[] = COOKIE_NAME "=";
+	while (cookies && *cookies) {
+		cookies += strspn(cookies, " ;");
+		size_t size = strcspn(cookies, ";");
+		if (strncmp(cookies, name, sizeof name - 1) == 0 && size - (sizeof name - 1) < room) {
+			size -= sizeof name - 1;
+			memcpy(scratch, cookies + sizeof name - 1, size);
+			scratch[size] = 0;
+			return scratch;
+		}
+		cookies += size;
+	}
+	return NULL;
+}
+
+/* A browser's script can set no header but this: new WebSocket(url, ["ringcast.json", token]). */
+static const char *from_protocols(const char *list, char *scratch, size_t room)
+{
+	const char *second = list ? strchr(list, ',') : NULL;
+	if (!second)
+		return NULL;
+	second += 1 + strspn(second + 1, " \t");
+	size_t size = strcspn(second, ", \t");
+	/* A token has three parts. Anything else offered there is a protocol, and not for us. */
+	const char *dot = memchr(second, '.', size);
+	if (!dot || !memchr(dot + 1, '.', size - (size_t)(dot + 1 - second)) || size >= room)
+		return NULL;
+	memcpy(scratch, second, size);
+	scratch[size] = 0;
+	return scratch;
+}
+
+static const char *find_token(rc_request *request, char *scratch, size_t room)
+{
+	const char *header = rc_request_header(request, "Authorization");
+	if (header && strncasecmp(header, "Bearer ", 7) == 0)
+		return header + 7 + strspn(header + 7, " ");
+	const char *token = rc_request_query(request, "token");
+	if (!token)
+		token = from_cookie(rc_request_header(request, "Cookie"), scratch, room);
+	if (!token)
+		token = from_protocols(rc_request_header(request, "Sec-WebSocket-Protocol"), scratch, room);
+	return token;
+}
+
+/* From now on the client has the claims of this token. */
+static void take_claims(struct app_client *client, struct app_claims *claims)
+{
+	const struct app_settings *settings = app_settings_now(client->app);
+	uint64_t now_ns = clock_now(), real_ms = app_date_ms();
+	free(client->claims.rooms);
+	client->claims = *claims;
+	client->has_token = true;
+	client->expired = false;
+	client->permissions = claims->has_permissions ? claims->permissions : settings->permissions;
+	client->times.auth_ns = client->times.expiry_ns = APP_NEVER;
+	if (claims->expires_s && claims->expires_s < UINT64_MAX / NS_PER_SECOND / 2) {
+		uint64_t left_ms = claims->expires_s * 1000 > real_ms ? claims->expires_s * 1000 - real_ms : 0;
+		client->times.expiry_ns = now_ns + left_ms * 1000000;
+	}
+}
+
+/* A token is missing or wrong: the answer says what to send instead. */
+static int refuse_token(rc_request *request, const char *words)
+{
+	rc_request_add_header(request, "WWW-Authenticate", "Bearer");
+	return app_access_refuse(request, 401, words);
+}
+
+static int enter(struct app *app, rc_request *request, struct app_client *client, const char *name)
+{
+	if (!app_people_reserve(app, client, name))
+		return app_access_refuse(request, 429, "this user has too many connections\n");
+	client->opened = true;
+	return 0;
+}
+
+/* Sets client->has_token. Otherwise the request has been answered, or is to be answered with the returned status. */
+static int take_token(struct app *app, rc_request *request, struct app_client *client, const char *token)
+{
+	const struct app_settings *settings = app_settings_now(app);
+	struct app_claims claims;
+	enum app_token_verdict verdict = app_token_check(&settings->keys, token, strlen(token), app_date_ms() / 1000,
+	                                                 &claims);
+	if (verdict != APP_TOKEN_VALID) {
+		char words[128];
+		snprintf(words, sizeof words, "the token is refused: %s\n", app_token_verdict_text(verdict));
+		return refuse_token(request, words);
+	}
+	take_claims(client, &claims);
+	return 0;
+}
+
+static int judge_token(struct app *app, rc_request *request, struct app_client *client, const char *token,
+                       const char *user)
+{
+	int status = take_token(app, request, client, token);
+	if (status || !client->has_token)
+		return status;
+	if (user && strcmp(user, client->claims.subject) != 0)
+		return app_access_refuse(request, 403, "the token is another user's\n");
+	return enter(app, request, client, client->claims.subject);
+}
+
+int app_login_judge(struct app *app, rc_request *request, struct app_client *client)
+{
+	const struct app_settings *settings = app_settings_now(app);
+	const char *path = rc_request_path(request), *user = path[3] == '/' && path[4] ? path + 4 : NULL;
+	char scratch[APP_TOKEN_SIZE_MAX + 1];
+	rc_request_choose_protocol(request, PROTOCOL);
+	if (user && (strlen(user) > APP_SUBJECT_SIZE_MAX || strchr(user, '/')))
+		return app_access_refuse(request, 400, "a user's name has at most 128 bytes and no /\n");
+	for (const char *at = user; at && *at; at++)
+		if ((unsigned char)*at < ' ' || *at == 0x7f)
+			return app_access_refuse(request, 400, "a user's name has no control characters\n");
+	const char *token = settings->auth == APP_AUTH_OFF ? NULL : find_token(request, scratch, sizeof scratch);
+	if (token)
+		return judge_token(app, request, client, token, user);
+	client->permissions = settings->permissions;
+	if (settings->auth == APP_AUTH_OFF || (settings->auth == APP_AUTH_OPTIONAL && !user))
+		return enter(app, request, client, user ? user : client->id);
+	/* It may still say who it is; until then it is nobody, and may do nothing. */
+	client->permissions = 0;
+	client->times.auth_ns = clock_now() + settings->auth_timeout_ms * UINT64_C(1000000);
+	client->claimed = user ? strdup(user) : NULL;
+	if (user && !client->claimed)
+		return 503;
+	client->opened = true;
+	return 0;
+}
+
+/* Who asks by plain HTTP says who it is now or never; it only reads, and is nobody's device. */
+int app_login_judge_plain(struct app *app, rc_request *request, struct app_client *client)
+{
+	const struct app_settings *settings = app_settings_now(app);
+	char scratch[APP_TOKEN_SIZE_MAX + 1];
+	const char *token = settings->auth == APP_AUTH_OFF ? NULL : find_token(request, scratch, sizeof scratch);
+	if (!token && settings->auth != APP_AUTH_OFF && settings->auth != APP_AUTH_OPTIONAL)
+		return refuse_token(request, "a token is needed\n");
+	client->permissions = settings->permissions;
+	int status = token ? take_token(app, request, client, token) : 0;
+	if (status || (token && !client->has_token))
+		return status;
+	if (!(client->permissions & APP_MAY_READ))
+		return app_access_refuse(request, 403, "permission denied: read\n");
+	client->opened = true;
+	return 0;
+}
+
+/* ---- tokens in band ---- */
+
+static void tell_success(struct app_client *client, const json_t *id)
+{
+	struct app_out *out = &client->crew->out;
+	app_out_clear(out);
+	app_out_type(out, "auth_success", id);
+	app_out_text(out, ",\"userId\":");
+	app_out_string(out, client->claims.subject, strlen(client->claims.subject));
+	if (client->claims.expires_s)
+		app_out_format(out, ",\"expires\":%llu", (unsigned long long)client->claims.expires_s);
+	app_out_text(out, "}");
+	app_send(client, out);
+}
+
+void app_login_auth(struct app_client *client, const json_t *message, const json_t *id)
+{
+	struct app *app = client->app;
+	const struct app_settings *settings = app_settings_now(app);
+	size_t size;
+	struct app_claims claims;
+	const char *token = app_field_text(client, message, id, "token", APP_TOKEN_SIZE_MAX, &size);
+	if (!token)
+		return;
+	enum app_token_verdict verdict = app_token_check(&settings->keys, token, size, app_date_ms() / 1000, &claims);
+	if (verdict != APP_TOKEN_VALID) {
+		app_send_error(client, id, "AUTH_FAILED", app_token_verdict_text(verdict));
+		return;
+	}
+	if (client->claimed && strcmp(client->claimed, claims.subject) != 0) {
+		free(claims.rooms);
+		app_send_error(client, id, "AUTH_FAILED", "the token is another user's");
+		return;
+	}
+	bool same = client->user && strcmp(client->user->name, claims.subject) == 0;
+	if (!same && client->user) {
+		/* It was another user until now, and keeps nothing of that user's. */
+		app_rooms_leave_all(client);
+		app_feeds_leave_all(client);
+		app_people_leave(client);
+	}
+	take_claims(client, &claims);
+	if (!same && !app_people_reserve(app, client, client->claims.subject)) {
+		app_send_error(client, id, "TOO_MANY_CONNECTIONS", "this user has too many connections");
+		app_close(client, RC_CLOSE_POLICY, "too many connections");
+		return;
+	}
+	tell_success(client, id);
+	if (!same)
+		app_people_arrive(client);
+	app_rooms_recheck(client);
+	app_clock_set(client);
+}
+
+void app_login_due(struct app_client *client, uint64_t now_ns)
+{
+	const struct app_settings *settings = app_settings_now(client->app);
+	struct app_out *out = &client->crew->out;
+	if (client->times.auth_ns <= now_ns || client->wish) {
+		bool expired = client->expired || client->wish; /* which cannot send another */
+		app_close(client, RC_CLOSE_POLICY, expired ? "token expired" : "authentication required");
+		return;
+	}
+	/* A chance to send another token; until then it may not do anything else. */
+	client->times.expiry_ns = APP_NEVER;
+	client->expired = true;
+	client->times.auth_ns = now_ns + settings->refresh_ms * UINT64_C(1000000);
+	app_out_clear(out);
+	app_out_type(out, "auth_expired", NULL);
+	app_out_format(out, ",\"timeout\":%u}", settings->refresh_ms);
+	app_send(client, out);
+}

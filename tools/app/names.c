@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * names.c - see names.h.
+ */
+#include "names.h"
+
+#include <string.h>
+
+bool app_name_reserved(const char *name, size_t size)
+{
+	return (size >= 5 && memcmp(name, "room/", 5) == 0) || (size >= 5 && memcmp(name, "data/", 5) == 0);
+}
+
+bool app_name_matches(const char *pattern, size_t pattern_size, const char *name, size_t size)
+{
+	return pattern_size && pattern[pattern_size - 1] == '*' && size >= pattern_size - 1 &&
+	       memcmp(pattern, name, pattern_size - 1) == 0;
+}
+
+bool app_name_reaches(const char *pattern, size_t pattern_size, const char *name, size_t size)
+{
+	return app_name_matches(pattern, pattern_size, name, size) &&
+	       (!app_name_reserved(name, size) || app_name_reserved(pattern, pattern_size));
+}

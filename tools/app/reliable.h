@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * reliable.h - DATA and ACK, both ways: a client's DATA is handled once however often it comes; ours is sent again,
+ * each time after twice as long, until its ACK comes or we give up.
+ */
+#ifndef APP_RELIABLE_H
+#define APP_RELIABLE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct app_client;
+
+/* A message that waits for its ACK. */
+struct app_pending {
+	struct app_pending *next;
+	uint64_t number;
+	uint64_t sent_ns, due_ns;
+	unsigned tries;
+	bool keep; /* it goes back to the user's store if this client leaves without an ACK */
+	size_t data_size;
+	char data[]; /* the value of "data" */
+};
+
+/* Messages. What DATA holds is handed to `handle` if it is a message itself, at the next depth: it has been counted
+ * against the rate already, and is acknowledged whatever comes of it. */
+void app_reliable_data(struct app_client *client, const json_t *message, const json_t *id,
+                       void (*handle)(struct app_client *client, const json_t *message, unsigned depth),
+                       unsigned depth);
+void app_reliable_heartbeat(struct app_client *client, const json_t *message, const json_t *id);
+void app_reliable_ack(struct app_client *client, const json_t *message, const json_t *id);
+
+/* Sends `data` as DATA, and again until it is acknowledged. */
+void app_reliable_send(struct app_client *client, uint64_t number, const char *data, size_t size, bool keep);
+/* Sends again what has waited for its ACK for long enough. */
+void app_reliable_due(struct app_client *client, uint64_t now_ns);
+/* What was not acknowledged goes back to its user's store. The caller holds the directory's lock. */
+void app_reliable_return(struct app_client *client);
+
+#endif

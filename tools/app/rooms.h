@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * rooms.h - joining, leaving, talking. A room's members are those who follow its topic of the log.
+ *
+ * How a message to a room travels: it is published once, and every member is a cursor. The sender is left out by name
+ * (rc_publication.except), so all others still share one plan. Sending a copy to each member instead would cost a copy,
+ * a posting and a queue a member, and would leave nothing for `history` to read.
+ */
+#ifndef APP_ROOMS_H
+#define APP_ROOMS_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+struct app_client;
+struct app_member;
+
+/* Messages. */
+void app_rooms_join(struct app_client *client, const json_t *message, const json_t *id);
+void app_rooms_leave(struct app_client *client, const json_t *message, const json_t *id);
+void app_rooms_message(struct app_client *client, const json_t *message, const json_t *id);
+void app_rooms_members(struct app_client *client, const json_t *message, const json_t *id);
+
+/* Null: the client is not in a room of this name. */
+struct app_member *app_rooms_find(const struct app_client *client, const char *room, size_t size);
+void app_rooms_leave_all(struct app_client *client);
+/* Leaves those that the client's new claims do not allow. */
+void app_rooms_recheck(struct app_client *client);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * wire.c - see wire.h. It knows no message but the batch around others.
+ */
+#include "wire.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "app.h"
+#include "client.h"
+#include "log.h"
+#include "wish.h"
+
+static void send_bytes(struct app_client *client, const char *bytes, size_t size)
+{
+	int code = rc_send(client->app->server, client->conn, RC_TEXT, bytes, size);
+	if (code == 0)
+		APP_COUNT(client->app, sent);
+	else if (code == -ENOBUFS)
+		app_close(client, RC_CLOSE_POLICY, "reads too slowly");
+}
+
+void app_batch_flush(struct app_client *client)
+{
+	if (!client->batched)
+		return;
+	client->batched = 0;
+	app_out_text(&client->batch, "]}");
+	if (!client->batch.failed)
+		send_bytes(client, client->batch.bytes, client->batch.size);
+	app_out_clear(&client->batch);
+}
+
+void app_batch_add(struct app_client *client, const char *bytes, size_t size)
+{
+	app_out_text(&client->batch, client->batched ? "," : "{\"type\":\"batch\",\"messages\":[");
+	app_out_bytes(&client->batch, bytes, size);
+	if (++client->batched >= client->batch_count || client->batch.size >= APP_BATCH_SIZE_MAX)
+		app_batch_flush(client);
+}
+
+void app_send(struct app_client *client, struct app_out *out)
+{
+	if (client->closing || (client->wish && client->wish->polls))
+		return; /* a poll hears nothing but its answer */
+	if (out->failed)
+		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
+	else if (client->batch_count)
+		app_batch_add(client, out->bytes, out->size);
+	else
+		send_bytes(client, out->bytes, out->size);
+}
+
+void app_close(struct app_client *client, uint16_t code, const char *reason)
+{
+	if (client->closing)
+		return;
+	app_batch_flush(client);
+	client->closing = true;
+	app_clock_set(client);
+	app_log_say(APP_LOG_INFO, "closing", client->id, "%u %s", code, reason);
+	rc_close(client->app->server, client->conn, code, reason, strlen(reason));
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * wire.h - what is sent to a client, at once or gathered in a batch, and how its connection is ended. On the client's
+ * own worker.
+ */
+#ifndef APP_WIRE_H
+#define APP_WIRE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "out.h"
+
+#define APP_BATCH_SIZE_MAX (256u << 10) /* a batch is sent when it has grown to this */
+
+struct app_client;
+
+/* Sends what is in *out: in a batch, where the client asked for that. A client that is closing, or polls, hears
+ * nothing. A client that reads too slowly is closed. */
+void app_send(struct app_client *client, struct app_out *out);
+void app_close(struct app_client *client, uint16_t code, const char *reason);
+
+/* Adds a message to the client's batch, and sends it when it is full. */
+void app_batch_add(struct app_client *client, const char *bytes, size_t size);
+/* Sends the batch as it is, unless it is empty. */
+void app_batch_flush(struct app_client *client);
+
+#endif

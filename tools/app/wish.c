@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * wish.c - see wish.h. It follows nothing, and knows no client.
+ */
+#include "wish.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "access.h"
+#include "app.h"
+#include "names.h"
+#include "settings.h"
+
+#define WAIT_S 25
+#define WAIT_S_MAX 60
+
+/* ---- from an address to a message ---- */
+
+/* The topics in the path. Returns null, or what is wrong, with its status. */
+static const char *take_topics(const char *list, size_t max, json_t *topics, int *status)
+{
+	*status = 400;
+	for (;; list++) {
+		size_t size = strcspn(list, ",");
+		if (!size || size > APP_FEED_NAME_MAX)
+			return "expected /TOPIC[,TOPIC...], each of 1 to 200 bytes\n";
+		if (app_name_reserved(list, size)) {
+			*status = 403;
+			return "topics that begin with room/ and data/ are the server's own\n";
+		}
+		if (json_array_size(topics) == max)
+			return "too many topics\n";
+		json_t *name = json_stringn(list, size);
+		if (!name)
+			return "a topic is UTF-8\n";
+		json_array_append_new(topics, name);
+		list += size;
+		if (!*list)
+			return NULL;
+	}
+}
+
+/* "5,,7": a number for each topic, in their order, or nothing. False when it is wrong. */
+static bool take_numbers(rc_request *request, const char *field, const json_t *topics, json_t *message)
+{
+	const char *text = rc_request_query(request, field);
+	if (!text)
+		return true;
+	json_t *numbers = json_object();
+	json_object_set_new(message, field, numbers);
+	for (size_t i = 0;; i++) {
+		char *end = (char *)text;
+		unsigned long long number = *text >= '0' && *text <= '9' ? strtoull(text, &end, 10) : 0;
+		if (number > INT64_MAX || (*end && *end != ',') || (end > text && i >= json_array_size(topics)))
+			return false;
+		if (end > text)
+			json_object_set_new(numbers, json_string_value(json_array_get(topics, i)),
+			                    json_integer((json_int_t)number));
+		if (!*end)
+			return true;
+		text = end + 1;
+	}
+}
+
+static bool is_on(const char *value)
+{
+	return value && (strcmp(value, "1") == 0 || strcmp(value, "true") == 0);
+}
+
+static const char *take_wish(struct app_wish *wish, rc_request *request, const char *list, size_t topics_max,
+                             int *status)
+{
+	json_t *topics = json_array();
+	const char *wait = rc_request_query(request, "wait");
+	char *end = NULL;
+	unsigned long wait_s = wait && *wait >= '0' && *wait <= '9' ? strtoul(wait, &end, 10) : WAIT_S;
+	*status = 400;
+	if (!(wish->message = json_object()) || json_object_set_new(wish->message, "topics", topics))
+		return "out of memory\n";
+	const char *wrong = take_topics(list, topics_max, topics, status);
+	if (wrong)
+		return wrong;
+	*status = 400;
+	if (!take_numbers(request, "since", topics, wish->message) ||
+	    !take_numbers(request, "epoch", topics, wish->message))
+		return "since and epoch are whole numbers, one for each topic: ?since=5,,7\n";
+	if (wait && (!end || *end))
+		return "wait is a number of seconds, at most 60\n";
+	wish->wait_s = wait_s < WAIT_S_MAX ? (unsigned)wait_s : WAIT_S_MAX;
+	json_object_set_new(wish->message, "last", json_boolean(is_on(rc_request_query(request, "last"))));
+	json_object_set_new(wish->message, "conflate", json_boolean(is_on(rc_request_query(request, "conflate"))));
+	wish->after = rc_event_id(rc_request_header(request, "Last-Event-ID"));
+	return NULL;
+}
+
+/* ---- headers for scripts of other sites ---- */
+
+/* A header of the answer: of this one, and of the one that a waiting poll has later. */
+static void add_header(rc_request *request, struct app_wish *wish, const char *name, const char *value)
+{
+	rc_request_add_header(request, name, value);
+	size_t used = wish ? strlen(wish->headers) : 0, room = wish ? sizeof wish->headers - used : 0;
+	if (wish && (size_t)snprintf(wish->headers + used, room, "%s: %s\r\n", name, value) >= room)
+		wish->headers[used] = 0;
+}
+
+/* Scripts of other sites may read the answer if their WebSocket would be let in. Whether it would, is judged when the
+ * client is let in. */
+static void allow_origin(const struct app_settings *settings, rc_request *request, struct app_wish *wish)
+{
+	const char *origin = rc_request_header(request, "Origin");
+	if (!origin)
+		return;
+	add_header(request, wish, "Access-Control-Allow-Origin", settings->origins.count ? origin : "*");
+	add_header(request, wish, "Vary", "Origin");
+}
+
+static int answer_preflight(const struct app_settings *settings, rc_request *request)
+{
+	if (!app_access_origin(settings, request))
+		return app_access_refuse(request, 403, "this origin is not allowed\n");
+	allow_origin(settings, request, NULL);
+	rc_request_add_header(request, "Access-Control-Allow-Methods", "GET");
+	rc_request_add_header(request, "Access-Control-Allow-Headers", "Authorization, Last-Event-ID");
+	rc_request_add_header(request, "Access-Control-Max-Age", "600");
+	return rc_request_respond(request, 204, NULL, NULL, 0) ? 503 : 0;
+}
+
+/* ---- the request ---- */
+
+int app_wish_read(struct app *app, rc_request *request, struct app_wish **out)
+{
+	const struct app_settings *settings = app_settings_now(app);
+	const char *path = rc_request_path(request), *method = rc_request_method(request);
+	bool polls = strncmp(path, "/poll/", 6) == 0;
+	*out = NULL;
+	if (!polls && strncmp(path, "/sse/", 5) != 0)
+		return -1;
+	if (strcmp(method, "OPTIONS") == 0)
+		return answer_preflight(settings, request);
+	if (strcmp(method, "GET") != 0)
+		return 405;
+	if (atomic_load(&app->draining))
+		return app_access_refuse(request, 503, "going away\n");
+	struct app_wish *wish = calloc(1, sizeof *wish);
+	if (!wish)
+		return 503;
+	int status;
+	wish->polls = polls;
+	const char *wrong = take_wish(wish, request, path + (polls ? 6 : 5), settings->subscriptions_max, &status);
+	if (wrong) {
+		app_wish_free(wish);
+		return app_access_refuse(request, status, wrong);
+	}
+	allow_origin(settings, request, wish);
+	if (polls)
+		add_header(request, wish, "Cache-Control", "no-store");
+	*out = wish;
+	return 0;
+}
+
+void app_wish_free(struct app_wish *wish)
+{
+	if (!wish)
+		return;
+	json_decref(wish->message);
+	free(wish);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * wish.h - what a client without WebSocket asks for: an address as a `subscribe` of the dialect, and what is to be
+ * remembered of its request.
+ *
+ *      GET /sse/TOPIC[,TOPIC...]     a stream of events
+ *      GET /poll/TOPIC[,TOPIC...]    one answer
+ */
+#ifndef APP_WISH_H
+#define APP_WISH_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "ringcast.h"
+
+struct app;
+
+struct app_wish {
+	json_t *message;          /* as a `subscribe` says it */
+	struct rc_event_id after; /* of server-sent events: what it had last */
+	bool polls;               /* one answer, and not a stream */
+	unsigned wait_s;          /* that an answer may wait for */
+	char headers[512];        /* of that answer */
+};
+
+/* Reads a request as handlers.request does: -1 when it is for neither path, 0 or the status when it has been answered
+ * or is to be refused. When the request is to be served, *out is set, for the caller to free; otherwise it is null. */
+int app_wish_read(struct app *app, rc_request *request, struct app_wish **out);
+void app_wish_free(struct app_wish *wish);
+
+#endif

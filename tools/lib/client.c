@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * client.c - see client.h. The main thread never calls rc_send() itself: a send from another thread that later finds
+ * the queue full could not report it. Instead a batch is posted as one function, and its sender waits for the answer.
+ */
+#include "client.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "options.h"
+
+#define CLIENT_LOG_SIZE ((size_t)64 << 10)         /* this role publishes nothing */
+#define CLIENT_MESSAGE_SIZE_MAX ((size_t)64 << 20) /* the largest message that any server of ours may send */
+#define RETRY_NS (1 * NS_PER_MS)
+#define DRAIN_MS 1000
+
+static void on_open(void *context, rc_conn handle, void *user)
+{
+	struct client *client = context;
+	struct client_conn *conn = user;
+	conn->handle = handle;
+	atomic_store(&conn->state, CLIENT_OPEN);
+	wait_wake(&client->wait);
+}
+
+static void on_message(void *context, rc_conn handle, void *user, const struct rc_message *message)
+{
+	struct client *client = context;
+	(void)handle;
+	if (client->message)
+		client->message(client->context, user, message);
+}
+
+static void on_close(void *context, rc_conn handle, void *user, const struct rc_closing *closing)
+{
+	struct client *client = context;
+	struct client_conn *conn = user;
+	(void)handle;
+	conn->code = closing->code;
+	conn->status = closing->status;
+	snprintf(conn->reason, sizeof conn->reason, "%.*s", (int)closing->reason_size,
+	         closing->reason ? closing->reason : "");
+	atomic_store(&conn->state, CLIENT_CLOSED);
+	atomic_fetch_sub(&client->open_count, 1);
+	wait_wake(&client->wait);
+}
+
+static void on_report(void *context, const char *text)
+{
+	(void)context;
+	command_failed("%s", text);
+}
+
+int client_tls(rc_server *server, const struct rc_tls_client_options *tls, struct rc_error *error)
+{
+	bool given = tls->ca || tls->insecure || tls->certificate || tls->key;
+	return given ? rc_server_tls_client(server, tls, error) : 0;
+}
+
+int client_start(struct client *client)
+{
+	struct rc_error error = { 0 };
+	struct rc_config config;
+	int code = wait_open(&client->wait);
+	if (code) {
+		command_failed("signals: %s", rc_strerror(code));
+		return -1;
+	}
+	rc_config_init(&config);
+	config.worker_count = 1;
+	config.log_size = CLIENT_LOG_SIZE;
+	config.message_size_max = CLIENT_MESSAGE_SIZE_MAX;
+	config.send_size_max = 2 * CLIENT_MESSAGE_SIZE_MAX;
+	config.handlers = (struct rc_handlers){
+		.context = client,
+		.open = on_open,
+		.message = on_message,
+		.close = on_close,
+		.report = on_report,
+	};
+	client->server = rc_server_new(&config, &error);
+	if (client->server && !client_tls(client->server, &client->tls, &error) &&
+	    !rc_server_start(client->server, &error))
+		return 0;
+	command_failed("%s", error.text);
+	rc_server_free(client->server);
+	wait_close(&client->wait);
+	client->server = NULL;
+	return -1;
+}
+
+int client_connect(struct client *client, struct client_conn *conn, const char *url)
+{
+	*conn = (struct client_conn){ .client = client, .url = url };
+	atomic_fetch_add(&client->open_count, 1);
+	for (;;) {
+		int code = rc_connect(client->server, 0, url,
+		                      &(struct rc_connect_options){ .user = conn, .deflate = client->deflate });
+		if (!code)
+			return 0;
+		if (code == -EAGAIN && wait_until(&client->wait, clock_now() + RETRY_NS) != WAIT_SIGNAL)
+			continue;
+		atomic_fetch_sub(&client->open_count, 1);
+		atomic_store(&conn->state, CLIENT_CLOSED);
+		conn->status = code;
+		client_verdict(conn);
+		return -1;
+	}
+}
+
+int client_await_open(struct client *client, struct client_conn *conn)
+{
+	for (;;) {
+		int state = atomic_load(&conn->state);
+		if (state != CLIENT_CONNECTING)
+			return state == CLIENT_OPEN ? 0 : -1;
+		if (wait_until(&client->wait, UINT64_MAX) == WAIT_SIGNAL) {
+			client->interrupted = true;
+			return -1;
+		}
+	}
+}
+
+struct batch {
+	struct client *client;
+	const struct client_send *sends;
+	size_t count;
+	size_t done;
+	bool failed;
+	_Atomic bool answered;
+};
+
+static void send_batch(void *argument)
+{
+	struct batch *batch = argument;
+	struct client *client = batch->client;
+	while (batch->done < batch->count) {
+		const struct client_send *send = &batch->sends[batch->done];
+		int code = rc_send(client->server, send->conn->handle, send->opcode, send->data, send->size);
+		batch->failed = code && code != -ENOBUFS && code != -EAGAIN;
+		if (code)
+			break;
+		batch->done++;
+	}
+	/* From this store on the batch is the waiting thread's again, and may be gone. The client outlives it, and is
+	 * what is woken. */
+	atomic_store(&batch->answered, true);
+	wait_wake(&client->wait);
+}
+
+int client_send(struct client *client, const struct client_send *sends, size_t count)
+{
+	struct batch batch = { .client = client, .sends = sends, .count = count };
+	while (batch.done < count && !batch.failed && !client->interrupted) {
+		atomic_store(&batch.answered, false);
+		int code = rc_post(client->server, 0, send_batch, &batch);
+		while (!code && !atomic_load(&batch.answered)) {
+			if (wait_until(&client->wait, UINT64_MAX) == WAIT_SIGNAL)
+				client->interrupted = true;
+		}
+		if (batch.done < count && !batch.failed && !client->interrupted &&
+		    wait_until(&client->wait, clock_now() + RETRY_NS) == WAIT_SIGNAL)
+			client->interrupted = true;
+	}
+	return batch.done == count ? 0 : -1;
+}
+
+int client_await_input(struct client *client, int descriptor)
+{
+	for (;;) {
+		switch (wait_readable(&client->wait, descriptor)) {
+		case WAIT_READABLE:
+			return 0;
+		case WAIT_SIGNAL:
+			client->interrupted = true;
+			return -1;
+		default:
+			if (!atomic_load(&client->open_count))
+				return -1;
+		}
+	}
+}
+
+int client_await_closed(struct client *client)
+{
+	while (atomic_load(&client->open_count)) {
+		if (wait_until(&client->wait, UINT64_MAX) == WAIT_SIGNAL) {
+			client->interrupted = true;
+			return -1;
+		}
+	}
+	return 0;
+}
+
+void client_end(struct client *client)
+{
+	wait_release(&client->wait);
+	rc_server_stop(client->server, DRAIN_MS);
+	rc_server_join(client->server);
+	rc_server_free(client->server);
+	wait_close(&client->wait);
+	client->server = NULL;
+}
+
+int client_verdict(const struct client_conn *conn)
+{
+	if (conn->status > 0)
+		return command_failed("%s: refused with HTTP status %d", conn->url, conn->status);
+	if (conn->status < 0)
+		return command_failed("%s: %s%s%s", conn->url, rc_strerror(conn->status), *conn->reason ? ": " : "",
+		                      conn->reason);
+	fprintf(stderr, "closed %u%s%s\n", conn->code, *conn->reason ? " " : "", conn->reason);
+	return conn->code == RC_CLOSE_NORMAL || conn->code == RC_CLOSE_GOING_AWAY ? EXIT_OK : EXIT_FAILED;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * options.h - a subcommand and its flags as one table: what parses them is also what `--help` prints, so the two
+ * cannot differ. Knows getopt_long and units, and nothing of what the flags mean.
+ */
+#ifndef LIB_OPTIONS_H
+#define LIB_OPTIONS_H
+
+#include <stdbool.h>
+
+#define OPTION_LIST_MAX 64
+
+struct option_list {
+	const char *items[OPTION_LIST_MAX];
+	unsigned count;
+	bool replace; /* another source of settings begins: the next item replaces all from before */
+};
+
+/* What an option's argument is, and what `target` points to. */
+enum option_kind {
+	OPTION_FLAG,    /* no argument; bool */
+	OPTION_TEXT,    /* const char * */
+	OPTION_LIST,    /* may be repeated; struct option_list */
+	OPTION_COUNT,   /* unsigned */
+	OPTION_COUNT64, /* uint64_t */
+	OPTION_NUMBER,  /* double */
+	OPTION_SIZE,    /* size_t */
+	OPTION_SIZE32,  /* unsigned */
+	OPTION_MS,      /* a time, whole milliseconds; unsigned */
+	OPTION_NS,      /* a time; uint64_t */
+	OPTION_CHOICE,  /* one of the words in `argument`, separated by '|'; int, the word's index */
+};
+
+struct option_entry {
+	const char *name; /* null ends a table */
+	enum option_kind kind;
+	void *target;
+	const char *argument; /* as help shows it; for OPTION_CHOICE the choices themselves */
+	const char *help;     /* may have several lines */
+};
+
+struct subcommand {
+	const char *name;
+	const char *summary; /* one line for `ringcast --help` */
+	const char *usage;   /* what follows `ringcast NAME` */
+	const char *about;
+	const char *examples;
+	/* argv[0] is the subcommand's name. Returns the exit status. */
+	int (*run)(int argc, char **argv);
+};
+
+/* Exit statuses of the whole program. */
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+/* Parses argv into the targets. Returns -1 when the command is to run, with *operand the index of the first argument
+ * that is not an option. Otherwise returns the exit status: --help, or a usage error, has been printed. */
+int options_parse(const struct subcommand *command, const struct option_entry *options, int argc, char **argv,
+                  int *operand);
+
+/* Stores the argument of one option, as if it had been given as a flag; an OPTION_FLAG takes null. Returns null, or
+ * what was expected instead. The text must outlive the target. */
+const char *option_store(const struct option_entry *option, const char *text);
+
+/* Prints `ringcast: WORDS` and where help is found, on stderr. Returns EXIT_USAGE. */
+int options_wrong(const struct subcommand *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Prints `ringcast: WORDS` on stderr. Returns EXIT_FAILED. */
+int command_failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The index of `word` among `choices` ("a|b|c"), or -1. */
+int option_choice(const char *choices, const char *word);
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * routes.h - what the server of `ringcast serve` answers to which path, as rc_handlers: /topic, /publish, /relay,
+ * /echo, the demonstration's page, and the HTTP answers of http.h.
+ */
+#ifndef SERVE_ROUTES_H
+#define SERVE_ROUTES_H
+
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/options.h"
+#include "ringcast.h"
+#include "spill.h"
+
+struct serve_routes {
+	rc_server *server; /* set between rc_server_new() and the start */
+	bool echo;
+	bool relay;
+	bool demo;
+	/* Who may publish: loopback, unless --publish-from names others. */
+	bool publish_any;
+	bool publish_local;
+	bool publish_certified;
+	struct in6_addr publish_from[OPTION_LIST_MAX]; /* IPv4 as mapped addresses */
+	unsigned publish_from_count;
+	struct serve_spill spill;
+};
+
+/* Takes the words of --publish-from: addresses, `local`, `certified`, `any`, `none`. Returns null, or the first word
+ * that is not one of them. */
+const char *serve_routes_publish_from(struct serve_routes *routes, const struct option_list *words);
+
+/* The handlers, with `routes` as their context: it must outlive the server. */
+struct rc_handlers serve_routes_handlers(struct serve_routes *routes);
+
+#endif

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * serve.c - `ringcast serve`: flags to a configuration, start, figures while it runs, and a drained end.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "commands.h"
+#include "feeder.h"
+#include "lib/wait.h"
+#include "live.h"
+#include "ringcast.h"
+#include "routes.h"
+
+#define LISTEN_DEFAULT "127.0.0.1:8080"
+#define DRAIN_DEFAULT_MS 5000
+#define POLICIES "close|skip|conflate" /* in the order of enum rc_policy */
+#define RULES_MAX 64
+
+static int run(int argc, char **argv);
+
+const struct subcommand command_serve = {
+	.name = "serve",
+	.summary = "serve topics to subscribers",
+	.usage = "[options]",
+	.about = "Serves over WebSocket (RFC 6455):\n"
+		 "  /topic/NAME[,NAME...]  every message published to these topics; ?last=1 begins with the newest,\n"
+		 "                         ?since=SEQUENCE with those after it that the log still has\n"
+		 "  /publish/NAME          every message sent is published to the topic\n"
+		 "  /relay/NAME            both at once (with --relay), /echo echoes (with --echo)\n"
+		 "and over HTTP: /healthz, /stats (JSON), /metrics (Prometheus).\n"
+		 "Times are written 250ms, 25s, 2m; sizes 512, 64k, 1m, 1g. SIGTERM or SIGINT ends it: no new\n"
+		 "connections, 1001 to all; a second signal cuts off what is left. With TLS, SIGHUP reads the\n"
+		 "certificates again: connections stay, and a bad file changes nothing.",
+	.examples = "  ringcast serve --demo\n"
+		    "  ringcast serve --listen 0.0.0.0:8080 --listen unix:/run/ringcast.sock --publish-from 10.0.0.7\n"
+		    "  ringcast serve --replay market.tsv --speed 20 --loop\n"
+		    "  ringcast serve --listen wss://0.0.0.0:8443 --tls-cert fullchain.pem --tls-key privkey.pem\n"
+		    "  ringcast serve --policy close --policy-for 'quote.*=conflate' --keep-last 'quote.*'",
+	.run = run,
+};
+
+struct serve {
+	struct rc_config config;
+	struct serve_routes routes;
+	struct serve_feeder feeder;
+	struct wait wait;
+	rc_server *server;
+	struct option_list listen, publish_from, policy_for, keep_last, cohort, tls_cert, tls_key;
+	struct rc_tls_options tls;
+	int policy;
+	unsigned drain_ms;
+	bool quiet;
+};
+
+struct rule {
+	char pattern[256];
+	struct rc_topic_options options;
+};
+
+static const struct option_entry *make_options(struct serve *serve)
+{
+	struct rc_config *config = &serve->config;
+	const struct option_entry options[] = {
+		{ "listen", OPTION_LIST, &serve->listen, "ADDR:PORT",
+		  "where to listen (127.0.0.1:8080; repeatable): also [::]:8080,\n"
+		  "unix:/PATH, wss://ADDR:PORT; port 0 is any free one" },
+		{ "tls-cert", OPTION_LIST, &serve->tls_cert, "FILE",
+		  "for wss: a certificate and its chain (PEM), with its\n"
+		  "--tls-key; repeatable: the name that a client asks for\n"
+		  "chooses among them" },
+		{ "tls-key", OPTION_LIST, &serve->tls_key, "FILE", "the key of a --tls-cert" },
+		{ "tls-client-ca", OPTION_TEXT, &serve->tls.client_ca, "FILE",
+		  "for wss: clients must show a certificate of this authority" },
+		{ "tls-client-optional", OPTION_FLAG, &serve->tls.client_optional, NULL,
+		  "let clients without a certificate in as well" },
+		{ "workers", OPTION_COUNT, &config->worker_count, "N", "threads, each with a ring (one a processor)" },
+		{ "echo", OPTION_FLAG, &serve->routes.echo, NULL, "serve /echo" },
+		{ "relay", OPTION_FLAG, &serve->routes.relay, NULL, "serve /relay/NAME to everybody" },
+		{ "publish-from", OPTION_LIST, &serve->publish_from, "ADDR",
+		  "who may publish instead of loopback (repeatable):\n"
+		  "an address, local, certified (who shows a certificate,\n"
+		  "see --tls-client-ca), any, or none" },
+		{ "replay", OPTION_TEXT, &serve->feeder.path, "FILE",
+		  "publish a recording: seconds<TAB>topic<TAB>payload a line" },
+		{ "speed", OPTION_NUMBER, &serve->feeder.speed, "X",
+		  "times its recorded pace (1); 0: as fast as possible" },
+		{ "loop", OPTION_FLAG, &serve->feeder.loop, NULL, "begin the recording again at its end" },
+		{ "demo", OPTION_FLAG, &serve->routes.demo, NULL, "publish a demonstration market, with a page at /" },
+		{ "seed", OPTION_COUNT64, &serve->feeder.seed, "N", "which demonstration market (1)" },
+		{ "policy", OPTION_CHOICE, &serve->policy, POLICIES,
+		  "what happens to a subscriber that is too slow (close)" },
+		{ "policy-for", OPTION_LIST, &serve->policy_for, "PATTERN=POLICY",
+		  "the policy of one topic, or of a prefix and * (repeatable)" },
+		{ "keep-last", OPTION_LIST, &serve->keep_last, "PATTERN",
+		  "keep the newest message of these topics for ?last=1" },
+		{ "lag-max", OPTION_SIZE, &config->lag_size_max, "SIZE",
+		  "how far behind is too slow (three quarters of the log)" },
+		{ "lag-age", OPTION_MS, &config->lag_ms_max, "TIME",
+		  "how old a subscriber's oldest waiting message may be (any)" },
+		{ "log-size", OPTION_SIZE, &config->log_size, "SIZE",
+		  "how much of messages is kept, a power of two (64m)" },
+		{ "connections-max", OPTION_COUNT, &config->connections_max, "N",
+		  "connections at a time (what the descriptor limit allows)" },
+		{ "connections-per-address", OPTION_COUNT, &config->connections_per_address, "N",
+		  "of these, from one address (no limit)" },
+		{ "handshake-timeout", OPTION_MS, &config->handshake_timeout_ms, "TIME",
+		  "for a client to open its connection (10s)" },
+		{ "idle-timeout", OPTION_MS, &config->idle_timeout_ms, "TIME",
+		  "a connection that is silent for so long is closed; at half\nof that it is sent a Ping (2m)" },
+		{ "close-timeout", OPTION_MS, &config->close_timeout_ms, "TIME",
+		  "for a client to answer a Close (5s)" },
+		{ "message-max", OPTION_SIZE, &config->message_size_max, "SIZE",
+		  "the largest message received; a larger one is closed with\n1009 (1m)" },
+		{ "subscriptions-max", OPTION_COUNT, &config->subscriptions_max, "N",
+		  "topics that one connection may follow (256)" },
+		{ "send-max", OPTION_SIZE, &config->send_size_max, "SIZE",
+		  "what may wait for one connection outside the log (4m)" },
+		{ "drain", OPTION_MS, &serve->drain_ms, "TIME", "for connections to leave when the server ends (5s)" },
+		{ "congestion", OPTION_TEXT, &config->congestion, "NAME", "TCP congestion control (the system's)" },
+		{ "notsent-lowat", OPTION_SIZE32, &config->notsent_lowat_size, "SIZE",
+		  "what the kernel may hold unsent for a connection (32k)" },
+		{ "round-interval", OPTION_COUNT, &config->round_interval_us, "MICROSECONDS",
+		  "the longest pause between two rounds of sending; 0: none\n(2000)" },
+		{ "zero-copy-min", OPTION_SIZE, &config->zero_copy_size_min, "SIZE",
+		  "sends of at least this size are not copied; for network\ncards, from 16k (never)" },
+		{ "kernel-tls", OPTION_FLAG, &config->kernel_tls, NULL,
+		  "let the kernel make the records of TLS 1.3 (needs its\nmodule tls; without it, nothing changes)" },
+		{ "deflate", OPTION_FLAG, &config->deflate.on, NULL,
+		  "compress for clients that can (permessage-deflate)" },
+		{ "deflate-min", OPTION_SIZE, &config->deflate.size_min, "SIZE",
+		  "do not compress smaller messages (128)" },
+		{ "deflate-bits", OPTION_COUNT, &config->deflate.bits, "N",
+		  "bits of the largest window, 8 to 15 (15)" },
+		{ "deflate-level", OPTION_COUNT, &config->deflate.level, "N",
+		  "how hard to compress: 1 is fast, 9 is small (6)" },
+		{ "deflate-takeover", OPTION_FLAG, &config->deflate.client_takeover, NULL,
+		  "let clients compress with what they sent before:\n40 KB a connection that does" },
+		{ "cohort", OPTION_LIST, &serve->cohort, "PATTERN",
+		  "compress these topics as one stream for all who have\nonly that topic: a fraction of the bytes" },
+		{ "busy-poll", OPTION_FLAG, &config->busy_poll, NULL,
+		  "spin instead of sleeping: each worker takes a processor" },
+		{ "quiet", OPTION_FLAG, &serve->quiet, NULL, "print no figures while running" },
+		{ 0 },
+	};
+	static struct option_entry table[sizeof options / sizeof *options];
+	memcpy(table, options, sizeof options);
+	return table;
+}
+
+/* The rule of a pattern, which is made if there is none. Null when there are too many or the pattern is no name. */
+static struct rule *find_rule(struct rule *rules, unsigned *count, const char *pattern, size_t size, int policy)
+{
+	if (!size || size >= sizeof rules->pattern)
+		return NULL;
+	for (unsigned index = 0; index < *count; index++) {
+		if (strlen(rules[index].pattern) == size && !memcmp(rules[index].pattern, pattern, size))
+			return &rules[index];
+	}
+	if (*count == RULES_MAX)
+		return NULL;
+	struct rule *rule = &rules[(*count)++];
+	*rule = (struct rule){ .options.policy = (enum rc_policy)policy };
+	memcpy(rule->pattern, pattern, size);
+	return rule;
+}
+
+/* --policy-for and --keep-last to rules. Returns -1, or the exit status of a usage error. */
+static int make_rules(const struct serve *serve, struct rule *rules, unsigned *count)
+{
+	for (unsigned index = 0; index < serve->policy_for.count; index++) {
+		const char *word = serve->policy_for.items[index], *equals = strrchr(word, '=');
+		int policy = equals ? option_choice(POLICIES, equals + 1) : -1;
+		struct rule *rule = policy < 0 ? NULL : find_rule(rules, count, word, (size_t)(equals - word), policy);
+		if (!rule)
+			return options_wrong(&command_serve, "--policy-for '%s': expected PATTERN=%s, at most %d", word,
+			                     POLICIES, RULES_MAX);
+		rule->options.policy = (enum rc_policy)policy;
+	}
+	for (unsigned index = 0; index < serve->keep_last.count; index++) {
+		const char *word = serve->keep_last.items[index];
+		struct rule *rule = find_rule(rules, count, word, strlen(word), serve->policy);
+		if (!rule)
+			return options_wrong(&command_serve, "--keep-last '%s': expected a topic or a prefix and *",
+			                     word);
+		rule->options.keep_last = true;
+	}
+	for (unsigned index = 0; index < serve->cohort.count; index++) {
+		const char *word = serve->cohort.items[index];
+		struct rule *rule = find_rule(rules, count, word, strlen(word), serve->policy);
+		if (!rule)
+			return options_wrong(&command_serve, "--cohort '%s': expected a topic or a prefix and *", word);
+		rule->options.cohort = true;
+	}
+	/* The page asks for last values, so that it is full at once. A rule for everything is the user's to change. */
+	if (serve->routes.demo)
+		find_rule(rules, count, "*", 1, serve->policy)->options.keep_last = true;
+	return -1;
+}
+
+static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, int argc, char **argv)
+{
+	int operand;
+	rc_config_init(&serve->config);
+	serve->policy = serve->config.policy;
+	serve->drain_ms = DRAIN_DEFAULT_MS;
+	serve->feeder.speed = 1;
+	serve->feeder.seed = 1;
+	int status = options_parse(&command_serve, make_options(serve), argc, argv, &operand);
+	if (status >= 0)
+		return status;
+	if (operand < argc)
+		return options_wrong(&command_serve, "serve takes no argument, but got '%s'", argv[operand]);
+	if (serve->feeder.path && serve->routes.demo)
+		return options_wrong(&command_serve, "--replay and --demo are two feeds; choose one");
+	if (serve->routes.demo && !(serve->feeder.speed > 0))
+		return options_wrong(&command_serve, "--demo needs a --speed above 0: it has no end");
+	const char *wrong = serve_routes_publish_from(&serve->routes, &serve->publish_from);
+	if (wrong)
+		return options_wrong(&command_serve,
+		                     "--publish-from '%s': expected an address, local, certified, any or none", wrong);
+	if (serve->tls_cert.count != serve->tls_key.count)
+		return options_wrong(&command_serve, "each --tls-cert needs its --tls-key, and the other way round");
+	if (serve->tls.client_ca && !serve->tls_cert.count)
+		return options_wrong(&command_serve, "--tls-client-ca needs --tls-cert and --tls-key");
+	if (serve->routes.publish_certified && !serve->tls.client_ca)
+		return options_wrong(&command_serve, "--publish-from certified needs --tls-client-ca");
+	if (serve->tls.client_optional && !serve->tls.client_ca)
+		return options_wrong(&command_serve, "--tls-client-optional needs --tls-client-ca");
+	if (!serve->listen.count)
+		serve->listen.items[serve->listen.count++] = LISTEN_DEFAULT;
+	serve->config.policy = (enum rc_policy)serve->policy;
+	serve->config.handlers = serve_routes_handlers(&serve->routes);
+	return make_rules(serve, rules, rule_count);
+}
+
+/* The URL of a listener: its address as it was given, with the port that it got. */
+static void make_url(char url[static 512], const char *address, int port)
+{
+	const char *scheme = !strncmp(address, "wss://", 6) ? "wss" : "ws";
+	if (!strncmp(address, "ws://", 5) || scheme[2])
+		address = strchr(address, '/') + 2;
+	const char *colon = strrchr(address, ':');
+	if (!strncmp(address, "unix:", 5))
+		snprintf(url, 512, "%s+unix:%s:", scheme, address + 5);
+	else
+		snprintf(url, 512, "%s://%.*s:%d", scheme, (int)(colon ? colon - address : (int)strlen(address)),
+		         address, port);
+}
+
+static int name_certificates(struct serve *serve, struct rc_error *error)
+{
+	static struct rc_tls_pair pairs[OPTION_LIST_MAX];
+	for (unsigned index = 0; index < serve->tls_cert.count; index++)
+		pairs[index] = (struct rc_tls_pair){ serve->tls_cert.items[index], serve->tls_key.items[index] };
+	serve->tls.pairs = pairs;
+	serve->tls.pair_count = serve->tls_cert.count;
+	return serve->tls.pair_count ? rc_server_tls(serve->server, &serve->tls, error) : 0;
+}
+
+static void reload(struct serve *serve)
+{
+	struct rc_error error = { 0 };
+	if (rc_server_tls_reload(serve->server, &error))
+		command_failed("%s; the certificates in use stay", error.text);
+	else
+		fprintf(stderr, "ringcast: the certificates were read again\n");
+}
+
+/* Makes, binds and starts. Returns 0, or -1 after printing why. */
+static int start(struct serve *serve, const struct rule *rules, unsigned rule_count)
+{
+	struct rc_error error = { 0 };
+	static int ports[OPTION_LIST_MAX];
+	serve->server = rc_server_new(&serve->config, &error);
+	if (!serve->server)
+		goto failed;
+	serve->routes.server = serve->feeder.server = serve->server;
+	for (unsigned index = 0; index < rule_count; index++) {
+		int code = rc_server_topic_rule(serve->server, rules[index].pattern, &rules[index].options);
+		if (code) {
+			snprintf(error.text, sizeof error.text, "a rule for topics: %.100s", rc_strerror(code));
+			goto failed;
+		}
+	}
+	if (name_certificates(serve, &error))
+		goto failed;
+	for (unsigned index = 0; index < serve->listen.count; index++) {
+		ports[index] = rc_server_listen(serve->server, serve->listen.items[index], &error);
+		if (ports[index] < 0)
+			goto failed;
+	}
+	int code = serve_spill_start(&serve->routes.spill, serve->server);
+	if (code) {
+		snprintf(error.text, sizeof error.text, "a thread: %.100s", rc_strerror(code));
+		goto failed;
+	}
+	if (rc_server_start(serve->server, &error)) {
+		serve_spill_end(&serve->routes.spill);
+		goto failed;
+	}
+	for (unsigned index = 0; index < serve->listen.count; index++) {
+		char url[512];
+		make_url(url, serve->listen.items[index], ports[index]);
+		printf("listening on %s\n", url);
+		if (serve->routes.demo && !index && !strstr(url, "+unix:"))
+			printf("the demonstration market:\n"
+			       "  http%s/\n"
+			       "  ringcast sub %s/topic/" SERVE_DEMO_TOPIC "\n"
+			       "  ringcast sub '%s/topic/%s?last=1'\n",
+			       url + 2, url, url, "ACME.000,BOLT.001,CRUX.002");
+	}
+	fflush(stdout);
+	return 0;
+failed:
+	command_failed("%s", error.text);
+	rc_server_free(serve->server);
+	return -1;
+}
+
+static rc_server *stopping; /* for the handler alone; set before it is installed */
+
+static void stop_now(int signal_number)
+{
+	(void)signal_number;
+	rc_server_stop(stopping, 0);
+}
+
+static void wait_for_end(struct serve *serve)
+{
+	struct serve_live live;
+	serve_live_begin(&live, serve->server);
+	uint64_t next = serve->quiet ? UINT64_MAX : clock_now() + live.period_ns;
+	enum wait_event event;
+	while ((event = wait_until(&serve->wait, next)) != WAIT_SIGNAL) {
+		if (event == WAIT_HANGUP) {
+			reload(serve);
+			continue;
+		}
+		serve_live_show(&live);
+		next += live.period_ns;
+	}
+	if (!serve->quiet)
+		serve_live_end(&live);
+}
+
+static int run(int argc, char **argv)
+{
+	static struct serve serve;
+	static struct rule rules[RULES_MAX + 1];
+	unsigned rule_count = 0;
+	int status = parse(&serve, rules, &rule_count, argc, argv);
+	if (status >= 0)
+		return status;
+	int code = wait_open(&serve.wait);
+	if (!code && serve.tls_cert.count)
+		code = wait_hangups(&serve.wait);
+	if (code)
+		return command_failed("signals: %s", rc_strerror(code));
+	serve.feeder.quiet = serve.quiet;
+	bool feeding = serve.feeder.path || serve.routes.demo;
+	if (serve_feeder_open(&serve.feeder) || start(&serve, rules, rule_count))
+		return EXIT_FAILED;
+	if (feeding && serve_feeder_start(&serve.feeder))
+		status = EXIT_FAILED;
+	else
+		wait_for_end(&serve);
+	serve_feeder_close(&serve.feeder);
+	stopping = serve.server;
+	rc_server_stop(serve.server, serve.drain_ms);
+	/* A second signal no longer waits for anybody: this one call is safe in a handler. */
+	sigaction(SIGINT, &(struct sigaction){ .sa_handler = stop_now }, NULL);
+	sigaction(SIGTERM, &(struct sigaction){ .sa_handler = stop_now }, NULL);
+	wait_release(&serve.wait);
+	rc_server_join(serve.server);
+	serve_spill_end(&serve.routes.spill);
+	/* Nothing is left to cut off, and soon the handler would find no server. */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	rc_server_free(serve.server);
+	wait_close(&serve.wait);
+	return status == EXIT_FAILED ? EXIT_FAILED : EXIT_OK;
+}
