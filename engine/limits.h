@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * limits.h - every bound in one place, and how they relate. What a user may change starts from the default here.
+ * limits.h - every bound in one header, and how they relate. What a user may change starts from the default here. The
+ * bounds that the public contract names are defined in ringcast.h, so that an embedder has them too.
  */
 #ifndef RC_LIMITS_H
 #define RC_LIMITS_H
+
+#include "ringcast.h"
 
 #include <assert.h>
 #include <stddef.h>
@@ -22,14 +25,12 @@ static_assert(RC_WORKER_BITS + RC_SLOT_BITS == 32, "the generation has the other
 #define RC_REQUEST_SIZE_MAX (8 * KIB) /* request line and headers; beyond it 431 */
 #define RC_REQUEST_LINE_MAX (4 * KIB) /* beyond it 414 */
 #define RC_REQUEST_HEADERS_MAX 64     /* beyond it 431 */
-#define RC_RESPONSE_HEADERS_SIZE 1024 /* of those the application adds */
 #define RC_BODY_SIZE_LIMIT (16 * MIB)
 #define RC_PROTOCOL_NAME_MAX 128
 #define RC_HANDSHAKE_TIMEOUT_MS 10000
 static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is told from long headers");
 
 /* ---- frames and messages ---- */
-#define RC_CONTROL_SIZE_MAX 125 /* RFC 6455, section 5.5 */
 #define RC_FRAME_HEADER_MAX 14  /* 2 + 8 + 4 */
 #define RC_GATHERED_HEADROOM 64 /* before a gathered message: it may leave in its block, behind a header */
 #define RC_MESSAGE_SIZE_DEFAULT (1 * MIB)
@@ -40,16 +41,12 @@ static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is
 #define RC_PONGS_QUEUED_MAX 16 /* answers to Pings that wait; more Pings get one answer, section 5.5.3 */
 
 /* ---- topics ---- */
-#define RC_TOPIC_NAME_MAX 255
-#define RC_TOPICS_MAX (1u << 20)
-#define RC_TOPIC_RULES_MAX 64
 #define RC_SUBSCRIPTIONS_DEFAULT 256 /* of one connection */
 #define RC_SUBSCRIPTIONS_LIMIT 65536
 
 /* ---- compression ---- */
 #define RC_DEFLATE_LEVEL 6
 #define RC_DEFLATE_SIZE_MIN 128
-#define RC_COHORTS_MAX 256          /* topics with a compressor of their own, 268 KB each at the largest window */
 #define RC_COHORT_FRESH_MESSAGES 32 /* at least, between two places where newcomers can join a cohort */
 
 /* ---- the log ---- */
@@ -77,7 +74,6 @@ static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before
 #define RC_HOLDS_MAX 64 /* zero-copy sends a worker whose bytes the kernel holds; beyond, sends copy */
 
 /* ---- TLS ---- */
-#define RC_TLS_PAIRS_MAX 64
 #define RC_TLS_HANDSHAKES_A_TICK 8 /* steps of handshakes between two rounds of fan-out; the others wait their turn */
 #define RC_TLS_HELD_SIZE_MAX (64 * KIB)          /* what a peer may send of a handshake that waits */
 #define RC_TLS_REPLY_SIZE_MAX (256 * KIB)        /* handshake messages and answers waiting for one connection */
@@ -96,7 +92,6 @@ static_assert(RC_TLS_SEND_SIZE_MAX <= RC_TLS_STAGE_SIZE / 2,
 #define RC_SEND_SIZE_DEFAULT (4 * MIB) /* waiting for one connection outside the log */
 #define RC_POOL_CACHE_SIZE (16 * MIB)  /* free blocks kept by a worker: a large one got anew costs a fault a page */
 #define RC_POOL_SIZE_MAX ((size_t)2048 * MIB) /* blocks in use by a worker */
-#define RC_COMMANDS_MAX 65536                 /* posted to a worker and not yet run */
 
 /* ---- the ring ---- */
 #define RC_RING_ENTRIES 1024       /* submission queue */
@@ -106,7 +101,6 @@ static_assert(RC_TLS_SEND_SIZE_MAX <= RC_TLS_STAGE_SIZE / 2,
 #define RC_RECEIVE_BUFFERS_FIRST 64 /* made at the start; doubled whenever none is free */
 #define RC_NOTSENT_LOWAT (32 * KIB)
 #define RC_REFUSALS_MAX 64 /* connections over the limit that are told so by a 503 */
-#define RC_LISTENERS_MAX 16
 #define RC_BACKLOG 4096
 static_assert(RC_SLICE_SENDS < RC_RING_ENTRIES, "a slice is submitted by one call");
 static_assert(RC_COMPLETIONS_PER_ENTRY >= 4, "multishot operations complete more often than they are submitted");
