@@ -6,6 +6,8 @@
 #ifndef SIM_SMALL_H
 #define SIM_SMALL_H
 
+#define RC_CHECK_EACH /* see check.h */
+
 #include "../../engine/limits.h"
 
 #undef RC_SLICE_SENDS
