@@ -85,4 +85,7 @@ void rc_extent_refuse(struct rc_encoding *encoding, uint64_t number);
 void rc_encoding_put(struct rc_encoding *encoding, const struct rc_log *log, uint64_t number, const void *header,
                      size_t header_size, const void *payload, size_t payload_size, bool fresh);
 
+/* Asserts the invariants of encoding.c. With the lock. */
+void rc_encoding_check(const struct rc_encoding *encoding);
+
 #endif

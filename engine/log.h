@@ -12,8 +12,8 @@
  * because asking every reader where it stands is then done once a segment and not once a message. A message larger than
  * a segment lies across several.
  *
- * Readers hold a floor each: the lowest entry they may still read. Recycling stops at the lowest floor. A floor is
- * raised by its reader at any time and lowered only under the lock.
+ * Readers hold a floor each: the lowest entry they may still read, or UINT64_MAX for a reader that has ended. Recycling
+ * stops at the lowest floor. A floor is raised by its reader at any time and lowered only under the lock.
  *
  * Threads: appending, recycling and searching by sequence want the log's lock, which the caller holds. It is a lock and
  * not a lock-free queue because the frame, its number in the topic, the chain and the index must appear in one order;
@@ -77,6 +77,9 @@ uint64_t rc_log_first_sequence(const struct rc_log *log, const struct rc_topic *
 
 /* The lowest entry that a reader may take as its floor from now on. With the lock. */
 uint64_t rc_log_readable(const struct rc_log *log);
+
+/* Asserts the invariants of log.c. With the lock. */
+void rc_log_check(const struct rc_log *log);
 
 /* True when a reader at this entry takes room that publishers are to have: it must be moved on. What is wanted counts,
  * or a reader that is hardly near enough could keep a large message waiting for ever. */

@@ -48,6 +48,9 @@ const struct rc_range *rc_outbox_next(struct rc_outbox *outbox, struct rc_pool *
 /* `size` of those bytes have left. */
 void rc_outbox_sent(struct rc_outbox *outbox, struct rc_pool *pool, size_t size);
 
+/* Asserts the invariant of outbox.c. */
+void rc_outbox_check(const struct rc_outbox *outbox);
+
 static inline size_t rc_outbox_size(const struct rc_outbox *outbox)
 {
 	return outbox->sending_end - outbox->sending_begin + outbox->filling_end - outbox->filling_begin;

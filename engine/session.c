@@ -4,8 +4,11 @@
  * every message, is judged and returned where it lies; all else goes piece by piece. Which of the two a message goes
  * must never show in the events: every fault has one place in the stream, whatever the cuts.
  *
- * Invariants between two calls: header_size is 0 while in_frame; gathered_size is what came of the message's frames so
- * far and within message_size_max; a block is kept only in a message, in a frame, or right after its MESSAGE event.
+ * Invariants between two calls, which rc_session_check() asserts:
+ *   - either a part of a header is kept, or a frame is open with bytes still to come, or neither
+ *   - gathered_size is what came of the message's frames so far, and what is announced stays within message_size_max
+ *   - a block is kept exactly while something is gathered: in a message, in a frame, or right after its MESSAGE event
+ *   - once it is over, nothing is kept
  */
 #include "session.h"
 
@@ -263,6 +266,7 @@ static enum rc_event_kind take_data(struct rc_session *s, const struct rc_sessio
 	if (piece) {
 		if (!reserve(s, rules->pool, piece, rest))
 			return fail(s, rules, event, RC_CLOSE_INTERNAL, "out of memory");
+		RC_ASSERT(RC_GATHERED_HEADROOM + s->gathered_size + piece <= s->gathered_capacity);
 		uint32_t mask = rc_mask_rotate(frame->mask, (size_t)s->frame_done);
 		if (!unmask(&s->utf8, judged_as(s), s->gathered + RC_GATHERED_HEADROOM + s->gathered_size, data, piece,
 		            mask))
@@ -330,5 +334,43 @@ enum rc_event_kind rc_session_next(struct rc_session *s, const struct rc_session
 			return whole_message(s, rules, &frame, data, event);
 		}
 	}
-	return next_by_pieces(s, rules, at, end, event);
+	enum rc_event_kind kind = next_by_pieces(s, rules, at, end, event);
+	RC_VERIFY(rc_session_check(s, rules));
+	return kind;
+}
+
+/* ---- the invariants ---- */
+
+static void check_open_frame(const struct rc_session *s, const struct rc_session_rules *rules)
+{
+	const struct rc_frame *frame = &s->frame;
+	RC_ASSERT(s->header_size == 0 && s->frame_done < frame->size);
+	RC_ASSERT(frame->masked != rules->client);
+	if (is_control(frame)) {
+		RC_ASSERT(frame->fin && frame->size <= sizeof s->control);
+		return;
+	}
+	RC_ASSERT(s->in_message ? s->gathered_size >= s->frame_done : s->gathered_size == s->frame_done);
+	RC_ASSERT(s->gathered_size + (frame->size - s->frame_done) <= size_limit(rules, s->compressed));
+}
+
+void rc_session_check(const struct rc_session *s, const struct rc_session_rules *rules)
+{
+	bool in_data = s->in_message || (s->in_frame && !is_control(&s->frame));
+	RC_ASSERT(s->header_size < sizeof s->header);
+	RC_ASSERT(s->utf8.open_size <= sizeof s->utf8.open);
+	if (s->gathered)
+		RC_ASSERT(s->gathered_size > 0 && RC_GATHERED_HEADROOM + s->gathered_size <= s->gathered_capacity);
+	else
+		RC_ASSERT(s->gathered_size == 0 && s->gathered_capacity == 0);
+	if (s->over)
+		RC_ASSERT(!s->in_frame && !s->header_size && !s->gathered);
+	if (s->in_frame)
+		check_open_frame(s, rules);
+	if (in_data) {
+		RC_ASSERT(s->message_opcode == RC_FRAME_TEXT || s->message_opcode == RC_FRAME_BINARY);
+		RC_ASSERT(s->fragment_count > 0 && s->fragment_count <= RC_MAX(rules->fragments_max, 1u));
+		RC_ASSERT(s->gathered_size <= size_limit(rules, s->compressed));
+		RC_ASSERT(rules->deflate || !s->compressed);
+	}
 }

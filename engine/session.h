@@ -75,4 +75,7 @@ static inline bool rc_session_at_rest(const struct rc_session *s)
 /* Gives its block back and zeroes it. */
 void rc_session_reset(struct rc_session *session, struct rc_pool *pool);
 
+/* Asserts the invariants of session.c. */
+void rc_session_check(const struct rc_session *session, const struct rc_session_rules *rules);
+
 #endif
