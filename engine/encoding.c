@@ -75,7 +75,7 @@ void rc_encoding_put(struct rc_encoding *encoding, const struct rc_log *log, uin
 	memcpy(at + header_size, payload, payload_size);
 	for (uint64_t segment = position / encoding->segment_size;
 	     segment <= (position + size - 1) / encoding->segment_size; segment++) {
-		/* A segment that begins here held other entries a turn ago. */
+		/* A segment that begins with this frame had frames of older entries a turn ago. */
 		uint64_t *newest = &encoding->newest[segment % RC_LOG_SEGMENTS];
 		bool begins = segment * encoding->segment_size >= encoding->write_position;
 		*newest = begins ? number : RC_MAX(*newest, number);

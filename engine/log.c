@@ -66,7 +66,7 @@ static void forget(struct rc_log *log, uint64_t number)
 	rc_topics_release(log->topics, topic);
 }
 
-/* Lets go of everything before entry `to`, if no reader's floor is below it. */
+/* Recycles everything before entry `to`, if no reader's floor is below it. */
 static bool recycle(struct rc_log *log, uint64_t to, unsigned *held_by)
 {
 	for (unsigned i = 0; i < log->floor_count; i++) {
@@ -126,7 +126,7 @@ int64_t rc_log_append(struct rc_log *log, struct rc_topic *topic, enum rc_opcode
 	uint64_t position = log->write_position;
 	if ((position & (log->size - 1)) + frame_size > log->size)
 		position = (position | (log->size - 1)) + 1; /* a frame never wraps */
-	topic->entry_count++; /* first, or making room might forget a topic whose last message it recycles */
+	topic->entry_count++; /* before making room, which may recycle the topic's last message and forget the topic */
 	if (!make_room(log, position + frame_size, held_by)) {
 		topic->entry_count--;
 		log->refused++;
@@ -168,7 +168,7 @@ int64_t rc_log_append(struct rc_log *log, struct rc_topic *topic, enum rc_opcode
 	return (int64_t)sequence;
 }
 
-/* Walks back from the newest entry to the first that is not below both bounds. */
+/* Walks back from the newest entry to the earliest that is below neither bound. */
 static uint64_t search(const struct rc_log *log, const struct rc_topic *topic, uint64_t number_min,
                        uint64_t sequence_min)
 {

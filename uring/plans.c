@@ -84,7 +84,7 @@ static bool mark_interest(struct worker *worker, const struct connection *conn, 
 			continue; /* not before rc_fanout_resume() */
 		worker->marks[record->topic] = (struct rc_mark){
 			.from = record->from,
-			.round = worker->mark_round,
+			.generation = worker->mark_round,
 			.conflate = conn->flags & BEHIND && (record->conflate || conflates(worker, record->topic)),
 		};
 	}
@@ -92,7 +92,7 @@ static bool mark_interest(struct worker *worker, const struct connection *conn, 
 	static const struct rc_mark none;
 	interest->marks = worker->marks ? worker->marks : &none;
 	interest->mark_count = worker->mark_count;
-	interest->round = worker->mark_round;
+	interest->generation = worker->mark_round;
 	return true;
 }
 

@@ -274,13 +274,14 @@ static void check_plan(uint64_t begin, uint64_t end, uint32_t partial)
 
 /* ---- making ---- */
 
-static struct rc_interest interest_in(uint32_t topic, const struct rc_mark *marks, uint32_t mark_count, uint32_t round)
+static struct rc_interest interest_in(uint32_t topic, const struct rc_mark *marks, uint32_t mark_count,
+                                      uint32_t generation)
 {
 	return (struct rc_interest){
 		.topic = topic,
 		.marks = marks,
 		.mark_count = mark_count,
-		.round = round,
+		.generation = generation,
 		.encoding = form.states ? &form.encoding : NULL,
 		.encoded_size_min = wants_form.used ? wants_form.size_min : UINT32_MAX,
 		.cohort = wants_form.cohort,
@@ -288,19 +289,19 @@ static struct rc_interest interest_in(uint32_t topic, const struct rc_mark *mark
 	};
 }
 
-/* Wants as marks, with what an earlier round left between them. */
+/* What is wanted as marks, and between them what earlier generations left. */
 static void make_marked(uint64_t begin, uint64_t end, uint32_t partial)
 {
-	enum { ROUND = 9 };
+	enum { GENERATION = 9 };
 	uint32_t count = 0;
 	for (uint32_t i = 0; i < MODEL_NAMES; i++)
 		count = wants[i].wanted ? i + 1 : count;
 	struct rc_mark *marks = malloc(count * sizeof *marks + 1); /* no more than needed: topics above have no mark */
 	for (uint32_t i = 0; i < count; i++)
 		marks[i] = (struct rc_mark){ .from = wants[i].wanted ? wants[i].from : 0,
-			                     .round = wants[i].wanted ? ROUND : ROUND - 1 - i % 3,
+			                     .generation = wants[i].wanted ? GENERATION : GENERATION - 1 - i % 3,
 			                     .conflate = wants[i].conflate };
-	const struct rc_interest interest = interest_in(0, marks, count, ROUND);
+	const struct rc_interest interest = interest_in(0, marks, count, GENERATION);
 	rc_plan_make(&plan, &m.log, &interest, begin, end, partial);
 	cr_assert(!plan.single);
 	free(marks);
