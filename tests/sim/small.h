@@ -6,7 +6,9 @@
 #ifndef SIM_SMALL_H
 #define SIM_SMALL_H
 
-#define RC_CHECK_EACH /* see check.h */
+#ifndef RC_CHECK_EACH /* see check.h */
+#define RC_CHECK_EACH
+#endif
 
 #include "../../engine/limits.h"
 
