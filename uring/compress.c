@@ -11,22 +11,21 @@
 
 enum rc_window rc_compress_window(const struct connection *conn)
 {
-	return (enum rc_window)(conn->flags >> WINDOW_SHIFT & 3);
+	return (enum rc_window)conn->window;
 }
 
 const struct rc_deflate_options *rc_compress_options(const struct worker *worker, const struct connection *conn)
 {
-	return &worker->server->listeners[conn->flags >> LISTENER_SHIFT & 15].deflate;
+	return &worker->server->listeners[conn->listener].deflate;
 }
 
 /* ---- agreeing ---- */
 
 static void set_agreed(struct connection *conn, unsigned own_bits, bool peer_takeover)
 {
-	conn->flags &= ~(uint32_t)(3u << WINDOW_SHIFT);
-	conn->flags |= DEFLATE | (uint32_t)rc_window_for(own_bits) << WINDOW_SHIFT;
-	if (peer_takeover)
-		conn->flags |= TAKEOVER;
+	conn->deflate = true;
+	conn->window = rc_window_for(own_bits) & 3;
+	conn->takeover = peer_takeover;
 }
 
 /* Whether the connection subscribed, in its request, to one topic that is compressed for a cohort. */
@@ -81,7 +80,7 @@ void rc_compress_negotiate(struct worker *worker, uint32_t slot, const struct rc
 	set_agreed(conn, agreed.server_bits, agreed.client_takeover);
 	if (agreed.server_takeover &&
 	    rc_window_for(agreed.server_bits) == rc_window_for(worker->server->config.deflate.bits))
-		conn->flags |= COHORT;
+		conn->in_cohort = true;
 	move_subscriptions(worker, conn, true);
 	pthread_mutex_unlock(&worker->server->log_lock);
 }
@@ -126,7 +125,7 @@ const char *rc_compress_inflate(struct worker *worker, uint32_t slot, const stru
                                 struct rc_inflated_message *message, uint16_t *code)
 {
 	const struct connection *conn = &worker->connections[slot];
-	bool takeover = conn->flags & TAKEOVER;
+	bool takeover = conn->takeover;
 	if (!takeover && !worker->inflater)
 		worker->inflater = rc_inflater_new(15);
 	struct rc_inflater *inflater = takeover ? worker->inflaters[slot] : worker->inflater;
@@ -159,8 +158,8 @@ const char *rc_compress_inflate(struct worker *worker, uint32_t slot, const stru
 
 size_t rc_compress_message(struct worker *worker, const struct connection *conn, const void *data, size_t size)
 {
-	size_t size_min = conn->flags & CLIENT ? RC_DEFLATE_SIZE_MIN : rc_compress_options(worker, conn)->size_min;
-	if (!(conn->flags & DEFLATE) || conn->flags & COHORT || size < size_min)
+	size_t size_min = conn->client ? RC_DEFLATE_SIZE_MIN : rc_compress_options(worker, conn)->size_min;
+	if (!conn->deflate || conn->in_cohort || size < size_min)
 		return 0;
 	struct rc_deflater *deflater = rc_compress_deflater(worker, rc_compress_window(conn));
 	if (!deflater || !rc_compress_scratch(worker, size + 8))
@@ -173,7 +172,7 @@ size_t rc_compress_message(struct worker *worker, const struct connection *conn,
 
 void rc_compress_end(struct worker *worker, uint32_t slot)
 {
-	if (!(worker->connections[slot].flags & TAKEOVER))
+	if (!worker->connections[slot].takeover)
 		return;
 	rc_inflater_free(worker->inflaters[slot]);
 	worker->inflaters[slot] = NULL;

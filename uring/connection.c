@@ -33,7 +33,7 @@ unsigned rc_connection_idle_ping_ms(const struct worker *worker)
 
 void rc_connection_receive(struct worker *worker, uint32_t slot)
 {
-	worker->connections[slot].flags |= RECEIVING;
+	worker->connections[slot].receiving = true;
 	rc_ring_receive(worker->ring, slot, rc_tag(worker, TAG_RECEIVED, slot, 0));
 }
 
@@ -42,14 +42,22 @@ void rc_connection_receive(struct worker *worker, uint32_t slot)
 /* What our client role offers: the server may keep its compressor, ours begins anew with each message. */
 const struct rc_deflate_wish rc_connection_client_wish = { .server_takeover = true, .bits = 15 };
 
+/* The lists that a slot is in go on with it. */
+static void keep_places(struct connection *conn, const struct connection *before)
+{
+	conn->queued = before->queued;
+	conn->listed = before->listed;
+	conn->stepping = before->stepping;
+}
+
 static void begin(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
-	RC_ASSERT(conn->state == CONNECTION_FREE && !(conn->flags & ON_THE_WAY));
+	RC_ASSERT(conn->state == CONNECTION_FREE && !rc_connection_is_busy(conn));
 	uint32_t generation = atomic_load_explicit(&conn->generation, memory_order_relaxed);
-	uint32_t places = conn->flags & IN_PLACES;
+	const struct connection before = *conn;
 	memset(conn, 0, sizeof *conn);
-	conn->flags = places;
+	keep_places(conn, &before);
 	atomic_store_explicit(&conn->generation, generation ? generation : 1, memory_order_relaxed);
 	worker->used_count++;
 	worker->slot_high = RC_MAX(worker->slot_high, slot + 1);
@@ -59,7 +67,7 @@ static void begin(struct worker *worker, uint32_t slot)
 static void close_slot(struct worker *worker, uint32_t slot)
 {
 	worker->connections[slot].state = CONNECTION_ENDING;
-	worker->connections[slot].flags |= CLOSING_SLOT;
+	worker->connections[slot].closing_slot = true;
 	rc_ring_close_slot(worker->ring, slot, rc_tag(worker, TAG_SLOT_CLOSED, slot, 0));
 }
 
@@ -77,19 +85,19 @@ void rc_connection_accept(struct worker *worker, uint32_t slot, unsigned listene
 	begin(worker, slot);
 	rc_count(&worker->stats.accepted, 1);
 	struct connection *conn = &worker->connections[slot];
-	conn->flags |= listener << LISTENER_SHIFT;
+	conn->listener = listener & 15;
 	if (server->listeners[listener].secure)
-		conn->flags |= SECURE;
+		conn->secure = true;
 	unsigned count = atomic_fetch_add_explicit(&server->connection_count, 1, memory_order_relaxed) + 1;
 	unsigned max = server->config.connections_max;
 	if (max && count > max)
-		conn->flags |= REFUSED;
+		conn->refused = true;
 	if (server->addresses && peer) {
 		unsigned here = rc_addresses_enter(server->addresses, peer, &worker->address_places[slot]);
 		if (here)
-			conn->flags |= COUNTED;
+			conn->counted = true;
 		if (here > server->config.connections_per_address)
-			conn->flags |= CROWDED;
+			conn->crowded = true;
 	}
 	size_t capacity;
 	struct handshake *handshake = rc_pool_take(&worker->pool, sizeof *handshake, &capacity);
@@ -119,7 +127,7 @@ void rc_connection_dialled(struct worker *worker, uint32_t slot, struct handshak
 	rc_count(&worker->stats.connected, 1);
 	atomic_fetch_add_explicit(&worker->server->connection_count, 1, memory_order_relaxed);
 	struct connection *conn = &worker->connections[slot];
-	conn->flags |= CLIENT | OPENED;
+	conn->client = conn->opened = true;
 	conn->handshake = handshake;
 	conn->user = user;
 	rc_connection_set_state(worker, slot, CONNECTION_HANDSHAKE, worker->server->config.handshake_timeout_ms);
@@ -130,7 +138,7 @@ void rc_connection_dialled(struct worker *worker, uint32_t slot, struct handshak
 	if (size && (conn->outbox = rc_outbox_new(&worker->pool)))
 		at = rc_outbox_add(conn->outbox, &worker->pool, size, SIZE_MAX, &full);
 	if (url->tls)
-		conn->flags |= SECURE;
+		conn->secure = true;
 	if (!at || (url->tls && !rc_secure_dial(worker, slot, url->host))) {
 		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
 		return;
@@ -177,7 +185,7 @@ void rc_connection_tell_closed(struct worker *worker, uint32_t slot, rc_conn han
 	};
 	RC_TRACE3(close, slot, closing.code, closing.by_peer);
 	rc_count(&worker->stats.closed, 1);
-	if (!(conn->flags & CLOSE_RECEIVED) && conn->form == FORM_FRAMES)
+	if (!conn->close_received && conn->form == FORM_FRAMES)
 		rc_count(&worker->stats.closed_abnormal, 1);
 	if (handlers->close)
 		handlers->close(handlers->context, handle, conn->user, &closing);
@@ -187,7 +195,7 @@ void rc_connection_tell_closed(struct worker *worker, uint32_t slot, rc_conn han
 void rc_connection_try_close_slot(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
-	if (conn->state != CONNECTION_ENDING || conn->flags & ON_THE_WAY || rc_hold_has(worker, slot))
+	if (conn->state != CONNECTION_ENDING || rc_connection_is_busy(conn) || rc_hold_has(worker, slot))
 		return;
 	rc_outbox_free(conn->outbox, &worker->pool);
 	conn->outbox = NULL;
@@ -212,12 +220,12 @@ void rc_connection_end_with(struct worker *worker, uint32_t slot, uint16_t code,
 	rc_fanout_catch_up(worker, conn);
 	/* A session being read right now is the worker's scratch; its owner sees the state and resets it. */
 	rc_connection_free_parts(worker, conn, before);
-	if (conn->flags & OPENED)
+	if (conn->opened)
 		rc_connection_tell_closed(worker, slot, handle, code, reason, reason_size, status);
 	uint64_t cancelled = rc_tag(worker, TAG_CANCELLED, slot, 0);
-	if (conn->flags & RECEIVING)
+	if (conn->receiving)
 		rc_ring_cancel(worker->ring, slot, rc_tag(worker, TAG_RECEIVED, slot, 0), cancelled);
-	if (conn->flags & POLLING)
+	if (conn->polling)
 		rc_ring_cancel(worker->ring, slot, rc_tag(worker, TAG_WRITABLE, slot, 0), cancelled);
 	rc_connection_try_close_slot(worker, slot);
 }
@@ -227,24 +235,18 @@ void rc_connection_end(struct worker *worker, uint32_t slot, uint16_t code, cons
 	rc_connection_end_with(worker, slot, code, reason, reason_size, 0);
 }
 
-void rc_connection_operation_done(struct worker *worker, uint32_t slot, uint32_t flag)
-{
-	worker->connections[slot].flags &= (uint32_t)~flag;
-	rc_connection_try_close_slot(worker, slot);
-}
-
 void rc_connection_slot_closed(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
 	RC_ASSERT(conn->state == CONNECTION_ENDING);
-	if (conn->flags & SECURE)
+	if (conn->secure)
 		rc_secure_free(worker, slot);
-	if (conn->flags & COUNTED)
+	if (conn->counted)
 		rc_addresses_leave(worker->server->addresses, worker->address_places[slot]);
 	uint32_t generation = atomic_load_explicit(&conn->generation, memory_order_relaxed) + 1;
 	atomic_store_explicit(&conn->generation, generation ? generation : 1, memory_order_relaxed);
 	conn->state = CONNECTION_FREE;
-	conn->flags &= IN_PLACES;
+	conn->closing_slot = false;
 	worker->used_count--;
 	atomic_fetch_sub_explicit(&worker->server->connection_count, 1, memory_order_relaxed);
 	rc_count(&worker->stats.connections, (uint64_t)-1);
@@ -310,12 +312,12 @@ int rc_connection_queue(struct worker *worker, uint32_t slot, uint8_t opcode, co
 	if (conn->form != FORM_FRAMES)
 		return queue_event(worker, slot, opcode, data, size);
 	uint8_t header[RC_FRAME_HEADER_MAX];
-	size_t compressed = conn->flags & DEFLATE && !(opcode & 8) ? rc_compress_message(worker, conn, data, size) : 0;
+	size_t compressed = conn->deflate && !(opcode & 8) ? rc_compress_message(worker, conn, data, size) : 0;
 	if (compressed) {
 		data = worker->scratch_bytes;
 		size = compressed;
 	}
-	struct rc_frame frame = { .fin = true, .opcode = opcode, .size = size, .masked = conn->flags & CLIENT };
+	struct rc_frame frame = { .fin = true, .opcode = opcode, .size = size, .masked = conn->client };
 	frame.rsv = compressed ? RC_FRAME_RSV1 : 0;
 	if (frame.masked)
 		frame.mask = rc_worker_random(worker);
@@ -346,9 +348,9 @@ void rc_connection_say_close(struct worker *worker, uint32_t slot, uint16_t code
 {
 	struct connection *conn = &worker->connections[slot];
 	uint8_t payload[RC_CONTROL_SIZE_MAX];
-	if (conn->flags & CLOSE_SENT)
+	if (conn->close_sent)
 		return;
-	conn->flags |= CLOSE_SENT;
+	conn->close_sent = true;
 	if (!conn->close_code)
 		conn->close_code = code;
 	size_t size = rc_close_payload(payload, code, reason, reason_size);
@@ -375,7 +377,7 @@ void rc_connection_leave(struct worker *worker, uint32_t slot, uint16_t code)
 {
 	struct connection *conn = &worker->connections[slot];
 	conn->close_code = code;
-	conn->flags |= CLOSE_SENT | CLOSE_RECEIVED;
+	conn->close_sent = conn->close_received = true;
 	rc_fanout_unsubscribe_all(worker, slot);
 	rc_connection_set_state(worker, slot, CONNECTION_FLUSHING, worker->server->config.close_timeout_ms);
 	rc_worker_queue(worker, slot);
@@ -387,7 +389,7 @@ void rc_connection_finish(struct worker *worker, uint32_t slot, const void *byte
 	rc_connection_free_parts(worker, conn, conn->state);
 	rc_connection_set_state(worker, slot, CONNECTION_FLUSHING, worker->server->config.close_timeout_ms);
 	if (lingers)
-		conn->flags |= LINGERS;
+		conn->lingers = true;
 	bool full;
 	struct rc_outbox *outbox = rc_connection_outbox(worker, conn);
 	uint8_t *at = outbox && size ? rc_outbox_add(outbox, &worker->pool, size, SIZE_MAX, &full) : NULL;
@@ -404,15 +406,15 @@ void rc_connection_flushed(struct worker *worker, uint32_t slot)
 	struct connection *conn = &worker->connections[slot];
 	if (conn->state != CONNECTION_FLUSHING)
 		return;
-	if (!(conn->flags & LINGERS) || !(conn->flags & RECEIVING)) {
+	if (!conn->lingers || !conn->receiving) {
 		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
 		return;
 	}
 	rc_connection_set_state(worker, slot, CONNECTION_LINGER,
 	                        RC_MIN(LINGER_MS, worker->server->config.close_timeout_ms));
-	if (conn->flags & CLIENT)
+	if (conn->client)
 		return; /* the server closes first */
-	conn->flags |= SHUTTING;
+	conn->shutting = true;
 	rc_ring_shutdown(worker->ring, slot, rc_tag(worker, TAG_SHUT, slot, 0));
 }
 
@@ -423,14 +425,14 @@ void rc_connection_flushed(struct worker *worker, uint32_t slot)
 static void expired_stream(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
-	bool stuck = conn->flags & POLLING;
-	if (stuck && conn->flags & PINGED) {
+	bool stuck = conn->polling;
+	if (stuck && conn->pinged) {
 		rc_count(&worker->stats.timeouts, 1);
 		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, "idle", 4);
 		return;
 	}
 	if (stuck)
-		conn->flags |= PINGED;
+		conn->pinged = true;
 	else if (!conn->outbox)
 		rc_connection_queue(worker, slot, RC_FRAME_PING, NULL, 0);
 	rc_worker_set_timer(worker, slot, rc_connection_idle_ping_ms(worker));
@@ -447,9 +449,9 @@ static void expired_open(struct worker *worker, uint32_t slot)
 		return;
 	}
 	if (silent_ms >= rc_connection_idle_ping_ms(worker)) {
-		if (!(conn->flags & PINGED))
+		if (!conn->pinged)
 			rc_connection_queue(worker, slot, RC_FRAME_PING, NULL, 0);
-		conn->flags |= PINGED;
+		conn->pinged = true;
 		rc_worker_set_timer(worker, slot, timeout_ms - silent_ms);
 	} else {
 		rc_worker_set_timer(worker, slot, rc_connection_idle_ping_ms(worker) - silent_ms);
@@ -476,9 +478,9 @@ void rc_connection_expired(struct worker *worker, uint32_t slot)
 		if (is_early(worker, slot, config->handshake_timeout_ms))
 			return;
 		rc_count(&worker->stats.timeouts, 1);
-		if (conn->flags & CLIENT)
+		if (conn->client)
 			rc_connection_end_with(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0, -ETIMEDOUT);
-		else if (conn->flags & SECURE && !rc_secure_is_open(worker, slot))
+		else if (conn->secure && !rc_secure_is_open(worker, slot))
 			rc_connection_stream_ended(worker, slot, -ETIMEDOUT);
 		else
 			rc_connection_refuse(worker, slot, 408, NULL);

@@ -34,46 +34,6 @@ enum connection_state {
 	CONNECTION_ENDING,
 };
 
-enum connection_flag {
-	/* operations on their way: the slot is closed when none is left */
-	RECEIVING = 1 << 0,
-	SENDING = 1 << 1,
-	POLLING = 1 << 2,
-	SHUTTING = 1 << 3,
-	CLOSING_SLOT = 1 << 17,
-	ON_THE_WAY = RECEIVING | SENDING | POLLING | SHUTTING | CLOSING_SLOT,
-	/* places it is in; these outlive the connection and belong to the slot */
-	QUEUED = 1 << 4,    /* in the worker's queue of connections to pump */
-	LISTED = 1 << 5,    /* in the worker's list of subscribers that are behind */
-	STEPPING = 1 << 29, /* in the worker's queue of TLS handshakes that wait */
-	IN_PLACES = QUEUED | LISTED | STEPPING,
-	/* what it is */
-	CLIENT = 1 << 6, /* we opened it */
-	OPENED = 1 << 7, /* handlers.close is owed */
-	BEHIND = 1 << 8, /* its cursor is its own; without it, it has seen everything before the round */
-	PINGED = 1 << 9, /* an idle Ping waits for a sign of life */
-	CLOSE_SENT = 1 << 10,
-	CLOSE_RECEIVED = 1 << 11,
-	LINGERS = 1 << 12,   /* after flushing: shut down and read on, because the peer may still be sending */
-	REFUSED = 1 << 13,   /* over a limit: its request gets 503 */
-	CROWDED = 1 << 14,   /* over the limit of its address: its request gets 429 */
-	COUNTED = 1 << 15,   /* holds one of its address's places */
-	DEFLATE = 1 << 18,   /* permessage-deflate was agreed, with our window below */
-	TAKEOVER = 1 << 19,  /* the peer's compressor goes on from message to message: we keep an inflater for it */
-	COHORT = 1 << 20,    /* our compressor does: the topic's, see engine/cohort.h */
-	SYNCED = 1 << 21,    /* it has read the cohort's last frame, so the next makes sense to it */
-	WINDOW_SHIFT = 22,   /* two bits: enum rc_window */
-	LISTENER_SHIFT = 24, /* four bits: through which it came */
-	SAID = 1 << 30,      /* the log may have entries of its own ahead, which it does not get */
-	RESUMING = 1 << 16,  /* a subscription waits to begin further back than the cursor */
-	SECURE = 1 << 28,    /* TLS: see secure.h */
-};
-static_assert((LINGERS + REFUSED + CROWDED + COUNTED + RESUMING + CLOSING_SLOT + DEFLATE + TAKEOVER + COHORT + SYNCED +
-               (3 << WINDOW_SHIFT) + (15 << LISTENER_SHIFT) + SECURE + STEPPING + (int64_t)SAID) >>
-                      12 ==
-                  0x7FFFF,
-              "each flag has a bit of its own");
-
 /* What an open connection is sent. */
 enum connection_form {
 	FORM_FRAMES, /* a WebSocket */
@@ -103,17 +63,52 @@ struct connection {
 	_Atomic uint32_t generation; /* read by other threads, to refuse stale handles */
 	uint32_t first_subscription; /* number + 1 */
 	uint32_t subscription_count;
-	uint32_t partial; /* bytes of the frame at the cursor that have left; its rest is in the log */
-	uint32_t heard;   /* tick of the last sign of life, or of the state's beginning */
-	uint32_t flags;
+	uint32_t partial;    /* bytes of the frame at the cursor that have left; its rest is in the log */
+	uint32_t heard;      /* tick of the last sign of life, or of the state's beginning */
 	uint16_t close_code; /* of the Close that was sent or received first */
-	uint8_t state;
-	bool by_peer;    /* the peer's Close came first */
-	bool copies;     /* zero copy gains nothing here: see hold.h */
-	uint8_t form;    /* enum connection_form */
-	bool kernel_tls; /* SECURE, and what is sent is sealed by the kernel: see secure.h */
+	uint8_t state;       /* enum connection_state */
+	uint8_t form;        /* enum connection_form */
+
+	/* operations on their way: the slot is closed when none is left */
+	bool receiving : 1, sending : 1, polling : 1, shutting : 1, closing_slot : 1;
+	/* lists it is in; these outlive the connection and belong to the slot */
+	bool queued : 1;   /* the worker's connections to pump */
+	bool listed : 1;   /* the worker's subscribers that are behind */
+	bool stepping : 1; /* the worker's TLS handshakes that wait */
+	/* how it began, and how it ends */
+	bool client : 1;         /* we opened it */
+	bool opened : 1;         /* handlers.close is owed */
+	bool refused : 1;        /* over a limit: its request gets 503 */
+	bool crowded : 1;        /* over the limit of its address: its request gets 429 */
+	bool counted : 1;        /* among its address's connections */
+	bool pinged : 1;         /* an idle Ping waits for a sign of life */
+	bool close_sent : 1;     /* a Close */
+	bool close_received : 1; /* likewise */
+	bool by_peer : 1;        /* the peer's Close came first */
+	bool lingers : 1;        /* after flushing: shut down and read on, because the peer may still be sending */
+	/* where it stands in the log */
+	bool behind : 1;    /* its cursor is its own; without it, it has seen everything before the round */
+	bool resuming : 1;  /* a subscription waits to begin further back than the cursor */
+	bool own_ahead : 1; /* the log may have entries of its own ahead, which it does not get */
+	/* what was agreed */
+	bool deflate : 1;    /* permessage-deflate, with our `window` */
+	bool takeover : 1;   /* the peer's compressor goes on from message to message: we keep an inflater for it */
+	bool in_cohort : 1;  /* our compressor does: the topic's, see engine/cohort.h */
+	bool synced : 1;     /* it has read the cohort's last frame, so the next makes sense to it */
+	bool secure : 1;     /* TLS: see secure.h */
+	bool kernel_tls : 1; /* what is sent is sealed by the kernel: see secure.h */
+	bool copies : 1;     /* zero copy gains nothing here: see hold.h */
+	uint32_t window : 2; /* enum rc_window */
+	uint32_t listener : 4;
 };
 static_assert(sizeof(struct connection) <= 64, "a connection is one cache line");
+static_assert(RC_LISTENERS_MAX <= 16 && RC_WINDOW_COUNT <= 4, "a listener's number and a window fit their bits");
+
+/* Whether an operation is on its way. */
+static inline bool rc_connection_is_busy(const struct connection *conn)
+{
+	return conn->receiving || conn->sending || conn->polling || conn->shutting || conn->closing_slot;
+}
 
 /* A new connection in a slot: accepted, or opened by us with this handshake (then it is the connection's). */
 void rc_connection_accept(struct worker *worker, uint32_t slot, unsigned listener, const struct sockaddr_storage *peer);
@@ -123,7 +118,6 @@ void rc_connection_refuse_slot(struct worker *worker, uint32_t slot);
 
 /* Completions. */
 void rc_connection_received(struct worker *worker, uint32_t slot, const struct rc_completion *completion);
-void rc_connection_operation_done(struct worker *worker, uint32_t slot, uint32_t flag);
 void rc_connection_slot_closed(struct worker *worker, uint32_t slot);
 
 /* What was received, decrypted if need be; and the end of it. */

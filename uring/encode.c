@@ -20,9 +20,9 @@ enum rc_encoding_id rc_encode_wanted(const struct worker *worker, const struct c
 {
 	if (conn->form == FORM_EVENTS)
 		return RC_ENCODING_SSE;
-	if (!(conn->flags & DEFLATE) || conn->flags & CLIENT)
+	if (!conn->deflate || conn->client)
 		return RC_ENCODING_LOG;
-	if (!(conn->flags & COHORT))
+	if (!conn->in_cohort)
 		return (enum rc_encoding_id)(RC_ENCODING_DEFLATE_8 + rc_compress_window(conn));
 	return rc_topic_at(&worker->server->topics, topic)->options.cohort ? RC_ENCODING_COHORT : RC_ENCODING_LOG;
 }
@@ -35,17 +35,17 @@ void rc_encode_interest(const struct worker *worker, const struct connection *co
 	if (conn->form == FORM_EVENTS)
 		interest->encoding = atomic_load_explicit(&worker->server->encodings[RC_ENCODING_SSE],
 		                                          memory_order_acquire);
-	if (!(conn->flags & DEFLATE))
+	if (!conn->deflate)
 		return;
 	enum rc_encoding_id id = (enum rc_encoding_id)(RC_ENCODING_DEFLATE_8 + rc_compress_window(conn));
 	size_t size_min = rc_compress_options(worker, conn)->size_min;
-	if (conn->flags & COHORT) {
+	if (conn->in_cohort) {
 		id = RC_ENCODING_COHORT;
 		size_min = 0;
 		if (conn->subscription_count == 1) {
 			interest->cohort =
 			    rc_subscription_at(&worker->subscribers, conn->first_subscription - 1)->topic;
-			interest->synced = conn->flags & SYNCED;
+			interest->synced = conn->synced;
 		} else {
 			/* With a second topic the stream would not be its only one. What may be left is the rest of a
 			 * frame. */

@@ -39,7 +39,7 @@ static bool visit(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
 	uint64_t begin = rc_fanout_cursor(worker, conn);
-	if (conn->state != CONNECTION_OPEN || conn->flags & BEHIND || begin >= worker->round_end)
+	if (conn->state != CONNECTION_OPEN || conn->behind || begin >= worker->round_end)
 		return false;
 	if (rc_pump_busy(worker, slot)) {
 		rc_fanout_fall_behind(worker, slot, begin);
@@ -158,7 +158,7 @@ uint64_t rc_fanout_slice(struct worker *worker)
 		uint32_t slot = worker->queue[worker->queue_at];
 		worker->queue_at = worker->queue_at + 1 == worker->slot_count ? 0 : worker->queue_at + 1;
 		worker->queue_count--;
-		worker->connections[slot].flags &= (uint32_t)~QUEUED;
+		worker->connections[slot].queued = false;
 		sends += rc_pump(worker, slot);
 	}
 	bool may_begin = worker->walk_index == worker->walk_count && worker->now_ns >= next_round_ns(worker);

@@ -57,7 +57,7 @@ void rc_hold_end(struct worker *worker, uint32_t slot, bool copied)
 	forget(worker, hold);
 	worker->connections[slot].copies |= copied;
 	rc_count(&worker->stats.zero_copies_copied, copied);
-	rc_connection_operation_done(worker, slot, 0);
+	rc_connection_try_close_slot(worker, slot);
 }
 
 void rc_hold_abort(struct worker *worker, uint32_t slot)
@@ -65,10 +65,10 @@ void rc_hold_abort(struct worker *worker, uint32_t slot)
 	struct connection *conn = &worker->connections[slot];
 	struct hold *hold = find(worker, slot);
 	RC_ASSERT(conn->state == CONNECTION_ENDING);
-	if (!hold || hold->aborted || conn->flags & SHUTTING)
+	if (!hold || hold->aborted || conn->shutting)
 		return;
 	hold->aborted = true;
-	conn->flags |= SHUTTING;
+	conn->shutting = true;
 	rc_ring_abort(worker->ring, slot, rc_tag(worker, TAG_SHUT, slot, 0));
 }
 

@@ -16,26 +16,26 @@ void rc_fanout_fall_behind(struct worker *worker, uint32_t slot, uint64_t cursor
 	struct connection *conn = &worker->connections[slot];
 	conn->cursor = cursor;
 	worker->behind_floor = RC_MIN(worker->behind_floor, cursor);
-	if (!(conn->flags & BEHIND))
+	if (!conn->behind)
 		rc_count(&worker->stats.behind, 1);
-	conn->flags |= BEHIND;
-	if (!(conn->flags & LISTED)) {
-		conn->flags |= LISTED;
+	conn->behind = true;
+	if (!conn->listed) {
+		conn->listed = true;
 		worker->behind[worker->behind_count++] = slot;
 	}
 }
 
 void rc_fanout_catch_up(struct worker *worker, struct connection *conn)
 {
-	if (conn->flags & BEHIND)
+	if (conn->behind)
 		rc_count(&worker->stats.behind, (uint64_t)-1);
-	conn->flags &= (uint32_t)~BEHIND;
+	conn->behind = false;
 }
 
 /* Where a connection that is not behind stands. */
 uint64_t rc_fanout_cursor(const struct worker *worker, const struct connection *conn)
 {
-	return conn->flags & BEHIND ? conn->cursor : RC_MAX(conn->cursor, worker->round_begin);
+	return conn->behind ? conn->cursor : RC_MAX(conn->cursor, worker->round_begin);
 }
 
 static uint64_t lag_size_max(const struct worker *worker, const struct rc_topic *topic)
@@ -95,7 +95,7 @@ static uint64_t enforce_one(struct worker *worker, uint32_t slot, struct rc_subs
 	bool none = rc_log_too_far(log, last, newest, head, end);
 	uint64_t count = last->sequence - oldest->sequence + none;
 	record->from = newest + none;
-	worker->connections[slot].flags &= ~(uint32_t)SYNCED; /* what was left out, the cohort's next frames refer to */
+	worker->connections[slot].synced = false; /* what was left out, the cohort's next frames refer to */
 	if (policy == RC_POLICY_SKIP) {
 		rc_count_shared(&audience->dropped, count);
 		rc_count(&worker->stats.dropped, count);
@@ -126,7 +126,7 @@ static bool keeps_half_frame(struct worker *worker, uint32_t slot)
 void rc_fanout_enforce(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
-	if (conn->flags & SENDING || (conn->partial && !keeps_half_frame(worker, slot)))
+	if (conn->sending || (conn->partial && !keeps_half_frame(worker, slot)))
 		return;
 	uint64_t next = UINT64_MAX, begin = conn->partial ? conn->cursor + 1 : conn->cursor;
 	for (uint32_t at = conn->first_subscription; at && conn->state == CONNECTION_OPEN;) {
@@ -146,10 +146,10 @@ static uint64_t lowest_of(const struct worker *worker, const struct connection *
 {
 	bool open = conn->state == CONNECTION_OPEN;
 	if (conn->state == CONNECTION_FREE || conn->state == CONNECTION_ENDING || (!open && !conn->partial) ||
-	    !(conn->flags & BEHIND))
+	    !conn->behind)
 		return UINT64_MAX;
 	uint64_t lowest = conn->cursor;
-	for (uint32_t at = conn->flags & RESUMING ? conn->first_subscription : 0; at;) {
+	for (uint32_t at = conn->resuming ? conn->first_subscription : 0; at;) {
 		const struct rc_subscription *record = rc_subscription_at(&worker->subscribers, at - 1);
 		if (record->resumes)
 			lowest = RC_MIN(lowest, record->from);
@@ -217,7 +217,7 @@ static void look_at_all(struct worker *worker)
 			rc_fanout_enforce(worker, slot);
 		uint64_t lowest = lowest_of(worker, conn);
 		if (lowest == UINT64_MAX) {
-			conn->flags &= ~(uint32_t)LISTED;
+			conn->listed = false;
 			continue;
 		}
 		floor = RC_MIN(floor, lowest);

@@ -85,7 +85,7 @@ static bool mark_interest(struct worker *worker, const struct connection *conn, 
 		worker->marks[record->topic] = (struct rc_mark){
 			.from = record->from,
 			.generation = worker->mark_round,
-			.conflate = conn->flags & BEHIND && (record->conflate || conflates(worker, record->topic)),
+			.conflate = conn->behind && (record->conflate || conflates(worker, record->topic)),
 		};
 	}
 	/* Without a subscription there may never have been an array, and a null one would mean topic 0. */
@@ -99,10 +99,10 @@ static bool mark_interest(struct worker *worker, const struct connection *conn, 
 /* The only topic of a connection whose plan does not depend on anything else of it, or UINT32_MAX. */
 static uint32_t only_topic(const struct worker *worker, const struct connection *conn, uint64_t begin)
 {
-	if (conn->subscription_count != 1 || conn->partial || conn->flags & (RESUMING | SAID))
+	if (conn->subscription_count != 1 || conn->partial || conn->resuming || conn->own_ahead)
 		return UINT32_MAX;
 	const struct rc_subscription *record = rc_subscription_at(&worker->subscribers, conn->first_subscription - 1);
-	if (record->from > begin || (conn->flags & BEHIND && (record->conflate || conflates(worker, record->topic))))
+	if (record->from > begin || (conn->behind && (record->conflate || conflates(worker, record->topic))))
 		return UINT32_MAX;
 	return record->topic;
 }
@@ -128,11 +128,11 @@ struct rc_plan *rc_plans_for(struct worker *worker, uint32_t slot, uint64_t begi
 	struct rc_plan *plan = take_plan(worker);
 	if (!plan)
 		return NULL;
-	interest.self = conn->flags & SAID ? rc_handle(worker, slot) : 0;
+	interest.self = conn->own_ahead ? rc_handle(worker, slot) : 0;
 	rc_plan_make(plan, log, &interest, begin, end, conn->partial);
 	/* Its own entries are all behind it: from here on it may share plans again. */
 	if (!plan->left_out && plan->end == end && end == worker->head)
-		conn->flags &= ~(uint32_t)SAID;
+		conn->own_ahead = false;
 	if (topic != UINT32_MAX) {
 		worker->shared = plan;
 		worker->shared_end = end;

@@ -142,7 +142,7 @@ static bool leave_out(rc_server *server, rc_conn conn)
 	if (!worker || worker != rc_worker_here)
 		return false;
 	if (is_fresh(worker, slot, conn))
-		worker->connections[slot].flags |= SAID;
+		worker->connections[slot].own_ahead = true;
 	return true;
 }
 

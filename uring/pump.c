@@ -42,27 +42,27 @@ static void count_taken(struct worker *worker, const struct rc_plan *plan, uint1
  * the plan says nothing about it. */
 static void set_synced(const struct worker *worker, struct connection *conn, const struct rc_plan *plan, bool synced)
 {
-	if (!(conn->flags & COHORT))
+	if (!conn->in_cohort)
 		return;
-	conn->flags &= ~(uint32_t)SYNCED;
-	if (!synced || conn->subscription_count != 1 || conn->flags & RESUMING)
+	conn->synced = false;
+	if (!synced || conn->subscription_count != 1 || conn->resuming)
 		return;
 	if (rc_subscription_at(&worker->subscribers, conn->first_subscription - 1)->from <= plan->begin)
-		conn->flags |= SYNCED;
+		conn->synced = true;
 }
 
 /* ---- sending ---- */
 
 static void poll_writable(struct worker *worker, uint32_t slot)
 {
-	worker->connections[slot].flags |= POLLING;
+	worker->connections[slot].polling = true;
 	rc_ring_poll_writable(worker->ring, slot, rc_tag(worker, TAG_WRITABLE, slot, 0));
 }
 
 /* Whether what is sent is encrypted here. */
 static bool seals(const struct connection *conn)
 {
-	return conn->flags & SECURE && !conn->kernel_tls;
+	return conn->secure && !conn->kernel_tls;
 }
 
 /* How much of a plan is encrypted at a time: all of it, or whole frames, or a part of one that is larger. */
@@ -90,7 +90,7 @@ static bool send_plan_secure(struct worker *worker, uint32_t slot, struct rc_pla
 		conn->cursor = progress.cursor;
 		conn->partial = progress.partial;
 		set_synced(worker, conn, plan, progress.synced || progress.partial & RC_PARTIAL_ENCODED);
-		if (conn->partial || conn->cursor < worker->round_end || conn->flags & RESUMING)
+		if (conn->partial || conn->cursor < worker->round_end || conn->resuming)
 			rc_fanout_fall_behind(worker, slot, conn->cursor);
 		else
 			rc_fanout_catch_up(worker, conn);
@@ -105,7 +105,7 @@ bool rc_pump_plan(struct worker *worker, uint32_t slot, struct rc_plan *plan)
 	if (seals(conn))
 		return send_plan_secure(worker, slot, plan);
 	plan->reference_count++;
-	conn->flags |= SENDING;
+	conn->sending = true;
 	conn->cursor = plan->end; /* where it will stand if all of it leaves */
 	rc_count(&worker->stats.sends, 1);
 	rc_ring_send(worker->ring, slot, plan->ranges, plan->range_count, rc_hold_begin(worker, slot, plan),
@@ -119,14 +119,13 @@ bool rc_pump_plan(struct worker *worker, uint32_t slot, struct rc_plan *plan)
 
 static bool has_aside(const struct worker *worker, uint32_t slot)
 {
-	return worker->connections[slot].flags & SECURE && rc_secure_has_aside(worker, slot);
+	return worker->connections[slot].secure && rc_secure_has_aside(worker, slot);
 }
 
 bool rc_pump_busy(const struct worker *worker, uint32_t slot)
 {
 	const struct connection *conn = &worker->connections[slot];
-	return conn->flags & (SENDING | POLLING) || conn->outbox || has_aside(worker, slot) ||
-	       conn->form == FORM_ANSWER;
+	return conn->sending || conn->polling || conn->outbox || has_aside(worker, slot) || conn->form == FORM_ANSWER;
 }
 
 void rc_pump_past(struct worker *worker, struct connection *conn, struct rc_plan *plan)
@@ -162,12 +161,12 @@ static bool send_outbox(struct worker *worker, uint32_t slot)
 	const struct rc_range *range = rc_outbox_next(outbox, &worker->pool);
 	if (outbox->late_pong_waits && !outbox->pong_count) {
 		outbox->late_pong_waits = false;
-		if (!(conn->flags & CLOSE_SENT)) /* behind a Close nothing may come */
+		if (!conn->close_sent) /* behind a Close nothing may come */
 			rc_connection_queue(worker, slot, RC_FRAME_PONG, outbox->late_pong, outbox->late_pong_size);
 	}
 	if (seals(conn))
 		return send_outbox_secure(worker, slot, range);
-	conn->flags |= SENDING;
+	conn->sending = true;
 	rc_count(&worker->stats.sends, 1);
 	rc_ring_send(worker->ring, slot, range, 1, false, rc_tag(worker, TAG_SENT_OUTBOX, slot, 0));
 	return true;
@@ -208,7 +207,7 @@ static void tell_ready(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
 	const struct rc_handlers *handlers = &worker->server->config.handlers;
-	if (!(conn->flags & BEHIND))
+	if (!conn->behind)
 		return;
 	rc_fanout_resume(worker, slot);
 	conn->cursor = RC_MAX(conn->cursor, worker->head);
@@ -257,9 +256,9 @@ static bool send_behind(struct worker *worker, uint32_t slot)
 bool rc_pump(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
-	if (conn->state == CONNECTION_FREE || conn->state == CONNECTION_ENDING || conn->flags & (SENDING | POLLING))
+	if (conn->state == CONNECTION_FREE || conn->state == CONNECTION_ENDING || conn->sending || conn->polling)
 		return false;
-	if (conn->flags & SECURE) {
+	if (conn->secure) {
 		if (rc_secure_send_aside(worker, slot))
 			return true;
 		if (!rc_secure_is_open(worker, slot)) {
@@ -279,9 +278,9 @@ bool rc_pump(struct worker *worker, uint32_t slot)
 		rc_outbox_free(conn->outbox, &worker->pool);
 		conn->outbox = NULL;
 	}
-	if (conn->flags & BEHIND && conn->state == CONNECTION_OPEN)
+	if (conn->behind && conn->state == CONNECTION_OPEN)
 		return send_behind(worker, slot);
-	if (conn->flags & SECURE && conn->state == CONNECTION_FLUSHING && rc_secure_say_end(worker, slot))
+	if (conn->secure && conn->state == CONNECTION_FLUSHING && rc_secure_say_end(worker, slot))
 		return rc_secure_send_aside(worker, slot);
 	rc_connection_flushed(worker, slot);
 	return false;
@@ -294,7 +293,8 @@ static void send_failed(struct worker *worker, uint32_t slot)
 	struct connection *conn = &worker->connections[slot];
 	if (conn->state != CONNECTION_ENDING)
 		rc_connection_end(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0);
-	rc_connection_operation_done(worker, slot, SENDING);
+	conn->sending = false;
+	rc_connection_try_close_slot(worker, slot);
 }
 
 void rc_pump_sent_outbox(struct worker *worker, uint32_t slot, int result)
@@ -308,7 +308,7 @@ void rc_pump_sent_outbox(struct worker *worker, uint32_t slot, int result)
 	size_t waited = outbox->sending_end - outbox->sending_begin, sent = result > 0 ? (size_t)result : 0;
 	rc_outbox_sent(outbox, &worker->pool, sent);
 	rc_count(&worker->stats.bytes_sent, sent);
-	conn->flags &= (uint32_t)~SENDING;
+	conn->sending = false;
 	if (conn->kernel_tls)
 		rc_secure_count(worker, slot, sent);
 	if (sent < waited) {
@@ -317,7 +317,7 @@ void rc_pump_sent_outbox(struct worker *worker, uint32_t slot, int result)
 		poll_writable(worker, slot);
 		return;
 	}
-	if (!rc_outbox_size(outbox) && !(conn->flags & BEHIND) && conn->state == CONNECTION_OPEN) {
+	if (!rc_outbox_size(outbox) && !conn->behind && conn->state == CONNECTION_OPEN) {
 		rc_outbox_free(outbox, &worker->pool);
 		conn->outbox = NULL;
 		return;
@@ -377,7 +377,7 @@ void rc_pump_sent_plan(struct worker *worker, uint32_t slot, unsigned number, in
 		send_failed(worker, slot);
 		return;
 	}
-	conn->flags &= (uint32_t)~SENDING;
+	conn->sending = false;
 	rc_count(&worker->stats.bytes_sent, sent);
 	if (conn->kernel_tls)
 		rc_secure_count(worker, slot, sent);
@@ -387,8 +387,8 @@ void rc_pump_sent_plan(struct worker *worker, uint32_t slot, unsigned number, in
 		conn->partial = 0;
 		set_synced(worker, conn, plan, plan->synced_end);
 		count_taken(worker, plan, plan->taken_count);
-		bool reached = conn->cursor >= worker->round_end && !(conn->flags & RESUMING);
-		if (reached && (conn->flags & (COHORT | SYNCED)) == COHORT)
+		bool reached = conn->cursor >= worker->round_end && !conn->resuming;
+		if (reached && conn->in_cohort && !conn->synced)
 			rc_encode_rejoin(worker, conn);
 		if (reached)
 			rc_fanout_catch_up(worker, conn);
@@ -406,7 +406,7 @@ void rc_pump_sent_secure(struct worker *worker, uint32_t slot, unsigned stage, i
 	size_t sent = result > 0 && stage != RC_TLS_OPTION ? (size_t)result : 0;
 	bool asked = stage == RC_TLS_OPTION; /* whose answer may be no */
 	if (asked)
-		conn->flags &= (uint32_t)~SENDING;
+		conn->sending = false;
 	int all = rc_secure_sent(worker, slot, stage, result);
 	if (conn->state == CONNECTION_ENDING || (result < 0 && result != -EAGAIN && !asked) || all < 0) {
 		send_failed(worker, slot);
@@ -416,14 +416,14 @@ void rc_pump_sent_secure(struct worker *worker, uint32_t slot, unsigned stage, i
 		rc_worker_queue(worker, slot);
 		return;
 	}
-	conn->flags &= (uint32_t)~SENDING;
+	conn->sending = false;
 	rc_count(&worker->stats.bytes_sent, sent);
 	if (!all) {
 		rc_count(&worker->stats.sends_short, 1);
 		if (conn->first_subscription && conn->state == CONNECTION_OPEN)
 			rc_fanout_fall_behind(worker, slot, rc_fanout_cursor(worker, conn));
 		poll_writable(worker, slot);
-	} else if (conn->flags & BEHIND || conn->outbox || conn->state != CONNECTION_OPEN || has_aside(worker, slot)) {
+	} else if (conn->behind || conn->outbox || conn->state != CONNECTION_OPEN || has_aside(worker, slot)) {
 		rc_worker_queue(worker, slot);
 	}
 }

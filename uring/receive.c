@@ -53,7 +53,7 @@ static void answer_request(struct worker *worker, uint32_t slot, struct rc_http_
 		return;
 	}
 	conn->user = verdict.user;
-	conn->flags |= OPENED; /* from here on, whatever happens, the application hears of the end */
+	conn->opened = true; /* from here on, whatever happens, the application hears of the end */
 	if (later) {
 		open_connection(worker, slot);
 		return;
@@ -111,16 +111,16 @@ static int judge_response(struct worker *worker, uint32_t slot, const char *byte
 static int judge_head(struct worker *worker, uint32_t slot, char *bytes, size_t size)
 {
 	struct connection *conn = &worker->connections[slot];
-	if (conn->flags & CLIENT)
+	if (conn->client)
 		return judge_response(worker, slot, bytes, size);
 	struct rc_http_request request;
 	int result = rc_handshake_parse_body(&request, bytes, size, worker->server->config.body_size_max);
 	if (result < 0) {
 		rc_connection_refuse(worker, slot, -result, NULL);
-	} else if (result > 0 && conn->flags & REFUSED) {
+	} else if (result > 0 && conn->refused) {
 		rc_count(&worker->stats.refused, 1);
 		rc_connection_refuse(worker, slot, 503, "the connection limit is reached\n");
-	} else if (result > 0 && conn->flags & CROWDED) {
+	} else if (result > 0 && conn->crowded) {
 		rc_count(&worker->stats.refused, 1);
 		rc_connection_refuse(worker, slot, 429, "too many connections from this address\n");
 	} else if (result > 0) {
@@ -169,8 +169,8 @@ static void answer_ping(struct worker *worker, uint32_t slot, const struct rc_ev
 static void close_received(struct worker *worker, uint32_t slot, const struct rc_event *event)
 {
 	struct connection *conn = &worker->connections[slot];
-	bool answer = !(conn->flags & CLOSE_SENT);
-	conn->flags |= CLOSE_RECEIVED;
+	bool answer = !conn->close_sent;
+	conn->close_received = true;
 	if (answer) {
 		conn->by_peer = true;
 		conn->close_code = event->code;
@@ -180,9 +180,9 @@ static void close_received(struct worker *worker, uint32_t slot, const struct rc
 		return;
 	/* Section 7.1.1: the server closes the TCP connection first, the client waits for that. */
 	rc_fanout_unsubscribe_all(worker, slot);
-	conn->flags &= (uint32_t)~OPENED;
-	if (conn->flags & CLIENT)
-		conn->flags |= LINGERS;
+	conn->opened = false;
+	if (conn->client)
+		conn->lingers = true;
 	rc_connection_set_state(worker, slot, CONNECTION_FLUSHING, worker->server->config.close_timeout_ms);
 	rc_worker_queue(worker, slot);
 	/* Last, so that the handler cannot send anything behind the Close. */
@@ -198,7 +198,7 @@ static void fail(struct worker *worker, uint32_t slot, const struct rc_event *ev
 	rc_connection_say_close(worker, slot, event->code, event->why, event->why ? strlen(event->why) : 0);
 	if (conn->state == CONNECTION_ENDING)
 		return;
-	conn->flags |= LINGERS;
+	conn->lingers = true;
 	rc_connection_set_state(worker, slot, CONNECTION_FLUSHING, worker->server->config.close_timeout_ms);
 	rc_worker_queue(worker, slot);
 }
@@ -261,10 +261,10 @@ static void receive_frames(struct worker *worker, uint32_t slot, uint8_t *at, ui
 {
 	struct connection *conn = &worker->connections[slot];
 	const struct rc_session_rules rules = {
-		.client = conn->flags & CLIENT,
+		.client = conn->client,
 		.message_size_max = worker->server->config.message_size_max,
 		.fragments_max = worker->server->config.fragments_max,
-		.deflate = conn->flags & DEFLATE,
+		.deflate = conn->deflate,
 		.pool = &worker->pool,
 	};
 	struct rc_session *own = conn->session, *session = own ? own : &worker->scratch;
@@ -312,7 +312,7 @@ void rc_connection_take_bytes(struct worker *worker, uint32_t slot, uint8_t *byt
 		break;
 	case CONNECTION_OPEN:
 		conn->heard = rc_ticks(worker);
-		conn->flags &= (uint32_t)~PINGED;
+		conn->pinged = false;
 		receive_frames(worker, slot, bytes, bytes + size);
 		break;
 	case CONNECTION_CLOSING:
@@ -327,11 +327,11 @@ void rc_connection_take_bytes(struct worker *worker, uint32_t slot, uint8_t *byt
 void rc_connection_stream_ended(struct worker *worker, uint32_t slot, int result)
 {
 	struct connection *conn = &worker->connections[slot];
-	if (conn->flags & SECURE && conn->state < CONNECTION_FLUSHING)
+	if (conn->secure && conn->state < CONNECTION_FLUSHING)
 		rc_secure_ended(worker, slot);
 	if (conn->state == CONNECTION_FLUSHING && result == 0)
 		return; /* it may still want to read the answer */
-	int status = conn->flags & CLIENT && conn->state == CONNECTION_HANDSHAKE ? (result ? result : -ECONNRESET) : 0;
+	int status = conn->client && conn->state == CONNECTION_HANDSHAKE ? (result ? result : -ECONNRESET) : 0;
 	rc_connection_end_with(worker, slot, RC_CLOSE_ABNORMAL, NULL, 0, status);
 }
 
@@ -347,13 +347,14 @@ void rc_connection_drop(struct worker *worker, uint32_t slot, int status, const 
 	rc_fanout_unsubscribe_all(worker, slot);
 	rc_fanout_catch_up(worker, conn);
 	/* Of a TLS connection nothing but ciphertext is on its way, unless that is the kernel's to make. */
-	if (!conn->kernel_tls || !(conn->flags & SENDING)) {
+	if (!conn->kernel_tls || !conn->sending) {
 		rc_outbox_free(conn->outbox, &worker->pool);
 		conn->outbox = NULL;
 	}
 	rc_connection_set_state(worker, slot, CONNECTION_FLUSHING, worker->server->config.close_timeout_ms);
-	bool owed = conn->flags & OPENED;
-	conn->flags = (conn->flags & (uint32_t)~OPENED) | LINGERS;
+	bool owed = conn->opened;
+	conn->opened = false;
+	conn->lingers = true;
 	rc_worker_queue(worker, slot);
 	if (owed)
 		rc_connection_tell_closed(worker, slot, handle, RC_CLOSE_ABNORMAL, why, strlen(why),
@@ -395,7 +396,7 @@ static void take_received(struct worker *worker, uint32_t slot, uint8_t *bytes, 
 		bytes += used;
 		size -= used;
 	}
-	if (conn->flags & SECURE)
+	if (conn->secure)
 		rc_secure_received(worker, slot, bytes, size);
 	else
 		rc_connection_take_bytes(worker, slot, bytes, size);
@@ -405,7 +406,7 @@ void rc_connection_received(struct worker *worker, uint32_t slot, const struct r
 {
 	struct connection *conn = &worker->connections[slot];
 	if (!(completion->flags & RC_RING_MORE))
-		conn->flags &= (uint32_t)~RECEIVING;
+		conn->receiving = false;
 	if (completion->result > 0)
 		take_received(worker, slot, completion->data, (size_t)completion->result);
 	else if (completion->result == -ENOBUFS)
@@ -418,7 +419,7 @@ void rc_connection_received(struct worker *worker, uint32_t slot, const struct r
 		rc_ring_buffer_return(worker->ring, completion->buffer);
 	/* It also ends when the buffers or the completion queue ran out, and is then begun again. */
 	bool again = completion->result > 0 || completion->result == -ENOBUFS;
-	if (!(conn->flags & RECEIVING) && again && conn->state != CONNECTION_ENDING)
+	if (!conn->receiving && again && conn->state != CONNECTION_ENDING)
 		rc_connection_receive(worker, slot);
 	rc_connection_try_close_slot(worker, slot);
 }

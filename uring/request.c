@@ -47,7 +47,7 @@ bool rc_request_is_websocket(const rc_request *request)
 }
 bool rc_request_is_tls(const rc_request *request)
 {
-	return request->worker->connections[request->slot].flags & SECURE;
+	return request->worker->connections[request->slot].secure;
 }
 rc_conn rc_request_conn(const rc_request *request)
 {
@@ -63,7 +63,7 @@ const char *rc_request_peer(const rc_request *request)
 }
 unsigned rc_request_listener(const rc_request *request)
 {
-	return request->worker->connections[request->slot].flags >> LISTENER_SHIFT & 15;
+	return request->worker->connections[request->slot].listener;
 }
 
 const char *rc_request_proxy(const rc_request *request)

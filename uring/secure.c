@@ -220,9 +220,9 @@ static void wait_for_turn(struct worker *worker, uint32_t slot)
 {
 	struct secure_worker *secure = &worker->secure;
 	struct connection *conn = &worker->connections[slot];
-	if (conn->flags & STEPPING)
+	if (conn->stepping)
 		return;
-	conn->flags |= STEPPING;
+	conn->stepping = true;
 	uint64_t place = (uint64_t)secure->queue_at + secure->queue_count++;
 	secure->queue[place < worker->slot_count ? place : place - worker->slot_count] = slot;
 }
@@ -249,8 +249,8 @@ void rc_secure_received(struct worker *worker, uint32_t slot, const uint8_t *byt
 static void step(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
-	conn->flags &= (uint32_t)~STEPPING;
-	if (conn->state != CONNECTION_HANDSHAKE || !(conn->flags & SECURE) || !conn->handshake->size)
+	conn->stepping = false;
+	if (conn->state != CONNECTION_HANDSHAKE || !conn->secure || !conn->handshake->size)
 		return; /* it has gone, or another connection is there now */
 	/* The head of the request behind the handshake may be gathered in the same place. */
 	struct handshake *handshake = conn->handshake;
@@ -379,7 +379,7 @@ bool rc_secure_send(struct worker *worker, uint32_t slot, const struct rc_range 
 	place->sending = (struct rc_range){ begin, (size_t)(secure->wire.out - begin) };
 	stage->used += (uint32_t)place->sending.size;
 	stage->reference_count++;
-	worker->connections[slot].flags |= SENDING;
+	worker->connections[slot].sending = true;
 	rc_count(&worker->stats.sends, 1);
 	rc_ring_send(worker->ring, slot, &place->sending, 1, false,
 	             rc_tag(worker, TAG_SENT_SECURE, slot, secure->stage));
@@ -396,7 +396,7 @@ static void set_option(struct worker *worker, uint32_t slot, int level, int name
 	uint64_t tag = rc_tag(worker, TAG_SENT_SECURE, slot, RC_TLS_OPTION);
 	int result = rc_ring_set_option(worker->ring, slot, level, name, value, size, tag);
 	if (result == -EINPROGRESS)
-		worker->connections[slot].flags |= SENDING;
+		worker->connections[slot].sending = true;
 	else
 		option_set(worker, slot, result);
 }
@@ -453,14 +453,14 @@ static bool hand_over(struct worker *worker, uint32_t slot)
 	place->kernel = can ? KERNEL_ASKED : KERNEL_NOT;
 	if (can)
 		set_option(worker, slot, IPPROTO_TCP, TCP_ULP, "tls", sizeof "tls");
-	return worker->connections[slot].flags & SENDING;
+	return worker->connections[slot].sending;
 }
 
 static bool send_alert(struct worker *worker, uint32_t slot)
 {
 	struct secure *place = &worker->secure.places[slot];
 	place->sending = (struct rc_range){ place->alert, sizeof place->alert };
-	worker->connections[slot].flags |= SENDING;
+	worker->connections[slot].sending = true;
 	rc_count(&worker->stats.sends, 1);
 	rc_ring_send_alert(worker->ring, slot, &place->sending,
 	                   rc_tag(worker, TAG_SENT_SECURE, slot, RC_TLS_ALERT_SENT));
@@ -498,7 +498,7 @@ bool rc_secure_send_aside(struct worker *worker, uint32_t slot)
 		place->aside = NULL;
 		return false;
 	}
-	worker->connections[slot].flags |= SENDING;
+	worker->connections[slot].sending = true;
 	rc_count(&worker->stats.sends, 1);
 	rc_ring_send(worker->ring, slot, rc_outbox_next(place->aside, &worker->pool), 1, false,
 	             rc_tag(worker, TAG_SENT_SECURE, slot, RC_TLS_NO_STAGE));

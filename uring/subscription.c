@@ -93,7 +93,7 @@ static int subscribe_locked(struct worker *worker, uint32_t slot, const char *na
 	topic->subscription_count++;
 	topic->worker_mask |= UINT64_C(1) << (worker->index % 64);
 	conn->subscription_count++;
-	conn->flags &= ~(uint32_t)SYNCED;
+	conn->synced = false;
 	rc_encode_join(worker, conn, topic->id);
 	rc_count(&worker->stats.subscriptions, 1);
 	if (start) {
@@ -102,7 +102,7 @@ static int subscribe_locked(struct worker *worker, uint32_t slot, const char *na
 	}
 	if (from < rc_log_head(&server->log)) {
 		record->resumes = true;
-		conn->flags |= RESUMING;
+		conn->resuming = true;
 		rc_fanout_fall_behind(worker, slot, rc_fanout_cursor(worker, conn));
 		worker->behind_floor = RC_MIN(worker->behind_floor, from);
 		/* With both locks: neither the log nor an encoding is recycled meanwhile, so the floor may come down.
@@ -119,16 +119,16 @@ int rc_fanout_subscribe(struct worker *worker, uint32_t slot, const char *name, 
 {
 	struct rc_server *server = worker->server;
 	struct connection *conn = &worker->connections[slot];
-	if (!size || size > RC_TOPIC_NAME_MAX || conn->flags & CLIENT)
+	if (!size || size > RC_TOPIC_NAME_MAX || conn->client)
 		return -EINVAL;
 	uint64_t hash = rc_topic_hash(name, size);
 	pthread_mutex_lock(&server->log_lock);
 	/* A cursor without subscriptions means nothing, and may have stood still while the log went on. */
-	if (!conn->subscription_count && !conn->partial && !(conn->flags & (SENDING | BEHIND)))
+	if (!conn->subscription_count && !conn->partial && !conn->sending && !conn->behind)
 		conn->cursor = rc_log_head(&server->log);
 	int result = subscribe_locked(worker, slot, name, size, hash, start);
 	pthread_mutex_unlock(&server->log_lock);
-	if (result == 0 && (conn->flags & BEHIND || conn->outbox))
+	if (result == 0 && (conn->behind || conn->outbox))
 		rc_worker_queue(worker, slot);
 	return result;
 }
@@ -136,9 +136,9 @@ int rc_fanout_subscribe(struct worker *worker, uint32_t slot, const char *name, 
 void rc_fanout_resume(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
-	if (!(conn->flags & RESUMING) || conn->partial)
+	if (!conn->resuming || conn->partial)
 		return;
-	RC_ASSERT(!(conn->flags & SENDING));
+	RC_ASSERT(!conn->sending);
 	uint64_t lowest = conn->cursor;
 	for (uint32_t at = conn->first_subscription; at;) {
 		struct rc_subscription *record = rc_subscription_at(&worker->subscribers, at - 1);
@@ -150,7 +150,7 @@ void rc_fanout_resume(struct worker *worker, uint32_t slot)
 		at = record->next;
 	}
 	conn->cursor = lowest;
-	conn->flags &= ~(uint32_t)RESUMING;
+	conn->resuming = false;
 }
 
 static void remove_locked(struct worker *worker, uint32_t slot, struct rc_subscription *record)
@@ -168,7 +168,7 @@ static void remove_locked(struct worker *worker, uint32_t slot, struct rc_subscr
 	/* A round that walks this audience may have been past the hole, but not at the one who moved there. */
 	if (moved != UINT32_MAX && audience->walked) {
 		struct connection *other = &worker->connections[moved];
-		if (other->state == CONNECTION_OPEN && !(other->flags & BEHIND) &&
+		if (other->state == CONNECTION_OPEN && !other->behind &&
 		    rc_fanout_cursor(worker, other) < worker->round_end) {
 			rc_fanout_fall_behind(worker, moved, rc_fanout_cursor(worker, other));
 			rc_worker_queue(worker, moved);
@@ -202,5 +202,5 @@ void rc_fanout_unsubscribe_all(struct worker *worker, uint32_t slot)
 	while (conn->first_subscription)
 		remove_locked(worker, slot, rc_subscription_at(&worker->subscribers, conn->first_subscription - 1));
 	pthread_mutex_unlock(&worker->server->log_lock);
-	conn->flags &= ~(uint32_t)RESUMING;
+	conn->resuming = false;
 }

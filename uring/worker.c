@@ -157,9 +157,9 @@ void rc_worker_free(struct worker *worker)
 void rc_worker_queue(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
-	if (conn->flags & QUEUED)
+	if (conn->queued)
 		return;
-	conn->flags |= QUEUED;
+	conn->queued = true;
 	uint64_t place = (uint64_t)worker->queue_at + worker->queue_count++;
 	worker->queue[place < worker->slot_count ? place : place - worker->slot_count] = slot;
 }
@@ -328,12 +328,14 @@ static void take_completion(struct worker *worker, const struct rc_completion *c
 		break;
 	case TAG_WRITABLE:
 		if (worker->connections[slot].form == FORM_EVENTS)
-			worker->connections[slot].flags &= ~(uint32_t)PINGED; /* all that is ever heard of it */
+			worker->connections[slot].pinged = false; /* all that is ever heard of it */
 		rc_worker_queue(worker, slot);
-		rc_connection_operation_done(worker, slot, POLLING);
+		worker->connections[slot].polling = false;
+		rc_connection_try_close_slot(worker, slot);
 		break;
 	case TAG_SHUT:
-		rc_connection_operation_done(worker, slot, SHUTTING);
+		worker->connections[slot].shutting = false;
+		rc_connection_try_close_slot(worker, slot);
 		break;
 	default:
 		rc_connection_slot_closed(worker, slot);
@@ -360,7 +362,7 @@ static void stop_connection(struct worker *worker, uint32_t slot, bool half_time
 		break;
 	case CONNECTION_OPEN:
 		/* Who is still being sent what was published before gets it first. */
-		if (!(conn->flags & BEHIND) || half_time)
+		if (!conn->behind || half_time)
 			rc_connection_close(worker, slot, RC_CLOSE_GOING_AWAY, reason, sizeof reason - 1);
 		break;
 	default:
