@@ -22,7 +22,7 @@ RC_CFLAGS := -std=c17 -D_GNU_SOURCE -Wall -Wextra -Werror -fno-omit-frame-pointe
 	-fvisibility=hidden -fno-semantic-interposition -fPIC -pthread
 RC_LDFLAGS := -pthread -Wl,--as-needed
 ifneq ($(SANITIZE),)
-RC_CFLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all
+RC_CFLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -DRC_CHECK_EACH
 RC_LDFLAGS += -fsanitize=$(SANITIZE)
 endif
 # The rooms and whom each may know: the programs see the public header, and nothing behind it.
@@ -39,6 +39,7 @@ SHARED := $(BUILD)/libringcast.so.$(VERSION)
 PROGRAM := $(BUILD)/ringcast
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIBRARY_OBJECTS := $(call objects,$(wildcard engine/*.c tls/*.c uring/*.c))
+CHECKED_OBJECTS := $(if $(SANITIZE),,$(patsubst %.c,$(BUILD)/obj/checked/%.o,$(wildcard engine/*.c)))
 TOOL_OBJECTS := $(call objects,$(wildcard tools/*.c tools/*/*.c))
 UNIT_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(patsubst tests/unit/%.c,$(BUILD)/tests/unit_%,$(wildcard tests/unit/*.c)))
 FUZZ_TARGETS := $(filter-out run,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
@@ -203,8 +204,13 @@ $(BUILD)/tests/unit_%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/tools.a $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ -lcriterion $(LIBS) $(TOOL_LIBS) -o $@
 
+# engine/ once more, with the checks of every change (check.h), for the fuzzers.
+$(BUILD)/obj/checked/%.o: %.c Makefile | $(READY)
+	@mkdir -p $(@D)
+	$(call say,compile $< with its checks)$(CC) $(RC_CFLAGS) -DRC_CHECK_EACH $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
 # The same target twice: with the seeds and some mutants of them as a test, and under libFuzzer (tests/fuzz.sh builds it).
-$(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/run.o $(BUILD)/tools.a $(LIBRARY)
+$(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/run.o $(CHECKED_OBJECTS) $(BUILD)/tools.a $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) $(TOOL_LIBS) -o $@
 

@@ -19,7 +19,7 @@
 
 #define MESSAGES_MAX 200000
 #define TOPICS_MAX 4096
-#define ROOM (8 * MIB)
+#define ROOM (8 * RC_MIB)
 #define JOIN_EVERY 1000
 
 struct message {

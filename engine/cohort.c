@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * cohort.c - see cohort.h. Invariant: a frame that is not fresh refers only to frames back to the last fresh one, all
- * of which are kept.
+ * cohort.c - see cohort.h. Invariant: a frame that is not fresh refers only to frames back to the last fresh one, and
+ * all of these are kept.
  */
 #include "cohort.h"
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * cohort.h - one compressor that goes on through a topic's messages, for all whose only compressed stream that topic
- * is. A message then costs a handful of bytes, because the reader has the ones before it. Newcomers get plain frames
- * until the compressor begins anew, which it does for their sake, but not too often.
+ * cohort.h - one compressor that goes on through all messages of a topic. Its readers, the cohort, are the connections
+ * that get no other topic compressed. A message costs each of them a handful of bytes, because they have the messages
+ * before it. A newcomer gets plain frames until the compressor begins anew. It does so for newcomers, but not too
+ * often.
  *
- * Threads: everything with the encodings' lock.
+ * Threads: every function is called with the encodings' lock held.
  */
 #ifndef RC_COHORT_H
 #define RC_COHORT_H
@@ -14,22 +15,23 @@
 
 struct rc_cohort {
 	struct rc_deflater *deflater;
-	uint64_t next;        /* entries before it are not compressed any more */
-	unsigned since_fresh; /* messages */
-	uint64_t begins;      /* the last beginning */
-	uint64_t wanted;      /* somebody waits for one that is not before this entry */
-	bool broken;          /* a message could not be kept: the next must be a beginning */
+	uint64_t next;        /* the lowest entry that may still be compressed */
+	unsigned since_fresh; /* messages since the last beginning */
+	uint64_t begins;      /* the entry of the last beginning */
+	uint64_t wanted;      /* somebody waits for a beginning at this entry or behind it */
+	bool broken;          /* the last message could not be kept: the next must be a beginning */
 };
 
-/* Null without memory. */
+/* Null when memory is out. */
 struct rc_cohort *rc_cohort_new(enum rc_window window, int level);
 void rc_cohort_free(struct rc_cohort *cohort);
 
 /* Somebody who reads from this entry on waits for a beginning. */
 void rc_cohort_join(struct rc_cohort *cohort, uint64_t from);
 
-/* Compresses an entry's payload into `to` (rc_deflate_bound() bytes). Returns the size, or 0 when it stays plain: it
- * comes too late, or does not fit. *fresh says that it is a beginning. */
+/* Compresses an entry's payload into `to` (rc_deflate_bound() bytes). Returns the size; or 0 when the entry stays
+ * plain, because a later one was compressed before it, or because it does not fit. *fresh is set when it is a
+ * beginning. */
 size_t rc_cohort_add(struct rc_cohort *cohort, uint64_t number, uint8_t *to, size_t to_size, const uint8_t *payload,
                      size_t size, bool *fresh);
 

@@ -52,8 +52,8 @@ void rc_deflater_free(struct rc_deflater *deflater)
 
 size_t rc_deflate_bound(size_t size)
 {
-	/* The smallest compressor closes a block every 127 bytes, stored with 5 more where nothing shrinks; and the
-	 * flush. */
+	/* The smallest compressor closes a block every 127 bytes, and stores it with 5 bytes more where nothing
+	 * shrinks. The flush comes on top. */
 	return size + size / 16 + 64;
 }
 
@@ -103,10 +103,10 @@ void rc_inflater_free(struct rc_inflater *inflater)
 	free(inflater);
 }
 
-/* Room for more output, never beyond one byte past the limit: that byte tells "too big" from "just fits". */
+/* Makes room for more output, but at most for one byte past the limit, which tells "too big" from "just fits". */
 static bool grow(struct rc_pool *pool, struct rc_inflated_message *message, size_t size_max)
 {
-	size_t capacity, wanted = message->capacity ? message->capacity * 2 : 4 * KIB;
+	size_t capacity, wanted = message->capacity ? message->capacity * 2 : 4 * RC_KIB;
 	uint8_t *block = rc_pool_take(pool, RC_MIN(wanted, size_max + 1), &capacity);
 	if (!block)
 		return false;
@@ -118,7 +118,7 @@ static bool grow(struct rc_pool *pool, struct rc_inflated_message *message, size
 	return true;
 }
 
-/* Takes all of one piece of input. */
+/* Inflates all of one piece of input. */
 static enum rc_inflated feed(struct rc_inflater *inflater, struct rc_pool *pool, const uint8_t *from, size_t size,
                              size_t size_max, struct rc_inflated_message *message)
 {
@@ -156,7 +156,7 @@ enum rc_inflated rc_inflate_message(struct rc_inflater *inflater, struct rc_pool
 	enum rc_inflated result = feed(inflater, pool, from, size, size_max, message);
 	if (result == RC_INFLATED)
 		result = feed(inflater, pool, tail, sizeof tail, size_max, message);
-	/* zlib says where it stands: bit 7 between two blocks, the low bits what is left of a byte. */
+	/* zlib tells where it stands: bit 7 is set between two blocks, the low bits count what is left of a byte. */
 	if (result == RC_INFLATED && (inflater->stream.data_type & (128 | 63)) != 128)
 		result = RC_INFLATE_MALFORMED;
 	if (result != RC_INFLATED) {

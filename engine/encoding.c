@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * encoding.c - see encoding.h. Invariant: no byte of a frame is written over while an entry of it or a later one of its
- * segment is not below every floor.
+ * encoding.c - see encoding.h. Invariant: a segment is written over only when the newest entry with bytes in it is
+ * below every floor. Therefore, as rc_encoding_check() asserts:
+ *   - write_position - tail_position <= size
+ *   - a frame that was made lies between the two, or before tail_position and is refused; it never wraps
+ *   - no segment has a frame of a newer entry than its `newest` says
+ *   - frames do not overlap: their sizes fit side by side
  */
 #include "encoding.h"
 
@@ -71,11 +75,13 @@ void rc_encoding_put(struct rc_encoding *encoding, const struct rc_log *log, uin
 	memcpy(at + header_size, payload, payload_size);
 	for (uint64_t segment = position / encoding->segment_size;
 	     segment <= (position + size - 1) / encoding->segment_size; segment++) {
-		/* A segment that begins here held other entries a turn ago. */
+		/* A segment that begins with this frame had frames of older entries a turn ago. */
 		uint64_t *newest = &encoding->newest[segment % RC_LOG_SEGMENTS];
 		bool begins = segment * encoding->segment_size >= encoding->write_position;
 		*newest = begins ? number : RC_MAX(*newest, number);
 	}
+	RC_ASSERT(position + size - atomic_load_explicit(&encoding->tail_position, memory_order_relaxed) <=
+	          encoding->size);
 	encoding->write_position = position + size;
 	encoding->made_count++;
 	encoding->made_size += size;
@@ -84,4 +90,40 @@ void rc_encoding_put(struct rc_encoding *encoding, const struct rc_log *log, uin
 	extent->size = (uint32_t)size;
 	atomic_store_explicit(&extent->state, number * 8 + (fresh ? RC_EXTENT_FRESH : RC_EXTENT_MADE),
 	                      memory_order_release);
+	RC_VERIFY(rc_encoding_check(encoding));
+}
+
+/* ---- the invariants ---- */
+
+/* Entries looked at, back from the newest with a frame. Older ones have not changed, or are of no reader any more. */
+#define CHECKED_EXTENTS 512
+
+static void check_extent(const struct rc_encoding *encoding, const struct rc_extent *extent, uint64_t number)
+{
+	uint64_t end = extent->position + extent->size;
+	RC_ASSERT(extent->size > 0 && end <= encoding->write_position);
+	RC_ASSERT((extent->position & (encoding->size - 1)) + extent->size <= encoding->size);
+	for (uint64_t at = extent->position / encoding->segment_size; at <= (end - 1) / encoding->segment_size; at++)
+		RC_ASSERT(encoding->newest[at % RC_LOG_SEGMENTS] >= number);
+}
+
+void rc_encoding_check(const struct rc_encoding *encoding)
+{
+	uint64_t tail = atomic_load_explicit(&encoding->tail_position, memory_order_relaxed), used = 0, newest = 0;
+	RC_ASSERT(tail <= encoding->write_position && encoding->write_position - tail <= encoding->size);
+	RC_ASSERT(tail % encoding->segment_size == 0);
+	for (unsigned i = 0; i < RC_LOG_SEGMENTS; i++)
+		newest = RC_MAX(newest, encoding->newest[i]);
+	uint64_t count = RC_MIN(RC_MIN(newest + 1, encoding->extent_count), (uint64_t)CHECKED_EXTENTS);
+	for (uint64_t number = newest + 1 - count; number <= newest; number++) {
+		const struct rc_extent *extent = rc_extent_of(encoding, number);
+		/* Its entry may be claimed meanwhile for a later one; its bytes change only with the lock. */
+		uint64_t state = atomic_load_explicit(&extent->state, memory_order_acquire);
+		RC_ASSERT(state % 8 <= RC_EXTENT_FRESH);
+		if (state / 8 != number || state % 8 < RC_EXTENT_MADE || extent->position < tail)
+			continue;
+		check_extent(encoding, extent, number);
+		used += extent->size;
+	}
+	RC_ASSERT(used <= encoding->write_position - tail);
 }

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * encoding.h - other forms of the log's messages, made at most once each and only while somebody wants them. The log's
- * own frames are the form that always exists; an encoding holds, for some entries, a whole frame in bytes of its own.
+ * encoding.h - other forms of the log's messages. Each is made at most once, and only while somebody wants it. The
+ * log's own frames are the form that always exists; an encoding holds, for some entries, a whole frame in bytes of its
+ * own.
  *
  *      log       | A    | B  | C      | D   | E  |           entries, in order
- *      encoding  | a  | c   | e |                            B is too short to gain, D was not wanted by anybody
+ *      encoding  | a  | c   | e |                            B is too short to gain, nobody wanted D
  *
- * Workers make them before they plan; who makes one has claimed it. Bytes are recycled by segments like the log's,
- * and only below every reader's floor; when there is no room, the message is simply sent in the log's own form, so an
+ * A worker makes them before it plans, each after it has claimed the entry. Bytes are recycled by segments like the
+ * log's, and only below every reader's floor. When there is no room, the message is sent in the log's own form, so an
  * encoding never holds anybody back.
  *
- * Threads: claiming and reading are free; putting wants the encodings' lock, which the caller holds.
+ * Threads: claiming and reading need no lock. rc_encoding_put() is called with the encodings' lock held.
  */
 #ifndef RC_ENCODING_H
 #define RC_ENCODING_H
@@ -28,13 +29,13 @@ enum rc_encoding_id {
 	RC_ENCODING_COUNT,
 };
 
-/* What there is of an entry. The number of the entry stands with the state, so that nothing needs clearing. */
+/* What an encoding has of an entry. The entry's number is kept with the state, so that nothing needs clearing. */
 enum rc_extent_state {
-	RC_EXTENT_NONE,    /* nobody has looked */
+	RC_EXTENT_NONE,    /* nobody has looked at it */
 	RC_EXTENT_CLAIMED, /* somebody is making it */
 	RC_EXTENT_REFUSED, /* it stays in the log's form */
 	RC_EXTENT_MADE,
-	RC_EXTENT_FRESH, /* made, and readable without what came before: in a cohort, where others may join */
+	RC_EXTENT_FRESH, /* made, and readable without what came before: newcomers to a cohort begin here */
 };
 
 struct rc_extent {
@@ -62,8 +63,9 @@ static inline struct rc_extent *rc_extent_of(const struct rc_encoding *encoding,
 	return &encoding->extents[number & (encoding->extent_count - 1)];
 }
 
-/* The log may have a message for longer than an encoding its frame: one that is gone counts as refused. It stays what
- * it is for a reader whose floor is not above it, because a floor is lowered only with the encodings' lock held too. */
+/* The log may have a message for longer than an encoding has its frame. A frame that is gone counts as refused. It
+ * cannot go while a reader's floor is not above its entry, because a floor is lowered only with the encodings' lock
+ * held too. */
 static inline enum rc_extent_state rc_extent_state(const struct rc_encoding *encoding, uint64_t number)
 {
 	const struct rc_extent *extent = rc_extent_of(encoding, number);
@@ -81,8 +83,12 @@ static inline enum rc_extent_state rc_extent_state(const struct rc_encoding *enc
 bool rc_extent_claim(struct rc_encoding *encoding, uint64_t number);
 void rc_extent_refuse(struct rc_encoding *encoding, uint64_t number);
 
-/* Stores a frame for a claimed entry: header and payload, copied once. Without room it is refused. With the lock. */
+/* Stores the frame of a claimed entry: header and payload, copied once. When there is no room for it, the entry is
+ * refused. With the lock. */
 void rc_encoding_put(struct rc_encoding *encoding, const struct rc_log *log, uint64_t number, const void *header,
                      size_t header_size, const void *payload, size_t payload_size, bool fresh);
+
+/* Asserts the invariants of encoding.c. With the lock. */
+void rc_encoding_check(const struct rc_encoding *encoding);
 
 #endif

@@ -20,7 +20,7 @@ struct rc_deflate {
 /* What our side wants. */
 struct rc_deflate_wish {
 	bool server_takeover, client_takeover; /* allowed, if the other side allows it too */
-	uint8_t bits;                          /* window of our own compressor at most */
+	uint8_t bits;                          /* the largest window of our own compressor */
 };
 
 /* Server: takes the first acceptable of the client's offers, in their order, and writes the answer into `to`; an offer

@@ -18,8 +18,9 @@
 #define SIZE_IN_2 126
 #define SIZE_IN_8 127
 
-/* A size in `width` bytes, of which `size` are there. Bytes that lack are taken once as 0 and once as 255: what is
- * wrong with every rest is wrong now. Returns the width, 0 for a size cut short, -1 for a wrong one. */
+/* Reads a payload's size of `width` bytes, of which `size` have come. With 0 for each missing byte it is the least that
+ * it can become, with 255 the most: if that most is too small, or that least too large, it is wrong whatever follows.
+ * Returns the width, 0 while bytes are missing, -1 for a wrong size. */
 static int size_read(uint64_t *value, const uint8_t *bytes, size_t size, unsigned width)
 {
 	uint64_t least = 0, most = 0, shortest = width == 2 ? 126 : 65536;

@@ -30,10 +30,10 @@ struct rc_frame {
 	bool masked;
 };
 
-/* Reads a header from at most `size` bytes. Returns its length, 0 when more bytes are needed, or -1 for what no frame
- * may look like: a length not in its shortest form, or with its top bit set, as soon as that is sure. Meaning is judged
- * by the session. When it returns 0, the fields say what the bytes so far say, and the size is the least it can become;
- * the fields of bytes that are not there are 0, those of the first byte unchanged when there is none. */
+/* Reads a header from at most `size` bytes. Returns its length; 0 when more bytes are needed; or -1, as soon as that is
+ * sure, when the payload's size is not in its shortest form or has its top bit set. All else is for the session to
+ * judge. When it returns 0, the fields hold what the bytes so far say: the size is the least that it can become, and
+ * fields of missing bytes are 0. Only the fields of the first byte stay unchanged when there is no byte at all. */
 int rc_frame_read(struct rc_frame *frame, const uint8_t *bytes, size_t size);
 
 /* Writes a header of at most RC_FRAME_HEADER_MAX bytes and returns its length. */

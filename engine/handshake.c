@@ -47,7 +47,7 @@ bool rc_handshake_offers(const struct rc_http_request *request, const char *prot
 	return list_has(request, "Sec-WebSocket-Protocol", protocol, rc_span_is_exactly);
 }
 
-/* The value of a header that may stand once, null without it; *repeated is set when it stands more often. */
+/* The value of a header that may come once, or null. *repeated is set when it comes more often. */
 static const char *single_header(const struct rc_http_request *request, const char *name, bool *repeated)
 {
 	const char *value = NULL;
@@ -139,7 +139,7 @@ static int parse_headers(struct rc_http_request *request, struct rc_span head)
 	return 0;
 }
 
-/* RFC 9110, section 7.2 for Host. A body is never read: there is nothing here that takes one. */
+/* RFC 9110, section 7.2 for Host. *has_body is set when a body is announced, in whatever way. */
 static int judge_http(const struct rc_http_request *request, bool *has_body)
 {
 	bool repeated = false;
@@ -159,7 +159,7 @@ static bool is_key(const char *key)
 	       strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") == KEY_SIZE - 2;
 }
 
-/* RFC 6455, section 4.2.1. The version goes before the key: another version may do without one. */
+/* RFC 6455, section 4.2.1. The version is judged before the key, because another version may have no key. */
 static int judge_handshake(struct rc_http_request *request, bool has_body)
 {
 	bool repeated = false;
@@ -177,8 +177,9 @@ static int judge_handshake(struct rc_http_request *request, bool has_body)
 	return 0;
 }
 
-/* The body's size as the first Content-Length of a head has it, without a look at what is wrong with the head: that
- * comes when all of the body is here. 0: none, or larger than the bound, which is refused without waiting for it. */
+/* The size of the body to wait for, as the first Content-Length says it. 0 when there is none, and when it is above the
+ * bound: such a request is refused without waiting. What else is wrong with the head is judged once the body is here.
+ */
 static size_t awaited_body(struct rc_span head, size_t max)
 {
 	struct rc_span line, name, value;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * handshake.h - the opening handshake (RFC 6455, section 4) and the little HTTP/1.1 (RFC 9112) that stands around it,
- * as pure functions from bytes to verdicts, in both roles. It never waits and never sends.
+ * handshake.h - the opening handshake (RFC 6455, section 4) and as much HTTP/1.1 (RFC 9112) as it needs, as pure
+ * functions from bytes to verdicts, in both roles. It never waits and never sends.
  */
 #ifndef RC_HANDSHAKE_H
 #define RC_HANDSHAKE_H
@@ -18,7 +18,7 @@ struct rc_header {
 	const char *name, *value; /* zero-terminated, the value trimmed */
 };
 
-/* A request, taken apart in place: all text points into the buffer that was parsed. */
+/* A request, parsed in place: all text points into the buffer that was given. */
 struct rc_http_request {
 	const char *method;
 	const char *path; /* percent-decoded */

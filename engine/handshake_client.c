@@ -54,7 +54,8 @@ size_t rc_handshake_request(char *to, size_t size, const struct rc_url *url, con
 	return used > 0 && (size_t)used < size ? (size_t)used : 0;
 }
 
-/* "HTTP/1.x 101 words": the status, 0 for no status line that can be meant. */
+/* The status of a line such as "HTTP/1.1 101 Switching Protocols"; 0 when it is not a status line, or one of HTTP/1.0
+ * with a 101. */
 static int parse_status_line(struct rc_span line)
 {
 	const char *text = line.text;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * http.c - heads of HTTP/1.1 messages and the responses that are no upgrade; see http.h and handshake.h. It knows
- * nothing of WebSocket but the headers that some statuses demand. Invariant: nothing is read past the empty line.
+ * http.c - heads of HTTP/1.1 messages, and all responses but the 101; see http.h and handshake.h. Of WebSocket it knows
+ * only the headers that some statuses demand. Invariant: nothing is read past the empty line.
  */
 #include "http.h"
 

@@ -14,15 +14,15 @@ struct rc_span {
 	size_t size;
 };
 
-/* Walks a head up to its empty line and judges each byte where it stands, so that the verdict is the same in whatever
- * pieces it came. Returns its size, 0 while it is incomplete, or the negative status: 400 (control bytes, a line end
- * that is not CR LF), 414 (a long first line), 431 (too long, or too many headers). */
+/* Walks a head up to its empty line and judges each byte as it comes, so that the verdict does not depend on the pieces
+ * in which the head comes. Returns its size, 0 while it is incomplete, or the negative status: 400 (control bytes, a
+ * line end that is not CR LF), 414 (a long first line), 431 (too long, or too many headers). */
 int rc_http_head_size(const char *bytes, size_t size);
 
 /* Takes the next line off a head, without its CR LF; false at the empty one. */
 bool rc_http_line(struct rc_span *head, struct rc_span *line);
 
-/* Takes apart "name: value", the value trimmed; false when it is none. */
+/* Divides "name: value"; the value is trimmed. False when the line is no such field. */
 bool rc_http_field(struct rc_span line, struct rc_span *name, struct rc_span *value);
 
 /* Takes the next item off a comma separated list, trimmed; empty ones are skipped (RFC 9110, section 5.6.1). */

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * limits.h - every bound in one place, and how they relate. What a user may change starts from the default here.
+ * limits.h - every bound in one header, and how they relate. What a user may change starts from the default here. The
+ * bounds that the public contract names are defined in ringcast.h, so that an embedder has them too.
  */
 #ifndef RC_LIMITS_H
 #define RC_LIMITS_H
 
+#include "ringcast.h"
+
 #include <assert.h>
 #include <stddef.h>
 
-#define KIB ((size_t)1024)
-#define MIB (1024 * KIB)
+#define RC_KIB ((size_t)1024)
+#define RC_MIB (1024 * RC_KIB)
 
 /* ---- handles: worker | slot | generation fill 64 bits ---- */
 #define RC_WORKER_BITS 10
@@ -19,42 +22,36 @@
 static_assert(RC_WORKER_BITS + RC_SLOT_BITS == 32, "the generation has the other 32 bits");
 
 /* ---- the opening handshake ---- */
-#define RC_REQUEST_SIZE_MAX (8 * KIB) /* request line and headers; beyond it 431 */
-#define RC_REQUEST_LINE_MAX (4 * KIB) /* beyond it 414 */
-#define RC_REQUEST_HEADERS_MAX 64     /* beyond it 431 */
-#define RC_RESPONSE_HEADERS_SIZE 1024 /* of those the application adds */
-#define RC_BODY_SIZE_LIMIT (16 * MIB)
+#define RC_REQUEST_SIZE_MAX (8 * RC_KIB) /* request line and headers; beyond it 431 */
+#define RC_REQUEST_LINE_MAX (4 * RC_KIB) /* beyond it 414 */
+#define RC_REQUEST_HEADERS_MAX 64        /* beyond it 431 */
+#define RC_BODY_SIZE_LIMIT (16 * RC_MIB)
 #define RC_PROTOCOL_NAME_MAX 128
 #define RC_HANDSHAKE_TIMEOUT_MS 10000
 static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is told from long headers");
 
 /* ---- frames and messages ---- */
-#define RC_CONTROL_SIZE_MAX 125 /* RFC 6455, section 5.5 */
 #define RC_FRAME_HEADER_MAX 14  /* 2 + 8 + 4 */
-#define RC_GATHERED_HEADROOM 64 /* before a gathered message: it may leave in its block, behind a header */
-#define RC_MESSAGE_SIZE_DEFAULT (1 * MIB)
-#define RC_MESSAGE_SIZE_LIMIT (64 * MIB)
+#define RC_GATHERED_HEADROOM 64 /* before a gathered message: for a header, with which it may leave in its block */
+#define RC_MESSAGE_SIZE_DEFAULT (1 * RC_MIB)
+#define RC_MESSAGE_SIZE_LIMIT (64 * RC_MIB)
 #define RC_FRAGMENTS_DEFAULT 1024
 #define RC_IDLE_TIMEOUT_MS 120000
 #define RC_CLOSE_TIMEOUT_MS 5000
-#define RC_PONGS_QUEUED_MAX 16 /* answers to Pings that wait; more Pings get one answer, section 5.5.3 */
+#define RC_PONGS_QUEUED_MAX 16 /* Pongs that wait; further Pings get one Pong for all, section 5.5.3 */
 
 /* ---- topics ---- */
-#define RC_TOPIC_NAME_MAX 255
-#define RC_TOPICS_MAX (1u << 20)
-#define RC_TOPIC_RULES_MAX 64
 #define RC_SUBSCRIPTIONS_DEFAULT 256 /* of one connection */
 #define RC_SUBSCRIPTIONS_LIMIT 65536
 
 /* ---- compression ---- */
 #define RC_DEFLATE_LEVEL 6
 #define RC_DEFLATE_SIZE_MIN 128
-#define RC_COHORTS_MAX 256          /* topics with a compressor of their own, 268 KB each at the largest window */
-#define RC_COHORT_FRESH_MESSAGES 32 /* at least, between two places where newcomers can join a cohort */
+#define RC_COHORT_FRESH_MESSAGES 32 /* at least, between two beginnings at which newcomers join a cohort */
 
 /* ---- the log ---- */
-#define RC_LOG_SIZE_DEFAULT (64 * MIB)
-#define RC_LOG_SIZE_MIN (64 * KIB)
+#define RC_LOG_SIZE_DEFAULT (64 * RC_MIB)
+#define RC_LOG_SIZE_MIN (64 * RC_KIB)
 #define RC_LOG_SEGMENTS 64          /* the log is recycled in pieces of log_size / this */
 #define RC_LOG_READABLE_SEGMENTS 48 /* how far back a reader may be; the rest is room for publishers */
 #define RC_LOG_BYTES_PER_ENTRY 128  /* index entries = log_size / this: smaller frames fill the index first */
@@ -62,30 +59,30 @@ static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is
 static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before a gathered message");
 
 /* ---- a round of fan-out ---- */
-#define RC_SLICE_SENDS 256               /* sends between two looks at what came in */
-#define RC_SLICE_ENCODE_SIZE (256 * KIB) /* bytes of messages compressed between two such looks, but for one larger */
-#define RC_PLAN_WINDOW 4096              /* index entries one plan reads at most */
-#define RC_PLAN_RANGES_MAX 64            /* ranges of one send: below IOV_MAX */
-#define RC_PLAN_FRAMES_MAX 1024          /* frames of one send */
-#define RC_PLAN_SIZE_MAX (256 * KIB)     /* bytes of one send, but for a single larger frame */
-/* The rest of a frame cut short that is kept aside; a larger one stays in the log. */
-#define RC_REST_SIZE_MAX (64 * KIB)
+#define RC_SLICE_SENDS 256                  /* sends between two looks at what came in */
+#define RC_SLICE_ENCODE_SIZE (256 * RC_KIB) /* bytes compressed between two such looks, unless one message is larger   \
+	                                     */
+#define RC_PLAN_WINDOW 4096                 /* index entries one plan reads at most */
+#define RC_PLAN_RANGES_MAX 64               /* ranges of one send: below IOV_MAX */
+#define RC_PLAN_FRAMES_MAX 1024             /* frames of one send */
+#define RC_PLAN_SIZE_MAX (256 * RC_KIB)     /* bytes of one send, unless it is a single larger frame */
+/* The largest rest of a frame cut short that is kept in the outbox; a larger rest is sent from the log. */
+#define RC_REST_SIZE_MAX (64 * RC_KIB)
 
 #define RC_ROUND_INTERVAL_US 2000 /* between the beginnings of two rounds, at most ... */
 #define RC_ROUND_SEND_NS 8000     /* ... and this for each of its sends: twice what one takes */
 
-#define RC_HOLDS_MAX 64 /* zero-copy sends a worker whose bytes the kernel holds; beyond, sends copy */
+#define RC_HOLDS_MAX 64 /* zero-copy sends of a worker whose bytes the kernel holds; beyond, sends copy */
 
 /* ---- TLS ---- */
-#define RC_TLS_PAIRS_MAX 64
-#define RC_TLS_HANDSHAKES_A_TICK 8 /* steps of handshakes between two rounds of fan-out; the others wait their turn */
-#define RC_TLS_HELD_SIZE_MAX (64 * KIB)          /* what a peer may send of a handshake that waits */
-#define RC_TLS_REPLY_SIZE_MAX (256 * KIB)        /* handshake messages and answers waiting for one connection */
-#define RC_TLS_SEND_SIZE_MAX (64 * KIB)          /* plaintext encrypted for one connection at a time */
-#define RC_TLS_STAGE_SIZE (128 * KIB)            /* records wait for the ring in blocks of this ... */
-#define RC_TLS_STAGES 16                         /* ... so many a worker */
-#define RC_TLS_TICKET_TURN_S 21600               /* a key makes session tickets so long, and takes them twice as long */
-#define RC_TLS_RECORDS_A_KEY (UINT64_C(1) << 24) /* RFC 8446, section 5.5: with AES-GCM 2^24.5 full ones are safe */
+#define RC_TLS_HANDSHAKES_A_TICK 8           /* steps of handshakes between two rounds of fan-out; further ones wait */
+#define RC_TLS_HELD_SIZE_MAX (64 * RC_KIB)   /* what a peer may send while its handshake waits */
+#define RC_TLS_REPLY_SIZE_MAX (256 * RC_KIB) /* handshake messages and answers waiting for one connection */
+#define RC_TLS_SEND_SIZE_MAX (64 * RC_KIB)   /* plaintext encrypted for one connection at a time */
+#define RC_TLS_STAGE_SIZE (128 * RC_KIB)     /* records wait for the ring in blocks of this ... */
+#define RC_TLS_STAGES 16                     /* ... so many a worker */
+#define RC_TLS_TICKET_TURN_S 21600 /* a key seals session tickets for so long, and opens them for twice as long */
+#define RC_TLS_RECORDS_A_KEY (UINT64_C(1) << 24) /* RFC 8446, section 5.5: 2^24.5 full ones are safe with AES-GCM */
 #define RC_TLS_USELESS_MAX 32    /* records in a row that bring no data: new keys, tickets, nothing at all */
 #define RC_TLS_RECORDS_SHARED 32 /* sealed with a cipher context that all share, before a sender gets its own */
 #define RC_TLS_KERNEL_SIZE_MAX (UINT64_C(1) << 38) /* bytes sealed by the kernel with one key */
@@ -93,20 +90,19 @@ static_assert(RC_TLS_SEND_SIZE_MAX <= RC_TLS_STAGE_SIZE / 2,
               "a block holds at least one send with its records' overhead");
 
 /* ---- memory of a worker ---- */
-#define RC_SEND_SIZE_DEFAULT (4 * MIB) /* waiting for one connection outside the log */
-#define RC_POOL_CACHE_SIZE (16 * MIB)  /* free blocks kept by a worker: a large one got anew costs a fault a page */
-#define RC_POOL_SIZE_MAX ((size_t)2048 * MIB) /* blocks in use by a worker */
-#define RC_COMMANDS_MAX 65536                 /* posted to a worker and not yet run */
+#define RC_SEND_SIZE_DEFAULT (4 * RC_MIB) /* waiting for one connection outside the log */
+#define RC_POOL_CACHE_SIZE (16 * RC_MIB)  /* free blocks kept by a worker: in a new large one each page costs a fault  \
+	                                   */
+#define RC_POOL_SIZE_MAX ((size_t)2048 * RC_MIB) /* blocks in use by a worker */
 
 /* ---- the ring ---- */
 #define RC_RING_ENTRIES 1024       /* submission queue */
 #define RC_COMPLETIONS_PER_ENTRY 8 /* completion queue = entries * this */
-#define RC_RECEIVE_BUFFER_SIZE (16 * KIB)
+#define RC_RECEIVE_BUFFER_SIZE (16 * RC_KIB)
 #define RC_RECEIVE_BUFFERS 512      /* a power of two, at most 32768 */
 #define RC_RECEIVE_BUFFERS_FIRST 64 /* made at the start; doubled whenever none is free */
-#define RC_NOTSENT_LOWAT (32 * KIB)
+#define RC_NOTSENT_LOWAT (32 * RC_KIB)
 #define RC_REFUSALS_MAX 64 /* connections over the limit that are told so by a 503 */
-#define RC_LISTENERS_MAX 16
 #define RC_BACKLOG 4096
 static_assert(RC_SLICE_SENDS < RC_RING_ENTRIES, "a slice is submitted by one call");
 static_assert(RC_COMPLETIONS_PER_ENTRY >= 4, "multishot operations complete more often than they are submitted");

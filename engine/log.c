@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * log.c - see log.h. Invariants: tail <= every floor <= head; tail_position <= position of every live entry;
- * write_position - tail_position <= size; head - tail <= entry_count.
+ * log.c - see log.h. Invariants, which rc_log_check() asserts:
+ *   - tail <= every floor <= head, but for the floors of readers that have ended
+ *   - head - tail <= entry_count, and write_position - tail_position <= size
+ *   - the live entries, from tail to head, lie in their order between tail_position and write_position; none wraps
+ *   - an entry's bytes are one complete frame of its size
+ *   - an entry's links lead to earlier entries of its topic, and the first to the message before it
+ *   - a topic counts its live entries and knows the newest
  */
 #include "log.h"
 
@@ -61,7 +66,7 @@ static void forget(struct rc_log *log, uint64_t number)
 	rc_topics_release(log->topics, topic);
 }
 
-/* Lets go of everything before entry `to`, if no reader's floor is below it. */
+/* Recycles everything before entry `to`, if no reader's floor is below it. */
 static bool recycle(struct rc_log *log, uint64_t to, unsigned *held_by)
 {
 	for (unsigned i = 0; i < log->floor_count; i++) {
@@ -121,11 +126,12 @@ int64_t rc_log_append(struct rc_log *log, struct rc_topic *topic, enum rc_opcode
 	uint64_t position = log->write_position;
 	if ((position & (log->size - 1)) + frame_size > log->size)
 		position = (position | (log->size - 1)) + 1; /* a frame never wraps */
-	topic->entry_count++; /* first, or making room might forget a topic whose last message it recycles */
+	topic->entry_count++; /* before making room, which may recycle the topic's last message and forget the topic */
 	if (!make_room(log, position + frame_size, held_by)) {
 		topic->entry_count--;
 		log->refused++;
 		atomic_store_explicit(&log->wanted, position + frame_size, memory_order_relaxed);
+		RC_VERIFY(rc_log_check(log));
 		return -EAGAIN;
 	}
 	rc_topic_unkeep(log->topics, topic);
@@ -137,6 +143,7 @@ int64_t rc_log_append(struct rc_log *log, struct rc_topic *topic, enum rc_opcode
 		memcpy(at + header_size, data, size);
 
 	uint64_t number = atomic_load_explicit(&log->head, memory_order_relaxed);
+	RC_ASSERT(position + frame_size - log->tail_position <= log->size && number - tail_of(log) < log->entry_count);
 	uint64_t previous = atomic_load_explicit(&topic->newest, memory_order_relaxed);
 	uint64_t sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed) + 1;
 	log->entries[number & (log->entry_count - 1)] = (struct rc_entry){
@@ -157,10 +164,11 @@ int64_t rc_log_append(struct rc_log *log, struct rc_topic *topic, enum rc_opcode
 	atomic_store_explicit(&topic->newest, number, memory_order_release);
 	/* seq_cst: paired with a worker that says it sleeps and then looks here once more; see worker.c */
 	atomic_store_explicit(&log->head, number + 1, memory_order_seq_cst);
+	RC_VERIFY(rc_log_check(log));
 	return (int64_t)sequence;
 }
 
-/* Walks back from the newest entry to the first that is not below both bounds. */
+/* Walks back from the newest entry to the earliest that is below neither bound. */
 static uint64_t search(const struct rc_log *log, const struct rc_topic *topic, uint64_t number_min,
                        uint64_t sequence_min)
 {
@@ -198,4 +206,77 @@ uint64_t rc_log_readable(const struct rc_log *log)
 	uint64_t by_bytes = end > bytes_back ? entry_at(log, end - bytes_back) : 0;
 	uint64_t by_count = head > entries_back ? head - entries_back : 0;
 	return RC_MAX(RC_MAX(by_bytes, by_count), tail_of(log));
+}
+
+/* ---- the invariants ---- */
+
+/* Entries looked at on each end of the log. What lies between has not changed since it stood at one of them. */
+#define CHECKED_ENTRIES 64
+
+static void check_link(const struct rc_log *log, uint64_t number, uint64_t link)
+{
+	const struct rc_entry *entry = rc_log_entry(log, number);
+	if (link == RC_NONE || link < tail_of(log))
+		return;
+	const struct rc_entry *earlier = rc_log_entry(log, link);
+	RC_ASSERT(link < number && earlier->topic == entry->topic && earlier->sequence < entry->sequence);
+}
+
+static void check_entry(const struct rc_log *log, uint64_t number)
+{
+	const struct rc_entry *entry = rc_log_entry(log, number);
+	uint64_t head = rc_log_head(log), end = entry->position + entry->size;
+	RC_ASSERT(entry->position >= log->tail_position);
+	RC_ASSERT((entry->position & (log->size - 1)) + entry->size <= log->size);
+	RC_ASSERT(number + 1 < head ? end <= rc_log_entry(log, number + 1)->position : end == log->write_position);
+
+	struct rc_frame frame;
+	int header_size = rc_frame_read(&frame, rc_log_at(log, entry->position), entry->size);
+	RC_ASSERT(header_size > 0 && (uint64_t)header_size + frame.size == entry->size);
+	RC_ASSERT(frame.fin && !frame.rsv && !frame.masked);
+	RC_ASSERT(frame.opcode == RC_FRAME_TEXT || frame.opcode == RC_FRAME_BINARY);
+
+	check_link(log, number, entry->previous);
+	check_link(log, number, entry->jump);
+	RC_ASSERT((entry->previous == RC_NONE) == (entry->jump == RC_NONE));
+	if (entry->previous != RC_NONE) {
+		RC_ASSERT(entry->jump <= entry->previous);
+		RC_ASSERT(entry->previous < tail_of(log) ||
+		          rc_log_entry(log, entry->previous)->sequence == entry->sequence - 1);
+	}
+
+	const struct rc_topic *topic = rc_topic_at(log->topics, entry->topic);
+	uint64_t newest = atomic_load_explicit(&topic->newest, memory_order_relaxed);
+	RC_ASSERT(newest != RC_NONE && newest >= number && newest < head && topic->entry_count > 0);
+	RC_ASSERT(newest > number || entry->sequence == atomic_load_explicit(&topic->sequence, memory_order_relaxed));
+}
+
+/* That the topic of the newest message counts right. All entries are looked at. */
+static void check_count(const struct rc_log *log)
+{
+	uint64_t tail = tail_of(log), head = rc_log_head(log), count = 0;
+	uint32_t topic = rc_log_entry(log, head - 1)->topic;
+	for (uint64_t number = tail; number < head; number++)
+		count += rc_log_entry(log, number)->topic == topic;
+	RC_ASSERT(rc_topic_at(log->topics, topic)->entry_count == count);
+}
+
+void rc_log_check(const struct rc_log *log)
+{
+	uint64_t tail = tail_of(log), head = rc_log_head(log);
+	RC_ASSERT(tail <= head && head - tail <= log->entry_count);
+	RC_ASSERT(log->tail_position <= log->write_position && log->write_position - log->tail_position <= log->size);
+	RC_ASSERT(log->tail_position % log->segment_size == 0);
+	RC_ASSERT(atomic_load_explicit(&log->end, memory_order_relaxed) == log->write_position);
+	for (unsigned i = 0; i < log->floor_count; i++) {
+		uint64_t floor = atomic_load_explicit(&log->floors[i], memory_order_relaxed);
+		RC_ASSERT(floor >= tail && (floor <= head || floor == UINT64_MAX));
+	}
+	for (uint64_t number = tail; number < head; number++) {
+		if (number - tail == CHECKED_ENTRIES && head - number > CHECKED_ENTRIES)
+			number = head - CHECKED_ENTRIES;
+		check_entry(log, number);
+	}
+	if (head > tail && head - tail <= 2 * CHECKED_ENTRIES)
+		check_count(log);
 }

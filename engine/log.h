@@ -7,13 +7,13 @@
  *      index      (recycled)  tail ---------------------------- head     a ring of one small entry a frame
  *      chains     each entry knows the previous one of its topic, and one further back to jump to
  *
- * Positions and entry numbers only grow; masked, they are places. Frames stand side by side, so a run of messages is
- * one range of bytes. Segments are equal pieces of the ring: space is recycled a segment at a time, oldest first,
- * because asking every reader where it stands is then done once a segment and not once a message. A message larger than
- * a segment lies across several.
+ * Positions and entry numbers only grow; masked, they are offsets in the bytes and in the index. Frames stand side by
+ * side, so a run of messages is one range of bytes. Segments are equal pieces of the ring. Space is recycled a segment
+ * at a time, oldest first, so that every reader is asked where it stands once a segment and not once a message. A
+ * message larger than a segment lies across several.
  *
- * Readers hold a floor each: the lowest entry they may still read. Recycling stops at the lowest floor. A floor is
- * raised by its reader at any time and lowered only under the lock.
+ * Readers hold a floor each: the lowest entry they may still read, or UINT64_MAX for a reader that has ended. Recycling
+ * stops at the lowest floor. A floor is raised by its reader at any time and lowered only under the lock.
  *
  * Threads: appending, recycling and searching by sequence want the log's lock, which the caller holds. It is a lock and
  * not a lock-free queue because the frame, its number in the topic, the chain and the index must appear in one order;
@@ -25,7 +25,7 @@
 #include "check.h"
 #include "topic.h"
 
-#define RC_LOG_FRAME_SIZE_MAX 0x7FFFFFFFu /* what an entry, and a place inside a frame, can say */
+#define RC_LOG_FRAME_SIZE_MAX 0x7FFFFFFFu /* what the size in an entry, and an offset inside a frame, can hold */
 
 struct rc_entry {
 	uint64_t position;
@@ -35,8 +35,8 @@ struct rc_entry {
 	uint64_t time_ns;  /* of publishing */
 	uint32_t size;     /* of the frame, header included */
 	uint32_t topic;
-	/* A connection that is not to get it, or 0. Written after the entry is shown, because only one thread may ever
-	 * find itself there, and that is the one which writes it. */
+	/* The connection that does not get it, or 0. It may be written when others see the entry already: the only
+	 * thread that looks for this connection is the one that writes it. */
 	_Atomic uint64_t except;
 };
 
@@ -52,7 +52,7 @@ struct rc_log {
 	_Atomic uint64_t tail;   /* the oldest entry */
 	_Atomic uint64_t head;   /* the next entry: everything before it is committed */
 	_Atomic uint64_t end;    /* write_position, for readers: lag is measured from here */
-	_Atomic uint64_t wanted; /* where a message that found no room would end; 0: the last one found it */
+	_Atomic uint64_t wanted; /* where the last message would have ended, had it found room; else 0 */
 	uint64_t published_size; /* of payloads */
 	uint64_t refused;
 	uint64_t segments_recycled;
@@ -62,13 +62,13 @@ struct rc_log {
 void rc_log_init(struct rc_log *log, struct rc_topics *topics, uint8_t *bytes, uint64_t size, struct rc_entry *entries,
                  uint64_t entry_count, _Atomic uint64_t *floors, unsigned floor_count);
 
-/* Appends a message and returns its sequence in the topic; -EMSGSIZE above a quarter of the log, or 2 GiB; -EAGAIN when
- * a floor holds the space back, with *held_by the reader it was (nothing has changed then). */
+/* Appends a message and returns its sequence in the topic; -EMSGSIZE above a quarter of the log, or 2 GiB; or -EAGAIN
+ * when the floor of the reader *held_by keeps the space (nothing was appended then). */
 int64_t rc_log_append(struct rc_log *log, struct rc_topic *topic, enum rc_opcode opcode, const void *data, size_t size,
                       uint64_t now_ns, unsigned *held_by);
 
-/* The topic's first entry with number `from` or above, or RC_NONE. `from` must not lie below the caller's floor, or the
- * lock is held. */
+/* The topic's first entry with number `from` or above, or RC_NONE. Either `from` is not below the caller's floor, or
+ * the caller holds the lock. */
 uint64_t rc_log_first_from(const struct rc_log *log, const struct rc_topic *topic, uint64_t from);
 
 /* The topic's first entry with this sequence or above, no older than `oldest`. With the lock. */
@@ -78,8 +78,11 @@ uint64_t rc_log_first_sequence(const struct rc_log *log, const struct rc_topic *
 /* The lowest entry that a reader may take as its floor from now on. With the lock. */
 uint64_t rc_log_readable(const struct rc_log *log);
 
-/* True when a reader at this entry takes room that publishers are to have: it must be moved on. What is wanted counts,
- * or a reader that is hardly near enough could keep a large message waiting for ever. */
+/* Asserts the invariants of log.c. With the lock. */
+void rc_log_check(const struct rc_log *log);
+
+/* True when a reader at this entry keeps room that publishers are to have: it must be moved on. `wanted` counts too, or
+ * a reader that is only just near enough could make a large message wait for ever. */
 static inline bool rc_log_too_far(const struct rc_log *log, const struct rc_entry *entry, uint64_t number,
                                   uint64_t head, uint64_t end)
 {

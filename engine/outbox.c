@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * outbox.c - see outbox.h. Invariant: a block is owned exactly while it holds bytes that have not left.
+ * outbox.c - see outbox.h. Invariant, which rc_outbox_check() asserts: a block is owned exactly while it holds bytes
+ * that have not left, and these lie within it.
  */
 #include "outbox.h"
 
 #include "check.h"
 
 #include <string.h>
+
+#define BLOCK_SIZE_MIN 256 /* what the pool gives at least */
 
 struct rc_outbox *rc_outbox_new(struct rc_pool *pool)
 {
@@ -21,10 +24,10 @@ void rc_outbox_free(struct rc_outbox *outbox, struct rc_pool *pool)
 {
 	if (!outbox)
 		return;
-	static_assert(sizeof *outbox <= 256, "it lies in the smallest block");
+	static_assert(sizeof *outbox <= BLOCK_SIZE_MIN, "it lies in the smallest block");
 	rc_pool_give(pool, outbox->sending, outbox->sending_capacity);
 	rc_pool_give(pool, outbox->filling, outbox->filling_capacity);
-	rc_pool_give(pool, outbox, 256);
+	rc_pool_give(pool, outbox, BLOCK_SIZE_MIN);
 }
 
 uint8_t *rc_outbox_add(struct rc_outbox *outbox, struct rc_pool *pool, size_t size, size_t size_max, bool *full)
@@ -49,6 +52,7 @@ uint8_t *rc_outbox_add(struct rc_outbox *outbox, struct rc_pool *pool, size_t si
 	}
 	uint8_t *at = outbox->filling + outbox->filling_end;
 	outbox->filling_end += size;
+	RC_VERIFY(rc_outbox_check(outbox));
 	return at;
 }
 
@@ -62,6 +66,7 @@ bool rc_outbox_adopt(struct rc_outbox *outbox, uint8_t *block, size_t capacity, 
 	outbox->filling_capacity = capacity;
 	outbox->filling_begin = begin;
 	outbox->filling_end = end;
+	RC_VERIFY(rc_outbox_check(outbox));
 	return true;
 }
 
@@ -77,6 +82,7 @@ uint8_t *rc_outbox_add_first(struct rc_outbox *outbox, struct rc_pool *pool, siz
 	outbox->sending_begin = 0;
 	outbox->sending_end = size;
 	outbox->sending_capacity = capacity;
+	RC_VERIFY(rc_outbox_check(outbox));
 	return block;
 }
 
@@ -93,6 +99,7 @@ const struct rc_range *rc_outbox_next(struct rc_outbox *outbox, struct rc_pool *
 	}
 	outbox->range.at = outbox->sending ? outbox->sending + outbox->sending_begin : NULL;
 	outbox->range.size = outbox->sending_end - outbox->sending_begin;
+	RC_VERIFY(rc_outbox_check(outbox));
 	return &outbox->range;
 }
 
@@ -105,4 +112,21 @@ void rc_outbox_sent(struct rc_outbox *outbox, struct rc_pool *pool, size_t size)
 		outbox->sending = NULL;
 		outbox->sending_begin = outbox->sending_end = outbox->sending_capacity = 0;
 	}
+	RC_VERIFY(rc_outbox_check(outbox));
+}
+
+static void check_block(const uint8_t *block, size_t begin, size_t end, size_t capacity)
+{
+	if (block)
+		RC_ASSERT(begin < end && end <= capacity && capacity >= BLOCK_SIZE_MIN);
+	else
+		RC_ASSERT(begin == 0 && end == 0 && capacity == 0);
+}
+
+void rc_outbox_check(const struct rc_outbox *outbox)
+{
+	check_block(outbox->sending, outbox->sending_begin, outbox->sending_end, outbox->sending_capacity);
+	check_block(outbox->filling, outbox->filling_begin, outbox->filling_end, outbox->filling_capacity);
+	RC_ASSERT(!outbox->sending || outbox->sending != outbox->filling);
+	RC_ASSERT(outbox->late_pong_size <= sizeof outbox->late_pong);
 }

@@ -17,7 +17,7 @@ static const struct rc_mark *wanted(const struct rc_interest *interest, uint32_t
 	if (topic >= interest->mark_count)
 		return NULL;
 	const struct rc_mark *mark = &interest->marks[topic];
-	return mark->round == interest->round && number >= mark->from ? mark : NULL;
+	return mark->generation == interest->generation && number >= mark->from ? mark : NULL;
 }
 
 struct rc_range rc_plan_frame(const struct rc_log *log, const struct rc_encoding *encoding, uint64_t number,
@@ -31,8 +31,8 @@ struct rc_range rc_plan_frame(const struct rc_log *log, const struct rc_encoding
 	return (struct rc_range){ rc_log_at(log, entry->position), entry->size };
 }
 
-/* Whether an entry goes in its encoding's form. A member of a cohort can read on from what it read last, or begin where
- * the compressor began anew; in between it gets the log's form. */
+/* Whether an entry goes in its encoding's form. A member of a cohort can read on from the frame it read last, or begin
+ * where the compressor began anew; in between it gets the log's form. */
 static bool goes_encoded(const struct rc_interest *interest, const struct rc_entry *entry, uint64_t number, bool synced)
 {
 	if (!interest->encoding || entry->size < interest->encoded_size_min)
@@ -43,8 +43,8 @@ static bool goes_encoded(const struct rc_interest *interest, const struct rc_ent
 	return state == RC_EXTENT_FRESH || (state == RC_EXTENT_MADE && (interest->cohort == UINT32_MAX || synced));
 }
 
-/* Whether a member of a cohort is in step behind a frame. What goes in the log's form may be encoded the next moment by
- * another worker, and what comes after it then refers to it. */
+/* Whether a member of a cohort is in step behind a frame. It is not behind one in the log's form: another worker may
+ * encode that entry the next moment, and the frames after it then refer to it. */
 static bool stays_synced(bool synced, bool encoded, uint32_t topic, uint32_t cohort)
 {
 	return topic == cohort ? encoded : synced;

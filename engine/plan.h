@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * plan.h - from a cursor and what is subscribed to, to byte ranges of the log: one send.
+ * plan.h - one send: the byte ranges of the log that a subscriber is to get, made from its cursor and its
+ * subscriptions.
  *
  *      index     begin ............................. end          a window, read forward once
  *      taken       x   x x   c     x x x x                        wanted entries; c: conflated, so left out
  *      ranges     [ ] [   ]       [       ]                       touching frames are one range
  *
- * A plan knows no connection: subscribers that stand at the same place and want the same share one. It stays until the
- * last of their sends has completed, and says then how far a cursor moves for the bytes that left.
+ * A plan knows no connection: subscribers with the same cursor and the same interest share one. It is kept until the
+ * last of their sends has completed, and then says how far a cursor moves for the bytes that left.
  */
 #ifndef RC_PLAN_H
 #define RC_PLAN_H
@@ -20,11 +21,11 @@ struct rc_range {
 	size_t size;
 };
 
-/* What one subscriber wants of a topic, in an array by topic number. It counts only while `round` is the interest's:
- * so a set of topics is forgotten by one increment. */
+/* What one subscriber wants of a topic, in an array by topic number. It counts only while its generation is the
+ * interest's, so that one increment forgets a whole set of topics. */
 struct rc_mark {
 	uint64_t from; /* entries before it are not for this subscriber */
-	uint32_t round;
+	uint32_t generation;
 	bool conflate; /* only the topic's newest entry */
 };
 
@@ -33,22 +34,22 @@ struct rc_interest {
 	uint32_t topic; /* used when marks is null */
 	const struct rc_mark *marks;
 	uint32_t mark_count;
-	uint32_t round;
+	uint32_t generation;
 	const struct rc_encoding *encoding; /* preferred where it has a message; null: the log's own form */
 	uint32_t encoded_size_min;          /* frames of the log below it are sent as they are */
-	uint32_t cohort;   /* with RC_ENCODING_COHORT: the one topic that may be encoded; else UINT32_MAX */
-	bool synced;       /* in the cohort: what came last was read, so the next can be; `partial` is of that */
-	bool encoded_only; /* the log's own form means nothing to it: the plan stops where there is no other */
-	uint64_t self;     /* whose own entries are left out, or 0 */
+	uint32_t cohort; /* with RC_ENCODING_COHORT: the one topic that may be encoded; else UINT32_MAX */
+	bool synced;     /* in step with the cohort: it can read the next frame, once the rest of `partial` has left */
+	bool encoded_only; /* it cannot read the log's own form: the plan stops where there is no other */
+	uint64_t self;     /* the connection whose own entries are left out, or 0 */
 };
 
-/* Beside the offset of an entry: */
+/* In `taken`, beside the offset of an entry: */
 #define RC_PLAN_CONFLATED 0x8000u /* it was left out */
 #define RC_PLAN_ENCODED 0x4000u   /* it is sent in its encoding's form */
 #define RC_PLAN_OFFSET 0x3FFFu
 static_assert(RC_PLAN_WINDOW - 1 <= RC_PLAN_OFFSET, "an offset in the window and its flags share 16 bits");
 
-/* Beside the bytes of a frame that have left: they were of its encoding's form. */
+/* In `partial`, beside the count of bytes that have left: they were of the encoding's form. */
 #define RC_PARTIAL_ENCODED 0x80000000u
 #define RC_PARTIAL_SIZE 0x7FFFFFFFu
 static_assert(RC_LOG_FRAME_SIZE_MAX <= RC_PARTIAL_SIZE, "bytes of a frame and their flag share 32 bits");
@@ -56,32 +57,32 @@ static_assert(RC_LOG_FRAME_SIZE_MAX <= RC_PARTIAL_SIZE, "bytes of a frame and th
 struct rc_plan {
 	uint64_t begin, end; /* the window that was read */
 	uint64_t size;       /* bytes of all ranges */
-	uint32_t partial;    /* of the first frame, what had left before */
+	uint32_t partial;    /* of the first frame, how much had left before */
 	const struct rc_encoding *encoding;
 	uint32_t cohort;          /* the interest's */
-	bool synced, synced_end;  /* with the cohort, at the beginning and when all of it has left */
+	bool synced, synced_end;  /* in step with the cohort at the beginning, and when all of it has left */
 	uint32_t reference_count; /* sends in flight */
 	uint16_t range_count, frame_count, conflated_count, taken_count;
 	bool single;       /* made for one topic: every frame is of it */
 	bool left_out;     /* an entry of the subscriber's own lies in the window */
 	bool encoded_only; /* the interest's */
-	bool bare;         /* it ends before an entry that is wanted and has no such form */
-	uint32_t topic;    /* then its number */
+	bool bare;         /* with encoded_only: it ends before a wanted entry that is not encoded */
+	uint32_t topic;    /* with single: which */
 	struct rc_range ranges[RC_PLAN_RANGES_MAX];
 	uint16_t taken[RC_PLAN_WINDOW]; /* offsets from begin, in order */
 };
 
 /* Reads [begin, end), at most RC_PLAN_WINDOW entries, and stops early at a bound of limits.h: plan->end is then where
- * to go on. `partial` bytes of the frame at `begin` have left already, of one form or the other; that frame is then
- * taken whoever wants it. */
+ * to go on. `partial` bytes of the frame at `begin` have left already, of one form or the other; the rest of that
+ * frame is then taken even if it is not wanted any more. */
 void rc_plan_make(struct rc_plan *plan, const struct rc_log *log, const struct rc_interest *interest, uint64_t begin,
                   uint64_t end, uint32_t partial);
 
 struct rc_progress {
 	uint64_t cursor;      /* the next entry to consider */
-	uint32_t partial;     /* of the frame at the cursor, what has left; 0 at a frame's beginning */
-	uint16_t taken_count; /* of plan->taken that the cursor has passed: frames whole, others conflated */
-	bool synced;          /* with the cohort, at the cursor, or once the rest of that frame has left */
+	uint32_t partial;     /* of the frame at the cursor, how much has left; 0 at a frame's beginning */
+	uint16_t taken_count; /* entries of plan->taken that the cursor has passed: whole frames and conflated ones */
+	bool synced;          /* in step with the cohort at the cursor, or once the rest of that frame has left */
 };
 
 /* The bytes of an entry in one form or the other. */

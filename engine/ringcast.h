@@ -7,14 +7,16 @@
  *
  * Conventions
  *   Errors      A function that can fail returns 0 (or a count, or a sequence number) on success and a negative errno
- *               value otherwise; rc_strerror() names it. The library never prints and never ends the process.
- *   Units       `_size` is bytes, `_count` and `_max` are items unless they say `_size`, `_ms` and `_ns` are time.
- *   Text        Names and paths are pointer and size; they need no terminating zero. What the library returns as text
- *               has one.
+ *               value otherwise; rc_strerror() names it. Each function lists the values that it returns. The library
+ *               never prints and never ends the process, except when it finds a fault of its own: then it writes one
+ *               line to standard error and aborts, because going on would corrupt streams.
+ *   Units       `_size` is bytes. `_count` and `_max` are items, `_size_max` is bytes. `_ms`, `_us` and `_ns` are time.
+ *   Text        Text that is passed with its size needs no terminating zero. All other text ends in one.
  *   Threads     "any thread" means any thread at any time between rc_server_new() and rc_server_free().
  *               "worker" means only from inside a callback, on the worker that made it.
- *   Callbacks   run on the worker that owns the connection and must not block: everything that worker serves waits.
- *               They may call every function here except rc_server_join() and rc_server_free().
+ *   Callbacks   A callback runs on the worker that owns the connection. It must not block, because everything that this
+ *               worker serves waits for it. It may call every function here except rc_server_join(), rc_server_free()
+ *               and rc_server_tls_reload().
  */
 #ifndef RINGCAST_H
 #define RINGCAST_H
@@ -38,8 +40,19 @@ extern "C" {
 typedef struct rc_server rc_server;
 typedef struct rc_request rc_request;
 
-/* A connection, as its user holds it: worker, slot and generation in one number. It is never a pointer, so that a
- * handle kept too long is refused (-ENOTCONN) and can never reach somebody else's connection. 0 is no connection. */
+/* The bounds that this contract names. */
+#define RC_TOPIC_NAME_MAX 255    /* bytes of a topic's name */
+#define RC_TOPICS_MAX (1u << 20) /* topics at a time */
+#define RC_TOPIC_RULES_MAX 64    /* rules of rc_server_topic_rule() */
+#define RC_COHORTS_MAX 256       /* topics compressed as one stream at a time, 268 KB each at the largest window */
+#define RC_COMMANDS_MAX 65536    /* calls from other threads that wait for one worker */
+#define RC_CONTROL_SIZE_MAX 125  /* payload of a Ping or Pong; a Close has 2 fewer for its reason (RFC 6455, 5.5) */
+#define RC_RESPONSE_HEADERS_SIZE 1024 /* bytes of all headers of rc_request_add_header(), their ends included */
+#define RC_LISTENERS_MAX 16           /* of a server */
+#define RC_TLS_PAIRS_MAX 64           /* pairs of certificate and key of a server */
+
+/* A connection, as its user holds it: worker, slot and generation in one number. It is never a pointer, so a handle
+ * that was kept too long is refused (-ENOTCONN) and can never reach somebody else's connection. 0 is no connection. */
 typedef uint64_t rc_conn;
 
 enum rc_opcode { RC_TEXT = 1, RC_BINARY = 2 }; /* RFC 6455, section 11.8 */
@@ -63,13 +76,13 @@ enum rc_close_code {
 /* What happens to a subscriber that cannot keep up: it is further behind than the topic's limit, or the log is about
  * to be written over its cursor. */
 enum rc_policy {
-	RC_POLICY_CLOSE,    /* closed with 1008 and a reason that says so */
+	RC_POLICY_CLOSE,    /* it is closed with 1008 and a reason that says so */
 	RC_POLICY_SKIP,     /* its waiting messages are dropped and counted; it goes on with the newest */
-	RC_POLICY_CONFLATE, /* from the moment a send to it is cut short it gets only the newest message of each of
-	                     * these topics, until it has caught up; the others are counted */
+	RC_POLICY_CONFLATE, /* from the moment a send to it is cut short until it has caught up, it gets only the
+	                     * newest message of each of these topics; the others are counted */
 };
 
-/* ------------------------------------------------------------------------------------------------ configuration -- */
+/* ------------------------------------------------------------------------------------------------- configuration -- */
 
 /* Why something could not be made, in one line that names the remedy. `code` is a negative errno value. */
 struct rc_error {
@@ -83,150 +96,167 @@ struct rc_message {
 	enum rc_opcode opcode; /* text has been validated as UTF-8 */
 };
 
-/* How a connection ended. `reason` is the peer's words, valid until the callback returns. */
+/* How a connection ended. */
 struct rc_closing {
-	uint16_t code; /* RC_CLOSE_NO_CODE and RC_CLOSE_ABNORMAL included */
-	const char *reason;
+	uint16_t code;      /* RC_CLOSE_NO_CODE and RC_CLOSE_ABNORMAL included */
+	const char *reason; /* the peer's words, valid until the callback returns */
 	size_t reason_size;
 	bool by_peer; /* the peer began the closing handshake */
-	int status; /* client role: the HTTP status that refused the handshake, or a negative errno of connect; else 0.
-	             * TLS: -EKEYREJECTED (the server's certificate), -EPROTO; `reason` then says why */
+	/* Client role: 0 once the connection was open; else the HTTP status that refused the handshake, or the negative
+	 * errno of what went wrong before: -EMFILE when the worker has no room for another connection, -EKEYREJECTED
+	 * when the server's certificate is not trusted, -EPROTO for any other fault of TLS or of the response. For TLS
+	 * `reason` says why. Server role: 0. */
+	int status;
 };
 
 /* Any of these may be null. `context` is handed back as the first argument. */
 struct rc_handlers {
 	void *context;
-	/* An opening handshake, or a plain HTTP request, is complete and correct. Return 0 to go on (a WebSocket opens;
-	 * plain HTTP that nobody answered with rc_request_respond() or accepted as a stream gets 426), or an HTTP
-	 * status from 400 to 599 to refuse. Null accepts every WebSocket. */
+	/* An opening handshake, or a plain HTTP request, is complete and correct. Return 0 to go on, or an HTTP status
+	 * from 400 to 599 to refuse it. On 0 a WebSocket opens; plain HTTP that was neither answered by
+	 * rc_request_respond() nor accepted by rc_request_events() or rc_request_wait() gets 426. Any other value is
+	 * answered with 500. Null accepts every WebSocket. */
 	int (*request)(void *context, rc_request *request);
-	/* The connection is open. `user` is what rc_request_set_user() or rc_connect() gave, here and below. */
+	/* The connection is open. Here and below, `user` is what rc_request_set_user() or rc_connect() was given. */
 	void (*open)(void *context, rc_conn conn, void *user);
 	void (*message)(void *context, rc_conn conn, void *user, const struct rc_message *message);
 	/* A Pong came, with its payload of at most 125 bytes. */
 	void (*pong)(void *context, rc_conn conn, void *user, const uint8_t *data, size_t size);
-	/* A request that waits (rc_request_wait()) is subscribed to something that has a message for it: answer, or
-	 * wait for the next call. */
+	/* There is a message for a request that waits (rc_request_wait()): answer it, or wait for the next call. */
 	void (*ready)(void *context, rc_conn conn, void *user);
 	/* Called exactly once for each WebSocket, stream or waiting request that `request` accepted, and for each
-	 * rc_connect(). The handle is stale (0 if it never was one): free `user` here. */
+	 * rc_connect() that returned 0. The handle is stale, and 0 where there was none yet. Free `user` here. */
 	void (*close)(void *context, rc_conn conn, void *user, const struct rc_closing *closing);
-	/* Something of the library's own that the operator should know (no memory, descriptors used up), at most one
-	 * line a second and kind. */
+	/* The library has something to tell the operator: memory or descriptors are used up, for example. Of each kind
+	 * at most one line a second comes. */
 	void (*report)(void *context, const char *text);
 };
 
 /* permessage-deflate (RFC 7692). A broadcast is compressed once for each class of windows among its subscribers. */
 struct rc_deflate_options {
 	bool on;
-	unsigned level;       /* zlib's, 1 to 9 */
-	unsigned bits;        /* our window at most, 8 to 15; a client may ask for a smaller one */
-	size_t size_min;      /* smaller messages stay plain */
-	bool client_takeover; /* clients may compress with what they sent before: 40 KB a connection that does */
+	unsigned level;  /* zlib's, 1 to 9; default 6 */
+	unsigned bits;   /* the largest window of our own, 8 to 15; default 15. A client may ask for a smaller one */
+	size_t size_min; /* smaller messages stay plain; default 128 */
+	bool client_takeover; /* clients may refer to their earlier messages, which costs 40 KB for each that does */
 };
 
-/* rc_config_init() fills in the defaults, which are named in limits.h and in the README. Change what you need. */
+/* rc_config_init() fills in the defaults, which stand here beside each field; where none does, it is 0. */
 struct rc_config {
-	unsigned worker_count; /* 0: one a processor this process may run on */
+	unsigned worker_count; /* at most 1024; 0: as many as processors this process may run on */
 	struct rc_handlers handlers;
 	unsigned connections_max;         /* all workers together; 0: as many as the descriptor limit allows */
 	unsigned connections_per_address; /* 0: no limit */
-	unsigned subscriptions_max;       /* of one connection */
-	size_t body_size_max;             /* of a plain HTTP request; larger is 413. 0: none has a body */
-	size_t message_size_max;          /* received; larger is closed with 1009 */
-	unsigned fragments_max;           /* of one received message */
-	size_t send_size_max;             /* bytes waiting for one connection outside the log (rc_send, pongs) */
-	size_t log_size;                  /* bytes of frames kept; a power of two */
-	size_t lag_size_max;              /* bytes of log a subscriber may be behind; 0: three quarters of the log */
-	unsigned lag_ms_max;              /* age of the oldest message it waits for; 0: no limit */
-	enum rc_policy policy;            /* of topics that no rule names */
-	unsigned handshake_timeout_ms;
-	unsigned idle_timeout_ms;    /* nothing received: a Ping at half of it, the end at all of it; 0: never */
-	unsigned close_timeout_ms;   /* for the peer to answer a Close */
-	const char *congestion;      /* TCP congestion control of listeners; null: the system's */
-	unsigned notsent_lowat_size; /* TCP_NOTSENT_LOWAT of listeners: what the kernel may queue unsent */
-	unsigned round_interval_us; /* a worker's rounds of fan-out keep a distance that grows with their sends, at most
-	                             * this: what is published in between leaves in one send. The first message after
-	                             * a pause leaves at once, and few subscribers hardly wait. */
-	size_t zero_copy_size_min;  /* sends of at least this many bytes of the log are zero-copy (Linux 6.14), but to a
-	                             * peer for whom the kernel copies anyway; 0: none. It holds the log until the
-	                             * peer's system has acknowledged them, and gains from some 16 KiB up, with a
-	                             * network card that gathers; over loopback it only costs. */
-	bool kernel_tls; /* TLS 1.3 records are made by the kernel where it can (its module `tls`): what leaves
-	                  * is then copied once, and encrypted there. Peers that want new keys are closed */
-	struct rc_deflate_options deflate; /* of listeners that do not say otherwise; and its level for all */
-	bool busy_poll;                    /* workers spin instead of sleeping: a processor each for a shorter tail */
+	unsigned subscriptions_max;       /* of one connection, 1 to 65536; default 256 */
+	size_t body_size_max;    /* of a plain HTTP request, at most 16 MiB; a larger one gets 413. 0: no bodies */
+	size_t message_size_max; /* received, 1 to 64 MiB; a larger one is closed with 1009. Default 1 MiB */
+	unsigned fragments_max;  /* of one received message, not 0; default 1024 */
+	size_t send_size_max;    /* waiting for one connection outside the log: rc_send() and Pongs; default 4 MiB */
+	size_t log_size;         /* of the frames kept; a power of two, 64 KiB to 64 GiB, default 64 MiB */
+	size_t lag_size_max;     /* how far a subscriber may be behind in the log; 0: three quarters of the log */
+	unsigned lag_ms_max;     /* age of the oldest message that waits for a subscriber; 0: no limit */
+	enum rc_policy policy;   /* of topics that no rule names */
+	unsigned handshake_timeout_ms; /* not 0; default 10 s */
+	unsigned idle_timeout_ms;      /* of silence: a Ping after half of it, then the end. 0: never; default 2 min */
+	unsigned close_timeout_ms;     /* for the peer to answer a Close, not 0; default 5 s */
+	const char *congestion;        /* TCP congestion control of listeners; null: the system's */
+	unsigned notsent_lowat_size;   /* TCP_NOTSENT_LOWAT of listeners: unsent bytes in the kernel; default 32 KiB */
+	/* A worker fans out in rounds. The time between two of them grows with the number of sends and is at most this,
+	 * so that what is published meanwhile leaves in one send. The first message after a pause leaves at once, and
+	 * few subscribers hardly wait. Default 2 ms. */
+	unsigned round_interval_us;
+	/* Sends of at least this many bytes of the log are zero-copy (Linux 6.14), except to a peer for whom the kernel
+	 * copies in the end; 0: none are. Such a send holds its part of the log until the peer's system has
+	 * acknowledged it. It gains from some 16 KiB up, with a network card that gathers; over loopback it only costs.
+	 */
+	size_t zero_copy_size_min;
+	/* The kernel makes the records of TLS 1.3 where it can (its module `tls`). What leaves is then copied once, and
+	 * encrypted there. A peer that wants new keys is closed. */
+	bool kernel_tls;
+	struct rc_deflate_options deflate; /* of listeners that do not say otherwise; its level counts for all */
+	bool busy_poll;                    /* workers spin instead of sleeping: a processor each, for shorter delays */
 };
 
 RC_API void rc_config_init(struct rc_config *config);
 
-/* ------------------------------------------------------------------------------------------------------- server -- */
+/* -------------------------------------------------------------------------------------------------------- server -- */
 
-/* Makes a server that does nothing yet; null with *error set when a value is out of range or there is no memory.
- * The configuration is copied. `error` may be null here and below. */
+/* Makes a server that does nothing yet. The configuration is copied. Null with *error set: -EINVAL (a value is out of
+ * range), -ENOMEM, -EMFILE. `error` may be null here and below. */
 RC_API rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error);
 
-/* Adds a listener before the start: "ws://127.0.0.1:8080", "[::]:8080", "0.0.0.0:0" (a free port), "unix:/run/x.sock",
- * "fd:3" (a socket that listens already, inherited from whoever started this process; it is duplicated), or with TLS
- * "wss://127.0.0.1:8443" (see rc_server_tls()). With "proxy+" in front, each connection must begin with a PROXY
- * protocol header (version 1 or 2), and its peer is whom that names: only for addresses that nobody but the proxy can
- * reach, or with a look at rc_request_proxy(). Behind it may stand what differs there:
- * "?deflate=on&deflate-bits=12&deflate-min=200&deflate-takeover=off". Each worker gets its own socket on that address
- * (SO_REUSEPORT). Returns the port (0 for a Unix socket) or a negative errno with *error set. */
+/* Adds a listener, before the start. The address is one of
+ *   "ws://127.0.0.1:8080", "[::]:8080", "0.0.0.0:0" (a free port)
+ *   "wss://127.0.0.1:8443"  with TLS, see rc_server_tls()
+ *   "unix:/run/x.sock"
+ *   "fd:3"                  a socket that listens already and was inherited; it is duplicated
+ * With "proxy+" in front, each connection must begin with a PROXY protocol header (version 1 or 2), and its peer is the
+ * one that the header names. Use it only for an address that nobody but the proxy can reach, or look at
+ * rc_request_proxy(). Behind the address may stand how this listener differs in compression:
+ * "?deflate=on&deflate-bits=12&deflate-min=200&deflate-takeover=off". Each worker gets a socket of its own on the
+ * address (SO_REUSEPORT). Returns the port (0 for a Unix socket), or with *error set -EINVAL (the address), -EBUSY
+ * (after the start), -ENOSPC (RC_LISTENERS_MAX), or the errno with which the kernel refused: -EADDRINUSE, -EACCES,
+ * -EMFILE ... */
 RC_API int rc_server_listen(rc_server *server, const char *address, struct rc_error *error);
 
-/* Says how topics behave, before the start. `pattern` is a topic's name, or a prefix ending in '*'; the longest that
- * matches counts. Returns 0, -EINVAL, -ENOSPC (RC_TOPIC_RULES_MAX) or -EBUSY after the start. */
+/* Says how topics behave, before the start. `pattern` is a topic's name, or a prefix that ends in '*'; of those that
+ * match a topic, the longest counts. Returns 0, -EINVAL (the pattern or the policy), -ENOSPC (RC_TOPIC_RULES_MAX), or
+ * -EBUSY after the start. */
 struct rc_topic_options {
 	enum rc_policy policy;
 	size_t lag_size_max; /* 0: the server's */
 	unsigned lag_ms_max; /* 0: the server's */
 	bool keep_last;      /* the newest message outlives the log, for subscribers that ask for it */
-	bool cohort;         /* compressed as one stream for all who subscribe to this topic alone, in the request, and
-	                      * can: a fraction of the bytes. RC_COHORTS_MAX topics at a time */
+	/* The topic is compressed as one stream, at a fraction of the bytes. Its readers are the connections that
+	 * agreed to compression and subscribe to this topic alone, during their request. RC_COHORTS_MAX topics at a
+	 * time. */
+	bool cohort;
 };
 RC_API int rc_server_topic_rule(rc_server *server, const char *pattern, const struct rc_topic_options *options);
 
 /* What wss:// listeners show, before the start: TLS 1.2 and 1.3, ALPN "http/1.1", sessions resumed by tickets.
  * Certificates are PEM files with their chain, leaf first; keys are PEM files without a password. A client gets the
  * first pair whose certificate is for the name it asked for (SNI), or else the first of all. The names are copied.
- * Returns 0 or a negative errno with *error saying what is wrong with which file. */
+ * Returns 0, or with *error naming the file: -EINVAL (it cannot be used, or the number of pairs), -ENOENT, -EACCES or
+ * whatever errno reading it gave, -EBUSY (after the start), -ENOMEM. */
 struct rc_tls_pair {
 	const char *certificate, *key;
 };
 struct rc_tls_options {
 	const struct rc_tls_pair *pairs;
-	unsigned pair_count; /* 1 to 64 */
-	/* PEM file: clients must show a certificate that it vouches for. Null: none is asked for. */
-	const char *client_ca;
-	bool client_optional; /* and those who show none are let in too */
+	unsigned pair_count;   /* 1 to RC_TLS_PAIRS_MAX */
+	const char *client_ca; /* PEM file that must vouch for the clients' certificates; null: none is asked for */
+	bool client_optional;  /* clients without a certificate are let in too */
 };
 RC_API int rc_server_tls(rc_server *server, const struct rc_tls_options *options, struct rc_error *error);
 
-/* Reads the same files again. From now on new connections get what they hold; those that are there go on with what they
- * began with. When something is wrong with a file, all stays as it was. Any thread but a worker's: it reads files.
- * Returns 0 or a negative errno with *error set. */
+/* Reads the same files again. New connections get what they hold now; older ones go on with what they began with. When
+ * something is wrong with a file, nothing changes. Any thread but a worker's, because it reads files. Returns 0, or
+ * with *error set what rc_server_tls() returns for files, and -EINVAL when no files were named. */
 RC_API int rc_server_tls_reload(rc_server *server, struct rc_error *error);
 
-/* How rc_connect() meets wss:// servers, before the start. Without a call: their certificates must be for the host in
- * the URL and vouched for by the system's authorities. Returns 0 or a negative errno with *error set. */
+/* How rc_connect() meets wss:// servers, before the start. Without a call their certificates must be for the host in
+ * the URL, and the system's authorities must vouch for them. Returns as rc_server_tls() does; -ENOENT is also for a
+ * system whose authorities cannot be found. */
 struct rc_tls_client_options {
-	const char *ca;                /* PEM file that vouches instead of the system's authorities */
+	const char *ca;                /* PEM file that vouches instead of the system's authorities; or null */
 	bool insecure;                 /* any certificate will do */
-	const char *certificate, *key; /* PEM files to show a server that asks; or null */
+	const char *certificate, *key; /* PEM files to show to a server that asks; or null */
 };
 RC_API int rc_server_tls_client(rc_server *server, const struct rc_tls_client_options *options, struct rc_error *error);
 
-/* Starts a thread a worker and returns when all are accepting, or with a negative errno and *error set when one could
- * not (nothing runs then). */
+/* Starts a thread for each worker and returns 0 once all are accepting. Otherwise nothing runs, *error is set, and it
+ * returns -EINVAL (a wss:// listener without rc_server_tls()), -EBUSY (it was started before), or the errno with which
+ * a thread, its ring or its memory was refused: -EAGAIN, -ENOSYS, -EPERM, -EMFILE, -ENOMEM ... */
 RC_API int rc_server_start(rc_server *server, struct rc_error *error);
 
-/* Instead of rc_server_start(): runs worker `index` in the calling thread until the server stops. Call it once for
- * each worker, each on a thread of its own. */
+/* Instead of rc_server_start(): runs worker `index` in the calling thread until the server stops. Call it once for each
+ * worker, each on a thread of its own. Returns 0 after the end, or at once what rc_server_start() does, with -EINVAL
+ * also for an index that no worker has. */
 RC_API int rc_server_run(rc_server *server, unsigned index, struct rc_error *error);
 
-/* Begins the end: listeners close, every open connection gets 1001, and what has not left after drain_ms is cut off.
- * Any thread, and safe in a signal handler. Later calls can only shorten the time. */
+/* Begins the end: listeners close, every open connection gets 1001, and connections that are not done after drain_ms
+ * are cut off. Any thread, and safe in a signal handler. Later calls can only shorten the time. */
 RC_API void rc_server_stop(rc_server *server, unsigned drain_ms);
 
 /* Waits until all workers ended after rc_server_stop(). Not from a callback. */
@@ -235,8 +265,8 @@ RC_API void rc_server_join(rc_server *server);
 /* Frees a server that has not started or was joined. Null is allowed. */
 RC_API void rc_server_free(rc_server *server);
 
-/* Runs fn(argument) on a worker's thread, soon. Any thread. Returns 0, -EINVAL, -EAGAIN (RC_COMMANDS_MAX wait),
- * -ENOTCONN (the worker has ended). */
+/* Runs fn(argument) on a worker's thread, soon. Any thread. Returns 0, -EINVAL (no such worker, or no function),
+ * -EAGAIN (RC_COMMANDS_MAX wait), -ENOTCONN (the worker has ended), -ENOMEM. */
 RC_API int rc_post(rc_server *server, unsigned worker, void (*fn)(void *argument), void *argument);
 
 /* The worker that a connection belongs to: whose thread its callbacks run on. */
@@ -247,8 +277,8 @@ RC_API const char *rc_version(void);
 
 /* ---------------------------------------------------------------------------------------------------- publishing -- */
 
-/* Publishes a message: copies it into the log once, and wakes the workers that have subscribers and sleep. Any thread,
- * callbacks included. The caller answers for text being UTF-8.
+/* Publishes a message: copies it into the log once, and wakes those workers with subscribers that sleep. Any thread,
+ * callbacks included. Text must be UTF-8, which is not checked.
  * Returns the message's sequence number in its topic (from 1), or
  *   -EINVAL   the topic's name is empty or longer than RC_TOPIC_NAME_MAX
  *   -EMSGSIZE larger than a quarter of the log, or 2 GiB
@@ -257,49 +287,51 @@ RC_API const char *rc_version(void);
  *   -ENOMEM   no memory for a new topic */
 enum rc_publish_flags {
 	RC_PUBLISH_BINARY = 1, /* a binary message instead of text */
-	RC_PUBLISH_WAIT = 2,   /* sleep instead of -EAGAIN; ignored on a worker, which must not wait for itself */
+	RC_PUBLISH_WAIT = 2,   /* sleep instead of -EAGAIN; not on a worker, which must not wait for itself */
 };
 RC_API int64_t rc_publish(rc_server *server, const char *topic, size_t topic_size, const void *data, size_t size,
                           unsigned flags);
 
-/* The same with more say in it. Returns what rc_publish() does, and -EINVAL for an `except` of another worker. */
+/* The same with more to choose. Returns what rc_publish() does, and -EINVAL for an `except` of another worker. */
 struct rc_publication {
 	const void *data;
 	size_t size;
 	unsigned flags;
-	/* This connection does not get it though it is subscribed; 0: all get it. Only from a callback of the worker
-	 * that the connection belongs to. */
+	/* This connection does not get the message, even if it is subscribed; 0: all get it. Only from a callback of
+	 * the worker that the connection belongs to. */
 	rc_conn except;
-	/* Instead of data and size, for a message that holds its own number: called when the number is known, just
-	 * before the copy; returns the size and sets *data to bytes that stay until rc_publish_with() returns. It runs
-	 * under the log's lock, perhaps several times: it must be short, and may not call any function here. */
+	/* Instead of data and size, for a message that holds its own number. It is called just before the copy, when
+	 * the number is known, and perhaps several times. It returns the size and sets *data to bytes that stay until
+	 * rc_publish_with() returns. It runs under the log's lock, so it must be short and call no function here. */
 	size_t (*make)(void *context, uint64_t sequence, uint64_t epoch, const void **data);
 	void *context;
 	uint64_t epoch; /* out: of the topic, see rc_topic_stats */
 };
 RC_API int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message);
 
-/* Sends one message to one connection. Any thread; from another thread than its worker's the bytes are copied and
- * posted. Returns 0, -ENOTCONN (stale, or closing), -ENOBUFS (send_size_max would be passed; nothing was queued),
- * -EAGAIN (posting: RC_COMMANDS_MAX wait), -EINVAL (a stream of events takes text only, a waiting request nothing),
- * -ENOMEM. */
+/* Sends one message to one connection. Any thread; from another one than its worker's the bytes are copied and posted,
+ * and what goes wrong later is not reported. Returns 0, -EINVAL (no such opcode; a stream of events takes text only, a
+ * waiting request nothing), -ENOTCONN (stale, or closing), -ENOBUFS (more than send_size_max would wait; nothing was
+ * queued), -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM. */
 RC_API int rc_send(rc_server *server, rc_conn conn, enum rc_opcode opcode, const void *data, size_t size);
 
-/* Sends a Ping with up to 125 bytes. Errors as rc_send(), and -EINVAL. */
+/* Sends a Ping with up to RC_CONTROL_SIZE_MAX bytes; a stream of events gets a comment instead. Returns as rc_send()
+ * does, with -EINVAL also for a larger size. */
 RC_API int rc_ping(rc_server *server, rc_conn conn, const void *data, size_t size);
 
-/* Begins the closing handshake with a code that may be sent (1000 to 1003, 1007 to 1014, 3000 to 4999) and up to 123
- * bytes of reason. Any thread. Returns 0, -ENOTCONN, -EINVAL, -EAGAIN. */
+/* Begins the closing handshake with a code that may be sent (1000 to 1003, 1007 to 1014, 3000 to 4999) and up to
+ * RC_CONTROL_SIZE_MAX - 2 bytes of reason. Any thread. Returns 0, -EINVAL (the code, or a longer reason), -ENOTCONN
+ * (stale, or closing), -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM (posting). */
 RC_API int rc_close(rc_server *server, rc_conn conn, uint16_t code, const char *reason, size_t reason_size);
 
-/* -------------------------------------------------------------------------------------------------- subscriptions --
- */
+/* ------------------------------------------------------------------------------------------------- subscriptions -- */
 
-/* The id of a server-sent event: its place among all messages of all topics, since that start of the server. */
+/* The id of a server-sent event. `epoch` tells the starts of the server apart; `number` counts the messages of all
+ * topics since that start. */
 struct rc_event_id {
 	uint64_t epoch, number;
 };
-/* Reads the text that a client sends as Last-Event-ID; all zero for null and what is none. */
+/* Reads the text that a client sends as Last-Event-ID. All zero for null, and for text that is no such id. */
 RC_API struct rc_event_id rc_event_id(const char *text);
 
 /* Where a subscription begins. Zeroed: with the next message published. */
@@ -308,23 +340,23 @@ struct rc_start {
 	bool resume;   /* first everything after sequence number `since` that the log still has */
 	bool conflate; /* once behind, it gets only the newest message of the topic, whatever the topic's policy */
 	uint64_t since;
-	/* Unless zero: first everything behind that event. Where the log does not reach back to it, or it is another
-	 * start's, `resume` counts, or all that the log has comes first. */
+	/* Unless zero: first everything behind that event. When the log does not reach back to it, or it is of another
+	 * start of the server, `resume` counts instead; without `resume`, all that the log has comes first. */
 	struct rc_event_id after;
 	uint64_t first; /* out, on the worker only: the sequence number that comes first; above since + 1 is a gap */
 	bool resumed;   /* out, likewise: it begins right behind `after` */
 };
 
-/* Any thread; from another thread than its worker's it is posted and later failures are not reported.
- * `start` may be null. Returns 0, -EEXIST (is subscribed), -ENOTCONN, -EINVAL (the name), -ENOSPC (subscriptions_max
- * or RC_TOPICS_MAX), -ENOMEM, -EAGAIN. */
+/* Subscribes a connection that is open or in its request. Any thread; from another one than its worker's it is posted,
+ * and what goes wrong later is not reported. `start` may be null. Returns 0, -EINVAL (the name, or a connection of the
+ * client role), -EEXIST (it is subscribed), -ENOTCONN (stale, or closing), -ENOSPC (subscriptions_max or
+ * RC_TOPICS_MAX), -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM. */
 RC_API int rc_subscribe(rc_server *server, rc_conn conn, const char *topic, size_t topic_size, struct rc_start *start);
 
-/* Returns 0, -ENOENT (is not subscribed), -ENOTCONN, -EAGAIN. */
+/* The opposite, likewise. Returns 0, -ENOENT (it is not subscribed), -ENOTCONN, -EAGAIN, -ENOMEM (both posting). */
 RC_API int rc_unsubscribe(rc_server *server, rc_conn conn, const char *topic, size_t topic_size);
 
-/* -------------------------------------------------------------------------------------------------------- history --
- */
+/* ------------------------------------------------------------------------------------------------------- history -- */
 
 /* A message that the log still has. */
 struct rc_past {
@@ -336,14 +368,13 @@ struct rc_past {
 	size_t size;
 };
 
-/* Calls visit for the topic's messages after `since`, oldest first, at most `max`, until it returns false. Any thread;
- * visit runs under the log's lock: it copies what it wants and may not call any function here. Returns how many it was
- * called for (0 for an unknown topic too), or -EINVAL. */
+/* Calls visit for the topic's messages after `since`, oldest first, at most `max` of them, until it returns false. Any
+ * thread. visit runs under the log's lock: it copies what it wants and may not call any function here. Returns for how
+ * many it was called (0 for an unknown topic too), or -EINVAL (the name, or `max` above INT32_MAX). */
 RC_API int rc_topic_read(rc_server *server, const char *topic, size_t topic_size, uint64_t since, unsigned max,
                          bool (*visit)(void *context, const struct rc_past *past), void *context);
 
-/* ------------------------------------------------------------------------------------------------------- requests --
- */
+/* ------------------------------------------------------------------------------------------------------ requests -- */
 
 /* Inside handlers.request only. Text returned is valid until the callback returns. */
 RC_API rc_server *rc_request_server(const rc_request *request);
@@ -356,9 +387,9 @@ RC_API const char *rc_request_query(rc_request *request, const char *name);
 RC_API const char *rc_request_header(const rc_request *request, const char *name);
 /* The peer: "127.0.0.1", "::1", "unix". */
 RC_API const char *rc_request_peer(const rc_request *request);
-/* Who said so, if the connection came through a "proxy+" listener; else null. */
+/* The proxy that named the peer, if the connection came in by a "proxy+" listener; else null. */
 RC_API const char *rc_request_proxy(const rc_request *request);
-/* Which listener it came in by, in the order they were added, from 0. */
+/* The listener that it came in by: 0 is the one added first. */
 RC_API unsigned rc_request_listener(const rc_request *request);
 /* The body of a plain HTTP request, at most body_size_max; *size is 0 without one. */
 RC_API const void *rc_request_body(const rc_request *request, size_t *size);
@@ -369,52 +400,54 @@ RC_API const char *rc_request_peer_subject(rc_request *request);
 RC_API bool rc_request_is_websocket(const rc_request *request);
 /* The handle the connection will have when it opens: for subscriptions, which may already be made here. */
 RC_API rc_conn rc_request_conn(const rc_request *request);
-/* Accepts a subprotocol if the client offered it (RFC 6455, section 4.2.2). Returns whether. */
+/* Accepts a subprotocol if the client offered it (RFC 6455, section 4.2.2). Returns whether it did. The text is not
+ * copied and is read once more when handlers.request has returned, so it must stay, as static text does. */
 RC_API bool rc_request_choose_protocol(rc_request *request, const char *protocol);
 RC_API void rc_request_set_user(rc_request *request, void *user);
-/* Adds a header to whatever is answered, the 101 included. Returns 0, -EINVAL (bytes that may not stand there),
- * -ENOSPC.
- */
+/* Adds a header to whatever is answered, the 101 included. Returns 0, -EINVAL (bytes that may not stand there), -ENOSPC
+ * (RC_RESPONSE_HEADERS_SIZE). */
 RC_API int rc_request_add_header(rc_request *request, const char *name, const char *value);
-/* Answers a plain HTTP request, or refuses a handshake with words. The body is copied. */
+/* Answers a plain HTTP request, or refuses a handshake with words. The body is copied. A null content_type stands for
+ * plain text, a null body for the status in words. Returns 0, -EINVAL (another status than 200 to 599, or a
+ * content_type of more than some 800 bytes), -ENOMEM. */
 RC_API int rc_request_respond(rc_request *request, int status, const char *content_type, const void *body, size_t size);
 
 /* Accepts a plain GET as a stream of server-sent events (WHATWG HTML, section 9.2), before it is subscribed to
- * anything. Returning 0 then opens it like a WebSocket: open, rc_send() of text, rc_close(), close; what it is
- * subscribed to comes as events whose ids resume it (rc_start.after). Messages that are not text have no such form and
- * are left out. A comment every half of idle_timeout_ms keeps it alive. Returns 0, -EINVAL (no plain GET), -EBUSY (is
- * subscribed). */
+ * anything. If handlers.request then returns 0, it opens like a WebSocket: open, rc_send() of text, rc_close(), close.
+ * What it is subscribed to comes as events, whose ids resume it (rc_start.after). Binary messages have no such form and
+ * are left out. A comment every half of idle_timeout_ms keeps it alive. Returns 0, -EINVAL (no plain GET), -EBUSY (it
+ * is subscribed). */
 RC_API int rc_request_events(rc_request *request);
-/* Accepts a plain HTTP request that is answered later: returning 0 keeps it open until rc_respond(), and handlers.ready
- * says when what it is subscribed to has something new. rc_close() answers it with 503. Errors as above. */
+/* Accepts a plain HTTP request that is answered later. If handlers.request then returns 0, it stays open until
+ * rc_respond(), and handlers.ready says when there is a message in what it is subscribed to. rc_close() answers it with
+ * 503. Returns 0, -EINVAL (no plain HTTP), -EBUSY (it is subscribed). */
 RC_API int rc_request_wait(rc_request *request);
 /* Answers a request that waits. `headers` are whole lines ("Name: value\r\n"), or null; all is copied. On the worker of
- * the connection only. Returns 0, -ENOTCONN (stale, or answered), -EINVAL (another status than 200 to 599, no request,
- * another worker), -ENOMEM. */
+ * the connection only. Returns 0, -EINVAL (another status than 200 to 599, no waiting request, another worker, or too
+ * long a content_type), -ENOTCONN (stale, or answered), -ENOMEM. */
 RC_API int rc_respond(rc_server *server, rc_conn conn, int status, const char *content_type, const char *headers,
                       const void *body, size_t size);
 
-/* ----------------------------------------------------------------------------------------------------- client role --
- */
+/* --------------------------------------------------------------------------------------------------- client role -- */
 
-/* Opens a connection to "ws://HOST:PORT/PATH" (HOST an address or "localhost"), with TLS to "wss://HOST:PORT/PATH" (see
- * rc_server_tls_client()), or to "ws+unix:/SOCKET:/PATH" on a worker. It is served like any other: open, message,
- * close, the same handles. Any thread after the start. `protocols` (comma separated) and `source` (an address to bind)
- * may be null. Returns 0 when the attempt began, -EINVAL (the URL), -EMFILE (the worker's table is full), -EAGAIN,
- * -ENOTCONN (the worker has ended). Whatever goes wrong later arrives at handlers.close. */
+/* Opens a connection on a worker, after the start. The URL is "ws://HOST:PORT/PATH" (HOST is an address or
+ * "localhost"), "wss://HOST:PORT/PATH" (see rc_server_tls_client()) or "ws+unix:/SOCKET:/PATH". The connection is
+ * served like any other: open, message, close, the same handles. Any thread. `options` may be null. Returns 0 when the
+ * attempt began; what goes wrong from then on arrives at handlers.close. Or -EINVAL (the URL, or no such worker),
+ * -EAGAIN (RC_COMMANDS_MAX wait), -ENOTCONN (the worker has ended), -ENOENT (wss: the system's authorities cannot be
+ * found), -ENOMEM. */
 struct rc_connect_options {
-	const char *protocols;
-	const char *source;
+	const char *protocols; /* subprotocols to offer, comma separated; or null */
+	const char *source;    /* an address to bind; or null */
 	void *user;
 	bool deflate; /* offer permessage-deflate */
 };
 RC_API int rc_connect(rc_server *server, unsigned worker, const char *url, const struct rc_connect_options *options);
 
-/* ------------------------------------------------------------------------------------------------------ statistics --
- */
+/* ---------------------------------------------------------------------------------------------------- statistics -- */
 
-/* Totals since the start, but for those that say "now". Any thread; the counters of one worker are exact, a sum over
- * workers is not taken at one instant. */
+/* Totals since the start, except where a comment says "now". Any thread. The counters of one worker are exact; a sum
+ * over workers is not taken at one instant. */
 struct rc_stats {
 	uint64_t connections; /* now open, handshakes included */
 	uint64_t accepted;
@@ -422,7 +455,7 @@ struct rc_stats {
 	uint64_t refused;           /* at the accept: limits, no memory */
 	uint64_t handshakes_failed; /* wrong or slow requests, answered with their status */
 	uint64_t http_requests;
-	uint64_t closed;          /* open connections that ended, whatever the way */
+	uint64_t closed;          /* open connections that ended, in any way */
 	uint64_t closed_abnormal; /* of those, without a closing handshake */
 	uint64_t protocol_errors; /* 1002, 1007, 1009 sent */
 	uint64_t timeouts;        /* handshake, idle, close */
@@ -439,32 +472,32 @@ struct rc_stats {
 	uint64_t compressed_to;      /* ... and after */
 	uint64_t inflated;           /* messages received compressed */
 	uint64_t sends;              /* submissions */
-	uint64_t sends_short;        /* of those, the ones that came back short or would have blocked */
-	uint64_t sends_zero_copy;    /* of those, the ones that were to copy nothing ... */
-	uint64_t zero_copies_copied; /* ... though the kernel did in the end, as over loopback */
+	uint64_t sends_short;        /* of the sends, those that came back short or would have blocked */
+	uint64_t sends_zero_copy;    /* of the sends, those that were to copy nothing ... */
+	uint64_t zero_copies_copied; /* ... and of these, those that the kernel copied in the end, as over loopback */
 	uint64_t receive_starved;    /* no buffer was free */
 	uint64_t ticks;
 	uint64_t tls_handshakes; /* done, both roles */
 	uint64_t tls_resumed;    /* of those, by a ticket */
 	uint64_t tls_kernel;     /* of those, whose records the kernel makes (kernel_tls) */
-	uint64_t tls_failed; /* that did not get done: wrong bytes, no agreement, no trust, an end or time-out in it */
-	uint64_t tls_errors; /* connections that ended by a wrong record or a renegotiation after it */
-	uint64_t tls_truncated; /* that the peer ended without saying so (close_notify) */
-	uint64_t subscriptions; /* now */
-	uint64_t behind;        /* subscribers now behind */
-	uint64_t published;     /* of the whole server, not of a worker, from here on */
+	uint64_t tls_failed;     /* handshakes: wrong bytes, no agreement, no trust, an end or a time-out in them */
+	uint64_t tls_errors;     /* connections ended by a wrong record or a renegotiation, after their handshake */
+	uint64_t tls_truncated;  /* connections that the peer ended without close_notify */
+	uint64_t subscriptions;  /* now */
+	uint64_t behind;         /* subscribers now behind */
+	uint64_t published;      /* from here on of the whole server; 0 in rc_worker_stats() */
 	uint64_t published_size;
 	uint64_t publish_refused; /* -EAGAIN */
 	uint64_t topics;          /* now */
-	uint64_t log_oldest;      /* messages: number of the oldest that the log has ... */
-	uint64_t log_head;        /* ... and of the next */
+	uint64_t log_oldest;      /* number of the oldest message that the log has ... */
+	uint64_t log_head;        /* ... and of the next one */
 	uint64_t lag_ns;          /* now: since the oldest message that some worker has not yet sent was published */
 };
 RC_API void rc_server_stats(rc_server *server, struct rc_stats *stats);
 RC_API int rc_worker_stats(rc_server *server, unsigned worker, struct rc_stats *stats); /* 0 or -EINVAL */
 
-/* Who is behind now, by the age of the oldest message that waits for each: ages[0] counts those below 1 ms, ages[n]
- * those below 2^n ms, the last all others. It is as old as the workers' last look, 10 ms. */
+/* The subscribers that are behind now, by the age of the oldest message that waits for each: ages[0] counts those below
+ * 1 ms, ages[n] those below 2^n ms, the last one all others. The figures are up to 10 ms old. */
 #define RC_LAG_AGES 16
 #define RC_LAG_SLOWEST 8
 struct rc_lag_stats {
@@ -472,16 +505,16 @@ struct rc_lag_stats {
 	struct {
 		rc_conn conn;
 		uint64_t lag_ns;
-		uint64_t lag_messages; /* of the whole log, other topics' included */
-		char topic[256];       /* of the oldest message that waits */
-	} slowest[RC_LAG_SLOWEST];     /* the slowest first */
+		uint64_t lag_messages;             /* of the whole log, other topics' included */
+		char topic[RC_TOPIC_NAME_MAX + 1]; /* of the oldest message that waits */
+	} slowest[RC_LAG_SLOWEST];                 /* the slowest first */
 	size_t slowest_count;
 };
 /* Any thread. */
 RC_API void rc_lag_stats(rc_server *server, struct rc_lag_stats *stats);
 
 struct rc_topic_stats {
-	char name[256];
+	char name[RC_TOPIC_NAME_MAX + 1];
 	uint64_t epoch;    /* differs when a topic was forgotten and made anew: sequence numbers began again */
 	uint64_t sequence; /* of the newest message; 0 before the first */
 	uint64_t oldest;   /* sequence of the oldest that the log has; 0 if none */
@@ -490,25 +523,26 @@ struct rc_topic_stats {
 };
 /* Returns 0 or -ENOENT. Any thread. */
 RC_API int rc_topic_stats(rc_server *server, const char *topic, size_t topic_size, struct rc_topic_stats *stats);
-/* Calls visit for up to `max` topics, those with the most subscribers first; returns how many. Any thread. */
+/* Describes up to `max` topics (1,000 at most) in `out`, those with the most subscribers first. Returns how many; 0
+ * also when memory is out. Any thread. */
 RC_API size_t rc_topics_top(rc_server *server, struct rc_topic_stats *out, size_t max);
-/* The topics whose name is `pattern`, or begins with what stands before its last '*': up to `max` (1,000 at most) are
- * described in `out`. Returns how many there are, which may be more. Any thread; the time grows with the number of all
- * topics. */
+/* Describes up to `max` topics (1,000 at most) in `out`: those named `pattern`, or, when it ends in '*', those whose
+ * name begins with what stands before it. Returns how many there are, which may be more. Any thread; the time grows
+ * with the number of all topics. */
 RC_API size_t rc_topics_match(rc_server *server, const char *pattern, size_t pattern_size, struct rc_topic_stats *out,
                               size_t max);
 
-/* ------------------------------------------------------------------------------------------------------------ probe --
- */
+/* --------------------------------------------------------------------------------------------------------- probe -- */
 
-/* What this kernel and processor offer, one line a feature: what is used, and what instead where it lacks. */
+/* A feature that this kernel or processor may offer. */
 struct rc_feature {
 	char name[48];
 	bool found;
 	bool required;
-	char used[160]; /* what is used, or the remedy when a required feature lacks */
+	char used[160]; /* what is used, with it or instead of it; for a required one that is missing, the remedy */
 };
-/* Returns how many were filled in; *error is set when a required one lacks. */
+/* Fills in up to `max` features and returns how many. *error is set when a required one is missing. It needs no
+ * server. */
 RC_API size_t rc_probe(struct rc_feature *features, size_t max, struct rc_error *error);
 
 #ifdef __cplusplus

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
  * session.c - see session.h. Two ways through it: a whole message in the bytes of a session at rest, which is nearly
- * every message, is judged and returned where it lies; all else goes piece by piece. Which of the two a message goes
- * must never show in the events: every fault has one place in the stream, whatever the cuts.
+ * every message, is judged and returned where it lies; all else goes piece by piece. The events never show which way a
+ * message went: a fault is found at the same byte of the stream, however the stream was cut.
  *
- * Invariants between two calls: header_size is 0 while in_frame; gathered_size is what came of the message's frames so
- * far and within message_size_max; a block is kept only in a message, in a frame, or right after its MESSAGE event.
+ * Invariants between two calls, which rc_session_check() asserts:
+ *   - either a part of a header is kept, or a frame is open with bytes still to come, or neither
+ *   - gathered_size is what came of the message's frames so far, and what is announced stays within message_size_max
+ *   - a block is kept exactly while something is gathered: in a message, in a frame, or right after its MESSAGE event
+ *   - once it is over, nothing is kept
  */
 #include "session.h"
 
@@ -14,9 +17,9 @@
 
 #include <string.h>
 
-/* What a large frame is given before its bytes come; beyond it a peer gets at most four times the memory it has filled,
- * so that little is copied on the way. */
-#define FIRST_BLOCK_SIZE (64 * KIB)
+/* The memory that a large frame gets before its bytes come. Beyond it a peer gets at most four times what it has
+ * filled: enough that little is copied on the way, and nothing for an announcement alone. */
+#define FIRST_BLOCK_SIZE (64 * RC_KIB)
 
 static bool is_control(const struct rc_frame *frame)
 {
@@ -45,7 +48,7 @@ static enum rc_event_kind fail(struct rc_session *s, const struct rc_session_rul
 	return RC_EVENT_FAIL;
 }
 
-/* RFC 6455, sections 5.2, 5.4 and 5.5, for what the first byte says. */
+/* What is wrong with the first byte, by RFC 6455, sections 5.2, 5.4 and 5.5; or null. */
 static const char *first_byte_fault(const struct rc_session *s, const struct rc_session_rules *rules, uint16_t *code)
 {
 	const struct rc_frame *frame = &s->frame;
@@ -71,7 +74,7 @@ static const char *first_byte_fault(const struct rc_session *s, const struct rc_
 	return NULL;
 }
 
-/* What does not shrink grows a little: a message of the largest size must still come through. */
+/* Bytes that do not shrink grow a little: a message of the largest size must still come through. */
 static size_t size_limit(const struct rc_session_rules *rules, bool compressed)
 {
 	size_t size_max = rules->message_size_max;
@@ -145,11 +148,11 @@ static const char *take_header(struct rc_session *s, const struct rc_session_rul
 	return NULL;
 }
 
-/* Section 7.4: judges payload[from, to) of a Close, whose bytes before `from` are judged. */
+/* Section 7.4: judges payload[from, to) of a Close; the bytes before `from` have been judged. */
 static const char *close_fault(struct rc_session *s, const uint8_t *payload, size_t from, size_t to, uint16_t *code)
 {
 	*code = RC_CLOSE_PROTOCOL_ERROR;
-	/* The valid codes have 0x03 or 0x0b to 0x13 above: a first byte alone can be wrong. */
+	/* The first byte of a valid code is 0x03 or 0x0b to 0x13, so it can be wrong by itself. */
 	if (from == 0 && to > 0 && payload[0] != 0x03 && (payload[0] < 0x0b || payload[0] > 0x13))
 		return "close code not allowed";
 	if (from < 2 && to >= 2 && !rc_close_code_valid((unsigned)payload[0] << 8 | payload[1]))
@@ -215,13 +218,14 @@ static bool reserve(struct rc_session *s, struct rc_pool *pool, size_t piece, si
 	return true;
 }
 
-/* What is compressed is text only once it is inflated. */
+/* A compressed message is text only once it is inflated. */
 static uint8_t judged_as(const struct rc_session *s)
 {
 	return s->compressed ? RC_FRAME_BINARY : s->message_opcode;
 }
 
-/* The one touch of a data payload. A mask of 0 changes nothing, so what lies in place is then only judged. */
+/* The only pass over a data payload. A mask of 0 changes nothing: bytes that stay where they are are then only judged.
+ */
 static bool unmask(struct rc_utf8 *utf8, uint8_t opcode, uint8_t *to, const uint8_t *from, size_t size, uint32_t mask)
 {
 	if (opcode == RC_FRAME_TEXT)
@@ -263,6 +267,7 @@ static enum rc_event_kind take_data(struct rc_session *s, const struct rc_sessio
 	if (piece) {
 		if (!reserve(s, rules->pool, piece, rest))
 			return fail(s, rules, event, RC_CLOSE_INTERNAL, "out of memory");
+		RC_ASSERT(RC_GATHERED_HEADROOM + s->gathered_size + piece <= s->gathered_capacity);
 		uint32_t mask = rc_mask_rotate(frame->mask, (size_t)s->frame_done);
 		if (!unmask(&s->utf8, judged_as(s), s->gathered + RC_GATHERED_HEADROOM + s->gathered_size, data, piece,
 		            mask))
@@ -320,7 +325,7 @@ enum rc_event_kind rc_session_next(struct rc_session *s, const struct rc_session
 		struct rc_frame frame;
 		size_t size = (size_t)(end - *at);
 		int header = rc_frame_read(&frame, *at, size);
-		/* Only a header that is whole has set these fields: a piece without a byte sets none. */
+		/* Only a whole header has set all fields: an empty piece sets none of the first byte's. */
 		bool message = header > 0 && (frame.fin & !(frame.rsv & ~(rules->deflate ? RC_FRAME_RSV1 : 0)) &
 		                              ((unsigned)frame.opcode - RC_FRAME_TEXT < 2));
 		if (RC_LIKELY(message && frame.masked != rules->client && frame.size <= rules->message_size_max &&
@@ -330,5 +335,43 @@ enum rc_event_kind rc_session_next(struct rc_session *s, const struct rc_session
 			return whole_message(s, rules, &frame, data, event);
 		}
 	}
-	return next_by_pieces(s, rules, at, end, event);
+	enum rc_event_kind kind = next_by_pieces(s, rules, at, end, event);
+	RC_VERIFY(rc_session_check(s, rules));
+	return kind;
+}
+
+/* ---- the invariants ---- */
+
+static void check_open_frame(const struct rc_session *s, const struct rc_session_rules *rules)
+{
+	const struct rc_frame *frame = &s->frame;
+	RC_ASSERT(s->header_size == 0 && s->frame_done < frame->size);
+	RC_ASSERT(frame->masked != rules->client);
+	if (is_control(frame)) {
+		RC_ASSERT(frame->fin && frame->size <= sizeof s->control);
+		return;
+	}
+	RC_ASSERT(s->in_message ? s->gathered_size >= s->frame_done : s->gathered_size == s->frame_done);
+	RC_ASSERT(s->gathered_size + (frame->size - s->frame_done) <= size_limit(rules, s->compressed));
+}
+
+void rc_session_check(const struct rc_session *s, const struct rc_session_rules *rules)
+{
+	bool in_data = s->in_message || (s->in_frame && !is_control(&s->frame));
+	RC_ASSERT(s->header_size < sizeof s->header);
+	RC_ASSERT(s->utf8.open_size <= sizeof s->utf8.open);
+	if (s->gathered)
+		RC_ASSERT(s->gathered_size > 0 && RC_GATHERED_HEADROOM + s->gathered_size <= s->gathered_capacity);
+	else
+		RC_ASSERT(s->gathered_size == 0 && s->gathered_capacity == 0);
+	if (s->over)
+		RC_ASSERT(!s->in_frame && !s->header_size && !s->gathered);
+	if (s->in_frame)
+		check_open_frame(s, rules);
+	if (in_data) {
+		RC_ASSERT(s->message_opcode == RC_FRAME_TEXT || s->message_opcode == RC_FRAME_BINARY);
+		RC_ASSERT(s->fragment_count > 0 && s->fragment_count <= RC_MAX(rules->fragments_max, 1u));
+		RC_ASSERT(s->gathered_size <= size_limit(rules, s->compressed));
+		RC_ASSERT(rules->deflate || !s->compressed);
+	}
 }

@@ -4,9 +4,9 @@
  * fragments, control frames between them, sizes and UTF-8, and nothing of sockets, sending or time.
  *
  * Zeroed, a session is at rest: between two messages, with no byte of a frame seen. A connection at rest needs no
- * session at all, so a worker keeps one zeroed session for all of them, and only what is in the middle of something
- * owns one. Payloads that lie whole in the received bytes are unmasked there, in place; others are gathered in a block
- * of the pool.
+ * session at all, so a worker keeps one zeroed session for all of them, and only a connection in the middle of
+ * something owns one. Payloads that lie whole in the received bytes are unmasked there, in place; others are gathered
+ * in a block of the pool.
  */
 #ifndef RC_SESSION_H
 #define RC_SESSION_H
@@ -17,20 +17,20 @@
 
 struct rc_session_rules {
 	bool client;             /* our role: a client takes unmasked frames only, a server masked ones only */
-	size_t message_size_max; /* a compressed one may come a little larger, and is judged again by what it becomes */
+	size_t message_size_max; /* a compressed one may be a little larger; it is judged again when it is inflated */
 	unsigned fragments_max;
 	bool deflate; /* RSV1 may mark a message as compressed (RFC 7692, section 6) */
 	struct rc_pool *pool;
 };
 
 struct rc_session {
-	struct rc_frame frame; /* the one being received */
-	uint64_t frame_done;   /* payload bytes of it seen; the frame is open while header_size is 0 and in_frame set */
-	bool in_frame;
+	struct rc_frame frame;  /* the one being received */
+	uint64_t frame_done;    /* bytes of its payload that have come */
+	bool in_frame;          /* its header is complete, its payload is not */
 	bool in_message;        /* a fragment without FIN came */
 	bool over;              /* CLOSE or FAIL was the last event */
 	bool compressed;        /* the message is */
-	uint8_t message_opcode; /* of the fragmented message, or of the frame that is it all */
+	uint8_t message_opcode; /* of the message, as its first frame said */
 	uint8_t header_size;    /* bytes of an incomplete header kept in `header` */
 	uint8_t header[RC_FRAME_HEADER_MAX];
 	uint8_t control[RC_CONTROL_SIZE_MAX]; /* payload of a control frame in pieces */
@@ -74,5 +74,8 @@ static inline bool rc_session_at_rest(const struct rc_session *s)
 
 /* Gives its block back and zeroes it. */
 void rc_session_reset(struct rc_session *session, struct rc_pool *pool);
+
+/* Asserts the invariants of session.c. */
+void rc_session_check(const struct rc_session *session, const struct rc_session_rules *rules);
 
 #endif

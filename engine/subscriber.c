@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * subscriber.c - see subscriber.h. Invariant: audience.members[record.place] is that record, for every record in use.
+ * subscriber.c - see subscriber.h. Invariant: audience.members[record.member_index] is that record, for every record
+ * in use.
  */
 #include "subscriber.h"
 
@@ -46,16 +47,16 @@ static uint32_t home_of(uint32_t slot, uint32_t topic, uint32_t mask)
 	return (uint32_t)((key * UINT64_C(0x9E3779B97F4A7C15)) >> 32) & mask; /* Fibonacci hashing, Knuth 6.4 */
 }
 
-static uint32_t *table_place(const struct rc_subscribers *set, uint32_t slot, uint32_t topic)
+static uint32_t *table_bucket(const struct rc_subscribers *set, uint32_t slot, uint32_t topic)
 {
 	uint32_t mask = set->table_size - 1;
 	for (uint32_t i = home_of(slot, topic, mask);; i = (i + 1) & mask) {
-		uint32_t *place = &set->table[i];
-		if (!*place)
-			return place;
-		const struct rc_subscription *record = rc_subscription_at(set, *place - 1);
+		uint32_t *bucket = &set->table[i];
+		if (!*bucket)
+			return bucket;
+		const struct rc_subscription *record = rc_subscription_at(set, *bucket - 1);
 		if (record->slot == slot && record->topic == topic)
-			return place;
+			return bucket;
 	}
 }
 
@@ -72,7 +73,7 @@ static bool table_grow(struct rc_subscribers *set)
 		if (!old[i])
 			continue;
 		const struct rc_subscription *record = rc_subscription_at(set, old[i] - 1);
-		*table_place(set, record->slot, record->topic) = old[i];
+		*table_bucket(set, record->slot, record->topic) = old[i];
 	}
 	free(old);
 	return true;
@@ -81,7 +82,7 @@ static bool table_grow(struct rc_subscribers *set)
 static void table_remove(struct rc_subscribers *set, uint32_t slot, uint32_t topic)
 {
 	uint32_t mask = set->table_size - 1;
-	uint32_t hole = (uint32_t)(table_place(set, slot, topic) - set->table);
+	uint32_t hole = (uint32_t)(table_bucket(set, slot, topic) - set->table);
 	for (uint32_t i = (hole + 1) & mask; set->table[i]; i = (i + 1) & mask) {
 		const struct rc_subscription *record = rc_subscription_at(set, set->table[i] - 1);
 		uint32_t home = home_of(record->slot, record->topic, mask);
@@ -95,7 +96,7 @@ static void table_remove(struct rc_subscribers *set, uint32_t slot, uint32_t top
 
 struct rc_subscription *rc_subscribers_find(const struct rc_subscribers *set, uint32_t slot, uint32_t topic)
 {
-	uint32_t number = *table_place(set, slot, topic);
+	uint32_t number = *table_bucket(set, slot, topic);
 	return number ? rc_subscription_at(set, number - 1) : NULL;
 }
 
@@ -168,28 +169,30 @@ struct rc_subscription *rc_subscribers_add(struct rc_subscribers *set, uint32_t 
 	if (!take_record(set, &number))
 		return NULL;
 	start_counters(audience, topic_epoch);
-	uint32_t place = atomic_load_explicit(&audience->member_count, memory_order_relaxed);
+	uint32_t index = atomic_load_explicit(&audience->member_count, memory_order_relaxed);
 	struct rc_subscription *record = rc_subscription_at(set, number);
-	*record =
-	    (struct rc_subscription){ .from = from, .topic = topic, .slot = slot, .next = *first, .place = place };
+	*record = (struct rc_subscription){
+		.from = from, .topic = topic, .slot = slot, .next = *first, .member_index = index
+	};
 	*first = number + 1;
-	audience->members[place] = (struct rc_member){ slot, number };
-	atomic_store_explicit(&audience->member_count, place + 1, memory_order_relaxed);
-	/* A walk that has yet to come around meets the new member too, and must not end one short of its beginning. */
+	audience->members[index] = (struct rc_member){ slot, number };
+	atomic_store_explicit(&audience->member_count, index + 1, memory_order_relaxed);
+	/* A walk that has not come around yet meets the new member too, and must not stop one short of where it
+	 * began. */
 	audience->walk_left += audience->walked;
-	*table_place(set, slot, topic) = number + 1;
+	*table_bucket(set, slot, topic) = number + 1;
 	set->count++;
 	return record;
 }
 
 uint32_t rc_subscribers_remove(struct rc_subscribers *set, struct rc_subscription *record, uint32_t *first)
 {
-	uint32_t *place = table_place(set, record->slot, record->topic);
-	RC_ASSERT(*place);
-	uint32_t number = *place - 1;
+	uint32_t *bucket = table_bucket(set, record->slot, record->topic);
+	RC_ASSERT(*bucket);
+	uint32_t number = *bucket - 1;
 	table_remove(set, record->slot, record->topic);
 
-	/* A connection's list is short, and who ends takes its first again and again. */
+	/* A connection's list is short, and a connection that ends removes its first record again and again. */
 	uint32_t *link = first;
 	while (*link != number + 1)
 		link = &rc_subscription_at(set, *link - 1)->next;
@@ -198,10 +201,10 @@ uint32_t rc_subscribers_remove(struct rc_subscribers *set, struct rc_subscriptio
 	struct rc_audience *audience = rc_audience_at(set, record->topic);
 	uint32_t last = atomic_load_explicit(&audience->member_count, memory_order_relaxed) - 1;
 	uint32_t moved = UINT32_MAX;
-	RC_ASSERT(audience->members[record->place].subscription == number);
-	if (record->place != last) {
-		audience->members[record->place] = audience->members[last];
-		rc_subscription_at(set, audience->members[last].subscription)->place = record->place;
+	RC_ASSERT(audience->members[record->member_index].subscription == number);
+	if (record->member_index != last) {
+		audience->members[record->member_index] = audience->members[last];
+		rc_subscription_at(set, audience->members[last].subscription)->member_index = record->member_index;
 		moved = audience->members[last].slot;
 	}
 	atomic_store_explicit(&audience->member_count, last, memory_order_relaxed);

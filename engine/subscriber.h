@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * subscriber.h - who wants what, on one worker. A subscription is a record in three places at once:
+ * subscriber.h - who wants what, on one worker. A subscription is one record that is reached in three ways:
  *
  *      the connection's list        connection.first -> record <-> record <-> record
  *      the topic's audience         audience[topic].members: dense, so that a fan-out reads it straight through
  *      the table (slot, topic)      so that "is it subscribed" costs the same with 1 topic and with 10,000
  *
- * Adding and removing are O(1): the last member of an audience moves into the hole.
+ * Adding and removing are O(1): the last member of an audience moves into the hole that another one left.
  */
 #ifndef RC_SUBSCRIBER_H
 #define RC_SUBSCRIBER_H
@@ -20,13 +20,13 @@
 struct rc_subscription {
 	uint64_t from; /* entries of the log before it are not for this subscriber */
 	uint32_t topic, slot;
-	uint32_t next;         /* in the connection's list, number + 1 */
-	uint32_t place : 30;   /* among the audience's members */
-	uint32_t conflate : 1; /* it asked for the newest message only, whatever the topic's policy */
-	uint32_t resumes : 1;  /* it begins further back than its connection stands, and has not been let yet */
+	uint32_t next;              /* in the connection's list, number + 1 */
+	uint32_t member_index : 30; /* in the audience's members */
+	uint32_t conflate : 1;      /* it asked for the newest message only, whatever the topic's policy */
+	uint32_t resumes : 1;       /* it begins before its connection's cursor, which is to be moved back */
 };
 static_assert(sizeof(struct rc_subscription) == 24 && RC_SLOT_BITS < 30,
-              "a subscription is small, a member's place fits");
+              "a subscription is small, and holds the index of any member");
 
 struct rc_member {
 	uint32_t slot, subscription;
@@ -37,10 +37,10 @@ struct rc_audience {
 	struct rc_member *members;
 	_Atomic uint32_t member_count;
 	uint32_t member_capacity;
-	/* the round of fan-out that is walking it: members it has yet to visit, at least */
+	/* for the round of fan-out that walks it: the next member, and how many are to be visited at least */
 	uint32_t walk_at, walk_left;
 	bool walked;
-	uint32_t wanted[RC_ENCODING_COUNT]; /* members by the encoding they want: kept by their owner */
+	uint32_t wanted[RC_ENCODING_COUNT]; /* members by the encoding they want; whoever fans out counts them */
 	_Atomic uint64_t epoch;             /* of the topic that the counters are about */
 	_Atomic uint64_t deliveries, dropped, conflated, slow_closed;
 };
@@ -58,7 +58,7 @@ struct rc_subscribers {
 	uint32_t table_size;
 };
 
-/* The caller has zeroed the set: other threads may look for audiences in it already. */
+/* The set must be zeroed: other threads may look for audiences in it already. */
 int rc_subscribers_init(struct rc_subscribers *set);
 void rc_subscribers_destroy(struct rc_subscribers *set);
 
@@ -78,11 +78,11 @@ static inline struct rc_audience *rc_audience_at(const struct rc_subscribers *se
 /* The record, or null. */
 struct rc_subscription *rc_subscribers_find(const struct rc_subscribers *set, uint32_t slot, uint32_t topic);
 
-/* Adds a subscription that is not there yet. `first` is the connection's list. Null without memory. */
+/* Adds a subscription that is not there yet. `first` is the connection's list. Null when memory is out. */
 struct rc_subscription *rc_subscribers_add(struct rc_subscribers *set, uint32_t slot, uint32_t *first, uint32_t topic,
                                            uint64_t topic_epoch, uint64_t from);
 
-/* Removes it. Returns the slot that moved to its place among the audience's members, or UINT32_MAX. */
+/* Removes it. Returns the slot of the member that moved to its index in the audience, or UINT32_MAX when none did. */
 uint32_t rc_subscribers_remove(struct rc_subscribers *set, struct rc_subscription *subscription, uint32_t *first);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * text.h - every payload byte is judged once: unmasking (RFC 6455, section 5.3) and UTF-8 validation (RFC 3629), apart
- * or in one pass, from `from` to `to`, which are the same pointer (in place) or do not overlap.
+ * text.h - unmasking (RFC 6455, section 5.3) and UTF-8 validation (RFC 3629), each alone or both in one pass. Bytes go
+ * from `from` to `to`, which are the same pointer (in place) or do not overlap.
  *
  * A payload may come in any pieces. The mask is passed so that its first byte in memory order belongs to from[0]:
  * rc_mask_rotate() moves it on by the bytes already done. The validator carries its state in struct rc_utf8, zeroed at

@@ -49,7 +49,7 @@ static inline V broken(V lanes, V v)
 	    _mm256_and_si256(look_up(first_high, _mm256_and_si256(_mm256_srli_epi16(back1, 4), low_half)),
 	                     look_up(first_low, _mm256_and_si256(back1, low_half))),
 	    look_up(second_high, _mm256_and_si256(_mm256_srli_epi16(v, 4), low_half)));
-	/* The top bit is left where a lead two or three back asks for this byte. */
+	/* The top bit stays set where a lead byte two or three back asks for this byte. */
 	const V third = _mm256_subs_epu8(back2, _mm256_set1_epi8((char)(0xE0 - 0x80)));
 	const V fourth = _mm256_subs_epu8(back3, _mm256_set1_epi8((char)(0xF0 - 0x80)));
 	const V asked = _mm256_and_si256(_mm256_or_si256(third, fourth), _mm256_set1_epi8((char)RC_U8_FOLLOWS));

@@ -33,7 +33,7 @@ static inline bool v_high(V v) { return _mm512_movepi8_mask(v) != 0; }
 static inline bool v_any(V v) { return _mm512_test_epi32_mask(v, v) != 0; }
 /* clang-format on */
 
-/* Counts only the low four bits of each index: the table stands there four times, and higher bits are not looked at. */
+/* Only the low four bits of each index count: the table stands there four times, and higher bits are ignored. */
 static inline V look_up(const uint8_t *table, V index)
 {
 	return _mm512_permutexvar_epi8(index,
@@ -55,7 +55,7 @@ static inline V v_broken(V previous, V v)
 	const V pair = _mm512_ternarylogic_epi32(look_up(first_high, _mm512_srli_epi16(back1, 4)),
 	                                         look_up(first_low, back1),
 	                                         look_up(second_high, _mm512_srli_epi16(v, 4)), AND3);
-	/* The top bit is left where a lead two or three back asks for this byte. */
+	/* The top bit stays set where a lead byte two or three back asks for this byte. */
 	const V third = _mm512_subs_epu8(back2, _mm512_set1_epi8((char)(0xE0 - 0x80)));
 	const V fourth = _mm512_subs_epu8(back3, _mm512_set1_epi8((char)(0xF0 - 0x80)));
 	return _mm512_xor_si512(_mm512_ternarylogic_epi32(third, fourth, top, OR_AND_C), pair);

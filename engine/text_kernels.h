@@ -129,7 +129,7 @@ rc_unmask_few(uint8_t *to, const uint8_t *from, size_t size, uint32_t mask, cons
 	if (size >= 8) {
 		const uint64_t first = rc_load64(from) ^ rc_mask64(mask);
 		const uint64_t last = rc_load64(from + size - 8) ^ rc_mask64(end_mask);
-		const unsigned bits = 4 * (unsigned)(16 - size); /* half of the way: 64 at once is no shift */
+		const unsigned bits = 4 * (unsigned)(16 - size); /* half of the shift: one by 64 is undefined */
 		if (write) {
 			rc_store64(to, first);
 			rc_store64(to + size - 8, last);

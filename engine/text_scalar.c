@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * text_scalar.c - the reference: the standard said a byte at a time, which the vector kernels are tested against. It is
- * plain on purpose; nearly every x86-64 processor since 2015 and every aarch64 one has something faster.
+ * text_scalar.c - the reference, against which the vector kernels are tested: it follows the standard a byte at a time.
+ * It is plain on purpose; nearly every x86-64 processor since 2015 and every aarch64 one has something faster.
  */
 #include "text_kernels.h"
 

@@ -13,17 +13,17 @@
  *   short_unmask(...)      unmask() of fewer than WIDTH bytes
  *   judge_short(...)       judge_long() of 16 to WIDTH - 1 bytes; not called where WIDTH is 16
  *
- * Invariant: a span is covered by whole vectors and one that ends where it ends and overlaps them; a large span has one
- * at its beginning of that kind too. These two are loaded before anything is stored and stored after everything else:
- * in place, what they overlap is changed in between. What must be known of the bytes before a vector is loaded early
- * for the same reason.
+ * Invariant: a span is covered by whole vectors and by a last one, which ends where the span ends and overlaps them. A
+ * large span also has a first one, which begins where the span begins and overlaps them. Both are loaded before
+ * anything is stored, and stored after everything else, because in place the bytes that they share with other vectors
+ * change in between. The bytes before a vector that its judgement needs are loaded early for the same reason.
  */
 #include "text_kernels.h"
 
 #define BLOCK (4 * WIDTH)
 
 /* From this size on stores are made aligned, after a first vector that the aligned ones overlap: a store that crosses
- * a cache line takes the place of two, and stores are what bounds all of this (in place 1.3 times as fast at 16 KB, 1.6
+ * a cache line costs as much as two, and stores are what bounds all of this (in place 1.3 times as fast at 16 KB, 1.6
  * times from 64 KB). Loads are not worth it. Below, the extra vector costs as much as it saves. */
 #define ALIGN_SIZE 1024
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * topic.c - see topic.h. Invariant: every slot between a topic's home in the hash table and its place is taken, so a
- * search ends at the first free one.
+ * topic.c - see topic.h. Invariant: in the hash table, every bucket from a topic's home to the one that holds it is
+ * taken, so a search ends at the first free one.
  */
 #include "topic.h"
 
@@ -15,16 +15,16 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define SLOTS_FIRST 64
+#define BUCKETS_FIRST 64
 
 int rc_topics_init(struct rc_topics *topics, const struct rc_topic_options *defaults, size_t kept_size_max,
                    uint64_t epoch)
 {
 	memset(topics, 0, sizeof *topics);
-	topics->slots = calloc(SLOTS_FIRST, sizeof *topics->slots);
-	if (!topics->slots)
+	topics->buckets = calloc(BUCKETS_FIRST, sizeof *topics->buckets);
+	if (!topics->buckets)
 		return -ENOMEM;
-	topics->slot_count = SLOTS_FIRST;
+	topics->bucket_count = BUCKETS_FIRST;
 	topics->defaults = *defaults;
 	topics->kept_size_max = kept_size_max;
 	topics->epoch_next = epoch;
@@ -40,7 +40,7 @@ void rc_topics_destroy(struct rc_topics *topics)
 	}
 	for (size_t i = 0; i < RC_TOPICS_MAX / RC_TOPIC_CHUNK; i++)
 		free(topics->chunks[i]);
-	free(topics->slots);
+	free(topics->buckets);
 	memset(topics, 0, sizeof *topics);
 }
 
@@ -83,46 +83,46 @@ uint64_t rc_topic_hash(const char *name, size_t size)
 	return XXH3_64bits(name, size);
 }
 
-static uint32_t *slot_of(const struct rc_topics *topics, const char *name, size_t size, uint64_t hash)
+static uint32_t *bucket_of(const struct rc_topics *topics, const char *name, size_t size, uint64_t hash)
 {
-	uint32_t mask = topics->slot_count - 1;
+	uint32_t mask = topics->bucket_count - 1;
 	for (uint32_t i = (uint32_t)hash & mask;; i = (i + 1) & mask) {
-		uint32_t *slot = &topics->slots[i];
-		if (!*slot)
-			return slot;
-		const struct rc_topic *topic = rc_topic_at(topics, *slot - 1);
+		uint32_t *bucket = &topics->buckets[i];
+		if (!*bucket)
+			return bucket;
+		const struct rc_topic *topic = rc_topic_at(topics, *bucket - 1);
 		if (topic->hash == hash && topic->name_size == size && memcmp(topic->name, name, size) == 0)
-			return slot;
+			return bucket;
 	}
 }
 
 struct rc_topic *rc_topics_find(const struct rc_topics *topics, const char *name, size_t size, uint64_t hash)
 {
-	uint32_t *slot = slot_of(topics, name, size, hash);
-	return *slot ? rc_topic_at(topics, *slot - 1) : NULL;
+	uint32_t *bucket = bucket_of(topics, name, size, hash);
+	return *bucket ? rc_topic_at(topics, *bucket - 1) : NULL;
 }
 
-static bool grow_slots(struct rc_topics *topics)
+static bool grow_buckets(struct rc_topics *topics)
 {
-	uint32_t count = topics->slot_count * 2;
-	uint32_t *slots = calloc(count, sizeof *slots);
-	if (!slots)
+	uint32_t count = topics->bucket_count * 2;
+	uint32_t *buckets = calloc(count, sizeof *buckets);
+	if (!buckets)
 		return false;
-	for (uint32_t i = 0; i < topics->slot_count; i++) {
-		if (!topics->slots[i])
+	for (uint32_t i = 0; i < topics->bucket_count; i++) {
+		if (!topics->buckets[i])
 			continue;
-		uint32_t at = (uint32_t)rc_topic_at(topics, topics->slots[i] - 1)->hash & (count - 1);
-		while (slots[at])
+		uint32_t at = (uint32_t)rc_topic_at(topics, topics->buckets[i] - 1)->hash & (count - 1);
+		while (buckets[at])
 			at = (at + 1) & (count - 1);
-		slots[at] = topics->slots[i];
+		buckets[at] = topics->buckets[i];
 	}
-	free(topics->slots);
-	topics->slots = slots;
-	topics->slot_count = count;
+	free(topics->buckets);
+	topics->buckets = buckets;
+	topics->bucket_count = count;
 	return true;
 }
 
-/* A number nobody uses, its struct zeroed; null without memory. */
+/* A number that no topic has, its struct zeroed; null when memory is out. */
 static struct rc_topic *take_number(struct rc_topics *topics)
 {
 	if (topics->free_first) {
@@ -154,8 +154,8 @@ struct rc_topic *rc_topics_get(struct rc_topics *topics, const char *name, size_
 		return NULL;
 	}
 	*error = -ENOMEM;
-	/* Half full at most: a search looks at two slots on average. */
-	if ((topics->topic_count + 1) * 2 > topics->slot_count && !grow_slots(topics))
+	/* Half full at most: a search looks at two buckets on average. */
+	if ((topics->topic_count + 1) * 2 > topics->bucket_count && !grow_buckets(topics))
 		return NULL;
 	char *copy = malloc(size + 1);
 	if (!copy)
@@ -174,33 +174,33 @@ struct rc_topic *rc_topics_get(struct rc_topics *topics, const char *name, size_
 	topic->options = *options_for(topics, name, size);
 	atomic_store_explicit(&topic->newest, RC_NONE, memory_order_relaxed);
 	atomic_store_explicit(&topic->sequence, 0, memory_order_relaxed);
-	*slot_of(topics, name, size, hash) = topic->id + 1;
+	*bucket_of(topics, name, size, hash) = topic->id + 1;
 	topics->topic_count++;
 	*error = 0;
 	return topic;
 }
 
 /* Removes without tombstones: what follows moves up while it stays reachable from its home. */
-static void remove_slot(struct rc_topics *topics, uint32_t hole)
+static void remove_bucket(struct rc_topics *topics, uint32_t hole)
 {
-	uint32_t mask = topics->slot_count - 1;
-	for (uint32_t i = (hole + 1) & mask; topics->slots[i]; i = (i + 1) & mask) {
-		uint32_t home = (uint32_t)rc_topic_at(topics, topics->slots[i] - 1)->hash & mask;
+	uint32_t mask = topics->bucket_count - 1;
+	for (uint32_t i = (hole + 1) & mask; topics->buckets[i]; i = (i + 1) & mask) {
+		uint32_t home = (uint32_t)rc_topic_at(topics, topics->buckets[i] - 1)->hash & mask;
 		if (((i - home) & mask) >= ((i - hole) & mask)) {
-			topics->slots[hole] = topics->slots[i];
+			topics->buckets[hole] = topics->buckets[i];
 			hole = i;
 		}
 	}
-	topics->slots[hole] = 0;
+	topics->buckets[hole] = 0;
 }
 
 void rc_topics_release(struct rc_topics *topics, struct rc_topic *topic)
 {
 	if (topic->subscription_count || topic->entry_count || topic->kept)
 		return;
-	uint32_t *slot = slot_of(topics, topic->name, topic->name_size, topic->hash);
-	RC_ASSERT(*slot == topic->id + 1);
-	remove_slot(topics, (uint32_t)(slot - topics->slots));
+	uint32_t *bucket = bucket_of(topics, topic->name, topic->name_size, topic->hash);
+	RC_ASSERT(*bucket == topic->id + 1);
+	remove_bucket(topics, (uint32_t)(bucket - topics->buckets));
 	free(topic->name);
 	topic->name = NULL;
 	if (topic->cohort)

@@ -42,11 +42,11 @@ struct rc_topic_rule {
 
 struct rc_topics {
 	struct rc_topic *chunks[RC_TOPICS_MAX / RC_TOPIC_CHUNK];
-	uint32_t *slots;      /* hash table: number + 1, 0 is free; linear probing */
-	uint32_t slot_count;  /* a power of two */
-	uint32_t topic_count; /* now */
-	uint32_t made_count;  /* numbers ever used */
-	uint32_t free_first;  /* number + 1 */
+	uint32_t *buckets;     /* hash table: number + 1, 0 is free; linear probing */
+	uint32_t bucket_count; /* a power of two */
+	uint32_t topic_count;  /* now */
+	uint32_t made_count;   /* numbers ever used */
+	uint32_t free_first;   /* number + 1 */
 	uint64_t epoch_next;
 	size_t kept_size, kept_size_max;
 	uint32_t cohort_count;
@@ -62,18 +62,18 @@ void rc_topics_destroy(struct rc_topics *topics);
 
 int rc_topics_add_rule(struct rc_topics *topics, const char *pattern, const struct rc_topic_options *options);
 
-/* The hash that the other functions want, so that it is taken before the lock. */
+/* The hash that the next two functions take, so that it can be computed before the lock is held. */
 uint64_t rc_topic_hash(const char *name, size_t size);
 
 struct rc_topic *rc_topics_find(const struct rc_topics *topics, const char *name, size_t size, uint64_t hash);
 
-/* Finds or makes. Null with *error -EINVAL, -ENOSPC or -ENOMEM. */
+/* Finds or makes it. Null with *error -EINVAL, -ENOSPC or -ENOMEM. */
 struct rc_topic *rc_topics_get(struct rc_topics *topics, const char *name, size_t size, uint64_t hash, int *error);
 
 /* Forgets the topic if nothing holds it any more. */
 void rc_topics_release(struct rc_topics *topics, struct rc_topic *topic);
 
-/* Keeps a copy of the newest frame, which is about to leave the log. Without memory it is forgotten. */
+/* Keeps a copy of the newest frame, which is about to leave the log. When memory is out, it is forgotten. */
 void rc_topic_keep(struct rc_topics *topics, struct rc_topic *topic, const uint8_t *frame, uint32_t size);
 void rc_topic_unkeep(struct rc_topics *topics, struct rc_topic *topic);
 

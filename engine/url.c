@@ -19,7 +19,7 @@ static int hex_digit(char c)
 	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* The byte that stands at *at, which moves past it; 0 when it is malformed or stands for zero. */
+/* Decodes the byte at *at, which moves past it. 0 when it is malformed, or an escaped zero. */
 static char decode(const char **at)
 {
 	const char *text = *at;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * context.c - see context.h. It must not know a connection. Invariant: a context that was returned is complete, so that
- * a reload can simply put it in the old one's place.
+ * a reload can simply replace the old one.
  */
 #include "context.h"
 
@@ -47,7 +47,7 @@ struct rc_tls_context {
 	bool verifies;
 };
 
-/* What OpenSSL says of a file, with a remedy where the words alone do not have it. */
+/* What OpenSSL says of a file, and the remedy where its words do not say it. */
 static int fail_file(struct rc_error *error, const char *what, const char *path)
 {
 	unsigned long code = ERR_peek_last_error(), first = ERR_peek_error();
@@ -184,7 +184,7 @@ static int use_pair(SSL_CTX *ctx, const char *certificate, const char *key, stru
 	return 0;
 }
 
-/* RFC 7301: who names protocols must name ours. */
+/* RFC 7301: a client that names protocols must name ours. */
 static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_size, const unsigned char *in,
                            unsigned in_size, void *context)
 {
@@ -214,7 +214,7 @@ static int choose_certificate(SSL *ssl, int *alert, void *argument)
 	return SSL_TLSEXT_ERR_NOACK; /* the first pair */
 }
 
-/* A session that was begun with other authorities must not be resumed: their digest is part of its name. */
+/* A session begun with other authorities must not be resumed, so the digest of the authorities is its id context. */
 static int ask_for_client(SSL_CTX *ctx, const struct rc_tls_options *options, struct rc_error *error)
 {
 	uint8_t digest[EVP_MAX_MD_SIZE];

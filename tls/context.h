@@ -4,15 +4,15 @@
  * tickets. A context never changes once it is made; new certificates make a new context, and connections keep the one
  * they began with. Counted, any thread.
  *
- * The settings are those of Mozilla's intermediate set (TLS 1.2 and 1.3, forward secrecy, authenticated encryption),
- * in our own order: every record is ours to encrypt, so AES-128 comes first, and ChaCha20 where the peer prefers it.
+ * The settings are those of Mozilla's intermediate set (TLS 1.2 and 1.3, forward secrecy, authenticated encryption), in
+ * an order of our own: AES-128 comes first because it costs least here, ChaCha20 only where the peer prefers it.
  */
 #ifndef RC_TLS_CONTEXT_H
 #define RC_TLS_CONTEXT_H
 
 #include "ringcast.h"
 
-/* Not <openssl/types.h>: through it the system's <limits.h> would find ours, which only OpenSSL's users here bear. */
+/* Not <openssl/types.h>: it includes the system's <limits.h>, which would find ours in files that include this one. */
 typedef struct ssl_st SSL;
 typedef struct ssl_ctx_st SSL_CTX;
 

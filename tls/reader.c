@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * reader.c - see reader.h. Invariant: `part` is there only while a record is in the middle, and is never larger than
- * one.
+ * reader.c - see reader.h. Invariant: `part` exists only while a record is incomplete, and is never larger than one
+ * record.
  */
 #include "reader.h"
 
@@ -127,7 +127,7 @@ static enum rc_tls_result update_keys(struct rc_tls_reader *reader, uint8_t aske
 	return RC_TLS_DONE;
 }
 
-/* Handshake messages, which lie across records as they like. */
+/* Handshake messages, which may begin and end anywhere in a record. */
 static enum rc_tls_result take_messages(struct rc_tls_reader *reader, const uint8_t *at, size_t size)
 {
 	if (!size)
@@ -156,7 +156,7 @@ static enum rc_tls_result take_messages(struct rc_tls_reader *reader, const uint
 	return RC_TLS_DONE;
 }
 
-/* Section 6: but for two, all alerts are the end, whatever level they bear. */
+/* Section 6: all alerts but two end the connection, whatever their level. */
 static enum rc_tls_result take_alert(struct rc_tls_reader *reader, const uint8_t *alert, size_t size)
 {
 	if (size != 2)

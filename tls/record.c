@@ -16,8 +16,8 @@
 #define TAG_SIZE 16
 #define PLAIN_MAX 16384
 
-/* Section 7.1, with an empty context; what is wanted is never longer than the digest, so one turn of HKDF-Expand is
- * all (RFC 5869, section 2.3). */
+/* Section 7.1, with an empty context. No key is longer than the digest, so one turn of HKDF-Expand is enough (RFC 5869,
+ * section 2.3). */
 static bool expand(const struct rc_tls_half *half, const char *label, uint8_t *to, size_t size)
 {
 	uint8_t info[64] = { (uint8_t)(size >> 8), (uint8_t)size }, block[EVP_MAX_MD_SIZE];
@@ -45,7 +45,7 @@ static bool take_keys(struct rc_tls_half *half)
 	       expand(half, "iv", half->iv, sizeof half->iv);
 }
 
-/* Fetched once: named anew they would be looked up for each record. */
+/* Fetched once: by their names they would be looked up for each record. */
 static EVP_CIPHER *ciphers[3];
 
 static void fetch_ciphers(void)

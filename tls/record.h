@@ -4,8 +4,8 @@
  * to records in the caller's buffer, or back. OpenSSL's own spends more on a small record's way than on its encryption,
  * and copies it twice; here it is encrypted where it is sent from. The handshake stays OpenSSL's.
  *
- * One thread shares a cipher context a direction, keyed anew for each record; a half that has much to say gets one of
- * its own. Nothing here knows an SSL object.
+ * All streams of a thread share one cipher context a direction, which is keyed anew for each record. A half that sends
+ * much gets one of its own. Nothing here knows an SSL object.
  */
 #ifndef RC_TLS_RECORD_H
 #define RC_TLS_RECORD_H
@@ -22,7 +22,7 @@ struct evp_cipher_ctx_st;
 struct evp_cipher_st;
 struct evp_md_st;
 
-/* RFC 8446, section 6: the alerts that are said here. */
+/* RFC 8446, section 6: the alerts that this room sends or looks for. */
 enum rc_tls_alert {
 	RC_TLS_CLOSE_NOTIFY = 0,
 	RC_TLS_UNEXPECTED_MESSAGE = 10,
@@ -55,13 +55,13 @@ static inline bool rc_tls_half_is_open(const struct rc_tls_half *half)
 	return half->cipher;
 }
 
-/* Writes one record and moves *to behind it. False when it does not fit or the cipher failed: the half is over. */
+/* Writes one record and moves *to behind it. False when it does not fit or the cipher failed; the half is then over. */
 bool rc_tls_seal(struct rc_tls_half *half, struct evp_cipher_ctx_st *shared, enum rc_tls_record_type type,
                  const uint8_t *bytes, size_t size, uint8_t **to, const uint8_t *end);
 
 /* Decrypts one whole record of type application_data, header and all. `to` has room for its plaintext without the type
- * (size - 22 bytes); *content is what it holds, and its size. Returns 0, or the alert that says what is wrong with it:
- * then `to` is to be forgotten, and the half is over. */
+ * (size - 22 bytes); *content is the size of what it holds, *type its kind. Returns 0, or the alert that says
+ * what is wrong with it: what `to` has is then worth nothing, and the half is over. */
 enum rc_tls_alert rc_tls_unseal(struct rc_tls_half *half, struct evp_cipher_ctx_st *shared, const uint8_t *record,
                                 size_t size, uint8_t *to, size_t *content, enum rc_tls_record_type *type);
 
@@ -72,7 +72,7 @@ bool rc_tls_half_turn(struct rc_tls_half *half);
  * Returns the size. */
 size_t rc_tls_half_for_kernel(const struct rc_tls_half *half, uint8_t *to);
 
-/* Section 4.6.3: says with a KeyUpdate that new keys follow, and takes them. */
+/* Section 4.6.3: writes a KeyUpdate, which says that new keys follow, and takes them. */
 bool rc_tls_half_update(struct rc_tls_half *half, struct evp_cipher_ctx_st *shared, uint8_t **to, const uint8_t *end);
 
 #endif

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * stream.c - see stream.h. It must not know who sends or receives. Invariant: between calls nothing is buffered unless
- * a record is in the middle.
+ * stream.c - see stream.h. It must not know who sends or receives. Invariant: between calls nothing is buffered but a
+ * record that is incomplete.
  *
  * OpenSSL makes the handshake. When one of TLS 1.3 is done, the traffic secrets go to record.c and reader.c, and
  * OpenSSL's object, which is most of what a connection would weigh, is freed. TLS 1.2 stays OpenSSL's, and so does a
  * peer that asked for small records.
  *
- * All streams of a thread have the same BIO, whose two ends are the wire's spans, so attaching costs nothing a call and
- * no byte is copied on its way in or out that OpenSSL does not copy itself.
+ * All streams of a thread share one BIO, whose two ends are the wire's spans. So a call has nothing to attach, and no
+ * byte is copied beyond what OpenSSL copies itself.
  */
 #include "stream.h"
 
@@ -28,17 +28,17 @@
 #include <string.h>
 
 struct rc_tls_stream {
-	SSL *ssl; /* null, and so is the context, when the records are ours */
+	SSL *ssl; /* null when the records are made here, and then the context is null too */
 	struct rc_tls_context *context;
 	struct rc_tls_wire *wire;
 	bool open; /* the handshake is done */
 	bool resumed;
 	bool failed;
 	bool renegotiated;   /* the peer tried to, which OpenSSL only refuses */
-	bool closed;         /* close_notify was said by us */
+	bool closed;         /* we have sent close_notify */
 	bool has_secrets[2]; /* for what is sent, and for what is received */
 	bool by_kernel;      /* the kernel makes the records */
-	uint8_t alert[2];    /* for it to send; level 0: none */
+	uint8_t alert[2];    /* that the kernel is to send; none while the level is 0 */
 	unsigned long error;
 	char *subject;             /* of the peer's certificate, or null */
 	struct rc_tls_half sender; /* before it is open: the secret, and how many records OpenSSL made with it */
@@ -132,7 +132,7 @@ const struct rc_tls_context *rc_tls_context_of(const SSL *ssl)
 	return stream->context;
 }
 
-/* OpenSSL answers a renegotiation with a warning and goes on; for us it is the end, so the warning is caught. */
+/* OpenSSL answers a renegotiation with a warning and goes on. Here it ends the stream, so the warning is caught. */
 static void note(const SSL *ssl, int where, int value)
 {
 	struct rc_tls_stream *stream = SSL_get_app_data(ssl);
@@ -291,7 +291,7 @@ static bool open_half(struct rc_tls_half *half, unsigned suite)
 	return good;
 }
 
-/* OpenSSL has done its part. False without memory for the keys. */
+/* OpenSSL has done its part. False when there is no memory for the keys. */
 static bool take_over(struct rc_tls_stream *stream)
 {
 	SSL *ssl = stream->ssl;
@@ -385,8 +385,8 @@ enum rc_tls_result rc_tls_write(struct rc_tls_stream *stream, const uint8_t *byt
 			return failed(stream);
 		return seal(stream, RC_TLS_DATA, bytes, size) ? RC_TLS_DONE : failed(stream);
 	}
-	/* Part of a record would have to be finished from the same bytes, which may be gone by then: there is room.
-	 * Anything but success is the end, so the queue of errors need not be empty to tell. */
+	/* There is room for the whole record: the rest of one would have to be made from the same bytes, which may be
+	 * gone by then. Anything but success ends the stream, so the queue of errors need not be cleared first. */
 	return SSL_write_ex(stream->ssl, bytes, size, &done) == 1 ? RC_TLS_DONE : failed(stream);
 }
 

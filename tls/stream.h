@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * stream.h - one TLS connection as bytes in, bytes out. It knows no socket and no ring: the caller points its wire at
- * received ciphertext and at room for ciphertext, and calls. Whoever makes records some other way (the kernel, say)
- * implements these functions and nothing else changes.
+ * received ciphertext and at room for ciphertext, and calls.
  *
  *      received ciphertext -> wire.in    -> handshake, read -> plaintext in the caller's buffer
  *      plaintext           -> write      -> wire.out        -> ciphertext to send
@@ -39,7 +38,7 @@ enum rc_tls_result {
 	RC_TLS_FAILED, /* over; what wire.out got (an alert) is still worth sending */
 };
 
-/* Null without memory. A stream keeps the context and belongs to the wire's thread. */
+/* Null when memory is out. A stream keeps the context and belongs to the wire's thread. */
 struct rc_tls_stream *rc_tls_stream_server(struct rc_tls_context *context, struct rc_tls_wire *wire);
 /* `host` is the name or address that the server's certificate must be for. */
 struct rc_tls_stream *rc_tls_stream_client(struct rc_tls_context *context, struct rc_tls_wire *wire, const char *host);
@@ -55,7 +54,8 @@ enum rc_tls_result rc_tls_read(struct rc_tls_stream *stream, uint8_t *to, size_t
  * FAILED. */
 enum rc_tls_result rc_tls_write(struct rc_tls_stream *stream, const uint8_t *bytes, size_t size);
 
-/* Takes new keys for what is sent, as write does by itself when much was. Nothing happens before TLS 1.3. */
+/* Takes new keys for what is sent, as rc_tls_write() does by itself after RC_TLS_RECORDS_A_KEY records. False when that
+ * failed. With TLS 1.2 it does nothing. */
 bool rc_tls_update_keys(struct rc_tls_stream *stream);
 
 /* For a kernel that makes the records from here on (Documentation/networking/tls.rst): what its TLS_TX takes, written
@@ -63,21 +63,21 @@ bool rc_tls_update_keys(struct rc_tls_stream *stream);
  * must have left before the kernel is told. */
 #define RC_TLS_KERNEL_KEYS_MAX 64
 size_t rc_tls_kernel_keys(const struct rc_tls_stream *stream, void *keys);
-/* The kernel took them: nothing is written to wire.out any more. What the stream says by itself are alerts. A peer that
- * wants new keys cannot have them then, which is the end. */
+/* The kernel took them: from now on nothing is written to wire.out, and alerts wait for rc_tls_take_alert(). A peer
+ * that asks for new keys cannot get them: reading then fails. */
 void rc_tls_kernel_took(struct rc_tls_stream *stream);
-/* Takes an alert that is to be sent as a record of its type; false when there is none. */
+/* Takes an alert that the kernel is to send as a record of that type; false when there is none. */
 bool rc_tls_take_alert(struct rc_tls_stream *stream, uint8_t alert[2]);
 
-/* Says that no more will be sent (close_notify); true when wire.out got it now, or it can be taken as an alert. */
+/* Says that no more will be sent (close_notify). True when wire.out got it, or rc_tls_take_alert() will give it. */
 bool rc_tls_close(struct rc_tls_stream *stream);
 
 bool rc_tls_is_open(const struct rc_tls_stream *stream); /* the handshake is done, and nothing failed */
 bool rc_tls_is_resumed(const struct rc_tls_stream *stream);
 bool rc_tls_saw_close(const struct rc_tls_stream *stream); /* the peer's close_notify came */
 
-/* Why it failed, in words; "" when it did not. Valid until the next call on this thread. `distrusted` is set when it
- * was the peer's certificate. */
+/* Why it failed, in words; "" when it did not. Valid until the next call on this thread. *distrusted is set when it was
+ * because of the peer's certificate. */
 const char *rc_tls_why(const struct rc_tls_stream *stream, bool *distrusted);
 
 /* The subject of the certificate that the peer showed and that was verified, as RFC 2253 writes it. Returns whether

@@ -21,7 +21,7 @@ const struct subcommand command_sub = {
 	.usage = "[options] URL...",
 	.about = "Connects to each URL (ws://HOST:PORT/PATH, wss://..., or ws+unix:/SOCKET:/PATH) and prints every\n"
 		 "message as a line. It ends when all connections are closed, and says on stderr with which code. The "
-	         "exit status\n"
+		 "exit status\n"
 		 "is 0 for 1000 and 1001, and 1 otherwise.",
 	.examples = "  ringcast sub ws://127.0.0.1:8080/topic/market\n"
 		    "  ringcast sub --count 3 'ws://127.0.0.1:8080/topic/ACME.000,BOLT.001?last=1'\n"

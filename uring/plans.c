@@ -67,9 +67,9 @@ static bool conflates(const struct worker *worker, uint32_t topic)
 static bool mark_interest(struct worker *worker, const struct connection *conn, struct rc_interest *interest)
 {
 	struct plans *plans = &worker->plans;
-	if (!++plans->mark_round) {
+	if (!++plans->mark_generation) {
 		plans->mark_count = 0; /* it came around: marks as old as that would count again */
-		plans->mark_round = 1;
+		plans->mark_generation = 1;
 	}
 	for (uint32_t at = conn->first_subscription; at;) {
 		const struct rc_subscription *record = rc_subscription_at(&worker->subscribers, at - 1);
@@ -88,7 +88,7 @@ static bool mark_interest(struct worker *worker, const struct connection *conn, 
 			continue; /* not before rc_subscription_resume() */
 		plans->marks[record->topic] = (struct rc_mark){
 			.from = record->from,
-			.round = plans->mark_round,
+			.generation = plans->mark_generation,
 			.conflate = conn->cursor.behind && (record->conflate || conflates(worker, record->topic)),
 		};
 	}
@@ -96,7 +96,7 @@ static bool mark_interest(struct worker *worker, const struct connection *conn, 
 	static const struct rc_mark none;
 	interest->marks = plans->marks ? plans->marks : &none;
 	interest->mark_count = plans->mark_count;
-	interest->round = plans->mark_round;
+	interest->generation = plans->mark_generation;
 	return true;
 }
 

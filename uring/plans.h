@@ -21,7 +21,7 @@ struct plans {
 	uint64_t shared_end;      /* ... up to where it was asked for ... */
 	uint32_t shared_size_min; /* ... and from what size encoded */
 	struct rc_mark *marks;    /* what a connection with several topics wants */
-	uint32_t mark_count, mark_round;
+	uint32_t mark_count, mark_generation;
 };
 
 /* Returns 0 or -ENOMEM. */

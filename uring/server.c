@@ -173,7 +173,7 @@ rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error)
 	if (!server->config.lag_size_max)
 		server->config.lag_size_max = config->log_size;
 	uint64_t step = RC_MIN(server->config.lag_size_max, config->log_size) / 64;
-	server->lag_step_size = RC_MAX(step, 4 * KIB);
+	server->lag_step_size = RC_MAX(step, 4 * RC_KIB);
 	server->start_ns = rc_server_now();
 	const char *kernel = getenv("RC_RING");
 	server->old_kernel = kernel && strcmp(kernel, "6.1") == 0;
@@ -262,7 +262,7 @@ int rc_server_topic_rule(rc_server *server, const char *pattern, const struct rc
 		return -EBUSY;
 	if (options->lag_size_max) {
 		uint64_t step = options->lag_size_max / 64;
-		server->lag_step_size = RC_MIN(server->lag_step_size, RC_MAX(step, 4 * KIB));
+		server->lag_step_size = RC_MIN(server->lag_step_size, RC_MAX(step, 4 * RC_KIB));
 	}
 	return rc_topics_add_rule(&server->topics, pattern, options);
 }

@@ -11,8 +11,8 @@
 #include "fuzz.h"
 #include "limits.h"
 
-#define HISTORY_MAX (64 * KIB)
-#define TEXT_MAX (16 * KIB)
+#define HISTORY_MAX (64 * RC_KIB)
+#define TEXT_MAX (16 * RC_KIB)
 
 /* ---- the second reader ---- */
 
@@ -238,8 +238,8 @@ static void compare(struct rc_inflater *inflater, struct reader *r, const uint8_
 	if (got == RC_INFLATED) {
 		HOLDS(message.size == r->out_size - before && !memcmp(message.data, history + before, message.size),
 		      "other bytes");
-		HOLDS(message.capacity <= 2 * RC_MAX(size_max, 4 * KIB), "%zu bytes for at most %zu", message.capacity,
-		      size_max);
+		HOLDS(message.capacity <= 2 * RC_MAX(size_max, 4 * RC_KIB), "%zu bytes for at most %zu",
+		      message.capacity, size_max);
 	}
 	rc_pool_give(&pool, message.data, message.capacity);
 	HOLDS(pool.used_size == 0, "%zu bytes are kept", pool.used_size);
@@ -301,7 +301,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint64_t chances = hash_of(data, size);
 	if (size > TEXT_MAX)
 		return 0;
-	rc_pool_init(&pool, 0, 128 * KIB);
+	rc_pool_init(&pool, 0, 128 * RC_KIB);
 	check_message(data, size, &chances);
 	check_text(data, size, &chances);
 	rc_pool_destroy(&pool);

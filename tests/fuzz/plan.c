@@ -11,7 +11,7 @@
 
 #include <stdatomic.h>
 
-#define LOG_SIZE ((size_t)4 * MIB)
+#define LOG_SIZE ((size_t)4 * RC_MIB)
 #define ENTRIES 8192
 #define TOPICS 5
 #define FRAMES_SIZE_MAX (LOG_SIZE)
@@ -27,7 +27,7 @@ static struct rc_plan plan, next;
 
 static void publish(unsigned index, uint32_t size)
 {
-	static uint8_t payload[256 * KIB];
+	static uint8_t payload[256 * RC_KIB];
 	static uint32_t number;
 	unsigned held_by;
 	number++;
@@ -43,7 +43,8 @@ static bool wants(const struct rc_interest *interest, uint64_t number, bool *con
 	*conflate = false;
 	if (!interest->marks)
 		return topic == interest->topic;
-	if (topic >= interest->mark_count || marks[topic].round != interest->round || number < marks[topic].from)
+	if (topic >= interest->mark_count || marks[topic].generation != interest->generation ||
+	    number < marks[topic].from)
 		return false;
 	*conflate = marks[topic].conflate;
 	return true;
@@ -135,10 +136,11 @@ static void check_from(struct steps *steps)
 	unsigned chosen = step_byte(steps);
 	struct rc_interest interest = { .topic = topic_at[chosen % TOPICS]->id };
 	if (chosen & 128) {
-		interest = (struct rc_interest){ .marks = marks, .mark_count = TOPICS - (chosen >> 6 & 1), .round = 7 };
+		interest =
+		    (struct rc_interest){ .marks = marks, .mark_count = TOPICS - (chosen >> 6 & 1), .generation = 7 };
 		for (unsigned i = 0; i < TOPICS; i++) {
 			unsigned mark = step_byte(steps);
-			marks[i] = (struct rc_mark){ .round = mark & 1 ? 7 : 6, .conflate = mark & 2 };
+			marks[i] = (struct rc_mark){ .generation = mark & 1 ? 7 : 6, .conflate = mark & 2 };
 			marks[i].from = begin + (mark >> 2) * (end - begin) / 63;
 		}
 	}

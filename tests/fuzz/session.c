@@ -184,7 +184,7 @@ static void feed(struct rc_session *session, struct notes *notes, const uint8_t 
 	HOLDS(at == block + size, "%zu bytes are left", (size_t)(block + size - at));
 	/* What a peer may make us keep: one message, in a block that is at most doubled, and one more while it moves.
 	 */
-	HOLDS(pool.used_size <= 4 * MESSAGE_SIZE_MAX + 64 * KIB, "%zu bytes are kept", pool.used_size);
+	HOLDS(pool.used_size <= 4 * MESSAGE_SIZE_MAX + 64 * RC_KIB, "%zu bytes are kept", pool.used_size);
 	free(block);
 }
 
@@ -259,9 +259,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct notes whole, notes;
 	uint64_t chances = hash_of(data, size);
-	if (size > 16 * KIB)
+	if (size > 16 * RC_KIB)
 		return 0;
-	rc_pool_init(&pool, 0, 16 * MIB);
+	rc_pool_init(&pool, 0, 16 * RC_MIB);
 	check_header(data, size);
 	for (int client = 0; client < 2; client++) {
 		rules.client = client;

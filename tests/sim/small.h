@@ -6,6 +6,10 @@
 #ifndef SIM_SMALL_H
 #define SIM_SMALL_H
 
+#ifndef RC_CHECK_EACH /* see check.h */
+#define RC_CHECK_EACH
+#endif
+
 #include "../../engine/limits.h"
 
 #undef RC_SLICE_SENDS
@@ -32,18 +36,18 @@
 #define RC_PLAN_WINDOW 64
 #define RC_PLAN_RANGES_MAX 4
 #define RC_PLAN_FRAMES_MAX 16
-#define RC_PLAN_SIZE_MAX (8 * KIB)
-#define RC_REST_SIZE_MAX (2 * KIB)
+#define RC_PLAN_SIZE_MAX (8 * RC_KIB)
+#define RC_REST_SIZE_MAX (2 * RC_KIB)
 #define RC_PONGS_QUEUED_MAX 4
-#define RC_POOL_CACHE_SIZE (32 * KIB)
+#define RC_POOL_CACHE_SIZE (32 * RC_KIB)
 #define RC_COMMANDS_MAX 48
 #define RC_REFUSALS_MAX 4
 #define RC_RECEIVE_BUFFERS 16
-#define RC_RECEIVE_BUFFER_SIZE (2 * KIB)
+#define RC_RECEIVE_BUFFER_SIZE (2 * RC_KIB)
 #define RC_FRAGMENTS_DEFAULT 8
 #define RC_TLS_HANDSHAKES_A_TICK 2
-#define RC_TLS_SEND_SIZE_MAX (4 * KIB)
-#define RC_TLS_STAGE_SIZE (12 * KIB)
+#define RC_TLS_SEND_SIZE_MAX (4 * RC_KIB)
+#define RC_TLS_STAGE_SIZE (12 * RC_KIB)
 #define RC_TLS_STAGES 3
 #define RC_TLS_RECORDS_A_KEY 10
 #define RC_TLS_RECORDS_SHARED 3

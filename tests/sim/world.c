@@ -34,8 +34,8 @@ static void choose_config(void)
 	config->connections_per_address = sim_one_in(4) ? sim_between(2, 6) : 0;
 	config->subscriptions_max = sim_one_in(8) ? 3 : 256;
 	config->message_size_max = sim_between(1000, 8000);
-	config->send_size_max = sim_one_in(4) ? 2000 : 4 * MIB;
-	config->log_size = sim_one_in(6) ? 512 * KIB : 64 * KIB;
+	config->send_size_max = sim_one_in(4) ? 2000 : 4 * RC_MIB;
+	config->log_size = sim_one_in(6) ? 512 * RC_KIB : 64 * RC_KIB;
 	config->lag_size_max = sim_one_in(3) ? sim_between(2000, 40000) : 0;
 	config->lag_ms_max = sim_one_in(4) ? sim_between(20, 1000) : 0;
 	config->handshake_timeout_ms = sim_between(1000, 10000);

@@ -20,7 +20,7 @@ static uint8_t to[ROOM];
 
 static void begin(void)
 {
-	rc_pool_init(&pool, 0, 64 * MIB);
+	rc_pool_init(&pool, 0, 64 * RC_MIB);
 	cohort = rc_cohort_new(RC_WINDOW_15, 6);
 	cr_assert(cohort);
 }
@@ -51,7 +51,8 @@ static void read_by(struct rc_inflater *inflater, size_t size, uint64_t number)
 	struct rc_inflated_message read;
 	char text[256];
 	size_t expected = message(text, number);
-	cr_assert_eq(rc_inflate_message(inflater, &pool, to, size, 1 * MIB, true, &read), RC_INFLATED, "%lu", number);
+	cr_assert_eq(rc_inflate_message(inflater, &pool, to, size, 1 * RC_MIB, true, &read), RC_INFLATED, "%lu",
+	             number);
 	cr_assert(read.size == expected && memcmp(read.data, text, expected) == 0, "%lu", number);
 	rc_pool_give(&pool, read.data, read.capacity);
 }

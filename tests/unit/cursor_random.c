@@ -34,7 +34,7 @@ static struct {
 
 /* The rest of a frame, or all of one, that is kept elsewhere. */
 static struct {
-	uint8_t bytes[16 * KIB];
+	uint8_t bytes[16 * RC_KIB];
 	size_t begin, end;
 } aside;
 
@@ -100,7 +100,7 @@ static void publish(uint64_t *seed)
 {
 	for (uint64_t left = 1 + below(seed, 8); left && m->head < NAIVE_MESSAGES_MAX; left--) {
 		unsigned name = (unsigned)below(seed, below(seed, 50) ? loud : names);
-		size_t size = below(seed, below(seed, 20) ? 200 : 15 * KIB);
+		size_t size = below(seed, below(seed, 20) ? 200 : 15 * RC_KIB);
 		uint64_t number = m->head;
 		if (model_append(m, name, size, RC_TEXT) < 0)
 			continue;

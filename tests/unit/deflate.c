@@ -20,7 +20,7 @@ static struct rc_pool pool;
 
 static void begin(void)
 {
-	rc_pool_init(&pool, 0, 256 * MIB);
+	rc_pool_init(&pool, 0, 256 * RC_MIB);
 }
 static void end(void)
 {
@@ -53,7 +53,7 @@ static enum rc_inflated inflate_to(struct rc_inflater *inflater, const void *fro
 static enum rc_inflated once(const void *from, size_t size, const void *expected, size_t expected_size)
 {
 	struct rc_inflater *inflater = rc_inflater_new(15);
-	enum rc_inflated result = inflate_to(inflater, from, size, 1 * MIB, false, expected, expected_size);
+	enum rc_inflated result = inflate_to(inflater, from, size, 1 * RC_MIB, false, expected, expected_size);
 	rc_inflater_free(inflater);
 	return result;
 }
@@ -228,14 +228,13 @@ Test(deflate, what_peers_may_send)
 
 Test(deflate, the_limit_is_exact)
 {
-	static const size_t sizes[] = {
-		1, 100, 4095, 4096, 4097, 8191, 8192, 65535, 65536, 65537, 1 * MIB - 1, 1 * MIB
-	};
+	static const size_t sizes[] = { 1,    100,   4095,  4096,  4097,           8191,
+		                        8192, 65535, 65536, 65537, 1 * RC_MIB - 1, 1 * RC_MIB };
 	struct rc_deflater *deflater = rc_deflater_new(RC_WINDOW_15, 6);
 	struct rc_inflater *inflater = rc_inflater_new(15);
-	uint8_t *text = calloc(1, 1 * MIB), *to = malloc(1 * MIB);
+	uint8_t *text = calloc(1, 1 * RC_MIB), *to = malloc(1 * RC_MIB);
 	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-		size_t size = rc_deflate_message(deflater, to, 1 * MIB, text, sizes[i], true);
+		size_t size = rc_deflate_message(deflater, to, 1 * RC_MIB, text, sizes[i], true);
 		cr_assert(size);
 		cr_expect_eq(inflate_to(inflater, to, size, sizes[i], false, text, sizes[i]), RC_INFLATED, "%zu",
 		             sizes[i]);
@@ -253,25 +252,25 @@ Test(deflate, the_limit_is_exact)
 Test(deflate, a_bomb_takes_no_memory)
 {
 	static uint8_t zeros[64 * 1024];
-	uint8_t *bomb = malloc(128 * KIB);
+	uint8_t *bomb = malloc(128 * RC_KIB);
 	z_stream stream = { 0 };
 	deflateInit2(&stream, 9, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY);
 	stream.next_out = bomb;
-	stream.avail_out = 128 * KIB;
+	stream.avail_out = 128 * RC_KIB;
 	for (unsigned i = 0; i < 1024; i++) {
 		stream.next_in = zeros;
 		stream.avail_in = sizeof zeros;
 		deflate(&stream, i == 1023 ? Z_SYNC_FLUSH : Z_NO_FLUSH);
 	}
-	size_t size = 128 * KIB - stream.avail_out - 4;
+	size_t size = 128 * RC_KIB - stream.avail_out - 4;
 	deflateEnd(&stream);
 	rc_pool_destroy(&pool);
 	rc_pool_init(&pool, 0,
-	             256 * KIB); /* for a limit of 100,000: a block of it, and one half as large to grow from */
+	             256 * RC_KIB); /* for a limit of 100,000: a block of it, and one half as large to grow from */
 	struct rc_inflater *inflater = rc_inflater_new(15);
 	cr_expect_eq(inflate_to(inflater, bomb, size, 100000, false, NULL, 0), RC_INFLATE_TOO_BIG);
 	rc_pool_destroy(&pool);
-	rc_pool_init(&pool, 0, 64 * KIB);
+	rc_pool_init(&pool, 0, 64 * RC_KIB);
 	cr_expect_eq(inflate_to(inflater, bomb, size, 100000, false, NULL, 0), RC_INFLATE_NO_MEMORY);
 	cr_expect_eq(inflate_to(inflater, "\xf2\x48\xcd\xc9\xc9\x07\x00", 7, 100000, false, "Hello", 5), RC_INFLATED);
 	rc_inflater_free(inflater);

@@ -353,3 +353,32 @@ Test(embed, a_worker_in_the_callers_thread)
 	rc_server_free(server.server);
 	stop(&client);
 }
+
+/* The header says them beside each field, for an embedder who reads nothing else. */
+Test(embed, defaults_are_those_of_the_header)
+{
+	struct rc_config config;
+	rc_config_init(&config);
+	cr_expect_eq(config.worker_count, 0);
+	cr_expect_eq(config.connections_max, 0);
+	cr_expect_eq(config.connections_per_address, 0);
+	cr_expect_eq(config.subscriptions_max, 256);
+	cr_expect_eq(config.body_size_max, 0);
+	cr_expect_eq(config.message_size_max, 1 << 20);
+	cr_expect_eq(config.fragments_max, 1024);
+	cr_expect_eq(config.send_size_max, 4 << 20);
+	cr_expect_eq(config.log_size, 64 << 20);
+	cr_expect_eq(config.lag_size_max, 0);
+	cr_expect_eq(config.lag_ms_max, 0);
+	cr_expect_eq(config.policy, RC_POLICY_CLOSE);
+	cr_expect_eq(config.handshake_timeout_ms, 10000);
+	cr_expect_eq(config.idle_timeout_ms, 120000);
+	cr_expect_eq(config.close_timeout_ms, 5000);
+	cr_expect_eq(config.notsent_lowat_size, 32 << 10);
+	cr_expect_eq(config.round_interval_us, 2000);
+	cr_expect_eq(config.zero_copy_size_min, 0);
+	cr_expect_not(config.kernel_tls || config.busy_poll || config.deflate.on || config.deflate.client_takeover);
+	cr_expect_eq(config.deflate.level, 6);
+	cr_expect_eq(config.deflate.bits, 15);
+	cr_expect_eq(config.deflate.size_min, 128);
+}

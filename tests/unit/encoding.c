@@ -76,7 +76,7 @@ Test(encoding, one_claims_an_entry)
 		cr_assert_eq(rc_extent_state(&encoding, number), RC_EXTENT_REFUSED);
 		cr_assert(!rc_extent_claim(&encoding, number));
 		cr_assert_eq(rc_extent_state(&encoding, number + EXTENTS), RC_EXTENT_NONE,
-		             "another entry of the place");
+		             "another entry at the same index");
 	}
 }
 

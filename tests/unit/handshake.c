@@ -257,7 +257,7 @@ Test(handshake, headers_and_lists)
 /* A request with a target of `target_size` and `header_count` headers, filled up to `size` bytes; 0 for no filling. */
 static char *make_request(size_t target_size, unsigned header_count, size_t size)
 {
-	char *bytes = malloc(64 * KIB);
+	char *bytes = malloc(64 * RC_KIB);
 	cr_assert(bytes);
 	size_t at = (size_t)sprintf(bytes, "GET /");
 	memset(bytes + at, 'a', target_size - 1);

@@ -49,7 +49,7 @@ Test(log, a_frame_is_the_shortest_header_and_the_payload)
 		{ 65535, RC_BINARY, { 0x82, 126, 255, 255 }, 4 },
 		{ 65536, RC_TEXT, { 0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0 }, 10 },
 	};
-	model_begin(&m, 1 * MIB, 64, 0, 0);
+	model_begin(&m, 1 * RC_MIB, 64, 0, 0);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		cr_assert_eq(model_append(&m, 0, cases[i].size, cases[i].opcode), (int64_t)i + 1);
 		const uint8_t *at = rc_log_at(&m.log, newest()->position);
@@ -61,7 +61,7 @@ Test(log, a_frame_is_the_shortest_header_and_the_payload)
 
 Test(log, at_most_a_quarter_of_the_log)
 {
-	for (uint64_t size = RC_LOG_SIZE_MIN; size <= 4 * MIB; size *= 2) {
+	for (uint64_t size = RC_LOG_SIZE_MIN; size <= 4 * RC_MIB; size *= 2) {
 		const size_t size_max = size / 4 - RC_FRAME_HEADER_MAX;
 		model_begin(&m, size, 64, 1, 0);
 		cr_expect_eq(model_append(&m, 0, size_max + 1, RC_TEXT), -EMSGSIZE);
@@ -302,7 +302,7 @@ static void expect_way(const struct rc_topic *topic, uint64_t number_min)
 Test(log, any_entry_is_found_in_few_steps)
 {
 	uint64_t seed = seed_of("log");
-	model_begin(&m, 1 * MIB, ENTRIES, 1, 0);
+	model_begin(&m, 1 * RC_MIB, ENTRIES, 1, 0);
 	for (unsigned i = 0; i < 3 * ENTRIES + ENTRIES / 2; i++, floor_to(m.head)) {
 		append(i % 7 == 0 ? 1 : i % 500 == 1 ? 2 : 0, i % 5);
 		if (i % 1500 != 1499 && i != ENTRIES - 1 && i != ENTRIES)

@@ -104,9 +104,9 @@ Test(log_random, against_a_list_of_messages)
 		unsigned readers;
 		size_t kept_size_max;
 	} kinds[] = {
-		{ 64 * KIB, 64, 1, 1 << 20 },   { 64 * KIB, 512, 2, 1 << 20 }, { 64 * KIB, 512, 0, 300 },
-		{ 64 * KIB, 4096, 3, 1 << 20 }, { 512 * KIB, 1024, 2, 70000 }, { 1 * MIB, 128, 1, 1 << 20 },
-		{ 256 * KIB, 8192, 4, 0 },
+		{ 64 * RC_KIB, 64, 1, 1 << 20 },   { 64 * RC_KIB, 512, 2, 1 << 20 }, { 64 * RC_KIB, 512, 0, 300 },
+		{ 64 * RC_KIB, 4096, 3, 1 << 20 }, { 512 * RC_KIB, 1024, 2, 70000 }, { 1 * RC_MIB, 128, 1, 1 << 20 },
+		{ 256 * RC_KIB, 8192, 4, 0 },
 	};
 	uint64_t seed = seed_of("log_random"), recycled = 0, refused = 0, kept = 0, forgotten = 0;
 	for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {

@@ -274,13 +274,14 @@ static void check_plan(uint64_t begin, uint64_t end, uint32_t partial)
 
 /* ---- making ---- */
 
-static struct rc_interest interest_in(uint32_t topic, const struct rc_mark *marks, uint32_t mark_count, uint32_t round)
+static struct rc_interest interest_in(uint32_t topic, const struct rc_mark *marks, uint32_t mark_count,
+                                      uint32_t generation)
 {
 	return (struct rc_interest){
 		.topic = topic,
 		.marks = marks,
 		.mark_count = mark_count,
-		.round = round,
+		.generation = generation,
 		.encoding = form.states ? &form.encoding : NULL,
 		.encoded_size_min = wants_form.used ? wants_form.size_min : UINT32_MAX,
 		.cohort = wants_form.cohort,
@@ -288,19 +289,19 @@ static struct rc_interest interest_in(uint32_t topic, const struct rc_mark *mark
 	};
 }
 
-/* Wants as marks, with what an earlier round left between them. */
+/* What is wanted as marks, and between them what earlier generations left. */
 static void make_marked(uint64_t begin, uint64_t end, uint32_t partial)
 {
-	enum { ROUND = 9 };
+	enum { GENERATION = 9 };
 	uint32_t count = 0;
 	for (uint32_t i = 0; i < MODEL_NAMES; i++)
 		count = wants[i].wanted ? i + 1 : count;
 	struct rc_mark *marks = malloc(count * sizeof *marks + 1); /* no more than needed: topics above have no mark */
 	for (uint32_t i = 0; i < count; i++)
 		marks[i] = (struct rc_mark){ .from = wants[i].wanted ? wants[i].from : 0,
-			                     .round = wants[i].wanted ? ROUND : ROUND - 1 - i % 3,
+			                     .generation = wants[i].wanted ? GENERATION : GENERATION - 1 - i % 3,
 			                     .conflate = wants[i].conflate };
-	const struct rc_interest interest = interest_in(0, marks, count, ROUND);
+	const struct rc_interest interest = interest_in(0, marks, count, GENERATION);
 	rc_plan_make(&plan, &m.log, &interest, begin, end, partial);
 	cr_assert(!plan.single);
 	free(marks);
@@ -337,7 +338,7 @@ static void append(unsigned name, size_t size)
 
 Test(plan, a_window_is_read_once)
 {
-	begin_log(1 * MIB, 8192);
+	begin_log(1 * RC_MIB, 8192);
 	for (unsigned i = 0; i < RC_PLAN_WINDOW + 10; i++)
 		append(0, 0);
 	append(1, 1);
@@ -363,7 +364,7 @@ Test(plan, a_window_is_read_once)
 
 Test(plan, frames_of_one_send)
 {
-	begin_log(1 * MIB, 8192);
+	begin_log(1 * RC_MIB, 8192);
 	for (unsigned i = 0; i < RC_PLAN_FRAMES_MAX; i++)
 		append(0, 1);
 	append(1, 5);
@@ -379,7 +380,7 @@ Test(plan, frames_of_one_send)
 
 Test(plan, ranges_of_one_send)
 {
-	begin_log(1 * MIB, 8192);
+	begin_log(1 * RC_MIB, 8192);
 	for (unsigned i = 0; i < RC_PLAN_RANGES_MAX; i++) {
 		append(0, i);
 		append(0, i);
@@ -399,7 +400,7 @@ Test(plan, ranges_of_one_send)
 Test(plan, bytes_of_one_send)
 {
 	enum { HALF = RC_PLAN_SIZE_MAX / 2 };
-	begin_log(4 * MIB, 8192);
+	begin_log(4 * RC_MIB, 8192);
 	append(0, HALF - 10);
 	append(0, HALF - 10);
 	make_single(0, 0, m.head);
@@ -412,11 +413,11 @@ Test(plan, bytes_of_one_send)
 	append(0, HALF - 10 - 1);
 	make_single(0, 1, m.head);
 	cr_expect_eq(plan.end, 3, "one byte too many");
-	append(0, 700 * KIB);
+	append(0, 700 * RC_KIB);
 	append(0, 1);
 	make_single(0, 4, m.head);
 	cr_expect_eq(plan.frame_count, 1, "a larger frame goes alone");
-	cr_expect_gt(plan.size, 700 * KIB);
+	cr_expect_gt(plan.size, 700 * RC_KIB);
 	wants[0].conflate = true;
 	make_marked(0, m.head, 0);
 	check_plan(0, m.head, 0);
@@ -471,7 +472,7 @@ Test(plan, the_rest_of_a_frame_goes_first_whoever_wants_it)
 
 static void fill_log(uint64_t *seed)
 {
-	static const uint64_t sizes[] = { 64 * KIB, 256 * KIB, 2 * MIB };
+	static const uint64_t sizes[] = { 64 * RC_KIB, 256 * RC_KIB, 2 * RC_MIB };
 	model_begin(&m, sizes[below(seed, 3)], below(seed, 2) ? 8192 : 512, 0, 1 << 20);
 	const size_t size_max = m.log.size / 4 - RC_FRAME_HEADER_MAX;
 	size_t small = 1 + below(seed, 300);

@@ -172,10 +172,10 @@ Test(plan_encoding, who_joins_a_cohort_waits_for_a_beginning)
 Test(plan_encoding, other_topics_are_not_of_the_cohort)
 {
 	publish("FfMmM");
-	static struct rc_mark marks[2] = { { .round = 7 }, { .round = 7 } };
+	static struct rc_mark marks[2] = { { .generation = 7 }, { .generation = 7 } };
 	const struct rc_interest interest = { .marks = marks,
 		                              .mark_count = 2,
-		                              .round = 7,
+		                              .generation = 7,
 		                              .encoding = &encoding,
 		                              .encoded_size_min = 2,
 		                              .cohort = TOPIC };
@@ -238,10 +238,10 @@ Test(plan_encoding, the_rest_of_a_frame_decides_nothing)
 Test(plan_encoding, what_is_left_out_breaks_the_stream)
 {
 	publish("FMMM");
-	static struct rc_mark marks[1] = { { .round = 7, .conflate = true } };
+	static struct rc_mark marks[1] = { { .generation = 7, .conflate = true } };
 	const struct rc_interest interest = { .marks = marks,
 		                              .mark_count = 1,
-		                              .round = 7,
+		                              .generation = 7,
 		                              .encoding = &encoding,
 		                              .encoded_size_min = 2,
 		                              .cohort = TOPIC,

@@ -176,7 +176,7 @@ static struct rc_session_rules rules;
 
 static void begin(void)
 {
-	rc_pool_init(&pool, 4 * MIB, 256 * MIB);
+	rc_pool_init(&pool, 4 * RC_MIB, 256 * RC_MIB);
 	rules = (struct rc_session_rules){ .message_size_max = 200, .fragments_max = 4, .pool = &pool };
 }
 

@@ -10,7 +10,7 @@ static struct rc_pool pool;
 
 static void begin(void)
 {
-	rc_pool_init(&pool, 0, 64 * MIB);
+	rc_pool_init(&pool, 0, 64 * RC_MIB);
 }
 static void end(void)
 {
@@ -138,10 +138,10 @@ Test(session_deflate, sizes)
 		{ 100, 101, false, false },
 		{ 100, 105, true, true },
 		{ 100, 200, true, false },
-		{ 1 * MIB, 1 * MIB, false, true },
-		{ 1 * MIB, 1 * MIB + 1, false, false },
-		{ 1 * MIB, 1 * MIB + 5 * (MIB / 127 + 1), true, true },
-		{ 1 * MIB, 2 * MIB, true, false },
+		{ 1 * RC_MIB, 1 * RC_MIB, false, true },
+		{ 1 * RC_MIB, 1 * RC_MIB + 1, false, false },
+		{ 1 * RC_MIB, 1 * RC_MIB + 5 * (RC_MIB / 127 + 1), true, true },
+		{ 1 * RC_MIB, 2 * RC_MIB, true, false },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		for (unsigned cut = 0; cut < 2; cut++) {
@@ -161,7 +161,7 @@ Test(session_deflate, sizes)
 				frame = (struct rc_frame){ .fin = true, .masked = true, .size = rows[i].size - first };
 				size += rc_frame_write(bytes + size, &frame) + rows[i].size - first;
 			}
-			feed_all(events, sizeof events, &rules, bytes, size, 16 * KIB);
+			feed_all(events, sizeof events, &rules, bytes, size, 16 * RC_KIB);
 			cr_expect_eq(strncmp(events,
 			                     rows[i].taken ? rows[i].compressed ? "BINARY(" : "binary(" : "fail(1009)",
 			                     7),

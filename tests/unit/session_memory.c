@@ -10,8 +10,8 @@ static struct rc_session_rules rules;
 
 static void begin(void)
 {
-	rc_pool_init(&pool, 0, 256 * MIB);
-	rules = (struct rc_session_rules){ .message_size_max = 1 * MIB, .fragments_max = 1024, .pool = &pool };
+	rc_pool_init(&pool, 0, 256 * RC_MIB);
+	rules = (struct rc_session_rules){ .message_size_max = 1 * RC_MIB, .fragments_max = 1024, .pool = &pool };
 }
 
 static void end(void)
@@ -48,8 +48,8 @@ static uint8_t *make_text(size_t size)
 
 Test(session_memory, large_messages_in_any_pieces)
 {
-	static const size_t sizes[] = { 125, 126, 127, 65535, 65536, 65537, 200000, 1 * MIB };
-	static const size_t steps[] = { 0, 1, 3, 16 * KIB, 65536 + 13 };
+	static const size_t sizes[] = { 125, 126, 127, 65535, 65536, 65537, 200000, 1 * RC_MIB };
+	static const size_t steps[] = { 0, 1, 3, 16 * RC_KIB, 65536 + 13 };
 	struct transcript *t = malloc(sizeof *t), *whole = malloc(sizeof *whole);
 	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
 		uint8_t *text = make_text(sizes[i]), *stream = malloc(sizes[i] + 64);
@@ -186,15 +186,15 @@ Test(session_memory, declaring_much_takes_little)
 	rules.message_size_max = RC_MESSAGE_SIZE_LIMIT;
 	struct rc_session s = { 0 };
 	struct transcript *t = calloc(1, sizeof *t);
-	uint8_t *bytes = calloc(1, 64 * KIB), header[RC_FRAME_HEADER_MAX];
+	uint8_t *bytes = calloc(1, 64 * RC_KIB), header[RC_FRAME_HEADER_MAX];
 	struct rc_frame frame = {
 		.size = RC_MESSAGE_SIZE_LIMIT, .opcode = RC_FRAME_BINARY, .fin = true, .masked = true
 	};
 	feed(t, &s, &rules, header, rc_frame_write(header, &frame), 0);
 	cr_expect_eq(pool.used_size, 0, "nothing for a header alone");
-	for (size_t sent = 0; sent < 4 * MIB; sent += 64 * KIB) {
-		feed(t, &s, &rules, bytes, 64 * KIB, 0);
-		cr_expect_leq(pool.used_size, 4 * (sent + 64 * KIB));
+	for (size_t sent = 0; sent < 4 * RC_MIB; sent += 64 * RC_KIB) {
+		feed(t, &s, &rules, bytes, 64 * RC_KIB, 0);
+		cr_expect_leq(pool.used_size, 4 * (sent + 64 * RC_KIB));
 	}
 	cr_expect_eq(t->size, 0);
 	rc_session_reset(&s, &pool);
@@ -213,7 +213,7 @@ Test(session_memory, no_memory_is_1011)
 	struct transcript *t = malloc(sizeof *t);
 	uint8_t *payload = calloc(1, 200000), *stream = malloc(200064);
 	size_t size = write_frame(stream, RC_FRAME_BINARY, true, payload, 200000);
-	static const size_t bounds[] = { 0, 256, 64 * KIB, 64 * KIB + 128 * KIB };
+	static const size_t bounds[] = { 0, 256, 64 * RC_KIB, 64 * RC_KIB + 128 * RC_KIB };
 	for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++) {
 		pool.used_size_max = bounds[i];
 		feed_cut(t, &rules, stream, size, NULL, 0, 1000);

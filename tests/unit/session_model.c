@@ -263,7 +263,7 @@ Test(session_model, random_streams)
 	fflush(stdout);
 	random_state = (seed + 1) * 0x9e3779b97f4a7c15u;
 	struct rc_pool pool;
-	rc_pool_init(&pool, 1 * MIB, 16 * MIB);
+	rc_pool_init(&pool, 1 * RC_MIB, 16 * RC_MIB);
 	struct rc_session_rules rules = { .message_size_max = MESSAGE_SIZE_MAX,
 		                          .fragments_max = FRAGMENTS_MAX,
 		                          .pool = &pool };

@@ -57,12 +57,12 @@ static uint32_t take_out(uint32_t slot, uint32_t topic)
 	struct rc_subscription *record = rc_subscribers_find(&set, slot, number_of(topic));
 	cr_assert(record);
 	const struct rc_audience *audience = rc_audience_at(&set, number_of(topic));
-	uint32_t last = member_count(topic) - 1, place = record->place;
-	uint32_t expected = place == last ? UINT32_MAX : audience->members[last].slot;
+	uint32_t last = member_count(topic) - 1, index = record->member_index;
+	uint32_t expected = index == last ? UINT32_MAX : audience->members[last].slot;
 	uint32_t moved = rc_subscribers_remove(&set, record, &first[slot]);
 	cr_assert_eq(moved, expected);
 	cr_assert_eq(member_count(topic), last);
-	cr_assert(moved == UINT32_MAX || audience->members[place].slot == moved);
+	cr_assert(moved == UINT32_MAX || audience->members[index].slot == moved);
 	model[slot][topic] = false;
 	model_count--;
 	return moved;
@@ -98,12 +98,12 @@ static void check_audiences(void)
 		cr_assert_eq(member_count(topic), wanted);
 		cr_assert(!audience || wanted <= audience->member_capacity);
 		cr_assert(wanted || !audience || !audience->members, "an empty audience costs nothing");
-		for (uint32_t place = 0; place < wanted; place++) {
-			const struct rc_member *member = &audience->members[place];
+		for (uint32_t index = 0; index < wanted; index++) {
+			const struct rc_member *member = &audience->members[index];
 			const struct rc_subscription *record = rc_subscription_at(&set, member->subscription);
 			cr_assert(model[member->slot][topic]);
 			cr_assert(record->slot == member->slot && record->topic == number_of(topic));
-			cr_assert_eq(record->place, place, "so no two members are the same");
+			cr_assert_eq(record->member_index, index, "so no two members are the same");
 		}
 	}
 }

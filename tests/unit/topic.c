@@ -222,7 +222,7 @@ static void random_use(uint64_t *seed, unsigned hash_bits)
 		count_max = count > count_max ? count : count_max;
 		cr_assert_eq(topics.topic_count, count);
 		cr_assert_eq(topics.made_count, count_max, "numbers are used again");
-		cr_assert_leq(count * 2, topics.slot_count);
+		cr_assert_leq(count * 2, topics.bucket_count);
 		for (unsigned k = 0; k < NAMES && round % 50 == 0; k++) {
 			size = (size_t)snprintf(name, sizeof name, "%u", k);
 			cr_assert_eq(rc_topics_find(&topics, name, size, hashes[k]), model[k]);
