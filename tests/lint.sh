@@ -37,7 +37,8 @@ tidy() {
 	rm -f "$build"/lint/*.tidy
 	for room in $linted; do
 		flags="-std=c17 -D_GNU_SOURCE -Wall -Wextra $(includes "$room")"
-		sources "$room" | while read -r file; do echo "$file $flags"; done
+		# shellcheck disable=SC2086 # unquoted: a blank at the end of a line would join it to the next one
+		sources "$room" | while read -r file; do echo "$file" $flags; done
 	done | xargs -P "$(nproc)" -L 1 sh -c \
 		'file=$1; shift; clang-tidy --quiet "$file" -- "$@" >"$0/$(echo "$file" | tr / _).tidy" 2>/dev/null' "$build/lint"
 	result=$?
