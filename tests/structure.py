@@ -257,7 +257,7 @@ def between_rooms(arrows):
     rank = {room: index for index, room in enumerate(ROOMS)}
     upwards = ["  %s -> %s: %s" % (*pair, listed(symbols)) for pair, symbols in sorted(arrows.items())
                if rank[room_of(pair[0])] < rank[room_of(pair[1])]]
-    return ["%d arrows run up between rooms" % len(upwards), *upwards, "  remedy: " + REMEDY["room"]] if upwards else []
+    return ["arrows that run up between rooms: %d" % len(upwards), *upwards, "  remedy: " + REMEDY["room"]] if upwards else []
 
 
 def behind_the_header(arrows, exported):
@@ -283,7 +283,7 @@ def across_folders(objects, arrows):
 
 def defined_twice(objects):
     twice = ["  %s: %s" % (symbol, " ".join(owners)) for symbol, owners in sorted(objects.defined.items()) if len(owners) > 1]
-    return ["%d symbols are defined twice" % len(twice), *twice, "  remedy: " + REMEDY["twice"]] if twice else []
+    return ["symbols that are defined twice: %d" % len(twice), *twice, "  remedy: " + REMEDY["twice"]] if twice else []
 
 
 def too_long(root):
@@ -316,6 +316,8 @@ def main(arguments):
             root = arguments.pop(0)
         else:
             build = argument
+    if not build:
+        sys.exit(__doc__.splitlines()[0])
     objects = Objects(root, build)
     arrows = objects.arrows()
     folders = [Folder(name, [path for path in objects.files if folder_of(path) == name], arrows)

@@ -117,7 +117,7 @@ def a_circle_through_two_folders_is_found():
 
 
 def an_arrow_up_between_rooms_is_found():
-    refused({"engine/log.c": ["tls/record.c"]}, "FAIL structure: 1 arrows run up between rooms",
+    refused({"engine/log.c": ["tls/record.c"]}, "FAIL structure: arrows that run up between rooms: 1",
             "engine/log.c -> tls/record.c: tls_record")
 
 
