@@ -82,8 +82,8 @@ fuzz: ## one fuzzer for a while, by clang's libFuzzer: TARGET=session TIME=60 (n
 sim: $(BUILD)/sim ## the simulator: SEEDS=100000 runs on a hostile ring, FROM=1
 	@$(BUILD)/sim --seeds $(or $(SEEDS),10000) --from $(or $(FROM),1)
 
-lint: all ## clang-tidy, cppcheck, and the hardening of what was linked
-	@sh tests/lint.sh $(BUILD)
+lint: all ## format, structure (who uses whom), clang-tidy, cppcheck, and the hardening of what was linked
+	@$(foreach room,tls uring tools tests,INCLUDE_$(room)='$(INCLUDE_$(room))') sh tests/lint.sh $(BUILD)
 
 test-vm: all ## the live tests and the systemd units on Linux 6.1, the oldest kernel promised, in qemu (ONLY=word)
 	@ONLY='$(ONLY)' sh tests/vm/run.sh $(BUILD)
@@ -146,8 +146,8 @@ clean: ## removes $(BUILD)
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
-fmt: ## clang-format, for the lines that were changed and not committed
-	git clang-format --force --extensions c,h
+fmt: ## gives every C file the project's format (clang-format 14)
+	@sh tests/format.sh --write
 
 # --------------------------------------------------------------------------------------------------------- the rules --
 

@@ -43,8 +43,10 @@ needs() {
 	vm command cpio cpio
 	vm command /lib/systemd/systemd systemd
 	vm command /usr/bin/python3 python3
+	lint command clang-format clang-format
 	lint command clang-tidy clang-tidy
 	lint command cppcheck cppcheck
+	lint command /usr/bin/python3 python3
 	lint command readelf binutils
 	coverage command gcovr gcovr
 	fuzz command clang clang

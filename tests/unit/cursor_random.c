@@ -141,13 +141,13 @@ static void make_plan(uint64_t end)
 		if (!wants[name].on || wants[name].resumes)
 			continue;
 		cr_assert_lt(m->names[name].id, 2 * MODEL_NAMES);
-		marks[m->names[name].id] = (struct rc_mark){ .from = wants[name].from, .round = 1 };
+		marks[m->names[name].id] = (struct rc_mark){ .from = wants[name].from, .generation = 1 };
 	}
 	const bool single = in_cohort && subscription_count() == 1;
 	const struct rc_interest interest = {
 		.marks = marks,
 		.mark_count = 2 * MODEL_NAMES,
-		.round = 1,
+		.generation = 1,
 		.encoding = &naive.form,
 		.encoded_size_min = single ? 0 : UINT32_MAX,
 		.cohort = single ? m->names[first_subscription()].id : UINT32_MAX,

@@ -14,11 +14,12 @@
 #include <string.h>
 #include <xxhash.h>
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): the name is declared */
 #define EMBED(name, file)                                                                                              \
 	__asm__(".pushsection .rodata\n" #name ":\n.incbin \"tools/web/" file "\"\n" #name "_end:\n.popsection\n");    \
-	extern const char name[]                                                                                       \
-	    __attribute__((visibility("hidden"))); /* NOLINT(bugprone-macro-parentheses): declares it */               \
+	extern const char name[] __attribute__((visibility("hidden")));                                                \
 	extern const char name##_end[] __attribute__((visibility("hidden")))
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 EMBED(app_web_index, "index.html");
 EMBED(app_web_dashboard, "dashboard.js");
