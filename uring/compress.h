@@ -23,14 +23,6 @@ struct compressor {
 /* False without memory. */
 bool rc_compress_open(struct worker *worker);
 
-/* Agrees with a client's offers, writes the answer ("" for none), and moves the connection's subscriptions to the
- * encoding that follows from it. */
-void rc_compress_negotiate(struct worker *worker, uint32_t slot, const struct rc_http_request *request,
-                           char answer[RC_EXTENSION_SIZE_MAX]);
-
-/* Client role: takes what the server answered. False without memory. */
-bool rc_compress_agreed(struct worker *worker, uint32_t slot, const struct rc_deflate *agreed);
-
 /* Our window, and what its listener says of compression. */
 enum rc_window rc_compress_window(const struct connection *conn);
 const struct rc_deflate_options *rc_compress_options(const struct worker *worker, const struct connection *conn);

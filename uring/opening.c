@@ -6,6 +6,7 @@
  */
 #include "opening.h"
 
+#include "agree.h"
 #include "form.h"
 #include "trace.h"
 #include "worker.h"
@@ -113,7 +114,7 @@ static int judge_response(struct worker *worker, uint32_t slot, const char *byte
 	int result = rc_handshake_response_parse(bytes, size, conn->handshake->nonce, conn->handshake->protocols,
 	                                         protocol, conn->handshake->offers_deflate ? &rc_dial_wish : NULL,
 	                                         &agreed);
-	if (result > 0 && !rc_compress_agreed(worker, slot, &agreed))
+	if (result > 0 && !rc_agree_with_server(worker, slot, &agreed))
 		result = -ENOMEM;
 	if (result < 0)
 		cut(worker, slot, result <= -100 ? -result : result);

@@ -2,6 +2,7 @@
  *
  * request.c - what the application sees of an opening handshake or a plain HTTP request, and its verdict.
  */
+#include "agree.h"
 #include "form.h"
 #include "opening.h"
 #include "proxy.h"
@@ -229,7 +230,7 @@ void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_reque
 		return;
 	}
 	char response[HEAD_MAX], extensions[RC_EXTENSION_SIZE_MAX];
-	rc_compress_negotiate(worker, slot, http, extensions);
+	rc_agree_with_client(worker, slot, http, extensions);
 	verdict->size = rc_handshake_response(response, sizeof response, http->key, request.protocol,
 	                                      extensions[0] ? extensions : NULL);
 	verdict->response = verdict->size ? malloc(verdict->size) : NULL;
