@@ -216,14 +216,15 @@ def start(name, workload, context):
         environment["PEER_DEFLATE"] = "1"
     if workload.needs == "tls":
         environment["PEER_CERT"], environment["PEER_KEY"] = context["certificate"]
-    if name == "ringcast" and workload.needs == "rooms":
-        command = [context["program"], "app", "--listen", f"127.0.0.1:{port}", "--workers", "1", "--log-level", "error",
+    program = context["beside"] if name == "beside" else context["program"]
+    if name in ("ringcast", "beside") and workload.needs == "rooms":
+        command = [program, "app", "--listen", f"127.0.0.1:{port}", "--workers", "1", "--log-level", "error",
                    "--messages-per-second", "0", "--connections-per-user", "0"]
     elif name == "floor":
         command = [context["floor"], str(port)]
-    elif name == "ringcast":
+    elif name in ("ringcast", "beside"):
         scheme = "wss://" if workload.needs == "tls" else ""
-        command = [context["program"], "serve", "--listen", f"{scheme}127.0.0.1:{port}", "--workers", "1", "--echo",
+        command = [program, "serve", "--listen", f"{scheme}127.0.0.1:{port}", "--workers", "1", "--echo",
                    "--relay", "--quiet", "--message-max", "16m", "--send-max", "16m"]
         command += ["--deflate"] if workload.needs == "deflate" else []
         if workload.needs == "tls":
@@ -405,6 +406,8 @@ def parse():
     parser.add_argument("--rounds", type=int, default=0, help="(5; quick: 1)")
     parser.add_argument("--no-install", action="store_true", help="leave out what is missing")
     parser.add_argument("--serve", default="", help="flags more for ringcast")
+    parser.add_argument("--beside", default="", metavar="PROGRAM",
+                        help="another build of ringcast, to be measured in turn with this one: --only beside,fan")
     parser.add_argument("--feeds", default=os.path.join(os.path.dirname(proc.TOP), "shared", "data", "market"),
                         help="directory of recorded feeds, *.tsv")
     options = parser.parse_args()
@@ -417,7 +420,7 @@ def parse():
 def choose(options, all_peers, all_workloads):
     """--only: words that are no workload's are peers'; without a word of one kind, all of that kind."""
     words = [word for word in options.only.split(",") if word]
-    names = {peer.name for peer in all_peers} | {"ringcast", "floor"}
+    names = {peer.name for peer in all_peers} | {"ringcast", "floor", "beside"}
     unknown = [word for word in words if word not in names and not any(word in w.name for w in all_workloads)]
     if unknown:
         raise Failed(f"--only {unknown[0]}: expected one of {', '.join(sorted(names))}, or of the workloads "
@@ -447,7 +450,7 @@ def run(options):
     results = []
     with tempfile.TemporaryDirectory() as folder:
         context = {"program": program, "floor": os.path.join(options.build, "benches", "floor"), "build": work,
-                   "peers": ready, "serve": options.serve.split(),
+                   "peers": ready, "serve": options.serve.split(), "beside": options.beside,
                    "version": subprocess.check_output([program, "--version"], text=True).strip()}
         for workload in planned:
             if workload.needs == "tls" and "--tls-cert" not in flags:
@@ -456,7 +459,7 @@ def run(options):
                 continue
             if workload.needs == "tls" and "certificate" not in context:
                 context["certificate"] = certificate(folder)
-            names = ["ringcast"] + (["floor"] if workload.floor else [])
+            names = ["ringcast"] + (["beside"] if options.beside else []) + (["floor"] if workload.floor else [])
             names += [name for name, peer in ready.items() if workload.needs in peer.can]
             rows = summarize(run_workload(workload, names, options.rounds, context))
             results.append((workload, rows))
