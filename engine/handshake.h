@@ -44,6 +44,8 @@ int rc_handshake_parse_body(struct rc_http_request *request, char *bytes, size_t
 
 /* The first value of a header or null; names compare without case. */
 const char *rc_http_header(const struct rc_http_request *request, const char *name);
+/* The value on the line `index`, from 0, of those with this header, or null. */
+const char *rc_http_header_at(const struct rc_http_request *request, const char *name, unsigned index);
 
 /* True when a header that is a comma separated list (in any number of lines) holds the token, without case. */
 bool rc_http_list_has(const struct rc_http_request *request, const char *name, const char *token);

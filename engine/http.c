@@ -132,14 +132,19 @@ bool rc_http_item(struct rc_span *list, struct rc_span *item)
 	return true;
 }
 
-const char *rc_http_header(const struct rc_http_request *request, const char *name)
+const char *rc_http_header_at(const struct rc_http_request *request, const char *name, unsigned index)
 {
 	for (unsigned i = 0; i < request->header_count; i++) {
 		const char *found = request->headers[i].name;
-		if (rc_span_is((struct rc_span){ found, strlen(found) }, name))
+		if (rc_span_is((struct rc_span){ found, strlen(found) }, name) && index-- == 0)
 			return request->headers[i].value;
 	}
 	return NULL;
+}
+
+const char *rc_http_header(const struct rc_http_request *request, const char *name)
+{
+	return rc_http_header_at(request, name, 0);
 }
 
 const char *rc_http_status_text(int status)

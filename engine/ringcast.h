@@ -385,6 +385,9 @@ RC_API const char *rc_request_path(const rc_request *request);
 RC_API const char *rc_request_query(rc_request *request, const char *name);
 /* The first value of a header, or null. Names compare without case. */
 RC_API const char *rc_request_header(const rc_request *request, const char *name);
+/* The value on the line `index` (from 0) of those with this header, or null: a list may be spread over several lines
+ * (RFC 9110, section 5.3). */
+RC_API const char *rc_request_header_at(const rc_request *request, const char *name, unsigned index);
 /* The peer: "127.0.0.1", "::1", "unix". */
 RC_API const char *rc_request_peer(const rc_request *request);
 /* The proxy that named the peer, if the connection came in by a "proxy+" listener; else null. */

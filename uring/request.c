@@ -88,6 +88,11 @@ const char *rc_request_header(const rc_request *request, const char *name)
 	return rc_http_header(request->http, name);
 }
 
+const char *rc_request_header_at(const rc_request *request, const char *name, unsigned index)
+{
+	return rc_http_header_at(request->http, name, index);
+}
+
 const char *rc_request_query(rc_request *request, const char *name)
 {
 	char *to = request->scratch + request->scratch_size;

@@ -242,6 +242,10 @@ Test(handshake, headers_and_lists)
 	cr_expect_str_eq(rc_http_header(&request, "empty"), "");
 	cr_expect_null(rc_http_header(&request, "x"));
 	cr_expect_null(rc_http_header(&request, "x-one-two"));
+	cr_expect_str_eq(rc_http_header_at(&request, "X-One", 0), "a b");
+	cr_expect_str_eq(rc_http_header_at(&request, "X-One", 1), "c");
+	cr_expect_null(rc_http_header_at(&request, "X-One", 2));
+	cr_expect_str_eq(rc_http_header_at(&request, "y", 1), "");
 	cr_expect(rc_http_list_has(&request, "y", "C"));
 	cr_expect(rc_http_list_has(&request, "x-one", "c"), "in the second line");
 	cr_expect_not(rc_http_list_has(&request, "y", "b"));
