@@ -106,7 +106,7 @@ class Server:
     alive = []
     verb = "serve"
 
-    def __init__(self, *flags, listen=("127.0.0.1:0",), workers=2, preexec=None):
+    def __init__(self, *flags, listen=("127.0.0.1:0",), workers=2, preexec=None, inherit=()):
         arguments = [PROGRAM, self.verb, "--drain", "500ms"]  # flags given later win
         for address in listen:
             arguments += ["--listen", address]
@@ -119,7 +119,7 @@ class Server:
                 preexec()
 
         self.process = subprocess.Popen(arguments + list(flags), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True, preexec_fn=before)
+                                        stderr=subprocess.PIPE, text=True, preexec_fn=before, pass_fds=inherit)
         Server.alive.append(self)
         self.lines, self.errors = [], []
         self.readers = [threading.Thread(target=self._drain, args=pair, daemon=True)
@@ -161,7 +161,7 @@ class Server:
     def get(self, path, method="GET", headers=""):
         """A plain HTTP request of its own connection: status, headers, body."""
         with Raw(self) as raw:
-            raw.send(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n".encode())
+            raw.send(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n".encode())
             return raw.response(method != "HEAD")
 
     def connect(self, path="/echo", **more):
@@ -282,7 +282,7 @@ class Raw:
     def request(self, path="/echo", method="GET", drop=(), key=None, **headers):
         """An opening handshake's bytes; `drop` names headers to leave out, keywords change or add some."""
         self.key = key or base64.b64encode(os.urandom(16)).decode()
-        lines = {"Host": "x", "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": self.key,
+        lines = {"Host": "localhost", "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": self.key,
                  "Sec-WebSocket-Version": "13"}
         lines.update({name.replace("_", "-"): value for name, value in headers.items()})
         text = "".join(f"{name}: {value}\r\n" for name, value in lines.items() if name not in drop)

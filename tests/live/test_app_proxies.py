@@ -12,6 +12,8 @@ import time
 from app import SLOW, App, Client, equal, until
 from harness import Raw, Skip, die_with_parent, run
 
+KEY = "a key of 24 random bytes"
+
 
 def free_port():
     with socket.socket() as listener:
@@ -135,7 +137,7 @@ def talk(server, proxy):
 def post_through(proxy, key):
     body = b'{"topic":"f","data":"by the proxy"}'
     with Raw(("127.0.0.1", proxy.port)) as raw:
-        raw.send(b"POST /api/publish HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-API-Key: " + key +
+        raw.send(b"POST /api/publish HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-API-Key: " + key +
                  b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         return raw.response()[0]
 
@@ -147,11 +149,11 @@ def refused(proxy, path="/ws", **headers):
 
 
 def test_nginx():
-    with App("--trust-proxy", "127.0.0.1", "--api-key", "k") as server:
-        server.post = lambda path, **body: server.api(path, body, "X-API-Key: k\r\n")
+    with App("--trust-proxy", "127.0.0.1", "--api-key", KEY) as server:
+        server.post = lambda path, **body: server.api(path, body, f"X-API-Key: {KEY}\r\n")
         with nginx(server.port) as proxy:
             talk(server, proxy)
-            equal(post_through(proxy, b"k"), 200)
+            equal(post_through(proxy, KEY.encode()), 200)
             equal(post_through(proxy, b"wrong"), 401)
 
 
@@ -178,11 +180,11 @@ def test_nginx_without_api_key():
 
 
 def test_haproxy():
-    with App("--trust-proxy", "127.0.0.1", "--api-key", "k") as server:
-        server.post = lambda path, **body: server.api(path, body, "X-API-Key: k\r\n")
+    with App("--trust-proxy", "127.0.0.1", "--api-key", KEY) as server:
+        server.post = lambda path, **body: server.api(path, body, f"X-API-Key: {KEY}\r\n")
         with haproxy(server.port) as proxy:
             talk(server, proxy)
-            equal(post_through(proxy, b"k"), 200)
+            equal(post_through(proxy, KEY.encode()), 200)
 
 
 def test_haproxy_proxy_protocol():

@@ -20,7 +20,7 @@ def refuse(server, data, status):
 def test_wrong_requests():
     with Server("--echo") as server:
         make = Raw(server).request
-        host = "Host: x\r\n"
+        host = "Host: localhost\r\n"
         table = [
             (400, b"\r\nnonsense\r\n\r\n"),
             (400, b"GET /echo\r\n\r\n"),
@@ -176,7 +176,7 @@ def test_half_close():
         until(lambda: server.stats()["connections"] <= 1, "both connections gone")
         # What was asked before the half-close is still answered.
         with Raw(server) as raw:
-            raw.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            raw.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             raw.socket.shutdown(1)
             equal(raw.response()[0], 200)
 
@@ -242,7 +242,7 @@ def test_health_stats_metrics():
 def test_one_request_a_connection():
     """Each plain answer says that the connection ends, and it does."""
     with Server() as server, Raw(server) as raw:
-        raw.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /stats HTTP/1.1\r\nHost: x\r\n\r\n")
+        raw.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n")
         status, headers, _ = raw.response()
         equal((status, headers.get("connection")), (200, "close"))
         assert raw.at_end()

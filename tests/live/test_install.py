@@ -187,7 +187,7 @@ def test_readme_example():
 
         if port:
             with until(serves, "the example listening") as raw:
-                raw.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                raw.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert raw.response()[0] >= 200
         else:
             time.sleep(0.5)

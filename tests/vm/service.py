@@ -142,7 +142,7 @@ def test_socket():
     served = 0
     while restart.poll() is None:
         with Raw(ADDRESS, limit=60) as raw:
-            raw.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            raw.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             try:
                 served += raw.response()[0] in (200, 503)
             except (EOFError, ConnectionResetError):

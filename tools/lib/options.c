@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "text.h"
 #include "units.h"
 
 #define FIRST_ROW 256
@@ -90,10 +91,16 @@ const char *option_store(const struct option_entry *option, const char *text)
 {
 	uint64_t value = 0;
 	const char *error;
+	if (text && *text && !text_is_name(text, strlen(text)))
+		return "expected UTF-8 without control characters";
 	switch (option->kind) {
-	case OPTION_FLAG:
-		*(bool *)option->target = true;
+	case OPTION_FLAG: {
+		int index = text ? option_choice("no|yes|false|true|off|on|0|1", text) : 1;
+		if (index < 0)
+			return "expected yes or no";
+		*(bool *)option->target = index & 1;
 		return NULL;
+	}
 	case OPTION_TEXT:
 		*(const char **)option->target = text;
 		return NULL;

@@ -7,16 +7,17 @@
  */
 #include "routes.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/http.h"
+#include "lib/text.h"
 #include "page.h"
 
 #define TOPIC_NAME_MAX 255
+#define BAD_NAME "a topic's name has 1 to 255 bytes, and is UTF-8 without control characters\n"
 
 enum route_kind { ROUTE_TOPIC, ROUTE_ECHO, ROUTE_PUBLISH };
 
@@ -29,18 +30,6 @@ struct route {
 static struct route topic_route = { .kind = ROUTE_TOPIC };
 static struct route echo_route = { .kind = ROUTE_ECHO };
 
-static bool parse_address(const char *text, struct in6_addr *address)
-{
-	struct in_addr v4;
-	if (inet_pton(AF_INET6, text, address) == 1)
-		return true;
-	if (inet_pton(AF_INET, text, &v4) != 1)
-		return false;
-	*address = (struct in6_addr){ .s6_addr = { [10] = 0xff, [11] = 0xff } };
-	memcpy(&address->s6_addr[12], &v4, sizeof v4);
-	return true;
-}
-
 const char *serve_routes_publish_from(struct serve_routes *routes, const struct option_list *words)
 {
 	routes->publish_local = !words->count;
@@ -52,43 +41,39 @@ const char *serve_routes_publish_from(struct serve_routes *routes, const struct 
 			routes->publish_local = true;
 		else if (!strcmp(word, "certified"))
 			routes->publish_certified = true;
-		else if (strcmp(word, "none") &&
-		         !parse_address(word, &routes->publish_from[routes->publish_from_count++]))
+		else if (strcmp(word, "none") && !networks_add(&routes->publish_from, word))
 			return word;
 	}
 	return NULL;
 }
 
-/* A page of another site that is open in a browser on this machine asks from loopback, too. Its Origin says where it is
- * from. */
-static bool is_from_other_site(rc_request *request)
+/* By its address. One that a proxy handed on, without saying for whom, has none that counts. */
+static bool is_publisher(const struct serve_routes *routes, const rc_request *request)
 {
-	const char *origin = rc_request_header(request, "Origin");
-	const char *host = rc_request_header(request, "Host");
-	if (!origin)
+	char scratch[ADDRESS_TEXT_SIZE];
+	const char *client = local_client(&routes->proxies, request, scratch);
+	if (local_is_forwarded(request) && !strcmp(client, local_neighbour(request)))
 		return false;
-	const char *authority = strstr(origin, "://");
-	return !authority || !host || strcasecmp(authority + 3, host) != 0;
+	return networks_hold(&routes->publish_from, client);
 }
 
 static bool may_publish(const struct serve_routes *routes, rc_request *request)
 {
-	struct in6_addr peer;
 	if (routes->publish_any)
 		return true;
-	if (is_from_other_site(request))
+	if (local_is_from_other_site(request))
 		return false;
 	if (routes->publish_certified && rc_request_peer_subject(request))
 		return true;
-	if (routes->publish_local && rc_request_peer_is_local(request))
+	if (routes->publish_local && local_is_trusted(&routes->listeners, request))
 		return true;
-	if (!parse_address(rc_request_peer(request), &peer))
-		return false;
-	for (unsigned index = 0; index < routes->publish_from_count; index++) {
-		if (!memcmp(&peer, &routes->publish_from[index], sizeof peer))
-			return true;
-	}
-	return false;
+	return is_publisher(routes, request);
+}
+
+static bool may_read_figures(const struct serve_routes *routes, rc_request *request)
+{
+	return routes->operators.count ? keys_open(&routes->operators, request)
+	                               : local_is_trusted(&routes->listeners, request);
 }
 
 static int say(rc_request *request, int status, const char *words)
@@ -117,7 +102,7 @@ static int subscribe_error(rc_request *request, int code)
 {
 	switch (code) {
 	case -EINVAL:
-		return say(request, 400, "a topic's name has 1 to 255 bytes\n");
+		return say(request, 400, BAD_NAME);
 	case -ENOSPC:
 		return say(request, 503, "too many topics\n");
 	default:
@@ -134,6 +119,8 @@ static int subscribe_all(rc_request *request, const char *names)
 	for (;;) {
 		const char *end = strchrnul(names, ',');
 		struct rc_start start = wanted;
+		if (!text_is_name(names, (size_t)(end - names)))
+			return say(request, 400, BAD_NAME);
 		int code = rc_subscribe(rc_request_server(request), rc_request_conn(request), names,
 		                        (size_t)(end - names), &start);
 		if (code && code != -EEXIST)
@@ -149,8 +136,8 @@ static int subscribe_all(rc_request *request, const char *names)
 static int publish_to(rc_request *request, const char *topic, bool subscribed)
 {
 	size_t size = strlen(topic);
-	if (!size || size > TOPIC_NAME_MAX)
-		return say(request, 400, "a topic's name has 1 to 255 bytes\n");
+	if (size > TOPIC_NAME_MAX || !text_is_name(topic, size))
+		return say(request, 400, BAD_NAME);
 	if (subscribed) {
 		int code = rc_subscribe(rc_request_server(request), rc_request_conn(request), topic, size, NULL);
 		if (code)
@@ -168,6 +155,13 @@ static int publish_to(rc_request *request, const char *topic, bool subscribed)
 static int route_http(struct serve_routes *routes, rc_request *request)
 {
 	const char *path = rc_request_path(request);
+	if ((!strcmp(path, "/stats") || !strcmp(path, "/metrics")) && !may_read_figures(routes, request)) {
+		rc_request_add_header(request, "WWW-Authenticate", "Bearer");
+		return say(request, 401,
+		           routes->operators.count
+		               ? "the operator's key is missing or wrong\n"
+		               : "without --operator-key-file, this machine alone may read the figures\n");
+	}
 	int code = http_answer(request);
 	if (code >= 0)
 		return code;
@@ -187,6 +181,8 @@ static int on_request(void *context, rc_request *request)
 {
 	struct serve_routes *routes = context;
 	const char *path = rc_request_path(request);
+	if (!text_is_utf8(path, strlen(path)))
+		return say(request, 400, "the path is not UTF-8\n");
 	if (!rc_request_is_websocket(request))
 		return route_http(routes, request);
 	if (!strncmp(path, "/topic/", 7))

@@ -6,11 +6,13 @@
 #ifndef SERVE_ROUTES_H
 #define SERVE_ROUTES_H
 
-#include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/address.h"
+#include "lib/keys.h"
+#include "lib/local.h"
 #include "lib/options.h"
 #include "ringcast.h"
 #include "spill.h"
@@ -20,12 +22,14 @@ struct serve_routes {
 	bool echo;
 	bool relay;
 	bool demo;
-	/* Who may publish: loopback, unless --publish-from names others. */
+	struct local_listeners listeners;
+	struct networks proxies; /* whose word for a client's address is taken */
+	struct keys operators;   /* who may read the figures; without any, this machine */
+	/* Who may publish: this machine, unless --publish-from names others. */
 	bool publish_any;
 	bool publish_local;
 	bool publish_certified;
-	struct in6_addr publish_from[OPTION_LIST_MAX]; /* IPv4 as mapped addresses */
-	unsigned publish_from_count;
+	struct networks publish_from;
 	struct serve_spill spill;
 };
 

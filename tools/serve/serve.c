@@ -47,7 +47,8 @@ struct serve {
 	struct serve_feeder feeder;
 	struct wait wait;
 	rc_server *server;
-	struct option_list listen, publish_from, policy_for, keep_last, cohort, tls_cert, tls_key;
+	struct option_list listen, publish_from, trust_proxy, policy_for, keep_last, cohort, tls_cert, tls_key;
+	const char *operator_key_file;
 	struct rc_tls_options tls;
 	int policy;
 	unsigned drain_ms;
@@ -79,9 +80,15 @@ static const struct option_entry *make_options(struct serve *serve)
 		{ "echo", OPTION_FLAG, &serve->routes.echo, NULL, "serve /echo" },
 		{ "relay", OPTION_FLAG, &serve->routes.relay, NULL, "serve /relay/NAME to everybody" },
 		{ "publish-from", OPTION_LIST, &serve->publish_from, "ADDR",
-		  "who may publish instead of loopback (repeatable):\n"
-		  "an address, local, certified (who shows a certificate,\n"
-		  "see --tls-client-ca), any, or none" },
+		  "who may publish instead of this machine (repeatable):\n"
+		  "an address (with /BITS a block), local, certified (who\n"
+		  "shows a certificate, see --tls-client-ca), any, or none" },
+		{ "trust-proxy", OPTION_LIST, &serve->trust_proxy, "ADDR[/BITS]",
+		  "proxies whose X-Forwarded-For or PROXY header is\nbelieved (none; repeatable)" },
+		{ "operator-key-file", OPTION_TEXT, &serve->operator_key_file, "FILE",
+		  "keys, one a line, of at least 16 bytes: who shows one as\n"
+		  "`Authorization: Bearer KEY` may read /stats and /metrics\n"
+		  "(without: this machine alone)" },
 		{ "replay", OPTION_TEXT, &serve->feeder.path, "FILE",
 		  "publish a recording: seconds<TAB>topic<TAB>payload a line" },
 		{ "speed", OPTION_NUMBER, &serve->feeder.speed, "X",
@@ -199,6 +206,23 @@ static int make_rules(const struct serve *serve, struct rule *rules, unsigned *c
 	return -1;
 }
 
+/* Who is believed, and who may what. Returns -1, or the exit status of what is wrong. */
+static int parse_trust(struct serve *serve)
+{
+	const char *wrong = serve_routes_publish_from(&serve->routes, &serve->publish_from);
+	if (wrong)
+		return options_wrong(&command_serve,
+		                     "--publish-from '%s': expected an address, local, certified, any or none", wrong);
+	for (unsigned index = 0; index < serve->trust_proxy.count; index++)
+		if (!networks_add(&serve->routes.proxies, serve->trust_proxy.items[index]))
+			return options_wrong(&command_serve,
+			                     "--trust-proxy '%s': expected an address, or one with /BITS",
+			                     serve->trust_proxy.items[index]);
+	if (serve->operator_key_file && !keys_read(&serve->routes.operators, serve->operator_key_file))
+		return EXIT_FAILED;
+	return -1;
+}
+
 static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, int argc, char **argv)
 {
 	int operand;
@@ -216,10 +240,8 @@ static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, 
 		return options_wrong(&command_serve, "--replay and --demo are two feeds; choose one");
 	if (serve->routes.demo && !(serve->feeder.speed > 0))
 		return options_wrong(&command_serve, "--demo needs a --speed above 0: it has no end");
-	const char *wrong = serve_routes_publish_from(&serve->routes, &serve->publish_from);
-	if (wrong)
-		return options_wrong(&command_serve,
-		                     "--publish-from '%s': expected an address, local, certified, any or none", wrong);
+	if ((status = parse_trust(serve)) >= 0)
+		return status;
 	if (serve->tls_cert.count != serve->tls_key.count)
 		return options_wrong(&command_serve, "each --tls-cert needs its --tls-key, and the other way round");
 	if (serve->tls.client_ca && !serve->tls_cert.count)
@@ -290,6 +312,7 @@ static int start(struct serve *serve, const struct rule *rules, unsigned rule_co
 		ports[index] = rc_server_listen(serve->server, serve->listen.items[index], &error);
 		if (ports[index] < 0)
 			goto failed;
+		local_listeners_add(&serve->routes.listeners, serve->listen.items[index]);
 	}
 	int code = serve_spill_start(&serve->routes.spill, serve->server);
 	if (code) {

@@ -20,18 +20,21 @@
 #define BODY_MAX ((size_t)16 << 20)
 #define SOCKETS_MAX 64
 
-static const char request[] = "GET /stats HTTP/1.1\r\nHost: ringcast\r\nConnection: close\r\n\r\n";
-
 static int connect_to(const struct top_source *source)
 {
 	const struct timeval patience = { .tv_sec = 5 };
+	char request[1400];
+	/* Whom a Host of its own is no use to: the server is where the address says. */
+	int size = snprintf(
+	    request, sizeof request, "GET /stats HTTP/1.1\r\nHost: localhost\r\n%s%s%sConnection: close\r\n\r\n",
+	    source->key ? "Authorization: Bearer " : "", source->key ? source->key : "", source->key ? "\r\n" : "");
 	int fd = socket(source->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -1;
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
 	if (!connect(fd, (const struct sockaddr *)&source->address, source->address_size) &&
-	    send(fd, request, sizeof request - 1, MSG_NOSIGNAL) == (ssize_t)sizeof request - 1)
+	    send(fd, request, (size_t)size, MSG_NOSIGNAL) == (ssize_t)size)
 		return fd;
 	close(fd);
 	return -1;
@@ -186,7 +189,7 @@ static int find_process(struct top_source *source, const char *pid)
 
 int top_find(struct top_source *source, const char *target)
 {
-	*source = (struct top_source){ 0 };
+	*source = (struct top_source){ .key = source->key };
 	if (*target && target[strspn(target, "0123456789")] == 0)
 		return find_process(source, target);
 	if (!strncmp(target, "wss://", 6) || !strncmp(target, "https://", 8))

@@ -11,7 +11,8 @@
 struct top_source {
 	struct sockaddr_storage address;
 	socklen_t address_size;
-	char name[300]; /* for people */
+	char name[300];  /* for people */
+	const char *key; /* set before top_find(): the operator's, or null */
 };
 
 /* Finds the server: "ws://HOST:PORT", "http://HOST:PORT", "HOST:PORT", "ws+unix:/SOCKET:", or a process id, whose

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "lib/keys.h"
 #include "lib/units.h"
 #include "lib/wait.h"
 #include "source.h"
@@ -269,10 +270,14 @@ static int watch(struct top *top, uint64_t interval_ns, uint64_t count)
 static int run(int argc, char **argv)
 {
 	static struct top top;
+	static struct keys keys;
 	uint64_t interval_ns = NS_PER_SECOND, count = 0;
+	const char *key_file = NULL;
 	const struct option_entry options[] = {
 		{ "interval", OPTION_NS, &interval_ns, "TIME", "time between two looks (1s)" },
 		{ "count", OPTION_COUNT64, &count, "N", "end after so many looks (0: never)" },
+		{ "key-file", OPTION_TEXT, &key_file, "FILE",
+		  "the operator's key, for a server that wants one: the\nfirst line" },
 		{ "plain", OPTION_FLAG, &top.plain, NULL, "print one line a look, on a terminal too" },
 		{ 0 },
 	};
@@ -284,6 +289,9 @@ static int run(int argc, char **argv)
 		return options_wrong(&command_top, "expected one URL or process id");
 	if (!interval_ns)
 		return options_wrong(&command_top, "--interval: expected more than 0");
+	if (key_file && !keys_read(&keys, key_file))
+		return EXIT_FAILED;
+	top.source.key = key_file ? keys.items[0] : NULL;
 	if (top_find(&top.source, argv[operand]))
 		return command_failed("%s", top.source.name);
 	int code = wait_open(&top.wait);
@@ -295,5 +303,6 @@ static int run(int argc, char **argv)
 	json_decref(top.before);
 	json_decref(top.now);
 	wait_close(&top.wait);
+	keys_free(&keys);
 	return status;
 }
