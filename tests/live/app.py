@@ -18,7 +18,8 @@ class App(Server):
     verb = "app"
 
     def __init__(self, *flags, limits=False, **more):
-        free = () if limits else ("--messages-per-second", "0", "--connections-per-user", "0")
+        free = () if limits else ("--messages-per-second", "0", "--connections-per-user", "0",
+                                  "--connections-per-address", "0", "--handshakes-per-second", "0")
         super().__init__(*free, "--log-level", "warning", *flags, **more)
 
     def client(self, path="/ws", **headers):
@@ -32,7 +33,7 @@ class App(Server):
         data = b"" if body is None else (body if isinstance(body, bytes) else json.dumps(body).encode())
         method = method or ("GET" if body is None else "POST")
         with Raw(self) as raw:
-            raw.send(f"{method} /api/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}"
+            raw.send(f"{method} /api/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}"
                      f"Content-Length: {len(data)}\r\n\r\n".encode() + data)
             status, _, answer = raw.response()
         return status, json.loads(answer) if answer.startswith(b"{") else answer
@@ -89,7 +90,10 @@ def b64(data):
 
 
 def token(secret=SECRET, header=None, **claims):
-    """An HS256 token; `exp` and `nbf` are seconds from now."""
+    """An HS256 token; `exp` and `nbf` are seconds from now. It ends in an hour, or with exp=None not at all."""
+    claims.setdefault("exp", 3600)
+    if claims["exp"] is None:
+        del claims["exp"]
     for name in ("exp", "nbf"):
         if isinstance(claims.get(name), (int, float)):
             claims[name] += int(time.time())

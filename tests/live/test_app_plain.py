@@ -16,7 +16,7 @@ class Stream(Raw):
 
     def __init__(self, server, path, status=200, headers="", **more):
         super().__init__(server, **more)
-        self.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode())
+        self.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode())
         got, self.headers, body = self.response()
         equal(got, status, f"{path}: {body!r}")
         self.last_id, self.comments = "", 0
@@ -58,7 +58,7 @@ class Stream(Raw):
 def poll(server, path, headers="", limit=20):
     """(status, page, headers)"""
     with Raw(server, limit=limit) as raw:
-        raw.send(f"GET /poll/{path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode())
+        raw.send(f"GET /poll/{path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode())
         status, headers, body = raw.response()
         if status == 204:
             assert "content-length" not in headers and raw.at_end(), "204 has no body"
@@ -325,7 +325,7 @@ def test_who_leaves_while_waiting():
     with App() as server:
         for _ in range(20):
             with Raw(server) as raw:
-                raw.send(b"GET /poll/a?since=0 HTTP/1.1\r\nHost: x\r\n\r\n")
+                raw.send(b"GET /poll/a?since=0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 until(lambda: server.figures()["connectedClients"] == 1, "the poll")
             until(lambda: server.figures()["connectedClients"] == 0, "its end")
         publish(server, "a", 1)
@@ -340,7 +340,7 @@ def test_tokens():
         good, mute = token(sub="u"), token(sub="u", permissions=["write"])
         for kind in ("sse", "poll"):
             path = f"/{kind}/a"
-            for headers, status in ((f"Authorization: Bearer {good}\r\n", 200), (f"Cookie: x=1; token={good}\r\n", 200),
+            for headers, status in ((f"Authorization: Bearer {good}\r\n", 200), (f"Origin: http://localhost\r\nCookie: x=1; token={good}\r\n", 200),
                                     ("", 401), ("Authorization: Bearer x.y.z\r\n", 401),
                                     (f"Authorization: Bearer {mute}\r\n", 403)):
                 equal(server.get(path, headers=headers)[0] if kind == "poll"

@@ -67,17 +67,21 @@ Test(app_token, base64url)
 
 /* ---- what the RFCs print ---- */
 
+static const struct app_token_rules endless = { .may_be_endless = true };
+
 /* Puts the signature of a printed example through: its payload has no "sub", so that a right signature ends in the
  * claims and a wrong one at the signature. */
 static void check_printed(const struct app_token_keys *keys, const char *token)
 {
 	struct app_claims claims;
 	char wrong[1024];
-	cr_expect_eq(app_token_check(keys, token, strlen(token), NOW, &claims), APP_TOKEN_CLAIMS, "%s", token);
+	cr_expect_eq(app_token_check(keys, &endless, token, strlen(token), NOW, &claims), APP_TOKEN_CLAIMS, "%s",
+	             token);
 	snprintf(wrong, sizeof wrong, "%s", token);
 	char *signature = strrchr(wrong, '.') + 5;
 	*signature = *signature == 'A' ? 'B' : 'A';
-	cr_expect_eq(app_token_check(keys, wrong, strlen(wrong), NOW, &claims), APP_TOKEN_FORGED, "%s", wrong);
+	cr_expect_eq(app_token_check(keys, &endless, wrong, strlen(wrong), NOW, &claims), APP_TOKEN_FORGED, "%s",
+	             wrong);
 }
 
 Test(app_token, rfc7515_a1_hs256)
@@ -144,11 +148,11 @@ Test(app_token, rfc8037_a4_eddsa)
 	cr_assert_null(add_spki(&keys, prefix, sizeof prefix - 1,
 	                        (const char *const[]){ "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", NULL }));
 	/* What it signs is no JSON: the signature is right, what follows is not. */
-	cr_expect_eq(app_token_check(&keys, token, sizeof token - 1, NOW, &claims), APP_TOKEN_MALFORMED);
+	cr_expect_eq(app_token_check(&keys, &endless, token, sizeof token - 1, NOW, &claims), APP_TOKEN_MALFORMED);
 	char wrong[sizeof token];
 	memcpy(wrong, token, sizeof token);
 	wrong[sizeof token - 20] ^= 1;
-	cr_expect_eq(app_token_check(&keys, wrong, sizeof token - 1, NOW, &claims), APP_TOKEN_FORGED);
+	cr_expect_eq(app_token_check(&keys, &endless, wrong, sizeof token - 1, NOW, &claims), APP_TOKEN_FORGED);
 	app_token_keys_free(&keys);
 }
 
@@ -168,15 +172,21 @@ static void sign(const char *header, const char *payload, char *token)
 	encode(digest, size, token + at);
 }
 
-static enum app_token_verdict judge(const char *header, const char *payload, struct app_claims *claims)
+static enum app_token_verdict judge_by(const struct app_token_rules *rules, const char *header, const char *payload,
+                                       struct app_claims *claims)
 {
 	static char token[20000];
 	struct app_token_keys keys = { 0 };
 	cr_assert_null(app_token_add_secret(&keys, secret, sizeof secret - 1));
 	sign(header, payload, token);
-	enum app_token_verdict verdict = app_token_check(&keys, token, strlen(token), NOW, claims);
+	enum app_token_verdict verdict = app_token_check(&keys, rules, token, strlen(token), NOW, claims);
 	app_token_keys_free(&keys);
 	return verdict;
+}
+
+static enum app_token_verdict judge(const char *header, const char *payload, struct app_claims *claims)
+{
+	return judge_by(&endless, header, payload, claims);
 }
 
 Test(app_token, verdicts)
@@ -204,7 +214,15 @@ Test(app_token, verdicts)
 		{ hs256, "{}", APP_TOKEN_CLAIMS },
 		{ hs256, "{\"sub\":\"\"}", APP_TOKEN_CLAIMS },
 		{ hs256, "{\"sub\":1}", APP_TOKEN_CLAIMS },
-		{ hs256, "{\"sub\":\"a\\u0001\"}", APP_TOKEN_VALID },
+		/* a name is shown to others: no control characters, of ASCII or beyond */
+		{ hs256, "{\"sub\":\"a\\u0001\"}", APP_TOKEN_CLAIMS },
+		{ hs256, "{\"sub\":\"a\\u007f\"}", APP_TOKEN_CLAIMS },
+		{ hs256, "{\"sub\":\"a\\u0085\"}", APP_TOKEN_CLAIMS },
+		{ hs256, "{\"sub\":\"\\u00e9\\u20ac\"}", APP_TOKEN_VALID },
+		{ hs256, "{\"sub\":\"\xff\xfe\"}", APP_TOKEN_MALFORMED },
+		{ hs256, "{\"sub\":\"a\",\"rooms\":[\"r\\n\"]}", APP_TOKEN_CLAIMS },
+		{ hs256, "{\"sub\":\"a\",\"topics\":[\"t\\u0001\"]}", APP_TOKEN_CLAIMS },
+		{ hs256, "{\"sub\":\"a\",\"topics\":\"t\"}", APP_TOKEN_CLAIMS },
 		{ hs256, "{\"sub\":\"a\\u0000b\"}", APP_TOKEN_MALFORMED },
 		{ hs256, "{\"sub\":\"a\",\"sub\":\"b\"}", APP_TOKEN_MALFORMED },
 		{ hs256, "[]", APP_TOKEN_MALFORMED },
@@ -226,8 +244,63 @@ Test(app_token, verdicts)
 		enum app_token_verdict verdict = judge(cases[i].header, cases[i].payload, &claims);
 		cr_expect_eq(verdict, cases[i].verdict, "%s.%s: %s", cases[i].header, cases[i].payload,
 		             app_token_verdict_text(verdict));
-		free(claims.rooms);
+		app_claims_free(&claims);
 	}
+}
+
+Test(app_token, what_the_operator_wants)
+{
+	static const char hs256[] = "{\"alg\":\"HS256\"}";
+	static const char *const ours[] = { "chat", "feeds" };
+	const struct app_token_rules strict = { 0 }, named = { ours, 2, "https://id.example", true };
+	static const struct {
+		const char *payload;
+		enum app_token_verdict strict, named;
+	} cases[] = {
+		{ "{\"sub\":\"a\"}", APP_TOKEN_ENDLESS, APP_TOKEN_ISSUER },
+		{ "{\"sub\":\"a\",\"exp\":1300000001}", APP_TOKEN_VALID, APP_TOKEN_ISSUER },
+		{ "{\"sub\":\"a\",\"exp\":1300000001,\"iss\":\"https://id.example\"}", APP_TOKEN_VALID,
+		  APP_TOKEN_AUDIENCE },
+		{ "{\"sub\":\"a\",\"exp\":1300000001,\"aud\":\"chat\"}", APP_TOKEN_AUDIENCE, APP_TOKEN_ISSUER },
+		{ "{\"sub\":\"a\",\"iss\":\"https://id.example\",\"aud\":\"chat\"}", APP_TOKEN_AUDIENCE,
+		  APP_TOKEN_VALID },
+		{ "{\"sub\":\"a\",\"iss\":\"https://id.example\",\"aud\":[\"x\",\"feeds\"]}", APP_TOKEN_AUDIENCE,
+		  APP_TOKEN_VALID },
+		{ "{\"sub\":\"a\",\"iss\":\"https://id.example\",\"aud\":[\"x\",5,\"chats\"]}", APP_TOKEN_AUDIENCE,
+		  APP_TOKEN_AUDIENCE },
+		{ "{\"sub\":\"a\",\"iss\":\"https://id.example\",\"aud\":[]}", APP_TOKEN_AUDIENCE, APP_TOKEN_AUDIENCE },
+		{ "{\"sub\":\"a\",\"iss\":\"https://id.example\",\"aud\":{\"chat\":1}}", APP_TOKEN_AUDIENCE,
+		  APP_TOKEN_AUDIENCE },
+		{ "{\"sub\":\"a\",\"iss\":[\"https://id.example\"],\"aud\":\"chat\"}", APP_TOKEN_AUDIENCE,
+		  APP_TOKEN_ISSUER },
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct app_claims claims = { 0 };
+		cr_expect_eq(judge_by(&strict, hs256, cases[i].payload, &claims), cases[i].strict, "%s",
+		             cases[i].payload);
+		app_claims_free(&claims);
+		cr_expect_eq(judge_by(&named, hs256, cases[i].payload, &claims), cases[i].named, "%s",
+		             cases[i].payload);
+		app_claims_free(&claims);
+	}
+}
+
+Test(app_token, names_within_names)
+{
+	static const struct {
+		const char *pattern, *name;
+		bool within;
+	} cases[] = {
+		{ "market/*", "market/a", true },   { "market/*", "market/", true },
+		{ "market/*", "market", false },    { "market/*", "market/b*", true },
+		{ "market/*", "market/*", true },   { "market/*", "market*", false },
+		{ "market/*", "*", false },         { "market/a", "market/a", true },
+		{ "market/a", "market/a*", false }, { "*", "*", true },
+		{ "*", "anything", true },          { "", "a", false },
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		cr_expect_eq(app_name_is_within(cases[i].pattern, cases[i].name, strlen(cases[i].name)),
+		             cases[i].within, "%s holds %s", cases[i].pattern, cases[i].name);
 }
 
 Test(app_token, subject_at_its_bound)
@@ -273,18 +346,18 @@ Test(app_token, permissions_and_rooms)
 	} rooms[] = { { "lobby", true }, { "lobb", false }, { "lobby2", false },
 		      { "t-", true },    { "t-1", true },   { "t", false } };
 	for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
-		cr_expect_eq(app_claims_allow_room(&claims, rooms[i].room, strlen(rooms[i].room)), rooms[i].allowed,
+		cr_expect_eq(app_names_allow(&claims.rooms, rooms[i].room, strlen(rooms[i].room)), rooms[i].allowed,
 		             "%s", rooms[i].room);
-	free(claims.rooms);
+	app_claims_free(&claims);
 	cr_assert_eq(judge("{\"alg\":\"HS256\"}", "{\"sub\":\"a\",\"permissions\":\"write  broadcast x\",\"rooms\":[]}",
 	                   &claims),
 	             APP_TOKEN_VALID);
 	cr_expect_eq(claims.permissions, APP_MAY_WRITE | APP_MAY_BROADCAST);
-	cr_expect_not(app_claims_allow_room(&claims, "r", 1), "an empty list allows none");
-	free(claims.rooms);
+	cr_expect_not(app_names_allow(&claims.rooms, "r", 1), "an empty list allows none");
+	app_claims_free(&claims);
 	cr_assert_eq(judge("{\"alg\":\"HS256\"}", "{\"sub\":\"a\"}", &claims), APP_TOKEN_VALID);
 	cr_expect_not(claims.has_permissions);
-	cr_expect(app_claims_allow_room(&claims, "r", 1));
+	cr_expect_null(claims.rooms.text, "no list is none at all");
 	cr_expect_eq(app_permissions_parse("read,write"), APP_MAY_READ | APP_MAY_WRITE);
 	cr_expect_eq(app_permissions_parse("none"), 0);
 	cr_expect_eq(app_permissions_parse("read,fly"), -1);

@@ -5,12 +5,13 @@
 #include "access.h"
 
 #include <arpa/inet.h>
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-#define ADDRESS_NAME_SIZE (INET6_ADDRSTRLEN + 4)
+#include "app.h"
+#include "lib/local.h"
+#include "lib/text.h"
 
 int app_access_refuse(rc_request *request, int status, const char *words)
 {
@@ -29,23 +30,63 @@ static bool origin_matches(const char *pattern, const char *origin)
 	return size > scheme_size + rest_size && strncasecmp(pattern, origin, scheme_size) == 0 &&
 	       strcasecmp(origin + size - rest_size, star + 4) == 0;
 }
-bool app_access_origin(const struct app_settings *settings, const rc_request *request)
+
+/* Whether a page is of the host that the request is for. A port that the scheme implies may stand there or not. */
+static bool is_same_host(const char *origin, const char *host)
 {
-	const char *origin = rc_request_header(request, "Origin");
-	/* Only browsers send an Origin, and only they hold somebody's cookies. */
-	if (!settings->origins.count || !origin)
-		return true;
+	const char *authority = strstr(origin, "://"), *port = strncasecmp(origin, "https:", 6) == 0 ? ":443" : ":80";
+	if (!authority || !host)
+		return false;
+	authority += 3;
+	size_t size = strlen(authority), host_size = strlen(host), port_size = strlen(port);
+	if (size > port_size && strcmp(authority + size - port_size, port) == 0)
+		size -= port_size;
+	if (host_size > port_size && strcmp(host + host_size - port_size, port) == 0)
+		host_size -= port_size;
+	return size && size == host_size && strncasecmp(authority, host, size) == 0;
+}
+
+/* By a name in the list, or with an empty list as a page of our own. */
+static bool is_known_site(const struct app_settings *settings, const rc_request *request, const char *origin)
+{
+	if (!settings->origins.count)
+		return is_same_host(origin, rc_request_header(request, "Host"));
 	for (unsigned i = 0; i < settings->origins.count; i++)
 		if (origin_matches(settings->origins.items[i], origin))
 			return true;
 	return false;
 }
 
+bool app_access_origin(const struct app_settings *settings, const rc_request *request)
+{
+	const char *origin = rc_request_header(request, "Origin");
+	/* Only browsers send an Origin, and only they hold somebody's cookies. */
+	if (!origin)
+		return true;
+	if (!text_is_name(origin, strlen(origin)))
+		return false;
+	for (unsigned i = 0; i < settings->origins.count; i++)
+		if (strcmp(settings->origins.items[i], "*") == 0)
+			return true;
+	return is_known_site(settings, request, origin);
+}
+
+/* A browser adds cookies to whatever any page asks for. So they say who the user is only where the page is known, and
+ * `*` knows none. To a page's own host a plain GET has no Origin; there the browser itself says what it is. */
+bool app_access_cookies(const struct app_settings *settings, const rc_request *request)
+{
+	const char *origin = rc_request_header(request, "Origin"), *site = rc_request_header(request, "Sec-Fetch-Site");
+	if (origin)
+		return is_known_site(settings, request, origin) ||
+		       is_same_host(origin, rc_request_header(request, "Host"));
+	return site && strcmp(site, "same-origin") == 0;
+}
+
 /* The address as it is counted. An IPv6 host is given a /64 and may use any address in it, so the /64 counts as one. */
 static const char *name_address(const char *text, char *scratch, size_t size)
 {
 	struct in6_addr address;
-	if (!app_address_parse(text, &address) || size < ADDRESS_NAME_SIZE) {
+	if (!address_parse(text, &address) || size < ADDRESS_TEXT_SIZE) {
 		snprintf(scratch, size, "%s", text); /* a Unix socket has none */
 		return scratch;
 	}
@@ -56,76 +97,31 @@ static const char *name_address(const char *text, char *scratch, size_t size)
 	return strcat(scratch, "/64");
 }
 
-/* Cuts the last item off a list, and trims it. */
-static void last_item(const char *list, const char **end, char *to, size_t room)
-{
-	const char *begin = *end, *last = *end;
-	while (begin > list && begin[-1] != ',')
-		begin--;
-	*end = begin > list ? begin - 1 : list;
-	while (begin < last && (*begin == ' ' || *begin == '\t'))
-		begin++;
-	while (last > begin && (last[-1] == ' ' || last[-1] == '\t'))
-		last--;
-	size_t size = (size_t)(last - begin);
-	if (size >= room)
-		size = 0;
-	memcpy(to, begin, size);
-	to[size] = 0;
-}
-
-/* X-Forwarded-For is a chain to which each proxy adds at the right. The last address that is not a trusted proxy's is
- * the client's. */
 const char *app_access_address(const struct app_settings *settings, const rc_request *request, char *scratch,
                                size_t size)
 {
-	const char *peer = rc_request_peer(request), *chain = rc_request_header(request, "X-Forwarded-For");
-	if (!chain || !app_settings_trusts(settings, peer))
-		return name_address(peer, scratch, size);
-	char found[INET6_ADDRSTRLEN] = "", item[INET6_ADDRSTRLEN];
-	for (const char *end = chain + strlen(chain); end > chain;) {
-		struct in6_addr address;
-		last_item(chain, &end, item, sizeof item);
-		if (!app_address_parse(item, &address))
-			break; /* not written by a trusted proxy */
-		strcpy(found, item);
-		if (!app_settings_trusts(settings, found))
-			break;
-	}
-	return name_address(*found ? found : peer, scratch, size);
+	char found[ADDRESS_TEXT_SIZE];
+	return name_address(local_client(&settings->proxies, request, found), scratch, size);
 }
 
-/* ---- the API's key ---- */
+/* ---- the API and the figures ---- */
 
-static bool is_same(const char *one, const char *other)
+bool app_access_api(const struct app *app, rc_request *request, const char **why)
 {
-	size_t size = strlen(one);
-	return size == strlen(other) && CRYPTO_memcmp(one, other, size) == 0;
+	const struct app_settings *settings = app_settings_now(app);
+	*why = "the API key is missing or wrong";
+	if (settings->api.count)
+		return keys_open(&settings->api, request);
+	*why = "without an api-key, /api answers this machine only, and nobody whom a proxy hands on";
+	return local_is_trusted(&app->listeners, request);
 }
 
-/* A page of another site that is open in a browser on this machine asks from loopback, too. Its Origin says where it is
- * from. */
-static bool is_from_other_site(const rc_request *request)
+bool app_access_figures(const struct app *app, rc_request *request, const char **why)
 {
-	const char *origin = rc_request_header(request, "Origin"), *host = rc_request_header(request, "Host");
-	const char *authority = origin ? strstr(origin, "://") : NULL;
-	return origin && (!authority || !host || strcasecmp(authority + 3, host) != 0);
-}
-
-bool app_access_api(const struct app_settings *settings, rc_request *request, const char **why)
-{
-	const char *header = rc_request_header(request, "Authorization");
-	const char *key = rc_request_header(request, "X-API-Key");
-	if (!settings->api_keys.count) {
-		*why = "without an api-key, /api answers to loopback only\n";
-		return rc_request_peer_is_local(request) && !rc_request_header(request, "X-Forwarded-For") &&
-		       !rc_request_header(request, "Forwarded") && !is_from_other_site(request);
-	}
-	if (!key && header && strncasecmp(header, "Bearer ", 7) == 0)
-		key = header + 7 + strspn(header + 7, " ");
-	*why = "the API key is missing or wrong\n";
-	bool found = false;
-	for (unsigned i = 0; key && i < settings->api_keys.count; i++)
-		found |= is_same(settings->api_keys.items[i], key);
-	return found;
+	const struct app_settings *settings = app_settings_now(app);
+	*why = "the key is missing or wrong";
+	if (settings->operators.count || settings->api.count)
+		return keys_open(&settings->operators, request) || keys_open(&settings->api, request);
+	*why = "without an operator-key, this machine alone may read the figures, and nobody whom a proxy hands on";
+	return local_is_trusted(&app->listeners, request);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * access.h - what a request tells of where it comes from: its origin, its address behind proxies, and the key of the
- * API. It reads requests and settings; login.h decides who the client is.
+ * access.h - what a request tells of where it comes from: its origin, its address behind proxies, and the keys of the
+ * API and of operators. It reads requests and settings; login.h decides who the client is.
  */
 #ifndef APP_ACCESS_H
 #define APP_ACCESS_H
@@ -12,15 +12,20 @@
 #include "ringcast.h"
 #include "settings.h"
 
+struct app;
+
 /* Whether pages of the request's origin may connect. */
 bool app_access_origin(const struct app_settings *settings, const rc_request *request);
+/* Whether the request's cookies say who its user is. */
+bool app_access_cookies(const struct app_settings *settings, const rc_request *request);
 
 /* The address that counts: the peer's, or what a trusted proxy says. Returns it in `scratch`. */
 const char *app_access_address(const struct app_settings *settings, const rc_request *request, char *scratch,
                                size_t size);
 
-/* Whether the request may use /api. If not, *why is what to answer. */
-bool app_access_api(const struct app_settings *settings, rc_request *request, const char **why);
+/* Whether the request may use /api; and whether it may read the figures of operators. If not, *why is what to say. */
+bool app_access_api(const struct app *app, rc_request *request, const char **why);
+bool app_access_figures(const struct app *app, rc_request *request, const char **why);
 
 /* Answers with a status and words for people. Returns 0, or the status that the library is to answer instead. */
 int app_access_refuse(rc_request *request, int status, const char *words);

@@ -16,6 +16,7 @@
 #include "figures.h"
 #include "letters.h"
 #include "lib/http.h"
+#include "lib/text.h"
 #include "names.h"
 #include "people.h"
 #include "web.h"
@@ -51,7 +52,7 @@ static const char *need_name(struct call *call, const char *field, size_t max, s
 	const json_t *value = json_object_get(call->body, field);
 	const char *text = json_string_value(value);
 	*size = json_string_length(value);
-	return text && *size && *size <= max && strlen(text) == *size ? text : NULL;
+	return text && *size <= max && text_is_name(text, *size) ? text : NULL;
 }
 
 static int post_publish(struct call *call)
@@ -155,18 +156,25 @@ static int get_rooms(struct call *call)
 
 static int get_presence(struct call *call)
 {
-	app_figures_presence(call->app, &call->out, rc_request_query(call->request, "user"), limit_of(call));
+	const char *user = rc_request_query(call->request, "user");
+	if (user && !text_is_name(user, strlen(user)))
+		return fail(call, 400, "a user's name is UTF-8 without control characters");
+	app_figures_presence(call->app, &call->out, user, limit_of(call));
 	return answer_json(call, 200);
 }
 
 static const struct route {
 	const char *path, *method;
 	int (*answer)(struct call *call);
+	bool (*may)(const struct app *app, rc_request *request, const char **why);
 } routes[] = {
-	{ "/api/publish", "POST", post_publish }, { "/api/broadcast", "POST", post_broadcast },
-	{ "/api/send", "POST", post_send },       { "/api/disconnect", "POST", post_disconnect },
-	{ "/api/stats", "GET", get_stats },       { "/api/rooms", "GET", get_rooms },
-	{ "/api/presence", "GET", get_presence },
+	{ "/api/publish", "POST", post_publish, app_access_api },
+	{ "/api/broadcast", "POST", post_broadcast, app_access_api },
+	{ "/api/send", "POST", post_send, app_access_api },
+	{ "/api/disconnect", "POST", post_disconnect, app_access_api },
+	{ "/api/stats", "GET", get_stats, app_access_figures },
+	{ "/api/rooms", "GET", get_rooms, app_access_api },
+	{ "/api/presence", "GET", get_presence, app_access_api },
 };
 
 /* ---- all of them ---- */
@@ -175,7 +183,7 @@ static int answer_route(struct call *call, const struct route *route)
 {
 	const char *why, *method = rc_request_method(call->request);
 	size_t size;
-	if (!app_access_api(app_settings_now(call->app), call->request, &why)) {
+	if (!route->may(call->app, call->request, &why)) {
 		rc_request_add_header(call->request, "WWW-Authenticate", "Bearer");
 		return fail(call, 401, why);
 	}
@@ -205,20 +213,6 @@ static int answer_api(struct app *app, rc_request *request, const char *path)
 	return status;
 }
 
-/* /stats names topics, and not everybody may see those. */
-static int answer_stats(struct app *app, rc_request *request)
-{
-	struct call call = { .app = app, .request = request };
-	const char *why;
-	int status;
-	if (app_access_api(app_settings_now(app), request, &why))
-		return http_answer(request);
-	rc_request_add_header(request, "WWW-Authenticate", "Bearer");
-	status = fail(&call, 401, why);
-	app_out_free(&call.out);
-	return status;
-}
-
 static int answer_metrics(struct app *app, rc_request *request)
 {
 	struct app_out out = { 0 };
@@ -227,6 +221,20 @@ static int answer_metrics(struct app *app, rc_request *request)
 	                      : rc_request_respond(request, 200, "text/plain; version=0.0.4", out.bytes, out.size);
 	app_out_free(&out);
 	return code ? 503 : 0;
+}
+
+/* What operators read: it names topics, and tells how busy the server is. */
+static int answer_figures(struct app *app, rc_request *request, bool metrics)
+{
+	struct call call = { .app = app, .request = request };
+	const char *why;
+	int status;
+	if (app_access_figures(app, request, &why))
+		return metrics ? answer_metrics(app, request) : http_answer(request);
+	rc_request_add_header(request, "WWW-Authenticate", "Bearer");
+	status = fail(&call, 401, why);
+	app_out_free(&call.out);
+	return status;
 }
 
 int app_api_answer(struct app *app, rc_request *request)
@@ -240,10 +248,9 @@ int app_api_answer(struct app *app, rc_request *request)
 		           : 0;
 	if (strncmp(path, "/api/", 5) == 0)
 		return api_elsewhere ? 404 : answer_api(app, request, path);
-	if (strcmp(path, "/metrics") == 0)
-		return api_elsewhere ? 404 : answer_metrics(app, request);
-	if (strcmp(path, "/stats") == 0)
-		return api_elsewhere ? 404 : answer_stats(app, request);
+	bool metrics = strcmp(path, "/metrics") == 0;
+	if (metrics || strcmp(path, "/stats") == 0)
+		return api_elsewhere ? 404 : answer_figures(app, request, metrics);
 	/* Also on the API's port, where the dashboard gets its figures. */
 	int code = app_web_answer(request);
 	if (code >= 0)

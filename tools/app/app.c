@@ -19,11 +19,11 @@
 #include "clients.h"
 #include "commands.h"
 #include "date.h"
+#include "exposure.h"
 #include "lib/wait.h"
 #include "log.h"
 #include "wire.h"
 
-#define LISTEN_DEFAULT "127.0.0.1:8080"
 #define LOOK_MS 1000 /* between two sweeps of who has been away for too long */
 
 static int run(int argc, char **argv);
@@ -45,9 +45,9 @@ const struct subcommand command_app = {
 	    "Settings come from a file. The environment overrides the file, and flags override both. SIGHUP reads\n"
 	    "them again. SIGTERM tells clients when to come back, and ends the server.",
 	.examples = "  ringcast app\n"
-		    "  ringcast app --config /etc/ringcast.conf --listen 0.0.0.0:8080\n"
+		    "  ringcast app --token-secret-file secret --listen 0.0.0.0:8080\n"
 		    "  ringcast app --token-key public.pem --preset strict --origin https://example.org\n"
-		    "  RINGCAST_API_KEY=secret ringcast app --trust-proxy 10.0.0.0/8\n"
+		    "  ringcast app --api-key-file keys --trust-proxy 10.0.0.0/8\n"
 		    "  ringcast config check /etc/ringcast.conf",
 	.run = run,
 };
@@ -58,6 +58,7 @@ static void free_app(struct app *app)
 {
 	app_crews_free(app);
 	app_directory_destroy(&app->directory);
+	app_gate_destroy(&app->gate);
 	pthread_mutex_destroy(&app->watches.lock);
 	app_settings_free(atomic_load(&app->settings));
 }
@@ -117,8 +118,15 @@ static bool listen_everywhere(struct app *app, const struct app_settings *settin
 	if (!listen.count)
 		take_inherited(&listen, &api);
 	if (!listen.count)
-		listen.items[listen.count++] = LISTEN_DEFAULT;
+		listen.items[listen.count++] = APP_LISTEN_DEFAULT;
 	app->api_listener_first = api.count ? listen.count : UINT32_MAX;
+	for (unsigned i = 0; i < listen.count; i++)
+		local_listeners_add(&app->listeners, listen.items[i]);
+	for (unsigned i = 0; i < api.count; i++)
+		local_listeners_add(&app->listeners, api.items[i]);
+	int open = app_exposure_too_open(settings, &app->listeners, app->api_listener_first);
+	if (open >= 0)
+		return command_failed("%s " APP_EXPOSURE_WORDS, listen.items[open]), false;
 	return listen_at(app, &listen, "") && listen_at(app, &api, " (api)");
 }
 
@@ -185,7 +193,7 @@ static bool start(struct app *app, const struct app_settings *settings)
 	app->started_ns = clock_now();
 	app->epoch = app_date_ms();
 	atomic_init(&app->numbers, 1);
-	if (!app_directory_init(&app->directory, seed))
+	if (!app_directory_init(&app->directory, seed) || !app_gate_init(&app->gate, seed))
 		return command_failed("no memory"), false;
 	if (!make_server(app, settings) || !make_rules(app, settings) || !listen_everywhere(app, settings) ||
 	    !become(settings->user))
@@ -253,6 +261,9 @@ static void reload(struct app *app, int argc, char **argv)
 	           (unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
 	if (app_settings_read(&command_app, argc, argv, &new) >= 0) {
 		app_log_say(APP_LOG_ERROR, "reload", NULL, "the settings are wrong; the old ones stay");
+	} else if (app_exposure_too_open(new, &app->listeners, app->api_listener_first) >= 0) {
+		app_log_say(APP_LOG_ERROR, "reload", NULL, "the old ones stay; the new ones " APP_EXPOSURE_WORDS);
+		app_settings_free(new);
 	} else {
 		warn_fixed(old, new);
 		app_log_setup(new);

@@ -22,6 +22,8 @@
 #include "counters.h"
 #include "directory.h"
 #include "feeds.h"
+#include "gate.h"
+#include "lib/local.h"
 #include "ringcast.h"
 #include "settings.h"
 
@@ -36,8 +38,10 @@ struct app {
 	uint64_t epoch;           /* another one after each start: part of the ids of messages */
 	_Atomic uint64_t numbers; /* given to messages that the server sends as DATA or direct */
 	_Atomic bool draining;
+	struct local_listeners listeners;
 	unsigned api_listener_first; /* listeners from this one on serve /api alone; UINT_MAX: there are none */
 	struct app_watches watches;
+	struct app_gate gate;
 	struct app_clock clock;
 };
 

@@ -103,7 +103,7 @@ void app_client_free(struct app_client *client)
 		free(client->pending);
 		client->pending = next;
 	}
-	free(client->claims.rooms);
+	app_claims_free(&client->claims);
 	free(client->claimed);
 	app_wish_free(client->wish);
 	app_out_free(&client->batch);

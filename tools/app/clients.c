@@ -13,6 +13,7 @@
 #include "client.h"
 #include "date.h"
 #include "dialect.h"
+#include "lib/text.h"
 #include "lib/wait.h"
 #include "log.h"
 #include "login.h"
@@ -44,15 +45,21 @@ static int judge(struct app *app, rc_request *request, struct app_client *client
 static int open_client(struct app *app, rc_request *request, struct app_wish *wish)
 {
 	const struct app_settings *settings = app_settings_now(app);
-	char scratch[INET6_ADDRSTRLEN + 4];
+	char scratch[ADDRESS_TEXT_SIZE];
 	if (!app_access_origin(settings, request)) {
 		app_wish_free(wish);
 		return app_access_refuse(request, 403, "this origin is not allowed\n");
 	}
+	const char *address = app_access_address(settings, request, scratch, sizeof scratch);
+	if (!(wish && wish->polls) &&
+	    !app_gate_pass(&app->gate, address, settings->handshakes_per_second, clock_now())) {
+		app_wish_free(wish);
+		APP_COUNT(app, rejected);
+		return app_access_refuse(request, 429, "too many handshakes from this address\n");
+	}
 	struct app_client *client = app_client_new(app, rc_request_conn(request), wish);
 	if (!client)
 		return 503;
-	const char *address = app_access_address(settings, request, scratch, sizeof scratch);
 	client->address = app_address_enter(app, address, settings->connections_per_address);
 	int status = judge(app, request, client);
 	if (status || !client->opened) {
@@ -79,6 +86,8 @@ static int on_request(void *context, rc_request *request)
 {
 	struct app *app = context;
 	const char *path = rc_request_path(request);
+	if (!text_is_utf8(path, strlen(path)))
+		return app_access_refuse(request, 400, "the path is not UTF-8\n");
 	if (!rc_request_is_websocket(request)) {
 		struct app_wish *wish = NULL;
 		int status = rc_request_listener(request) < app->api_listener_first ? app_wish_read(app, request, &wish)

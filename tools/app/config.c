@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "exposure.h"
 #include "settings.h"
 
 static int run(int argc, char **argv);
@@ -16,7 +17,8 @@ const struct subcommand command_config = {
 	.usage = "check FILE",
 	.about =
 	    "Reads the file and the keys it names, as `ringcast app --config FILE` would, and says what is wrong and\n"
-	    "in which line. Exit status 0: nothing. The settings are the flags of `ringcast app`, without --.",
+	    "in which line; or, when nothing is, what it opens to whom. Exit status 0: nothing is wrong. The settings\n"
+	    "are the flags of `ringcast app`, without --.",
 	.examples = "  ringcast config check /etc/ringcast.conf",
 	.run = run,
 };
@@ -29,9 +31,21 @@ static int run(int argc, char **argv)
 		return status;
 	if (argc - operand != 2 || strcmp(argv[operand], "check") != 0)
 		return options_wrong(&command_config, "expected: ringcast config check FILE");
-	status = app_settings_check(&command_config, argv[operand + 1]);
+	struct app_settings *settings;
+	struct local_listeners listeners = { 0 };
+	status = app_settings_read_file(argv[operand + 1], &settings);
 	if (status >= 0)
 		return status;
-	printf("%s: good\n", argv[operand + 1]);
-	return EXIT_OK;
+	for (unsigned i = 0; i < settings->listen.count; i++)
+		local_listeners_add(&listeners, settings->listen.items[i]);
+	int open = app_exposure_too_open(settings, &listeners, listeners.count);
+	if (open >= 0) {
+		status = command_failed("%s: %s " APP_EXPOSURE_WORDS, argv[operand + 1], settings->listen.items[open]);
+	} else {
+		printf("%s: good\n", argv[operand + 1]);
+		app_exposure_print(settings);
+		status = EXIT_OK;
+	}
+	app_settings_free(settings);
+	return status;
 }

@@ -146,19 +146,20 @@ static int find_pattern(const struct app_client *client, const char *pattern)
 	return -1;
 }
 
-static bool wanted_by_pattern(const struct app_client *client, const struct app_feed *feed)
+static bool is_watched(const struct app_client *client, const char *name, size_t size)
 {
 	for (unsigned i = 0; i < client->pattern_count; i++)
-		if (app_name_matches(client->patterns[i], strlen(client->patterns[i]), feed->name, feed->size))
+		if (app_name_matches(client->patterns[i], strlen(client->patterns[i]), name, size))
 			return true;
 	return false;
 }
 
-/* A topic that one of the client's patterns was waiting for has begun. */
+/* A topic that one of the client's patterns was waiting for has begun. By now it may have given the pattern up. */
 static void begin_topic(struct app_client *client, const struct app_letter *letter)
 {
 	struct rc_start start = { .resume = true, .conflate = letter->number };
-	app_feeds_follow(client, letter->bytes, letter->size, false, &start);
+	if (is_watched(client, letter->bytes, letter->size))
+		app_feeds_follow(client, letter->bytes, letter->size, false, &start);
 }
 
 /* A topic has had its first message. */
@@ -208,9 +209,27 @@ void app_feeds_drop(struct app_client *client, const char *name, size_t size)
 		feed->chosen = false;
 	for (struct app_feed *each = client->feeds, *next; each; each = next) {
 		next = each->next;
-		if (!each->room && !each->chosen && !wanted_by_pattern(client, each))
+		if (!each->room && !each->chosen && !is_watched(client, each->name, each->size))
 			app_feeds_unfollow(client, each->name, each->size);
 	}
+}
+
+bool app_feeds_drop_one(struct app_client *client,
+                        const char *(*why_not)(const struct app_client *client, const char *name, size_t size),
+                        char *name)
+{
+	const char *found = NULL;
+	for (unsigned i = 0; i < client->pattern_count && !found; i++)
+		if (why_not(client, client->patterns[i], strlen(client->patterns[i])))
+			found = client->patterns[i];
+	for (const struct app_feed *feed = client->feeds; feed && !found; feed = feed->next)
+		if (!feed->room && why_not(client, feed->name, feed->size))
+			found = feed->name;
+	if (!found)
+		return false;
+	strcpy(name, found);
+	app_feeds_drop(client, name, strlen(name));
+	return true;
 }
 
 void app_feeds_leave_all(struct app_client *client)

@@ -50,6 +50,11 @@ int app_feeds_subscribe_pattern(struct app_client *client, const char *pattern, 
 
 /* Gives up a name or a pattern: what nothing else asks for is no longer followed. */
 void app_feeds_drop(struct app_client *client, const char *name, size_t size);
+/* Gives up the first pattern, or else the first feed, of which `why_not` says something, and copies its name, of at
+ * most APP_FEED_NAME_MAX bytes. False: there is none. */
+bool app_feeds_drop_one(struct app_client *client,
+                        const char *(*why_not)(const struct app_client *client, const char *name, size_t size),
+                        char *name);
 void app_feeds_leave_all(struct app_client *client);
 
 /* Publishes an update. Returns its sequence, or a negative errno. Any thread. */

@@ -13,7 +13,9 @@
 #include "directory.h"
 #include "feeds.h"
 #include "fields.h"
+#include "lib/text.h"
 #include "names.h"
+#include "rights.h"
 #include "rooms.h"
 #include "wire.h"
 #include "wish.h"
@@ -80,7 +82,7 @@ static const json_t *need_topics(struct app_client *client, const json_t *messag
 	{
 		const char *name = json_string_value(each);
 		size_t size = json_string_length(each);
-		if (!name || !size || strlen(name) != size) {
+		if (!name || !text_is_name(name, size)) {
 			app_send_error(client, id, "INVALID_FIELD", "Wrong field: topics: expected an array of names");
 			return NULL;
 		}
@@ -88,10 +90,9 @@ static const json_t *need_topics(struct app_client *client, const json_t *messag
 			app_send_error(client, id, "TOO_LONG", "Too long: a topic has at most 200 bytes");
 			return NULL;
 		}
-		bool data = size >= 5 && memcmp(name, "data/", 5) == 0;
-		if (app_name_reserved(name, size) && !(data && client->permissions & APP_MAY_ADMIN)) {
-			app_send_error(client, id, "PERMISSION_DENIED",
-			               "Permission denied: this topic is the server's own");
+		const char *why = app_rights_topic(client, name, size);
+		if (why) {
+			app_send_error(client, id, "PERMISSION_DENIED", why);
 			return NULL;
 		}
 	}
@@ -262,6 +263,24 @@ static bool take_past(void *context, const struct rc_past *past)
 	return true;
 }
 
+/* Names are told in one message: what a client asked for by pattern or by name, and may not have any more. */
+void app_feeds_recheck(struct app_client *client)
+{
+	struct app_out *out = &client->crew->out;
+	char name[APP_FEED_NAME_MAX + 1];
+	unsigned count = 0;
+	app_out_clear(out);
+	app_out_type(out, "unsubscribed", NULL);
+	app_out_text(out, ",\"topics\":[");
+	while (app_feeds_drop_one(client, app_rights_topic, name)) {
+		app_out_text(out, count++ ? "," : "");
+		app_out_string(out, name, strlen(name));
+	}
+	app_out_text(out, "]}");
+	if (count)
+		app_send(client, out);
+}
+
 /* A number, or the id of a room's message: "EPOCH-SEQ". -1: neither. */
 static int64_t parse_since(const json_t *value, uint64_t epoch)
 {
@@ -324,6 +343,11 @@ void app_feeds_history(struct app_client *client, const json_t *message, const j
 	}
 	if (!room && app_name_reserved(name, size)) {
 		app_send_error(client, id, "PERMISSION_DENIED", "Permission denied: this topic is the server's own");
+		return;
+	}
+	const char *why = room ? NULL : app_rights_topic(client, name, size);
+	if (why) {
+		app_send_error(client, id, "PERMISSION_DENIED", why);
 		return;
 	}
 	struct rc_topic_stats stats = { 0 };

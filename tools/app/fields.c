@@ -9,6 +9,7 @@
 
 #include "app.h"
 #include "client.h"
+#include "lib/text.h"
 #include "wire.h"
 
 /* ---- what is wrong ---- */
@@ -58,10 +59,7 @@ const char *app_field_text(struct app_client *client, const json_t *message, con
 	const json_t *value = json_object_get(message, field);
 	const char *text = json_string_value(value);
 	*size = json_string_length(value);
-	bool clean = text && *size;
-	for (size_t i = 0; clean && i < *size; i++)
-		clean = (unsigned char)text[i] >= ' ' && text[i] != 0x7f;
-	if (!clean) {
+	if (!text || !text_is_name(text, *size)) {
 		app_field_wrong(client, id, field, value, "a text without control characters");
 		return NULL;
 	}

@@ -15,11 +15,15 @@
 #include "date.h"
 #include "directory.h"
 #include "feeds.h"
+#include "feeds_messages.h"
 #include "fields.h"
+#include "lib/text.h"
 #include "lib/wait.h"
 #include "people.h"
+#include "rights.h"
 #include "rooms.h"
 #include "wire.h"
+#include "wish.h"
 
 #define COOKIE_NAME "token"
 #define PROTOCOL "ringcast.json"
@@ -60,13 +64,13 @@ static const char *from_protocols(const char *list, char *scratch, size_t room)
 	return scratch;
 }
 
-static const char *find_token(rc_request *request, char *scratch, size_t room)
+static const char *find_token(const struct app_settings *settings, rc_request *request, char *scratch, size_t room)
 {
 	const char *header = rc_request_header(request, "Authorization");
 	if (header && strncasecmp(header, "Bearer ", 7) == 0)
 		return header + 7 + strspn(header + 7, " ");
 	const char *token = rc_request_query(request, "token");
-	if (!token)
+	if (!token && app_access_cookies(settings, request))
 		token = from_cookie(rc_request_header(request, "Cookie"), scratch, room);
 	if (!token)
 		token = from_protocols(rc_request_header(request, "Sec-WebSocket-Protocol"), scratch, room);
@@ -78,11 +82,13 @@ static void take_claims(struct app_client *client, struct app_claims *claims)
 {
 	const struct app_settings *settings = app_settings_now(client->app);
 	uint64_t now_ns = clock_now(), real_ms = app_date_ms();
-	free(client->claims.rooms);
+	app_claims_free(&client->claims);
 	client->claims = *claims;
 	client->has_token = true;
 	client->expired = false;
-	client->permissions = claims->has_permissions ? claims->permissions : settings->permissions;
+	client->permissions = claims->has_permissions                            ? claims->permissions
+	                      : settings->token_permissions == APP_CLAIMS_NEEDED ? 0
+	                                                                         : settings->permissions;
 	client->times.auth_ns = client->times.expiry_ns = APP_NEVER;
 	if (claims->expires_s && claims->expires_s < UINT64_MAX / NS_PER_SECOND / 2) {
 		uint64_t left_ms = claims->expires_s * 1000 > real_ms ? claims->expires_s * 1000 - real_ms : 0;
@@ -110,8 +116,8 @@ static int take_token(struct app *app, rc_request *request, struct app_client *c
 {
 	const struct app_settings *settings = app_settings_now(app);
 	struct app_claims claims;
-	enum app_token_verdict verdict = app_token_check(&settings->keys, token, strlen(token), app_date_ms() / 1000,
-	                                                 &claims);
+	enum app_token_verdict verdict = app_token_check(&settings->keys, &settings->token_rules, token, strlen(token),
+	                                                 app_date_ms() / 1000, &claims);
 	if (verdict != APP_TOKEN_VALID) {
 		char words[128];
 		snprintf(words, sizeof words, "the token is refused: %s\n", app_token_verdict_text(verdict));
@@ -140,10 +146,10 @@ int app_login_judge(struct app *app, rc_request *request, struct app_client *cli
 	rc_request_choose_protocol(request, PROTOCOL);
 	if (user && (strlen(user) > APP_SUBJECT_SIZE_MAX || strchr(user, '/')))
 		return app_access_refuse(request, 400, "a user's name has at most 128 bytes and no /\n");
-	for (const char *at = user; at && *at; at++)
-		if ((unsigned char)*at < ' ' || *at == 0x7f)
-			return app_access_refuse(request, 400, "a user's name has no control characters\n");
-	const char *token = settings->auth == APP_AUTH_OFF ? NULL : find_token(request, scratch, sizeof scratch);
+	if (user && !text_is_name(user, strlen(user)))
+		return app_access_refuse(request, 400, "a user's name has no control characters\n");
+	const char *token = settings->auth == APP_AUTH_OFF ? NULL
+	                                                   : find_token(settings, request, scratch, sizeof scratch);
 	if (token)
 		return judge_token(app, request, client, token, user);
 	client->permissions = settings->permissions;
@@ -159,20 +165,40 @@ int app_login_judge(struct app *app, rc_request *request, struct app_client *cli
 	return 0;
 }
 
+/* Null, or why a client that asks by plain HTTP may not have what it asks for. */
+static const char *why_not_these(const struct app_client *client)
+{
+	size_t index;
+	const char *why = NULL;
+	json_t *each;
+	json_array_foreach(json_object_get(client->wish->message, "topics"), index, each)
+	{
+		why = app_rights_topic(client, json_string_value(each), json_string_length(each));
+		if (why)
+			break;
+	}
+	return why;
+}
+
 /* Who asks by plain HTTP says who it is now or never; it only reads, and is nobody's device. */
 int app_login_judge_plain(struct app *app, rc_request *request, struct app_client *client)
 {
 	const struct app_settings *settings = app_settings_now(app);
 	char scratch[APP_TOKEN_SIZE_MAX + 1];
-	const char *token = settings->auth == APP_AUTH_OFF ? NULL : find_token(request, scratch, sizeof scratch);
+	const char *token = settings->auth == APP_AUTH_OFF ? NULL
+	                                                   : find_token(settings, request, scratch, sizeof scratch);
 	if (!token && settings->auth != APP_AUTH_OFF && settings->auth != APP_AUTH_OPTIONAL)
 		return refuse_token(request, "a token is needed\n");
 	client->permissions = settings->permissions;
 	int status = token ? take_token(app, request, client, token) : 0;
 	if (status || (token && !client->has_token))
 		return status;
-	if (!(client->permissions & APP_MAY_READ))
-		return app_access_refuse(request, 403, "permission denied: read\n");
+	const char *why = why_not_these(client);
+	if (why) {
+		char words[128];
+		snprintf(words, sizeof words, "%s\n", why);
+		return app_access_refuse(request, 403, words);
+	}
 	client->opened = true;
 	return 0;
 }
@@ -201,13 +227,14 @@ void app_login_auth(struct app_client *client, const json_t *message, const json
 	const char *token = app_field_text(client, message, id, "token", APP_TOKEN_SIZE_MAX, &size);
 	if (!token)
 		return;
-	enum app_token_verdict verdict = app_token_check(&settings->keys, token, size, app_date_ms() / 1000, &claims);
+	enum app_token_verdict verdict = app_token_check(&settings->keys, &settings->token_rules, token, size,
+	                                                 app_date_ms() / 1000, &claims);
 	if (verdict != APP_TOKEN_VALID) {
 		app_send_error(client, id, "AUTH_FAILED", app_token_verdict_text(verdict));
 		return;
 	}
 	if (client->claimed && strcmp(client->claimed, claims.subject) != 0) {
-		free(claims.rooms);
+		app_claims_free(&claims);
 		app_send_error(client, id, "AUTH_FAILED", "the token is another user's");
 		return;
 	}
@@ -228,6 +255,7 @@ void app_login_auth(struct app_client *client, const json_t *message, const json
 	if (!same)
 		app_people_arrive(client);
 	app_rooms_recheck(client);
+	app_feeds_recheck(client);
 	app_clock_set(client);
 }
 

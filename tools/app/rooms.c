@@ -16,6 +16,7 @@
 #include "feeds.h"
 #include "fields.h"
 #include "names.h"
+#include "rights.h"
 #include "wire.h"
 
 #define MEMBERS_SHOWN 1000
@@ -133,9 +134,9 @@ void app_rooms_join(struct app_client *client, const json_t *message, const json
 	const char *name = app_field_text(client, message, id, "room", APP_ROOM_NAME_MAX, &size);
 	if (!name)
 		return;
-	if (!app_claims_allow_room(&client->claims, name, size)) {
-		app_send_error(client, id, "PERMISSION_DENIED",
-		               "Permission denied: this room is not among the token's");
+	const char *why = app_rights_room(client, name, size);
+	if (why) {
+		app_send_error(client, id, "PERMISSION_DENIED", why);
 		return;
 	}
 	if (app_rooms_find(client, name, size)) {
@@ -206,7 +207,7 @@ void app_rooms_recheck(struct app_client *client)
 {
 	for (struct app_member *member = client->members, *next; member; member = next) {
 		next = member->next_room;
-		if (!app_claims_allow_room(&client->claims, member->room->name, member->room->node.name_size))
+		if (app_rights_room(client, member->room->name, member->room->node.name_size))
 			leave_one(client, member, true, NULL);
 	}
 }

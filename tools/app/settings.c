@@ -5,7 +5,6 @@
  */
 #include "settings.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <ini.h>
@@ -48,6 +47,7 @@ static struct app_settings *make_defaults(void)
 		.refresh_ms = 10000,
 		.permissions_text = "read,write",
 		.connections_per_address = APP_UNSET,
+		.handshakes_per_second = APP_UNSET,
 		.connections_per_user = 5,
 		.messages_per_second = APP_UNSET,
 		.burst = APP_UNSET,
@@ -81,6 +81,8 @@ void app_settings_free(struct app_settings *settings)
 		free(settings->strings[i]);
 	free(settings->strings);
 	app_token_keys_free(&settings->keys);
+	keys_free(&settings->api);
+	keys_free(&settings->operators);
 	free(settings);
 }
 
@@ -207,54 +209,6 @@ static const char *find_file(int argc, char **argv)
 
 /* ---- what the words mean ---- */
 
-bool app_address_parse(const char *text, struct in6_addr *address)
-{
-	struct in_addr four;
-	if (inet_pton(AF_INET6, text, address) == 1)
-		return true;
-	if (inet_pton(AF_INET, text, &four) != 1)
-		return false;
-	*address = (struct in6_addr){ .s6_addr = { [10] = 0xff, [11] = 0xff } };
-	memcpy(&address->s6_addr[12], &four, sizeof four);
-	return true;
-}
-
-static bool parse_network(const char *text, struct app_network *network)
-{
-	char address[INET6_ADDRSTRLEN];
-	const char *slash = strchrnul(text, '/');
-	size_t size = (size_t)(slash - text);
-	if (size >= sizeof address)
-		return false;
-	memcpy(address, text, size);
-	address[size] = 0;
-	bool four = !strchr(address, ':');
-	unsigned bits_max = four ? 32 : 128;
-	char *end = NULL;
-	unsigned long bits = *slash ? strtoul(slash + 1, &end, 10) : bits_max;
-	if (!app_address_parse(address, &network->address) || bits > bits_max ||
-	    (*slash && (!isdigit((unsigned char)slash[1]) || *end)))
-		return false;
-	network->bits = (unsigned)bits + (four ? 96 : 0);
-	return true;
-}
-
-bool app_settings_trusts(const struct app_settings *settings, const char *text)
-{
-	struct in6_addr address;
-	if (!app_address_parse(strcmp(text, "unix") == 0 ? "127.0.0.1" : text, &address))
-		return false;
-	for (unsigned i = 0; i < settings->trusted.count; i++) {
-		const struct app_network *network = &settings->networks[i];
-		unsigned bytes = network->bits / 8, rest = network->bits % 8;
-		uint8_t mask = (uint8_t)(0xff00 >> rest);
-		if (memcmp(&address, &network->address, bytes) == 0 &&
-		    (!rest || ((address.s6_addr[bytes] ^ network->address.s6_addr[bytes]) & mask) == 0))
-			return true;
-	}
-	return false;
-}
-
 /* A whole small file, with a zero behind it. Returns its size or -1 after saying why. */
 static long read_small(const char *path, char *to, size_t room)
 {
@@ -303,29 +257,24 @@ static bool load_keys(struct app_settings *settings)
 	return true;
 }
 
-static bool load_api_keys(struct app_settings *settings)
+/* The keys of a list, and those of a file. */
+static bool load_api_keys(struct keys *keys, const char *name, const struct option_list *list, const char *path)
 {
-	static char text[FILE_SIZE_MAX];
-	if (!settings->api_key_file)
-		return true;
-	if (read_small(settings->api_key_file, text, sizeof text) < 0)
-		return false;
-	struct option_list *list = &settings->api_keys;
-	for (char *rest = text, *line; (line = strtok_r(rest, "\r\n", &rest));) {
-		const char *kept = list->count < OPTION_LIST_MAX ? keep(settings, line) : NULL;
-		if (!kept)
-			return command_failed("%s: more than %d keys", settings->api_key_file, OPTION_LIST_MAX), false;
-		list->items[list->count++] = kept;
+	for (unsigned i = 0; i < list->count; i++) {
+		const char *wrong = keys_add(keys, list->items[i]);
+		if (wrong)
+			return command_failed("%s: %s", name, wrong), false;
 	}
-	explicit_bzero(text, sizeof text);
-	return true;
+	return !path || keys_read(keys, path);
 }
 
 static void apply_preset(struct app_settings *settings)
 {
 	bool strict = settings->preset == APP_PRESET_STRICT;
 	if (settings->connections_per_address == APP_UNSET)
-		settings->connections_per_address = strict ? 10 : 0;
+		settings->connections_per_address = strict ? 10 : 256;
+	if (settings->handshakes_per_second == APP_UNSET)
+		settings->handshakes_per_second = strict ? 5 : 50;
 	if (settings->messages_per_second == APP_UNSET)
 		settings->messages_per_second = strict ? 10 : 100;
 	if (settings->burst == APP_UNSET)
@@ -347,13 +296,15 @@ static bool finish(struct app_settings *settings)
 		       false;
 	settings->permissions = (unsigned)permissions;
 	for (unsigned i = 0; i < settings->trusted.count; i++)
-		if (!parse_network(settings->trusted.items[i], &settings->networks[i]))
+		if (!networks_add(&settings->proxies, settings->trusted.items[i]))
 			return command_failed("trust-proxy '%s': expected an address, or one with /BITS",
 			                      settings->trusted.items[i]),
 			       false;
 	for (unsigned i = 0; i < settings->origins.count; i++)
-		if (!strstr(settings->origins.items[i], "://") && strcmp(settings->origins.items[i], "null") != 0)
-			return command_failed("origin '%s': expected scheme://host[:port]", settings->origins.items[i]),
+		if (!strstr(settings->origins.items[i], "://") && strcmp(settings->origins.items[i], "null") != 0 &&
+		    strcmp(settings->origins.items[i], "*") != 0)
+			return command_failed("origin '%s': expected scheme://host[:port], or * for any",
+			                      settings->origins.items[i]),
 			       false;
 	if (!settings->content_max || !settings->message_max || !settings->batch_max || !settings->history_max ||
 	    !settings->rooms_max || !settings->resend_ms)
@@ -362,26 +313,36 @@ static bool finish(struct app_settings *settings)
 		       false;
 	if (settings->tls_cert.count != settings->tls_key.count)
 		return command_failed("each tls-cert needs its tls-key, and the other way round"), false;
-	if (!load_keys(settings) || !load_api_keys(settings))
+	if (!load_keys(settings) ||
+	    !load_api_keys(&settings->api, "api-key", &settings->api_keys, settings->api_key_file) ||
+	    !load_api_keys(&settings->operators, "operator-key", &settings->operator_keys, settings->operator_key_file))
 		return false;
 	if (settings->auth == APP_AUTH_AUTO)
 		settings->auth = settings->keys.count ? APP_AUTH_REQUIRED : APP_AUTH_OFF;
 	if (settings->auth >= APP_AUTH_OPTIONAL && !settings->keys.count)
 		return command_failed("auth needs a key for tokens: token-secret-file or token-key"), false;
+	settings->token_rules = (struct app_token_rules){
+		.audiences = settings->token_audiences.items,
+		.audience_count = settings->token_audiences.count,
+		.issuer = settings->token_issuer,
+		.may_be_endless = settings->token_expiry == APP_EXPIRY_OPTIONAL,
+	};
 	apply_preset(settings);
 	return true;
 }
 
-int app_settings_check(const struct subcommand *command, const char *path)
+int app_settings_read_file(const char *path, struct app_settings **out)
 {
 	struct app_settings *settings = make_defaults();
-	(void)command;
 	if (!settings)
 		return command_failed("no memory");
 	int status = read_file(settings, app_settings_options(settings), path);
 	if (status < 0 && !finish(settings))
 		status = EXIT_FAILED;
-	app_settings_free(settings);
+	if (status < 0)
+		*out = settings;
+	else
+		app_settings_free(settings);
 	return status;
 }
 

@@ -9,23 +9,20 @@
 #ifndef APP_SETTINGS_H
 #define APP_SETTINGS_H
 
-#include <netinet/in.h>
-
+#include "lib/address.h"
+#include "lib/keys.h"
 #include "lib/options.h"
 #include "token.h"
 
-#define APP_UNSET UINT32_MAX               /* a limit that nobody set: the preset decides */
+#define APP_UNSET UINT32_MAX /* a limit that nobody set: the preset decides */
+#define APP_LISTEN_DEFAULT "127.0.0.1:8080"
 #define APP_POLICIES "close|skip|conflate" /* in the order of enum rc_policy */
 
 enum app_auth { APP_AUTH_AUTO, APP_AUTH_OFF, APP_AUTH_OPTIONAL, APP_AUTH_REQUIRED };
+enum app_token_expiry { APP_EXPIRY_REQUIRED, APP_EXPIRY_OPTIONAL };
+enum app_token_permissions { APP_CLAIMS_DEFAULT, APP_CLAIMS_NEEDED };
 enum app_preset { APP_PRESET_DEFAULT, APP_PRESET_STRICT };
 enum app_log_level { APP_LOG_DEBUG, APP_LOG_INFO, APP_LOG_WARNING, APP_LOG_ERROR };
-
-/* A block of addresses: the first `bits` of the address, IPv4 as mapped addresses. */
-struct app_network {
-	struct in6_addr address;
-	unsigned bits;
-};
 
 struct app_settings {
 	/* where and how much; a reload does not change these */
@@ -44,19 +41,27 @@ struct app_settings {
 
 	/* who may */
 	int preset;
+	bool open; /* to everybody, and it was said so */
 	int auth;
 	const char *token_secret, *token_secret_file;
 	struct option_list token_keys;
 	struct app_token_keys keys;
+	struct option_list token_audiences;
+	const char *token_issuer;
+	int token_expiry, token_permissions;
+	struct app_token_rules token_rules; /* the same, as token.h wants them */
 	unsigned auth_timeout_ms, refresh_ms;
 	const char *permissions_text;
 	unsigned permissions;
-	struct option_list origins, trusted, api_keys;
-	const char *api_key_file;
-	struct app_network networks[OPTION_LIST_MAX];
+	struct option_list topics, rooms; /* for whom no token names any; empty: all */
+	struct option_list origins, trusted, api_keys, operator_keys;
+	const char *api_key_file, *operator_key_file;
+	struct networks proxies;    /* that are trusted */
+	struct keys api, operators; /* all of them; the operators' only read figures */
 
 	/* how much of it */
-	unsigned connections_per_address, connections_per_user, messages_per_second, burst, flood;
+	unsigned connections_per_address, handshakes_per_second, connections_per_user;
+	unsigned messages_per_second, burst, flood;
 	unsigned content_max;
 	unsigned rooms_max; /* of a connection */
 	unsigned store_count;
@@ -87,14 +92,8 @@ const struct option_entry *app_settings_options(struct app_settings *settings);
 int app_settings_read(const struct subcommand *command, int argc, char **argv, struct app_settings **out);
 
 /* Reads defaults and one file alone. Returns as app_settings_read() does. */
-int app_settings_check(const struct subcommand *command, const char *path);
+int app_settings_read_file(const char *path, struct app_settings **out);
 
 void app_settings_free(struct app_settings *settings);
-
-/* Whether an address is a trusted proxy's. "unix" counts as 127.0.0.1. */
-bool app_settings_trusts(const struct app_settings *settings, const char *text);
-
-/* Parses an address; IPv4 becomes a mapped address. */
-bool app_address_parse(const char *text, struct in6_addr *address);
 
 #endif

@@ -36,12 +36,16 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		  "for a client to open its connection (10s)" },
 
 		{ "preset", OPTION_CHOICE, &s->preset, "default|strict",
-		  "what limits are where nobody set them. strict: 10 connections an address,\n10 messages a second" },
+		  "what limits are where nobody set them. strict: 10 connections an address,\n"
+		  "5 handshakes a second, 10 messages a second" },
+		{ "open", OPTION_FLAG, &s->open, NULL,
+		  "let everybody in who reaches a listener that is not loopback; without this\n"
+		  "and without a key for tokens, the server does not listen there" },
 		{ "origin", OPTION_LIST, &s->origins, "ORIGIN",
-		  "whose pages may connect: https://example.org, or https://*.example.org\n"
-		  "(any; repeatable); others get 403" },
+		  "whose pages may connect: https://example.org, https://*.example.org, or *\n"
+		  "for any (those of the host that is asked; repeatable); others get 403" },
 		{ "trust-proxy", OPTION_LIST, &s->trusted, "ADDR[/BITS]",
-		  "proxies whose X-Forwarded-For is believed (none; repeatable)" },
+		  "proxies whose X-Forwarded-For or PROXY header is believed (none;\nrepeatable)" },
 		{ "auth", OPTION_CHOICE, &s->auth, "auto|off|optional|required",
 		  "whether clients need a token; auto: when there is a key for tokens" },
 		{ "token-secret-file", OPTION_TEXT, &s->token_secret_file, "FILE",
@@ -50,6 +54,14 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		  "the same; better in the environment than in a flag, which all can see" },
 		{ "token-key", OPTION_LIST, &s->token_keys, "FILE",
 		  "a public key in PEM: RSA (RS256), P-256 (ES256), Ed25519 (EdDSA)\n(repeatable)" },
+		{ "token-audience", OPTION_LIST, &s->token_audiences, "TEXT",
+		  "who we are: a token must name one of these as its aud (none: a token that\n"
+		  "names any is somebody else's; repeatable)" },
+		{ "token-issuer", OPTION_TEXT, &s->token_issuer, "TEXT", "the iss that a token must have (any)" },
+		{ "token-expiry", OPTION_CHOICE, &s->token_expiry, "required|optional",
+		  "whether a token must have an end, exp (required)" },
+		{ "token-permissions", OPTION_CHOICE, &s->token_permissions, "default|claim",
+		  "what a token without the claim gives: --permissions, or nothing (default)" },
 		{ "auth-timeout", OPTION_MS, &s->auth_timeout_ms, "TIME",
 		  "for a client to send a token; then it is closed with 1008 (10s)" },
 		{ "refresh-time", OPTION_MS, &s->refresh_ms, "TIME",
@@ -57,13 +69,23 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		{ "permissions", OPTION_TEXT, &s->permissions_text, "LIST",
 		  "for clients without a token, or whose token names none: none, read,\n"
 		  "write, broadcast, admin (read,write)" },
+		{ "topics", OPTION_LIST, &s->topics, "TOPIC",
+		  "feeds that they may follow: names, or prefixes and * (all; repeatable)" },
+		{ "rooms", OPTION_LIST, &s->rooms, "ROOM",
+		  "rooms that they may join, written likewise (all; repeatable)" },
 		{ "api-key", OPTION_LIST, &s->api_keys, "TEXT",
-		  "opens /api, as `Authorization: Bearer TEXT` (repeatable); without any, /api\n"
-		  "answers loopback only" },
+		  "opens /api, /stats and /metrics, as `Authorization: Bearer TEXT`, at least 16\n"
+		  "bytes (repeatable); without any, they answer this machine only" },
 		{ "api-key-file", OPTION_TEXT, &s->api_key_file, "FILE", "file of such keys, one a line" },
+		{ "operator-key", OPTION_LIST, &s->operator_keys, "TEXT",
+		  "opens /stats, /metrics and /api/stats, and nothing else (repeatable)" },
+		{ "operator-key-file", OPTION_TEXT, &s->operator_key_file, "FILE", "file of such keys, one a line" },
 
 		{ "connections-per-address", OPTION_COUNT, &s->connections_per_address, "N",
-		  "connections from one address (no limit; strict: 10)" },
+		  "connections from one address (256; strict: 10; 0: no limit)" },
+		{ "handshakes-per-second", OPTION_COUNT, &s->handshakes_per_second, "N",
+		  "of WebSockets and streams, from one address; five times as many at once\n"
+		  "(50; strict: 5; 0: no limit)" },
 		{ "connections-per-user", OPTION_COUNT, &s->connections_per_user, "N",
 		  "connections of one user (5; 0: no limit)" },
 		{ "messages-per-second", OPTION_COUNT, &s->messages_per_second, "N",

@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/text.h"
+
 #define SECRET_SIZE_MIN 32
 #define RSA_BITS_MIN 2048
 #define ES256_SIZE 64
@@ -38,6 +40,9 @@ const char *app_token_verdict_text(enum app_token_verdict verdict)
 		[APP_TOKEN_EXPIRED] = "expired",
 		[APP_TOKEN_EARLY] = "not valid yet",
 		[APP_TOKEN_CLAIMS] = "a claim is missing or wrong",
+		[APP_TOKEN_ENDLESS] = "it has no end (exp)",
+		[APP_TOKEN_AUDIENCE] = "it is for somebody else (aud)",
+		[APP_TOKEN_ISSUER] = "it is from somebody else (iss)",
 	};
 	return texts[verdict];
 }
@@ -278,25 +283,30 @@ static bool read_permissions(const json_t *value, struct app_claims *claims)
 	return true;
 }
 
-static bool read_rooms(const json_t *value, struct app_claims *claims)
+static bool is_name(const json_t *value)
+{
+	return json_is_string(value) && text_is_name(json_string_value(value), json_string_length(value));
+}
+
+static bool read_names(const json_t *value, struct app_names *names)
 {
 	size_t index, size = 1;
 	json_t *item;
 	if (!value)
 		return true;
-	if (!json_is_array(value) || json_array_size(value) > APP_TOKEN_ROOMS_MAX)
+	if (!json_is_array(value) || json_array_size(value) > APP_TOKEN_NAMES_MAX)
 		return false;
 	json_array_foreach(value, index, item)
 	{
-		if (!json_is_string(item) || strlen(json_string_value(item)) != json_string_length(item))
+		if (!is_name(item))
 			return false;
 		size += json_string_length(item) + 1;
 	}
-	char *at = claims->rooms = malloc(size); /* never empty: a list without rooms allows none */
+	char *at = names->text = malloc(size); /* never empty: a list without names allows none */
 	if (!at)
 		return false;
 	json_array_foreach(value, index, item) at = stpcpy(at, json_string_value(item)) + 1;
-	claims->rooms_size = (size_t)(at - claims->rooms);
+	names->size = (size_t)(at - names->text);
 	return true;
 }
 
@@ -307,33 +317,72 @@ static bool read_date(const json_t *value, double *seconds)
 	return json_is_number(value) && *seconds >= 0 && *seconds < 1e15;
 }
 
-static enum app_token_verdict read_claims(const json_t *payload, uint64_t now_s, struct app_claims *claims)
+static bool is_one_of(const json_t *value, const struct app_token_rules *rules)
 {
-	const json_t *subject = json_object_get(payload, "sub"), *expires = json_object_get(payload, "exp");
-	const json_t *begins = json_object_get(payload, "nbf");
-	const char *name = json_string_value(subject);
-	size_t size = json_string_length(subject);
+	for (unsigned i = 0; i < rules->audience_count; i++)
+		if (json_is_string(value) && strlen(rules->audiences[i]) == json_string_length(value) &&
+		    strcmp(rules->audiences[i], json_string_value(value)) == 0)
+			return true;
+	return false;
+}
+
+/* RFC 7519, section 4.1.3: `aud` is a name or an array of them, and whoever is not among them refuses the token. */
+static bool is_for_us(const json_t *audience, const struct app_token_rules *rules)
+{
+	size_t index;
+	json_t *item;
+	if (!audience)
+		return !rules->audience_count;
+	if (!json_is_array(audience))
+		return is_one_of(audience, rules);
+	json_array_foreach(audience, index, item) if (is_one_of(item, rules)) return true;
+	return false;
+}
+
+static enum app_token_verdict read_dates(const json_t *payload, const struct app_token_rules *rules, uint64_t now_s,
+                                         struct app_claims *claims)
+{
+	const json_t *expires = json_object_get(payload, "exp"), *begins = json_object_get(payload, "nbf");
 	double date;
-	if (!name || !size || size > APP_SUBJECT_SIZE_MAX || strlen(name) != size)
-		return APP_TOKEN_CLAIMS;
-	memcpy(claims->subject, name, size + 1);
 	if (begins && !read_date(begins, &date))
 		return APP_TOKEN_CLAIMS;
 	if (begins && date > (double)now_s + APP_TOKEN_LEEWAY_S)
 		return APP_TOKEN_EARLY;
-	if (expires && !read_date(expires, &date))
+	if (!expires)
+		return rules->may_be_endless ? APP_TOKEN_VALID : APP_TOKEN_ENDLESS;
+	if (!read_date(expires, &date))
 		return APP_TOKEN_CLAIMS;
-	if (expires && date <= (double)now_s)
+	if (date <= (double)now_s)
 		return APP_TOKEN_EXPIRED;
-	claims->expires_s = expires ? (uint64_t)date + (date > (double)(uint64_t)date) : 0;
+	claims->expires_s = (uint64_t)date + (date > (double)(uint64_t)date);
+	return APP_TOKEN_VALID;
+}
+
+static enum app_token_verdict read_claims(const json_t *payload, const struct app_token_rules *rules, uint64_t now_s,
+                                          struct app_claims *claims)
+{
+	const json_t *subject = json_object_get(payload, "sub"), *issuer = json_object_get(payload, "iss");
+	size_t size = json_string_length(subject);
+	if (!is_name(subject) || size > APP_SUBJECT_SIZE_MAX)
+		return APP_TOKEN_CLAIMS;
+	memcpy(claims->subject, json_string_value(subject), size + 1);
+	if (rules->issuer && (!json_is_string(issuer) || strlen(rules->issuer) != json_string_length(issuer) ||
+	                      strcmp(rules->issuer, json_string_value(issuer)) != 0))
+		return APP_TOKEN_ISSUER;
+	if (!is_for_us(json_object_get(payload, "aud"), rules))
+		return APP_TOKEN_AUDIENCE;
+	enum app_token_verdict verdict = read_dates(payload, rules, now_s, claims);
+	if (verdict != APP_TOKEN_VALID)
+		return verdict;
 	if (!read_permissions(json_object_get(payload, "permissions"), claims) ||
-	    !read_rooms(json_object_get(payload, "rooms"), claims))
+	    !read_names(json_object_get(payload, "rooms"), &claims->rooms) ||
+	    !read_names(json_object_get(payload, "topics"), &claims->topics))
 		return APP_TOKEN_CLAIMS;
 	return APP_TOKEN_VALID;
 }
 
-enum app_token_verdict app_token_check(const struct app_token_keys *keys, const char *token, size_t size,
-                                       uint64_t now_s, struct app_claims *claims)
+enum app_token_verdict app_token_check(const struct app_token_keys *keys, const struct app_token_rules *rules,
+                                       const char *token, size_t size, uint64_t now_s, struct app_claims *claims)
 {
 	uint8_t scratch[APP_TOKEN_SIZE_MAX];
 	const char *first = size <= APP_TOKEN_SIZE_MAX ? memchr(token, '.', size) : NULL;
@@ -346,25 +395,34 @@ enum app_token_verdict app_token_check(const struct app_token_keys *keys, const 
 		return verdict;
 	json_t *payload = decode_json(first + 1, (size_t)(second - first - 1), scratch);
 	struct app_claims read = { 0 };
-	verdict = payload ? read_claims(payload, now_s, &read) : APP_TOKEN_MALFORMED;
+	verdict = payload ? read_claims(payload, rules, now_s, &read) : APP_TOKEN_MALFORMED;
 	json_decref(payload);
 	if (verdict == APP_TOKEN_VALID)
 		*claims = read;
 	else
-		free(read.rooms);
+		app_claims_free(&read);
 	return verdict;
 }
 
-bool app_claims_allow_room(const struct app_claims *claims, const char *room, size_t size)
+void app_claims_free(struct app_claims *claims)
 {
-	if (!claims->rooms)
-		return true;
-	for (const char *at = claims->rooms, *end = at + claims->rooms_size; at < end; at += strlen(at) + 1) {
-		size_t pattern_size = strlen(at);
-		bool prefix = pattern_size && at[pattern_size - 1] == '*';
-		pattern_size -= prefix;
-		if ((prefix ? size >= pattern_size : size == pattern_size) && memcmp(at, room, pattern_size) == 0)
+	free(claims->rooms.text);
+	free(claims->topics.text);
+	*claims = (struct app_claims){ 0 };
+}
+
+bool app_name_is_within(const char *pattern, const char *name, size_t size)
+{
+	size_t pattern_size = strlen(pattern);
+	bool prefix = pattern_size && pattern[pattern_size - 1] == '*';
+	pattern_size -= prefix;
+	return (prefix ? size >= pattern_size : size == pattern_size) && memcmp(pattern, name, pattern_size) == 0;
+}
+
+bool app_names_allow(const struct app_names *names, const char *name, size_t size)
+{
+	for (const char *at = names->text, *end = at + names->size; at < end; at += strlen(at) + 1)
+		if (app_name_is_within(at, name, size))
 			return true;
-	}
 	return false;
 }

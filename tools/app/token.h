@@ -15,7 +15,7 @@
 
 #define APP_TOKEN_SIZE_MAX 8192
 #define APP_TOKEN_KEYS_MAX 16
-#define APP_TOKEN_ROOMS_MAX 64
+#define APP_TOKEN_NAMES_MAX 64 /* rooms, and topics */
 #define APP_SUBJECT_SIZE_MAX 128
 #define APP_TOKEN_LEEWAY_S 5 /* that clocks may differ by */
 
@@ -33,13 +33,27 @@ const char *app_token_add_secret(struct app_token_keys *keys, const void *secret
 const char *app_token_add_pem(struct app_token_keys *keys, const void *pem, size_t size);
 void app_token_keys_free(struct app_token_keys *keys);
 
+/* What the operator wants of a token beyond its signature. */
+struct app_token_rules {
+	const char *const
+	    *audiences; /* who we are; a token's `aud` must be one of these, and without any it has none */
+	unsigned audience_count;
+	const char *issuer;  /* what `iss` must be, or null */
+	bool may_be_endless; /* without `exp` */
+};
+
+/* Names, or prefixes with '*'. */
+struct app_names {
+	char *text; /* each with its zero, one after the other; null: the claim was not there */
+	size_t size;
+};
+
 struct app_claims {
 	char subject[APP_SUBJECT_SIZE_MAX + 1];
 	uint64_t expires_s;   /* 0: never */
 	bool has_permissions; /* the claim was there */
 	unsigned permissions;
-	char *rooms; /* names or prefixes with '*', each with its zero, one after the other; null: all */
-	size_t rooms_size;
+	struct app_names rooms, topics;
 };
 
 enum app_token_verdict {
@@ -48,16 +62,22 @@ enum app_token_verdict {
 	APP_TOKEN_UNKNOWN_KEY, /* no key is for its algorithm */
 	APP_TOKEN_FORGED,      /* the signature is by none of our keys */
 	APP_TOKEN_EXPIRED,
-	APP_TOKEN_EARLY,  /* nbf */
-	APP_TOKEN_CLAIMS, /* a claim that is needed is missing, or has the wrong type */
+	APP_TOKEN_EARLY,    /* nbf */
+	APP_TOKEN_CLAIMS,   /* a claim that is needed is missing, or has the wrong type */
+	APP_TOKEN_ENDLESS,  /* no exp */
+	APP_TOKEN_AUDIENCE, /* aud is not us */
+	APP_TOKEN_ISSUER,   /* iss is somebody else */
 };
 const char *app_token_verdict_text(enum app_token_verdict verdict);
 
-/* Fills in *claims only for APP_TOKEN_VALID; the caller frees claims->rooms. */
-enum app_token_verdict app_token_check(const struct app_token_keys *keys, const char *token, size_t size,
-                                       uint64_t now_s, struct app_claims *claims);
+/* Fills in *claims only for APP_TOKEN_VALID; the caller frees them with app_claims_free(). */
+enum app_token_verdict app_token_check(const struct app_token_keys *keys, const struct app_token_rules *rules,
+                                       const char *token, size_t size, uint64_t now_s, struct app_claims *claims);
+void app_claims_free(struct app_claims *claims);
 
-bool app_claims_allow_room(const struct app_claims *claims, const char *room, size_t size);
+bool app_names_allow(const struct app_names *names, const char *name, size_t size);
+/* Whether `pattern`, a name or a prefix with '*', holds a name, or all that another prefix with '*' does. */
+bool app_name_is_within(const char *pattern, const char *name, size_t size);
 
 /* Reads "read,write" as bits of enum app_permission; -1 for any other word. */
 int app_permissions_parse(const char *words);

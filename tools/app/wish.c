@@ -10,6 +10,7 @@
 
 #include "access.h"
 #include "app.h"
+#include "lib/text.h"
 #include "names.h"
 #include "settings.h"
 
@@ -32,9 +33,9 @@ static const char *take_topics(const char *list, size_t max, json_t *topics, int
 		}
 		if (json_array_size(topics) == max)
 			return "too many topics\n";
-		json_t *name = json_stringn(list, size);
+		json_t *name = text_is_name(list, size) ? json_stringn(list, size) : NULL;
 		if (!name)
-			return "a topic is UTF-8\n";
+			return "a topic is UTF-8 without control characters\n";
 		json_array_append_new(topics, name);
 		list += size;
 		if (!*list)
@@ -111,9 +112,9 @@ static void add_header(rc_request *request, struct app_wish *wish, const char *n
 static void allow_origin(const struct app_settings *settings, rc_request *request, struct app_wish *wish)
 {
 	const char *origin = rc_request_header(request, "Origin");
-	if (!origin)
+	if (!origin || !app_access_origin(settings, request))
 		return;
-	add_header(request, wish, "Access-Control-Allow-Origin", settings->origins.count ? origin : "*");
+	add_header(request, wish, "Access-Control-Allow-Origin", origin);
 	add_header(request, wish, "Vary", "Origin");
 }
 

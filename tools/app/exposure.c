@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * exposure.c - see exposure.h.
+ */
+#include "exposure.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ROW_MAX 400
+
+int app_exposure_too_open(const struct app_settings *settings, const struct local_listeners *listeners,
+                          unsigned api_first)
+{
+	if (settings->open || settings->auth != APP_AUTH_OFF)
+		return -1;
+	for (unsigned i = 0; i < listeners->count && i < api_first; i++)
+		if (!listeners->loopback[i])
+			return (int)i;
+	return -1;
+}
+
+/* ---- the table ---- */
+
+static void row(const char *what, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void row(const char *what, const char *format, ...)
+{
+	char words[ROW_MAX];
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(words, sizeof words, format, arguments);
+	va_end(arguments);
+	printf("  %-26s %s\n", what, words);
+}
+
+/* The items of a list, or what stands for an empty one. */
+static const char *list_of(const struct option_list *list, const char *empty, char to[static ROW_MAX])
+{
+	size_t used = 0;
+	to[0] = 0;
+	for (unsigned i = 0; i < list->count && used < ROW_MAX; i++)
+		used += (size_t)snprintf(to + used, ROW_MAX - used, "%s%s", i ? ", " : "", list->items[i]);
+	return list->count ? to : empty;
+}
+
+static const char *permissions_of(unsigned permissions, char to[static 64])
+{
+	static const char *const names[] = { "read", "write", "broadcast", "admin" };
+	size_t used = 0;
+	snprintf(to, 64, "nothing");
+	for (unsigned i = 0; i < 4; i++)
+		if (permissions & 1u << i)
+			used += (size_t)snprintf(to + used, 64 - used, "%s%s", used ? ", " : "", names[i]);
+	return to;
+}
+
+static void print_listener(const char *address, const char *what)
+{
+	bool local = local_address_is_loopback(address), proxied = strncmp(address, "proxy+", 6) == 0;
+	row(address, "%s: %s%s", local ? "this machine, and whom a proxy on it hands on" : "everybody who reaches it",
+	    what, proxied ? "; it wants a PROXY header" : "");
+}
+
+static void print_listeners(const struct app_settings *settings)
+{
+	bool apart = settings->api_listen.count > 0;
+	printf("\nWHO REACHES IT\n");
+	for (unsigned i = 0; i < settings->listen.count; i++)
+		print_listener(settings->listen.items[i], apart ? "clients" : "clients, /api, figures");
+	if (!settings->listen.count)
+		row("(from systemd, or " APP_LISTEN_DEFAULT ")", "%s", apart ? "clients" : "clients, /api, figures");
+	for (unsigned i = 0; i < settings->api_listen.count; i++)
+		print_listener(settings->api_listen.items[i], "/api, figures");
+}
+
+static void print_clients(const struct app_settings *settings)
+{
+	char list[ROW_MAX], names[64];
+	const char *may = permissions_of(settings->permissions, names);
+	printf("\nWHO MAY CONNECT: /ws, /sse, /poll\n");
+	if (settings->auth == APP_AUTH_OFF)
+		row("without a token", "everybody, under any name; may %s", may);
+	else if (settings->auth == APP_AUTH_OPTIONAL)
+		row("without a token", "everybody, under no name; may %s", may);
+	else
+		row("without a token", "nobody");
+	if (settings->auth != APP_AUTH_OFF) {
+		row("with a token", "who shows one of our keys' (%u), %s", settings->keys.count,
+		    settings->token_expiry == APP_EXPIRY_OPTIONAL ? "with an end or without"
+		                                                  : "which must have an end");
+		row("  made by (iss)", "%s", settings->token_issuer ? settings->token_issuer : "whoever has the key");
+		row("  made for (aud)", "%s",
+		    list_of(&settings->token_audiences, "us or nobody: one with aud is refused", list));
+		row("  that names no permissions", "may %s",
+		    settings->token_permissions == APP_CLAIMS_NEEDED ? "nothing" : may);
+	}
+	row("topics", "%s; a token may name its own", list_of(&settings->topics, "all", list));
+	row("rooms", "%s; a token may name its own", list_of(&settings->rooms, "all", list));
+	row("pages of", "%s", list_of(&settings->origins, "the host that they ask", list));
+	row("cookies as tokens", "from those pages%s", settings->origins.count ? ", but not from *" : "");
+}
+
+static void print_operators(const struct app_settings *settings)
+{
+	const char *local = "this machine, by a listener of loopback and no proxy";
+	printf("\nWHO OPERATES IT\n");
+	if (settings->api.count)
+		row("/api", "who shows one of %u keys", settings->api.count);
+	else
+		row("/api", "%s", local);
+	if (settings->api.count || settings->operators.count)
+		row("/stats, /metrics", "who shows one of %u keys", settings->api.count + settings->operators.count);
+	else
+		row("/stats, /metrics", "%s", local);
+	row("/, /ringcast.js, /healthz", "everybody");
+}
+
+static void print_limit(const char *what, unsigned count, const char *of)
+{
+	if (count)
+		row(what, "%u %s", count, of);
+	else
+		row(what, "no limit: %s", of);
+}
+
+void app_exposure_print(const struct app_settings *settings)
+{
+	char list[ROW_MAX];
+	print_listeners(settings);
+	print_clients(settings);
+	print_operators(settings);
+	printf("\nWHO IS BELIEVED\n");
+	row("X-Forwarded-For, PROXY", "%s", list_of(&settings->trusted, "nobody", list));
+	printf("\nHOW MUCH\n");
+	print_limit("an address", settings->connections_per_address, "connections");
+	print_limit("", settings->handshakes_per_second, "handshakes a second");
+	print_limit("a user", settings->connections_per_user, "connections");
+	print_limit("a connection", settings->messages_per_second, "messages a second");
+	row("a handshake", "%g s", settings->handshake_timeout_ms / 1000.0);
+}
