@@ -7,6 +7,8 @@
 
 #include "fuzz.h"
 
+#include <jansson.h>
+
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -77,6 +79,18 @@ static bool is_time(const char *text, size_t size, uint64_t *ns)
 	return whole <= UINT64_MAX / 1000000000 - 1;
 }
 
+/* By somebody else's reading of UTF-8. */
+static bool is_name(const char *text, size_t size)
+{
+	json_t *value = json_stringn(text, size);
+	bool clean = value;
+	for (size_t i = 0; i < size && clean; i++)
+		clean = (unsigned char)text[i] >= ' ' && text[i] != 0x7f &&
+		        !(text[i] == '\xc2' && (unsigned char)text[i + 1] < 0xa0);
+	json_decref(value);
+	return clean;
+}
+
 static struct result walk(const char *at, size_t size)
 {
 	struct result result = { 0 };
@@ -94,6 +108,7 @@ static struct result walk(const char *at, size_t size)
 		const char *second = first ? memchr(first + 1, '\t', (size_t)(stop - first - 1)) : NULL;
 		result.line = line;
 		if (!second || second - first < 2 || second - first - 1 > 255 ||
+		    !is_name(first + 1, (size_t)(second - first - 1)) ||
 		    !is_time(begin, (size_t)(first - begin), &record.time_ns)) {
 			result.code = -EINVAL;
 			return result;

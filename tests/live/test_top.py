@@ -5,8 +5,10 @@ import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 
 from harness import PROGRAM, SLOW, Raw, Server, command, die_with_parent, equal, run, until
 
@@ -69,8 +71,8 @@ def test_slowest_first():
 def test_lines():
     """Into a pipe: a line a look, by URL, by address and by process id."""
     with Server() as server, server.connect("/topic/T") as _:
-        odd = server.connect("/topic/%ff%c3%28")  # a name that is no UTF-8 does not make /stats unreadable
-        assert any("\ufffd" in topic["name"] for topic in stats(server)["topics"])
+        odd = server.connect("/topic/%E2%82%AC%22%5C")  # a name with quotes does not make /stats unreadable
+        assert any(topic["name"] == "\u20ac\"\\" for topic in stats(server)["topics"])
         for target in (server.url, f"127.0.0.1:{server.port}", str(server.pid)):
             done = command("top", "--count", "2", "--interval", "50ms", target)
             equal((done.returncode, done.stderr), (0, b""), target)
@@ -105,13 +107,27 @@ def on_terminal(arguments):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
 
 
+def serve_page(listener, page):
+    """What a server of somebody else's might say, to whoever asks."""
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with connection:
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(page) + page)
+
+
 def test_screen():
     """On a terminal: every part is there, and a topic's name cannot command the terminal."""
-    with Server("--policy", "skip") as server, stalled(server, "/topic/T%1b%5b31m") as _, \
-            server.connect("/publish/T%1b%5b31m") as publisher:
+    with Server("--policy", "skip") as server, stalled(server, "/topic/T-m") as _, server.connect("/publish/T-m") as publisher:
         fill(publisher)
         until(lambda: stats(server)["slowest"], "a slow subscriber")
-        status, shown = on_terminal(["top", "--count", "2", "--interval", "50ms", server.url])
+        page = server.get("/stats")[2].replace(b'"T-m"', b'"T\\u001b[31m"')
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve_page, args=(listener, page), daemon=True).start()
+        status, shown = on_terminal(["top", "--count", "2", "--interval", "50ms", f"127.0.0.1:{listener.getsockname()[1]}"])
         equal(status, 0, shown)
         for part in ("connections", "worker", "topic", "behind by", "slowest", "T?[31m", "####"):
             assert part in shown, (part, shown)

@@ -50,13 +50,22 @@ Test(feed, wrong_lines)
 	static const struct {
 		const char *line, *because;
 	} cases[] = {
-		{ "x", "expected seconds" },           { "0", "expected seconds" },
-		{ "0\ta", "expected a payload" },      { "0\t\tp", "the topic is empty" },
-		{ "\ta\tp", "the first field" },       { "-1\ta\tp", "the first field" },
-		{ "1s\ta\tp", "the first field" },     { "1.2.3\ta\tp", "the first field" },
-		{ " 1\ta\tp", "the first field" },     { "1e3\ta\tp", "the first field" },
-		{ ".5\ta\tp", "the first field" },     { "99999999999999\ta\tp", "the first field" },
+		{ "x", "expected seconds" },
+		{ "0", "expected seconds" },
+		{ "0\ta", "expected a payload" },
+		{ "0\t\tp", "the topic is empty" },
+		{ "\ta\tp", "the first field" },
+		{ "-1\ta\tp", "the first field" },
+		{ "1s\ta\tp", "the first field" },
+		{ "1.2.3\ta\tp", "the first field" },
+		{ " 1\ta\tp", "the first field" },
+		{ "1e3\ta\tp", "the first field" },
+		{ ".5\ta\tp", "the first field" },
+		{ "99999999999999\ta\tp", "the first field" },
 		{ long_topic, "the topic is longer" },
+		{ "0\t\xff\xfe\tp", "the topic is not UTF-8" },
+		{ "0\ta\x1b[m\tp", "the topic is not UTF-8" },
+		{ "0\t\xc2\x85\tp", "the topic is not UTF-8" },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct feed_record record;

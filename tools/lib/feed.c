@@ -3,6 +3,7 @@
  * feed.c - see feed.h. The buffer grows by doubling up to one line of FEED_LINE_MAX and is never larger.
  */
 #include "feed.h"
+#include "text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -52,6 +53,8 @@ const char *feed_parse(const char *line, size_t size, struct feed_record *record
 		return "the topic is empty";
 	if (payload - topic > FEED_TOPIC_MAX)
 		return "the topic is longer than 255 bytes";
+	if (!text_is_name(topic, (size_t)(payload - topic)))
+		return "the topic is not UTF-8, or has control characters";
 	record->topic = topic;
 	record->topic_size = (size_t)(payload - topic);
 	record->payload = payload + 1;
