@@ -209,6 +209,13 @@ def certificate(folder):
 
 # ---- running ----
 
+def without_limits(program):
+    """Everybody comes from one address. Another build may not have all of the limits."""
+    known = subprocess.run([program, "app", "--help"], capture_output=True, text=True, check=True).stdout
+    names = ("messages-per-second", "connections-per-user", "connections-per-address", "handshakes-per-second")
+    return [word for name in names if f"--{name} " in known for word in (f"--{name}", "0")]
+
+
 def start(name, workload, context):
     port = proc.free_port()
     environment = dict(os.environ, NODE_PATH="/usr/share/nodejs", GOMAXPROCS="1", PYTHONDONTWRITEBYTECODE="1")
@@ -219,7 +226,7 @@ def start(name, workload, context):
     program = context["beside"] if name == "beside" else context["program"]
     if name in ("ringcast", "beside") and workload.needs == "rooms":
         command = [program, "app", "--listen", f"127.0.0.1:{port}", "--workers", "1", "--log-level", "error",
-                   "--messages-per-second", "0", "--connections-per-user", "0"]
+                   *without_limits(program)]
     elif name == "floor":
         command = [context["floor"], str(port)]
     elif name in ("ringcast", "beside"):

@@ -547,10 +547,11 @@ def test_config_check_says_what_is_open():
             return done
 
         check("", "everybody, under any name; may read, write", "the host that they ask", "this machine, by a listener", "nobody")
-        check("listen = 0.0.0.0:8080\nopen = yes\n", "0.0.0.0:8080", "everybody who reaches it")
+        check("listen = 0.0.0.0:8080\nopen = yes\n", "0.0.0.0:8080", "everybody who reaches it", "nobody: it has no key")
+        check("listen = fd:3\n", "what is handed over")
         assert b"(open)" in check("listen = 0.0.0.0:8080\n", status=1).stderr
         check(f"listen = 0.0.0.0:8080\ntoken-secret = {SECRET}\napi-key = {KEY}\norigin = https://example.org\n"
-              "trust-proxy = 10.0.0.0/8\ntopics = market/*\ntoken-audience = chat\n", "who shows one of our keys' (1)",
+              "trust-proxy = 10.0.0.0/8\ntopics = market/*\ntoken-audience = chat\n", "who shows one that our key signed, until its end",
               "without a token            nobody", "https://example.org", "10.0.0.0/8", "market/*", "chat", "one of 1 keys",
               "256 connections", "50 handshakes a second")
 

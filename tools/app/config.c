@@ -38,6 +38,9 @@ static int run(int argc, char **argv)
 		return status;
 	for (unsigned i = 0; i < settings->listen.count; i++)
 		local_listeners_add(&listeners, settings->listen.items[i]);
+	/* What is handed over is handed to the server, and not to us: it will ask. */
+	for (unsigned i = 0; i < listeners.count; i++)
+		listeners.loopback[i] |= strstr(settings->listen.items[i], "fd:") != NULL;
 	int open = app_exposure_too_open(settings, &listeners, listeners.count);
 	if (open >= 0) {
 		status = command_failed("%s: %s " APP_EXPOSURE_WORDS, argv[operand + 1], settings->listen.items[open]);

@@ -59,8 +59,12 @@ static const char *permissions_of(unsigned permissions, char to[static 64])
 static void print_listener(const char *address, const char *what)
 {
 	bool local = local_address_is_loopback(address), proxied = strncmp(address, "proxy+", 6) == 0;
-	row(address, "%s: %s%s", local ? "this machine, and whom a proxy on it hands on" : "everybody who reaches it",
-	    what, proxied ? "; it wants a PROXY header" : "");
+	if (strstr(address, "fd:"))
+		row(address, "who reaches what is handed over: %s", what);
+	else
+		row(address, "%s: %s%s",
+		    local ? "this machine, and whom a proxy on it hands on" : "everybody who reaches it", what,
+		    proxied ? "; it wants a PROXY header" : "");
 }
 
 static void print_listeners(const struct app_settings *settings)
@@ -70,7 +74,8 @@ static void print_listeners(const struct app_settings *settings)
 	for (unsigned i = 0; i < settings->listen.count; i++)
 		print_listener(settings->listen.items[i], apart ? "clients" : "clients, /api, figures");
 	if (!settings->listen.count)
-		row("(from systemd, or " APP_LISTEN_DEFAULT ")", "%s", apart ? "clients" : "clients, /api, figures");
+		print_listener(APP_LISTEN_DEFAULT, apart ? "clients, unless systemd hands over another"
+		                                         : "clients, /api, figures, unless systemd hands over another");
 	for (unsigned i = 0; i < settings->api_listen.count; i++)
 		print_listener(settings->api_listen.items[i], "/api, figures");
 }
@@ -87,9 +92,10 @@ static void print_clients(const struct app_settings *settings)
 	else
 		row("without a token", "nobody");
 	if (settings->auth != APP_AUTH_OFF) {
-		row("with a token", "who shows one of our keys' (%u), %s", settings->keys.count,
-		    settings->token_expiry == APP_EXPIRY_OPTIONAL ? "with an end or without"
-		                                                  : "which must have an end");
+		const char *key = settings->keys.count == 1 ? "our key" : "one of our keys";
+		bool endless = settings->token_expiry == APP_EXPIRY_OPTIONAL;
+		row("with a token", "who shows one that %s signed%s", key,
+		    endless ? ", also one without an end" : ", until its end");
 		row("  made by (iss)", "%s", settings->token_issuer ? settings->token_issuer : "whoever has the key");
 		row("  made for (aud)", "%s",
 		    list_of(&settings->token_audiences, "us or nobody: one with aud is refused", list));
@@ -102,9 +108,20 @@ static void print_clients(const struct app_settings *settings)
 	row("cookies as tokens", "from those pages%s", settings->origins.count ? ", but not from *" : "");
 }
 
+/* Whether there is a listener by which this machine may operate the server. */
+static bool has_loopback(const struct app_settings *settings)
+{
+	const struct option_list *list = settings->api_listen.count ? &settings->api_listen : &settings->listen;
+	for (unsigned i = 0; i < list->count; i++)
+		if (local_address_is_loopback(list->items[i]) && strncmp(list->items[i], "proxy+", 6) != 0)
+			return true;
+	return !list->count;
+}
+
 static void print_operators(const struct app_settings *settings)
 {
-	const char *local = "this machine, by a listener of loopback and no proxy";
+	const char *local = has_loopback(settings) ? "this machine, by a listener of loopback and no proxy"
+	                                           : "nobody: it has no key, and no listener is of loopback";
 	printf("\nWHO OPERATES IT\n");
 	if (settings->api.count)
 		row("/api", "who shows one of %u keys", settings->api.count);
