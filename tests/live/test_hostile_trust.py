@@ -469,6 +469,9 @@ def test_feeds_by_topic():
         check_topics(server, "", ["market/a", "news", "market/*"], ["other", "*", "market*"])
         client = server.client("/ws/a").in_room("lobby")
         client.say("join_room", room="team-a").expect_error("PERMISSION_DENIED")
+    with App("--publish-topics", "market/*", "--publish-topics", "news") as server:
+        for topic, status in (("market/a", 200), ("news", 200), ("market", 403), ("other", 403), ("news2", 403)):
+            equal(server.api("publish", {"topic": topic, "data": 1})[0], status, topic)
     with App("--topics", "market/*", "--token-secret", SECRET) as server:
         check_topics(server, "?token=" + token(sub="a"), ["market/a"], ["other"])
         check_topics(server, "?token=" + token(sub="a", topics=["other"]), ["other"], ["market/a"])

@@ -19,6 +19,7 @@
 #include "lib/text.h"
 #include "names.h"
 #include "people.h"
+#include "rights.h"
 #include "web.h"
 
 struct call {
@@ -64,6 +65,8 @@ static int post_publish(struct call *call)
 		return fail(call, 400, "expected {\"topic\":NAME,\"data\":VALUE}");
 	if (app_name_reserved(topic, size))
 		return fail(call, 400, "topics that begin with room/ and data/ are the server's own");
+	if (!app_is_listed(&app_settings_now(call->app)->publish_topics, topic, size))
+		return fail(call, 403, "this topic is not among publish-topics");
 	int64_t sequence = app_feeds_publish(call->app, topic, size, data);
 	if (sequence < 0)
 		return fail(call, sequence == -EMSGSIZE ? 413 : 503, rc_strerror((int)sequence));

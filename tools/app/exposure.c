@@ -120,6 +120,7 @@ static bool has_loopback(const struct app_settings *settings)
 
 static void print_operators(const struct app_settings *settings)
 {
+	char list[ROW_MAX];
 	const char *local = has_loopback(settings) ? "this machine, by a listener of loopback and no proxy"
 	                                           : "nobody: it has no key, and no listener is of loopback";
 	printf("\nWHO OPERATES IT\n");
@@ -131,6 +132,7 @@ static void print_operators(const struct app_settings *settings)
 		row("/stats, /metrics", "who shows one of %u keys", settings->api.count + settings->operators.count);
 	else
 		row("/stats, /metrics", "%s", local);
+	row("/api/publish publishes to", "%s", list_of(&settings->publish_topics, "all topics", list));
 	row("/, /ringcast.js, /healthz", "everybody");
 }
 

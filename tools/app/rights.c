@@ -10,15 +10,20 @@
 #include "client.h"
 #include "names.h"
 
-static bool is_listed(const struct app_client *client, const struct app_names *own, const struct option_list *common,
-                      const char *name, size_t size)
+bool app_is_listed(const struct option_list *list, const char *name, size_t size)
+{
+	for (unsigned i = 0; i < list->count; i++)
+		if (app_name_is_within(list->items[i], name, size))
+			return true;
+	return !list->count;
+}
+
+static bool is_allowed(const struct app_client *client, const struct app_names *own, const struct option_list *common,
+                       const char *name, size_t size)
 {
 	if (client->claims.rooms.text || client->claims.topics.text)
 		return app_names_allow(own, name, size);
-	for (unsigned i = 0; i < common->count; i++)
-		if (app_name_is_within(common->items[i], name, size))
-			return true;
-	return !common->count;
+	return app_is_listed(common, name, size);
 }
 
 static bool may_read(const struct app_client *client)
@@ -30,7 +35,7 @@ const char *app_rights_room(const struct app_client *client, const char *name, s
 {
 	if (!may_read(client))
 		return "Permission denied: read";
-	if (!is_listed(client, &client->claims.rooms, &app_settings_now(client->app)->rooms, name, size))
+	if (!is_allowed(client, &client->claims.rooms, &app_settings_now(client->app)->rooms, name, size))
 		return "Permission denied: this room is not among yours";
 	return NULL;
 }
@@ -42,7 +47,7 @@ const char *app_rights_topic(const struct app_client *client, const char *name, 
 		return "Permission denied: read";
 	if (app_name_reserved(name, size) && !(data && client->permissions & APP_MAY_ADMIN))
 		return "Permission denied: this topic is the server's own";
-	if (!is_listed(client, &client->claims.topics, &app_settings_now(client->app)->topics, name, size))
+	if (!is_allowed(client, &client->claims.topics, &app_settings_now(client->app)->topics, name, size))
 		return "Permission denied: this topic is not among yours";
 	return NULL;
 }

@@ -9,6 +9,7 @@
 #ifndef APP_RIGHTS_H
 #define APP_RIGHTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct app_client;
@@ -17,5 +18,9 @@ struct app_client;
 const char *app_rights_room(const struct app_client *client, const char *name, size_t size);
 /* Null, or why the client may not follow, or read, this feed or all that matches this pattern. */
 const char *app_rights_topic(const struct app_client *client, const char *name, size_t size);
+
+struct option_list;
+/* Whether a list of the settings holds a name, or all that a pattern matches. An empty list holds everything. */
+bool app_is_listed(const struct option_list *list, const char *name, size_t size);
 
 #endif

@@ -73,6 +73,8 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		  "feeds that they may follow: names, or prefixes and * (all; repeatable)" },
 		{ "rooms", OPTION_LIST, &s->rooms, "ROOM",
 		  "rooms that they may join, written likewise (all; repeatable)" },
+		{ "publish-topics", OPTION_LIST, &s->publish_topics, "TOPIC",
+		  "feeds that /api/publish may publish to, written likewise (all; repeatable)" },
 		{ "api-key", OPTION_LIST, &s->api_keys, "TEXT",
 		  "opens /api, /stats and /metrics, as `Authorization: Bearer TEXT`, at least 16\n"
 		  "bytes (repeatable); without any, they answer this machine only" },
