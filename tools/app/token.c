@@ -421,8 +421,8 @@ bool app_name_is_within(const char *pattern, const char *name, size_t size)
 
 bool app_names_allow(const struct app_names *names, const char *name, size_t size)
 {
-	for (const char *at = names->text, *end = at + names->size; at < end; at += strlen(at) + 1)
-		if (app_name_is_within(at, name, size))
+	for (size_t at = 0; at < names->size; at += strlen(names->text + at) + 1)
+		if (app_name_is_within(names->text + at, name, size))
 			return true;
 	return false;
 }
