@@ -535,6 +535,13 @@ def test_handshakes_of_one_address_are_limited():
         equal(status_of(server, "/ws", "X-Forwarded-For: 1.1.1.2"), 101, "somebody else")
 
 
+def test_a_proxy_that_nobody_named_is_told_of():
+    with App("--connections-per-address", "1") as server:
+        kept = []
+        equal([status_of(server, "/ws", f"X-Forwarded-For: 1.1.1.{number}", keep=kept) for number in (1, 2)], [101, 429])
+        until(lambda: any("127.0.0.1" in line and "trust-proxy" in line for line in server.errors), "a word about it")
+
+
 def test_config_check_says_what_is_open():
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "conf")

@@ -31,10 +31,21 @@ static bool is_on(const char *value)
 	return value && (strcmp(value, "1") == 0 || strcmp(value, "true") == 0);
 }
 
+/* Whoever runs the server may not know that all clients are one address to it. */
+static void warn_of_proxy(const struct app *app, const rc_request *request)
+{
+	if (local_is_forwarded(request) && !networks_hold(&app_settings_now(app)->proxies, local_neighbour(request)))
+		app_log_say(APP_LOG_WARNING, "crowded", NULL,
+		            "all whom the proxy %s hands on count as one address: trust-proxy does not name it",
+		            local_neighbour(request));
+}
+
 static int judge(struct app *app, rc_request *request, struct app_client *client)
 {
-	if (!client->address)
+	if (!client->address) {
+		warn_of_proxy(app, request);
 		return app_access_refuse(request, 429, "too many connections from this address\n");
+	}
 	if (!client->wish)
 		return app_login_judge(app, request, client);
 	int status = app_login_judge_plain(app, request, client);
@@ -55,6 +66,7 @@ static int open_client(struct app *app, rc_request *request, struct app_wish *wi
 	    !app_gate_pass(&app->gate, address, settings->handshakes_per_second, clock_now())) {
 		app_wish_free(wish);
 		APP_COUNT(app, rejected);
+		warn_of_proxy(app, request);
 		return app_access_refuse(request, 429, "too many handshakes from this address\n");
 	}
 	struct app_client *client = app_client_new(app, rc_request_conn(request), wish);

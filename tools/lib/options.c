@@ -91,7 +91,7 @@ const char *option_store(const struct option_entry *option, const char *text)
 {
 	uint64_t value = 0;
 	const char *error;
-	if (text && *text && !text_is_name(text, strlen(text)))
+	if (option->kind != OPTION_FLAG && *text && !text_is_name(text, strlen(text)))
 		return "expected UTF-8 without control characters";
 	switch (option->kind) {
 	case OPTION_FLAG: {
