@@ -387,6 +387,41 @@ def test_lesser_rights_take_back_what_was_given():
         admin.settle()
 
 
+def test_lesser_settings_take_back_what_was_given():
+    """And so does a reload, for whom no token says otherwise."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "conf")
+
+        def write(text):
+            with open(path, "w", encoding="ascii") as file:
+                file.write(text)
+
+        write("")
+        with App("--config", path) as server:
+            clients = [server.client(f"/ws/{number}").in_room("r") for number in range(8)]
+            for client in clients:
+                client.say("subscribe", topics=["*", "market/a"])
+                while client.hear()["type"] != "subscribed":
+                    pass
+            write("topics = market/*\nrooms = lobby\n")
+            server.process.send_signal(signal.SIGHUP)
+            for client in clients:
+                found = []
+                while len(found) < 2:
+                    found += [message for message in [client.hear()] if message["type"] in ("unsubscribed", "room_left")]
+                equal(found[0].get("room"), "r")
+                equal(found[1].get("topics"), ["*"])
+            server.post("publish", topic="other", data=1)
+            server.post("publish", topic="market/a", data=1)
+            write("permissions = write\n")
+            for client in clients:
+                client.expect("update", topic="market/a")
+            server.process.send_signal(signal.SIGHUP)
+            for client in clients:
+                client.expect("unsubscribed", topics=["market/a"])
+                client.say("join_room", room="lobby").expect_error("PERMISSION_DENIED")
+
+
 def test_tokens_for_others():
     with App("--token-secret", SECRET, "--token-audience", "chat", "--token-audience", "feeds", "--token-issuer", "https://id") \
             as server:

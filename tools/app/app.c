@@ -22,6 +22,7 @@
 #include "exposure.h"
 #include "lib/wait.h"
 #include "log.h"
+#include "login.h"
 #include "wire.h"
 
 #define LOOK_MS 1000 /* between two sweeps of who has been away for too long */
@@ -252,6 +253,19 @@ static void warn_fixed(const struct app_settings *old, const struct app_settings
 		            "addresses, workers, sizes, idle time and policy change only with a restart");
 }
 
+static void recheck(void *context, struct app_node *node)
+{
+	(void)context;
+	app_login_recheck((struct app_client *)node);
+}
+
+static void recheck_all(struct app_crew *crew)
+{
+	app_crew_enter(crew);
+	app_table_each(&crew->clients, recheck, NULL);
+	app_crew_leave(crew);
+}
+
 static void reload(struct app *app, int argc, char **argv)
 {
 	struct app_settings *new, *old = atomic_load(&app->settings);
@@ -268,7 +282,7 @@ static void reload(struct app *app, int argc, char **argv)
 		warn_fixed(old, new);
 		app_log_setup(new);
 		atomic_store(&app->settings, new);
-		visit_all(app, NULL);
+		visit_all(app, recheck_all);
 		app_settings_free(old);
 		struct rc_error error;
 		if (new->tls_cert.count && rc_server_tls_reload(app->server, &error))

@@ -77,6 +77,14 @@ static const char *find_token(const struct app_settings *settings, rc_request *r
 	return token;
 }
 
+/* What a client may do whose token says so, or for whom the settings do. */
+static unsigned permissions_of(const struct app_client *client, const struct app_settings *settings)
+{
+	if (client->has_token && client->claims.has_permissions)
+		return client->claims.permissions;
+	return client->has_token && settings->token_permissions == APP_CLAIMS_NEEDED ? 0 : settings->permissions;
+}
+
 /* From now on the client has the claims of this token. */
 static void take_claims(struct app_client *client, struct app_claims *claims)
 {
@@ -86,9 +94,7 @@ static void take_claims(struct app_client *client, struct app_claims *claims)
 	client->claims = *claims;
 	client->has_token = true;
 	client->expired = false;
-	client->permissions = claims->has_permissions                            ? claims->permissions
-	                      : settings->token_permissions == APP_CLAIMS_NEEDED ? 0
-	                                                                         : settings->permissions;
+	client->permissions = permissions_of(client, settings);
 	client->times.auth_ns = client->times.expiry_ns = APP_NEVER;
 	if (claims->expires_s && claims->expires_s < UINT64_MAX / NS_PER_SECOND / 2) {
 		uint64_t left_ms = claims->expires_s * 1000 > real_ms ? claims->expires_s * 1000 - real_ms : 0;
@@ -254,9 +260,18 @@ void app_login_auth(struct app_client *client, const json_t *message, const json
 	tell_success(client, id);
 	if (!same)
 		app_people_arrive(client);
+	app_login_recheck(client);
+	app_clock_set(client);
+}
+
+void app_login_recheck(struct app_client *client)
+{
+	/* Who has yet to say who it is may do nothing, and has nothing. */
+	if (!client->user && !client->wish)
+		return;
+	client->permissions = permissions_of(client, app_settings_now(client->app));
 	app_rooms_recheck(client);
 	app_feeds_recheck(client);
-	app_clock_set(client);
 }
 
 void app_login_due(struct app_client *client, uint64_t now_ns)

@@ -20,6 +20,8 @@ int app_login_judge_plain(struct app *app, rc_request *request, struct app_clien
 
 /* The message `auth`: another token, perhaps another user's. */
 void app_login_auth(struct app_client *client, const json_t *message, const json_t *id);
+/* Other settings hold: what they say of the client's rights counts from now on. */
+void app_login_recheck(struct app_client *client);
 /* The time to send a token is over, or that of the token. */
 void app_login_due(struct app_client *client, uint64_t now_ns);
 
