@@ -271,7 +271,7 @@ void app_feeds_recheck(struct app_client *client)
 	unsigned count = 0;
 	app_out_clear(out);
 	app_out_type(out, "unsubscribed", NULL);
-	app_out_text(out, ",\"topics\":[");
+	app_out_text(out, ",\"code\":\"PERMISSION_DENIED\",\"topics\":[");
 	while (app_feeds_drop_one(client, app_rights_topic, name)) {
 		app_out_text(out, count++ ? "," : "");
 		app_out_string(out, name, strlen(name));

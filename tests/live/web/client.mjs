@@ -250,6 +250,22 @@ test("feeds go on from where they stopped, without what was there already, and a
 	assert.deepEqual(gone.topics, ["p/*", "p/a", "p/b"]);
 });
 
+test("what the server takes back is not asked for again, and the rest is", async () => {
+	const server = await serve(), one = client(server);
+	server.answer = (message, peer) => message.type === "subscribe" &&
+		peer.say("subscribed", { id: message.id, topics: message.topics.map(topic => ({ topic, seq: 0, epoch: 5 })) });
+	await until(() => one.state === "open");
+	one.subscribe(["mine", "theirs/*"]);
+	const asked = () => server.heard.filter(message => message.type === "subscribe").map(({ topics }) => topics);
+	await until(() => asked().length === 1);
+	server.peer.say("unsubscribed", { code: "PERMISSION_DENIED", topics: ["theirs/*"] });
+	server.peer.say("update", { topic: "mine", seq: 1, epoch: 5, data: 1 });
+	await pause(20);
+	server.peer.drop();
+	await until(() => asked().length === 2);
+	assert.deepEqual(asked(), [["mine", "theirs/*"], ["mine"]]);
+});
+
 test("a quiet feed is resumed from where it stood when it was subscribed to", async () => {
 	const server = await serve();
 	server.answer = (message, peer) => message.type === "subscribe" &&

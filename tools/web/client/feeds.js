@@ -93,6 +93,11 @@ export class Feeds {
 		if (gone.size) this.#changed(() => this.#wire.write({ type: "unsubscribe", topics: [...gone] }));
 	}
 
+	/** The server took them back: asked for again, they would take the others with them. @param {string[]} names */
+	refused(names) {
+		for (const name of names) this.#subscriptions.delete(name);
+	}
+
 	/** A link over HTTP has its topics in its address, so another list needs another link. @param {() => void} tell */
 	#changed(tell) {
 		if (this.#wire.ready) tell();

@@ -278,6 +278,9 @@ export class Ringcast {
 		case "subscribed":
 			this.#feeds.heardSubscribed(message);
 			break;
+		case "unsubscribed":
+			if (message.code) this.#feeds.refused(message.topics ?? []);
+			break;
 		case "room_message":
 			return this.#rooms.heard(message);
 		case "direct":
