@@ -41,12 +41,13 @@ typedef struct rc_server rc_server;
 typedef struct rc_request rc_request;
 
 /* The bounds that this contract names. */
-#define RC_TOPIC_NAME_MAX 255    /* bytes of a topic's name */
-#define RC_TOPICS_MAX (1u << 20) /* topics at a time */
-#define RC_TOPIC_RULES_MAX 64    /* rules of rc_server_topic_rule() */
-#define RC_COHORTS_MAX 256       /* topics compressed as one stream at a time, 268 KB each at the largest window */
-#define RC_COMMANDS_MAX 65536    /* calls from other threads that wait for one worker */
-#define RC_CONTROL_SIZE_MAX 125  /* payload of a Ping or Pong; a Close has 2 fewer for its reason (RFC 6455, 5.5) */
+#define RC_TOPIC_NAME_MAX 255     /* bytes of a topic's name */
+#define RC_TOPICS_MAX (1u << 20)  /* topics at a time */
+#define RC_TOPIC_RULES_MAX 64     /* rules of rc_server_topic_rule() */
+#define RC_TOPICS_LISTED_MAX 1000 /* topics that one call of rc_topics_top() or rc_topics_match() describes */
+#define RC_COHORTS_MAX 256        /* topics compressed as one stream at a time, 268 KB each at the largest window */
+#define RC_COMMANDS_MAX 65536     /* calls from other threads that wait for one worker */
+#define RC_CONTROL_SIZE_MAX 125   /* payload of a Ping or Pong; a Close has 2 fewer for its reason (RFC 6455, 5.5) */
 #define RC_RESPONSE_HEADERS_SIZE 1024 /* bytes of all headers of rc_request_add_header(), their ends included */
 #define RC_LISTENERS_MAX 16           /* of a server */
 #define RC_TLS_PAIRS_MAX 64           /* pairs of certificate and key of a server */
@@ -523,12 +524,12 @@ struct rc_topic_stats {
 };
 /* Returns 0 or -ENOENT. Any thread. */
 RC_API int rc_topic_stats(rc_server *server, const char *topic, size_t topic_size, struct rc_topic_stats *stats);
-/* Describes up to `max` topics (1,000 at most) in `out`, those with the most subscribers first. Returns how many; 0
- * also when memory is out. Any thread. */
+/* Describes up to `max` topics in `out`, at most RC_TOPICS_LISTED_MAX, those with the most subscribers first. Returns
+ * how many; 0 also when memory is out. Any thread. */
 RC_API size_t rc_topics_top(rc_server *server, struct rc_topic_stats *out, size_t max);
-/* Describes up to `max` topics (1,000 at most) in `out`: those named `pattern`, or, when it ends in '*', those whose
- * name begins with what stands before it. Returns how many there are, which may be more. Any thread; the time grows
- * with the number of all topics. */
+/* Describes up to `max` topics in `out`, at most RC_TOPICS_LISTED_MAX: those named `pattern`, or, when it ends in '*',
+ * those whose name begins with what stands before it. Returns how many there are, which may be more. Any thread; the
+ * time grows with the number of all topics. */
 RC_API size_t rc_topics_match(rc_server *server, const char *pattern, size_t pattern_size, struct rc_topic_stats *out,
                               size_t max);
 

@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-#define MATCHES_MAX 1000
-
 /* Entries of a topic are linked backwards only, and are wanted forwards: each is looked for by its sequence, which the
  * jumps make O(log n). */
 static int read_locked(rc_server *server, const struct rc_topic *topic, uint64_t since, unsigned max,
@@ -65,7 +63,7 @@ size_t rc_topics_match(rc_server *server, const char *pattern, size_t pattern_si
                        size_t max)
 {
 	size_t count = 0;
-	max = RC_MIN(max, MATCHES_MAX);
+	max = RC_MIN(max, RC_TOPICS_LISTED_MAX);
 	pthread_mutex_lock(&server->log_lock);
 	for (uint32_t id = 0; id < server->topics.made_count; id++) {
 		const struct rc_topic *topic = rc_topic_at(&server->topics, id);

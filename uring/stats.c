@@ -144,7 +144,7 @@ static size_t insert(const struct rc_topic **best, size_t count, size_t max, con
 
 size_t rc_topics_top(rc_server *server, struct rc_topic_stats *out, size_t max)
 {
-	max = RC_MIN(max, 1000);
+	max = RC_MIN(max, RC_TOPICS_LISTED_MAX);
 	const struct rc_topic **best = max ? malloc(max * sizeof(const struct rc_topic *)) : NULL;
 	size_t count = 0;
 	if (!best)

@@ -19,8 +19,6 @@
 #include "log.h"
 #include "names.h"
 
-#define MATCHES_MAX 1000
-
 struct app_watch {
 	struct app_watch *next;
 	rc_conn conn;
@@ -181,15 +179,15 @@ int app_feeds_subscribe_pattern(struct app_client *client, const char *pattern, 
 		return 0;
 	if (client->pattern_count == APP_PATTERNS_MAX)
 		return -ENOSPC;
-	found = calloc(MATCHES_MAX, sizeof *found);
+	found = calloc(RC_TOPICS_LISTED_MAX, sizeof *found);
 	/* First it waits for new topics, then it looks for old ones: one that begins in between is found twice. */
 	if (!found || !watch(client, pattern, size, conflate)) {
 		free(found);
 		return -ENOMEM;
 	}
-	size_t count = rc_topics_match(client->app->server, pattern, size, found, MATCHES_MAX);
+	size_t count = rc_topics_match(client->app->server, pattern, size, found, RC_TOPICS_LISTED_MAX);
 	int code = 0;
-	for (size_t i = 0; i < count && i < MATCHES_MAX && (!code || code == -EEXIST); i++) {
+	for (size_t i = 0; i < count && i < RC_TOPICS_LISTED_MAX && (!code || code == -EEXIST); i++) {
 		size_t name_size = strlen(found[i].name);
 		if (app_name_reaches(pattern, size, found[i].name, name_size))
 			code = follow(context, found[i].name, name_size);

@@ -17,7 +17,6 @@
 
 #define PAGE_MESSAGES_MAX 1000
 #define PAGE_SIZE_MAX (1u << 20) /* of its messages; a larger one comes alone */
-#define MATCHES_MAX 1000
 
 /* ---- a page: the answer to a poll ---- */
 
@@ -101,9 +100,10 @@ static bool is_named(const json_t *topics, const char *name)
 static void read_pattern(struct page *page, const char *pattern, size_t size)
 {
 	const json_t *topics = json_object_get(page->client->wish->message, "topics");
-	struct rc_topic_stats *found = calloc(MATCHES_MAX, sizeof *found);
-	size_t count = found ? rc_topics_match(page->client->app->server, pattern, size, found, MATCHES_MAX) : 0;
-	for (size_t i = 0; i < count && i < MATCHES_MAX; i++)
+	struct rc_topic_stats *found = calloc(RC_TOPICS_LISTED_MAX, sizeof *found);
+	size_t count = found ? rc_topics_match(page->client->app->server, pattern, size, found, RC_TOPICS_LISTED_MAX)
+	                     : 0;
+	for (size_t i = 0; i < count && i < RC_TOPICS_LISTED_MAX; i++)
 		if (!app_name_reserved(found[i].name, strlen(found[i].name)) && !is_named(topics, found[i].name))
 			read_topic(page, &found[i], true);
 	page->messages->failed |= !found;
