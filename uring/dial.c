@@ -87,8 +87,8 @@ static void begin(struct worker *worker, struct dial *dial)
 void rc_dialler_open(struct dialler *dialler)
 {
 	dialler->waiting_end = &dialler->waiting;
-	for (unsigned i = 0; i < DIALS_MAX; i++)
-		dialler->free[dialler->free_count++] = DIALS_MAX - 1 - i;
+	for (unsigned i = 0; i < RC_DIALS_MAX; i++)
+		dialler->free[dialler->free_count++] = RC_DIALS_MAX - 1 - i;
 }
 
 static void run(struct worker *worker, struct command *command)
@@ -216,7 +216,7 @@ void rc_dial_close(struct worker *worker)
 		tell_failed(worker, dial->user, -ECANCELED);
 		free_dial(dial);
 	}
-	for (unsigned i = 0; i < DIALS_MAX; i++) {
+	for (unsigned i = 0; i < RC_DIALS_MAX; i++) {
 		if (dialler->dials[i])
 			tell_failed(worker, dialler->dials[i]->user, -ECANCELED);
 		free_dial(dialler->dials[i]);

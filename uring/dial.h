@@ -5,17 +5,17 @@
 #ifndef RC_DIAL_H
 #define RC_DIAL_H
 
+#include "limits.h"
+
 struct worker;
 struct command;
 struct dial;
 struct rc_deflate_wish;
 
-#define DIALS_MAX 512 /* connects on their way */
-
 struct dialler {
 	struct command *waiting, **waiting_end;
-	struct dial *dials[DIALS_MAX];
-	unsigned free[DIALS_MAX], free_count;
+	struct dial *dials[RC_DIALS_MAX];
+	unsigned free[RC_DIALS_MAX], free_count;
 };
 
 /* What our client role offers of permessage-deflate. */

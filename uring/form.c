@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEAD_MAX 1024 /* of a response, without its body */
-
 /* ---- a WebSocket ---- */
 
 static size_t write_frame(uint8_t *to, const uint8_t *frame, size_t size)
@@ -99,10 +97,10 @@ int rc_answer(struct worker *worker, uint32_t slot, int status, const char *type
 {
 	headers = headers ? headers : "";
 	size_t headers_size = strlen(headers);
-	char *response = malloc(size + headers_size + HEAD_MAX);
+	char *response = malloc(size + headers_size + RC_RESPONSE_HEAD_SIZE_MAX);
 	if (!response)
 		return -ENOMEM;
-	size_t used = rc_http_response(response, size + HEAD_MAX, status, type, body, size, false);
+	size_t used = rc_http_response(response, size + RC_RESPONSE_HEAD_SIZE_MAX, status, type, body, size, false);
 	if (!used) {
 		free(response);
 		return -EINVAL;

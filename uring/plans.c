@@ -8,20 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-static_assert(PLANS_MAX <= TAG_DETAIL_MAX, "a tag holds a plan's number");
+static_assert(RC_PLANS_MAX <= RC_TAG_DETAILS, "a tag holds a plan's number");
 
 int rc_plans_open(struct plans *plans)
 {
-	plans->all = rc_map(PLANS_MAX * sizeof *plans->all);
-	for (unsigned i = 0; i < PLANS_MAX; i++)
-		plans->free[i] = (uint16_t)(PLANS_MAX - 1 - i);
-	plans->free_count = PLANS_MAX;
+	plans->all = rc_map(RC_PLANS_MAX * sizeof *plans->all);
+	for (unsigned i = 0; i < RC_PLANS_MAX; i++)
+		plans->free[i] = (uint16_t)(RC_PLANS_MAX - 1 - i);
+	plans->free_count = RC_PLANS_MAX;
 	return plans->all ? 0 : -ENOMEM;
 }
 
 void rc_plans_close(struct plans *plans)
 {
-	rc_unmap(plans->all, PLANS_MAX * sizeof *plans->all);
+	rc_unmap(plans->all, RC_PLANS_MAX * sizeof *plans->all);
 	free(plans->marks);
 }
 
@@ -43,7 +43,7 @@ void rc_plans_forget(struct plans *plans)
 uint64_t rc_plans_floor(const struct plans *plans)
 {
 	uint64_t floor = UINT64_MAX;
-	for (unsigned i = 0; plans->free_count < PLANS_MAX && i < PLANS_MAX; i++)
+	for (unsigned i = 0; plans->free_count < RC_PLANS_MAX && i < RC_PLANS_MAX; i++)
 		if (plans->all[i].reference_count)
 			floor = RC_MIN(floor, plans->all[i].begin);
 	return floor;

@@ -11,11 +11,9 @@
 
 struct worker;
 
-#define PLANS_MAX (RC_SLICE_SENDS + 2)
-
 struct plans {
 	struct rc_plan *all;
-	uint16_t free[PLANS_MAX];
+	uint16_t free[RC_PLANS_MAX];
 	unsigned free_count;
 	struct rc_plan *shared;   /* the plan made last for a single topic ... */
 	uint64_t shared_end;      /* ... up to where it was asked for ... */

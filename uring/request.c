@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEAD_MAX 1024 /* of a response, without its body */
-
 struct rc_request {
 	struct worker *worker;
 	uint32_t slot;
@@ -119,12 +117,12 @@ bool rc_request_choose_protocol(rc_request *request, const char *protocol)
 static int respond(rc_request *request, int status, const char *type, const void *body, size_t size)
 {
 	struct rc_verdict *verdict = request->verdict;
-	char *response = malloc(size + HEAD_MAX);
+	char *response = malloc(size + RC_RESPONSE_HEAD_SIZE_MAX);
 	if (!response)
 		return -ENOMEM;
 	free(verdict->response);
 	verdict->response = response;
-	verdict->size = rc_http_response(response, size + HEAD_MAX, status, type, body, size,
+	verdict->size = rc_http_response(response, size + RC_RESPONSE_HEAD_SIZE_MAX, status, type, body, size,
 	                                 strcmp(request->http->method, "HEAD") == 0);
 	verdict->status = status;
 	return verdict->size ? 0 : -EINVAL;
@@ -229,7 +227,7 @@ void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_reque
 		splice_headers(&request, verdict);
 		return;
 	}
-	char response[HEAD_MAX], extensions[RC_EXTENSION_SIZE_MAX];
+	char response[RC_RESPONSE_HEAD_SIZE_MAX], extensions[RC_EXTENSION_SIZE_MAX];
 	rc_agree_with_client(worker, slot, http, extensions);
 	verdict->size = rc_handshake_response(response, sizeof response, http->key, request.protocol,
 	                                      extensions[0] ? extensions : NULL);

@@ -35,7 +35,7 @@ void rc_ring_receive(struct rc_ring *ring, unsigned slot, uint64_t tag)
 	io_uring_prep_recv_multishot(sqe, (int)slot, NULL, 0, 0);
 	aim(ring, sqe, slot);
 	sqe->flags |= IOSQE_BUFFER_SELECT;
-	sqe->buf_group = BUFFER_GROUP;
+	sqe->buf_group = RC_RING_BUFFER_GROUP;
 	sqe->user_data = tag_make(FOR_CALLER, tag);
 }
 

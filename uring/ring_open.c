@@ -106,7 +106,7 @@ static int open_buffers(struct rc_ring *ring, const struct rc_ring_config *confi
 	struct io_uring_buf_reg registration = {
 		.ring_addr = (uintptr_t)ring->buffer_ring,
 		.ring_entries = config->buffer_count,
-		.bgid = BUFFER_GROUP,
+		.bgid = RC_RING_BUFFER_GROUP,
 	};
 	int result = io_uring_register_buf_ring(&ring->uring, &registration, 0);
 	if (result < 0)

@@ -26,7 +26,7 @@
 #include <liburing.h>
 #include <string.h>
 
-#define BUFFER_GROUP 0
+#define RC_RING_BUFFER_GROUP 0
 
 /* A listening socket that is accepted from. */
 struct accepting {

@@ -53,13 +53,12 @@ void rc_config_init(struct rc_config *config)
 
 static int check_config(const struct rc_config *config, struct rc_error *error)
 {
-	size_t log_max = (size_t)64 << 30;
 	if (config->worker_count > RC_WORKERS_MAX)
 		return rc_fail(error, -EINVAL, "%u workers: at most %u", config->worker_count, RC_WORKERS_MAX);
-	if (config->log_size < RC_LOG_SIZE_MIN || config->log_size > log_max ||
+	if (config->log_size < RC_LOG_SIZE_MIN || config->log_size > RC_LOG_SIZE_MAX ||
 	    config->log_size & (config->log_size - 1))
 		return rc_fail(error, -EINVAL, "a log of %zu bytes: it must be a power of two from %zu to %zu",
-		               config->log_size, RC_LOG_SIZE_MIN, log_max);
+		               config->log_size, RC_LOG_SIZE_MIN, RC_LOG_SIZE_MAX);
 	if (!config->message_size_max || config->message_size_max > RC_MESSAGE_SIZE_LIMIT)
 		return rc_fail(error, -EINVAL, "messages of %zu bytes: 1 to %zu", config->message_size_max,
 		               RC_MESSAGE_SIZE_LIMIT);

@@ -12,8 +12,6 @@
 
 struct worker;
 
-#define TICK_NS 25000000 /* of the timer wheel: 25 ms */
-
 /* Slots in the order they came, each at most once: who adds one marks it. */
 struct slot_queue {
 	uint32_t *slots;

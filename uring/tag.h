@@ -39,13 +39,13 @@ struct tag {
 	uint32_t slot;
 };
 
-#define TAG_DETAIL_MAX 1024u
-#define TAG_GENERATION_MASK 0xFFFFFFu
+#define RC_TAG_DETAILS 1024u /* values of a detail */
+#define RC_TAG_GENERATION_MASK 0xFFFFFFu
 static_assert(RC_SLOT_BITS == 22, "a tag holds a slot");
 
 static inline uint64_t rc_tag_make(enum tag_kind kind, unsigned detail, uint32_t generation, uint32_t slot)
 {
-	return (uint64_t)kind << 56 | (uint64_t)detail << 46 | (uint64_t)(generation & TAG_GENERATION_MASK) << 22 |
+	return (uint64_t)kind << 56 | (uint64_t)detail << 46 | (uint64_t)(generation & RC_TAG_GENERATION_MASK) << 22 |
 	       slot;
 }
 
@@ -53,8 +53,8 @@ static inline struct tag rc_tag_split(uint64_t tag)
 {
 	return (struct tag){
 		.kind = (enum tag_kind)(tag >> 56),
-		.detail = (unsigned)(tag >> 46 & (TAG_DETAIL_MAX - 1)),
-		.generation = (uint32_t)(tag >> 22 & TAG_GENERATION_MASK),
+		.detail = (unsigned)(tag >> 46 & (RC_TAG_DETAILS - 1)),
+		.generation = (uint32_t)(tag >> 22 & RC_TAG_GENERATION_MASK),
 		.slot = (uint32_t)(tag & (RC_SLOTS_MAX - 1)),
 	};
 }

@@ -28,7 +28,7 @@ static void cut_idle(struct worker *worker, uint32_t slot)
 /* Since its last sign of life, or since its state began. */
 static uint64_t passed_ms(const struct worker *worker, uint32_t slot)
 {
-	return (uint64_t)(uint32_t)(rc_worker_ticks(worker) - worker->connections[slot].heard) * (TICK_NS / 1000000);
+	return (uint64_t)(uint32_t)(rc_worker_ticks(worker) - worker->connections[slot].heard) * (RC_TICK_NS / 1000000);
 }
 
 /* From its reader nothing is ever heard: a comment now and then finds out whether it is still there, and who takes

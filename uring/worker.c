@@ -36,7 +36,7 @@ static int open_parts(struct worker *worker)
 	    !rc_endings_open(&worker->endings, count) || !rc_compress_open(worker) ||
 	    (worker->server->addresses && !worker->acceptor.address_places))
 		return -ENOMEM;
-	rc_wheel_init(&worker->wheel, worker->wheel.links, worker->now_ns / TICK_NS);
+	rc_wheel_init(&worker->wheel, worker->wheel.links, worker->now_ns / RC_TICK_NS);
 	rc_pool_init(&worker->pool, RC_POOL_CACHE_SIZE, RC_POOL_SIZE_MAX);
 	int result = rc_subscribers_init(&worker->subscribers);
 	if (result == 0)
@@ -158,7 +158,7 @@ static bool is_current(const struct worker *worker, const struct tag *tag)
 {
 	const struct connection *conn = &worker->connections[tag->slot];
 	uint32_t generation = atomic_load_explicit(&conn->generation, memory_order_relaxed);
-	return conn->state != CONNECTION_FREE && (generation & TAG_GENERATION_MASK) == tag->generation;
+	return conn->state != CONNECTION_FREE && (generation & RC_TAG_GENERATION_MASK) == tag->generation;
 }
 
 static void take_of_connection(struct worker *worker, const struct tag *tag, const struct rc_completion *completion)
@@ -263,7 +263,7 @@ static int64_t time_to_wait(const struct worker *worker, bool stopping, uint64_t
 {
 	uint64_t tick = rc_wheel_first(&worker->wheel);
 	if (tick != UINT64_MAX)
-		until = RC_MIN(until, tick * TICK_NS);
+		until = RC_MIN(until, tick * RC_TICK_NS);
 	if (worker->acceptor.again_ns && !stopping)
 		until = RC_MIN(until, worker->acceptor.again_ns);
 	until = RC_MIN(until, rc_lag_next_look_ns(worker));
@@ -287,7 +287,7 @@ static bool prepare_to_sleep(struct worker *worker)
 static void run_timers(struct worker *worker)
 {
 	uint32_t slot;
-	while (rc_wheel_next(&worker->wheel, worker->now_ns / TICK_NS, &slot))
+	while (rc_wheel_next(&worker->wheel, worker->now_ns / RC_TICK_NS, &slot))
 		rc_timeout(worker, slot);
 	rc_close_noted(worker);
 }
@@ -311,7 +311,7 @@ static void wait(struct worker *worker, bool stopping, uint64_t more_at_ns)
 	/* Between two rounds it waits for the time alone: publishers need not wake it. */
 	if (wait_ns && more_at_ns == UINT64_MAX && !prepare_to_sleep(worker))
 		wait_ns = 0;
-	unsigned count = rc_ring_wait(worker->ring, worker->completions, BATCH_MAX, wait_ns);
+	unsigned count = rc_ring_wait(worker->ring, worker->completions, RC_BATCH_MAX, wait_ns);
 	atomic_store_explicit(&worker->mailbox.sleeping, false, memory_order_relaxed);
 	worker->now_ns = rc_ring_now(worker->ring);
 	rc_count(&worker->stats.ticks, 1);

@@ -25,8 +25,6 @@
 #include "tag.h"
 #include "wheel.h"
 
-#define BATCH_MAX 1024 /* completions taken at once */
-
 /* Draining: how far the news has gone. */
 struct stopping {
 	uint64_t began_ns;
@@ -69,7 +67,7 @@ struct worker {
 	struct laggards laggards;
 
 	struct stopping stopping;
-	struct rc_completion completions[BATCH_MAX];
+	struct rc_completion completions[RC_BATCH_MAX];
 };
 
 /* The worker whose callback is running on this thread, or null. */
