@@ -55,7 +55,7 @@ static bool judge(struct worker *worker, uint32_t slot, const struct sockaddr_st
 	unsigned max = server->config.connections_max;
 	conn->refused = max && count > max;
 	if (server->addresses && peer) {
-		unsigned here = rc_addresses_enter(server->addresses, peer, &worker->acceptor.address_places[slot]);
+		unsigned here = rc_addresses_enter(server->addresses, peer, &worker->acceptor.address_indexes[slot]);
 		conn->counted = here > 0;
 		conn->crowded = here > server->config.connections_per_address;
 	}

@@ -12,9 +12,9 @@ struct worker;
 
 struct acceptor {
 	int fds[RC_LISTENERS_MAX];
-	uint32_t armed, ended;    /* a bit a listener */
-	uint64_t again_ns;        /* 0, or when to arm those that ended */
-	uint32_t *address_places; /* by slot, with connections_per_address: what rc_addresses_leave() wants */
+	uint32_t armed, ended;     /* a bit a listener */
+	uint64_t again_ns;         /* 0, or when to arm those that ended */
+	uint32_t *address_indexes; /* by slot, with connections_per_address: what rc_addresses_leave() wants */
 };
 
 /* Arms every listener. */

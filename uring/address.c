@@ -12,7 +12,7 @@
 
 struct entry {
 	uint64_t key;
-	uint32_t count, next; /* number + 1 */
+	uint32_t count, next; /* index + 1 */
 };
 
 struct rc_addresses {
@@ -70,9 +70,9 @@ static uint32_t *bucket_of(struct rc_addresses *addresses, uint64_t key)
 static uint32_t new_entry(struct rc_addresses *addresses)
 {
 	if (addresses->free_first) {
-		uint32_t number = addresses->free_first - 1;
-		addresses->free_first = addresses->entries[number].next;
-		return number;
+		uint32_t index = addresses->free_first - 1;
+		addresses->free_first = addresses->entries[index].next;
+		return index;
 	}
 	if (addresses->made_count == addresses->capacity) {
 		uint32_t capacity = addresses->capacity ? addresses->capacity * 2 : 256;
@@ -85,7 +85,7 @@ static uint32_t new_entry(struct rc_addresses *addresses)
 	return addresses->made_count++;
 }
 
-unsigned rc_addresses_enter(struct rc_addresses *addresses, const struct sockaddr_storage *peer, uint32_t *place)
+unsigned rc_addresses_enter(struct rc_addresses *addresses, const struct sockaddr_storage *peer, uint32_t *index)
 {
 	uint64_t key = key_of(peer);
 	unsigned count = 0;
@@ -94,32 +94,32 @@ unsigned rc_addresses_enter(struct rc_addresses *addresses, const struct sockadd
 	while (at && addresses->entries[at - 1].key != key)
 		at = addresses->entries[at - 1].next;
 	if (!at) {
-		uint32_t number = new_entry(addresses);
-		if (number != UINT32_MAX) {
-			addresses->entries[number] = (struct entry){ .key = key, .next = *bucket };
-			at = *bucket = number + 1;
+		uint32_t made = new_entry(addresses);
+		if (made != UINT32_MAX) {
+			addresses->entries[made] = (struct entry){ .key = key, .next = *bucket };
+			at = *bucket = made + 1;
 		}
 	}
 	if (at) {
-		*place = at - 1;
+		*index = at - 1;
 		count = ++addresses->entries[at - 1].count;
 	}
 	pthread_mutex_unlock(&addresses->lock);
 	return count;
 }
 
-void rc_addresses_leave(struct rc_addresses *addresses, uint32_t place)
+void rc_addresses_leave(struct rc_addresses *addresses, uint32_t index)
 {
 	pthread_mutex_lock(&addresses->lock);
-	struct entry *entry = &addresses->entries[place];
+	struct entry *entry = &addresses->entries[index];
 	RC_ASSERT(entry->count);
 	if (--entry->count == 0) {
 		uint32_t *link = bucket_of(addresses, entry->key);
-		while (*link != place + 1)
+		while (*link != index + 1)
 			link = &addresses->entries[*link - 1].next;
 		*link = entry->next;
 		entry->next = addresses->free_first;
-		addresses->free_first = place + 1;
+		addresses->free_first = index + 1;
 	}
 	pthread_mutex_unlock(&addresses->lock);
 }

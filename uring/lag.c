@@ -214,14 +214,14 @@ static uint64_t lowest_of(const struct worker *worker, const struct connection *
 	return lowest;
 }
 
-static void set(_Atomic uint64_t *place, uint64_t value)
+static void set(_Atomic uint64_t *word, uint64_t value)
 {
-	atomic_store_explicit(place, value, memory_order_relaxed);
+	atomic_store_explicit(word, value, memory_order_relaxed);
 }
 
-static uint64_t get(_Atomic uint64_t *place)
+static uint64_t get(_Atomic uint64_t *word)
 {
-	return atomic_load_explicit(place, memory_order_relaxed);
+	return atomic_load_explicit(word, memory_order_relaxed);
 }
 
 static void forget_lag(struct lag_book *book)
@@ -243,22 +243,22 @@ static void note_lag(struct worker *worker, uint32_t slot, uint64_t lowest)
 	uint64_t age_ms = worker->now_ns > entry->time_ns ? (worker->now_ns - entry->time_ns) / 1000000 : 0;
 	unsigned age = age_ms ? RC_MIN(64u - (unsigned)__builtin_clzll(age_ms), RC_LAG_AGES - 1u) : 0;
 	set(&book->ages[age], get(&book->ages[age]) + 1);
-	unsigned place = RC_LAG_SLOWEST;
-	while (place &&
-	       (!get(&book->slowest[place - 1].conn) || get(&book->slowest[place - 1].since_ns) > entry->time_ns))
-		place--;
-	for (unsigned i = RC_LAG_SLOWEST - 1; i > place; i--) {
+	unsigned index = RC_LAG_SLOWEST;
+	while (index &&
+	       (!get(&book->slowest[index - 1].conn) || get(&book->slowest[index - 1].since_ns) > entry->time_ns))
+		index--;
+	for (unsigned i = RC_LAG_SLOWEST - 1; i > index; i--) {
 		set(&book->slowest[i].conn, get(&book->slowest[i - 1].conn));
 		set(&book->slowest[i].since_ns, get(&book->slowest[i - 1].since_ns));
 		set(&book->slowest[i].messages, get(&book->slowest[i - 1].messages));
 		set(&book->slowest[i].topic, get(&book->slowest[i - 1].topic));
 	}
-	if (place == RC_LAG_SLOWEST)
+	if (index == RC_LAG_SLOWEST)
 		return;
-	set(&book->slowest[place].conn, rc_handle(worker, slot));
-	set(&book->slowest[place].since_ns, entry->time_ns);
-	set(&book->slowest[place].messages, head - lowest);
-	set(&book->slowest[place].topic, entry->topic);
+	set(&book->slowest[index].conn, rc_handle(worker, slot));
+	set(&book->slowest[index].since_ns, entry->time_ns);
+	set(&book->slowest[index].messages, head - lowest);
+	set(&book->slowest[index].topic, entry->topic);
 }
 
 static void look_at_all(struct worker *worker)

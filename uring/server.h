@@ -72,8 +72,8 @@ void rc_topic_describe(rc_server *server, const struct rc_topic *topic, struct r
 /* address.c: how many connections an address has, over all workers. Any thread. */
 struct rc_addresses *rc_addresses_new(void);
 void rc_addresses_free(struct rc_addresses *addresses);
-/* Adds one. Returns its count now, 0 without memory; *place is what rc_addresses_leave() wants. */
-unsigned rc_addresses_enter(struct rc_addresses *addresses, const struct sockaddr_storage *peer, uint32_t *place);
-void rc_addresses_leave(struct rc_addresses *addresses, uint32_t place);
+/* Adds one. Returns its count now, 0 without memory; *index is what rc_addresses_leave() wants. */
+unsigned rc_addresses_enter(struct rc_addresses *addresses, const struct sockaddr_storage *peer, uint32_t *index);
+void rc_addresses_leave(struct rc_addresses *addresses, uint32_t index);
 
 #endif

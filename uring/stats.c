@@ -54,9 +54,9 @@ void rc_server_stats(rc_server *server, struct rc_stats *stats)
 	pthread_mutex_unlock(&server->log_lock);
 }
 
-static uint64_t get(const _Atomic uint64_t *place)
+static uint64_t get(const _Atomic uint64_t *word)
 {
-	return atomic_load_explicit(place, memory_order_relaxed);
+	return atomic_load_explicit(word, memory_order_relaxed);
 }
 
 /* Puts one of a worker's slowest among those of all. */
@@ -86,12 +86,12 @@ void rc_lag_stats(rc_server *server, struct rc_lag_stats *stats)
 		const struct lag_book *book = &server->workers[i].laggards.book;
 		for (unsigned age = 0; age < RC_LAG_AGES; age++)
 			stats->ages[age] += get(&book->ages[age]);
-		for (unsigned place = 0; place < RC_LAG_SLOWEST && get(&book->slowest[place].conn); place++) {
-			uint64_t since_ns = get(&book->slowest[place].since_ns),
-				 topic = get(&book->slowest[place].topic);
+		for (unsigned index = 0; index < RC_LAG_SLOWEST && get(&book->slowest[index].conn); index++) {
+			uint64_t since_ns = get(&book->slowest[index].since_ns),
+				 topic = get(&book->slowest[index].topic);
 			bool made = topic < server->topics.made_count;
-			insert_slowest(stats, get(&book->slowest[place].conn),
-			               now_ns > since_ns ? now_ns - since_ns : 0, get(&book->slowest[place].messages),
+			insert_slowest(stats, get(&book->slowest[index].conn),
+			               now_ns > since_ns ? now_ns - since_ns : 0, get(&book->slowest[index].messages),
 			               made ? rc_topic_at(&server->topics, (uint32_t)topic)->name : NULL);
 		}
 	}

@@ -255,11 +255,11 @@ static void check_all_gone(void)
 	}
 }
 
-/* Nobody holds a place of his address any more: whoever comes is the first. */
+/* Nobody counts for an address any more: whoever comes is the first. */
 static void check_addresses(void)
 {
 	struct sockaddr_storage address = { .ss_family = AF_UNIX };
-	uint32_t place;
+	uint32_t index;
 	if (!sim.server->addresses)
 		return;
 	for (unsigned i = 2; i < 6; i++) {
@@ -268,9 +268,9 @@ static void check_addresses(void)
 			memcpy((uint8_t *)&address + 8, (uint8_t[8]){ 0x20, 1, 0x0d, 0xb8, 0, 0, 0, (uint8_t)i }, 8);
 		else
 			memcpy((uint8_t *)&address + 4, (uint8_t[4]){ 10, 0, 0, (uint8_t)i }, 4);
-		unsigned count = rc_addresses_enter(sim.server->addresses, &address, &place);
+		unsigned count = rc_addresses_enter(sim.server->addresses, &address, &index);
 		CHECK(count == 1, "address %u still counts %u connections", i, count - 1);
-		rc_addresses_leave(sim.server->addresses, place);
+		rc_addresses_leave(sim.server->addresses, index);
 	}
 }
 
