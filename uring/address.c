@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * address.c - how many connections each peer address has, over all workers. Only made when that is limited; the lock is
- * then taken once an accept and once a close. An IPv6 peer counts by its /64, since that is what one host is given.
- * Invariant: an entry with a count is in the list of its bucket, one without is in the free list.
+ * address.c - how many connections each peer address has, over all workers. It exists only where that number is
+ * limited; its lock is then taken once for each accept and once for each close. An IPv6 peer counts by its /64, since
+ * that is what one host is given. It must not know a connection.
+ *
+ * Invariant: an entry with a count is in the list of its bucket; one without is in the free list.
  */
 #include "worker.h"
 

@@ -30,7 +30,7 @@ struct worker *rc_conn_worker_of(rc_server *server, rc_conn conn, uint32_t *slot
 
 bool rc_conn_is_fresh(const struct worker *worker, uint32_t slot, rc_conn conn)
 {
-	/* No generation is 0, but that of a slot nobody has used yet. */
+	/* Only a slot that nobody has used yet has the generation 0. */
 	return worker->connections && (uint32_t)conn &&
 	       atomic_load_explicit(&worker->connections[slot].generation, memory_order_relaxed) == (uint32_t)conn;
 }

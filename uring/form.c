@@ -131,8 +131,8 @@ const struct form rc_forms[FORM_COUNT] = {
 		.follows = true,
 		.encoding = RC_ENCODING_SSE,
 		.silence = SILENCE_STREAM,
-		/* The stream ends with the connection (RFC 9112, section 6.3), so nothing stands between an event and the
-		 * next, and all streams share them. */
+		/* The stream is not chunked: it ends with the connection (RFC 9112, section 6.3). So nothing stands between
+		 * two events, and all streams share them. */
 		.head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
 			"X-Accel-Buffering: no\r\nConnection: close\r\n\r\n",
 		.say = say_event,

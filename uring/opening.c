@@ -47,7 +47,7 @@ void rc_opening_refuse(struct worker *worker, uint32_t slot, int status, const c
 		cut(worker, slot, 0);
 }
 
-/* The response comes before all that the application has said meanwhile. */
+/* The response goes before all that the application has said meanwhile. */
 static bool put_first(struct worker *worker, uint32_t slot, const char *bytes, size_t size)
 {
 	struct rc_outbox *outbox = rc_connection_outbox(worker, &worker->connections[slot]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * request.c - what the application sees of an opening handshake or a plain HTTP request, and its verdict.
+ * request.c - what the application sees of an opening handshake or a plain HTTP request, and its verdict. It must not
+ * know how a response leaves.
  */
 #include "agree.h"
 #include "form.h"
@@ -157,7 +158,7 @@ static void splice_headers(const rc_request *request, struct rc_verdict *verdict
 		return;
 	char *bytes = realloc(verdict->response, verdict->size + request->headers_size);
 	if (!bytes)
-		return; /* they are left out rather than the answer */
+		return; /* the answer leaves without them */
 	rc_answer_insert_headers(bytes, verdict->size, request->headers, request->headers_size);
 	verdict->response = bytes;
 	verdict->size += request->headers_size;
