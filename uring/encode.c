@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * encode.c - see encode.h. Invariant: audience.wanted[e] counts the members whose encoding is e.
+ * encode.c - see encode.h. It must not know how anything is sent.
+ *
+ * Invariant: audience.wanted[e] counts the members whose encoding is e.
  */
 #include "encode.h"
 
@@ -13,7 +15,7 @@
 #include <sys/mman.h>
 
 #define CLAIM_TRIES 10000 /* looks at an encoding that another worker is making, before the message goes as it is */
-#define PAST_MAX 64       /* entries looked at together, for who begins further back */
+#define PAST_MAX 64       /* entries looked at together, for a stream that begins further back */
 
 /* ---- who wants what ---- */
 
@@ -49,8 +51,8 @@ void rc_encode_interest(const struct worker *worker, const struct connection *co
 			    rc_subscription_at(&worker->subscribers, conn->first_subscription - 1)->topic;
 			interest->synced = conn->cursor.synced;
 		} else {
-			/* With a second topic the stream would not be its only one. What may be left is the rest of a
-			 * frame. */
+			/* A cohort's stream must be the only one that it reads, so with a second topic nothing more
+			 * is encoded for it. Only the rest of a frame may be left. */
 			size_min = UINT32_MAX - RC_FRAME_HEADER_MAX;
 		}
 	}
@@ -58,7 +60,7 @@ void rc_encode_interest(const struct worker *worker, const struct connection *co
 	interest->encoded_size_min = (uint32_t)(size_min + rc_frame_header_size(size_min));
 }
 
-/* Half as much as the log has for its own form, a place for each entry, and the struct behind them. */
+/* Half as many bytes as the log has, an extent for each entry, and behind them the struct. */
 static size_t encoding_memory_size(const struct rc_server *server)
 {
 	return server->config.log_size / 2 + server->log.entry_count * sizeof(struct rc_extent) +
@@ -77,7 +79,7 @@ static bool make_encoding(struct rc_server *server, enum rc_encoding_id id)
 	struct rc_extent *extents = (struct rc_extent *)(memory + size);
 	struct rc_encoding *encoding = (struct rc_encoding *)(extents + count);
 	rc_encoding_init(encoding, memory, size, extents, count);
-	/* release: who finds it finds it made */
+	/* release: a thread that finds the encoding finds it made */
 	atomic_store_explicit(&server->encodings[id], encoding, memory_order_release);
 	return true;
 }
@@ -160,7 +162,7 @@ static void make_single(struct worker *worker, struct rc_encoding *encoding, enu
 		return;
 	}
 	struct rc_deflater *deflater = rc_compress_deflater(worker, window);
-	/* Only as much room as makes it smaller. */
+	/* It gets no more room than makes it smaller. */
 	size_t made = deflater && rc_compress_scratch(worker, size + 8)
 	                  ? rc_deflate_message(deflater, worker->compressor.scratch_bytes, size + 4, payload, size,
 	                                       true)
@@ -273,7 +275,7 @@ static size_t encode_entry(struct worker *worker, uint64_t number)
 	return taken;
 }
 
-/* Planned is only what has its encodings, so this goes in slices as well. */
+/* Only what has its encodings is planned, so this goes in slices as well. */
 void rc_encode_new(struct worker *worker)
 {
 	struct encoder *encoder = &worker->encoder;

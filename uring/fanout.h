@@ -23,11 +23,11 @@ struct round {
 int rc_fanout_open(struct worker *worker);
 void rc_fanout_close(struct worker *worker);
 
-/* Prepares at most RC_SLICE_SENDS sends. Returns when there is more to do: 0 at once, a time for the next round, or
+/* Prepares at most RC_SLICE_SENDS sends. Returns when there is more to do: 0 for at once, the time of the next round, or
  * UINT64_MAX when something else must happen first. */
 uint64_t rc_fanout_slice(struct worker *worker);
 
-/* Whether every message has been sent as far as its subscribers took it. */
+/* Whether all that was published has been through a round. */
 bool rc_fanout_idle(const struct worker *worker);
 
 #endif

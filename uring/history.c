@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * history.c - reading the log without subscribing: what has been said in a topic, and which topics there are. All of it
- * happens under the log's lock, so that nothing is recycled meanwhile; whoever asks for much makes publishers wait.
+ * history.c - reading the log without subscribing: what was published in a topic, and which topics there are. It must
+ * not know who is subscribed. All of it happens under the log's lock, so that nothing is recycled meanwhile; whoever
+ * asks for much makes publishers wait.
  */
 #include "worker.h"
 

@@ -137,7 +137,7 @@ static uint64_t enforce_one(struct worker *worker, uint32_t slot, struct rc_subs
 		close_slow(worker, slot, audience);
 		return head;
 	}
-	/* On with the newest, unless even that must make room for publishers. */
+	/* It goes on with the newest, unless even that must make room for publishers. */
 	const struct rc_entry *last = rc_log_entry(log, newest);
 	bool none = rc_log_too_far(log, last, newest, head, end);
 	uint64_t count = last->sequence - oldest->sequence + none;
@@ -154,7 +154,8 @@ static uint64_t enforce_one(struct worker *worker, uint32_t slot, struct rc_subs
 	return record->from;
 }
 
-/* A frame half sent cannot be skipped: who does not take its rest while the log comes around is cut off. */
+/* A frame that was sent in part cannot be skipped: a connection that does not take its rest before the log comes around
+ * is cut. */
 static bool keeps_half_frame(struct worker *worker, uint32_t slot)
 {
 	const struct rc_log *log = &worker->server->log;
@@ -164,7 +165,7 @@ static bool keeps_half_frame(struct worker *worker, uint32_t slot)
 	if (!rc_log_too_far(log, entry, conn->cursor.at, rc_log_head(log), end))
 		return true;
 	bool first = rc_ending_cut(worker, slot, RC_CLOSE_POLICY);
-	if (first && conn->state == CONNECTION_OPEN) { /* else it has been closed before, for this or something else */
+	if (first && conn->state == CONNECTION_OPEN) { /* else its end has begun before, for this or something else */
 		rc_count_shared(&rc_audience_at(&worker->subscribers, entry->topic)->slow_closed, 1);
 		rc_count(&worker->stats.slow_closed, 1);
 	}
@@ -232,7 +233,7 @@ static void forget_lag(struct lag_book *book)
 		set(&book->slowest[i].conn, 0);
 }
 
-/* Books one who is behind, for rc_lag_stats(). */
+/* Books a connection that is behind, for rc_lag_stats(). */
 static void note_lag(struct worker *worker, uint32_t slot, uint64_t lowest)
 {
 	struct lag_book *book = &worker->laggards.book;

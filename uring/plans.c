@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static_assert(RC_PLANS_MAX <= RC_TAG_DETAILS, "a tag holds a plan's number");
+static_assert(RC_PLANS_MAX <= RC_TAG_DETAILS, "a tag holds a plan's index");
 
 int rc_plans_open(struct plans *plans)
 {
@@ -63,12 +63,12 @@ static bool conflates(const struct worker *worker, uint32_t topic)
 	return rc_topic_at(&worker->server->topics, topic)->options.policy == RC_POLICY_CONFLATE;
 }
 
-/* Marks what a connection wants; forgotten at the next call. */
+/* Marks what a connection wants. The marks are valid until the next call. */
 static bool mark_interest(struct worker *worker, const struct connection *conn, struct rc_interest *interest)
 {
 	struct plans *plans = &worker->plans;
 	if (!++plans->mark_generation) {
-		plans->mark_count = 0; /* it came around: marks as old as that would count again */
+		plans->mark_count = 0; /* it came around: marks of the same generation would count again */
 		plans->mark_generation = 1;
 	}
 	for (uint32_t at = conn->first_subscription; at;) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * publish.c - the public functions that say something to a topic. Any thread may call them. It must not know who is
- * subscribed, beyond which workers are to be woken.
+ * publish.c - the public functions that publish. Any thread may call them. It must not know who is subscribed, beyond
+ * which workers are to be woken.
  */
 #include "conn.h"
 #include "trace.h"
@@ -79,8 +79,8 @@ static int64_t publish_once(rc_server *server, const char *name, size_t name_siz
 	return result;
 }
 
-/* From now on the connection's plans are its own, until it is past what it must not get. On its own worker nothing has
- * been planned between the publishing and this. */
+/* From now on the connection's plans are its own, until it is past what it must not get. This runs on its own worker,
+ * so nothing is planned between here and the publishing. */
 static bool leave_out(rc_server *server, rc_conn conn)
 {
 	uint32_t slot;

@@ -83,7 +83,7 @@ static size_t secure_size(const struct rc_plan *plan, const struct rc_log *log, 
 	return size;
 }
 
-/* Encrypted is as good as sent: the cursor moves now, and the plan is done with. */
+/* What is encrypted counts as sent: the cursor moves now, and the plan is given back. */
 static bool seal_plan(struct worker *worker, uint32_t slot, struct rc_plan *plan)
 {
 	struct connection *conn = &worker->connections[slot];
@@ -174,8 +174,8 @@ static bool send_outbox(struct worker *worker, uint32_t slot)
 
 /* ---- from a cursor of its own ---- */
 
-/* The next entry has no event that all streams share: there was no room for it, or it is larger than fits. This one
- * gets its own. A binary message has no event at all. */
+/* The next entry has no event that all streams share: there was no room for it, or it is larger than fits. This stream
+ * gets one of its own. A binary message has no event at all. */
 static bool send_bare(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
@@ -202,7 +202,7 @@ static bool send_bare(struct worker *worker, uint32_t slot)
 	return send_outbox(worker, slot);
 }
 
-/* Something new for a request that waits: its owner reads it, and answers. */
+/* There is something new for a request that waits: the application reads it, and answers. */
 static void tell_ready(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
@@ -318,8 +318,8 @@ static void sent_outbox(struct worker *worker, uint32_t slot, int result)
 	}
 }
 
-/* Part of a frame has left. Its rest is put aside, so that the log may go on without it; only a large one stays.
- * Returns whether it was. */
+/* Part of a frame has left. Its rest is put aside, so that the log may go on without it; only a large rest stays in the
+ * log. Returns whether it was put aside. */
 static bool put_aside(struct worker *worker, uint32_t slot, const struct rc_plan *plan, const struct rc_progress *at)
 {
 	const struct rc_log *log = &worker->server->log;
@@ -374,7 +374,7 @@ static void sent_plan(struct worker *worker, uint32_t slot, const struct rc_plan
 		sent_whole(worker, slot, plan);
 }
 
-/* Of records: `all` as rc_seal_sent_stage() says. */
+/* A send of TLS records has completed; `all`: nothing of it is left. */
 static void sent_sealed(struct worker *worker, uint32_t slot, int result, bool all)
 {
 	struct connection *conn = &worker->connections[slot];

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * subscription.c - letting connections into topics and out of them: the one place where a worker takes the log's lock
- * other than to publish. Where a subscription begins is decided under it, so that no message can fall between.
+ * subscription.c - see subscription.h. It must not know how anything is sent.
+ *
+ * Where a subscription begins is decided under the log's lock, so that no message can fall between.
  */
 #include "subscription.h"
 
@@ -11,7 +12,7 @@
 #include <string.h>
 
 /* Puts a copy of the last frame into the outbox, in the connection's form: it may leave the log at any time, or has
- * left it. With the lock. False when there is no room or no memory for it. */
+ * left it. With the lock. False when there is no room for it or memory is out. */
 static bool copy_last(struct worker *worker, struct connection *conn, const uint8_t *frame, size_t frame_size)
 {
 	const struct form *form = rc_form_of(conn);
@@ -168,7 +169,7 @@ static void remove_locked(struct worker *worker, uint32_t slot, struct rc_subscr
 		rc_cursor_unsubscribed(&conn->cursor); /* it waits for nothing, and holds nothing of the log */
 		rc_lag_follow(worker, slot, was_behind);
 	}
-	/* A round that walks this audience may have been past the hole, but not at the one who moved there. */
+	/* A round that walks this audience may have passed the gap without visiting the member that moved into it. */
 	if (moved != UINT32_MAX && audience->walked) {
 		const struct connection *other = &worker->connections[moved];
 		uint64_t stands = rc_lag_place(worker, moved);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * tag.h - what an operation is given and its completion brings back: whose it is. One pair makes and splits it.
+ * tag.h - what an operation is given and its completion brings back: whose it is. One pair of functions makes and
+ * splits it.
  *
  *      kind 4 | detail 10 | generation 24 | slot 22
  *
@@ -14,15 +15,15 @@
 #include <stdint.h>
 
 enum tag_kind {
-	/* of no connection: `slot` is the number of a listener, of nothing, of a connect on its way */
-	TAG_ACCEPTED,
+	/* of no connection */
+	TAG_ACCEPTED, /* slot: the listener's index */
 	TAG_WOKEN,
-	TAG_DIALLED,
+	TAG_DIALLED, /* slot: the dial's index */
 	/* of a connection */
 	TAG_RECEIVED,
-	TAG_SENT_PLAN, /* detail: the plan's number */
+	TAG_SENT_PLAN, /* detail: the plan's index */
 	TAG_SENT_OUTBOX,
-	TAG_SENT_STAGE, /* TLS records; detail: the stage's number */
+	TAG_SENT_STAGE, /* TLS records; detail: the stage's index */
 	TAG_SENT_ASIDE, /* TLS records that were put aside */
 	TAG_SENT_ALERT, /* a TLS alert whose record the kernel makes */
 	TAG_OPTION_SET, /* a socket option of kernel TLS */
