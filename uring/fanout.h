@@ -23,8 +23,8 @@ struct round {
 int rc_fanout_open(struct worker *worker);
 void rc_fanout_close(struct worker *worker);
 
-/* Prepares at most RC_SLICE_SENDS sends. Returns when there is more to do: 0 for at once, the time of the next round, or
- * UINT64_MAX when something else must happen first. */
+/* Prepares at most RC_SLICE_SENDS sends. Returns when there is more to do: 0 for at once, the time of the next round,
+ * or UINT64_MAX when something else must happen first. */
 uint64_t rc_fanout_slice(struct worker *worker);
 
 /* Whether all that was published has been through a round. */

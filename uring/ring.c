@@ -20,7 +20,7 @@
 #include <time.h>
 
 #define SEND_ZC_REPORT_USAGE (1u << 3) /* Linux 6.2: the notification says whether the kernel copied ... */
-#define NOTIFICATION_COPIED (1u << 31) /* ... so */
+#define NOTIFICATION_COPIED (1u << 31) /* ... by this bit of its result */
 #define RECORD_ALERT 21                /* RFC 8446, section 5.1 */
 #define BUFFERS_IDLE_NS 1000000000
 
@@ -51,7 +51,7 @@ void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ra
 		*message = (struct msghdr){ .msg_iov = (struct iovec *)(uintptr_t)ranges, .msg_iovlen = range_count };
 		io_uring_prep_sendmsg(sqe, (int)slot, message, MSG_DONTWAIT | MSG_NOSIGNAL);
 	}
-	if (zero_copy && ring->direct) { /* the same fields, otherwise carried out */
+	if (zero_copy && ring->direct) { /* the same fields, sent in another way */
 		sqe->opcode = range_count == 1 ? IORING_OP_SEND_ZC : IORING_OP_SENDMSG_ZC;
 		sqe->ioprio = SEND_ZC_REPORT_USAGE;
 	}
@@ -159,8 +159,8 @@ static void more_buffers(struct rc_ring *ring)
 		rc_ring_buffer_return(ring, (uint16_t)ring->buffers_made);
 }
 
-/* Nothing was received for a while: the buffers stay with the kernel, their memory does not. It writes into them only
- * inside our own calls, so none is being filled now. */
+/* Nothing was received for a while: the buffers stay with the kernel, their memory does not. The kernel writes into
+ * them only inside our own calls, so none is being filled now. */
 static void give_buffers_back(struct rc_ring *ring)
 {
 	madvise(ring->buffers, ring->buffer_size * ring->buffer_count, MADV_DONTNEED);
@@ -176,7 +176,7 @@ static bool take(struct rc_ring *ring, const struct io_uring_cqe *cqe, struct rc
 	switch (tag.purpose) {
 	case FOR_CALLER:
 		break;
-	case FOR_CLOSE: /* closing a socket never leaves the submission, so closes complete in their order */
+	case FOR_CLOSE: /* the kernel closes a socket while it submits, so closes complete in their order */
 		rc_slots_end_closing(&ring->slots);
 		break;
 	case FOR_NOBODY:

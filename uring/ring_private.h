@@ -6,7 +6,7 @@
  * On an older kernel descriptors are ordinary ones. Up to Linux 6.12 a ring lets go of the files that left its table in
  * the order they left, each only when every operation begun before has ended: one idle connection with a receive armed
  * would keep all that closed since open, their peers waiting for an end (and 6.1 waits a second on top). Slots are then
- * places in an array of ours (slots.h), and accepts are one-shot ones, because 6.1 has no way to ask for a peer's
+ * indexes in an array of ours (slots.h), and accepts are one-shot ones, because 6.1 has no way to ask for a peer's
  * address afterwards.
  *
  * The thread sanitizer sees our side of a ring and not the kernel's, which reads and writes without it. That leaves
@@ -53,7 +53,7 @@ struct rc_ring {
 	size_t buffer_ring_size;
 	uint8_t *buffers;
 	size_t buffer_size;
-	unsigned buffer_count;   /* places for buffers */
+	unsigned buffer_count;   /* buffers that there is room for */
 	unsigned buffers_made;   /* buffers in use: more are made when they run out */
 	bool buffers_more;       /* the next wait makes more: they ran out, or there are none yet */
 	bool buffers_touched;    /* since their memory was given back */
@@ -70,7 +70,7 @@ struct rc_ring {
 /* What an operation is for: its tag says this above the value that follows. */
 enum purpose {
 	FOR_CALLER,     /* the caller's tag */
-	FOR_CLOSE,      /* the caller's tag; the slot is no place in the kernel's table */
+	FOR_CLOSE,      /* the caller's tag; the slot is not in the kernel's table */
 	FOR_ACCEPT,     /* multishot: an index in `accepting` */
 	FOR_ACCEPT_ONE, /* one-shot: an index in `pending`, as in those below */
 	FOR_PEER,       /* asking for its address */

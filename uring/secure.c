@@ -118,7 +118,7 @@ void rc_secure_ended(struct worker *worker, uint32_t slot)
 
 /* ---- turns: a bounded number of handshakes a tick ---- */
 
-/* Keeps what came of a handshake until its turn. */
+/* Keeps the bytes that came of a handshake until its turn. */
 static bool hold(struct worker *worker, struct handshake *handshake, const uint8_t *bytes, size_t size)
 {
 	size_t total;
@@ -164,8 +164,8 @@ bool rc_secure_next_turn(struct worker *worker, struct secure_turn *turn)
 		struct connection *conn = &worker->connections[slot];
 		conn->stepping = false;
 		if (conn->state != CONNECTION_HANDSHAKE || !conn->secure || !conn->handshake->size)
-			continue; /* it has gone, or another connection is there now */
-		/* The head of the request behind the handshake may be gathered in the same place. */
+			continue; /* it is gone, or another connection has its slot now */
+		/* The head of the request behind the handshake may be gathered in the same block. */
 		struct handshake *handshake = conn->handshake;
 		*turn = (struct secure_turn){ slot, handshake->bytes, handshake->size, handshake->capacity };
 		handshake->bytes = NULL;

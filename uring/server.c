@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * server.c - the public functions that make, start and stop a server.
+ * server.c - the public functions that make, start and stop a server. It must not know what a worker does.
  */
 #include "server.h"
 
@@ -164,7 +164,7 @@ rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error)
 		rc_fail(error, -ENOMEM, "no memory for a server");
 		return NULL;
 	}
-	/* More than a megabyte of libcrypto comes into memory with the first handshake: now, and not then. */
+	/* The first handshake would bring more than a megabyte of libcrypto into memory: it comes now instead. */
 	char accept[RC_ACCEPT_SIZE + 1];
 	rc_handshake_accept(accept, "");
 	server->config = *config;
@@ -228,7 +228,7 @@ void rc_server_free(rc_server *server)
 int rc_server_listen(rc_server *server, const char *address, struct rc_error *error)
 {
 	if (atomic_load(&server->started))
-		return rc_fail(error, -EBUSY, "listeners are added before the start");
+		return rc_fail(error, -EBUSY, "listeners must be added before the start");
 	if (server->listener_count == RC_LISTENERS_MAX)
 		return rc_fail(error, -ENOSPC, "at most %d listeners", RC_LISTENERS_MAX);
 	unsigned index = server->listener_count;

@@ -48,7 +48,7 @@ uint32_t rc_queue_take(struct slot_queue *queue)
 	uint32_t slot = queue->slots[queue->at];
 	queue->at = queue->at + 1 == queue->capacity ? 0 : queue->at + 1;
 	if (!--queue->count)
-		queue->at = 0; /* the same memory again, and not all of it in turn */
+		queue->at = 0; /* begin again at the start, so that not all of the memory is touched in turn */
 	return slot;
 }
 

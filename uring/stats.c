@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * stats.c - the counters, added up. They are written by their workers alone and read here without stopping anybody.
+ * stats.c - the counters, added up. Each is written by its worker alone and read here without stopping anybody. It must
+ * not change any.
  */
 #include "worker.h"
 

@@ -27,7 +27,7 @@ _Thread_local struct worker *rc_worker_here;
 static int open_parts(struct worker *worker)
 {
 	unsigned count = worker->slot_count;
-	/* A slot nobody used takes no memory. */
+	/* A slot that nobody has used takes no memory. */
 	worker->connections = rc_map(count * sizeof *worker->connections);
 	worker->wheel.links = rc_map(count * sizeof *worker->wheel.links);
 	if (worker->server->addresses)
@@ -96,7 +96,7 @@ int rc_worker_open(struct worker *worker, struct rc_error *error)
 	return 0;
 }
 
-/* What was posted is run; where that needs a connection that has gone, it is freed only. */
+/* Runs what was posted. A command whose connection is gone does nothing but free itself. */
 static void run_commands(struct worker *worker)
 {
 	struct command *command = rc_mailbox_take(&worker->mailbox);
@@ -153,7 +153,7 @@ void rc_worker_free(struct worker *worker)
 
 /* ---- completions ---- */
 
-/* True when the slot is still the connection the operation was begun for. */
+/* Whether the slot still has the connection that the operation was begun for. */
 static bool is_current(const struct worker *worker, const struct tag *tag)
 {
 	const struct connection *conn = &worker->connections[tag->slot];
@@ -178,7 +178,7 @@ static void take_of_connection(struct worker *worker, const struct tag *tag, con
 	case TAG_WRITABLE:
 		conn->polling = false;
 		if (rc_form_of(conn)->silence == SILENCE_STREAM)
-			conn->pinged = false; /* all that is ever heard of it */
+			conn->pinged = false; /* that is all that is ever heard of it */
 		rc_worker_queue(worker, tag->slot);
 		break;
 	case TAG_SHUT:
@@ -232,7 +232,7 @@ static void stop_connection(struct worker *worker, uint32_t slot, bool half_time
 		                       .reason_size = sizeof reason - 1 };
 	if (conn->state == CONNECTION_HANDSHAKE)
 		rc_ending_cut(worker, slot, RC_CLOSE_GOING_AWAY);
-	/* Who is still being sent what was published before gets it first. */
+	/* A connection that is still being sent what was published before gets that first. */
 	else if (conn->state == CONNECTION_OPEN && (!conn->cursor.behind || half_time))
 		rc_ending_note(worker, &ending);
 }
@@ -300,7 +300,7 @@ static uint64_t flush(struct worker *worker)
 	rc_lag_look(worker);
 	rc_lag_show_floor(worker);
 	rc_close_noted(worker);
-	/* What ends wants its last words sent. */
+	/* A connection that ends may have last words to send. */
 	return handshakes_wait || worker->to_pump.count ? 0 : more_at_ns;
 }
 

@@ -25,7 +25,7 @@
 #include "tag.h"
 #include "wheel.h"
 
-/* Draining: how far the news has gone. */
+/* Draining: which connections have been told. */
 struct stopping {
 	uint64_t began_ns;
 	uint32_t next_slot;
@@ -51,7 +51,7 @@ struct worker {
 	struct endings endings;
 	struct random_words random;
 	uint64_t reported_ns[REPORT_COUNT];
-	struct rc_session scratch;  /* of every connection at rest */
+	struct rc_session scratch;  /* with it every connection at rest is read */
 	struct rc_session *reading; /* whose message is with the application, and lies in a block of its own */
 
 	/* in the order in which a message meets them */
