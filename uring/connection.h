@@ -136,7 +136,7 @@ void rc_connection_receive(struct worker *worker, uint32_t slot);
 /* Its outbox, made if there is none; null when memory is out. */
 struct rc_outbox *rc_connection_outbox(struct worker *worker, struct connection *conn);
 
-/* Puts bytes behind all that waits to be sent, whatever the limit. False when memory is out. */
+/* Puts bytes after all that waits to be sent, whatever the limit. False when memory is out. */
 bool rc_connection_put(struct worker *worker, uint32_t slot, const void *bytes, size_t size);
 
 /* Drops its outbox. */
@@ -149,7 +149,7 @@ void rc_connection_free_parts(struct worker *worker, struct connection *conn, en
 struct handshake *rc_handshake_new(struct worker *worker);
 void rc_handshake_free(struct worker *worker, struct handshake *handshake);
 
-/* Keeps bytes of a handshake behind those that it has. Returns all so far, or null when memory is out. */
+/* Keeps bytes of a handshake after those that it has. Returns all so far, or null when memory is out. */
 char *rc_handshake_gather(struct worker *worker, struct handshake *handshake, const uint8_t *bytes, size_t size,
                           size_t *total);
 

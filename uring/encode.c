@@ -60,7 +60,7 @@ void rc_encode_interest(const struct worker *worker, const struct connection *co
 	interest->encoded_size_min = (uint32_t)(size_min + rc_frame_header_size(size_min));
 }
 
-/* Half as many bytes as the log has, an extent for each entry, and behind them the struct. */
+/* Half as many bytes as the log has, an extent for each entry, and after them the struct. */
 static size_t encoding_memory_size(const struct rc_server *server)
 {
 	return server->config.log_size / 2 + server->log.entry_count * sizeof(struct rc_extent) +

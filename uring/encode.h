@@ -32,7 +32,7 @@ void rc_encode_rejoin(struct worker *worker, const struct connection *conn);
 /* Makes the wanted encodings of what is new, before anything that sends it is planned; a bounded number of bytes. */
 void rc_encode_new(struct worker *worker);
 
-/* Makes the server-sent events of an entry and of some behind it that were published before anybody here wanted them:
+/* Makes the server-sent events of an entry and of some after it that were published before anybody here wanted them:
  * for a stream that begins so far back. */
 void rc_encode_past(struct worker *worker, uint64_t number);
 

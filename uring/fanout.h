@@ -11,7 +11,7 @@
 struct worker;
 
 struct round {
-	uint64_t begin, end; /* entries; who is not behind has everything before `begin` */
+	uint64_t begin, end; /* entries; a subscriber that is not behind has all before `begin` */
 	uint64_t number;
 	uint64_t began_ns;
 	uint64_t sends; /* so far */

@@ -52,12 +52,12 @@ static inline const struct form *rc_form_of(const struct connection *conn)
 /* Says something in the connection's form. */
 int rc_say(struct worker *worker, uint32_t slot, uint8_t opcode, const void *data, size_t size);
 
-/* Puts a whole HTTP response behind what waits, as the last that is said. `headers` are whole lines, or null. Returns
+/* Puts a whole HTTP response after what waits, as the last that is said. `headers` are whole lines, or null. Returns
  * 0, -ENOMEM, -EINVAL. */
 int rc_answer(struct worker *worker, uint32_t slot, int status, const char *type, const char *headers, const void *body,
               size_t size);
 
-/* Puts headers behind the status line of a response of `size` bytes; there is room for them. */
+/* Puts headers after the status line of a response of `size` bytes; there is room for them. */
 void rc_answer_insert_headers(char *bytes, size_t size, const char *headers, size_t headers_size);
 
 #endif

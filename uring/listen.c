@@ -55,7 +55,7 @@ static int parse_inherited(struct listener *listener, const char *text, struct r
 	return 0;
 }
 
-/* Takes the options that may stand behind an address, and cuts them off: NAME=VALUE, joined by '&'. */
+/* Takes the options that may follow an address, and cuts them off: NAME=VALUE, joined by '&'. */
 static int parse_options(struct listener *listener, char *text, struct rc_error *error)
 {
 	struct rc_deflate_options *deflate = &listener->deflate;

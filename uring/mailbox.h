@@ -11,7 +11,7 @@
 
 struct worker;
 
-/* A request from another thread; what it needs stands behind this, in a struct of its owner's. */
+/* A request from another thread; what it needs follows this, in its owner's struct. */
 struct command {
 	struct command *next;
 	void (*run)(struct worker *worker, struct command *command); /* on the worker; frees it */

@@ -138,6 +138,6 @@ size_t rc_opening_take(struct worker *worker, uint32_t slot, uint8_t *bytes, siz
 	int used = conn->client ? judge_response(worker, slot, head, total) : judge_request(worker, slot, head, total);
 	if (used == 0 && !before && !rc_handshake_gather(worker, handshake, bytes, size, &total))
 		cut(worker, slot, 0);
-	/* Frames behind the head lie in the receive buffer, whichever way the head was gathered. */
+	/* Frames after the head lie in the receive buffer, whichever way the head was gathered. */
 	return used > 0 ? (size_t)used - before : size;
 }

@@ -134,7 +134,7 @@ struct rc_plan *rc_plans_for(struct worker *worker, uint32_t slot, uint64_t begi
 		return NULL;
 	interest.self = conn->cursor.own_ahead ? rc_handle(worker, slot) : 0;
 	rc_plan_make(plan, &worker->server->log, &interest, begin, end, conn->cursor.partial);
-	/* Its own entries are all behind it: from here on it may share plans again. */
+	/* It has passed all entries of its own: from here on it may share plans again. */
 	if (!plan->left_out && plan->end == end && end == worker->encoder.end)
 		conn->cursor.own_ahead = false;
 	if (topic != UINT32_MAX) {

@@ -161,7 +161,7 @@ static bool send_outbox(struct worker *worker, uint32_t slot)
 	const struct rc_range *range = rc_outbox_next(outbox, &worker->pool);
 	if (outbox->late_pong_waits && !outbox->pong_count) {
 		outbox->late_pong_waits = false;
-		if (!conn->close_sent) /* behind a Close nothing may come */
+		if (!conn->close_sent) /* nothing may follow a Close */
 			rc_say_frame(worker, slot, RC_FRAME_PONG, outbox->late_pong, outbox->late_pong_size);
 	}
 	if (seals(conn))
@@ -227,7 +227,7 @@ static bool send_behind(struct worker *worker, uint32_t slot)
 		if (!rc_lag_allows(worker, slot))
 			return false;
 	}
-	/* What is its own comes right behind the rest of a frame, before more of the log. */
+	/* What is its own comes right after the rest of a frame, before more of the log. */
 	uint64_t end = only_rest || (cursor->partial && conn->outbox) ? cursor->at + 1 : worker->encoder.end;
 	if (cursor->at >= end || (!conn->first_subscription && !cursor->partial)) {
 		rc_lag_catch_up(worker, slot);

@@ -33,7 +33,7 @@ void rc_seal_close(struct staging *staging);
 /* Whether a send may be staged now. */
 bool rc_seal_can_stage(const struct staging *staging);
 
-/* Encrypts the first `size` bytes of the ranges (at most RC_TLS_SEND_SIZE_MAX), and a close_notify behind them if it is
+/* Encrypts the first `size` bytes of the ranges (at most RC_TLS_SEND_SIZE_MAX), and a close_notify after them if it is
  * the last, and sends that. False when that failed: the connection's end was noted. Only when rc_seal_can_stage(). */
 bool rc_seal_send(struct worker *worker, uint32_t slot, const struct rc_range *ranges, size_t size, bool last);
 

@@ -165,7 +165,7 @@ bool rc_secure_next_turn(struct worker *worker, struct secure_turn *turn)
 		conn->stepping = false;
 		if (conn->state != CONNECTION_HANDSHAKE || !conn->secure || !conn->handshake->size)
 			continue; /* it is gone, or another connection has its slot now */
-		/* The head of the request behind the handshake may be gathered in the same block. */
+		/* The head of the request after the handshake may be gathered in the same block. */
 		struct handshake *handshake = conn->handshake;
 		*turn = (struct secure_turn){ slot, handshake->bytes, handshake->size, handshake->capacity };
 		handshake->bytes = NULL;

@@ -5,7 +5,7 @@
  *      free --- rc_slots_add ---> in use --- rc_slots_begin_closing ---> closing --- rc_slots_end_closing ---> free
  *
  * A slot that closes is not free before its close completes: until then the caller knows it by its old use. Pure state:
- * who calls closes the descriptors.
+ * the caller closes the descriptors.
  */
 #ifndef RC_SLOTS_H
 #define RC_SLOTS_H

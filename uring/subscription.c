@@ -36,11 +36,11 @@ static uint64_t begin_at(struct worker *worker, struct connection *conn, const s
 	uint64_t readable = rc_log_readable(log), at = RC_NONE;
 	*first = sequence + 1;
 	if (start && start->after.epoch) {
-		uint64_t behind = start->after.number + 1;
-		start->resumed = start->after.epoch == worker->server->epoch && behind && behind >= readable &&
-		                 behind <= rc_log_head(log);
+		uint64_t next = start->after.number + 1;
+		start->resumed = start->after.epoch == worker->server->epoch && next && next >= readable &&
+		                 next <= rc_log_head(log);
 		if (start->resumed || !start->resume)
-			at = rc_log_first_sequence(log, topic, 1, start->resumed ? behind : readable);
+			at = rc_log_first_sequence(log, topic, 1, start->resumed ? next : readable);
 	}
 	if (start && start->resume && !start->resumed && start->since < sequence)
 		at = rc_log_first_sequence(log, topic, start->since + 1, readable);
