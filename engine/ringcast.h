@@ -81,6 +81,7 @@ enum rc_policy {
 	RC_POLICY_SKIP,     /* its waiting messages are dropped and counted; it goes on with the newest */
 	RC_POLICY_CONFLATE, /* from the moment a send to it is cut short until it has caught up, it gets only the
 	                     * newest message of each of these topics; the others are counted */
+	RC_POLICY_LAST = RC_POLICY_CONFLATE,
 };
 
 /* ------------------------------------------------------------------------------------------------- configuration -- */

@@ -48,7 +48,7 @@ int rc_topics_add_rule(struct rc_topics *topics, const char *pattern, const stru
 {
 	size_t size = strlen(pattern);
 	const char *star = strchr(pattern, '*');
-	if (!size || size > RC_TOPIC_NAME_MAX || (star && star[1]) || options->policy > RC_POLICY_CONFLATE)
+	if (!size || size > RC_TOPIC_NAME_MAX || (star && star[1]) || options->policy > RC_POLICY_LAST)
 		return -EINVAL;
 	if (topics->rule_count == RC_TOPIC_RULES_MAX)
 		return -ENOSPC;

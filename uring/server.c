@@ -77,7 +77,7 @@ static int check_config(const struct rc_config *config, struct rc_error *error)
 	    config->deflate.bits > 15)
 		return rc_fail(error, -EINVAL, "compression at level %u with windows of %u bits: 1 to 9, and 8 to 15",
 		               config->deflate.level, config->deflate.bits);
-	if (config->policy > RC_POLICY_CONFLATE)
+	if (config->policy > RC_POLICY_LAST)
 		return rc_fail(error, -EINVAL, "an unknown policy");
 	return 0;
 }

@@ -85,7 +85,7 @@ Test(topic, rules_have_bounds, .init = begin, .fini = end)
 	longest[RC_TOPIC_NAME_MAX] = 0;
 	cr_expect_eq(rule(longest, 1), 0, "a pattern may be as long as a name");
 	cr_expect_eq(get(longest, RC_TOPIC_NAME_MAX)->options.lag_ms_max, 1);
-	const struct rc_topic_options unknown = { .policy = (enum rc_policy)(RC_POLICY_CONFLATE + 1) };
+	const struct rc_topic_options unknown = { .policy = (enum rc_policy)(RC_POLICY_LAST + 1) };
 	cr_expect_eq(rc_topics_add_rule(&topics, "p", &unknown), -EINVAL);
 	for (unsigned i = 1; i < RC_TOPIC_RULES_MAX; i++) {
 		char pattern[16];
