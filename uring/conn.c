@@ -152,7 +152,7 @@ int rc_respond(rc_server *server, rc_conn conn, int status, const char *content_
 	if (!worker || !rc_conn_is_fresh(worker, slot, conn))
 		return -ENOTCONN;
 	const struct connection *found = &worker->connections[slot];
-	if (worker != rc_worker_here || status < 200 || status > 599 || found->form != FORM_ANSWER)
+	if (worker != rc_worker_here || status < 200 || status > 599 || !rc_form_of(found)->answers_later)
 		return -EINVAL;
 	return rc_connection_is_open(found) ? rc_answer(worker, slot, status, content_type, headers, body, size)
 	                                    : -ENOTCONN;

@@ -140,6 +140,7 @@ const struct form rc_forms[FORM_COUNT] = {
 		.close = close_stream,
 	},
 	[FORM_ANSWER] = {
+		.answers_later = true,
 		.encoding = RC_ENCODING_LOG,
 		.silence = SILENCE_NONE,
 		.say = say_nothing,

@@ -24,8 +24,9 @@ enum form_silence {
 };
 
 struct form {
-	bool websocket; /* frames both ways, and a closing handshake */
-	bool follows;   /* it is sent what its cursor reads; otherwise handlers.ready says that there is something */
+	bool websocket;     /* frames both ways, and a closing handshake */
+	bool answers_later; /* it opens without a response, which comes later and is its last */
+	bool follows; /* it is sent what its cursor reads; otherwise handlers.ready says that there is something */
 	/* The only encoding in which it reads the log; RC_ENCODING_LOG: frames, compressed as agreed. */
 	enum rc_encoding_id encoding;
 	enum form_silence silence;
