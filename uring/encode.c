@@ -200,48 +200,56 @@ static void make_cohort(struct worker *worker, struct rc_encoding *encoding, uin
 	pthread_mutex_unlock(&server->encodings_lock);
 }
 
-size_t rc_encode_event(struct worker *worker, uint64_t number, uint8_t *to)
+/* Writes an entry in an encoding that some connections read alone, and returns the size; 0: it has none of it. */
+static size_t write_alone(struct worker *worker, enum rc_encoding_id id, uint64_t number, uint8_t *to)
 {
 	const struct rc_server *server = worker->server;
+	RC_ASSERT(id == RC_ENCODING_SSE);
 	const struct rc_entry *entry = rc_log_entry(&server->log, number);
 	const uint8_t *frame = rc_log_at(&server->log, entry->position);
 	struct rc_frame header;
 	size_t header_size = (size_t)rc_frame_read(&header, frame, entry->size);
 	if (header.opcode != RC_FRAME_TEXT)
 		return 0;
-	const struct rc_event_id id = { server->epoch, number };
-	return rc_sse_write(to, id, frame + header_size, (size_t)header.size);
+	const struct rc_event_id event = { server->epoch, number };
+	return rc_sse_write(to, event, frame + header_size, (size_t)header.size);
 }
 
-static void make_event(struct worker *worker, struct rc_encoding *encoding, uint64_t number)
+static void make_alone(struct worker *worker, struct rc_encoding *encoding, enum rc_encoding_id id, uint64_t number)
 {
 	struct rc_server *server = worker->server;
 	if (!rc_extent_claim(encoding, number)) {
 		wait_for(encoding, number);
 		return;
 	}
-	size_t size = rc_encode_event(worker, number, NULL);
+	size_t size = write_alone(worker, id, number, NULL);
 	if (!size || !rc_compress_scratch(worker, size)) {
 		rc_extent_refuse(encoding, number);
 		return;
 	}
-	rc_encode_event(worker, number, worker->compressor.scratch_bytes);
+	write_alone(worker, id, number, worker->compressor.scratch_bytes);
 	pthread_mutex_lock(&server->encodings_lock);
 	rc_encoding_put(encoding, &server->log, number, "", 0, worker->compressor.scratch_bytes, size, true);
 	pthread_mutex_unlock(&server->encodings_lock);
 }
 
-void rc_encode_past(struct worker *worker, uint64_t number)
+bool rc_encode_past(struct worker *worker, const struct connection *conn, uint64_t number)
 {
-	struct rc_encoding *encoding = atomic_load_explicit(&worker->server->encodings[RC_ENCODING_SSE],
-	                                                    memory_order_acquire);
+	enum rc_encoding_id id = rc_form_of(conn)->encoding;
+	struct rc_encoding *encoding = atomic_load_explicit(&worker->server->encodings[id], memory_order_acquire);
 	uint64_t end = RC_MIN(number + PAST_MAX, worker->encoder.end);
-	for (; encoding && number < end; number++) {
+	for (uint64_t past = number; encoding && past < end; past++) {
 		const struct rc_audience *audience = rc_audience_at(&worker->subscribers,
-		                                                    rc_log_entry(&worker->server->log, number)->topic);
-		if (audience && audience->wanted[RC_ENCODING_SSE])
-			make_event(worker, encoding, number);
+		                                                    rc_log_entry(&worker->server->log, past)->topic);
+		if (audience && audience->wanted[id])
+			make_alone(worker, encoding, id, past);
 	}
+	return encoding && rc_extent_state(encoding, number) == RC_EXTENT_FRESH;
+}
+
+size_t rc_encode_alone(struct worker *worker, const struct connection *conn, uint64_t number, uint8_t *to)
+{
+	return write_alone(worker, rc_form_of(conn)->encoding, number, to);
 }
 
 static size_t encode_entry(struct worker *worker, uint64_t number)
@@ -267,7 +275,7 @@ static size_t encode_entry(struct worker *worker, uint64_t number)
 		if (id == RC_ENCODING_COHORT)
 			make_cohort(worker, encoding, number, header.opcode, frame + header_size, (size_t)header.size);
 		else if (id == RC_ENCODING_SSE)
-			make_event(worker, encoding, number);
+			make_alone(worker, encoding, RC_ENCODING_SSE, number);
 		else
 			make_single(worker, encoding, (enum rc_window)(id - RC_ENCODING_DEFLATE_8), number,
 			            header.opcode, frame + header_size, (size_t)header.size);

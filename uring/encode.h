@@ -32,12 +32,13 @@ void rc_encode_rejoin(struct worker *worker, const struct connection *conn);
 /* Makes the wanted encodings of what is new, before anything that sends it is planned; a bounded number of bytes. */
 void rc_encode_new(struct worker *worker);
 
-/* Makes the server-sent events of an entry and of some after it that were published before anybody here wanted them:
- * for a stream that begins so far back. */
-void rc_encode_past(struct worker *worker, uint64_t number);
+/* For a connection that reads one encoding alone (form.h) and begins further back: encodes an entry and some after it
+ * that were published before anybody here wanted them. Returns whether the entry is encoded now. */
+bool rc_encode_past(struct worker *worker, const struct connection *conn, uint64_t number);
 
-/* Writes the event of an entry and returns its size; 0: the message is no text. A null `to` asks for the size. */
-size_t rc_encode_event(struct worker *worker, uint64_t number, uint8_t *to);
+/* Writes the entry itself in such a connection's encoding, and returns the size; 0: the encoding has none of it. A null
+ * `to` asks for the size. */
+size_t rc_encode_alone(struct worker *worker, const struct connection *conn, uint64_t number, uint8_t *to);
 
 /* Frees an encoding, when nobody reads in it any more. */
 void rc_encode_free(struct rc_server *server, enum rc_encoding_id id);

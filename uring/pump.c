@@ -174,17 +174,15 @@ static bool send_outbox(struct worker *worker, uint32_t slot)
 
 /* ---- from a cursor of its own ---- */
 
-/* The next entry has no event that all streams share: there was no room for it, or it is larger than fits. This stream
- * gets one of its own. A binary message has no event at all. */
+/* The next entry is not in the one encoding that this connection reads: there was no room for it, or it is larger than
+ * fits. It gets a copy of its own. Some entries have none: a binary message is no event. */
 static bool send_bare(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
 	uint64_t number = conn->cursor.at;
 	rc_lag_fall_behind(worker, slot, number);
-	rc_encode_past(worker, number);
-	const struct rc_encoding *encoding = worker->server->encodings[RC_ENCODING_SSE];
-	bool made = encoding && rc_extent_state(encoding, number) == RC_EXTENT_FRESH, full;
-	size_t size = made ? 0 : rc_encode_event(worker, number, NULL);
+	bool made = rc_encode_past(worker, conn, number), full;
+	size_t size = made ? 0 : rc_encode_alone(worker, conn, number, NULL);
 	uint8_t *at = NULL;
 	if (size && rc_connection_outbox(worker, conn))
 		at = rc_outbox_add(conn->outbox, &worker->pool, size, SIZE_MAX, &full);
@@ -197,7 +195,7 @@ static bool send_bare(struct worker *worker, uint32_t slot)
 		rc_worker_queue(worker, slot);
 		return false;
 	}
-	rc_encode_event(worker, number, at);
+	rc_encode_alone(worker, conn, number, at);
 	count_one(worker, number);
 	return send_outbox(worker, slot);
 }
