@@ -45,7 +45,7 @@ static void finish(struct rc_ring *ring, struct operation *op, int result)
 	complete(ring, op, result, 0, late());
 }
 
-/* The kernel lets go of a zero-copy send when the peer's has acknowledged it, or when nobody asks for it any more. */
+/* The kernel lets go of a zero-copy send when the peer's kernel has acknowledged it, or when its socket is gone. */
 static void release_now(struct rc_ring *ring, struct operation *op)
 {
 	const struct peer *peer = ring->slots[op->slot].peer;

@@ -64,7 +64,7 @@ static struct operation *prepare(struct rc_ring *ring, enum kind kind, unsigned 
 	unsigned number = 0;
 	while (number < OPERATIONS_MAX && ring->operations[number].kind != OP_NONE)
 		number++;
-	CHECK(number < OPERATIONS_MAX, "operations without end");
+	CHECK(number < OPERATIONS_MAX, "too many operations");
 	struct operation *op = &ring->operations[number];
 	*op = (struct operation){ .kind = kind, .slot = slot, .tag = tag, .number = number };
 	if (slot != NO_SLOT) {
@@ -335,7 +335,7 @@ void rc_ring_buffer_return(struct rc_ring *ring, uint16_t number)
 		      "a receive buffer is given back before it was handed out");
 	uint8_t *at = ring->memory[number];
 	for (unsigned i = 0; i < CANARY_SIZE; i++)
-		CHECK(at[ring->buffers[number].used + i] == 0x5B, "something was written behind the received bytes");
+		CHECK(at[ring->buffers[number].used + i] == 0x5B, "something was written after the received bytes");
 	memset(at, 0x5A, ring->buffers[number].used);
 	ring->buffers[number].out = false;
 }

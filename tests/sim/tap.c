@@ -102,7 +102,7 @@ static unsigned fill_from(uint8_t kind)
 	return kind == 'T' ? 9 : kind == 'P' ? 7 : kind == 'M' ? 6 : 5;
 }
 
-/* The part of a payload behind its first bytes is a function of its number. */
+/* The part of a payload after its first bytes is a function of its number. */
 static void check_fill(struct peer *peer, const uint8_t *bytes, size_t size)
 {
 	const uint8_t *start = peer->start;
