@@ -59,13 +59,14 @@ static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is
 static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before a gathered message");
 
 /* ---- a round of fan-out ---- */
-#define RC_SLICE_SENDS 256                  /* sends between two looks at what came in */
-#define RC_SLICE_ENCODE_SIZE (256 * RC_KIB) /* bytes compressed between two such looks, unless one message is larger   \
-	                                     */
-#define RC_PLAN_WINDOW 4096                 /* index entries one plan reads at most */
-#define RC_PLAN_RANGES_MAX 64               /* ranges of one send: below IOV_MAX */
-#define RC_PLAN_FRAMES_MAX 1024             /* frames of one send */
-#define RC_PLAN_SIZE_MAX (256 * RC_KIB)     /* bytes of one send, unless it is a single larger frame */
+#define RC_SLICE_SENDS 256 /* sends between two looks at what came in */
+#define RC_SLICE_ENCODE_SIZE                                                                                           \
+	(256 * RC_KIB)                  /* bytes compressed between two such looks, unless one message is larger       \
+	                                 */
+#define RC_PLAN_WINDOW 4096             /* index entries one plan reads at most */
+#define RC_PLAN_RANGES_MAX 64           /* ranges of one send: below IOV_MAX */
+#define RC_PLAN_FRAMES_MAX 1024         /* frames of one send */
+#define RC_PLAN_SIZE_MAX (256 * RC_KIB) /* bytes of one send, unless it is a single larger frame */
 /* The largest rest of a frame cut short that is kept in the outbox; a larger rest is sent from the log. */
 #define RC_REST_SIZE_MAX (64 * RC_KIB)
 
@@ -91,8 +92,9 @@ static_assert(RC_TLS_SEND_SIZE_MAX <= RC_TLS_STAGE_SIZE / 2,
 
 /* ---- memory of a worker ---- */
 #define RC_SEND_SIZE_DEFAULT (4 * RC_MIB) /* waiting for one connection outside the log */
-#define RC_POOL_CACHE_SIZE (16 * RC_MIB)  /* free blocks kept by a worker: in a new large one each page costs a fault  \
-	                                   */
+#define RC_POOL_CACHE_SIZE                                                                                             \
+	(16 * RC_MIB) /* free blocks kept by a worker: in a new large one each page costs a fault                      \
+	               */
 #define RC_POOL_SIZE_MAX ((size_t)2048 * RC_MIB) /* blocks in use by a worker */
 
 /* ---- the ring ---- */

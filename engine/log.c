@@ -5,7 +5,8 @@
  *   - head - tail <= entry_count, and write_position - tail_position <= size
  *   - the live entries, from tail to head, lie in their order between tail_position and write_position; none wraps
  *   - an entry's bytes are one complete frame of its size
- *   - an entry's links lead to earlier entries of its topic, and the first to the message before it
+ *   - an entry's links lead to earlier entries of its topic, the first to the message before it, and `next` to the
+ *     message behind it
  *   - a topic counts its live entries and knows the newest
  */
 #include "log.h"
@@ -154,7 +155,11 @@ int64_t rc_log_append(struct rc_log *log, struct rc_topic *topic, enum rc_opcode
 		.time_ns = now_ns,
 		.size = (uint32_t)frame_size,
 		.topic = topic->id,
+		.next = RC_NONE,
 	};
+	if (previous != RC_NONE)
+		atomic_store_explicit(&log->entries[previous & (log->entry_count - 1)].next, number,
+		                      memory_order_relaxed);
 	log->write_position = position + frame_size;
 	log->published_size += size;
 	atomic_store_explicit(&topic->sequence, sequence, memory_order_relaxed);
@@ -244,6 +249,9 @@ static void check_entry(const struct rc_log *log, uint64_t number)
 		RC_ASSERT(entry->previous < tail_of(log) ||
 		          rc_log_entry(log, entry->previous)->sequence == entry->sequence - 1);
 	}
+
+	uint64_t next = rc_log_next(log, number, head);
+	RC_ASSERT(next == head || (next > number && rc_log_entry(log, next)->sequence == entry->sequence + 1));
 
 	const struct rc_topic *topic = rc_topic_at(log->topics, entry->topic);
 	uint64_t newest = atomic_load_explicit(&topic->newest, memory_order_relaxed);

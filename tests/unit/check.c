@@ -139,6 +139,7 @@ static void chain_into_another_topic(void) { back(3)->topic = topic->id; }
 static void chain_forward(void) { back(5)->previous = rc_log_head(&log_) - 1; }
 static void chain_past_a_message(void) { back(1)->previous = entries[back(1)->previous % ENTRIES].previous; }
 static void jump_without_a_link(void) { back(3)->previous = RC_NONE; }
+static void chain_that_skips_one(void) { back(5)->next = rc_log_head(&log_) - 1; }
 static void topic_without_its_newest(void) { atomic_store(&topic->newest, RC_NONE); }
 static void topic_counts_wrong(void) { topic->entry_count++; }
 static void topic_numbers_wrong(void) { atomic_fetch_add(&topic->sequence, 1); }
@@ -165,6 +166,7 @@ Test(check, of_the_log, .init = make_log, .fini = free_log)
 		{ "link < number", chain_forward },
 		{ "->sequence == entry->sequence - 1", chain_past_a_message },
 		{ "(entry->previous == RC_NONE) == (entry->jump == RC_NONE)", jump_without_a_link },
+		{ "next > number &&", chain_that_skips_one },
 		{ "newest != RC_NONE", topic_without_its_newest },
 		{ "->entry_count == count", topic_counts_wrong },
 		{ "entry->sequence == ", topic_numbers_wrong },
