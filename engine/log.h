@@ -8,9 +8,9 @@
  *      chains     each entry knows the previous and the next one of its topic, and one further back to jump to
  *
  * Positions and entry numbers only grow; masked, they are offsets in the bytes and in the index. Frames stand side by
- * side, so a run of messages is one range of bytes. Segments are equal pieces of the ring. Space is recycled a segment
- * at a time, oldest first, so that every reader is asked where it stands once a segment and not once a message. A
- * message larger than a segment lies across several.
+ * side, so a run of messages is one range of bytes. Segments are equal pieces of the ring. Readers are asked for space
+ * a segment at a time, oldest first: what they let go of is granted. Of that each message recycles what it needs and a
+ * few entries more, so that no publisher pays for a whole segment. A message larger than a segment lies across several.
  *
  * Readers hold a floor each: the lowest entry they may still read, or UINT64_MAX for a reader that has ended. Recycling
  * stops at the lowest floor. A floor is raised by its reader at any time and lowered only under the lock.
@@ -53,11 +53,12 @@ struct rc_log {
 	_Atomic uint64_t *floors; /* one a reader */
 	unsigned floor_count;
 	uint64_t write_position, tail_position;
-	_Atomic uint64_t tail;   /* the oldest entry */
-	_Atomic uint64_t head;   /* the next entry: everything before it is committed */
-	_Atomic uint64_t end;    /* write_position, for readers: lag is measured from here */
-	_Atomic uint64_t wanted; /* where the last message would have ended, had it found room; else 0 */
-	uint64_t published_size; /* of payloads */
+	uint64_t granted, granted_position; /* no reader will read an entry, or a byte, before it */
+	_Atomic uint64_t tail;              /* the oldest entry */
+	_Atomic uint64_t head;              /* the next entry: everything before it is committed */
+	_Atomic uint64_t end;               /* write_position, for readers: lag is measured from here */
+	_Atomic uint64_t wanted;            /* where the last message would have ended, had it found room; else 0 */
+	uint64_t published_size;            /* of payloads */
 	uint64_t refused;
 	uint64_t segments_recycled;
 };
