@@ -371,7 +371,8 @@ struct rc_past {
 
 /* Calls visit for the topic's messages after `since`, oldest first, at most `max` of them, until it returns false. Any
  * thread. visit runs under the log's lock: it copies what it wants and may not call any function here. Returns for how
- * many it was called (0 for an unknown topic too), or -EINVAL (the name, or `max` above INT32_MAX). */
+ * many it was called (0 for an unknown topic too), or -EINVAL (the name, or `max` above INT32_MAX). Between any two
+ * calls the log may go on: it ends early where what comes next was recycled meanwhile. */
 RC_API int rc_topic_read(rc_server *server, const char *topic, size_t topic_size, uint64_t since, unsigned max,
                          bool (*visit)(void *context, const struct rc_past *past), void *context);
 
