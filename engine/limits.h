@@ -36,7 +36,9 @@ static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is
 #define RC_GATHERED_HEADROOM 64 /* before a gathered message: for a header, with which it may leave in its block */
 #define RC_MESSAGE_SIZE_DEFAULT (1 * RC_MIB)
 #define RC_MESSAGE_SIZE_LIMIT (64 * RC_MIB)
-#define RC_FRAGMENTS_DEFAULT 1024
+#define RC_FRAGMENTS_DEFAULT                                                                                           \
+	1024 /* at least: the limit is there against work, and grows with the largest message ... */
+#define RC_FRAGMENT_SIZE_LEAST 64 /* ... by one for so many bytes */
 #define RC_IDLE_TIMEOUT_MS 120000
 #define RC_CLOSE_TIMEOUT_MS 5000
 #define RC_PONGS_QUEUED_MAX 16 /* Pongs that wait; further Pings get one Pong for all, section 5.5.3 */

@@ -152,12 +152,13 @@ struct rc_config {
 	unsigned subscriptions_max;       /* of one connection, 1 to 65536; default 256 */
 	size_t body_size_max;    /* of a plain HTTP request, at most 16 MiB; a larger one gets 413. 0: no bodies */
 	size_t message_size_max; /* received, 1 to 64 MiB; a larger one is closed with 1009. Default 1 MiB */
-	unsigned fragments_max;  /* of one received message, not 0; default 1024 */
-	size_t send_size_max;    /* waiting for one connection outside the log: rc_send() and Pongs; default 4 MiB */
-	size_t log_size;         /* of the frames kept; a power of two, 64 KiB to 64 GiB, default 64 MiB */
-	size_t lag_size_max;     /* how far a subscriber may be behind in the log; 0: three quarters of the log */
-	unsigned lag_ms_max;     /* age of the oldest message that waits for a subscriber; 0: no limit */
-	enum rc_policy policy;   /* of topics that no rule names */
+	unsigned fragments_max; /* of one received message; 0: 1024, or one for every 64 bytes of the largest message */
+	size_t send_size_max;   /* waiting for one connection outside the log: rc_send() and Pongs; at most 2 GiB.
+	                         * 0: 4 MiB, or two of the largest messages */
+	size_t log_size;        /* of the frames kept; a power of two, 64 KiB to 64 GiB, default 64 MiB */
+	size_t lag_size_max;    /* how far a subscriber may be behind in the log; 0: three quarters of the log */
+	unsigned lag_ms_max;    /* age of the oldest message that waits for a subscriber; 0: no limit */
+	enum rc_policy policy;  /* of topics that no rule names */
 	unsigned handshake_timeout_ms; /* not 0; default 10 s */
 	unsigned idle_timeout_ms;      /* of silence: a Ping after half of it, then the end. 0: never; default 2 min */
 	unsigned close_timeout_ms;     /* for the peer to answer a Close, not 0; default 5 s */
@@ -372,7 +373,8 @@ struct rc_past {
 
 /* Calls visit for the topic's messages after `since`, oldest first, at most `max` of them, until it returns false. Any
  * thread. visit runs under the log's lock: it copies what it wants and may not call any function here. Returns for how
- * many it was called (0 for an unknown topic too), or -EINVAL (the name, or `max` above INT32_MAX). */
+ * many it was called (0 for an unknown topic too), or -EINVAL (the name, or `max` above INT32_MAX). Between any two
+ * calls the log may go on: it ends early where what comes next was recycled meanwhile. */
 RC_API int rc_topic_read(rc_server *server, const char *topic, size_t topic_size, uint64_t since, unsigned max,
                          bool (*visit)(void *context, const struct rc_past *past), void *context);
 

@@ -82,4 +82,10 @@ static inline struct rc_topic *rc_topic_at(const struct rc_topics *topics, uint3
 	return &topics->chunks[id / RC_TOPIC_CHUNK][id % RC_TOPIC_CHUNK];
 }
 
+/* Whether who is behind gets only its newest message. */
+static inline bool rc_topic_conflates(const struct rc_topic *topic)
+{
+	return topic->options.policy == RC_POLICY_CONFLATE;
+}
+
 #endif

@@ -15,11 +15,10 @@ struct plans {
 	struct rc_plan *all;
 	uint16_t free[RC_PLANS_MAX];
 	unsigned free_count;
-	struct rc_plan *shared;   /* the plan made last for a single topic ... */
-	uint64_t shared_end;      /* ... up to where it was asked for ... */
-	uint32_t shared_size_min; /* ... and from what size encoded */
-	struct rc_mark *marks;    /* what a connection with several topics wants */
-	uint32_t mark_count, mark_generation;
+	struct rc_plan *shared;            /* the plan made last for a single topic ... */
+	uint64_t shared_begin, shared_end; /* ... from where to where it was asked for ... */
+	uint32_t shared_size_min;          /* ... and from what size encoded */
+	struct rc_want *wants;             /* what a connection with several topics wants: room for RC_PLAN_WINDOW */
 };
 
 /* Returns 0 or -ENOMEM. */

@@ -35,6 +35,21 @@ static void wake_masked(struct rc_server *server, uint64_t mask)
 		rc_mailbox_wake(&server->workers[__builtin_ctzll(mask)].mailbox);
 }
 
+/* Workers without subscribers sleep through messages, but must raise their floors before the log comes around: those
+ * that are half of it back. As bits of a topic's worker_mask. With the lock. */
+static uint64_t far_back(const struct rc_server *server)
+{
+	const struct rc_log *log = &server->log;
+	uint64_t mask = 0, head = rc_log_head(log);
+	for (unsigned i = 0; i < server->worker_count; i++) {
+		uint64_t floor = atomic_load_explicit(&server->floors[i], memory_order_relaxed);
+		if (floor < head && (head - floor > log->entry_count / 2 ||
+		                     log->write_position - rc_log_entry(log, floor)->position > log->size / 2))
+			mask |= UINT64_C(1) << i % 64;
+	}
+	return mask;
+}
+
 static int64_t publish_once(rc_server *server, const char *name, size_t name_size, uint64_t hash,
                             struct rc_publication *message)
 {
@@ -44,7 +59,6 @@ static int64_t publish_once(rc_server *server, const char *name, size_t name_siz
 	unsigned held_by = 0;
 	int64_t result;
 	uint64_t mask = 0;
-	bool new_segment = false;
 	uint64_t now_ns = rc_server_now();
 
 	pthread_mutex_lock(&server->log_lock);
@@ -59,10 +73,11 @@ static int64_t publish_once(rc_server *server, const char *name, size_t name_siz
 		if (result > 0 && message->except)
 			atomic_store_explicit(&rc_log_newest(log, topic)->except, message->except,
 			                      memory_order_relaxed);
-		new_segment = log->write_position / log->segment_size != segment;
+		mask = topic->worker_mask;
+		if (log->write_position / log->segment_size != segment)
+			mask |= far_back(server);
 		if (log->segments_recycled != recycled)
 			RC_TRACE1(segment_recycled, log->segments_recycled);
-		mask = topic->worker_mask;
 		if (result < 0)
 			rc_topics_release(&server->topics, topic);
 	} else {
@@ -70,9 +85,7 @@ static int64_t publish_once(rc_server *server, const char *name, size_t name_siz
 	}
 	pthread_mutex_unlock(&server->log_lock);
 
-	/* Workers without subscribers sleep through messages, but must raise their floors before the log comes around.
-	 */
-	if (new_segment || result == -EAGAIN)
+	if (result == -EAGAIN)
 		wake_all(server);
 	else if (result > 0)
 		wake_masked(server, mask);

@@ -36,8 +36,6 @@ void rc_config_init(struct rc_config *config)
 	*config = (struct rc_config){
 		.subscriptions_max = RC_SUBSCRIPTIONS_DEFAULT,
 		.message_size_max = RC_MESSAGE_SIZE_DEFAULT,
-		.fragments_max = RC_FRAGMENTS_DEFAULT,
-		.send_size_max = RC_SEND_SIZE_DEFAULT,
 		.log_size = RC_LOG_SIZE_DEFAULT,
 		.policy = RC_POLICY_CLOSE,
 		.handshake_timeout_ms = RC_HANDSHAKE_TIMEOUT_MS,
@@ -71,8 +69,8 @@ static int check_config(const struct rc_config *config, struct rc_error *error)
 	if (config->body_size_max > RC_BODY_SIZE_LIMIT)
 		return rc_fail(error, -EINVAL, "bodies of %zu bytes: at most %zu", config->body_size_max,
 		               RC_BODY_SIZE_LIMIT);
-	if (!config->fragments_max || !config->handshake_timeout_ms || !config->close_timeout_ms)
-		return rc_fail(error, -EINVAL, "the limits of fragments, handshake time and close time must not be 0");
+	if (!config->handshake_timeout_ms || !config->close_timeout_ms)
+		return rc_fail(error, -EINVAL, "the limits of handshake time and close time must not be 0");
 	if (config->deflate.level < 1 || config->deflate.level > 9 || config->deflate.bits < 8 ||
 	    config->deflate.bits > 15)
 		return rc_fail(error, -EINVAL, "compression at level %u with windows of %u bits: 1 to 9, and 8 to 15",
@@ -100,6 +98,16 @@ static uint64_t clock_ns(clockid_t clock)
 uint64_t rc_server_now(void)
 {
 	return clock_ns(CLOCK_MONOTONIC);
+}
+
+/* What was left open follows from what was not: a message that may come in may also go out, and may come in pieces. */
+static void follow_limits(struct rc_config *config)
+{
+	size_t message_max = config->message_size_max;
+	if (!config->fragments_max)
+		config->fragments_max = (unsigned)RC_MAX(RC_FRAGMENTS_DEFAULT, message_max / RC_FRAGMENT_SIZE_LEAST);
+	if (!config->send_size_max)
+		config->send_size_max = RC_MAX(RC_SEND_SIZE_DEFAULT, 2 * (message_max + RC_FRAME_HEADER_MAX));
 }
 
 static int make_log(struct rc_server *server)
@@ -168,6 +176,7 @@ rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error)
 	char accept[RC_ACCEPT_SIZE + 1];
 	rc_handshake_accept(accept, "");
 	server->config = *config;
+	follow_limits(&server->config);
 	server->worker_count = config->worker_count ? config->worker_count : processor_count();
 	if (!server->config.lag_size_max)
 		server->config.lag_size_max = config->log_size;

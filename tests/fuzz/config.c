@@ -23,7 +23,7 @@ static bool is_within_limits(const struct rc_config *c)
 	bool log = c->log_size >= RC_LOG_SIZE_MIN && c->log_size <= (size_t)64 << 30 &&
 	           !(c->log_size & (c->log_size - 1));
 	bool sizes = c->message_size_max && c->message_size_max <= RC_MESSAGE_SIZE_LIMIT && c->send_size_max < 1u << 31;
-	bool counts = c->worker_count <= RC_WORKERS_MAX && c->fragments_max && c->subscriptions_max &&
+	bool counts = c->worker_count <= RC_WORKERS_MAX && c->subscriptions_max &&
 	              c->subscriptions_max <= RC_SUBSCRIPTIONS_LIMIT;
 	return log && sizes && counts && c->handshake_timeout_ms && c->close_timeout_ms && c->policy <= RC_POLICY_LAST;
 }

@@ -129,7 +129,8 @@ static void tail_above_head(void) { atomic_store(&log_.tail, rc_log_head(&log_) 
 static void more_entries_than_fit(void) { atomic_store(&log_.tail, rc_log_head(&log_) - ENTRIES - 1); }
 static void more_bytes_than_the_log(void) { log_.write_position += log_.size; }
 static void end_not_told(void) { log_.write_position++; }
-static void tail_within_a_segment(void) { log_.tail_position++; }
+static void granted_within_a_segment(void) { log_.granted_position++; }
+static void granted_past_the_head(void) { log_.granted = rc_log_head(&log_) + 1; }
 static void tail_past_an_entry(void) { log_.tail_position += 4 * log_.segment_size; }
 static void entry_wraps(void) { back(1)->position |= log_.size - 1; }
 static void entries_overlap(void) { back(2)->position++; }
@@ -141,6 +142,7 @@ static void chain_into_another_topic(void) { back(3)->topic = topic->id; }
 static void chain_forward(void) { back(5)->previous = rc_log_head(&log_) - 1; }
 static void chain_past_a_message(void) { back(1)->previous = entries[back(1)->previous % ENTRIES].previous; }
 static void jump_without_a_link(void) { back(3)->previous = RC_NONE; }
+static void chain_that_skips_one(void) { back(5)->next = rc_log_head(&log_) - 1; }
 static void topic_without_its_newest(void) { atomic_store(&topic->newest, RC_NONE); }
 static void topic_counts_wrong(void) { topic->entry_count++; }
 static void topic_numbers_wrong(void) { atomic_fetch_add(&topic->sequence, 1); }
@@ -149,13 +151,14 @@ static void topic_numbers_wrong(void) { atomic_fetch_add(&topic->sequence, 1); }
 Test(check, of_the_log, .init = make_log, .fini = free_log)
 {
 	static const struct breakage breakages[] = {
-		{ "floor >= tail", floor_below_tail },
+		{ "floor >= log->granted", floor_below_tail },
 		{ "floor <= head || floor == UINT64_MAX", floor_above_head },
 		{ "tail <= head", tail_above_head },
 		{ "head - tail <= log->entry_count", more_entries_than_fit },
 		{ "log->write_position - log->tail_position <= log->size", more_bytes_than_the_log },
 		{ "== log->write_position", end_not_told },
-		{ "log->tail_position % log->segment_size == 0", tail_within_a_segment },
+		{ "log->granted_position % log->segment_size == 0", granted_within_a_segment },
+		{ "log->granted <= head", granted_past_the_head },
 		{ "entry->position >= log->tail_position", tail_past_an_entry },
 		{ "(entry->position & (log->size - 1)) + entry->size <= log->size", entry_wraps },
 		{ "end <= rc_log_entry(log, number + 1)->position", entries_overlap },
@@ -167,6 +170,7 @@ Test(check, of_the_log, .init = make_log, .fini = free_log)
 		{ "link < number", chain_forward },
 		{ "->sequence == entry->sequence - 1", chain_past_a_message },
 		{ "(entry->previous == RC_NONE) == (entry->jump == RC_NONE)", jump_without_a_link },
+		{ "next > number &&", chain_that_skips_one },
 		{ "newest != RC_NONE", topic_without_its_newest },
 		{ "->entry_count == count", topic_counts_wrong },
 		{ "entry->sequence == ", topic_numbers_wrong },
