@@ -284,9 +284,10 @@ RC_API const char *rc_version(void);
 /* ---------------------------------------------------------------------------------------------------- publishing -- */
 
 /* Publishes a message: copies it into the log once, and wakes those workers with subscribers that sleep. Any thread,
- * callbacks included. Text must be UTF-8, which is not checked.
+ * callbacks included. Text must be UTF-8: it is checked before the log is locked, unless the caller knows.
  * Returns the message's sequence number in its topic (from 1), or
  *   -EINVAL   the topic's name is empty or longer than RC_TOPIC_NAME_MAX
+ *   -EILSEQ   text that is not UTF-8
  *   -EMSGSIZE larger than a quarter of the log, or 2 GiB
  *   -ENOSPC   RC_TOPICS_MAX topics exist
  *   -EAGAIN   a worker is a whole log behind (nothing was published; see RC_PUBLISH_WAIT)
@@ -294,6 +295,9 @@ RC_API const char *rc_version(void);
 enum rc_publish_flags {
 	RC_PUBLISH_BINARY = 1, /* a binary message instead of text */
 	RC_PUBLISH_WAIT = 2,   /* sleep instead of -EAGAIN; not on a worker, which must not wait for itself */
+	/* The text is known to be UTF-8, as what handlers.message was given: it is not looked at once more. Text that
+	 * is not would end every subscriber's connection. */
+	RC_PUBLISH_UNCHECKED = 4,
 };
 RC_API int64_t rc_publish(rc_server *server, const char *topic, size_t topic_size, const void *data, size_t size,
                           unsigned flags);
@@ -308,26 +312,35 @@ struct rc_publication {
 	rc_conn except;
 	/* Instead of data and size, for a message that holds its own number. It is called just before the copy, when
 	 * the number is known, and perhaps several times. It returns the size and sets *data to bytes that stay until
-	 * rc_publish_with() returns. It runs under the log's lock, so it must be short and call no function here. */
+	 * rc_publish_with() returns. It runs under the log's lock, so it must be short and call no function here. What
+	 * it makes is checked there too, without RC_PUBLISH_UNCHECKED: better check its parts before, with
+	 * rc_text_valid(). */
 	size_t (*make)(void *context, uint64_t sequence, uint64_t epoch, const void **data);
 	void *context;
 	uint64_t epoch; /* out: of the topic, see rc_topic_stats */
 };
 RC_API int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message);
 
+/* Whether this is UTF-8 (RFC 3629), as text must be. Any thread. */
+RC_API bool rc_text_valid(const void *text, size_t size);
+
 /* Sends one message to one connection. Any thread; from another one than its worker's the bytes are copied and posted,
  * and what goes wrong later is not reported. Returns 0, -EINVAL (no such opcode; a stream of events takes text only, a
- * waiting request nothing), -ENOTCONN (stale, or closing), -ENOBUFS (more than send_size_max would wait; nothing was
- * queued), -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM. */
+ * waiting request nothing), -EILSEQ (text that is not UTF-8), -ENOTCONN (stale, or closing), -ENOBUFS (more than
+ * send_size_max would wait; nothing was queued), -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM. */
 RC_API int rc_send(rc_server *server, rc_conn conn, enum rc_opcode opcode, const void *data, size_t size);
+
+/* The same for text that is known to be UTF-8, as what handlers.message was given: it is not looked at once more. */
+RC_API int rc_send_unchecked(rc_server *server, rc_conn conn, enum rc_opcode opcode, const void *data, size_t size);
 
 /* Sends a Ping with up to RC_CONTROL_SIZE_MAX bytes; a stream of events gets a comment instead. Returns as rc_send()
  * does, with -EINVAL also for a larger size. */
 RC_API int rc_ping(rc_server *server, rc_conn conn, const void *data, size_t size);
 
 /* Begins the closing handshake with a code that may be sent (1000 to 1003, 1007 to 1014, 3000 to 4999) and up to
- * RC_CONTROL_SIZE_MAX - 2 bytes of reason. Any thread. Returns 0, -EINVAL (the code, or a longer reason), -ENOTCONN
- * (stale, or closing), -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM (posting). */
+ * RC_CONTROL_SIZE_MAX - 2 bytes of reason, which is left out when it is not UTF-8. Any thread. Returns 0, -EINVAL (the
+ * code, or a longer reason), -ENOTCONN (stale, or closing), -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM (posting).
+ */
 RC_API int rc_close(rc_server *server, rc_conn conn, uint16_t code, const char *reason, size_t reason_size);
 
 /* ------------------------------------------------------------------------------------------------- subscriptions -- */
