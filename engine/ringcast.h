@@ -220,7 +220,8 @@ struct rc_topic_options {
 };
 RC_API int rc_server_topic_rule(rc_server *server, const char *pattern, const struct rc_topic_options *options);
 
-/* What wss:// listeners show, before the start: TLS 1.2 and 1.3, ALPN "http/1.1", sessions resumed by tickets.
+/* What wss:// listeners show, before the start: TLS 1.2 and 1.3, ALPN "http/1.1". Sessions are resumed by tickets, but
+ * not where clients show certificates: each of their connections is judged by what holds then.
  * Certificates are PEM files with their chain, leaf first; keys are PEM files without a password. A client gets the
  * first pair whose certificate is for the name it asked for (SNI), or else the first of all. The names are copied.
  * Returns 0, or with *error naming the file: -EINVAL (it cannot be used, or the number of pairs), -ENOENT, -EACCES or
@@ -233,6 +234,9 @@ struct rc_tls_options {
 	unsigned pair_count;   /* 1 to RC_TLS_PAIRS_MAX */
 	const char *client_ca; /* PEM file that must vouch for the clients' certificates; null: none is asked for */
 	bool client_optional;  /* clients without a certificate are let in too */
+	/* PEM file of the revocation lists (RFC 5280) of every authority between a client's certificate and the root; or
+	 * null. Who stands in one is refused, and so is everybody once a list has passed its next update. */
+	const char *crl;
 };
 RC_API int rc_server_tls(rc_server *server, const struct rc_tls_options *options, struct rc_error *error);
 

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""What a hostile peer may try against the library, and what an operator's mistakes may open to it. Honest clients beside
+the attacker are the judges: they lose nothing, and nobody closes them."""
+import os
+import signal
+import ssl
+
+from harness import equal, run, until
+from test_tls import DIRECTORY, Both, Pair, Secure, authority, openssl, pair, trusting
+
+
+# ---- certificates of clients ----
+
+
+def revoke(path, *pairs):
+    """Writes the authority's revocation list, which names these certificates."""
+    there = os.path.join(DIRECTORY.name, "ca")
+    os.makedirs(there, exist_ok=True)
+    index, settings = os.path.join(there, "index"), os.path.join(there, "settings")
+    with open(index, "w", encoding="ascii"):
+        pass
+    with open(settings, "w", encoding="ascii") as file:
+        file.write(f"[ca]\ndefault_ca = here\n[here]\ndatabase = {index}\ndefault_md = sha256\ndefault_crl_days = 1\n")
+    by = ["-config", settings, "-cert", authority().path, "-keyfile", authority().key]
+    for one in pairs:
+        openssl("ca", *by, "-revoke", one.path)
+    openssl("ca", *by, "-gencrl", "-out", path)
+
+
+def as_client(who, version=None):
+    context = trusting(version)
+    context.load_cert_chain(who.path, who.key)
+    return context
+
+
+def test_tickets_outlive_no_certificate():
+    """Where clients show certificates, each of their connections is verified: no session is resumed."""
+    member = pair("member")
+    with Both("--echo", "--tls-client-ca", authority().path) as server:
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            context, session = as_client(member, version), None
+            for _ in range(3):
+                with Secure(server, context, session=session) as raw:
+                    raw.open().text("a")
+                    raw.receive()
+                    assert not raw.socket.session_reused, version
+                    session = raw.socket.session
+                    equal(raw.close(), 1000)
+        equal(server.stats()["tls_resumed"], 0)
+        equal(server.stats()["tls_handshakes"], 6)
+
+
+def test_revoked_certificates():
+    good, bad = pair("good"), Pair("bad", authority=authority())
+    path = os.path.join(DIRECTORY.name, "crl.pem")
+    revoke(path)
+
+    def meet(who):
+        return Secure(server, as_client(who)).open()
+
+    def lets_in(who):
+        try:
+            return meet(who).close() == 1000
+        except (ssl.SSLError, ConnectionResetError, BrokenPipeError, EOFError):
+            return False
+
+    with Both("--echo", "--tls-client-ca", authority().path, "--tls-crl", path) as server:
+        honest = meet(good)
+        assert lets_in(bad), "nobody is revoked yet"
+        revoke(path, bad)
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: "read again" in "".join(server.errors), "the reload")
+        assert not lets_in(bad), "revoked"
+        assert lets_in(good)
+        # A list that is none changes nothing.
+        with open(path, "w", encoding="ascii") as file:
+            file.write("nonsense\n")
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: "stay" in "".join(server.errors), "the refusal")
+        assert not lets_in(bad) and lets_in(good)
+        honest.text("still here")
+        equal(honest.receive_text(), "still here")
+
+
+if __name__ == "__main__":
+    run(dict(globals()), limit=60)
