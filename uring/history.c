@@ -45,7 +45,7 @@ int rc_topic_read(rc_server *server, const char *name, size_t name_size, uint64_
 {
 	if (!name_size || name_size > RC_TOPIC_NAME_MAX || max > INT32_MAX)
 		return -EINVAL;
-	uint64_t hash = rc_topic_hash(name, name_size);
+	uint64_t hash = rc_topic_hash(&server->topics, name, name_size);
 	pthread_mutex_lock(&server->log_lock);
 	const struct rc_topic *topic = rc_topics_find(&server->topics, name, name_size, hash);
 	int count = topic ? read_locked(server, topic, since, max, visit, context) : 0;

@@ -113,7 +113,7 @@ int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size,
 	/* Before the lock: the copy under it then finds the bytes in the cache. */
 	if (!message->make && !is_right(message))
 		return -EILSEQ;
-	uint64_t hash = rc_topic_hash(topic, topic_size);
+	uint64_t hash = rc_topic_hash(&server->topics, topic, topic_size);
 	bool may_wait = message->flags & RC_PUBLISH_WAIT && !rc_worker_here;
 	for (;;) {
 		int64_t result = publish_once(server, topic, topic_size, hash, message);

@@ -38,7 +38,7 @@ static int open_parts(struct worker *worker)
 		return -ENOMEM;
 	rc_wheel_init(&worker->wheel, worker->wheel.links, worker->now_ns / TICK_NS);
 	rc_pool_init(&worker->pool, RC_POOL_CACHE_SIZE, RC_POOL_SIZE_MAX);
-	int result = rc_subscribers_init(&worker->subscribers);
+	int result = rc_subscribers_init(&worker->subscribers, worker->server->seed ^ worker->index);
 	if (result == 0)
 		result = rc_lag_open(worker);
 	if (result == 0)
