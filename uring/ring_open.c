@@ -20,7 +20,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define PENDING_MAX 1024            /* accepts whose peer is being asked for, connects on their way */
 #define DESCRIPTORS_SPARED 24       /* of the process, for files that are no connections, where these take some too */
 #define DESCRIPTORS_SPARED_A_RING 4 /* itself, its eventfd, its listeners */
 
@@ -126,15 +125,11 @@ int rc_ring_open(struct rc_ring **out, struct rc_ring_config *config, struct rc_
 	ring->buffer_ring = MAP_FAILED;
 	ring->buffers = MAP_FAILED;
 	ring->messages = calloc(config->entry_count, sizeof *ring->messages);
-	ring->pending = calloc(PENDING_MAX, sizeof *ring->pending);
+	ring->pending = calloc(RC_PENDING_MAX, sizeof *ring->pending);
 	int result = -ENOMEM;
 	if (!ring->messages || !ring->pending) {
 		fail(error, result, "no memory for a ring");
 		goto failed;
-	}
-	for (unsigned i = PENDING_MAX; i-- > 0;) {
-		ring->pending[i].next = ring->pending_free;
-		ring->pending_free = &ring->pending[i];
 	}
 	if ((result = open_uring(ring, config, error)) < 0 || (result = open_table(ring, config, error)) < 0 ||
 	    (result = open_buffers(ring, config, error)) < 0)

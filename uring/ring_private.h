@@ -28,6 +28,10 @@
 
 #define BUFFER_GROUP 0
 
+/* Accepts whose peer is being asked for, and connects on their way. The answers come behind all accepts that wait in the
+ * completion queue, so there are as many as that holds. One nobody used takes no memory. */
+#define RC_PENDING_MAX (RC_RING_ENTRIES * RC_COMPLETIONS_PER_ENTRY)
+
 /* A listening socket that is accepted from. */
 struct accepting {
 	int fd;
@@ -63,6 +67,7 @@ struct rc_ring {
 	struct msghdr *messages; /* one a submission entry: read when the entry is submitted */
 	struct pending *pending; /* all of them, and the lists of those that are free now and after the next wait */
 	struct pending *pending_free, *pending_done;
+	unsigned pending_made; /* ever used */
 	struct accepting accepting[RC_LISTENERS_MAX];
 	unsigned accepting_count;
 };

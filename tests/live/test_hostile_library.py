@@ -2,11 +2,56 @@
 """What a hostile peer may try against the library, and what an operator's mistakes may open to it. Honest clients beside
 the attacker are the judges: they lose nothing, and nobody closes them."""
 import os
+import resource
 import signal
+import socket
 import ssl
 
-from harness import equal, run, until
+from harness import SLOW, Server, Skip, equal, run, until
 from test_tls import DIRECTORY, Both, Pair, Secure, authority, openssl, pair, trusting
+
+
+# ---- crowds ----
+
+
+def test_crowd_from_one_address():
+    """All that wait are accepted in one tick, more than can be asked for their addresses: the limit holds for all."""
+    count, limit = 2500, 10
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < count + 200:
+        raise Skip(f"{hard} descriptors are too few")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count + 200), hard))
+    with Server("--echo", "--connections-per-address", str(limit), workers=1, listen=("127.0.0.1:0",)) as server:
+        server.process.send_signal(signal.SIGSTOP)
+        crowd = []
+        try:
+            for _ in range(count):
+                one = socket.socket()
+                one.bind(("127.0.0.2", 0))
+                one.setblocking(False)
+                one.connect_ex(("127.0.0.1", server.port))
+                crowd.append(one)
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        honest = server.connect()
+        for one in crowd:
+            try:
+                one.sendall(honest.request())
+            except OSError:
+                pass
+        let_in = 0
+        for one in crowd:
+            one.settimeout(5 * SLOW)
+            try:
+                let_in += one.recv(64).startswith(b"HTTP/1.1 101")
+            except OSError:
+                pass
+            one.close()
+        assert let_in <= limit, f"{let_in} were let in"
+        assert server.stats()["refused"] >= count - limit, server.stats()
+        honest.text("here")
+        equal(honest.receive_text(), "here")
+        equal(server.get("/healthz")[0], 200)
 
 
 # ---- certificates of clients ----
