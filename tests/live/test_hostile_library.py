@@ -6,8 +6,10 @@ import resource
 import signal
 import socket
 import ssl
+import struct
+import time
 
-from harness import SLOW, Server, Skip, equal, run, until
+from harness import SLOW, Raw, Server, Skip, equal, run, until
 from test_tls import DIRECTORY, Both, Pair, Secure, authority, openssl, pair, trusting
 
 
@@ -52,6 +54,61 @@ def test_crowd_from_one_address():
         honest.text("here")
         equal(honest.receive_text(), "here")
         equal(server.get("/healthz")[0], 200)
+
+
+def client_hello():
+    """The first bytes of a TLS handshake."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    one = trusting().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    try:
+        one.do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    return outgoing.read()
+
+
+def test_handshakes_that_wait_and_go():
+    """Places of handshakes that were given up are taken by connections whose PROXY header comes in two pieces: what is
+    there of it is no TLS."""
+    crowd_count, honest_count = 900, 300
+    slow = pair("slow", "DNS:localhost", kind="RSA")  # the longer a handshake takes, the longer the others wait
+    address = "proxy+wss://127.0.0.1:0"
+    with Server("--echo", *slow.flags, workers=1, listen=("127.0.0.1:0", address)) as server:
+        port = int(server.urls()[1].rsplit(":", 1)[1])
+        hello = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n" + client_hello()
+        server.process.send_signal(signal.SIGSTOP)
+        crowd = []
+        try:
+            for _ in range(crowd_count):
+                one = socket.create_connection(("127.0.0.1", port))
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                one.sendall(hello)
+                crowd.append(one)
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        time.sleep(0.05)
+        for one in crowd[450:]:
+            one.close()  # a reset
+        honest = [socket.create_connection(("127.0.0.1", port)) for _ in range(honest_count)]
+        for one in honest:
+            one.sendall(b"PROXY TCP4 198.51.100.7 ")
+        time.sleep(1)  # until all turns were had
+        failed = 0
+        for one in honest:
+            try:
+                one.sendall(b"198.51.100.8 1 2\r\n")
+                raw = Raw.__new__(Raw)
+                raw.buffer, raw.closed = bytearray(), None
+                one.settimeout(10 * SLOW)
+                raw.socket = trusting().wrap_socket(one, server_hostname="localhost", suppress_ragged_eofs=False)
+                raw.open().text("here")
+                equal(raw.receive_text(), "here")
+                raw.socket.close()
+            except OSError:
+                failed += 1
+        for one in crowd[:450]:
+            one.close()
+        equal(failed, 0, "honest connections that failed")
 
 
 # ---- certificates of clients ----
