@@ -7,9 +7,10 @@ import signal
 import socket
 import ssl
 import struct
+import subprocess
 import time
 
-from harness import SLOW, Raw, Server, Skip, equal, run, until
+from harness import SLOW, Raw, Server, Skip, die_with_parent, equal, run, until
 from test_tls import DIRECTORY, Both, Pair, Secure, authority, openssl, pair, trusting
 
 
@@ -109,6 +110,37 @@ def test_handshakes_that_wait_and_go():
         for one in crowd[:450]:
             one.close()
         equal(failed, 0, "honest connections that failed")
+
+
+# ---- records as small as a peer may ask for ----
+
+
+def test_small_records_in_a_full_stage():
+    """Readers who share a stage and take 512 bytes a record: what that adds is counted, so that nobody is dropped."""
+    with Both(workers=1) as server:
+        at = ["-connect", f"127.0.0.1:{server.secure_port}", "-servername", "localhost", "-quiet", "-ign_eof"]
+        for version in "-tls1_2", "-tls1_3":
+            readers = []
+            for _ in range(4):
+                one = subprocess.Popen(["openssl", "s_client", *at, version, "-maxfraglen", "512"], stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+                raw = Raw.__new__(Raw)
+                raw.buffer, raw.closed = bytearray(), None
+                one.stdin.write(raw.request("/topic/t"))
+                one.stdin.flush()
+                raw.more = lambda raw=raw, one=one: (raw.buffer.extend(one.stdout.read1(1 << 16)), raw.buffer)[1]
+                readers.append((one, raw.check_open()))
+            writer = server.connect("/publish/t")
+            for size in range(59000, 66000, 250):
+                text = os.urandom(size // 2).hex()
+                writer.text(text)
+                for one, raw in readers:
+                    assert one.poll() is None, f"{version}: dropped at {size}"
+                    equal(raw.receive_text(), text, f"{version}, {size}")
+            for one, _ in readers:
+                one.kill()
+                one.communicate()
+        equal(server.stats()["tls_errors"], 0)
 
 
 # ---- certificates of clients ----
