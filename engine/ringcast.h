@@ -136,6 +136,10 @@ struct rc_handlers {
 	/* The library has something to tell the operator: memory or descriptors are used up, for example. Of each kind
 	 * at most one line a second comes. */
 	void (*report)(void *context, const char *text);
+	/* The kernel lets a worker go on no longer, as when a seccomp filter was set that forbids io_uring_enter:
+	 * *error says why and names the remedy, and `report` was told so. The server stops by itself, since clients
+	 * would go on being sent to that worker: end the program. */
+	void (*failed)(void *context, const struct rc_error *error);
 };
 
 /* permessage-deflate (RFC 7692). A broadcast is compressed once for each class of windows among its subscribers. */
@@ -234,8 +238,8 @@ struct rc_tls_options {
 	unsigned pair_count;   /* 1 to RC_TLS_PAIRS_MAX */
 	const char *client_ca; /* PEM file that must vouch for the clients' certificates; null: none is asked for */
 	bool client_optional;  /* clients without a certificate are let in too */
-	/* PEM file of the revocation lists (RFC 5280) of every authority between a client's certificate and the root; or
-	 * null. Who stands in one is refused, and so is everybody once a list has passed its next update. */
+	/* PEM file of the revocation lists (RFC 5280) of every authority between a client's certificate and the root;
+	 * or null. Who stands in one is refused, and so is everybody once a list has passed its next update. */
 	const char *crl;
 };
 RC_API int rc_server_tls(rc_server *server, const struct rc_tls_options *options, struct rc_error *error);
@@ -262,7 +266,7 @@ RC_API int rc_server_start(rc_server *server, struct rc_error *error);
 
 /* Instead of rc_server_start(): runs worker `index` in the calling thread until the server stops. Call it once for each
  * worker, each on a thread of its own. Returns 0 after the end, or at once what rc_server_start() does, with -EINVAL
- * also for an index that no worker has. */
+ * also for an index that no worker has; later the errno of handlers.failed. */
 RC_API int rc_server_run(rc_server *server, unsigned index, struct rc_error *error);
 
 /* Begins the end: listeners close, every open connection gets 1001, and connections that are not done after drain_ms

@@ -57,6 +57,20 @@ static int open_uring(struct rc_ring *ring, const struct rc_ring_config *config,
 	return 0;
 }
 
+int rc_ring_explain(int code, struct rc_error *error)
+{
+	return fail(error, code,
+	            "the kernel forbids io_uring_enter: allow it in the seccomp profile, beside io_uring_setup and "
+	            "io_uring_register");
+}
+
+/* Where only this call is forbidden, a ring can be made, and nothing would ever complete. */
+static int try_enter(struct rc_ring *ring, struct rc_error *error)
+{
+	int result = io_uring_get_events(&ring->uring);
+	return is_refusal(result) ? rc_ring_explain(result, error) : 0;
+}
+
 static int open_table(struct rc_ring *ring, struct rc_ring_config *config, struct rc_error *error)
 {
 	struct rlimit limit;
@@ -131,8 +145,8 @@ int rc_ring_open(struct rc_ring **out, struct rc_ring_config *config, struct rc_
 		fail(error, result, "no memory for a ring");
 		goto failed;
 	}
-	if ((result = open_uring(ring, config, error)) < 0 || (result = open_table(ring, config, error)) < 0 ||
-	    (result = open_buffers(ring, config, error)) < 0)
+	if ((result = open_uring(ring, config, error)) < 0 || (result = try_enter(ring, error)) < 0 ||
+	    (result = open_table(ring, config, error)) < 0 || (result = open_buffers(ring, config, error)) < 0)
 		goto failed;
 	*out = ring;
 	return 0;

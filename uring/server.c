@@ -362,9 +362,7 @@ int rc_server_run(rc_server *server, unsigned index, struct rc_error *error)
 		return result;
 	atomic_store(&server->started, true);
 	result = rc_worker_open(&server->workers[index], error);
-	if (result == 0)
-		rc_worker_run(&server->workers[index]);
-	return result;
+	return result < 0 ? result : rc_worker_run(&server->workers[index]);
 }
 
 void rc_server_stop(rc_server *server, unsigned drain_ms)

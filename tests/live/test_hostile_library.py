@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What a hostile peer may try against the library, and what an operator's mistakes may open to it. Honest clients beside
 the attacker are the judges: they lose nothing, and nobody closes them."""
+import ctypes
+import errno
 import os
 import resource
 import signal
@@ -10,8 +12,37 @@ import struct
 import subprocess
 import time
 
-from harness import SLOW, Raw, Server, Skip, die_with_parent, equal, run, until
+from harness import PROGRAM, SLOW, Raw, Server, Skip, die_with_parent, equal, run, until
 from test_tls import DIRECTORY, Both, Pair, Secure, authority, openssl, pair, trusting
+
+
+# ---- a kernel that forbids ----
+
+
+def forbid_enter(code):
+    """Lets this process and what it starts make a ring, but not enter it (io_uring_enter is 426 everywhere)."""
+    def program():
+        steps = struct.pack("HBBI" * 4, 0x20, 0, 0, 0, 0x15, 0, 1, 426, 0x06, 0, 0, 0x00050000 | code, 0x06, 0, 0, 0x7FFF0000)
+        filters = ctypes.create_string_buffer(steps)
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+        prctl(38, 1, 0, 0, 0)  # no new privileges
+        if prctl(22, 2, struct.pack("HxxxxxxP", 4, ctypes.addressof(filters)), 0, 0):
+            os._exit(99)
+        die_with_parent()
+    return program
+
+
+def test_forbidden_enter():
+    """The server says so and ends."""
+    for code in errno.EPERM, errno.ENOSYS:
+        for words in (["serve"], ["app", "--auth", "off"], ["probe"]):
+            listen = ["--listen", "127.0.0.1:0"] if words[0] != "probe" else []
+            done = subprocess.run([PROGRAM, *words, *listen], capture_output=True, text=True, check=False,
+                                  timeout=10 * SLOW, preexec_fn=forbid_enter(code))
+            said = done.stdout + done.stderr
+            equal(done.returncode, 1, said)
+            assert "io_uring_enter" in said and "seccomp" in said, said
+            assert words[0] != "serve" or "listening" not in said, said
 
 
 # ---- crowds ----

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/http.h"
 #include "page.h"
@@ -259,6 +260,13 @@ static void on_report(void *context, const char *text)
 	command_failed("%s", text);
 }
 
+/* The report said why. */
+static void on_failed(void *context, const struct rc_error *error)
+{
+	(void)context, (void)error;
+	_exit(EXIT_FAILED);
+}
+
 struct rc_handlers serve_routes_handlers(struct serve_routes *routes)
 {
 	return (struct rc_handlers){
@@ -267,5 +275,6 @@ struct rc_handlers serve_routes_handlers(struct serve_routes *routes)
 		.message = on_message,
 		.close = on_close,
 		.report = on_report,
+		.failed = on_failed,
 	};
 }
