@@ -46,7 +46,8 @@ void rc_accept_stop(struct worker *worker)
 		rc_ring_accept_cancel(worker->ring, worker->acceptor.fds[i], rc_tag_make(TAG_CANCELLED, 0, 0, 0));
 }
 
-/* Notes which limits the connection exceeds. Returns whether it gets an answer that says so: a crowd gets none. */
+/* Notes which limits the connection exceeds. Returns whether it gets an answer that says so: a crowd gets none. Who has
+ * an address that could not be learned counts as a crowd, or the limit would hold for nobody in one. */
 static bool judge(struct worker *worker, uint32_t slot, const struct sockaddr_storage *peer)
 {
 	struct rc_server *server = worker->server;
@@ -54,10 +55,13 @@ static bool judge(struct worker *worker, uint32_t slot, const struct sockaddr_st
 	unsigned count = atomic_fetch_add_explicit(&server->connection_count, 1, memory_order_relaxed) + 1;
 	unsigned max = server->config.connections_max;
 	conn->refused = max && count > max;
-	if (server->addresses && peer) {
-		unsigned here = rc_addresses_enter(server->addresses, peer, &worker->acceptor.address_indexes[slot]);
+	if (server->addresses) {
+		unsigned here =
+		    peer ? rc_addresses_enter(server->addresses, peer, &worker->acceptor.address_indexes[slot]) : 0;
 		conn->counted = here > 0;
 		conn->crowded = here > server->config.connections_per_address;
+		if (!here)
+			return false;
 	}
 	return !max || count <= max + RC_REFUSALS_MAX;
 }

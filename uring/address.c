@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 struct entry {
 	uint64_t key;
 	uint32_t count, next; /* index + 1 */
@@ -21,17 +24,19 @@ struct rc_addresses {
 	pthread_mutex_t lock;
 	struct entry *entries;
 	uint32_t *buckets;
+	uint64_t seed; /* whoever has a network chooses addresses */
 	uint32_t bucket_count, made_count, capacity, free_first, used_count;
 };
 
 #define BUCKETS 65536
 
-struct rc_addresses *rc_addresses_new(void)
+struct rc_addresses *rc_addresses_new(uint64_t seed)
 {
 	struct rc_addresses *addresses = calloc(1, sizeof *addresses);
 	if (!addresses)
 		return NULL;
 	addresses->bucket_count = BUCKETS;
+	addresses->seed = seed;
 	addresses->buckets = calloc(BUCKETS, sizeof *addresses->buckets);
 	if (!addresses->buckets) {
 		free(addresses);
@@ -66,7 +71,8 @@ static uint64_t key_of(const struct sockaddr_storage *peer)
 
 static uint32_t *bucket_of(struct rc_addresses *addresses, uint64_t key)
 {
-	return &addresses->buckets[(key * UINT64_C(0x9E3779B97F4A7C15)) >> 48 & (addresses->bucket_count - 1)];
+	return &addresses
+	            ->buckets[XXH3_64bits_withSeed(&key, sizeof key, addresses->seed) & (addresses->bucket_count - 1)];
 }
 
 static uint32_t new_entry(struct rc_addresses *addresses)

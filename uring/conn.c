@@ -9,6 +9,7 @@
 #include "form.h"
 #include "say.h"
 #include "subscription.h"
+#include "text.h"
 #include "worker.h"
 
 #include <stdlib.h>
@@ -108,6 +109,13 @@ static int send_here(struct worker *worker, uint32_t slot, const struct call *ca
 
 int rc_send(rc_server *server, rc_conn conn, enum rc_opcode opcode, const void *data, size_t size)
 {
+	if (opcode == RC_TEXT && size <= server->config.send_size_max && !rc_utf8_valid(data, size))
+		return -EILSEQ;
+	return rc_send_unchecked(server, conn, opcode, data, size);
+}
+
+int rc_send_unchecked(rc_server *server, rc_conn conn, enum rc_opcode opcode, const void *data, size_t size)
+{
 	if (opcode != RC_TEXT && opcode != RC_BINARY)
 		return -EINVAL;
 	if (size > server->config.send_size_max)
@@ -141,6 +149,8 @@ int rc_close(rc_server *server, rc_conn conn, uint16_t code, const char *reason,
 {
 	if (!rc_close_code_valid(code) || reason_size > RC_CONTROL_SIZE_MAX - 2)
 		return -EINVAL;
+	if (!rc_utf8_valid(reason, reason_size))
+		reason_size = 0;
 	return act_or_post(server, conn, &(struct call){ close_here, code, reason, reason_size, NULL });
 }
 

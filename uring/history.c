@@ -70,7 +70,7 @@ int rc_topic_read(rc_server *server, const char *name, size_t name_size, uint64_
 	struct page page = { .sequence = since, .max = max, .over = !max, .visit = visit, .context = context };
 	if (!name_size || name_size > RC_TOPIC_NAME_MAX || max > INT32_MAX)
 		return -EINVAL;
-	uint64_t hash = rc_topic_hash(name, name_size);
+	uint64_t hash = rc_topic_hash(&server->topics, name, name_size);
 	while (!page.over) {
 		pthread_mutex_lock(&server->log_lock);
 		read_piece(&server->log, rc_topics_find(&server->topics, name, name_size, hash), &page);

@@ -127,6 +127,10 @@ size_t rc_probe(struct rc_feature *features, size_t max, struct rc_error *error)
 	int deferred = set_up(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, &offers);
 	add(&findings, "deferred task work", deferred >= 0, true,
 	    deferred >= 0 ? "completions are worked off when the worker waits" : "Linux 6.1 or newer is needed");
+	bool enters = deferred < 0 ||
+	              syscall(__NR_io_uring_enter, deferred, 0, 0, IORING_ENTER_GETEVENTS, NULL, 0) >= 0;
+	add(&findings, "io_uring_enter", enters, true,
+	    enters ? "submits and waits, one call a tick" : "allow it in the seccomp profile, beside io_uring_setup");
 	if (deferred >= 0) {
 		probe_operations(&findings, deferred, offers);
 		close(deferred);

@@ -4,6 +4,7 @@
  * which workers are to be woken.
  */
 #include "conn.h"
+#include "text.h"
 #include "trace.h"
 #include "worker.h"
 
@@ -33,6 +34,17 @@ static void wake_masked(struct rc_server *server, uint64_t mask)
 	}
 	for (; mask; mask &= mask - 1)
 		rc_mailbox_wake(&server->workers[__builtin_ctzll(mask)].mailbox);
+}
+
+bool rc_text_valid(const void *text, size_t size)
+{
+	return rc_utf8_valid(text, size);
+}
+
+static bool is_right(const struct rc_publication *message)
+{
+	return message->flags & (RC_PUBLISH_BINARY | RC_PUBLISH_UNCHECKED) ||
+	       rc_utf8_valid(message->data, message->size);
 }
 
 /* Workers without subscribers sleep through messages, but must raise their floors before the log comes around: those
@@ -69,7 +81,9 @@ static int64_t publish_once(rc_server *server, const char *name, size_t name_siz
 		message->epoch = topic->epoch;
 		if (message->make)
 			message->size = message->make(message->context, sequence, topic->epoch, &message->data);
-		result = rc_log_append(log, topic, opcode, message->data, message->size, now_ns, &held_by);
+		result = message->make && !is_right(message)
+		             ? -EILSEQ
+		             : rc_log_append(log, topic, opcode, message->data, message->size, now_ns, &held_by);
 		if (result > 0 && message->except)
 			atomic_store_explicit(&rc_log_newest(log, topic)->except, message->except,
 			                      memory_order_relaxed);
@@ -109,7 +123,10 @@ int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size,
 {
 	if (!topic_size || topic_size > RC_TOPIC_NAME_MAX || (message->except && !leave_out(server, message->except)))
 		return -EINVAL;
-	uint64_t hash = rc_topic_hash(topic, topic_size);
+	/* Before the lock: the copy under it then finds the bytes in the cache. */
+	if (!message->make && !is_right(message))
+		return -EILSEQ;
+	uint64_t hash = rc_topic_hash(&server->topics, topic, topic_size);
 	bool may_wait = message->flags & RC_PUBLISH_WAIT && !rc_worker_here;
 	for (;;) {
 		int64_t result = publish_once(server, topic, topic_size, hash, message);

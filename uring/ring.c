@@ -47,7 +47,7 @@ void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ra
 	if (range_count == 1) {
 		io_uring_prep_send(sqe, (int)slot, ranges[0].at, ranges[0].size, MSG_DONTWAIT | MSG_NOSIGNAL);
 	} else {
-		struct msghdr *message = &ring->messages[(size_t)(sqe - ring->uring.sq.sqes)];
+		struct msghdr *message = message_of(ring, sqe);
 		*message = (struct msghdr){ .msg_iov = (struct iovec *)(uintptr_t)ranges, .msg_iovlen = range_count };
 		io_uring_prep_sendmsg(sqe, (int)slot, message, MSG_DONTWAIT | MSG_NOSIGNAL);
 	}
@@ -75,7 +75,7 @@ void rc_ring_send_alert(struct rc_ring *ring, unsigned slot, const struct rc_ran
 	/* What every alert says beside its bytes: it is read when the entry is submitted, and never changes. */
 	static _Thread_local _Alignas(struct cmsghdr) unsigned char control[CMSG_SPACE(1)];
 	struct io_uring_sqe *sqe = next_entry(ring);
-	struct msghdr *message = &ring->messages[(size_t)(sqe - ring->uring.sq.sqes)];
+	struct msghdr *message = message_of(ring, sqe);
 	*message = (struct msghdr){ .msg_iov = (struct iovec *)(uintptr_t)bytes, .msg_iovlen = 1 };
 	message->msg_control = control;
 	message->msg_controllen = sizeof control;
@@ -203,8 +203,11 @@ static bool take(struct rc_ring *ring, const struct io_uring_cqe *cqe, struct rc
 	return true;
 }
 
-unsigned rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, unsigned max, int64_t timeout_ns)
+int rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, unsigned max, int64_t timeout_ns)
 {
+	int entered;
+	if (ring->refused)
+		return ring->refused;
 	if (ring->pending_done)
 		rc_ring_recycle(ring);
 	if (ring->buffers_more)
@@ -216,16 +219,18 @@ unsigned rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, u
 	}
 	unsigned submitted = io_uring_sq_ready(&ring->uring);
 	if (timeout_ns == 0 || io_uring_cq_ready(&ring->uring)) {
-		io_uring_submit_and_get_events(&ring->uring);
+		entered = io_uring_submit_and_get_events(&ring->uring);
 	} else {
 		struct io_uring_cqe *cqe;
 		bool until_idle = ring->buffers_touched && (timeout_ns < 0 || timeout_ns > BUFFERS_IDLE_NS);
 		int64_t wait_ns = until_idle ? BUFFERS_IDLE_NS : timeout_ns;
 		struct __kernel_timespec time = { wait_ns / 1000000000, wait_ns % 1000000000 };
-		io_uring_submit_and_wait_timeout(&ring->uring, &cqe, 1, wait_ns < 0 ? NULL : &time, NULL);
+		entered = io_uring_submit_and_wait_timeout(&ring->uring, &cqe, 1, wait_ns < 0 ? NULL : &time, NULL);
 		if (until_idle && !io_uring_cq_ready(&ring->uring))
 			give_buffers_back(ring);
 	}
+	if (is_refusal(entered))
+		return ring->refused = entered;
 	if (io_uring_cq_has_overflow(&ring->uring))
 		RC_TRACE1(overflow, io_uring_cq_ready(&ring->uring));
 	struct io_uring_cqe *cqe;
@@ -240,7 +245,7 @@ unsigned rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, u
 	}
 	io_uring_cq_advance(&ring->uring, seen);
 	RC_TRACE2(tick, count, submitted);
-	return count;
+	return (int)count;
 }
 
 /* ---- time and chance ---- */

@@ -112,8 +112,12 @@ void rc_ring_close_slot(struct rc_ring *ring, unsigned slot, uint64_t tag);
 void rc_ring_watch(struct rc_ring *ring, int event_fd, uint64_t tag);
 
 /* Submits, waits up to timeout_ns (0: only looks; negative: for ever) for a completion, and takes up to `max`.
- * Returns how many. What `peer` points to is valid until the next call. */
-unsigned rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, unsigned max, int64_t timeout_ns);
+ * Returns how many, or a negative errno when the kernel lets nobody into the ring any more: it is only to be closed
+ * then. What `peer` points to is valid until the next call. */
+int rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, unsigned max, int64_t timeout_ns);
+
+/* What a refusal to be let in means, with the remedy. Returns the code. */
+int rc_ring_explain(int code, struct rc_error *error);
 
 /* CLOCK_MONOTONIC, and bytes that nobody can guess. */
 uint64_t rc_ring_now(struct rc_ring *ring);

@@ -27,6 +27,8 @@ static struct pending *take_pending(struct rc_ring *ring)
 	struct pending *pending = ring->pending_free;
 	if (pending)
 		ring->pending_free = pending->next;
+	else if (ring->pending_made < RC_PENDING_MAX)
+		pending = &ring->pending[ring->pending_made++];
 	return pending;
 }
 
@@ -176,7 +178,7 @@ static void complete_by_hand(struct rc_ring *ring, uint64_t tag, int result)
 
 bool rc_ring_can_connect(const struct rc_ring *ring)
 {
-	return ring->pending_free && ring->pending_free->next;
+	return ring->pending_made + 2 <= RC_PENDING_MAX || (ring->pending_free && ring->pending_free->next);
 }
 
 void rc_ring_connect(struct rc_ring *ring, const struct sockaddr_storage *to, socklen_t to_size,

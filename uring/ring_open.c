@@ -20,7 +20,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define PENDING_MAX 1024      /* accepts whose peer is being asked for, connects on their way */
 #define DESCRIPTORS_SPARED 24 /* of the process, for files that are no connections, where connections take some too */
 #define DESCRIPTORS_SPARED_A_RING 4 /* itself, its eventfd, its listeners */
 
@@ -56,6 +55,20 @@ static int open_uring(struct rc_ring *ring, const struct rc_ring_config *config,
 	io_uring_register_ring_fd(&ring->uring); /* only spares a look-up a call, so a failure does not matter */
 	ring->direct = !config->old_kernel && params.features & RC_RING_FEATURE_6_14;
 	return 0;
+}
+
+int rc_ring_explain(int code, struct rc_error *error)
+{
+	return fail(error, code,
+	            "the kernel forbids io_uring_enter: allow it in the seccomp profile, beside io_uring_setup and "
+	            "io_uring_register");
+}
+
+/* Where only this call is forbidden, a ring can be made, and nothing would ever complete. */
+static int try_enter(struct rc_ring *ring, struct rc_error *error)
+{
+	int result = io_uring_get_events(&ring->uring);
+	return is_refusal(result) ? rc_ring_explain(result, error) : 0;
 }
 
 static int open_table(struct rc_ring *ring, struct rc_ring_config *config, struct rc_error *error)
@@ -126,18 +139,14 @@ int rc_ring_open(struct rc_ring **out, struct rc_ring_config *config, struct rc_
 	ring->buffer_ring = MAP_FAILED;
 	ring->buffers = MAP_FAILED;
 	ring->messages = calloc(config->entry_count, sizeof *ring->messages);
-	ring->pending = calloc(PENDING_MAX, sizeof *ring->pending);
+	ring->pending = calloc(RC_PENDING_MAX, sizeof *ring->pending);
 	int result = -ENOMEM;
 	if (!ring->messages || !ring->pending) {
 		fail(error, result, "no memory for a ring");
 		goto failed;
 	}
-	for (unsigned i = PENDING_MAX; i-- > 0;) {
-		ring->pending[i].next = ring->pending_free;
-		ring->pending_free = &ring->pending[i];
-	}
-	if ((result = open_uring(ring, config, error)) < 0 || (result = open_table(ring, config, error)) < 0 ||
-	    (result = open_buffers(ring, config, error)) < 0)
+	if ((result = open_uring(ring, config, error)) < 0 || (result = try_enter(ring, error)) < 0 ||
+	    (result = open_table(ring, config, error)) < 0 || (result = open_buffers(ring, config, error)) < 0)
 		goto failed;
 	*out = ring;
 	return 0;

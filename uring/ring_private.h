@@ -23,10 +23,15 @@
 #include "ring.h"
 #include "slots.h"
 
+#include <errno.h>
 #include <liburing.h>
 #include <string.h>
 
 #define RC_RING_BUFFER_GROUP 0
+
+/* Accepts whose peer is being asked for, and connects on their way. The answers come behind all accepts that wait in
+ * the completion queue, so there are as many as that holds. One nobody used takes no memory. */
+#define RC_PENDING_MAX (RC_RING_ENTRIES * RC_COMPLETIONS_PER_ENTRY)
 
 /* A listening socket that is accepted from. */
 struct accepting {
@@ -61,8 +66,11 @@ struct rc_ring {
 	bool direct;             /* the kernel's table, multishot accept, and the peer by COMMAND_GETSOCKOPT */
 	struct slots slots;      /* used when it is not */
 	struct msghdr *messages; /* one a submission entry: read when the entry is submitted */
-	struct pending *pending; /* all of them, and the lists of those that are free now and after the next wait */
+	int refused;             /* the errno with which the kernel let nobody in; from then on nothing is submitted */
+	struct io_uring_sqe scrap; /* what is then prepared where the queue is full */
+	struct pending *pending;   /* all of them, and the lists of those that are free now and after the next wait */
 	struct pending *pending_free, *pending_done;
+	unsigned pending_made; /* ever used */
 	struct accepting accepting[RC_LISTENERS_MAX];
 	unsigned accepting_count;
 };
@@ -96,13 +104,30 @@ static inline struct purpose_tag tag_split(uint64_t tag)
 	return (struct purpose_tag){ (enum purpose)(tag / RC_RING_TAG_MAX), tag % RC_RING_TAG_MAX };
 }
 
+/* Whether the kernel lets nobody in, now or later: all else passes. */
+static inline bool is_refusal(int result)
+{
+	return result == -EPERM || result == -EACCES || result == -ENOSYS || result == -EBADF || result == -EBADFD ||
+	       result == -EOPNOTSUPP;
+}
+
+/* The message of a prepared entry. */
+static inline struct msghdr *message_of(const struct rc_ring *ring, const struct io_uring_sqe *sqe)
+{
+	return &ring->messages[sqe == &ring->scrap ? 0 : sqe - ring->uring.sq.sqes];
+}
+
 /* An entry of the submission queue: every operation begins with it. */
 static inline struct io_uring_sqe *next_entry(struct rc_ring *ring)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
 	while (!sqe) {
 		/* Full: submit. -EBUSY means that completions have overflown; asking for events moves them. */
-		int result = io_uring_submit(&ring->uring);
+		int result = ring->refused ? ring->refused : io_uring_submit(&ring->uring);
+		if (is_refusal(result)) {
+			ring->refused = result;
+			return &ring->scrap;
+		}
 		if (result == -EBUSY || result == -EAGAIN)
 			io_uring_get_events(&ring->uring);
 		sqe = io_uring_get_sqe(&ring->uring);

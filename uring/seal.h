@@ -13,7 +13,7 @@
 
 struct worker;
 
-#define RC_TLS_STAGED_MAX (RC_TLS_SEND_SIZE_MAX + (RC_TLS_SEND_SIZE_MAX / RC_TLS_RECORD_MAX + 2) * RC_TLS_OVERHEAD_MAX)
+#define RC_TLS_STAGED_MAX RC_TLS_SEALED_SIZE(RC_TLS_SEND_SIZE_MAX, RC_TLS_RECORD_LEAST)
 static_assert(RC_TLS_STAGED_MAX <= RC_TLS_STAGE_SIZE, "a send fits in a stage");
 
 struct stage {

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -124,7 +125,8 @@ static int make_log(struct rc_server *server)
 			server->log_memory = NULL;
 		return -ENOMEM;
 	}
-	int result = rc_topics_init(&server->topics, &defaults, config->log_size, clock_ns(CLOCK_REALTIME) / 1000000);
+	int result = rc_topics_init(&server->topics, &defaults, config->log_size, clock_ns(CLOCK_REALTIME) / 1000000,
+	                            server->seed);
 	if (result < 0)
 		return result;
 	server->epoch = server->topics.epoch_next;
@@ -188,12 +190,14 @@ rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error)
 	init_lock(&server->log_lock);
 	init_lock(&server->encodings_lock);
 	server->deflate_size_min = config->deflate.size_min;
-	int result = rc_certificates_open(server);
+	int result = getrandom(&server->seed, sizeof server->seed, 0) == sizeof server->seed ? 0 : -EIO;
+	if (result == 0)
+		result = rc_certificates_open(server);
 	if (result == 0)
 		result = make_workers(server);
 	if (result == 0)
 		result = make_log(server);
-	if (result == 0 && config->connections_per_address && !(server->addresses = rc_addresses_new()))
+	if (result == 0 && config->connections_per_address && !(server->addresses = rc_addresses_new(server->seed)))
 		result = -ENOMEM;
 	if (result < 0) {
 		rc_fail(error, result, "cannot make a server: %s", strerror(-result));
@@ -366,9 +370,7 @@ int rc_server_run(rc_server *server, unsigned index, struct rc_error *error)
 		return result;
 	atomic_store(&server->started, true);
 	result = rc_worker_open(&server->workers[index], error);
-	if (result == 0)
-		rc_worker_run(&server->workers[index]);
-	return result;
+	return result < 0 ? result : rc_worker_run(&server->workers[index]);
 }
 
 void rc_server_stop(rc_server *server, unsigned drain_ms)

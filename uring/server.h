@@ -50,6 +50,7 @@ struct rc_server {
 	_Atomic bool started;
 	_Atomic uint64_t publish_refused;
 	uint64_t start_ns;
+	uint64_t seed;   /* of every table whose keys peers choose */
 	uint64_t epoch;  /* of event ids: differs from one start to the next */
 	bool old_kernel; /* use nothing newer than Linux 6.1 */
 };
@@ -70,7 +71,7 @@ int rc_choose_kernels(struct rc_error *error);
 void rc_topic_describe(rc_server *server, const struct rc_topic *topic, struct rc_topic_stats *stats);
 
 /* address.c: how many connections an address has, over all workers. Any thread. */
-struct rc_addresses *rc_addresses_new(void);
+struct rc_addresses *rc_addresses_new(uint64_t seed);
 void rc_addresses_free(struct rc_addresses *addresses);
 /* Counts one more connection. Returns how many the address has now, 0 when memory is out. *index is what
  * rc_addresses_leave() wants. */

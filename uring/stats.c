@@ -122,7 +122,7 @@ int rc_topic_stats(rc_server *server, const char *name, size_t name_size, struct
 {
 	if (!name_size || name_size > RC_TOPIC_NAME_MAX)
 		return -ENOENT;
-	uint64_t hash = rc_topic_hash(name, name_size);
+	uint64_t hash = rc_topic_hash(&server->topics, name, name_size);
 	pthread_mutex_lock(&server->log_lock);
 	const struct rc_topic *topic = rc_topics_find(&server->topics, name, name_size, hash);
 	if (topic)

@@ -123,7 +123,7 @@ int rc_subscription_begin(struct worker *worker, uint32_t slot, const char *name
 	struct connection *conn = &worker->connections[slot];
 	if (!size || size > RC_TOPIC_NAME_MAX || conn->client)
 		return -EINVAL;
-	uint64_t hash = rc_topic_hash(name, size);
+	uint64_t hash = rc_topic_hash(&server->topics, name, size);
 	pthread_mutex_lock(&server->log_lock);
 	/* A cursor without subscriptions means nothing, and may have stood still while the log went on. */
 	if (!conn->subscription_count && !conn->sending && !conn->cursor.behind)
@@ -187,7 +187,7 @@ static void remove_locked(struct worker *worker, uint32_t slot, struct rc_subscr
 int rc_subscription_end(struct worker *worker, uint32_t slot, const char *name, size_t size)
 {
 	struct rc_server *server = worker->server;
-	uint64_t hash = rc_topic_hash(name, size);
+	uint64_t hash = rc_topic_hash(&server->topics, name, size);
 	struct rc_subscription *record = NULL;
 	pthread_mutex_lock(&server->log_lock);
 	struct rc_topic *topic = rc_topics_find(&server->topics, name, size, hash);

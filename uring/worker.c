@@ -38,7 +38,7 @@ static int open_parts(struct worker *worker)
 		return -ENOMEM;
 	rc_wheel_init(&worker->wheel, worker->wheel.links, worker->now_ns / RC_TICK_NS);
 	rc_pool_init(&worker->pool, RC_POOL_CACHE_SIZE, RC_POOL_SIZE_MAX);
-	int result = rc_subscribers_init(&worker->subscribers);
+	int result = rc_subscribers_init(&worker->subscribers, worker->server->seed ^ worker->index);
 	if (result == 0)
 		result = rc_lag_open(worker);
 	if (result == 0)
@@ -304,25 +304,40 @@ static uint64_t flush(struct worker *worker)
 	return handshakes_wait || worker->to_pump.count ? 0 : more_at_ns;
 }
 
-static void wait(struct worker *worker, bool stopping, uint64_t more_at_ns)
+/* Returns 0, or a negative errno when the ring is over. */
+static int wait(struct worker *worker, bool stopping, uint64_t more_at_ns)
 {
 	bool spins = worker->server->config.busy_poll;
 	int64_t wait_ns = spins ? 0 : time_to_wait(worker, stopping, more_at_ns);
 	/* Between two rounds it waits for the time alone: publishers need not wake it. */
 	if (wait_ns && more_at_ns == UINT64_MAX && !prepare_to_sleep(worker))
 		wait_ns = 0;
-	unsigned count = rc_ring_wait(worker->ring, worker->completions, RC_BATCH_MAX, wait_ns);
+	int count = rc_ring_wait(worker->ring, worker->completions, RC_BATCH_MAX, wait_ns);
 	atomic_store_explicit(&worker->mailbox.sleeping, false, memory_order_relaxed);
 	worker->now_ns = rc_ring_now(worker->ring);
 	rc_count(&worker->stats.ticks, 1);
-	for (unsigned i = 0; i < count; i++)
+	for (int i = 0; i < count; i++)
 		take_completion(worker, &worker->completions[i]);
+	return RC_MIN(count, 0);
 }
 
-void rc_worker_run(struct worker *worker)
+/* Its ring is over. Whoever connects would still be given to it, so the whole server ends. */
+static void fail(struct worker *worker, int code)
 {
+	const struct rc_handlers *handlers = &worker->server->config.handlers;
+	struct rc_error error;
+	rc_ring_explain(code, &error);
+	rc_worker_report(worker, REPORT_RING, "worker %u ends: %s", worker->index, error.text);
+	rc_server_stop(worker->server, 0);
+	if (handlers->failed)
+		handlers->failed(handlers->context, &error);
+}
+
+int rc_worker_run(struct worker *worker)
+{
+	int result = 0;
 	rc_worker_here = worker;
-	for (;;) {
+	while (result == 0) {
 		uint64_t stop_at_ns = atomic_load(&worker->server->stop_at_ns);
 		run_commands(worker);
 		rc_dial_more(worker);
@@ -331,8 +346,11 @@ void rc_worker_run(struct worker *worker)
 			rc_accept_again(worker);
 		else if (stop_slice(worker, stop_at_ns))
 			break;
-		wait(worker, stop_at_ns != 0, flush(worker));
+		result = wait(worker, stop_at_ns != 0, flush(worker));
 	}
+	if (result < 0)
+		fail(worker, result);
 	rc_worker_close(worker);
 	rc_worker_here = NULL;
+	return result;
 }

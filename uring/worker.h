@@ -87,7 +87,8 @@ static inline rc_conn rc_handle(const struct worker *worker, uint32_t slot)
 
 /* worker.c */
 int rc_worker_open(struct worker *worker, struct rc_error *error);
-void rc_worker_run(struct worker *worker);
+/* Returns 0, or the errno with which its ring was over. */
+int rc_worker_run(struct worker *worker);
 void rc_worker_close(struct worker *worker);
 /* What other threads may look at until the server is freed: handles and counters. */
 void rc_worker_free(struct worker *worker);

@@ -190,10 +190,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int error;
 	if (size > 400)
 		return 0;
-	HOLDS(rc_topics_init(&topics, &defaults, 0, 1) == 0, "no memory");
+	HOLDS(rc_topics_init(&topics, &defaults, 0, 1, 1) == 0, "no memory");
 	rc_log_init(&log_, &topics, bytes, LOG_SIZE, entries, ENTRIES, floors, 1);
 	for (unsigned i = 0; i < TOPICS; i++) {
-		topic_at[i] = rc_topics_get(&topics, &names[i], 1, rc_topic_hash(&names[i], 1), &error);
+		topic_at[i] = rc_topics_get(&topics, &names[i], 1, rc_topic_hash(&topics, &names[i], 1), &error);
 		topic_at[i]->subscription_count = 1;
 		HOLDS(topic_at[i] && topic_at[i]->id == i, "topic %u", i);
 	}

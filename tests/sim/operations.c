@@ -197,6 +197,7 @@ static void accept_now(struct rc_ring *ring, struct operation *op)
 	complete(ring, op, slot, more ? RC_RING_MORE : 0, late());
 	struct pending *pending = &ring->completions[ring->completion_count - 1];
 	pending->has_peer = peer->over_unix || !sim_fault(FAULT_PEER_UNKNOWN);
+	peer->unknown = !pending->has_peer;
 	pending->peer = socket_address(peer);
 }
 

@@ -136,7 +136,7 @@ static uint64_t first_of(unsigned topic, const struct rc_start *start, bool *cop
 	struct rc_server *server = sim.server;
 	const char *name = oracle_topics[topic];
 	const struct rc_topic *made = rc_topics_find(&server->topics, name, strlen(name),
-	                                             rc_topic_hash(name, strlen(name)));
+	                                             rc_topic_hash(&server->topics, name, strlen(name)));
 	CHECK(made, "a topic that somebody subscribes to does not exist");
 	uint64_t sequence = atomic_load(&made->sequence), readable = rc_log_readable(&server->log), newest = 0,
 		 first = 0;

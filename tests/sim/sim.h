@@ -202,9 +202,9 @@ struct peer {
 	uint64_t down_total, read_total;      /* bytes that were sent; that the peer has read */
 	bool down_ended, closed, reset_by_us; /* by the production code */
 	unsigned address;                     /* last byte of it */
-	bool over_unix, secure;
-	bool hangs_up; /* once what it has written is up */
-	bool cut;      /* by the production code, in a frame whose first part was sealed */
+	bool over_unix, secure, unknown;      /* unknown: its address was not told */
+	bool hangs_up;                        /* once what it has written is up */
+	bool cut;                             /* by the production code, in a frame whose first part was sealed */
 	/* what is to be written still */
 	uint8_t out[OUT_MAX];
 	size_t out_begin, out_end;

@@ -53,6 +53,8 @@ static void head_over(struct peer *peer)
 	      peer->head);
 	peer->response = atoi(peer->head + 9);
 	peer->opened = peer->response == (peer->events ? 200 : 101);
+	CHECK(!peer->unknown || !sim.config.connections_per_address,
+	      "peer %u: nobody knows its address, and it is answered", peer->index);
 	if (peer->opened && !peer->events)
 		CHECK(strstr(peer->head, "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "a wrong accept");
 	if (peer->opened && !peer->events)

@@ -94,10 +94,10 @@ static void make_log(void)
 {
 	static const struct rc_topic_options options;
 	int error;
-	cr_assert_eq(rc_topics_init(&topics, &options, 0, 1), 0);
+	cr_assert_eq(rc_topics_init(&topics, &options, 0, 1, 1), 0);
 	rc_log_init(&log_, &topics, log_bytes, sizeof log_bytes, entries, ENTRIES, floors, COUNT(floors));
-	topic = rc_topics_get(&topics, "one", 3, rc_topic_hash("one", 3), &error);
-	other = rc_topics_get(&topics, "two", 3, rc_topic_hash("two", 3), &error);
+	topic = rc_topics_get(&topics, "one", 3, rc_topic_hash(&topics, "one", 3), &error);
+	other = rc_topics_get(&topics, "two", 3, rc_topic_hash(&topics, "two", 3), &error);
 	for (unsigned i = 0; i < 3 * ENTRIES; i++) {
 		for (size_t j = 0; j < COUNT(floors); j++)
 			atomic_store(&floors[j], rc_log_head(&log_));

@@ -66,7 +66,7 @@ static inline void model_begin(struct model *m, uint64_t size, uint64_t entry_co
 	memset(bytes, 0xdb, size);
 	memset(m->entries, 0xdb, entry_count * sizeof *m->entries);
 	m->kept_size_max = kept_size_max;
-	cr_assert_eq(rc_topics_init(&m->topics, &defaults, kept_size_max, 1), 0);
+	cr_assert_eq(rc_topics_init(&m->topics, &defaults, kept_size_max, 1, 1), 0);
 	cr_assert_eq(rc_topics_add_rule(&m->topics, "keep/*", &keep), 0);
 	rc_log_init(&m->log, &m->topics, bytes, size, m->entries, entry_count, m->floors, readers);
 	for (unsigned i = 0; i < MODEL_NAMES; i++)
@@ -121,7 +121,7 @@ static inline struct rc_topic *model_find(const struct model *m, unsigned name)
 {
 	char text[16];
 	size_t size = model_name(text, name);
-	return rc_topics_find(&m->topics, text, size, rc_topic_hash(text, size));
+	return rc_topics_find(&m->topics, text, size, rc_topic_hash(&m->topics, text, size));
 }
 
 static inline struct rc_topic *model_get(struct model *m, unsigned name)
@@ -129,7 +129,7 @@ static inline struct rc_topic *model_get(struct model *m, unsigned name)
 	char text[16];
 	size_t size = model_name(text, name);
 	int error = 0;
-	struct rc_topic *topic = rc_topics_get(&m->topics, text, size, rc_topic_hash(text, size), &error);
+	struct rc_topic *topic = rc_topics_get(&m->topics, text, size, rc_topic_hash(&m->topics, text, size), &error);
 	struct model_topic *expected = &m->names[name];
 	cr_assert(topic, "error %d", error);
 	if (!expected->exists) {

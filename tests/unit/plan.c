@@ -311,7 +311,7 @@ static void make_by_set(uint64_t begin, uint64_t end, uint32_t partial)
 	enum { SLOT = 7 };
 	struct rc_subscribers *set = calloc(1, sizeof *set);
 	uint32_t first = 0, of_other = 0;
-	cr_assert(set && rc_subscribers_init(set) == 0);
+	cr_assert(set && rc_subscribers_init(set, 5) == 0);
 	for (uint32_t i = 0; i < MODEL_NAMES; i++) {
 		rc_subscribers_add(set, SLOT + 1, &of_other, i, 1, 0);
 		if (wants[i].wanted)

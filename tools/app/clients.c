@@ -5,6 +5,7 @@
 #include "clients.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "access.h"
 #include "api.h"
@@ -191,6 +192,13 @@ static void on_report(void *context, const char *text)
 	app_log_say(APP_LOG_WARNING, "server", NULL, "%s", text);
 }
 
+/* The report said why. */
+static void on_failed(void *context, const struct rc_error *error)
+{
+	(void)context, (void)error;
+	_exit(EXIT_FAILED);
+}
+
 struct rc_handlers app_clients_handlers(struct app *app)
 {
 	return (struct rc_handlers){
@@ -201,6 +209,7 @@ struct rc_handlers app_clients_handlers(struct app *app)
 		.ready = on_ready,
 		.close = on_close,
 		.report = on_report,
+		.failed = on_failed,
 	};
 }
 

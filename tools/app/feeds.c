@@ -251,11 +251,17 @@ int64_t app_feeds_publish_numbered(struct app *app, const char *topic, size_t to
 {
 	char small[4096], *bytes = small;
 	size_t size = head->size + NUMBERS_SIZE + tail->size;
-	if (head->failed || tail->failed || (size > sizeof small && !(bytes = malloc(size))))
+	if (head->failed || tail->failed)
+		return -ENOMEM;
+	if (!rc_text_valid(head->bytes, head->size) || !rc_text_valid(tail->bytes, tail->size))
+		return -EILSEQ;
+	if (size > sizeof small && !(bytes = malloc(size)))
 		return -ENOMEM;
 	memcpy(bytes + head->size + NUMBERS_SIZE, tail->bytes, tail->size);
 	struct numbered numbered = { .head = head, .tail = tail, .bytes = bytes, .room = room };
-	struct rc_publication message = { .except = except, .make = make, .context = &numbered };
+	struct rc_publication message = {
+		.flags = RC_PUBLISH_UNCHECKED, .except = except, .make = make, .context = &numbered
+	};
 	int64_t sequence = rc_publish_with(app->server, topic, topic_size, &message);
 	if (bytes != small)
 		free(bytes);

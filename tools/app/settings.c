@@ -362,6 +362,8 @@ static bool finish(struct app_settings *settings)
 		       false;
 	if (settings->tls_cert.count != settings->tls_key.count)
 		return command_failed("each tls-cert needs its tls-key, and the other way round"), false;
+	if ((settings->tls_crl && !settings->tls_client_ca) || (settings->tls_client_ca && !settings->tls_cert.count))
+		return command_failed("tls-crl needs tls-client-ca, and that needs tls-cert and tls-key"), false;
 	if (!load_keys(settings) || !load_api_keys(settings))
 		return false;
 	if (settings->auth == APP_AUTH_AUTO)

@@ -39,6 +39,7 @@ struct app_settings {
 	unsigned subscriptions_max;
 	int policy;
 	struct option_list tls_cert, tls_key; /* the files' contents are read anew */
+	const char *tls_client_ca, *tls_crl;  /* likewise */
 	struct option_list keep_last;
 	bool kernel_tls;
 

@@ -75,6 +75,8 @@ static const struct option_entry *make_options(struct serve *serve)
 		  "for wss: clients must show a certificate of this authority" },
 		{ "tls-client-optional", OPTION_FLAG, &serve->tls.client_optional, NULL,
 		  "let clients without a certificate in as well" },
+		{ "tls-crl", OPTION_TEXT, &serve->tls.crl, "FILE",
+		  "revocation lists (PEM) of the authorities of clients; read\nanew with the certificates" },
 		{ "workers", OPTION_COUNT, &config->worker_count, "N", "threads, each with a ring (one a processor)" },
 		{ "echo", OPTION_FLAG, &serve->routes.echo, NULL, "serve /echo" },
 		{ "relay", OPTION_FLAG, &serve->routes.relay, NULL, "serve /relay/NAME to everybody" },
@@ -229,6 +231,8 @@ static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, 
 		return options_wrong(&command_serve, "--tls-client-ca needs --tls-cert and --tls-key");
 	if (serve->routes.publish_certified && !serve->tls.client_ca)
 		return options_wrong(&command_serve, "--publish-from certified needs --tls-client-ca");
+	if (serve->tls.crl && !serve->tls.client_ca)
+		return options_wrong(&command_serve, "--tls-crl needs --tls-client-ca");
 	if (serve->tls.client_optional && !serve->tls.client_ca)
 		return options_wrong(&command_serve, "--tls-client-optional needs --tls-client-ca");
 	if (!serve->listen.count)
