@@ -117,6 +117,12 @@ struct rc_handlers {
 	 * rc_request_respond() nor accepted by rc_request_events() or rc_request_wait() gets 426. Any other value is
 	 * answered with 500. Null accepts every WebSocket. */
 	int (*request)(void *context, rc_request *request);
+	/* The head of a plain HTTP request with a body is complete, and its body is not awaited yet: the place to look
+	 * at a key before memory is spent on what follows. Return 0 to let the body come, or an HTTP status from 400 to
+	 * 599 to refuse it at once; rc_request_respond() refuses too. The body is empty here. What is done to the
+	 * request counts for a refusal alone, and `request` sees it again when it is complete. Called once for each
+	 * such request, also when its body came with the head. Null lets every body come. */
+	int (*head)(void *context, rc_request *request);
 	/* The connection is open. Here and below, `user` is what rc_request_set_user() or rc_connect() was given. */
 	void (*open)(void *context, rc_conn conn, void *user);
 	void (*message)(void *context, rc_conn conn, void *user, const struct rc_message *message);
@@ -376,7 +382,7 @@ RC_API int rc_topic_read(rc_server *server, const char *topic, size_t topic_size
 
 /* ------------------------------------------------------------------------------------------------------ requests -- */
 
-/* Inside handlers.request only. Text returned is valid until the callback returns. */
+/* Inside handlers.request and handlers.head only. Text returned is valid until the callback returns. */
 RC_API rc_server *rc_request_server(const rc_request *request);
 RC_API const char *rc_request_method(const rc_request *request);
 /* The path, percent-decoded, without the query; it never holds a zero byte. */

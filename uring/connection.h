@@ -41,6 +41,7 @@ enum connection_state {
 struct handshake {
 	struct sockaddr_storage peer;
 	bool wants_proxy;             /* the PROXY header has not come yet */
+	bool head_judged;             /* of a request with a body, which may come */
 	char proxy[INET6_ADDRSTRLEN]; /* who sent it */
 	uint8_t nonce[16];            /* client role */
 	char *protocols;              /* client role: what was offered, or null */

@@ -85,22 +85,64 @@ static void answer_request(struct worker *worker, uint32_t slot, struct rc_http_
 	free(verdict.response);
 }
 
-static int judge_request(struct worker *worker, uint32_t slot, char *bytes, size_t size)
+static bool refuse_over_limit(struct worker *worker, uint32_t slot)
 {
-	struct connection *conn = &worker->connections[slot];
+	const struct connection *conn = &worker->connections[slot];
+	if (!conn->refused && !conn->crowded)
+		return false;
+	rc_count(&worker->stats.refused, 1);
+	if (conn->refused)
+		rc_opening_refuse(worker, slot, 503, "the connection limit is reached\n");
+	else
+		rc_opening_refuse(worker, slot, 429, "too many connections from this address\n");
+	return true;
+}
+
+/* Whether the body of a request may come, by its head alone. Otherwise the request has its answer. */
+static bool may_have_body(struct worker *worker, uint32_t slot, struct rc_http_request *request)
+{
+	struct handshake *handshake = worker->connections[slot].handshake;
+	struct rc_verdict verdict = { 0 };
+	handshake->head_judged = true;
+	rc_request_judge_head(worker, slot, request, handshake, &verdict);
+	if (!verdict.status)
+		return true;
+	/* The peer may go on sending what nobody reads. */
+	if (verdict.response && rc_connection_put(worker, slot, verdict.response, verdict.size))
+		rc_ending_note(worker, &(struct ending){ .kind = ENDING_ANSWERED, .slot = slot, .lingers = true });
+	else
+		cut(worker, slot, 0);
+	free(verdict.response);
+	return false;
+}
+
+/* A head whose body is awaited. Returns 0 when it may come, or a negative number. */
+static int judge_head(struct worker *worker, uint32_t slot, const char *bytes, int size)
+{
+	char copy[RC_REQUEST_SIZE_MAX]; /* parsing changes it, and all is parsed once more with the body */
 	struct rc_http_request request;
-	int result = rc_handshake_parse_body(&request, bytes, size, worker->server->config.body_size_max);
+	RC_ASSERT((size_t)size <= sizeof copy);
+	memcpy(copy, bytes, (size_t)size);
+	int result = rc_handshake_parse_head(&request, copy, size, worker->server->config.body_size_max);
 	if (result < 0) {
 		rc_opening_refuse(worker, slot, -result, NULL);
-	} else if (result > 0 && conn->refused) {
-		rc_count(&worker->stats.refused, 1);
-		rc_opening_refuse(worker, slot, 503, "the connection limit is reached\n");
-	} else if (result > 0 && conn->crowded) {
-		rc_count(&worker->stats.refused, 1);
-		rc_opening_refuse(worker, slot, 429, "too many connections from this address\n");
-	} else if (result > 0) {
-		answer_request(worker, slot, &request);
+		return result;
 	}
+	return refuse_over_limit(worker, slot) || !may_have_body(worker, slot, &request) ? -1 : 0;
+}
+
+static int judge_request(struct worker *worker, uint32_t slot, char *bytes, size_t size)
+{
+	const struct handshake *handshake = worker->connections[slot].handshake;
+	struct rc_http_request request;
+	int result = rc_handshake_parse_body(&request, bytes, size, worker->server->config.body_size_max);
+	if (result < 0)
+		rc_opening_refuse(worker, slot, -result, NULL);
+	else if (result == 0 && request.head_size && !handshake->head_judged)
+		return judge_head(worker, slot, bytes, request.head_size);
+	else if (result > 0 && !refuse_over_limit(worker, slot) &&
+	         (!request.body_size || handshake->head_judged || may_have_body(worker, slot, &request)))
+		answer_request(worker, slot, &request);
 	return result;
 }
 

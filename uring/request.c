@@ -21,6 +21,7 @@ struct rc_request {
 	const struct handshake *handshake;
 	struct rc_verdict *verdict;
 	const char *protocol;
+	bool is_head; /* its body is not awaited yet */
 	char peer_text[INET6_ADDRSTRLEN];
 	char subject[512];
 	char headers[RC_RESPONSE_HEADERS_SIZE];
@@ -73,7 +74,7 @@ const char *rc_request_proxy(const rc_request *request)
 
 const void *rc_request_body(const rc_request *request, size_t *size)
 {
-	*size = request->http->body_size;
+	*size = request->is_head ? 0 : request->http->body_size;
 	return request->http->body;
 }
 
@@ -122,12 +123,17 @@ static int respond(rc_request *request, int status, const char *type, const void
 	char *response = malloc(size + HEAD_MAX);
 	if (!response)
 		return -ENOMEM;
+	size_t used = rc_http_response(response, size + HEAD_MAX, status, type, body, size,
+	                               strcmp(request->http->method, "HEAD") == 0);
+	if (!used) {
+		free(response);
+		return -EINVAL; /* what was answered before stands */
+	}
 	free(verdict->response);
 	verdict->response = response;
-	verdict->size = rc_http_response(response, size + HEAD_MAX, status, type, body, size,
-	                                 strcmp(request->http->method, "HEAD") == 0);
+	verdict->size = used;
 	verdict->status = status;
-	return verdict->size ? 0 : -EINVAL;
+	return 0;
 }
 
 int rc_request_respond(rc_request *request, int status, const char *type, const void *body, size_t size)
@@ -170,7 +176,7 @@ static void splice_headers(const rc_request *request, struct rc_verdict *verdict
 static int set_form(rc_request *request, enum connection_form form)
 {
 	struct connection *conn = &request->worker->connections[request->slot];
-	if (request->http->websocket)
+	if (request->http->websocket || request->is_head)
 		return -EINVAL;
 	if (conn->subscription_count)
 		return -EBUSY;
@@ -195,6 +201,28 @@ static void begin_stream(struct rc_verdict *verdict, const char *head)
 	verdict->response = malloc(verdict->size);
 	if (verdict->response)
 		memcpy(verdict->response, head, verdict->size);
+}
+
+void rc_request_judge_head(struct worker *worker, uint32_t slot, struct rc_http_request *http,
+                           const struct handshake *handshake, struct rc_verdict *verdict)
+{
+	const struct rc_handlers *handlers = &worker->server->config.handlers;
+	if (!handlers->head)
+		return;
+	rc_request request = { .worker = worker,
+		               .slot = slot,
+		               .http = http,
+		               .handshake = handshake,
+		               .verdict = verdict,
+		               .is_head = true };
+	rc_peer_name(request.peer_text, &handshake->peer);
+	int status = handlers->head(handlers->context, &request);
+	if (!status && !verdict->status)
+		return;
+	rc_count(&worker->stats.http_requests, 1);
+	if (!verdict->status)
+		respond(&request, status < 400 || status > 599 ? 500 : status, NULL, NULL, 0);
+	splice_headers(&request, verdict);
 }
 
 void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http,
