@@ -116,12 +116,10 @@ static void on_open(void *context, rc_conn conn, void *user)
 {
 	struct app *app = context;
 	struct app_client *client = user;
-	struct app_crew *crew = client->crew;
 	(void)conn;
-	app_crew_enter(crew);
 	client->opened = true;
 	APP_COUNT(app, open);
-	app_table_add(&crew->clients, &client->node);
+	app_table_add(&client->crew->clients, &client->node);
 	if (client->wish)
 		app_plain_open(client);
 	else
@@ -132,42 +130,33 @@ static void on_open(void *context, rc_conn conn, void *user)
 	app_clock_set(client);
 	if (atomic_load(&app->draining))
 		app_close(client, RC_CLOSE_GOING_AWAY, "going away");
-	app_crew_leave(crew);
 }
 
 static void on_message(void *context, rc_conn conn, void *user, const struct rc_message *message)
 {
 	struct app *app = context;
 	struct app_client *client = user;
-	struct app_crew *crew = client->crew;
 	uint64_t begin_ns = clock_now();
 	(void)conn;
 	if (client->closing)
 		return;
-	app_crew_enter(crew);
 	app_dialect_receive(client, message);
-	app_crew_leave(crew);
 	app_latency_add(&app->counters.handling, clock_now() - begin_ns, 1000);
 }
 
 static void on_ready(void *context, rc_conn conn, void *user)
 {
 	struct app_client *client = user;
-	struct app_crew *crew = client->crew;
 	(void)context;
 	(void)conn;
-	app_crew_enter(crew);
 	app_plain_ready(client);
-	app_crew_leave(crew);
 }
 
 static void on_close(void *context, rc_conn conn, void *user, const struct rc_closing *closing)
 {
 	struct app *app = context;
 	struct app_client *client = user;
-	struct app_crew *crew = client->crew;
 	(void)conn;
-	app_crew_enter(crew);
 	client->closing = true;
 	if (client->opened) {
 		app_log_say(APP_LOG_DEBUG, "close", client->id, "%u %.*s", closing->code, (int)closing->reason_size,
@@ -176,13 +165,12 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 		app_clock_remove(client);
 		app_rooms_leave_all(client);
 		app_feeds_leave_all(client);
-		app_table_remove(&crew->clients, &client->node);
+		app_table_remove(&client->crew->clients, &client->node);
 	}
 	if (client->user)
 		app_people_leave(client);
 	app_address_leave(app, client->address);
-	app_crew_bury(client);
-	app_crew_leave(crew);
+	app_client_free(client);
 }
 
 static void on_report(void *context, const char *text)

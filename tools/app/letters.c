@@ -25,10 +25,8 @@ static void deliver(void *argument)
 	struct envelope *envelope = argument;
 	struct app_crew *crew = &envelope->app->crews[rc_conn_worker(envelope->conn)];
 	struct app_client *client = app_crew_find(crew, envelope->conn);
-	app_crew_enter(crew);
 	if (client && client->opened && !client->closing)
 		envelope->open(client, &envelope->letter);
-	app_crew_leave(crew);
 	free(envelope);
 }
 
