@@ -75,6 +75,11 @@ static int open_client(struct app *app, rc_request *request, struct app_wish *wi
 	return 0;
 }
 
+static int on_head(void *context, rc_request *request)
+{
+	return app_api_head(context, request);
+}
+
 static int on_request(void *context, rc_request *request)
 {
 	struct app *app = context;
@@ -183,6 +188,7 @@ struct rc_handlers app_clients_handlers(struct app *app)
 {
 	return (struct rc_handlers){
 		.context = app,
+		.head = on_head,
 		.request = on_request,
 		.open = on_open,
 		.message = on_message,
