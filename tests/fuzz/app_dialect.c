@@ -73,7 +73,8 @@ static void end(void)
 	app_feeds_leave_all(&client);
 	app_people_leave(&client);
 	HOLDS(app.directory.rooms.count == 0, "%zu rooms are left", app.directory.rooms.count);
-	HOLDS(app.directory.users.count == app.directory.away_count, "somebody is here");
+	HOLDS(app.directory.users.count == app.directory.waited_for.count + app.directory.remembered.count,
+	      "somebody is here");
 	HOLDS(!client.feed_count && !client.room_count && !app.watches.first, "something is left behind");
 	app_out_free(&client.batch);
 	app_directory_destroy(&app.directory);

@@ -12,6 +12,155 @@ from harness import CLOSE, SANITIZED, Raw, equal, run, until
 KEY = "a key of the application"
 
 
+class Reader(threading.Thread):
+    """A user who asked for reliable messages: it acknowledges each, and keeps what it heard, each once."""
+
+    def __init__(self, client, wanted):
+        super().__init__(daemon=True)
+        self.client, self.wanted, self.contents, self.ids, self.wrong = client, wanted, [], set(), None
+        self.start()
+
+    def run(self):
+        try:
+            while len(self.contents) < self.wanted:
+                message = self.client.expect("DATA")
+                self.client.say("ACK", data={"messageId": message["id"]})
+                if message["id"] not in self.ids:
+                    self.ids.add(message["id"])
+                    self.contents.append(message["data"]["content"])
+        except Exception as error:  # pylint: disable=broad-except
+            self.wrong = error
+
+    def done(self):
+        self.join(15)
+        equal((self.wrong, len(self.contents)), (None, self.wanted))
+        return self.contents
+
+
+# ---- who is sent more than it can acknowledge ----
+
+def test_nobody_is_locked_out_by_what_waits():
+    """A hundred messages wait for a user who may have 64 unacknowledged: it comes in, and gets them all."""
+    with App() as server:
+        attacker = server.client("/ws/m")
+        for number in range(100):
+            attacker.say("direct", to="victim", content=number)
+        attacker.settle()
+        victim = server.client("/ws/victim?reliable=1")
+        equal(Reader(victim, 100).done(), list(range(100)))
+        victim.close()
+        # Also one that leaves in the middle, time and again: nothing is lost, and the order stays.
+        for number in range(100):
+            attacker.say("direct", to="other", content=number)
+        attacker.settle()
+        heard = []
+        while len(heard) < 100:
+            client = server.client("/ws/other?reliable=1")
+            heard += Reader(client, 10).done()
+            client.settle_after("DATA").close()
+            until(lambda: server.figures()["users"] == 1, "it has left")
+        equal(heard, list(range(100)))
+
+
+def test_nobody_is_closed_by_a_row_of_directs():
+    """65 and more in a row to a user who is there: those that fit come, the others when there is room; who did not ask
+    to acknowledge gets all of them at once."""
+    with App() as server:
+        attacker, victim, plain = server.client("/ws/m"), server.client("/ws/victim?reliable=1"), server.client("/ws/p")
+        for number in range(160):
+            attacker.say("direct", to="victim", content=number)
+            attacker.say("direct", to="p", content=number)
+            if number < 150:
+                server.post("send", to="p", content=number, reliable=True)
+        attacker.settle()
+        heard = [plain.hear() for _ in range(310)]
+        equal([m["content"] for m in heard if m["type"] == "direct" and m["from"] == "m"], list(range(160)))
+        equal([m.get("data", m)["content"] for m in heard if m.get("data", m)["from"] == "server"], list(range(150)))
+        equal(sum(m["type"] == "DATA" for m in heard), 64)
+        equal(Reader(victim, 160).done(), list(range(160)))
+        equal(server.figures()["unacknowledged"], 0)
+        # One that never acknowledges is not closed either. What is beyond its store is the attacker's own loss.
+        mute = server.client("/ws/mute?reliable=1")
+        for number in range(300):
+            attacker.say("direct", to="mute", content=number)
+        attacker.settle()
+        equal([mute.expect("DATA")["data"]["content"] for _ in range(64)], list(range(64)))
+        mute.settle()
+        mute.say("ACK", data={"messageId": "0-0"}).settle().close()
+        until(lambda: server.figures()["users"] == 3, "it has left")
+        assert Reader(server.client("/ws/mute?reliable=1"), 100).done()[-1] == 299
+
+
+def test_what_waits_grows_old():
+    """A message that comes back from one connection after the other keeps its time."""
+    with App("--store-age", "1500ms", "--resend-time", "10s") as server:
+        attacker = server.client("/ws/m").say("direct", to="victim", content="old").settle()
+        begin = time.monotonic()
+        while time.monotonic() - begin < 2:
+            client = server.client("/ws/victim?reliable=1")
+            client.settle_after("DATA").close()
+            until(lambda: server.figures()["users"] == 1, "it has left")
+            time.sleep(0.1)
+        attacker.say("direct", to="victim", content="new").settle()
+        equal(server.client("/ws/victim?reliable=1").expect("DATA")["data"]["content"], "new")
+
+
+# ---- what is kept for those who are away ----
+
+def test_nobody_pushes_out_what_another_sent():
+    with App("--token-secret", SECRET) as server:
+        friend, attackers = server.client("/ws/friend", Authorization="Bearer " + token(sub="friend")), []
+        for number in range(20):
+            friend.say("direct", to="victim", content=f"friend {number}")
+        friend.settle()
+        for name in ("x", "y", "z", "w"):
+            attacker = server.client("/ws", Authorization="Bearer " + token(sub=name))
+            for number in range(200):
+                attacker.say("direct", to="victim", content="x" * 900)
+            attackers.append(attacker.settle_after("error"))
+        victim = server.client("/ws", Authorization="Bearer " + token(sub="victim"))
+        heard = []
+        while len(heard) < 20:
+            message = victim.expect("direct")
+            if message["from"] == "friend":
+                heard.append(message["content"])
+        equal(heard, [f"friend {number}" for number in range(20)])
+
+
+def test_all_that_is_kept_has_a_bound():
+    """One sender writes to thousands of invented users: its share is used up, and a friend's messages are still kept."""
+    with App("--token-secret", SECRET, "--store-total", "4M", "--store-share", "1M") as server:
+        def enter(name):
+            return server.client("/ws", Authorization="Bearer " + token(sub=name))
+        friend, attacker = enter("friend"), enter("m")
+        friend.say("direct", to="victim", content="before").settle()
+        before, refused = server.memory(), 0
+        for number in range(3000):
+            attacker.say("direct", to=f"nobody {number}", content="x" * 1000)
+        attacker.say("ping")
+        friend.say("direct", to="victim", content="after")
+        while (message := attacker.hear())["type"] == "error":
+            equal(message["code"], "NOT_DELIVERED")
+            refused += 1
+        assert 1900 < refused < 2400, refused
+        friend.settle()
+        assert SANITIZED or server.memory() - before < 8 << 20
+        victim = enter("victim")
+        for content in ("before", "after"):
+            victim.expect("direct", content=content)
+
+
+def test_who_is_waited_for_is_not_forgotten_for_others():
+    with App("--users-kept", "100") as server:
+        friend, attacker = server.clients("friend", "m")
+        friend.say("direct", to="victim", content="kept").settle()
+        for number in range(300):
+            attacker.say("direct", to=f"nobody {number}", content=1)
+            server.client(f"/ws/passer{number}").say("DATA", id="1", data=1).expect("ACK")
+        attacker.settle_after("error")
+        server.client("/ws/victim").expect("direct", content="kept")
+
+
 # ---- bodies ----
 
 def test_a_body_waits_for_its_key():

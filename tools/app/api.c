@@ -101,7 +101,7 @@ static int post_send(struct call *call)
 	if (call->out.failed)
 		return 503;
 	int devices = app_people_deliver(app, to, size, call->out.bytes, call->out.size,
-	                                 json_is_true(json_object_get(call->body, "reliable")), NULL);
+	                                 json_is_true(json_object_get(call->body, "reliable")), 0);
 	if (devices == -2)
 		return fail(call, 503, "the user is away, and the message cannot be stored");
 	app_out_clear(&call->out);

@@ -5,8 +5,8 @@
  * A client belongs to its worker: only that thread looks into it, but for the fields marked (lock), which are the
  * directory's. To reach a client of another worker, a letter is posted (letters.h), or bytes are sent to its handle.
  *
- * A client is freed in handlers.close alone. The library calls that in no other callback and in no call to it, so nothing
- * that is done for a client ends its memory meanwhile.
+ * A client is freed in handlers.close alone. The library calls that in no other callback and in no call to it, so
+ * nothing that is done for a client ends its memory meanwhile.
  */
 #ifndef APP_CLIENT_H
 #define APP_CLIENT_H
@@ -18,6 +18,7 @@
 #include "clock.h"
 #include "out.h"
 #include "ringcast.h"
+#include "store.h"
 #include "table.h"
 #include "token.h"
 
@@ -65,6 +66,7 @@ struct app_client {
 	bool reliable;  /* direct messages come as DATA */
 	struct app_pending *pending, *pending_last;
 	unsigned pending_count;
+	struct app_store waiting; /* what follows them, when ACKs make room; its worker changes it, with the lock */
 	unsigned batch_count, batch_delay_ms; /* 0: not in batches */
 	struct app_out batch;
 	unsigned batched;

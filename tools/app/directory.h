@@ -28,9 +28,10 @@ struct app_user {
 	unsigned device_count; /* connections that opened or are about to */
 	struct app_store store;
 	struct app_window *window;      /* ids of its DATA, or null */
-	struct app_user *newer, *older; /* in the list of those who are away */
-	uint64_t left_ns;               /* 0: is not away */
-	bool known;                     /* had a connection before */
+	struct app_user *newer, *older; /* in a list of those who are away */
+	struct app_away *away;          /* which; null: it is here */
+	uint64_t left_ns;
+	bool known; /* had a connection before */
 	char name[];
 };
 
@@ -51,11 +52,18 @@ struct app_member {
 	struct app_member *next_room;       /* of the client, whose worker changes it, with the lock */
 };
 
+struct app_away {
+	struct app_user *newest, *oldest;
+	size_t count;
+};
+
 struct app_directory {
 	pthread_mutex_t lock;
 	struct app_table users, rooms, addresses;
-	struct app_user *newest, *oldest; /* who are away */
-	size_t away_count;
+	/* Who are away, with messages or with a window of ids alone. Those with messages are never pushed out: when
+	 * there are too many, nothing is kept for another one. */
+	struct app_away waited_for, remembered;
+	struct app_budget budget; /* of all stores */
 	uint64_t rooms_ever;
 };
 
@@ -73,12 +81,16 @@ void app_directory_settle(struct app *app, struct app_user *user);
 /* Forgets who has been away for too long, and what was stored for too long. */
 void app_directory_sweep(struct app *app);
 
-/* Keeps a message for the user's next connection. False: it was not kept. (lock) */
-bool app_directory_keep(struct app *app, struct app_user *user, uint64_t number, const char *bytes, size_t size);
-/* All that waits for a user and is not too old, which is the caller's from here on. (lock) */
-struct app_store app_directory_take(struct app *app, struct app_user *user);
+/* Keeps a message in a store, or for a user's next connection. False: it was not kept. (lock) */
+bool app_directory_keep_in(struct app *app, struct app_store *store, const struct app_item *item);
+bool app_directory_keep(struct app *app, struct app_user *user, const struct app_item *item);
+/* All that waits for a user, which is the caller's from here on. (lock) */
+struct app_store app_directory_take(struct app_user *user);
+/* The next of a store that is not too old; the caller frees it. Null when it is empty. */
+struct app_stored *app_directory_next(struct app *app, struct app_store *store);
 
 /* Counts a connection of an address. Null: it has all that it may have, or there is no memory. */
+uint64_t app_address_hash(const struct app_address *address);
 struct app_address *app_address_enter(struct app *app, const char *name, unsigned max);
 void app_address_leave(struct app *app, struct app_address *address);
 

@@ -164,12 +164,15 @@ static void begin_topic(struct app_client *client, const struct app_letter *lett
 /* A topic has had its first message. */
 static void tell_watches(struct app *app, const char *topic, size_t size)
 {
+	struct app_letter letter = { .bytes = topic, .size = size };
 	pthread_mutex_lock(&app->watches.lock);
-	for (const struct app_watch *each = app->watches.first; each; each = each->next)
+	for (const struct app_watch *each = app->watches.first; each; each = each->next) {
+		letter.number = each->conflate;
 		if (app_name_reaches(each->pattern, each->size, topic, size) &&
-		    app_letter_post(app, each->conn, begin_topic, each->conflate, topic, size))
+		    app_letter_post(app, each->conn, begin_topic, &letter))
 			app_log_say(APP_LOG_ERROR, "pattern", NULL, "a subscriber of %.*s was not told of a new topic",
 			            (int)each->size, each->pattern);
+	}
 	pthread_mutex_unlock(&app->watches.lock);
 }
 

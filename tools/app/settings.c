@@ -56,6 +56,8 @@ static struct app_settings *make_defaults(void)
 		.rooms_max = 50,
 		.store_count = 100,
 		.store_size = 64 << 10,
+		.store_total = 64 << 20,
+		.store_share = 4 << 20,
 		.store_age_ms = 24 * 3600 * 1000,
 		.users_kept_max = 100000,
 		.resend_ms = 5000,

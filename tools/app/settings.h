@@ -60,7 +60,7 @@ struct app_settings {
 	unsigned content_max;
 	unsigned rooms_max; /* of a connection */
 	unsigned store_count;
-	size_t store_size;
+	size_t store_size, store_total, store_share;
 	unsigned store_age_ms;
 	unsigned users_kept_max; /* who are away */
 	unsigned resend_ms, resend_max, unacknowledged_max;
