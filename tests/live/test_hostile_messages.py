@@ -161,6 +161,104 @@ def test_who_is_waited_for_is_not_forgotten_for_others():
         server.client("/ws/victim").expect("direct", content="kept")
 
 
+# ---- what messages cost ----
+
+def kinds(client, count):
+    return [client.hear()["type"] for _ in range(count)]
+
+
+def test_messages_cost_their_size():
+    """Of 64 KB messages far fewer are read than of small ones, whatever is in them, and who goes on is closed soon."""
+    with App("--messages-per-second", "1", "--burst", "100", limits=True) as server:
+        for text in ('{"type":"ping","x":"%s"}' % ("x" * 60000), "[" + "0," * 30000 + "0]", "{" * 60000):
+            client = server.client()
+            for _ in range(4):
+                client.text(text)
+            client.say("ping")
+            # One is read; of the 100 units that takes 59 or 60.
+            heard = [client.hear() for _ in range(5)]
+            equal([m.get("code") for m in heard[1:4]], ["RATE_LIMIT_EXCEEDED"] * 3, text[:20])
+            equal((heard[0].get("code", "INVALID_JSON"), heard[4]["type"]), ("INVALID_JSON", "pong"))
+        # A thousand units of refusals are 17 of these.
+        client, count = server.client(), 0
+        try:
+            while count < 100:
+                client.text("x" * 60000)
+                count += 1
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        refused = 0
+        while client.receive()[0] != CLOSE:
+            refused += 1
+        equal((client.closed[0], refused <= 20), (1008, True))
+        # An honest client is not held to any of it.
+        client = server.client()
+        for number in range(100):
+            client.say("ping", timestamp=number)
+        equal(kinds(client, 100), ["pong"] * 100)
+
+
+def test_messages_cost_their_audience():
+    with App("--messages-per-second", "1", "--burst", "60", "--permissions", "read,write,broadcast", limits=True) as server:
+        crowd = [server.client(f"/ws/u{number}") for number in range(250)]
+        for client in crowd:
+            client.say("join_room", room="r")
+        member, loud, alone = (server.client("/ws/" + name) for name in ("member", "loud", "alone"))
+        member.in_room("r")
+        alone.in_room("mine")
+        for number in range(60):
+            member.say("room_message", room="r", content=number)
+        heard = [member.hear() for _ in range(38)]
+        assert all(m["code"] == "RATE_LIMIT_EXCEEDED" for m in heard), heard  # 2 by joining, 3 each
+        for number in range(60):
+            loud.say("broadcast", content=number, id=number)
+        refused = 0
+        while refused < 40:
+            message = loud.hear()
+            refused += message.get("code") == "RATE_LIMIT_EXCEEDED"
+        for number in range(50):
+            alone.say("room_message", room="mine", content=number)
+        alone.settle_after("broadcast")
+        for client in crowd:
+            client.settle_after("room_joined", "user_joined", "room_message", "broadcast")
+
+
+def test_strangers_say_little():
+    """Before it has said who it is, a client may send a few messages, and small ones: tokens, and no work for anybody."""
+    with App("--token-secret", SECRET) as server:
+        stranger = server.client()
+        for _ in range(4):
+            stranger.text('{"type":"ping","x":"%s"}' % ("x" * 5000))
+            stranger.expect_error("TOO_LONG")
+        for _ in range(6):
+            stranger.say("ping").expect("pong")
+        stranger.say("ping").expect_close(1008)
+        stranger = server.client()
+        stranger.say("batch", messages=[{"type": "ping"}] * 50)
+        equal(kinds(stranger, 9), ["pong"] * 9)
+        stranger.expect_close(1008)
+        honest = server.client()
+        for _ in range(5):
+            honest.say("HEARTBEAT").expect("ACK")
+        honest.say("auth", token=token(sub="u", x="x" * 2000)).expect("auth_success")
+        for _ in range(50):
+            honest.say("ping", timestamp="x" * 5000).expect("pong")
+
+
+def test_json_has_bounds():
+    with App() as server:
+        client = server.client("/ws/a")
+        for depth, right in ((30, True), (31, True), (32, False), (2000, False)):
+            client.text('{"type":"ping","timestamp":' + "[" * depth + "]" * depth + "}")
+            client.expect(*(("pong",) if right else ("error",)))
+        for count, right in ((9000, True), (10001, False), (30000, False)):
+            client.text('{"type":"ping","x":[' + "1," * count + "1]}")
+            client.expect(*(("pong",) if right else ("error",)))
+        # What stands in a text counts for nothing.
+        for text in ("[" * 1000, "," * 20000, '\\"[{' * 5000, "\\\\"):
+            client.say("ping", timestamp=text).expect("pong", timestamp=text)
+
+
 # ---- bodies ----
 
 def test_a_body_waits_for_its_key():

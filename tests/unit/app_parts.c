@@ -21,7 +21,7 @@
 static unsigned take_all(struct app_bucket *bucket, uint32_t rate, uint32_t burst, uint64_t now_ns)
 {
 	unsigned count = 0;
-	while (count < 100000 && app_bucket_take(bucket, rate, burst, now_ns))
+	while (count < 100000 && app_bucket_take(bucket, 1, rate, burst, now_ns))
 		count++;
 	return count;
 }
@@ -42,7 +42,7 @@ Test(app_bucket, nothing_is_lost_to_rounding)
 	unsigned count = 0;
 	/* A third of a token a look: three looks, a token. */
 	for (uint64_t now = 0; now < 300 * SECOND; now += SECOND / 9)
-		count += app_bucket_take(&bucket, 3, 2, now);
+		count += app_bucket_take(&bucket, 1, 3, 2, now);
 	cr_expect_geq(count, 899);
 	cr_expect_leq(count, 902);
 }
@@ -50,16 +50,34 @@ Test(app_bucket, nothing_is_lost_to_rounding)
 Test(app_bucket, extremes)
 {
 	struct app_bucket bucket = app_bucket_full(UINT32_MAX, 0);
-	cr_expect(app_bucket_take(&bucket, UINT32_MAX, UINT32_MAX, UINT64_MAX));
-	cr_expect(app_bucket_take(&bucket, 0, 0, 0), "a rate of 0 is no limit");
+	cr_expect(app_bucket_take(&bucket, 1, UINT32_MAX, UINT32_MAX, UINT64_MAX));
+	cr_expect(app_bucket_take(&bucket, 1, 0, 0, 0), "a rate of 0 is no limit");
 	bucket = app_bucket_full(2, 100 * SECOND);
 	cr_expect_eq(take_all(&bucket, 1, 2, 100 * SECOND), 2);
-	cr_expect_not(app_bucket_take(&bucket, 1, 2, 1 * SECOND), "time that goes back brings nothing");
-	cr_expect_not(app_bucket_take(&bucket, 1, 2, 100 * SECOND), "and is not counted twice");
-	cr_expect(app_bucket_take(&bucket, 1, 2, 101 * SECOND));
+	cr_expect_not(app_bucket_take(&bucket, 1, 1, 2, 1 * SECOND), "time that goes back brings nothing");
+	cr_expect_not(app_bucket_take(&bucket, 1, 1, 2, 100 * SECOND), "and is not counted twice");
+	cr_expect(app_bucket_take(&bucket, 1, 1, 2, 101 * SECOND));
 	/* A reload may make the burst smaller than what is in it. */
 	bucket = app_bucket_full(100, 0);
 	cr_expect_eq(take_all(&bucket, 1, 5, 0), 5);
+}
+
+Test(app_bucket, what_costs_more)
+{
+	struct app_bucket bucket = app_bucket_full(20, 0);
+	cr_expect(app_bucket_take(&bucket, 15, 10, 20, 0));
+	cr_expect_not(app_bucket_take(&bucket, 6, 10, 20, 0), "five are left");
+	cr_expect(app_bucket_take(&bucket, 5, 10, 20, 0), "and still there");
+	cr_expect_not(app_bucket_take(&bucket, 1000, 10, 20, 1999999999));
+	cr_expect(app_bucket_take(&bucket, 1000, 10, 20, 2 * SECOND), "never for ever: a full bucket is enough");
+	cr_expect_not(app_bucket_take(&bucket, 1, 10, 20, 2 * SECOND));
+	app_bucket_drain(&bucket, 5);
+	cr_expect_eq(bucket.level, 0);
+	cr_expect(app_bucket_take(&bucket, 1, 10, 20, 3 * SECOND));
+	app_bucket_drain(&bucket, 5);
+	cr_expect_eq(bucket.level, 4 * APP_BUCKET_UNIT);
+	app_bucket_drain(&bucket, UINT32_MAX);
+	cr_expect_eq(bucket.level, 0);
 }
 
 /* ---- ids ---- */

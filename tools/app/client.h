@@ -50,8 +50,9 @@ struct app_client {
 	char *claimed;               /* the USER of its path, which a token has yet to prove, or null */
 	struct app_address *address; /* (lock) */
 
-	/* how much it may say: dialect.c */
+	/* how much it may say: rate.c */
 	struct app_bucket bucket, strikes;
+	unsigned stranger_messages; /* before it said who it is */
 
 	/* what it follows: rooms.c, feeds.c */
 	struct app_member *members;

@@ -10,6 +10,7 @@
 #define APP_DIRECTORY_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -38,7 +39,7 @@ struct app_user {
 struct app_room {
 	struct app_node node; /* in rooms */
 	struct app_member *members;
-	size_t member_count; /* connections */
+	_Atomic size_t member_count; /* connections; changed with the lock */
 	size_t topic_size;
 	char *topic; /* of the log; another one each time a room of this name is made */
 	char name[];

@@ -20,6 +20,7 @@
 #include "fields.h"
 #include "letters.h"
 #include "lib/wait.h"
+#include "rate.h"
 #include "reliable.h"
 #include "wire.h"
 
@@ -163,8 +164,12 @@ void app_people_direct(struct app_client *client, const json_t *message, const j
 	app_out_value(out, content);
 	app_out_ref(out, id);
 	app_out_format(out, ",\"timestamp\":%llu}", (unsigned long long)app_date_ms());
-	if (out->failed ||
-	    app_people_deliver(client->app, to, size, out->bytes, out->size, false, sender_of(client)) == -2)
+	int devices = out->failed
+	                  ? -2
+	                  : app_people_deliver(client->app, to, size, out->bytes, out->size, false, sender_of(client));
+	if (devices > 0)
+		app_rate_drain(client, app_cost_of_audience((size_t)devices));
+	if (devices == -2)
 		app_send_error(client, id, "NOT_DELIVERED", "The user is away and the message cannot be stored");
 }
 

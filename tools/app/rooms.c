@@ -16,6 +16,7 @@
 #include "feeds.h"
 #include "fields.h"
 #include "names.h"
+#include "rate.h"
 #include "wire.h"
 
 #define MEMBERS_SHOWN 1000
@@ -159,9 +160,11 @@ void app_rooms_join(struct app_client *client, const json_t *message, const json
 	}
 	tell_sender(client, "room_joined", id, name, size);
 	/* The others are told after the client follows the room itself: of two who join at once, at least one hears of
-	 * the other. */
-	if (first)
+	 * the other. Nothing is said in a room where nobody else is: such a topic costs nothing when it is over. */
+	size_t count = member->room->member_count;
+	if (first && count > 1)
 		tell_others(client, "user_joined", member->room->topic, member->room->topic_size, name, size);
+	app_rate_drain(client, app_cost_of_audience(count));
 }
 
 /* ---- leaving ---- */
@@ -240,12 +243,12 @@ void app_rooms_message(struct app_client *client, const json_t *message, const j
 }
 
 /* Names of users, each once. (lock) */
-static size_t list_members(const struct app_room *room, struct app_out *out)
+static size_t list_members(const struct app_room *room, uint64_t seed, struct app_out *out)
 {
 	struct app_table seen;
 	size_t count = 0;
 	struct app_node *nodes = calloc(room->member_count, sizeof *nodes);
-	if (!nodes || !app_table_init(&seen, 0)) {
+	if (!nodes || !app_table_init(&seen, seed)) {
 		free(nodes);
 		out->failed = true;
 		return 0;
@@ -279,7 +282,7 @@ void app_rooms_members(struct app_client *client, const json_t *message, const j
 	app_out_string(out, member->room->name, member->room->node.name_size);
 	app_out_text(out, ",\"members\":[");
 	pthread_mutex_lock(&client->app->directory.lock);
-	size_t count = list_members(member->room, out);
+	size_t count = list_members(member->room, client->crew->clients.seed, out);
 	pthread_mutex_unlock(&client->app->directory.lock);
 	app_out_format(out, "],\"count\":%zu}", count);
 	app_send(client, out);
