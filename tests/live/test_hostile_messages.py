@@ -259,6 +259,47 @@ def test_json_has_bounds():
             client.say("ping", timestamp=text).expect("pong", timestamp=text)
 
 
+# ---- what is answered ----
+
+def test_history_comes_in_pages():
+    """Whoever asks for all there is gets pages of a bounded size, is told that there is more, and is not closed."""
+    with App("--history-max", "1000", "--content-max", "60000", "--log-size", "64M") as server:
+        talker, reader = (client.in_room("r") for client in server.clients("talker", "reader"))
+        talker.expect("user_joined")
+        for number in range(200):
+            talker.say("room_message", room="r", content=f"{number} " + "x" * 20000)
+            reader.expect("room_message")
+            if number < 100:
+                server.post("publish", topic="t", data=f"{number} " + "x" * 200000)
+        for members, count, size in (({"room": "r"}, 200, 20000), ({"topic": "t"}, 100, 200000)):
+            def numbers(page):
+                assert sum(len(json.dumps(message)) for message in page["messages"]) < 300000, "a page is too large"
+                return [int(m.get("content", m.get("data")).split()[0]) for m in page["messages"]]
+            reader.say("history", **members)
+            page = reader.expect("history", more=True, seq=count + ("room" in members))
+            found = numbers(page)
+            equal((found, len(found)), (list(range(count))[-len(found):], (256 << 10) // size))
+            heard, since = [], 0
+            while len(heard) < count:
+                reader.say("history", since=since, **members)
+                page = reader.expect("history", more=True) if len(heard) + len(found) < count else reader.expect("history")
+                heard += numbers(page)
+                since = page["seq"]
+            equal((heard, page.get("more")), (list(range(count)), None))
+        # Nothing is left that it asks for, or the log no longer has it: no page after page of nothing.
+        for since in (since, since + 5):
+            reader.say("history", topic="t", since=since)
+            equal(reader.expect("history", messages=[]).get("more"), None)
+        # A hundred at once, and read only then: those for which there is no room are refused, and none closes.
+        for _ in range(100):
+            reader.say("history", room="r")
+        time.sleep(0.5)
+        types = [reader.hear() for _ in range(100)]
+        assert {m["type"] for m in types} <= {"history", "error"}, types
+        assert all(m["code"] == "TRY_LATER" for m in types if m["type"] == "error")
+        reader.settle()
+
+
 # ---- bodies ----
 
 def test_a_body_waits_for_its_key():
