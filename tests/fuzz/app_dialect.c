@@ -119,7 +119,7 @@ static void say(const uint8_t *line, size_t size)
 	      client.feed_count);
 	unsigned rooms = 0;
 	for (const struct app_member *member = client.members; member; member = member->next_room, rooms++)
-		HOLDS(app_directory_room(&app.directory, member->room->name, member->room->node.name_size, false) ==
+		HOLDS(app_directory_room(&app.directory, member->room->name, member->room->node.name_size) ==
 		          member->room,
 		      "lost");
 	HOLDS(rooms == client.room_count && rooms == app.directory.rooms.count, "%u of %u rooms", rooms,

@@ -300,6 +300,120 @@ def test_history_comes_in_pages():
         reader.settle()
 
 
+def ask(server, path, headers=""):
+    """Status and body of a poll."""
+    with Raw(server) as raw:
+        raw.send(f"GET /poll/{path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode())
+        status, _, body = raw.response()
+        return status, body
+
+
+def test_a_poll_is_no_amplifier():
+    """The same pattern again and again, patterns that overlap, names that patterns reach too: each message comes once."""
+    with App() as server:
+        for topic in range(100):
+            for _ in range(5):
+                server.post("publish", topic=f"topic {topic}", data="x" * 1000)
+        topics = [f"topic {number}" for number in range(100)]
+        for path in (",".join("*" * 250), "*,t*,to*,top*,topi*,topic*", ",".join(["*", *map(urllib.parse.quote, topics)]),
+                     ",".join(map(urllib.parse.quote, topics * 2))):
+            status, body = ask(server, path + "?since=" + ",".join("0" * (path.count(",") + 1)))
+            equal(status, 200, body[:200])
+            page = json.loads(body)
+            equal(sorted(one["topic"] for one in page["topics"]), sorted(topics), path[:50])
+            equal((len(page["messages"]), page.get("more")), (500, None))
+        equal(ask(server, ",".join(letter + "*" for letter in "abcdefghijklmnopq"))[0], 400)
+        equal(ask(server, ",".join(letter + "*" for letter in "abcdefghijklmnop") + "?wait=0")[0], 200)
+        # A number behind a name that came before is still that of its place.
+        page = json.loads(ask(server, "topic%201,topic%201,topic%202?since=4,,3")[1])
+        equal([(m["topic"], m["seq"]) for m in page["messages"]], [("topic 1", 5), ("topic 2", 4), ("topic 2", 5)])
+        # A subscribe names a topic once in its answer, too.
+        client = server.client().say("subscribe", topics=["*", "t*", "topic 1", "topic 1", "t*"])
+        equal(sorted(one["topic"] for one in client.expect("subscribed")["topics"] if "seq" in one), sorted(topics))
+
+
+def test_pages_have_a_bound():
+    with App("--subscriptions-max", "20") as server:
+        for number in range(60):
+            server.post("publish", topic=f"{number % 30}", data="x" * 100000)
+        status, body = ask(server, "*?since=0")
+        page = json.loads(body)
+        assert page["more"] and len(body) < 1200000 and len(page["topics"]) == 20, body[-2000:]
+        # What a page had no room for is in a later one.
+        heard, since = [], [0] * 20
+        while page.get("more"):
+            page = json.loads(ask(server, ",".join(map(str, range(20))) + "?since=" + ",".join(map(str, since)))[1])
+            heard += [(m["topic"], m["seq"]) for m in page["messages"]]
+            since = [one["seq"] for one in page["topics"]]
+        equal(sorted(heard), sorted((str(topic), seq) for topic in range(20) for seq in (1, 2)))
+
+
+def test_requests_have_a_rate():
+    """Polls and streams of one address, and of one user, come at a rate; leaving and coming back is no way around."""
+    with App("--requests-per-second", "20", "--token-secret", SECRET, limits=True) as server:
+        def statuses(count, name, path="a"):
+            bearer = f"Authorization: Bearer {token(sub=name)}\r\n"
+            return [ask(server, path + "?wait=0", bearer)[0] for _ in range(count)]
+        begin = time.monotonic()
+        found = statuses(200, "a")
+        passed = time.monotonic() - begin
+        assert found[:30] == [200] * 30 and 429 in found, found
+        assert found.count(200) <= 41 + 21 * passed, (found.count(200), passed)
+        with Raw(server) as raw:
+            raw.send(f"GET /sse/a?token={token(sub='b')} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            status, headers, _ = raw.response()
+            equal((status, headers.get("retry-after")), (429, "1"))
+        # One who follows by WebSocket is not concerned, and polls that wait are within the rate.
+        client = server.client("/ws", Authorization="Bearer " + token(sub="c"))
+        client.say("subscribe", topics=["a"]).expect("subscribed")
+        until(lambda: statuses(1, "a") == [200], "the next second")
+
+
+# ---- what is made ----
+
+def test_an_address_makes_so_many_topics():
+    """What is there only because of one address has a bound, however many connections it has; others are not concerned."""
+    with App("--topics-per-address", "300", "--rooms-per-connection", "1000", "--trust-proxy", "127.0.0.1") as server:
+        honest = server.client("/ws/honest", X_Forwarded_For="192.0.2.1").in_room("honest")
+        made, attackers = 0, []
+        for number in range(6):
+            attacker = server.client(f"/ws/m{number}", X_Forwarded_For="192.0.2.66")
+            attackers.append(attacker)
+            for room in range(50):
+                attacker.say("join_room", room=f"{number} {room}")
+                made += attacker.hear()["type"] == "room_joined"
+            attacker.say("subscribe", topics=[f"{number} {topic}" for topic in range(100)])
+            made += len(attacker.expect("subscribed")["topics"])
+            attacker.settle_after("error")
+        equal(made, 300)
+        assert server.stats()["topics"] < 310
+        # It may still enter what others made, and is told the others' words; and others may make what they like.
+        attackers[5].in_room("honest").say("room_message", room="honest", content="hello")
+        honest.expect("user_joined")
+        honest.expect("room_message", content="hello")
+        honest.say("subscribe", topics=[f"mine {number}" for number in range(100)])
+        equal(len(honest.expect("subscribed")["topics"]), 100)
+        for number in range(40):
+            honest.in_room(f"mine {number}")
+        # What is over no longer counts; a room that others are in does.
+        honest.in_room("0 1")
+        attackers[0].close()
+        until(lambda: server.figures()["connectedClients"] == 6, "its end")
+        attackers[5].say("subscribe", topics=[f"again {number}" for number in range(200)])
+        equal(len(attackers[5].expect("subscribed")["topics"]), 149)
+
+
+def test_rooms_that_are_over_cost_nothing():
+    with App() as server:
+        client = server.client("/ws/a")
+        for number in range(3000):
+            client.say("join_room", room=f"{number}").say("leave_room", room=f"{number}")
+            client.hear()
+            client.hear()
+        client.settle()
+        assert server.stats()["topics"] < 100, server.stats()["topics"]
+
+
 # ---- bodies ----
 
 def test_a_body_waits_for_its_key():

@@ -61,6 +61,7 @@ struct app_client {
 	unsigned feed_count;
 	char *patterns[APP_PATTERNS_MAX];
 	unsigned pattern_count;
+	unsigned subscribe_count; /* subscribes so far */
 
 	/* what waits for it: reliable.c, wire.c */
 	bool by_letter; /* (lock) others hand it messages by letter, because of what follows */

@@ -18,6 +18,7 @@
 #include "login.h"
 #include "people.h"
 #include "plain.h"
+#include "rate.h"
 #include "reliable.h"
 #include "rooms.h"
 #include "wire.h"
@@ -30,14 +31,29 @@ static bool is_on(const char *value)
 	return value && (strcmp(value, "1") == 0 || strcmp(value, "true") == 0);
 }
 
+static int refuse_rate(rc_request *request)
+{
+	rc_request_add_header(request, "Retry-After", "1");
+	return app_access_refuse(request, 429, "too many requests\n");
+}
+
 static int judge(struct app *app, rc_request *request, struct app_client *client)
 {
 	if (!client->address)
 		return app_access_refuse(request, 429, "too many connections from this address\n");
 	if (!client->wish)
 		return app_login_judge(app, request, client);
+	uint32_t cost = 1 + app_cost_of_topics(json_object_get(client->wish->message, "topics"));
+	if (!app_address_take(app, client->address, cost))
+		return refuse_rate(request);
 	int status = app_login_judge_plain(app, request, client);
-	return status || !client->opened ? status : app_plain_begin(client, request);
+	if (status || !client->opened)
+		return status;
+	if (client->has_token && !app_address_take_as(app, client->claims.subject, cost)) {
+		client->opened = false;
+		return refuse_rate(request);
+	}
+	return app_plain_begin(client, request);
 }
 
 /* Lets a client in, or refuses it. `wish` becomes the client's. */

@@ -14,17 +14,11 @@
 #include "app.h"
 #include "lib/wait.h"
 
-struct app_address {
-	struct app_node node;
-	unsigned count;
-	char name[];
-};
-
 bool app_directory_init(struct app_directory *directory, uint64_t seed)
 {
 	pthread_mutex_init(&directory->lock, NULL);
 	return app_table_init(&directory->users, seed) && app_table_init(&directory->rooms, seed) &&
-	       app_table_init(&directory->addresses, seed) && app_budget_init(&directory->budget, seed);
+	       app_addresses_init(&directory->addresses, seed) && app_budget_init(&directory->budget, seed);
 }
 
 static void free_user(struct app_directory *directory, struct app_user *user)
@@ -44,7 +38,7 @@ void app_directory_destroy(struct app_directory *directory)
 	app_table_each(&directory->users, visit_user, directory);
 	app_table_destroy(&directory->users);
 	app_table_destroy(&directory->rooms); /* empty: its members have all been told of their end */
-	app_table_destroy(&directory->addresses);
+	app_addresses_destroy(&directory->addresses);
 	app_budget_destroy(&directory->budget);
 	pthread_mutex_destroy(&directory->lock);
 }
@@ -195,35 +189,43 @@ void app_directory_sweep(struct app *app)
 	pthread_mutex_lock(&app->directory.lock);
 	sweep(app, &app->directory.waited_for, now_ns);
 	sweep(app, &app->directory.remembered, now_ns);
+	app_addresses_sweep(&app->directory.addresses, now_ns);
 	pthread_mutex_unlock(&app->directory.lock);
 }
 
 /* ---- rooms ---- */
 
-struct app_room *app_directory_room(struct app_directory *directory, const char *name, size_t size, bool make)
+struct app_room *app_directory_room(const struct app_directory *directory, const char *name, size_t size)
 {
-	struct app_room *room = (struct app_room *)app_table_find(&directory->rooms, name, size);
-	if (room || !make)
-		return room;
-	room = calloc(1, sizeof *room + size + 1);
-	if (!room)
+	return (struct app_room *)app_table_find(&directory->rooms, name, size);
+}
+
+struct app_room *app_directory_make_room(struct app *app, const char *name, size_t size, struct app_address *maker)
+{
+	struct app_directory *directory = &app->directory;
+	if (!app_address_add_topic(app, maker))
 		return NULL;
-	memcpy(room->name, name, size);
-	room->node.name = room->name;
-	room->node.name_size = size;
+	struct app_room *room = calloc(1, sizeof *room + size + 1);
 	/* Who makes a room of the same name later must not find what was said in this one. */
-	int topic_size = asprintf(&room->topic, "room/%llu/%s", (unsigned long long)++directory->rooms_ever,
-	                          room->name);
+	int topic_size = room ? asprintf(&room->topic, "room/%llu/%.*s", (unsigned long long)++directory->rooms_ever,
+	                                 (int)size, name)
+	                      : -1;
 	if (topic_size < 0) {
+		app_address_remove_topic(app, maker);
 		free(room);
 		return NULL;
 	}
+	memcpy(room->name, name, size);
+	room->node.name = room->name;
+	room->node.name_size = size;
 	room->topic_size = (size_t)topic_size;
+	room->maker = maker;
 	app_table_add(&directory->rooms, &room->node);
+	APP_COUNT(app, rooms_made);
 	return room;
 }
 
-void app_directory_leave(struct app_directory *directory, struct app_member *member)
+void app_directory_leave(struct app *app, struct app_member *member)
 {
 	struct app_room *room = member->room;
 	*(member->previous ? &member->previous->next : &room->members) = member->next;
@@ -231,47 +233,8 @@ void app_directory_leave(struct app_directory *directory, struct app_member *mem
 		member->next->previous = member->previous;
 	if (--room->member_count)
 		return;
-	app_table_remove(&directory->rooms, &room->node);
+	app_table_remove(&app->directory.rooms, &room->node);
+	app_address_remove_topic(app, room->maker);
 	free(room->topic);
 	free(room);
-}
-
-/* ---- addresses ---- */
-
-uint64_t app_address_hash(const struct app_address *address)
-{
-	return address->node.hash;
-}
-
-struct app_address *app_address_enter(struct app *app, const char *name, unsigned max)
-{
-	struct app_directory *directory = &app->directory;
-	size_t size = strlen(name);
-	pthread_mutex_lock(&directory->lock);
-	struct app_address *address = (struct app_address *)app_table_find(&directory->addresses, name, size);
-	if (!address && (address = calloc(1, sizeof *address + size + 1))) {
-		memcpy(address->name, name, size);
-		address->node.name = address->name;
-		address->node.name_size = size;
-		app_table_add(&directory->addresses, &address->node);
-	}
-	if (address && max && address->count >= max)
-		address = NULL;
-	if (address)
-		address->count++;
-	pthread_mutex_unlock(&directory->lock);
-	return address;
-}
-
-void app_address_leave(struct app *app, struct app_address *address)
-{
-	struct app_directory *directory = &app->directory;
-	if (!address)
-		return;
-	pthread_mutex_lock(&directory->lock);
-	if (--address->count == 0) {
-		app_table_remove(&directory->addresses, &address->node);
-		free(address);
-	}
-	pthread_mutex_unlock(&directory->lock);
 }

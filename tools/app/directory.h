@@ -15,13 +15,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "addresses.h"
 #include "store.h"
 #include "table.h"
 #include "window.h"
 
 struct app;
 struct app_client;
-struct app_address;
 
 struct app_user {
 	struct app_node node; /* in users */
@@ -41,7 +41,8 @@ struct app_room {
 	struct app_member *members;
 	_Atomic size_t member_count; /* connections; changed with the lock */
 	size_t topic_size;
-	char *topic; /* of the log; another one each time a room of this name is made */
+	struct app_address *maker; /* for whose account it is, or null */
+	char *topic;               /* of the log; another one each time a room of this name is made */
 	char name[];
 };
 
@@ -60,7 +61,8 @@ struct app_away {
 
 struct app_directory {
 	pthread_mutex_t lock;
-	struct app_table users, rooms, addresses;
+	struct app_table users, rooms;
+	struct app_addresses addresses;
 	/* Who are away, with messages or with a window of ids alone. Those with messages are never pushed out: when
 	 * there are too many, nothing is kept for another one. */
 	struct app_away waited_for, remembered;
@@ -73,9 +75,11 @@ void app_directory_destroy(struct app_directory *directory);
 
 /* Null: there is none, or no memory to make one. (lock) */
 struct app_user *app_directory_user(struct app_directory *directory, const char *name, size_t size, bool make);
-struct app_room *app_directory_room(struct app_directory *directory, const char *name, size_t size, bool make);
+struct app_room *app_directory_room(const struct app_directory *directory, const char *name, size_t size);
+/* Null also when its maker has made all that it may. (lock) */
+struct app_room *app_directory_make_room(struct app *app, const char *name, size_t size, struct app_address *maker);
 /* The room ends with its last member. (lock) */
-void app_directory_leave(struct app_directory *directory, struct app_member *member);
+void app_directory_leave(struct app *app, struct app_member *member);
 
 /* After a user's devices, store or window changed: counts it as here or away, or forgets it. (lock) */
 void app_directory_settle(struct app *app, struct app_user *user);
@@ -89,10 +93,5 @@ bool app_directory_keep(struct app *app, struct app_user *user, const struct app
 struct app_store app_directory_take(struct app_user *user);
 /* The next of a store that is not too old; the caller frees it. Null when it is empty. */
 struct app_stored *app_directory_next(struct app *app, struct app_store *store);
-
-/* Counts a connection of an address. Null: it has all that it may have, or there is no memory. */
-uint64_t app_address_hash(const struct app_address *address);
-struct app_address *app_address_enter(struct app *app, const char *name, unsigned max);
-void app_address_leave(struct app *app, struct app_address *address);
 
 #endif

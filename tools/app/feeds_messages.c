@@ -124,9 +124,12 @@ static int follow(void *context, const char *name, size_t size)
 	if (reset)
 		start.since = 0;
 	struct app_feed *feed = app_feeds_find(client, name, size);
+	if (feed && feed->told == client->subscribe_count)
+		return 0; /* it stands in this answer already */
 	int code = feed ? 0 : app_feeds_follow(client, name, size, false, &start);
 	if (code)
 		return code;
+	app_feeds_find(client, name, size)->told = client->subscribe_count;
 	if (known)
 		rc_topic_stats(client->app->server, name, size, &stats);
 	app_out_text(following->list, following->list->size ? ",{\"topic\":" : "{\"topic\":");
@@ -203,6 +206,7 @@ void app_feeds_subscribe(struct app_client *client, const json_t *message, const
 	}
 	app_out_clear(list);
 	app_out_clear(gaps);
+	client->subscribe_count++;
 	int code = subscribe_all(topics, &following);
 	app_out_clear(out);
 	app_out_type(out, "subscribed", id);

@@ -82,8 +82,9 @@ static struct app_member *enter(struct app_client *client, const char *name, siz
 	if (!member)
 		return NULL;
 	pthread_mutex_lock(&directory->lock);
-	uint64_t made = directory->rooms_ever;
-	struct app_room *room = app_directory_room(directory, name, size, true);
+	struct app_room *room = app_directory_room(directory, name, size);
+	if (!room)
+		room = app_directory_make_room(client->app, name, size, client->address);
 	if (room) {
 		*first = !is_there_too(client, room);
 		*member = (struct app_member){
@@ -95,8 +96,6 @@ static struct app_member *enter(struct app_client *client, const char *name, siz
 		room->member_count++;
 		client->members = member;
 		client->room_count++;
-		if (directory->rooms_ever != made)
-			APP_COUNT(client->app, rooms_made);
 	}
 	pthread_mutex_unlock(&directory->lock);
 	if (room)
@@ -120,7 +119,7 @@ static bool leave(struct app_client *client, struct app_member *member, char **t
 	bool last = member->room->member_count > 1 && !is_there_too(client, member->room);
 	*topic = last ? strdup(member->room->topic) : NULL;
 	*topic_size = member->room->topic_size;
-	app_directory_leave(directory, member);
+	app_directory_leave(client->app, member);
 	pthread_mutex_unlock(&directory->lock);
 	free(member);
 	return *topic;

@@ -59,6 +59,7 @@ struct app_settings {
 	unsigned connections_per_address, connections_per_user, messages_per_second, burst, flood;
 	unsigned content_max;
 	unsigned rooms_max; /* of a connection */
+	unsigned topics_per_address, requests_per_second;
 	unsigned store_count;
 	size_t store_size, store_total, store_share;
 	unsigned store_age_ms;
