@@ -153,18 +153,23 @@ size_t app_plain_page(struct app_client *client)
 	json_t *each;
 	app_out_clear(page.messages);
 	app_out_clear(page.topics);
-	json_array_foreach(json_object_get(client->wish->message, "topics"), index, each)
+	const json_t *topics = json_object_get(client->wish->message, "topics");
+	json_array_foreach((json_t *)topics, index, each)
 	{
 		const char *name = json_string_value(each);
 		size_t size = json_string_length(each);
 		struct rc_topic_stats stats = { 0 };
-		if (name[size - 1] == '*') {
-			read_pattern(&page, index);
+		if (name[size - 1] == '*')
 			continue;
-		}
 		if (rc_topic_stats(client->app->server, name, size, &stats))
 			memcpy(stats.name, name, size + 1); /* nothing has been published there */
 		read_topic(&page, &stats, false);
+	}
+	/* Patterns get what names leave of the room. */
+	json_array_foreach((json_t *)topics, index, each)
+	{
+		if (json_string_value(each)[json_string_length(each) - 1] == '*')
+			read_pattern(&page, index);
 	}
 	write_page(client, page.more);
 	return page.count;
