@@ -65,7 +65,7 @@ static void accept_request(struct worker *worker, uint32_t slot, const struct rc
 	conn->user = verdict->user;
 	conn->opened = true; /* from here on, whatever happens, the application hears of the end */
 	bool later = rc_form_of(conn)->silence == SILENCE_NONE;
-	if (later || put_first(worker, slot, verdict->response, verdict->size))
+	if (later || (verdict->response && put_first(worker, slot, verdict->response, verdict->size)))
 		open_connection(worker, slot);
 	else
 		cut(worker, slot, 0);
@@ -76,7 +76,7 @@ static void answer_request(struct worker *worker, uint32_t slot, struct rc_http_
 	struct connection *conn = &worker->connections[slot];
 	struct rc_verdict verdict = { 0 };
 	rc_request_judge(worker, slot, request, conn->handshake, &verdict);
-	if (!verdict.status && (verdict.response || rc_form_of(conn)->silence == SILENCE_NONE))
+	if (verdict.accepted)
 		accept_request(worker, slot, &verdict);
 	else if (verdict.response && rc_connection_put(worker, slot, verdict.response, verdict.size))
 		rc_ending_note(worker, &(struct ending){ .kind = ENDING_ANSWERED, .slot = slot });

@@ -66,7 +66,8 @@ static bool take_numbers(const char *text, const char *field, const char *list, 
 	if (!text)
 		return true;
 	json_t *numbers = json_object();
-	json_object_set_new(message, field, numbers);
+	if (json_object_set_new(message, field, numbers))
+		return false;
 	for (bool over = false;; over = !*list, list += *list == ',') {
 		char *end = (char *)text;
 		size_t size = strcspn(list, ",");
@@ -91,12 +92,12 @@ static bool is_on(const char *value)
 
 const char *app_wish_take(struct app_wish *wish, const struct app_wish_words *words, size_t topics_max, int *status)
 {
-	json_t *topics = json_array();
+	json_t *topics;
 	const char *wait = words->wait;
 	char *end = NULL;
 	unsigned long wait_s = wait && *wait >= '0' && *wait <= '9' ? strtoul(wait, &end, 10) : WAIT_S;
 	*status = 503;
-	if (!(wish->message = json_object()) || json_object_set_new(wish->message, "topics", topics))
+	if (!(wish->message = json_object()) || json_object_set_new(wish->message, "topics", topics = json_array()))
 		return "out of memory\n";
 	const char *wrong = take_topics(words->topics, topics_max, topics, status);
 	if (wrong)
