@@ -179,9 +179,10 @@ size_t app_plain_page(struct app_client *client)
 static bool remember_page(struct app_client *client)
 {
 	struct app_out *out = &client->crew->out;
-	json_t *message = client->wish->message, *each, *since = json_object(), *epoch = json_object();
+	json_t *message = client->wish->message, *each, *since, *epoch;
 	size_t index;
-	if (json_object_set_new(message, "since", since) || json_object_set_new(message, "epoch", epoch) || out->failed)
+	if (out->failed || json_object_set_new(message, "since", since = json_object()) ||
+	    json_object_set_new(message, "epoch", epoch = json_object()))
 		return false;
 	json_t *page = json_loadb(out->bytes, out->size, 0, NULL);
 	json_array_foreach(json_object_get(page, "topics"), index, each)
