@@ -64,7 +64,8 @@ static void accept_request(struct worker *worker, uint32_t slot, const struct rc
 	struct connection *conn = &worker->connections[slot];
 	conn->user = verdict->user;
 	conn->opened = true; /* from here on, whatever happens, the application hears of the end */
-	if (rc_form_of(conn)->answers_later || put_first(worker, slot, verdict->response, verdict->size))
+	bool later = rc_form_of(conn)->answers_later;
+	if (later || (verdict->response && put_first(worker, slot, verdict->response, verdict->size)))
 		open_connection(worker, slot);
 	else
 		cut(worker, slot, 0);
@@ -75,7 +76,7 @@ static void answer_request(struct worker *worker, uint32_t slot, struct rc_http_
 	struct connection *conn = &worker->connections[slot];
 	struct rc_verdict verdict = { 0 };
 	rc_request_judge(worker, slot, request, conn->handshake, &verdict);
-	if (!verdict.status && (verdict.response || rc_form_of(conn)->answers_later))
+	if (verdict.accepted)
 		accept_request(worker, slot, &verdict);
 	else if (verdict.response && rc_connection_put(worker, slot, verdict.response, verdict.size))
 		rc_ending_note(worker, &(struct ending){ .kind = ENDING_ANSWERED, .slot = slot });

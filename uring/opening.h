@@ -23,7 +23,8 @@ void rc_opening_refuse(struct worker *worker, uint32_t slot, int status, const c
 
 /* request.c: the application's verdict on a complete request. */
 struct rc_verdict {
-	int status;     /* 0: the connection opens */
+	int status;     /* of the answer */
+	bool accepted;  /* the application hears of its end, whatever happens */
 	char *response; /* malloc'ed: opens the connection or refuses it. Null: memory is out, or it comes later */
 	size_t size;
 	void *user;

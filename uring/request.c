@@ -250,6 +250,7 @@ void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_reque
 		splice_headers(&request, verdict);
 		return;
 	}
+	verdict->accepted = true;
 	if (!http->websocket) {
 		if (rc_form_of(conn)->head)
 			begin_stream(verdict, rc_form_of(conn)->head);

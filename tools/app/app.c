@@ -292,9 +292,7 @@ static void send_away(void *context, struct app_node *node)
 
 static void send_all_away(struct app_crew *crew)
 {
-	app_crew_enter(crew);
 	app_table_each(&crew->clients, send_away, NULL);
-	app_crew_leave(crew);
 }
 
 static rc_server *stopping; /* for the handler alone; set before it is installed */

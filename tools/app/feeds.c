@@ -53,6 +53,30 @@ static void begin_pulled(struct app_client *client, struct app_feed *feed, struc
 		start->first = stats.oldest > feed->since + 1 ? stats.oldest : feed->since + 1;
 }
 
+/* A topic that is not there yet counts for the address that makes it. A room has been counted. */
+static bool may_make(struct app_client *client, struct app_feed *feed)
+{
+	struct app *app = client->app;
+	struct rc_topic_stats stats;
+	if (feed->room || !rc_topic_stats(app->server, feed->name, feed->size, &stats))
+		return true;
+	pthread_mutex_lock(&app->directory.lock);
+	feed->made = app_address_add_topic(app, client->address);
+	pthread_mutex_unlock(&app->directory.lock);
+	return feed->made;
+}
+
+static void free_feed(struct app_client *client, struct app_feed *feed)
+{
+	struct app *app = client->app;
+	if (feed->made) {
+		pthread_mutex_lock(&app->directory.lock);
+		app_address_remove_topic(app, client->address);
+		pthread_mutex_unlock(&app->directory.lock);
+	}
+	free(feed);
+}
+
 int app_feeds_follow(struct app_client *client, const char *name, size_t size, bool room, struct rc_start *start)
 {
 	if (app_feeds_find(client, name, size))
@@ -65,12 +89,14 @@ int app_feeds_follow(struct app_client *client, const char *name, size_t size, b
 	*feed = (struct app_feed){ .next = client->feeds, .room = room, .size = size };
 	memcpy(feed->name, name, size);
 	int code = 0;
-	if (client->batch_count)
+	if (!may_make(client, feed))
+		code = -ENOSPC;
+	else if (client->batch_count)
 		begin_pulled(client, feed, start);
 	else
 		code = rc_subscribe(client->app->server, client->conn, name, size, start);
 	if (code) {
-		free(feed);
+		free_feed(client, feed);
 		return code;
 	}
 	client->feeds = feed;
@@ -88,7 +114,7 @@ void app_feeds_unfollow(struct app_client *client, const char *name, size_t size
 			rc_unsubscribe(client->app->server, client->conn, name, size);
 		*link = feed->next;
 		client->feed_count--;
-		free(feed);
+		free_feed(client, feed);
 		return;
 	}
 }
@@ -162,12 +188,15 @@ static void begin_topic(struct app_client *client, const struct app_letter *lett
 /* A topic has had its first message. */
 static void tell_watches(struct app *app, const char *topic, size_t size)
 {
+	struct app_letter letter = { .bytes = topic, .size = size };
 	pthread_mutex_lock(&app->watches.lock);
-	for (const struct app_watch *each = app->watches.first; each; each = each->next)
+	for (const struct app_watch *each = app->watches.first; each; each = each->next) {
+		letter.number = each->conflate;
 		if (app_name_reaches(each->pattern, each->size, topic, size) &&
-		    app_letter_post(app, each->conn, begin_topic, each->conflate, topic, size))
+		    app_letter_post(app, each->conn, begin_topic, &letter))
 			app_log_say(APP_LOG_ERROR, "pattern", NULL, "a subscriber of %.*s was not told of a new topic",
 			            (int)each->size, each->pattern);
+	}
 	pthread_mutex_unlock(&app->watches.lock);
 }
 

@@ -54,8 +54,12 @@ static struct app_settings *make_defaults(void)
 		.flood = APP_UNSET,
 		.content_max = 1000,
 		.rooms_max = 50,
+		.topics_per_address = 10000,
+		.requests_per_second = APP_UNSET,
 		.store_count = 100,
 		.store_size = 64 << 10,
+		.store_total = 64 << 20,
+		.store_share = 4 << 20,
 		.store_age_ms = 24 * 3600 * 1000,
 		.users_kept_max = 100000,
 		.resend_ms = 5000,
@@ -328,6 +332,8 @@ static void apply_preset(struct app_settings *settings)
 		settings->connections_per_address = strict ? 10 : 0;
 	if (settings->messages_per_second == APP_UNSET)
 		settings->messages_per_second = strict ? 10 : 100;
+	if (settings->requests_per_second == APP_UNSET)
+		settings->requests_per_second = settings->messages_per_second;
 	if (settings->burst == APP_UNSET)
 		settings->burst = settings->messages_per_second > UINT32_MAX / 2 ? UINT32_MAX
 		                                                                 : settings->messages_per_second * 2;

@@ -60,8 +60,9 @@ struct app_settings {
 	unsigned connections_per_address, connections_per_user, messages_per_second, burst, flood;
 	unsigned content_max;
 	unsigned rooms_max; /* of a connection */
+	unsigned topics_per_address, requests_per_second;
 	unsigned store_count;
-	size_t store_size;
+	size_t store_size, store_total, store_share;
 	unsigned store_age_ms;
 	unsigned users_kept_max; /* who are away */
 	unsigned resend_ms, resend_max, unacknowledged_max;
