@@ -48,8 +48,11 @@ FUZZ_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(FUZZ_TARGETS:%=$(BUILD)/t
 SIM_SOURCES := $(filter-out $(wildcard uring/ring*.c) uring/slots.c uring/listen.c uring/probe.c,$(wildcard engine/*.c tls/*.c uring/*.c)) $(wildcard tests/sim/*.c)
 SIM_OBJECTS := $(patsubst %.c,$(BUILD)/obj/sim/%.o,$(SIM_SOURCES))
 SIM_WRAPPED := malloc calloc realloc free strdup mmap clock_gettime nanosleep eventfd write close dup \
-	pthread_mutex_lock pthread_mutex_unlock
+	getrandom pthread_mutex_lock pthread_mutex_unlock
 SIM_TESTS := $(if $(findstring thread,$(SANITIZE)),,tests/sim/runs.sh $(if $(SANITIZE),,tests/sim/defects.sh))
+# The program, whose allocations fail as a test says.
+STARVED := $(BUILD)/tests/ringcast_starved
+STARVED_WRAPPED := malloc calloc realloc strdup strndup
 BENCHES := $(patsubst benches/%.c,$(BUILD)/benches/%,$(wildcard benches/*.c))
 READY := $(BUILD)/setup-build.done
 READY_TEST := $(BUILD)/setup-test.done
@@ -66,14 +69,14 @@ all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the stat
 run: $(PROGRAM) ## the server with a demonstration feed on 127.0.0.1:8080 (ARGS="--relay ..." adds flags)
 	@$(PROGRAM) serve --listen 127.0.0.1:8080 --demo $(ARGS)
 
-test: all $(UNIT_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
+test: all $(UNIT_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
 	@CC='$(CC)' SANITIZE='$(or $(SANITIZE),$(INSTRUMENTED))' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(FUZZ_TESTS) $(SIM_TESTS) \
 		$(if $(SANITIZE),,tests/benches.sh tests/cross.sh)
 
 test-asan: ## the same tests, built with the address and undefined behaviour sanitizers
 	@$(MAKE) --no-print-directory SANITIZE=address,undefined test
 
-test-tsan: ## the live tests, built with the thread sanitizer (Criterion's own shared memory does not go with it)
+test-tsan: ## the live tests, built with the thread sanitizer (the unit tests' Criterion does not work with it)
 	@$(MAKE) --no-print-directory SANITIZE=thread test
 
 fuzz: ## one fuzzer for a while, by clang's libFuzzer: TARGET=session TIME=60 (no TARGET: each in turn)
@@ -88,10 +91,11 @@ lint: all ## format, structure (who uses whom), clang-tidy, cppcheck, and the ha
 test-vm: all ## the live tests and the systemd units on Linux 6.1, the oldest kernel promised, in qemu (ONLY=word)
 	@ONLY='$(ONLY)' sh tests/vm/run.sh $(BUILD)
 
-soak: all ## churn, storms, floods and readers that do not read, TIME=60 seconds
+soak: all ## churn, storms, floods, readers that do not read; then attacks around honest users, TIME=60 seconds each
 	@RC_SOAK=$(or $(TIME),60) /usr/bin/python3 -B tests/soak/test_soak.py $(BUILD)
+	@RC_SOAK=$(or $(TIME),60) /usr/bin/python3 -B tests/soak/test_hostile_mix.py $(BUILD)
 
-coverage: ## the lines of engine, tls and uring that the whole suite passes through
+coverage: ## the lines of engine, tls and uring that the whole suite runs
 	+@sh tests/coverage.sh $(BUILD)
 
 benches: $(BENCHES) ## the benchmarks, built but not run
@@ -144,7 +148,7 @@ clean: ## removes $(BUILD)
 	rm -rf $(BUILD)
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
 fmt: ## gives every C file the project's format (clang-format 14)
 	@sh tests/format.sh --write
@@ -168,7 +172,7 @@ $(BUILD)/obj/%.o: %.c Makefile | $(READY)
 
 $(TOOL_OBJECTS): | $(BUILD)/include/ringcast.h
 
-# The assembler reads these, of which no .d file knows.
+# The assembler includes these files, and no .d file lists them.
 $(BUILD)/obj/tools/app/web.o: $(wildcard tools/web/*.*) $(BUILD)/tools/web/ringcast.js
 $(BUILD)/obj/tools/app/web.o: INCLUDE_tools += -I$(BUILD)
 
@@ -194,6 +198,10 @@ $(SHARED): $(LIBRARY_OBJECTS) uring/ringcast.map
 
 $(PROGRAM): $(TOOL_OBJECTS) $(LIBRARY)
 	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) $(TOOL_LIBS) -o $@
+
+$(STARVED): $(TOOL_OBJECTS) $(BUILD)/obj/tests/live/starve.o $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $(STARVED_WRAPPED:%=-Wl,--wrap=%) $^ $(LIBS) $(TOOL_LIBS) -o $@
 
 # For the unit tests of what the programs are made of.
 $(BUILD)/tools.a: $(filter-out %/main.o,$(TOOL_OBJECTS))

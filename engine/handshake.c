@@ -203,16 +203,10 @@ int rc_handshake_parse(struct rc_http_request *request, char *bytes, size_t size
 	return rc_handshake_parse_body(request, bytes, size, 0);
 }
 
-int rc_handshake_parse_body(struct rc_http_request *request, char *bytes, size_t size, size_t body_size_max)
+static int parse(struct rc_http_request *request, struct rc_span head, size_t body_size)
 {
-	int head_size = rc_http_head_size(bytes, size);
-	if (head_size <= 0)
-		return head_size;
-	struct rc_span head = { bytes, (size_t)head_size }, line;
-	size_t body_size = body_size_max ? awaited_body(head, body_size_max) : 0;
-	if (size - (size_t)head_size < body_size)
-		return 0;
-	request->body = bytes + head_size;
+	struct rc_span line;
+	request->body = head.text + head.size;
 	request->body_size = body_size;
 	request->websocket = false;
 	request->key = NULL;
@@ -229,10 +223,31 @@ int rc_handshake_parse_body(struct rc_http_request *request, char *bytes, size_t
 	if (status)
 		return status;
 	if (rc_http_list_has(request, "Upgrade", "websocket"))
-		status = judge_handshake(request, has_body);
-	else if (has_body && (!body_size || rc_http_header(request, "Transfer-Encoding")))
-		status = -413;
+		return judge_handshake(request, has_body);
+	return has_body && (!body_size || rc_http_header(request, "Transfer-Encoding")) ? -413 : 0;
+}
+
+int rc_handshake_parse_body(struct rc_http_request *request, char *bytes, size_t size, size_t body_size_max)
+{
+	request->head_size = 0;
+	int head_size = rc_http_head_size(bytes, size);
+	if (head_size <= 0)
+		return head_size;
+	struct rc_span head = { bytes, (size_t)head_size };
+	size_t body_size = body_size_max ? awaited_body(head, body_size_max) : 0;
+	request->head_size = head_size;
+	if (size - (size_t)head_size < body_size)
+		return 0;
+	int status = parse(request, head, body_size);
 	return status ? status : head_size + (int)body_size;
+}
+
+int rc_handshake_parse_head(struct rc_http_request *request, char *bytes, int size, size_t body_size_max)
+{
+	struct rc_span head = { bytes, (size_t)size };
+	int status = parse(request, head, awaited_body(head, body_size_max));
+	request->body_size = 0;
+	return status ? status : size;
 }
 
 void rc_handshake_accept(char to[RC_ACCEPT_SIZE + 1], const char *key)

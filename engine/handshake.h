@@ -29,6 +29,7 @@ struct rc_http_request {
 	const char *key;  /* Sec-WebSocket-Key */
 	const char *body; /* behind the head */
 	size_t body_size;
+	int head_size; /* once the head is complete, though its body may not be; else 0 */
 };
 
 /* Returns the length of the request (its head) when it is complete and correct; 0 while more bytes are needed; or a
@@ -39,8 +40,12 @@ struct rc_http_request {
 int rc_handshake_parse(struct rc_http_request *request, char *bytes, size_t size);
 
 /* The same, but plain HTTP may have a body of up to `body_size_max` bytes, given by Content-Length: the request is
- * complete, and its length returned, with the last of them. */
+ * complete, and its length returned, with the last of them. While only they are missing, `head_size` is set. */
 int rc_handshake_parse_body(struct rc_http_request *request, char *bytes, size_t size, size_t body_size_max);
+
+/* The head alone of such a request while its body is awaited: `size` is the head_size that was given. Returns it, or a
+ * negative status. The bytes are changed, so they are a copy of what the body is gathered behind. */
+int rc_handshake_parse_head(struct rc_http_request *request, char *bytes, int size, size_t body_size_max);
 
 /* The first value of a header or null; names compare without case. */
 const char *rc_http_header(const struct rc_http_request *request, const char *name);

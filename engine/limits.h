@@ -26,6 +26,7 @@ static_assert(RC_WORKER_BITS + RC_SLOT_BITS == 32, "the generation has the other
 #define RC_REQUEST_LINE_MAX (4 * RC_KIB) /* beyond it 414 */
 #define RC_REQUEST_HEADERS_MAX 64        /* beyond it 431 */
 #define RC_BODY_SIZE_LIMIT (16 * RC_MIB)
+#define RC_RESPONSE_HEAD_SIZE_MAX 1024 /* status line and headers of an answer of ours; its body comes on top */
 #define RC_PROTOCOL_NAME_MAX 128
 #define RC_HANDSHAKE_TIMEOUT_MS 10000
 static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is told from long headers");
@@ -35,7 +36,9 @@ static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is
 #define RC_GATHERED_HEADROOM 64 /* before a gathered message: for a header, with which it may leave in its block */
 #define RC_MESSAGE_SIZE_DEFAULT (1 * RC_MIB)
 #define RC_MESSAGE_SIZE_LIMIT (64 * RC_MIB)
-#define RC_FRAGMENTS_DEFAULT 1024
+#define RC_FRAGMENTS_DEFAULT                                                                                           \
+	1024 /* at least: the limit is there against work, and grows with the largest message ... */
+#define RC_FRAGMENT_SIZE_LEAST 64 /* ... by one for so many bytes */
 #define RC_IDLE_TIMEOUT_MS 120000
 #define RC_CLOSE_TIMEOUT_MS 5000
 #define RC_PONGS_QUEUED_MAX 16 /* Pongs that wait; further Pings get one Pong for all, section 5.5.3 */
@@ -52,6 +55,7 @@ static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is
 /* ---- the log ---- */
 #define RC_LOG_SIZE_DEFAULT (64 * RC_MIB)
 #define RC_LOG_SIZE_MIN (64 * RC_KIB)
+#define RC_LOG_SIZE_MAX (64 * 1024 * RC_MIB)
 #define RC_LOG_SEGMENTS 64          /* the log is recycled in pieces of log_size / this */
 #define RC_LOG_READABLE_SEGMENTS 48 /* how far back a reader may be; the rest is room for publishers */
 #define RC_LOG_BYTES_PER_ENTRY 128  /* index entries = log_size / this: smaller frames fill the index first */
@@ -60,8 +64,8 @@ static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before
 
 /* ---- a round of fan-out ---- */
 #define RC_SLICE_SENDS 256                  /* sends between two looks at what came in */
-#define RC_SLICE_ENCODE_SIZE (256 * RC_KIB) /* bytes compressed between two such looks, unless one message is larger   \
-	                                     */
+#define RC_SLICE_ENCODE_SIZE (256 * RC_KIB) /* bytes compressed between two such looks, or one larger message */
+#define RC_PLANS_MAX (RC_SLICE_SENDS + 2)   /* of a worker: on their way, or being made */
 #define RC_PLAN_WINDOW 4096                 /* index entries one plan reads at most */
 #define RC_PLAN_RANGES_MAX 64               /* ranges of one send: below IOV_MAX */
 #define RC_PLAN_FRAMES_MAX 1024             /* frames of one send */
@@ -77,6 +81,7 @@ static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before
 /* ---- TLS ---- */
 #define RC_TLS_HANDSHAKES_A_TICK 8           /* steps of handshakes between two rounds of fan-out; further ones wait */
 #define RC_TLS_HELD_SIZE_MAX (64 * RC_KIB)   /* what a peer may send while its handshake waits */
+#define RC_TLS_REPLY_SIZE (64 * RC_KIB)      /* what one step of a handshake makes; a longer flight takes several */
 #define RC_TLS_REPLY_SIZE_MAX (256 * RC_KIB) /* handshake messages and answers waiting for one connection */
 #define RC_TLS_SEND_SIZE_MAX (64 * RC_KIB)   /* plaintext encrypted for one connection at a time */
 #define RC_TLS_STAGE_SIZE (128 * RC_KIB)     /* records wait for the ring in blocks of this ... */
@@ -89,10 +94,12 @@ static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before
 static_assert(RC_TLS_SEND_SIZE_MAX <= RC_TLS_STAGE_SIZE / 2,
               "a block holds at least one send with its records' overhead");
 
+/* ---- time ---- */
+#define RC_TICK_NS 25000000 /* of the timer wheel: 25 ms */
+
 /* ---- memory of a worker ---- */
 #define RC_SEND_SIZE_DEFAULT (4 * RC_MIB) /* waiting for one connection outside the log */
-#define RC_POOL_CACHE_SIZE (16 * RC_MIB)  /* free blocks kept by a worker: in a new large one each page costs a fault  \
-	                                   */
+#define RC_POOL_CACHE_SIZE (16 * RC_MIB)  /* free blocks kept by a worker: each page of a new one costs a fault */
 #define RC_POOL_SIZE_MAX ((size_t)2048 * RC_MIB) /* blocks in use by a worker */
 
 /* ---- the ring ---- */
@@ -102,6 +109,8 @@ static_assert(RC_TLS_SEND_SIZE_MAX <= RC_TLS_STAGE_SIZE / 2,
 #define RC_RECEIVE_BUFFERS 512      /* a power of two, at most 32768 */
 #define RC_RECEIVE_BUFFERS_FIRST 64 /* made at the start; doubled whenever none is free */
 #define RC_NOTSENT_LOWAT (32 * RC_KIB)
+#define RC_BATCH_MAX 1024  /* completions that a worker takes at once */
+#define RC_DIALS_MAX 512   /* connects of a worker on their way; further ones wait */
 #define RC_REFUSALS_MAX 64 /* connections over the limit that are told so by a 503 */
 #define RC_BACKLOG 4096
 static_assert(RC_SLICE_SENDS < RC_RING_ENTRIES, "a slice is submitted by one call");

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * log.c - see log.h. Invariants, which rc_log_check() asserts:
- *   - tail <= every floor <= head, but for the floors of readers that have ended
+ *   - tail <= granted <= every floor <= head, but for the floors of readers that have ended
  *   - head - tail <= entry_count, and write_position - tail_position <= size
  *   - the live entries, from tail to head, lie in their order between tail_position and write_position; none wraps
  *   - an entry's bytes are one complete frame of its size
- *   - an entry's links lead to earlier entries of its topic, and the first to the message before it
+ *   - an entry's links lead to earlier entries of its topic, the first to the message before it, and `next` to the
+ *     message behind it
  *   - a topic counts its live entries and knows the newest
  */
 #include "log.h"
@@ -15,6 +16,8 @@
 
 #include <errno.h>
 #include <string.h>
+
+#define RECYCLED_A_MESSAGE 4 /* beyond what it needs: a segment is recycled long before the next is wanted */
 
 void rc_log_init(struct rc_log *log, struct rc_topics *topics, uint8_t *bytes, uint64_t size, struct rc_entry *entries,
                  uint64_t entry_count, _Atomic uint64_t *floors, unsigned floor_count)
@@ -66,8 +69,8 @@ static void forget(struct rc_log *log, uint64_t number)
 	rc_topics_release(log->topics, topic);
 }
 
-/* Recycles everything before entry `to`, if no reader's floor is below it. */
-static bool recycle(struct rc_log *log, uint64_t to, unsigned *held_by)
+/* Whether no reader's floor is below this entry. */
+static bool is_let_go_of(const struct rc_log *log, uint64_t to, unsigned *held_by)
 {
 	for (unsigned i = 0; i < log->floor_count; i++) {
 		/* acquire: what the reader read happened before we write over it */
@@ -76,26 +79,39 @@ static bool recycle(struct rc_log *log, uint64_t to, unsigned *held_by)
 			return false;
 		}
 	}
-	for (uint64_t number = tail_of(log); number < to; number++)
-		forget(log, number);
-	atomic_store_explicit(&log->tail, to, memory_order_relaxed);
 	return true;
 }
 
-/* Makes room for a frame that will end at `end` and for its entry. */
-static bool make_room(struct rc_log *log, uint64_t end, unsigned *held_by)
+/* Has so many segments granted that a frame which ends at `end` and its entry find room. */
+static bool grant(struct rc_log *log, uint64_t end, unsigned *held_by)
 {
-	if (end - log->tail_position > log->size) {
-		uint64_t over = end - log->size;
-		uint64_t position = (over + log->segment_size - 1) / log->segment_size * log->segment_size;
-		if (!recycle(log, entry_at(log, position), held_by))
-			return false;
-		log->segments_recycled += (position - log->tail_position) / log->segment_size;
-		log->tail_position = position;
+	uint64_t position = log->granted_position, to = log->granted;
+	if (end - position > log->size) {
+		position = (end - log->size + log->segment_size - 1) / log->segment_size * log->segment_size;
+		to = RC_MAX(to, entry_at(log, position));
 	}
-	if (rc_log_head(log) - tail_of(log) == log->entry_count)
-		return recycle(log, tail_of(log) + log->entry_count / RC_LOG_SEGMENTS, held_by);
+	if (rc_log_head(log) - to == log->entry_count)
+		to += log->entry_count / RC_LOG_SEGMENTS;
+	if (to > log->granted && !is_let_go_of(log, to, held_by))
+		return false;
+	log->segments_recycled += (position - log->granted_position) / log->segment_size;
+	log->granted = to;
+	log->granted_position = position;
 	return true;
+}
+
+/* Recycles what a frame that ends at `end` needs, and a few entries more of what is granted. */
+static void recycle(struct rc_log *log, uint64_t end)
+{
+	uint64_t tail = tail_of(log), head = rc_log_head(log), begin = tail;
+	while (tail < log->granted &&
+	       (rc_log_entry(log, tail)->position + log->size < end || head - tail == log->entry_count))
+		forget(log, tail++);
+	for (unsigned i = 0; i < RECYCLED_A_MESSAGE && tail < log->granted; i++)
+		forget(log, tail++);
+	log->tail_position = tail < log->granted ? rc_log_entry(log, tail)->position : log->granted_position;
+	if (tail != begin)
+		atomic_store_explicit(&log->tail, tail, memory_order_relaxed);
 }
 
 /* Where to jump back from a new entry: either to the previous one, or, when the two jumps behind it span the same
@@ -127,13 +143,14 @@ int64_t rc_log_append(struct rc_log *log, struct rc_topic *topic, enum rc_opcode
 	if ((position & (log->size - 1)) + frame_size > log->size)
 		position = (position | (log->size - 1)) + 1; /* a frame never wraps */
 	topic->entry_count++; /* before making room, which may recycle the topic's last message and forget the topic */
-	if (!make_room(log, position + frame_size, held_by)) {
+	if (!grant(log, position + frame_size, held_by)) {
 		topic->entry_count--;
 		log->refused++;
 		atomic_store_explicit(&log->wanted, position + frame_size, memory_order_relaxed);
 		RC_VERIFY(rc_log_check(log));
 		return -EAGAIN;
 	}
+	recycle(log, position + frame_size);
 	rc_topic_unkeep(log->topics, topic);
 
 	uint8_t *at = rc_log_at(log, position);
@@ -154,7 +171,11 @@ int64_t rc_log_append(struct rc_log *log, struct rc_topic *topic, enum rc_opcode
 		.time_ns = now_ns,
 		.size = (uint32_t)frame_size,
 		.topic = topic->id,
+		.next = RC_NONE,
 	};
+	if (previous != RC_NONE)
+		atomic_store_explicit(&log->entries[previous & (log->entry_count - 1)].next, number,
+		                      memory_order_relaxed);
 	log->write_position = position + frame_size;
 	log->published_size += size;
 	atomic_store_explicit(&topic->sequence, sequence, memory_order_relaxed);
@@ -205,7 +226,7 @@ uint64_t rc_log_readable(const struct rc_log *log)
 	uint64_t end = RC_MAX(log->write_position, atomic_load_explicit(&log->wanted, memory_order_relaxed));
 	uint64_t by_bytes = end > bytes_back ? entry_at(log, end - bytes_back) : 0;
 	uint64_t by_count = head > entries_back ? head - entries_back : 0;
-	return RC_MAX(RC_MAX(by_bytes, by_count), tail_of(log));
+	return RC_MAX(RC_MAX(by_bytes, by_count), log->granted);
 }
 
 /* ---- the invariants ---- */
@@ -245,6 +266,9 @@ static void check_entry(const struct rc_log *log, uint64_t number)
 		          rc_log_entry(log, entry->previous)->sequence == entry->sequence - 1);
 	}
 
+	uint64_t next = rc_log_next(log, number, head);
+	RC_ASSERT(next == head || (next > number && rc_log_entry(log, next)->sequence == entry->sequence + 1));
+
 	const struct rc_topic *topic = rc_topic_at(log->topics, entry->topic);
 	uint64_t newest = atomic_load_explicit(&topic->newest, memory_order_relaxed);
 	RC_ASSERT(newest != RC_NONE && newest >= number && newest < head && topic->entry_count > 0);
@@ -266,11 +290,12 @@ void rc_log_check(const struct rc_log *log)
 	uint64_t tail = tail_of(log), head = rc_log_head(log);
 	RC_ASSERT(tail <= head && head - tail <= log->entry_count);
 	RC_ASSERT(log->tail_position <= log->write_position && log->write_position - log->tail_position <= log->size);
-	RC_ASSERT(log->tail_position % log->segment_size == 0);
+	RC_ASSERT(log->granted_position % log->segment_size == 0);
+	RC_ASSERT(tail <= log->granted && log->granted <= head);
 	RC_ASSERT(atomic_load_explicit(&log->end, memory_order_relaxed) == log->write_position);
 	for (unsigned i = 0; i < log->floor_count; i++) {
 		uint64_t floor = atomic_load_explicit(&log->floors[i], memory_order_relaxed);
-		RC_ASSERT(floor >= tail && (floor <= head || floor == UINT64_MAX));
+		RC_ASSERT(floor >= log->granted && (floor <= head || floor == UINT64_MAX));
 	}
 	for (uint64_t number = tail; number < head; number++) {
 		if (number - tail == CHECKED_ENTRIES && head - number > CHECKED_ENTRIES)

@@ -5,12 +5,12 @@
  *      position   0 ......... tail_position ============================= write_position
  *      bytes      (recycled)  | frame | frame | frame | ...     a ring of log_size bytes; a frame never wraps
  *      index      (recycled)  tail ---------------------------- head     a ring of one small entry a frame
- *      chains     each entry knows the previous one of its topic, and one further back to jump to
+ *      chains     each entry knows the previous and the next one of its topic, and one further back to jump to
  *
  * Positions and entry numbers only grow; masked, they are offsets in the bytes and in the index. Frames stand side by
- * side, so a run of messages is one range of bytes. Segments are equal pieces of the ring. Space is recycled a segment
- * at a time, oldest first, so that every reader is asked where it stands once a segment and not once a message. A
- * message larger than a segment lies across several.
+ * side, so a run of messages is one range of bytes. Segments are equal pieces of the ring. Readers are asked for space
+ * a segment at a time, oldest first: what they let go of is granted. Of that each message recycles what it needs and a
+ * few entries more, so that no publisher pays for a whole segment. A message larger than a segment lies across several.
  *
  * Readers hold a floor each: the lowest entry they may still read, or UINT64_MAX for a reader that has ended. Recycling
  * stops at the lowest floor. A floor is raised by its reader at any time and lowered only under the lock.
@@ -32,13 +32,17 @@ struct rc_entry {
 	uint64_t sequence; /* in its topic, from 1 */
 	uint64_t previous; /* entry of the topic, or RC_NONE */
 	uint64_t jump;     /* entry of the topic further back, or RC_NONE: see log.c */
-	uint64_t time_ns;  /* of publishing */
-	uint32_t size;     /* of the frame, header included */
+	/* Entry of the topic, or RC_NONE as long as there is none. Whoever sees the head behind an entry sees the link
+	 * to it. */
+	_Atomic uint64_t next;
+	uint64_t time_ns; /* of publishing */
+	uint32_t size;    /* of the frame, header included */
 	uint32_t topic;
 	/* The connection that does not get it, or 0. It may be written when others see the entry already: the only
 	 * thread that looks for this connection is the one that writes it. */
 	_Atomic uint64_t except;
 };
+static_assert(sizeof(struct rc_entry) == 64, "an entry is one cache line");
 
 struct rc_log {
 	uint8_t *bytes;
@@ -49,11 +53,12 @@ struct rc_log {
 	_Atomic uint64_t *floors; /* one a reader */
 	unsigned floor_count;
 	uint64_t write_position, tail_position;
-	_Atomic uint64_t tail;   /* the oldest entry */
-	_Atomic uint64_t head;   /* the next entry: everything before it is committed */
-	_Atomic uint64_t end;    /* write_position, for readers: lag is measured from here */
-	_Atomic uint64_t wanted; /* where the last message would have ended, had it found room; else 0 */
-	uint64_t published_size; /* of payloads */
+	uint64_t granted, granted_position; /* no reader will read an entry, or a byte, before it */
+	_Atomic uint64_t tail;              /* the oldest entry */
+	_Atomic uint64_t head;              /* the next entry: everything before it is committed */
+	_Atomic uint64_t end;               /* write_position, for readers: lag is measured from here */
+	_Atomic uint64_t wanted;            /* where the last message would have ended, had it found room; else 0 */
+	uint64_t published_size;            /* of payloads */
 	uint64_t refused;
 	uint64_t segments_recycled;
 };
@@ -106,6 +111,13 @@ static inline const struct rc_entry *rc_log_entry(const struct rc_log *log, uint
 static inline struct rc_entry *rc_log_newest(struct rc_log *log, const struct rc_topic *topic)
 {
 	return &log->entries[atomic_load_explicit(&topic->newest, memory_order_relaxed) & (log->entry_count - 1)];
+}
+
+/* The entry of the same topic behind one before `end`, which is not above the head; `end` when there is none. */
+static inline uint64_t rc_log_next(const struct rc_log *log, uint64_t number, uint64_t end)
+{
+	uint64_t next = atomic_load_explicit(&rc_log_entry(log, number)->next, memory_order_relaxed);
+	return next < end ? next : end;
 }
 
 static inline uint8_t *rc_log_at(const struct rc_log *log, uint64_t position)

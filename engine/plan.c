@@ -9,16 +9,99 @@
 
 #include <string.h>
 
-static const struct rc_mark *wanted(const struct rc_interest *interest, uint32_t topic, uint64_t number)
+/* ---- what is wanted, one entry after the other ---- */
+
+struct source {
+	const struct rc_log *log;
+	const struct rc_interest *interest;
+	uint64_t number, end; /* the entry that comes next, `end` when none does */
+	bool conflate;        /* it counts only if it is its topic's newest */
+};
+
+static uint64_t first_of(const struct rc_log *log, uint32_t topic, uint64_t from, uint64_t end)
 {
-	static const struct rc_mark every;
-	if (!interest->marks)
-		return topic == interest->topic ? &every : NULL;
-	if (topic >= interest->mark_count)
-		return NULL;
-	const struct rc_mark *mark = &interest->marks[topic];
-	return mark->generation == interest->generation && number >= mark->from ? mark : NULL;
+	uint64_t number = rc_log_first_from(log, rc_topic_at(log->topics, topic), from);
+	return number < end ? number : end;
 }
+
+/* Wants are a heap by their next entry, which stands in `from`. Moves the one at `at` down to where it belongs. */
+static void sift(struct rc_want *wants, uint32_t count, uint32_t at)
+{
+	const struct rc_want want = wants[at];
+	for (;;) {
+		uint32_t child = 2 * at + 1;
+		if (child >= count)
+			break;
+		child += child + 1 < count && wants[child + 1].from < wants[child].from;
+		if (want.from <= wants[child].from)
+			break;
+		wants[at] = wants[child];
+		at = child;
+	}
+	wants[at] = want;
+}
+
+static void show_first_want(struct source *source)
+{
+	const struct rc_interest *interest = source->interest;
+	source->number = interest->want_count ? interest->wants[0].from : source->end;
+	source->conflate = interest->want_count && interest->wants[0].conflate;
+}
+
+static void begin_wants(struct source *source, uint64_t begin)
+{
+	struct rc_want *wants = source->interest->wants;
+	uint32_t count = source->interest->want_count;
+	for (uint32_t i = 0; i < count; i++)
+		wants[i].from = first_of(source->log, wants[i].topic, RC_MAX(wants[i].from, begin), source->end);
+	for (uint32_t i = count / 2; i-- > 0;)
+		sift(wants, count, i);
+	show_first_want(source);
+}
+
+/* The next entry of a window in which the slot has a subscription. */
+static void look_up(struct source *source, uint64_t number)
+{
+	const struct rc_interest *interest = source->interest;
+	for (; number < source->end; number++) {
+		uint32_t topic = rc_log_entry(source->log, number)->topic;
+		const struct rc_subscription *record = rc_subscribers_find(interest->set, interest->slot, topic);
+		if (!record || record->resumes || number < record->from)
+			continue;
+		source->conflate = interest->conflates &&
+		                   (record->conflate || rc_topic_conflates(rc_topic_at(source->log->topics, topic)));
+		break;
+	}
+	source->number = number;
+}
+
+static void begin_source(struct source *source, uint64_t begin)
+{
+	source->conflate = false;
+	if (source->interest->wants)
+		begin_wants(source, begin);
+	else if (source->interest->set)
+		look_up(source, begin);
+	else
+		source->number = first_of(source->log, source->interest->topic, begin, source->end);
+}
+
+static void advance(struct source *source)
+{
+	const struct rc_interest *interest = source->interest;
+	if (interest->set) {
+		look_up(source, source->number + 1);
+		return;
+	}
+	source->number = rc_log_next(source->log, source->number, source->end);
+	if (!interest->wants)
+		return;
+	interest->wants[0].from = source->number;
+	sift(interest->wants, interest->want_count, 0);
+	show_first_want(source);
+}
+
+/* ---- the plan ---- */
 
 struct rc_range rc_plan_frame(const struct rc_log *log, const struct rc_encoding *encoding, uint64_t number,
                               bool encoded)
@@ -79,60 +162,72 @@ static void take_rest(struct rc_plan *plan, const struct rc_log *log)
 	plan->frame_count++;
 }
 
-void rc_plan_make(struct rc_plan *plan, const struct rc_log *log, const struct rc_interest *interest, uint64_t begin,
-                  uint64_t end, uint32_t partial)
+static void begin_plan(struct rc_plan *plan, const struct rc_interest *interest, uint64_t begin, uint32_t partial)
 {
 	plan->begin = begin;
-	plan->end = end = RC_MIN(end, begin + RC_PLAN_WINDOW);
 	plan->size = 0;
 	plan->partial = partial;
 	plan->encoding = interest->encoding;
 	plan->cohort = interest->cohort;
 	plan->synced = interest->synced;
 	plan->range_count = plan->frame_count = plan->conflated_count = plan->taken_count = 0;
-	plan->single = !interest->marks;
+	plan->single = !interest->wants && !interest->set;
 	plan->topic = interest->topic;
 	plan->left_out = plan->bare = false;
 	plan->encoded_only = interest->encoded_only;
+}
+
+/* Takes an entry, or leaves it out. False: it does not fit, and the plan ends before it. */
+static bool take(struct rc_plan *plan, const struct source *source, bool *synced)
+{
+	const struct rc_log *log = source->log;
+	const struct rc_interest *interest = source->interest;
+	uint64_t number = source->number;
+	const struct rc_entry *entry = rc_log_entry(log, number);
+	if (interest->self && atomic_load_explicit(&entry->except, memory_order_relaxed) == interest->self) {
+		plan->left_out = true;
+		*synced = false; /* what comes after it in the cohort refers to it */
+		return true;
+	}
+	uint16_t offset = (uint16_t)(number - plan->begin);
+	if (source->conflate &&
+	    atomic_load_explicit(&rc_topic_at(log->topics, entry->topic)->newest, memory_order_acquire) != number) {
+		plan->taken[plan->taken_count++] = (uint16_t)(offset | RC_PLAN_CONFLATED);
+		plan->conflated_count++;
+		*synced = false;
+		return true;
+	}
+	bool encoded = goes_encoded(interest, entry, number, *synced);
+	if (interest->encoded_only && !encoded) {
+		plan->bare = true;
+		return false;
+	}
+	if (plan->frame_count == RC_PLAN_FRAMES_MAX ||
+	    !add(plan, rc_plan_frame(log, interest->encoding, number, encoded)))
+		return false;
+	plan->taken[plan->taken_count++] = (uint16_t)(offset | (encoded ? RC_PLAN_ENCODED : 0));
+	plan->frame_count++;
+	*synced = stays_synced(*synced, encoded, entry->topic, plan->cohort);
+	return true;
+}
+
+void rc_plan_make(struct rc_plan *plan, const struct rc_log *log, const struct rc_interest *interest, uint64_t begin,
+                  uint64_t end, uint32_t partial)
+{
+	struct source source = { .log = log, .interest = interest, .end = end };
 	bool synced = interest->synced;
-	uint64_t number = begin;
-	if (partial) {
+	if (interest->set)
+		source.end = RC_MIN(end, begin + RC_PLAN_WINDOW);
+	begin_plan(plan, interest, begin, partial);
+	if (partial)
 		take_rest(plan, log);
-		number++;
-	}
-	for (; number < end; number++) {
-		const struct rc_entry *entry = rc_log_entry(log, number);
-		const struct rc_mark *mark = wanted(interest, entry->topic, number);
-		if (!mark)
-			continue;
-		if (interest->self && atomic_load_explicit(&entry->except, memory_order_relaxed) == interest->self) {
-			plan->left_out = true;
-			synced = false; /* what comes after it in the cohort refers to it */
-			continue;
-		}
-		uint16_t offset = (uint16_t)(number - begin);
-		if (mark->conflate && atomic_load_explicit(&rc_topic_at(log->topics, entry->topic)->newest,
-		                                           memory_order_acquire) != number) {
-			plan->taken[plan->taken_count++] = (uint16_t)(offset | RC_PLAN_CONFLATED);
-			plan->conflated_count++;
-			synced = false;
-			continue;
-		}
-		bool encoded = goes_encoded(interest, entry, number, synced);
-		if (interest->encoded_only && !encoded) {
-			plan->bare = true;
-			plan->end = number;
-			break;
-		}
-		if (plan->frame_count == RC_PLAN_FRAMES_MAX ||
-		    !add(plan, rc_plan_frame(log, interest->encoding, number, encoded))) {
-			plan->end = number;
-			break;
-		}
-		plan->taken[plan->taken_count++] = (uint16_t)(offset | (encoded ? RC_PLAN_ENCODED : 0));
-		plan->frame_count++;
-		synced = stays_synced(synced, encoded, entry->topic, plan->cohort);
-	}
+	begin_source(&source, begin + (partial != 0));
+	if (!partial && source.number < source.end)
+		plan->begin = source.number;
+	while (source.number < source.end && source.number - plan->begin < RC_PLAN_WINDOW &&
+	       take(plan, &source, &synced))
+		advance(&source);
+	plan->end = source.number;
 	plan->synced_end = synced;
 }
 

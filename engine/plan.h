@@ -3,7 +3,7 @@
  * plan.h - one send: the byte ranges of the log that a subscriber is to get, made from its cursor and its
  * subscriptions.
  *
- *      index     begin ............................. end          a window, read forward once
+ *      index     begin ............................. end          entries that are wanted, found by their chains
  *      taken       x   x x   c     x x x x                        wanted entries; c: conflated, so left out
  *      ranges     [ ] [   ]       [       ]                       touching frames are one range
  *
@@ -14,6 +14,7 @@
 #define RC_PLAN_H
 
 #include "encoding.h"
+#include "subscriber.h"
 
 /* Layout of the system's struct iovec, so that a plan is handed to a gathering send as it is. */
 struct rc_range {
@@ -21,20 +22,24 @@ struct rc_range {
 	size_t size;
 };
 
-/* What one subscriber wants of a topic, in an array by topic number. It counts only while its generation is the
- * interest's, so that one increment forgets a whole set of topics. */
-struct rc_mark {
-	uint64_t from; /* entries before it are not for this subscriber */
-	uint32_t generation;
+/* What one subscriber wants of a topic. */
+struct rc_want {
+	uint64_t from; /* entries before it are not for this subscriber; rc_plan_make() writes over it */
+	uint32_t topic;
 	bool conflate; /* only the topic's newest entry */
 };
 
-/* Either one topic, or all that are marked; and in which form. */
+/* What a subscriber wants, told in the way that costs least, and in which form it wants that:
+ *   wants     each topic is followed along its chain. Costs the topics, and the entries that are wanted.
+ *   set       the window is read, and each entry looked up. Costs the window: for more topics than it has entries.
+ *   neither   one topic, along its chain. Such a plan may be shared. */
 struct rc_interest {
-	uint32_t topic; /* used when marks is null */
-	const struct rc_mark *marks;
-	uint32_t mark_count;
-	uint32_t generation;
+	uint32_t topic;
+	struct rc_want *wants; /* rc_plan_make() sorts them as it needs */
+	uint32_t want_count;
+	const struct rc_subscribers *set;
+	uint32_t slot;                      /* with a set: whose subscriptions */
+	bool conflates;                     /* with a set: those that conflate do so now */
 	const struct rc_encoding *encoding; /* preferred where it has a message; null: the log's own form */
 	uint32_t encoded_size_min;          /* frames of the log below it are sent as they are */
 	uint32_t cohort; /* with RC_ENCODING_COHORT: the one topic that may be encoded; else UINT32_MAX */
@@ -55,7 +60,7 @@ static_assert(RC_PLAN_WINDOW - 1 <= RC_PLAN_OFFSET, "an offset in the window and
 static_assert(RC_LOG_FRAME_SIZE_MAX <= RC_PARTIAL_SIZE, "bytes of a frame and their flag share 32 bits");
 
 struct rc_plan {
-	uint64_t begin, end; /* the window that was read */
+	uint64_t begin, end; /* nothing is wanted of [asked begin, begin), and nothing behind the taken before end */
 	uint64_t size;       /* bytes of all ranges */
 	uint32_t partial;    /* of the first frame, how much had left before */
 	const struct rc_encoding *encoding;
@@ -72,9 +77,10 @@ struct rc_plan {
 	uint16_t taken[RC_PLAN_WINDOW]; /* offsets from begin, in order */
 };
 
-/* Reads [begin, end), at most RC_PLAN_WINDOW entries, and stops early at a bound of limits.h: plan->end is then where
- * to go on. `partial` bytes of the frame at `begin` have left already, of one form or the other; the rest of that
- * frame is then taken even if it is not wanted any more. */
+/* Takes what is wanted of [begin, end), and stops early at a bound of limits.h: plan->end is then where to go on. A
+ * plan spans RC_PLAN_WINDOW entries from the first that it takes. `partial` bytes of the frame at `begin` have left
+ * already, in one form or the other; the rest of that frame is taken, whoever wants it. `begin` is not below the
+ * caller's floor, `end` not above the head. */
 void rc_plan_make(struct rc_plan *plan, const struct rc_log *log, const struct rc_interest *interest, uint64_t begin,
                   uint64_t end, uint32_t partial);
 

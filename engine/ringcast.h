@@ -41,12 +41,13 @@ typedef struct rc_server rc_server;
 typedef struct rc_request rc_request;
 
 /* The bounds that this contract names. */
-#define RC_TOPIC_NAME_MAX 255    /* bytes of a topic's name */
-#define RC_TOPICS_MAX (1u << 20) /* topics at a time */
-#define RC_TOPIC_RULES_MAX 64    /* rules of rc_server_topic_rule() */
-#define RC_COHORTS_MAX 256       /* topics compressed as one stream at a time, 268 KB each at the largest window */
-#define RC_COMMANDS_MAX 65536    /* calls from other threads that wait for one worker */
-#define RC_CONTROL_SIZE_MAX 125  /* payload of a Ping or Pong; a Close has 2 fewer for its reason (RFC 6455, 5.5) */
+#define RC_TOPIC_NAME_MAX 255     /* bytes of a topic's name */
+#define RC_TOPICS_MAX (1u << 20)  /* topics at a time */
+#define RC_TOPIC_RULES_MAX 64     /* rules of rc_server_topic_rule() */
+#define RC_TOPICS_LISTED_MAX 1000 /* topics that one call of rc_topics_top() or rc_topics_match() describes */
+#define RC_COHORTS_MAX 256        /* topics compressed as one stream at a time, 268 KB each at the largest window */
+#define RC_COMMANDS_MAX 65536     /* calls from other threads that wait for one worker */
+#define RC_CONTROL_SIZE_MAX 125   /* payload of a Ping or Pong; a Close has 2 fewer for its reason (RFC 6455, 5.5) */
 #define RC_RESPONSE_HEADERS_SIZE 1024 /* bytes of all headers of rc_request_add_header(), their ends included */
 #define RC_LISTENERS_MAX 16           /* of a server */
 #define RC_TLS_PAIRS_MAX 64           /* pairs of certificate and key of a server */
@@ -80,6 +81,7 @@ enum rc_policy {
 	RC_POLICY_SKIP,     /* its waiting messages are dropped and counted; it goes on with the newest */
 	RC_POLICY_CONFLATE, /* from the moment a send to it is cut short until it has caught up, it gets only the
 	                     * newest message of each of these topics; the others are counted */
+	RC_POLICY_LAST = RC_POLICY_CONFLATE,
 };
 
 /* ------------------------------------------------------------------------------------------------- configuration -- */
@@ -117,6 +119,12 @@ struct rc_handlers {
 	 * rc_request_respond() nor accepted by rc_request_events() or rc_request_wait() gets 426. Any other value is
 	 * answered with 500. Null accepts every WebSocket. */
 	int (*request)(void *context, rc_request *request);
+	/* The head of a plain HTTP request with a body is complete, and its body is not awaited yet: the place to look
+	 * at a key before memory is spent on what follows. Return 0 to let the body come, or an HTTP status from 400 to
+	 * 599 to refuse it at once; rc_request_respond() refuses too. The body is empty here. What is done to the
+	 * request counts for a refusal alone, and `request` sees it again when it is complete. Called once for each
+	 * such request, also when its body came with the head. Null lets every body come. */
+	int (*head)(void *context, rc_request *request);
 	/* The connection is open. Here and below, `user` is what rc_request_set_user() or rc_connect() was given. */
 	void (*open)(void *context, rc_conn conn, void *user);
 	void (*message)(void *context, rc_conn conn, void *user, const struct rc_message *message);
@@ -130,6 +138,10 @@ struct rc_handlers {
 	/* The library has something to tell the operator: memory or descriptors are used up, for example. Of each kind
 	 * at most one line a second comes. */
 	void (*report)(void *context, const char *text);
+	/* The kernel lets a worker go on no longer, as when a seccomp filter was set that forbids io_uring_enter:
+	 * *error says why and names the remedy, and `report` was told so. The server stops by itself, since clients
+	 * would go on being sent to that worker: end the program. */
+	void (*failed)(void *context, const struct rc_error *error);
 };
 
 /* permessage-deflate (RFC 7692). A broadcast is compressed once for each class of windows among its subscribers. */
@@ -150,12 +162,13 @@ struct rc_config {
 	unsigned subscriptions_max;       /* of one connection, 1 to 65536; default 256 */
 	size_t body_size_max;    /* of a plain HTTP request, at most 16 MiB; a larger one gets 413. 0: no bodies */
 	size_t message_size_max; /* received, 1 to 64 MiB; a larger one is closed with 1009. Default 1 MiB */
-	unsigned fragments_max;  /* of one received message, not 0; default 1024 */
-	size_t send_size_max;    /* waiting for one connection outside the log: rc_send() and Pongs; default 4 MiB */
-	size_t log_size;         /* of the frames kept; a power of two, 64 KiB to 64 GiB, default 64 MiB */
-	size_t lag_size_max;     /* how far a subscriber may be behind in the log; 0: three quarters of the log */
-	unsigned lag_ms_max;     /* age of the oldest message that waits for a subscriber; 0: no limit */
-	enum rc_policy policy;   /* of topics that no rule names */
+	unsigned fragments_max; /* of one received message; 0: 1024, or one for every 64 bytes of the largest message */
+	size_t send_size_max;   /* waiting for one connection outside the log: rc_send() and Pongs; at most 2 GiB.
+	                         * 0: 4 MiB, or two of the largest messages */
+	size_t log_size;        /* of the frames kept; a power of two, 64 KiB to 64 GiB, default 64 MiB */
+	size_t lag_size_max;    /* how far a subscriber may be behind in the log; 0: three quarters of the log */
+	unsigned lag_ms_max;    /* age of the oldest message that waits for a subscriber; 0: no limit */
+	enum rc_policy policy;  /* of topics that no rule names */
 	unsigned handshake_timeout_ms; /* not 0; default 10 s */
 	unsigned idle_timeout_ms;      /* of silence: a Ping after half of it, then the end. 0: never; default 2 min */
 	unsigned close_timeout_ms;     /* for the peer to answer a Close, not 0; default 5 s */
@@ -214,7 +227,8 @@ struct rc_topic_options {
 };
 RC_API int rc_server_topic_rule(rc_server *server, const char *pattern, const struct rc_topic_options *options);
 
-/* What wss:// listeners show, before the start: TLS 1.2 and 1.3, ALPN "http/1.1", sessions resumed by tickets.
+/* What wss:// listeners show, before the start: TLS 1.2 and 1.3, ALPN "http/1.1". Sessions are resumed by tickets, but
+ * not where clients show certificates: each of their connections is judged by what holds then.
  * Certificates are PEM files with their chain, leaf first; keys are PEM files without a password. A client gets the
  * first pair whose certificate is for the name it asked for (SNI), or else the first of all. The names are copied.
  * Returns 0, or with *error naming the file: -EINVAL (it cannot be used, or the number of pairs), -ENOENT, -EACCES or
@@ -227,6 +241,9 @@ struct rc_tls_options {
 	unsigned pair_count;   /* 1 to RC_TLS_PAIRS_MAX */
 	const char *client_ca; /* PEM file that must vouch for the clients' certificates; null: none is asked for */
 	bool client_optional;  /* clients without a certificate are let in too */
+	/* PEM file of the revocation lists (RFC 5280) of every authority between a client's certificate and the root;
+	 * or null. Who stands in one is refused, and so is everybody once a list has passed its next update. */
+	const char *crl;
 };
 RC_API int rc_server_tls(rc_server *server, const struct rc_tls_options *options, struct rc_error *error);
 
@@ -252,7 +269,7 @@ RC_API int rc_server_start(rc_server *server, struct rc_error *error);
 
 /* Instead of rc_server_start(): runs worker `index` in the calling thread until the server stops. Call it once for each
  * worker, each on a thread of its own. Returns 0 after the end, or at once what rc_server_start() does, with -EINVAL
- * also for an index that no worker has. */
+ * also for an index that no worker has; later the errno of handlers.failed. */
 RC_API int rc_server_run(rc_server *server, unsigned index, struct rc_error *error);
 
 /* Begins the end: listeners close, every open connection gets 1001, and connections that are not done after drain_ms
@@ -278,9 +295,10 @@ RC_API const char *rc_version(void);
 /* ---------------------------------------------------------------------------------------------------- publishing -- */
 
 /* Publishes a message: copies it into the log once, and wakes those workers with subscribers that sleep. Any thread,
- * callbacks included. Text must be UTF-8, which is not checked.
+ * callbacks included. Text must be UTF-8: it is checked before the log is locked, unless the caller knows.
  * Returns the message's sequence number in its topic (from 1), or
  *   -EINVAL   the topic's name is empty or longer than RC_TOPIC_NAME_MAX
+ *   -EILSEQ   text that is not UTF-8
  *   -EMSGSIZE larger than a quarter of the log, or 2 GiB
  *   -ENOSPC   RC_TOPICS_MAX topics exist
  *   -EAGAIN   a worker is a whole log behind (nothing was published; see RC_PUBLISH_WAIT)
@@ -288,6 +306,9 @@ RC_API const char *rc_version(void);
 enum rc_publish_flags {
 	RC_PUBLISH_BINARY = 1, /* a binary message instead of text */
 	RC_PUBLISH_WAIT = 2,   /* sleep instead of -EAGAIN; not on a worker, which must not wait for itself */
+	/* The text is known to be UTF-8, as what handlers.message was given: it is not looked at once more. Text that
+	 * is not would end every subscriber's connection. */
+	RC_PUBLISH_UNCHECKED = 4,
 };
 RC_API int64_t rc_publish(rc_server *server, const char *topic, size_t topic_size, const void *data, size_t size,
                           unsigned flags);
@@ -302,26 +323,35 @@ struct rc_publication {
 	rc_conn except;
 	/* Instead of data and size, for a message that holds its own number. It is called just before the copy, when
 	 * the number is known, and perhaps several times. It returns the size and sets *data to bytes that stay until
-	 * rc_publish_with() returns. It runs under the log's lock, so it must be short and call no function here. */
+	 * rc_publish_with() returns. It runs under the log's lock, so it must be short and call no function here. What
+	 * it makes is checked there too, without RC_PUBLISH_UNCHECKED: better check its parts before, with
+	 * rc_text_valid(). */
 	size_t (*make)(void *context, uint64_t sequence, uint64_t epoch, const void **data);
 	void *context;
 	uint64_t epoch; /* out: of the topic, see rc_topic_stats */
 };
 RC_API int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message);
 
+/* Whether this is UTF-8 (RFC 3629), as text must be. Any thread. */
+RC_API bool rc_text_valid(const void *text, size_t size);
+
 /* Sends one message to one connection. Any thread; from another one than its worker's the bytes are copied and posted,
  * and what goes wrong later is not reported. Returns 0, -EINVAL (no such opcode; a stream of events takes text only, a
- * waiting request nothing), -ENOTCONN (stale, or closing), -ENOBUFS (more than send_size_max would wait; nothing was
- * queued), -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM. */
+ * waiting request nothing), -EILSEQ (text that is not UTF-8), -ENOTCONN (stale, or closing), -ENOBUFS (more than
+ * send_size_max would wait; nothing was queued), -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM. */
 RC_API int rc_send(rc_server *server, rc_conn conn, enum rc_opcode opcode, const void *data, size_t size);
+
+/* The same for text that is known to be UTF-8, as what handlers.message was given: it is not looked at once more. */
+RC_API int rc_send_unchecked(rc_server *server, rc_conn conn, enum rc_opcode opcode, const void *data, size_t size);
 
 /* Sends a Ping with up to RC_CONTROL_SIZE_MAX bytes; a stream of events gets a comment instead. Returns as rc_send()
  * does, with -EINVAL also for a larger size. */
 RC_API int rc_ping(rc_server *server, rc_conn conn, const void *data, size_t size);
 
 /* Begins the closing handshake with a code that may be sent (1000 to 1003, 1007 to 1014, 3000 to 4999) and up to
- * RC_CONTROL_SIZE_MAX - 2 bytes of reason. Any thread. Returns 0, -EINVAL (the code, or a longer reason), -ENOTCONN
- * (stale, or closing), -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM (posting). */
+ * RC_CONTROL_SIZE_MAX - 2 bytes of reason, which is left out when it is not UTF-8. Any thread. Returns 0, -EINVAL (the
+ * code, or a longer reason), -ENOTCONN (stale, or closing), -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM (posting).
+ */
 RC_API int rc_close(rc_server *server, rc_conn conn, uint16_t code, const char *reason, size_t reason_size);
 
 /* ------------------------------------------------------------------------------------------------- subscriptions -- */
@@ -370,13 +400,14 @@ struct rc_past {
 
 /* Calls visit for the topic's messages after `since`, oldest first, at most `max` of them, until it returns false. Any
  * thread. visit runs under the log's lock: it copies what it wants and may not call any function here. Returns for how
- * many it was called (0 for an unknown topic too), or -EINVAL (the name, or `max` above INT32_MAX). */
+ * many it was called (0 for an unknown topic too), or -EINVAL (the name, or `max` above INT32_MAX). Between any two
+ * calls the log may go on: it ends early where what comes next was recycled meanwhile. */
 RC_API int rc_topic_read(rc_server *server, const char *topic, size_t topic_size, uint64_t since, unsigned max,
                          bool (*visit)(void *context, const struct rc_past *past), void *context);
 
 /* ------------------------------------------------------------------------------------------------------ requests -- */
 
-/* Inside handlers.request only. Text returned is valid until the callback returns. */
+/* Inside handlers.request and handlers.head only. Text returned is valid until the callback returns. */
 RC_API rc_server *rc_request_server(const rc_request *request);
 RC_API const char *rc_request_method(const rc_request *request);
 /* The path, percent-decoded, without the query; it never holds a zero byte. */
@@ -526,12 +557,12 @@ struct rc_topic_stats {
 };
 /* Returns 0 or -ENOENT. Any thread. */
 RC_API int rc_topic_stats(rc_server *server, const char *topic, size_t topic_size, struct rc_topic_stats *stats);
-/* Describes up to `max` topics (1,000 at most) in `out`, those with the most subscribers first. Returns how many; 0
- * also when memory is out. Any thread. */
+/* Describes up to `max` topics in `out`, at most RC_TOPICS_LISTED_MAX, those with the most subscribers first. Returns
+ * how many; 0 also when memory is out. Any thread. */
 RC_API size_t rc_topics_top(rc_server *server, struct rc_topic_stats *out, size_t max);
-/* Describes up to `max` topics (1,000 at most) in `out`: those named `pattern`, or, when it ends in '*', those whose
- * name begins with what stands before it. Returns how many there are, which may be more. Any thread; the time grows
- * with the number of all topics. */
+/* Describes up to `max` topics in `out`, at most RC_TOPICS_LISTED_MAX: those named `pattern`, or, when it ends in '*',
+ * those whose name begins with what stands before it. Returns how many there are, which may be more. Any thread; the
+ * time grows with the number of all topics. */
 RC_API size_t rc_topics_match(rc_server *server, const char *pattern, size_t pattern_size, struct rc_topic_stats *out,
                               size_t max);
 

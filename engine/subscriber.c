@@ -11,10 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #define TABLE_FIRST 64
 
-int rc_subscribers_init(struct rc_subscribers *set)
+int rc_subscribers_init(struct rc_subscribers *set, uint64_t seed)
 {
+	set->seed = seed;
 	set->chunks = calloc(RC_SUBSCRIPTION_CHUNKS_MAX, sizeof *set->chunks);
 	set->table = calloc(TABLE_FIRST, sizeof *set->table);
 	set->table_size = TABLE_FIRST;
@@ -41,16 +45,17 @@ void rc_subscribers_destroy(struct rc_subscribers *set)
 
 /* ---- the table ---- */
 
-static uint32_t home_of(uint32_t slot, uint32_t topic, uint32_t mask)
+/* Peers choose the topics, and so their numbers: without a seed they could fill one place. */
+static uint32_t home_of(const struct rc_subscribers *set, uint32_t slot, uint32_t topic)
 {
 	uint64_t key = (uint64_t)topic << 32 | slot;
-	return (uint32_t)((key * UINT64_C(0x9E3779B97F4A7C15)) >> 32) & mask; /* Fibonacci hashing, Knuth 6.4 */
+	return (uint32_t)XXH3_64bits_withSeed(&key, sizeof key, set->seed) & (set->table_size - 1);
 }
 
 static uint32_t *table_bucket(const struct rc_subscribers *set, uint32_t slot, uint32_t topic)
 {
 	uint32_t mask = set->table_size - 1;
-	for (uint32_t i = home_of(slot, topic, mask);; i = (i + 1) & mask) {
+	for (uint32_t i = home_of(set, slot, topic);; i = (i + 1) & mask) {
 		uint32_t *bucket = &set->table[i];
 		if (!*bucket)
 			return bucket;
@@ -85,7 +90,7 @@ static void table_remove(struct rc_subscribers *set, uint32_t slot, uint32_t top
 	uint32_t hole = (uint32_t)(table_bucket(set, slot, topic) - set->table);
 	for (uint32_t i = (hole + 1) & mask; set->table[i]; i = (i + 1) & mask) {
 		const struct rc_subscription *record = rc_subscription_at(set, set->table[i] - 1);
-		uint32_t home = home_of(record->slot, record->topic, mask);
+		uint32_t home = home_of(set, record->slot, record->topic);
 		if (((i - home) & mask) >= ((i - hole) & mask)) {
 			set->table[hole] = set->table[i];
 			hole = i;

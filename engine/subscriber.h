@@ -56,10 +56,12 @@ struct rc_subscribers {
 	uint32_t count;
 	uint32_t *table; /* number + 1; linear probing */
 	uint32_t table_size;
+	uint64_t seed; /* of the table */
 };
 
-/* The set must be zeroed: other threads may look for audiences in it already. */
-int rc_subscribers_init(struct rc_subscribers *set);
+/* The set must be zeroed: other threads may look for audiences in it already. `seed` is a number that nobody can guess.
+ */
+int rc_subscribers_init(struct rc_subscribers *set, uint64_t seed);
 void rc_subscribers_destroy(struct rc_subscribers *set);
 
 static inline struct rc_subscription *rc_subscription_at(const struct rc_subscribers *set, uint32_t number)

@@ -41,6 +41,13 @@ static inline bool rc_utf8_complete(const struct rc_utf8 *state)
 	return state->open_size == 0;
 }
 
+/* Whether all of this is one valid text. */
+static inline bool rc_utf8_valid(const void *bytes, size_t size)
+{
+	struct rc_utf8 state = { 0 };
+	return !size || (rc_utf8_check(&state, bytes, size) && rc_utf8_complete(&state));
+}
+
 /* Chooses the kernels by what the processor has, or by `name` ("scalar", "avx2", "avx512", "neon"; null: the best).
  * Returns the name of what was chosen, or null when `name` is unknown or this processor lacks it (nothing changes).
  * Without a call the scalar kernels serve. Before any other thread uses this file. */

@@ -18,7 +18,7 @@
 #define BUCKETS_FIRST 64
 
 int rc_topics_init(struct rc_topics *topics, const struct rc_topic_options *defaults, size_t kept_size_max,
-                   uint64_t epoch)
+                   uint64_t epoch, uint64_t seed)
 {
 	memset(topics, 0, sizeof *topics);
 	topics->buckets = calloc(BUCKETS_FIRST, sizeof *topics->buckets);
@@ -28,6 +28,8 @@ int rc_topics_init(struct rc_topics *topics, const struct rc_topic_options *defa
 	topics->defaults = *defaults;
 	topics->kept_size_max = kept_size_max;
 	topics->epoch_next = epoch;
+	static_assert(XXH_SECRET_DEFAULT_SIZE == RC_TOPIC_SECRET_SIZE, "the size of its secret");
+	XXH3_generateSecret_fromSeed(topics->secret, seed);
 	return 0;
 }
 
@@ -48,7 +50,7 @@ int rc_topics_add_rule(struct rc_topics *topics, const char *pattern, const stru
 {
 	size_t size = strlen(pattern);
 	const char *star = strchr(pattern, '*');
-	if (!size || size > RC_TOPIC_NAME_MAX || (star && star[1]) || options->policy > RC_POLICY_CONFLATE)
+	if (!size || size > RC_TOPIC_NAME_MAX || (star && star[1]) || options->policy > RC_POLICY_LAST)
 		return -EINVAL;
 	if (topics->rule_count == RC_TOPIC_RULES_MAX)
 		return -ENOSPC;
@@ -78,9 +80,9 @@ static const struct rc_topic_options *options_for(const struct rc_topics *topics
 	return best;
 }
 
-uint64_t rc_topic_hash(const char *name, size_t size)
+uint64_t rc_topic_hash(const struct rc_topics *topics, const char *name, size_t size)
 {
-	return XXH3_64bits(name, size);
+	return XXH3_64bits_withSecret(name, size, topics->secret, sizeof topics->secret);
 }
 
 static uint32_t *bucket_of(const struct rc_topics *topics, const char *name, size_t size, uint64_t hash)

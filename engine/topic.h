@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * topic.h - topics by name (XXH3) and by number. A topic exists while somebody subscribes to it, the log holds a
- * message of it, or its last value is kept; then its number is given to another.
+ * topic.h - topics by name (XXH3, seeded) and by number. A topic exists while somebody subscribes to it, the log holds
+ * a message of it, or its last value is kept; then its number is given to another.
  *
  * Threads: every function is called with the log's lock held, except rc_topic_at() and the fields marked (shared),
  * which workers read while they hold an entry of the topic or a subscription to it.
@@ -15,7 +15,8 @@
 #include <stdatomic.h>
 
 #define RC_TOPIC_CHUNK 1024
-#define RC_NONE UINT64_MAX /* no entry of the log */
+#define RC_TOPIC_SECRET_SIZE 192 /* XXH3's */
+#define RC_NONE UINT64_MAX       /* no entry of the log */
 
 struct rc_topic {
 	char *name;
@@ -42,11 +43,12 @@ struct rc_topic_rule {
 
 struct rc_topics {
 	struct rc_topic *chunks[RC_TOPICS_MAX / RC_TOPIC_CHUNK];
-	uint32_t *buckets;     /* hash table: number + 1, 0 is free; linear probing */
-	uint32_t bucket_count; /* a power of two */
-	uint32_t topic_count;  /* now */
-	uint32_t made_count;   /* numbers ever used */
-	uint32_t free_first;   /* number + 1 */
+	uint32_t *buckets;                    /* hash table: number + 1, 0 is free; linear probing */
+	uint32_t bucket_count;                /* a power of two */
+	uint32_t topic_count;                 /* now */
+	uint32_t made_count;                  /* numbers ever used */
+	uint8_t secret[RC_TOPIC_SECRET_SIZE]; /* of the hash: who chooses names must not know where they fall */
+	uint32_t free_first;                  /* number + 1 */
 	uint64_t epoch_next;
 	size_t kept_size, kept_size_max;
 	uint32_t cohort_count;
@@ -55,15 +57,15 @@ struct rc_topics {
 	struct rc_topic_options defaults;
 };
 
-/* `epoch` is a number that differs from one start of the process to the next. */
+/* `epoch` is a number that differs from one start of the process to the next, `seed` one that nobody can guess. */
 int rc_topics_init(struct rc_topics *topics, const struct rc_topic_options *defaults, size_t kept_size_max,
-                   uint64_t epoch);
+                   uint64_t epoch, uint64_t seed);
 void rc_topics_destroy(struct rc_topics *topics);
 
 int rc_topics_add_rule(struct rc_topics *topics, const char *pattern, const struct rc_topic_options *options);
 
-/* The hash that the next two functions take, so that it can be computed before the lock is held. */
-uint64_t rc_topic_hash(const char *name, size_t size);
+/* The hash that the next two functions take, so that it can be computed before the lock is held. Any thread. */
+uint64_t rc_topic_hash(const struct rc_topics *topics, const char *name, size_t size);
 
 struct rc_topic *rc_topics_find(const struct rc_topics *topics, const char *name, size_t size, uint64_t hash);
 
@@ -80,6 +82,12 @@ void rc_topic_unkeep(struct rc_topics *topics, struct rc_topic *topic);
 static inline struct rc_topic *rc_topic_at(const struct rc_topics *topics, uint32_t id)
 {
 	return &topics->chunks[id / RC_TOPIC_CHUNK][id % RC_TOPIC_CHUNK];
+}
+
+/* Whether who is behind gets only its newest message. */
+static inline bool rc_topic_conflates(const struct rc_topic *topic)
+{
+	return topic->options.policy == RC_POLICY_CONFLATE;
 }
 
 #endif

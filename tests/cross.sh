@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # cross.sh [BUILD]: the text kernels on aarch64, compiled with Debian's cross compiler and run under qemu's user
-# emulation. What lacks is installed when root; where it cannot be, this says so and ends with 77.
+# emulation. Root installs what is missing; where that fails, this says so and ends with 77.
 set -eu
 cd "$(dirname "$0")/.."
 build=${1:-build}/cross

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# format.sh [--write]: says which C files have not the project's format (.clang-format), and where; or gives it to them all.
-# Versions of clang-format differ in details, so that one is the reference: 14, which Debian 12 has. By another one nothing
-# is judged nor written.
+# format.sh [--write]: says which C files do not have the project's format (.clang-format), and where; or gives it to all.
+# Versions of clang-format differ in details, so one is the reference: 14, which Debian 12 has. Another one neither judges
+# nor writes anything.
 set -u
 cd "$(dirname "$0")/.."
 reference=14
@@ -19,7 +19,7 @@ if [ -z "$format" ]; then
 	exit 77
 fi
 
-# What the repository holds; of an unpacked archive, whatever is there.
+# The files of the repository; in an unpacked archive, all that are there.
 files=$(git ls-files '*.c' '*.h' 2>/dev/null | grep .) ||
 	files=$(find engine tls uring tools benches tests -name '*.[ch]' | sort)
 if [ "${1:-}" = --write ]; then

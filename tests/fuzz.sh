@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 #
 # fuzz.sh BUILD SECONDS TARGET...: each target under libFuzzer with the address and undefined behaviour sanitizers, from its
-# seeds and whatever earlier runs found. What breaks a property is kept in BUILD/fuzz/found/TARGET/; once the fault is
-# understood the input belongs to tests/fuzz/corpus/TARGET/. Where clang cannot be had, the seeds and mutants of them run
-# for that time instead.
+# seeds and whatever earlier runs found. An input that breaks a property is kept in BUILD/fuzz/found/TARGET/; once the
+# fault is understood, the input belongs to tests/fuzz/corpus/TARGET/. Where there is no clang, the seeds and mutants of
+# them run for that time instead.
 set -u
 cd "$(dirname "$0")/.."
 plain=$1 build=$1/fuzz seconds=$2

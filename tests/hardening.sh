@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# hardening.sh BUILD: what the linked program and library must show, read from their headers and symbols: position
+# hardening.sh BUILD: what must hold of the linked program and library, read from their headers and symbols: position
 # independent, relocations read-only and bound at the start, no executable stack, stack protector and fortified calls.
 set -u
 build=$1
@@ -27,7 +27,7 @@ lacks() {
 }
 
 if [ -n "${SANITIZE:-}" ] || ! command -v readelf >/dev/null; then
-	echo "skip hardening: not for sanitized builds, and it wants readelf"
+	echo "skip hardening: not for sanitized builds, and it needs readelf"
 	exit 77
 fi
 program=$build/ringcast

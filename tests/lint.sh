@@ -1,15 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# lint.sh BUILD: the format of the sources, their structure (who uses whom), clang-tidy (.clang-tidy says what is looked for,
-# and why not more), cppcheck, and the hardening that the linked program and library must show. One line each; what is found
-# is shown. Ends with 1 if anything was. `make lint` hands in what each room may include: INCLUDE_uring and its like.
+# lint.sh BUILD: the format of the sources, their structure (who uses whom), clang-tidy (.clang-tidy says what is looked
+# for, and why not more), cppcheck, and the hardening that the linked program and library must show. Each prints one line,
+# after what it found. The exit status is 1 if anything was found. `make lint` hands in what each room may include:
+# INCLUDE_uring and its like.
 set -u
 cd "$(dirname "$0")/.."
 build=$1
 failed=0
 mkdir -p "$build/lint"
-# Wherever a folder may lie. The kernels of another architecture need its compiler.
+# Sources are found in any subfolder. The kernels of another architecture need its compiler.
 linted="engine tls uring tools tests"
 sources() {
 	case $1 in
@@ -32,7 +33,8 @@ verdict() {
 	esac
 }
 
-# One file a process, as many as there are processors: what it says goes to a file of its own, or two would be mixed.
+# One process for each file, as many at a time as there are processors. Each writes to a file of its own, or the lines of
+# two would mix.
 tidy() {
 	rm -f "$build"/lint/*.tidy
 	for room in $linted; do
@@ -46,13 +48,13 @@ tidy() {
 	return $result
 }
 
-# Not asked for, because what it says of them is no fault:
+# These checks are left out, because what they report is not a fault:
 #   variableScope, constParameter...   style that clang-format and the reader decide
-#   the rest is suppressed in its place, with its reason
+#   single reports are suppressed where they arise, with the reason
 check() {
 	result=0
 	for room in $linted; do
-		# shellcheck disable=SC2046 # words are meant
+		# shellcheck disable=SC2046 # it is to be split into words
 		cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 			--suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches \
 			'-Djson_array_foreach(a, i, v)=while ((v = json_array_get(a, i = 1)))' -D_GNU_SOURCE -U__cplusplus \

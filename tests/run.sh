@@ -1,18 +1,19 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# run.sh BUILD TEST...: the tests given, then every tests/*/test_*.py, against what lies in BUILD. A test that passes is a
-# line; one that fails shows all it said. Ends with the failures again, in short, the count of all, and 1 if any failed.
+# run.sh BUILD TEST...: runs the tests given, then every tests/*/test_*.py, against what lies in BUILD. A test that passes
+# prints a line; one that fails shows all its output. At the end come the failures again, in short, and the counts. The exit
+# status is 1 if any failed.
 #
 # Unit tests (unit_*) are Criterion's and report as TAP. Any other program or script prints "ok NAME", "FAIL NAME: why" or
-# "skip NAME: why", one line a test; exit 77 skips it whole. A script is given BUILD. Whatever ends in another way than it
-# should counts as one failure.
+# "skip NAME: why", one line a test; exit status 77 skips it whole. A script gets BUILD as its argument. A program that ends
+# in any other way counts as one failure.
 set -u
 build=$1
 shift
 passed=0 failed=0 skipped=0
 log=$build/tests/log
-limit=${RC_LIMIT:-600} # seconds for one program or script; the longest takes 60 of an idle machine
+limit=${RC_LIMIT:-600} # seconds for one program or script; the longest takes 60 on an idle machine
 mkdir -p "$build/tests"
 : >"$log.failures"
 python=/usr/bin/python3

@@ -214,37 +214,34 @@ static int choose_certificate(SSL *ssl, int *alert, void *argument)
 	return SSL_TLSEXT_ERR_NOACK; /* the first pair */
 }
 
-/* A session begun with other authorities must not be resumed, so the digest of the authorities is its id context. */
+/* Whom the authorities have revoked. Every list of the chain must be there. */
+static int refuse_revoked(SSL_CTX *ctx, const char *path, struct rc_error *error)
+{
+	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+	X509_LOOKUP *lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
+	ERR_clear_error();
+	if (!lookup || X509_load_crl_file(lookup, path, X509_FILETYPE_PEM) < 1)
+		return fail_file(error, "the revocation list", path);
+	X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+	return 0;
+}
+
+/* A ticket would outlive the certificate that the session began with, and what is revoked meanwhile: a resumed
+ * handshake verifies nothing. So there are none here, neither of TLS 1.3 nor before. */
 static int ask_for_client(SSL_CTX *ctx, const struct rc_tls_options *options, struct rc_error *error)
 {
-	uint8_t digest[EVP_MAX_MD_SIZE];
-	unsigned digest_size = 0;
 	ERR_clear_error();
 	STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(options->client_ca);
 	if (!names || SSL_CTX_load_verify_file(ctx, options->client_ca) != 1) {
 		sk_X509_NAME_pop_free(names, X509_NAME_free);
 		return fail_file(error, "the clients' authority", options->client_ca);
 	}
-	EVP_MD_CTX *hash = EVP_MD_CTX_new();
-	bool good = hash && EVP_DigestInit_ex(hash, EVP_sha256(), NULL) == 1;
-	STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(SSL_CTX_get_cert_store(ctx));
-	for (int i = 0; good && i < sk_X509_OBJECT_num(objects); i++) {
-		X509 *certificate = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
-		uint8_t one[EVP_MAX_MD_SIZE];
-		unsigned size;
-		if (certificate)
-			good = X509_digest(certificate, EVP_sha256(), one, &size) == 1 &&
-			       EVP_DigestUpdate(hash, one, size) == 1;
-	}
-	good = good && EVP_DigestFinal_ex(hash, digest, &digest_size) == 1;
-	EVP_MD_CTX_free(hash);
 	SSL_CTX_set_client_CA_list(ctx, names);
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (options->client_optional ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT),
 	                   NULL);
-	static_assert(SSL_MAX_SID_CTX_LENGTH >= 32, "a SHA-256 fits");
-	if (!good || SSL_CTX_set_session_id_context(ctx, digest, 32) != 1)
-		return rc_fail(error, -ENOMEM, "no memory for TLS");
-	return 0;
+	SSL_CTX_set_num_tickets(ctx, 0);
+	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+	return options->crl ? refuse_revoked(ctx, options->crl, error) : 0;
 }
 
 static SSL_CTX *server_context(const struct rc_tls_options *options, unsigned index, struct rc_error *error)
@@ -287,6 +284,10 @@ struct rc_tls_context *rc_tls_context_server(const struct rc_tls_options *option
 	if (!options->pair_count || options->pair_count > RC_TLS_PAIRS_MAX) {
 		rc_fail(error, -EINVAL, "%u pairs of certificate and key: 1 to %d", options->pair_count,
 		        RC_TLS_PAIRS_MAX);
+		return NULL;
+	}
+	if (options->crl && !options->client_ca) {
+		rc_fail(error, -EINVAL, "the revocation list '%s' needs the clients' authority", options->crl);
 		return NULL;
 	}
 	struct rc_tls_context *context = make(error);

@@ -38,6 +38,7 @@ struct rc_tls_stream {
 	bool closed;         /* we have sent close_notify */
 	bool has_secrets[2]; /* for what is sent, and for what is received */
 	bool by_kernel;      /* the kernel makes the records */
+	uint16_t record_max; /* plaintext of a record; 0: RC_TLS_RECORD_MAX */
 	uint8_t alert[2];    /* that the kernel is to send; none while the level is 0 */
 	unsigned long error;
 	char *subject;             /* of the peer's certificate, or null */
@@ -298,8 +299,10 @@ static bool take_over(struct rc_tls_stream *stream)
 	stream->open = true;
 	stream->resumed = SSL_session_reused(ssl);
 	stream->subject = take_subject(ssl);
-	if (!stream->has_secrets[0] || !stream->has_secrets[1] ||
-	    SSL_SESSION_get_max_fragment_length(SSL_get0_session(ssl)) != TLSEXT_max_fragment_length_DISABLED)
+	unsigned bound = SSL_SESSION_get_max_fragment_length(SSL_get0_session(ssl));
+	if (bound != TLSEXT_max_fragment_length_DISABLED)
+		stream->record_max = (uint16_t)(RC_TLS_RECORD_LEAST << (bound - TLSEXT_max_fragment_length_512));
+	if (!stream->has_secrets[0] || !stream->has_secrets[1] || stream->record_max)
 		return true;
 	unsigned suite = SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl));
 	if (!open_half(&stream->sender, suite) || !open_half(&stream->reader.half, suite))
@@ -423,6 +426,10 @@ bool rc_tls_take_alert(struct rc_tls_stream *stream, uint8_t alert[2])
 	return there;
 }
 
+size_t rc_tls_record_size(const struct rc_tls_stream *stream)
+{
+	return stream->record_max ? stream->record_max : RC_TLS_RECORD_MAX;
+}
 bool rc_tls_is_open(const struct rc_tls_stream *stream)
 {
 	return stream->open && !stream->failed;

@@ -18,8 +18,13 @@
 struct rc_tls_context;
 struct rc_tls_stream;
 
-#define RC_TLS_RECORD_MAX 16384 /* plaintext of a record, RFC 8446, section 5.1 */
-#define RC_TLS_OVERHEAD_MAX 256 /* more than a record adds, and an answer to a KeyUpdate before it */
+#define RC_TLS_RECORD_MAX 16384   /* plaintext of a record, RFC 8446, section 5.1 */
+#define RC_TLS_RECORD_LEAST 512   /* to this a peer may bound it, RFC 6066, section 4 */
+#define RC_TLS_OVERHEAD_MAX 256   /* more than a record adds, and an answer to a KeyUpdate before it */
+#define RC_TLS_RECORD_ADDS_MAX 32 /* more than a record adds by itself: header, nonce, type, tag */
+/* More than `size` bytes take as records of at most `record_max`, and a close_notify behind them. */
+#define RC_TLS_SEALED_SIZE(size, record_max)                                                                           \
+	((size) + ((size) / (record_max) + 6) * RC_TLS_RECORD_ADDS_MAX + RC_TLS_OVERHEAD_MAX)
 
 struct rc_tls_wire {
 	const uint8_t *in, *in_end; /* consumed by handshake and read */
@@ -50,8 +55,8 @@ enum rc_tls_result rc_tls_handshake(struct rc_tls_stream *stream);
 /* Decrypts up to RC_TLS_RECORD_MAX bytes into `to`: DONE with *size of at least 1, MORE, CLOSED, FAILED. */
 enum rc_tls_result rc_tls_read(struct rc_tls_stream *stream, uint8_t *to, size_t *size);
 
-/* Encrypts 1 to RC_TLS_RECORD_MAX bytes as one record; wire.out has room for them and RC_TLS_OVERHEAD_MAX. DONE or
- * FAILED. */
+/* Encrypts 1 to RC_TLS_RECORD_MAX bytes, as one record or as several of what the peer takes; wire.out has room for
+ * RC_TLS_SEALED_SIZE. DONE or FAILED. */
 enum rc_tls_result rc_tls_write(struct rc_tls_stream *stream, const uint8_t *bytes, size_t size);
 
 /* Takes new keys for what is sent, as rc_tls_write() does by itself after RC_TLS_RECORDS_A_KEY records. False when that
@@ -71,6 +76,9 @@ bool rc_tls_take_alert(struct rc_tls_stream *stream, uint8_t alert[2]);
 
 /* Says that no more will be sent (close_notify). True when wire.out got it, or rc_tls_take_alert() will give it. */
 bool rc_tls_close(struct rc_tls_stream *stream);
+
+/* The plaintext that a record may hold, once it is open. */
+size_t rc_tls_record_size(const struct rc_tls_stream *stream);
 
 bool rc_tls_is_open(const struct rc_tls_stream *stream); /* the handshake is done, and nothing failed */
 bool rc_tls_is_resumed(const struct rc_tls_stream *stream);

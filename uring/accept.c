@@ -2,13 +2,13 @@
  *
  * accept.c - see accept.h. It must not know what a connection says.
  *
- * Invariant: a listener is armed, or among those that ended, until no more are taken.
+ * Invariant: a listener is armed, or among those that ended, until no more connections are taken.
  */
 #include "worker.h"
 
 #include <string.h>
 
-#define ACCEPT_PAUSE_NS 100000000 /* before trying again when the table was full or memory out */
+#define ACCEPT_PAUSE_NS 100000000 /* before another try, when the table was full or memory was out */
 
 static void arm(struct worker *worker, unsigned listener)
 {
@@ -46,7 +46,8 @@ void rc_accept_stop(struct worker *worker)
 		rc_ring_accept_cancel(worker->ring, worker->acceptor.fds[i], rc_tag_make(TAG_CANCELLED, 0, 0, 0));
 }
 
-/* Notes the limits that the connection is over. Returns whether it is told so: who comes in crowds is not worth it. */
+/* Notes which limits the connection exceeds. Returns whether it gets an answer that says so: a crowd gets none. Who has
+ * an address that could not be learned counts as a crowd, or the limit would hold for nobody in one. */
 static bool judge(struct worker *worker, uint32_t slot, const struct sockaddr_storage *peer)
 {
 	struct rc_server *server = worker->server;
@@ -54,10 +55,13 @@ static bool judge(struct worker *worker, uint32_t slot, const struct sockaddr_st
 	unsigned count = atomic_fetch_add_explicit(&server->connection_count, 1, memory_order_relaxed) + 1;
 	unsigned max = server->config.connections_max;
 	conn->refused = max && count > max;
-	if (server->addresses && peer) {
-		unsigned here = rc_addresses_enter(server->addresses, peer, &worker->acceptor.address_places[slot]);
+	if (server->addresses) {
+		unsigned here =
+		    peer ? rc_addresses_enter(server->addresses, peer, &worker->acceptor.address_indexes[slot]) : 0;
 		conn->counted = here > 0;
 		conn->crowded = here > server->config.connections_per_address;
+		if (!here)
+			return false;
 	}
 	return !max || count <= max + RC_REFUSALS_MAX;
 }
@@ -104,7 +108,7 @@ void rc_accept_completed(struct worker *worker, unsigned listener, const struct 
 		return;
 	acceptor->armed &= ~(1u << listener);
 	acceptor->ended |= 1u << listener;
-	/* At once when it only ended; after a pause when there is no room, so that it does not spin. */
+	/* It is armed at once when it only ended, and after a pause when there is no room, so that it does not spin. */
 	bool pause = result < 0 && result != -ECONNABORTED;
 	acceptor->again_ns = worker->now_ns + (pause ? ACCEPT_PAUSE_NS : 0);
 }

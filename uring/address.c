@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * address.c - how many connections each peer address has, over all workers. Only made when that is limited; the lock is
- * then taken once an accept and once a close. An IPv6 peer counts by its /64, since that is what one host is given.
- * Invariant: an entry with a count is in the list of its bucket, one without is in the free list.
+ * address.c - how many connections each peer address has, over all workers. It exists only where that number is
+ * limited; its lock is then taken once for each accept and once for each close. An IPv6 peer counts by its /64, since
+ * that is what one host is given. It must not know a connection.
+ *
+ * Invariant: an entry with a count is in the list of its bucket; one without is in the free list.
  */
 #include "worker.h"
 
@@ -10,26 +12,31 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 struct entry {
 	uint64_t key;
-	uint32_t count, next; /* number + 1 */
+	uint32_t count, next; /* index + 1 */
 };
 
 struct rc_addresses {
 	pthread_mutex_t lock;
 	struct entry *entries;
 	uint32_t *buckets;
+	uint64_t seed; /* whoever has a network chooses addresses */
 	uint32_t bucket_count, made_count, capacity, free_first, used_count;
 };
 
 #define BUCKETS 65536
 
-struct rc_addresses *rc_addresses_new(void)
+struct rc_addresses *rc_addresses_new(uint64_t seed)
 {
 	struct rc_addresses *addresses = calloc(1, sizeof *addresses);
 	if (!addresses)
 		return NULL;
 	addresses->bucket_count = BUCKETS;
+	addresses->seed = seed;
 	addresses->buckets = calloc(BUCKETS, sizeof *addresses->buckets);
 	if (!addresses->buckets) {
 		free(addresses);
@@ -64,15 +71,16 @@ static uint64_t key_of(const struct sockaddr_storage *peer)
 
 static uint32_t *bucket_of(struct rc_addresses *addresses, uint64_t key)
 {
-	return &addresses->buckets[(key * UINT64_C(0x9E3779B97F4A7C15)) >> 48 & (addresses->bucket_count - 1)];
+	return &addresses
+	            ->buckets[XXH3_64bits_withSeed(&key, sizeof key, addresses->seed) & (addresses->bucket_count - 1)];
 }
 
 static uint32_t new_entry(struct rc_addresses *addresses)
 {
 	if (addresses->free_first) {
-		uint32_t number = addresses->free_first - 1;
-		addresses->free_first = addresses->entries[number].next;
-		return number;
+		uint32_t index = addresses->free_first - 1;
+		addresses->free_first = addresses->entries[index].next;
+		return index;
 	}
 	if (addresses->made_count == addresses->capacity) {
 		uint32_t capacity = addresses->capacity ? addresses->capacity * 2 : 256;
@@ -85,7 +93,7 @@ static uint32_t new_entry(struct rc_addresses *addresses)
 	return addresses->made_count++;
 }
 
-unsigned rc_addresses_enter(struct rc_addresses *addresses, const struct sockaddr_storage *peer, uint32_t *place)
+unsigned rc_addresses_enter(struct rc_addresses *addresses, const struct sockaddr_storage *peer, uint32_t *index)
 {
 	uint64_t key = key_of(peer);
 	unsigned count = 0;
@@ -94,32 +102,32 @@ unsigned rc_addresses_enter(struct rc_addresses *addresses, const struct sockadd
 	while (at && addresses->entries[at - 1].key != key)
 		at = addresses->entries[at - 1].next;
 	if (!at) {
-		uint32_t number = new_entry(addresses);
-		if (number != UINT32_MAX) {
-			addresses->entries[number] = (struct entry){ .key = key, .next = *bucket };
-			at = *bucket = number + 1;
+		uint32_t made = new_entry(addresses);
+		if (made != UINT32_MAX) {
+			addresses->entries[made] = (struct entry){ .key = key, .next = *bucket };
+			at = *bucket = made + 1;
 		}
 	}
 	if (at) {
-		*place = at - 1;
+		*index = at - 1;
 		count = ++addresses->entries[at - 1].count;
 	}
 	pthread_mutex_unlock(&addresses->lock);
 	return count;
 }
 
-void rc_addresses_leave(struct rc_addresses *addresses, uint32_t place)
+void rc_addresses_leave(struct rc_addresses *addresses, uint32_t index)
 {
 	pthread_mutex_lock(&addresses->lock);
-	struct entry *entry = &addresses->entries[place];
+	struct entry *entry = &addresses->entries[index];
 	RC_ASSERT(entry->count);
 	if (--entry->count == 0) {
 		uint32_t *link = bucket_of(addresses, entry->key);
-		while (*link != place + 1)
+		while (*link != index + 1)
 			link = &addresses->entries[*link - 1].next;
 		*link = entry->next;
 		entry->next = addresses->free_first;
-		addresses->free_first = place + 1;
+		addresses->free_first = index + 1;
 	}
 	pthread_mutex_unlock(&addresses->lock);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * arrive.c - see arrive.h. It must not know what the bytes mean. Whatever is noted while bytes are read is acted on
- * before the next are.
+ * arrive.c - see arrive.h. It must not know what the bytes mean.
+ *
+ * Invariant: what is noted while bytes are read is acted on before more of them are read.
  */
 #include "arrive.h"
 
@@ -69,8 +70,9 @@ bool rc_arrive_waiting(struct worker *worker)
 	return rc_secure_turns_wait(worker);
 }
 
-/* The header that a proxy sends before all else, TLS included. Returns how many of these bytes were its last; 0: more
- * is awaited, or it was no header and the connection is cut, since nobody there could read an answer. */
+/* Takes the header that a proxy sends before all else, TLS included. Returns how many of these bytes belonged to it, or
+ * 0: more of it is awaited, or this is no such header. Then the connection is cut, since nobody there could read an
+ * answer. */
 static size_t receive_proxy(struct worker *worker, uint32_t slot, const uint8_t *bytes, size_t size)
 {
 	struct handshake *handshake = worker->connections[slot].handshake;
@@ -126,7 +128,7 @@ void rc_arrive(struct worker *worker, uint32_t slot, const struct rc_completion 
 	rc_close_noted(worker);
 	if (completion->flags & RC_RING_BUFFER)
 		rc_ring_buffer_return(worker->ring, completion->buffer);
-	/* It also ends when the buffers or the completion queue ran out, and is then begun again. */
+	/* A receive also ends when the buffers or the completion queue ran out; then it is begun again. */
 	bool again = completion->result > 0 || completion->result == -ENOBUFS;
 	if (!conn->receiving && again && conn->state != CONNECTION_ENDING)
 		rc_connection_receive(worker, slot);

@@ -25,6 +25,7 @@ static void free_options(struct rc_tls_options *options)
 	}
 	free((struct rc_tls_pair *)(uintptr_t)options->pairs);
 	free((char *)(uintptr_t)options->client_ca);
+	free((char *)(uintptr_t)options->crl);
 	memset(options, 0, sizeof *options);
 }
 
@@ -76,7 +77,7 @@ static int copy_options(struct rc_tls_options *to, const struct rc_tls_options *
 {
 	struct rc_tls_pair *pairs = calloc(from->pair_count, sizeof *pairs);
 	*to = (struct rc_tls_options){ .pairs = pairs, .client_optional = from->client_optional };
-	if (!pairs || !copy(&to->client_ca, from->client_ca))
+	if (!pairs || !copy(&to->client_ca, from->client_ca) || !copy(&to->crl, from->crl))
 		return -ENOMEM;
 	to->pair_count = from->pair_count;
 	for (unsigned i = 0; i < from->pair_count; i++)

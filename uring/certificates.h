@@ -22,11 +22,11 @@ struct certificates {
 int rc_certificates_open(struct rc_server *server);
 void rc_certificates_close(struct rc_server *server);
 
-/* Kept for the caller; null when there is none. Any thread. */
+/* Takes a reference, which the caller releases; null when there is no context. Any thread. */
 struct rc_tls_context *rc_certificates_take(struct rc_server *server);
 struct rc_tls_context *rc_certificates_take_client(struct rc_server *server);
 
-/* Makes the client's context of the defaults when there is none yet. Returns 0 or a negative errno. */
+/* Makes the client's context with default options when there is none yet. Returns 0 or a negative errno. */
 int rc_certificates_need_client(struct rc_server *server);
 
 #endif

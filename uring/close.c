@@ -38,7 +38,7 @@ static void tell_closed(struct worker *worker, uint32_t slot, rc_conn handle, co
 		handlers->close(handlers->context, handle, conn->user, &closing);
 }
 
-/* What waits still leaves; nothing more is read for its meaning. */
+/* What waits to be sent still leaves; what arrives means nothing any more. */
 static void flush(struct worker *worker, uint32_t slot, bool lingers)
 {
 	struct connection *conn = &worker->connections[slot];
@@ -97,7 +97,7 @@ static void answered(struct worker *worker, const struct ending *ending)
 	flush(worker, ending->slot, ending->lingers);
 }
 
-/* Its TLS is over. Nothing but ciphertext is on its way, unless that is the kernel's to make. */
+/* Its TLS is over. What is on its way is ciphertext, unless the kernel makes the records: then it may be the outbox. */
 static void broken(struct worker *worker, const struct ending *ending)
 {
 	uint32_t slot = ending->slot;
@@ -105,7 +105,8 @@ static void broken(struct worker *worker, const struct ending *ending)
 	if (conn->state >= CONNECTION_FLUSHING)
 		return;
 	rc_conn handle = rc_handle(worker, slot);
-	bool opening = conn->state == CONNECTION_HANDSHAKE; /* of us as a client, if anybody hears of it */
+	/* Of an opening in the client role the application hears why; in the server role it hears of none. */
+	bool opening = conn->state == CONNECTION_HANDSHAKE;
 	flush(worker, slot, true);
 	rc_lag_end(worker, slot);
 	if (!conn->kernel_tls || !conn->sending)
@@ -211,7 +212,7 @@ void rc_close_done(struct worker *worker, uint32_t slot)
 	if (conn->secure)
 		rc_secure_free(worker, slot);
 	if (conn->counted)
-		rc_addresses_leave(worker->server->addresses, worker->acceptor.address_places[slot]);
+		rc_addresses_leave(worker->server->addresses, worker->acceptor.address_indexes[slot]);
 	uint32_t generation = atomic_load_explicit(&conn->generation, memory_order_relaxed) + 1;
 	atomic_store_explicit(&conn->generation, generation ? generation : 1, memory_order_relaxed);
 	conn->state = CONNECTION_FREE;

@@ -9,7 +9,8 @@
 
 struct worker;
 
-/* Acts on every note. handlers.close runs here and nowhere else; what it notes itself is acted on too. */
+/* Acts on every note. handlers.close runs here, and what it notes is acted on too. A connect that became no
+ * connection is told of by dial.c. */
 void rc_close_noted(struct worker *worker);
 
 /* After a completion: closes the slot of a connection that is ENDING and has nothing on its way any more. */

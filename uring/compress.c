@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * compress.c - see compress.h. Compressors and the inflater of all connections without takeover belong to the worker,
- * so an idle compressed connection owns nothing.
+ * compress.c - see compress.h. It must not know how a peer was agreed with, nor topics.
+ *
+ * Invariant: only a connection with takeover has an inflater of its own. The compressors, and one inflater for all
+ * others, belong to the worker, so an idle connection owns nothing.
  */
 #include "compress.h"
 

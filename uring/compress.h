@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * compress.h - permessage-deflate on a worker: agreeing, and single messages both ways. Broadcasts: encode.h.
+ * compress.h - permessage-deflate on a worker: its compressors and inflaters, and single messages both ways. What is
+ * agreed with a peer: agree.h. Broadcasts: encode.h.
  */
 #ifndef RC_COMPRESS_H
 #define RC_COMPRESS_H
@@ -20,19 +21,21 @@ struct compressor {
 	size_t scratch_size;
 };
 
-/* False without memory. */
+/* False when memory is out. */
 bool rc_compress_open(struct worker *worker);
 
-/* Our window, and what its listener says of compression. */
+/* The window of what we compress for it, and what its listener says of compression. */
 enum rc_window rc_compress_window(const struct connection *conn);
 const struct rc_deflate_options *rc_compress_options(const struct worker *worker, const struct connection *conn);
 
-/* Makes the worker's scratch at least that large; its compressor for a window, or null. */
+/* Makes the worker's scratch at least that large. False when memory is out. */
 bool rc_compress_scratch(struct worker *worker, size_t size);
+
+/* The worker's compressor for a window; null when memory is out. */
 struct rc_deflater *rc_compress_deflater(struct worker *worker, enum rc_window window);
 
-/* Replaces a compressed message by its content; the block is the caller's to give back. Returns null, or what is wrong
- * with a close code in *code. */
+/* Inflates a message; the block is the caller's to give back. Returns null, or what is wrong with it, and then a close
+ * code in *code. */
 const char *rc_compress_inflate(struct worker *worker, uint32_t slot, const struct rc_event *event,
                                 struct rc_inflated_message *message, uint16_t *code);
 

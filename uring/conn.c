@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
  * conn.c - the public functions on one connection. Any thread may call them: on the connection's own worker they act at
- * once, from elsewhere they are posted to it. One place looks up or posts.
+ * once, from elsewhere they are posted to it. act_or_post() decides that for all of them. It must not know how anything
+ * is sent.
  */
 #include "conn.h"
 
 #include "form.h"
 #include "say.h"
 #include "subscription.h"
+#include "text.h"
 #include "worker.h"
 
 #include <stdlib.h>
@@ -30,7 +32,7 @@ struct worker *rc_conn_worker_of(rc_server *server, rc_conn conn, uint32_t *slot
 
 bool rc_conn_is_fresh(const struct worker *worker, uint32_t slot, rc_conn conn)
 {
-	/* No generation is 0, but that of a slot nobody has used yet. */
+	/* Only a slot that nobody has used yet has the generation 0. */
 	return worker->connections && (uint32_t)conn &&
 	       atomic_load_explicit(&worker->connections[slot].generation, memory_order_relaxed) == (uint32_t)conn;
 }
@@ -107,6 +109,13 @@ static int send_here(struct worker *worker, uint32_t slot, const struct call *ca
 
 int rc_send(rc_server *server, rc_conn conn, enum rc_opcode opcode, const void *data, size_t size)
 {
+	if (opcode == RC_TEXT && size <= server->config.send_size_max && !rc_utf8_valid(data, size))
+		return -EILSEQ;
+	return rc_send_unchecked(server, conn, opcode, data, size);
+}
+
+int rc_send_unchecked(rc_server *server, rc_conn conn, enum rc_opcode opcode, const void *data, size_t size)
+{
 	if (opcode != RC_TEXT && opcode != RC_BINARY)
 		return -EINVAL;
 	if (size > server->config.send_size_max)
@@ -140,6 +149,8 @@ int rc_close(rc_server *server, rc_conn conn, uint16_t code, const char *reason,
 {
 	if (!rc_close_code_valid(code) || reason_size > RC_CONTROL_SIZE_MAX - 2)
 		return -EINVAL;
+	if (!rc_utf8_valid(reason, reason_size))
+		reason_size = 0;
 	return act_or_post(server, conn, &(struct call){ close_here, code, reason, reason_size, NULL });
 }
 
@@ -151,7 +162,7 @@ int rc_respond(rc_server *server, rc_conn conn, int status, const char *content_
 	if (!worker || !rc_conn_is_fresh(worker, slot, conn))
 		return -ENOTCONN;
 	const struct connection *found = &worker->connections[slot];
-	if (worker != rc_worker_here || status < 200 || status > 599 || found->form != FORM_ANSWER)
+	if (worker != rc_worker_here || status < 200 || status > 599 || !rc_form_of(found)->answers_later)
 		return -EINVAL;
 	return rc_connection_is_open(found) ? rc_answer(worker, slot, status, content_type, headers, body, size)
 	                                    : -ENOTCONN;

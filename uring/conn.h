@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * conn.h - handles: from a number to the connection that it means, if that still is there.
+ * conn.h - handles: from a number to the connection that it means, if that is still there.
  */
 #ifndef RC_CONN_H
 #define RC_CONN_H

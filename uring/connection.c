@@ -21,11 +21,11 @@ void rc_connection_check(const struct worker *worker, uint32_t slot)
 	RC_ASSERT(atomic_load_explicit(&conn->generation, memory_order_relaxed));
 	RC_ASSERT(!conn->closing_slot || conn->state == CONNECTION_ENDING);
 	RC_ASSERT(conn->state != CONNECTION_ENDING || !conn->ends);
-	/* What is on its way says so, or else was sealed and is no plan any more. */
+	/* A plan on its way is a send on its way: what was sealed is no plan any more. */
 	RC_ASSERT(!conn->cursor.on_its_way || conn->sending || conn->state == CONNECTION_ENDING);
 	RC_ASSERT(!conn->sending || !conn->polling);
 	RC_ASSERT(conn->subscription_count ? conn->first_subscription : !conn->first_subscription);
-	/* Who is behind is looked after. */
+	/* A connection that is behind is in the list of those that are looked after. */
 	RC_ASSERT(!conn->cursor.behind || conn->listed || conn->state >= CONNECTION_CLOSING);
 	if (conn->state != CONNECTION_ENDING)
 		rc_cursor_check(&conn->cursor);

@@ -6,7 +6,7 @@
  *                  |          |        our Close is out,        cancel, close the slot
  *                  |          |        the peer's is awaited
  *                  +----------+-> FLUSHING -> LINGER
- *                        last bytes leave    nothing more is said; reads on so that no reset eats them
+ *                        last bytes leave    nothing more is said; it reads on, so that no reset loses them
  *
  * The hot part is one cache line. What only some need hangs off it: a handshake while it is not open, a session while a
  * message is in pieces, an outbox while something waits to be sent. What an open connection is (a WebSocket, a stream
@@ -41,11 +41,12 @@ enum connection_state {
 struct handshake {
 	struct sockaddr_storage peer;
 	bool wants_proxy;             /* the PROXY header has not come yet */
+	bool head_judged;             /* of a request with a body, which may come */
 	char proxy[INET6_ADDRSTRLEN]; /* who sent it */
 	uint8_t nonce[16];            /* client role */
 	char *protocols;              /* client role: what was offered, or null */
 	bool offers_deflate;          /* client role */
-	char *bytes; /* the request or response so far, a block of the pool; before, what TLS has not yet read */
+	char *bytes; /* the request or response so far, a block of the pool; before, what TLS has not read yet */
 	size_t size, capacity;
 };
 
@@ -60,7 +61,7 @@ struct connection {
 	_Atomic uint32_t generation; /* read by other threads, to refuse stale handles */
 	uint32_t first_subscription; /* number + 1 */
 	uint32_t subscription_count;
-	uint32_t heard;      /* tick of the last sign of life, or of the state's beginning */
+	uint32_t heard;      /* the wheel's tick at the last sign of life, or when the state began */
 	uint16_t close_code; /* of the Close that was sent or received first */
 	uint8_t state;       /* enum connection_state */
 	uint8_t form;        /* enum connection_form */
@@ -86,7 +87,7 @@ struct connection {
 	/* what was agreed */
 	bool deflate : 1;    /* permessage-deflate, with our `window` */
 	bool takeover : 1;   /* the peer's compressor goes on from message to message: we keep an inflater for it */
-	bool in_cohort : 1;  /* our compressor does: the topic's, see engine/cohort.h */
+	bool in_cohort : 1;  /* its topic's compressor goes on from message to message: see engine/cohort.h */
 	bool secure : 1;     /* TLS: see secure.h */
 	bool kernel_tls : 1; /* what is sent is sealed by the kernel: see kernel_tls.h */
 	bool copies : 1;     /* zero copy gains nothing here: see hold.h */
@@ -124,7 +125,7 @@ struct connection *rc_connection_begin(struct worker *worker, uint32_t slot);
 /* Gives a slot back to the ring. Nothing is on its way on it. */
 void rc_connection_close_slot(struct worker *worker, uint32_t slot);
 
-/* Enters a state; its time-out is 0 for none. */
+/* Enters a state with a time-out; 0: none. */
 void rc_connection_set_state(struct worker *worker, uint32_t slot, enum connection_state state, unsigned timeout_ms);
 
 /* How long an open connection may be silent before something is done: half the idle time-out; 0: for ever. */
@@ -133,10 +134,10 @@ unsigned rc_connection_silence_ms(const struct worker *worker);
 /* Begins to receive. */
 void rc_connection_receive(struct worker *worker, uint32_t slot);
 
-/* Its outbox, made if there is none; null without memory. */
+/* Its outbox, made if there is none; null when memory is out. */
 struct rc_outbox *rc_connection_outbox(struct worker *worker, struct connection *conn);
 
-/* Puts bytes behind all that waits to be sent, whatever the limit. False without memory. */
+/* Puts bytes after all that waits to be sent, whatever the limit. False when memory is out. */
 bool rc_connection_put(struct worker *worker, uint32_t slot, const void *bytes, size_t size);
 
 /* Drops its outbox. */
@@ -145,11 +146,11 @@ void rc_connection_drop_outbox(struct worker *worker, struct connection *conn);
 /* Frees what belongs to the state it was in: a handshake, or a session. */
 void rc_connection_free_parts(struct worker *worker, struct connection *conn, enum connection_state before);
 
-/* An empty handshake; null without memory. */
+/* An empty handshake; null when memory is out. */
 struct handshake *rc_handshake_new(struct worker *worker);
 void rc_handshake_free(struct worker *worker, struct handshake *handshake);
 
-/* Keeps bytes of a handshake behind those that it has. Returns all so far, or null without memory. */
+/* Keeps bytes of a handshake after those that it has. Returns all so far, or null when memory is out. */
 char *rc_handshake_gather(struct worker *worker, struct handshake *handshake, const uint8_t *bytes, size_t size,
                           size_t *total);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * dial.c - see dial.h. Connects wait in a list while a bounded number is on its way. It must not know what is received.
+ *
+ * Invariant: an index is free, or it has the dial of a connect that is on its way.
  */
 #include "worker.h"
 
@@ -78,17 +80,17 @@ static void begin(struct worker *worker, struct dial *dial)
 		free_dial(dial);
 		return;
 	}
-	unsigned number = dialler->free[--dialler->free_count];
-	dialler->dials[number] = dial;
+	unsigned index = dialler->free[--dialler->free_count];
+	dialler->dials[index] = dial;
 	rc_ring_connect(worker->ring, &to, to_size, dial->source ? &source : NULL, source_size,
-	                rc_tag_make(TAG_DIALLED, 0, 0, number));
+	                rc_tag_make(TAG_DIALLED, 0, 0, index));
 }
 
 void rc_dialler_open(struct dialler *dialler)
 {
 	dialler->waiting_end = &dialler->waiting;
-	for (unsigned i = 0; i < DIALS_MAX; i++)
-		dialler->free[dialler->free_count++] = DIALS_MAX - 1 - i;
+	for (unsigned i = 0; i < RC_DIALS_MAX; i++)
+		dialler->free[dialler->free_count++] = RC_DIALS_MAX - 1 - i;
 }
 
 static void run(struct worker *worker, struct command *command)
@@ -195,12 +197,12 @@ static void begin_connection(struct worker *worker, uint32_t slot, struct dial *
 		rc_ending_cut(worker, slot, RC_CLOSE_ABNORMAL);
 }
 
-void rc_dial_done(struct worker *worker, unsigned number, int result)
+void rc_dial_done(struct worker *worker, unsigned index, int result)
 {
 	struct dialler *dialler = &worker->dialler;
-	struct dial *dial = dialler->dials[number];
-	dialler->dials[number] = NULL;
-	dialler->free[dialler->free_count++] = number;
+	struct dial *dial = dialler->dials[index];
+	dialler->dials[index] = NULL;
+	dialler->free[dialler->free_count++] = index;
 	if (result < 0)
 		tell_failed(worker, dial->user, result);
 	else
@@ -216,7 +218,7 @@ void rc_dial_close(struct worker *worker)
 		tell_failed(worker, dial->user, -ECANCELED);
 		free_dial(dial);
 	}
-	for (unsigned i = 0; i < DIALS_MAX; i++) {
+	for (unsigned i = 0; i < RC_DIALS_MAX; i++) {
 		if (dialler->dials[i])
 			tell_failed(worker, dialler->dials[i]->user, -ECANCELED);
 		free_dial(dialler->dials[i]);

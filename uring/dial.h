@@ -5,17 +5,17 @@
 #ifndef RC_DIAL_H
 #define RC_DIAL_H
 
+#include "limits.h"
+
 struct worker;
 struct command;
 struct dial;
 struct rc_deflate_wish;
 
-#define DIALS_MAX 512 /* connects on their way */
-
 struct dialler {
 	struct command *waiting, **waiting_end;
-	struct dial *dials[DIALS_MAX];
-	unsigned free[DIALS_MAX], free_count;
+	struct dial *dials[RC_DIALS_MAX];
+	unsigned free[RC_DIALS_MAX], free_count;
 };
 
 /* What our client role offers of permessage-deflate. */
@@ -23,13 +23,13 @@ extern const struct rc_deflate_wish rc_dial_wish;
 
 void rc_dialler_open(struct dialler *dialler);
 
-/* Begins those that wait, as many as may be on their way. */
+/* Begins connects that wait, as many as may be on their way. */
 void rc_dial_more(struct worker *worker);
 
 /* A connect has completed: a slot, or a negative errno. */
-void rc_dial_done(struct worker *worker, unsigned number, int result);
+void rc_dial_done(struct worker *worker, unsigned index, int result);
 
-/* Tells all that have not completed that they never will. */
+/* Tells the application of each connect that has not completed that it never will. */
 void rc_dial_close(struct worker *worker);
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * encode.c - see encode.h. Invariant: audience.wanted[e] counts the members whose encoding is e.
+ * encode.c - see encode.h. It must not know how anything is sent.
+ *
+ * Invariant: audience.wanted[e] counts the members whose encoding is e.
  */
 #include "encode.h"
 
@@ -13,7 +15,7 @@
 #include <sys/mman.h>
 
 #define CLAIM_TRIES 10000 /* looks at an encoding that another worker is making, before the message goes as it is */
-#define PAST_MAX 64       /* entries looked at together, for who begins further back */
+#define PAST_MAX 64       /* entries looked at together, for a stream that begins further back */
 
 /* ---- who wants what ---- */
 
@@ -49,8 +51,8 @@ void rc_encode_interest(const struct worker *worker, const struct connection *co
 			    rc_subscription_at(&worker->subscribers, conn->first_subscription - 1)->topic;
 			interest->synced = conn->cursor.synced;
 		} else {
-			/* With a second topic the stream would not be its only one. What may be left is the rest of a
-			 * frame. */
+			/* A cohort's stream must be the only one that it reads, so with a second topic nothing more
+			 * is encoded for it. Only the rest of a frame may be left. */
 			size_min = UINT32_MAX - RC_FRAME_HEADER_MAX;
 		}
 	}
@@ -58,7 +60,7 @@ void rc_encode_interest(const struct worker *worker, const struct connection *co
 	interest->encoded_size_min = (uint32_t)(size_min + rc_frame_header_size(size_min));
 }
 
-/* Half as much as the log has for its own form, a place for each entry, and the struct behind them. */
+/* Half as many bytes as the log has, an extent for each entry, and after them the struct. */
 static size_t encoding_memory_size(const struct rc_server *server)
 {
 	return server->config.log_size / 2 + server->log.entry_count * sizeof(struct rc_extent) +
@@ -77,7 +79,7 @@ static bool make_encoding(struct rc_server *server, enum rc_encoding_id id)
 	struct rc_extent *extents = (struct rc_extent *)(memory + size);
 	struct rc_encoding *encoding = (struct rc_encoding *)(extents + count);
 	rc_encoding_init(encoding, memory, size, extents, count);
-	/* release: who finds it finds it made */
+	/* release: a thread that finds the encoding finds it made */
 	atomic_store_explicit(&server->encodings[id], encoding, memory_order_release);
 	return true;
 }
@@ -160,7 +162,7 @@ static void make_single(struct worker *worker, struct rc_encoding *encoding, enu
 		return;
 	}
 	struct rc_deflater *deflater = rc_compress_deflater(worker, window);
-	/* Only as much room as makes it smaller. */
+	/* It gets no more room than makes it smaller. */
 	size_t made = deflater && rc_compress_scratch(worker, size + 8)
 	                  ? rc_deflate_message(deflater, worker->compressor.scratch_bytes, size + 4, payload, size,
 	                                       true)
@@ -198,48 +200,56 @@ static void make_cohort(struct worker *worker, struct rc_encoding *encoding, uin
 	pthread_mutex_unlock(&server->encodings_lock);
 }
 
-size_t rc_encode_event(struct worker *worker, uint64_t number, uint8_t *to)
+/* Writes an entry in an encoding that some connections read alone, and returns the size; 0: it has none of it. */
+static size_t write_alone(struct worker *worker, enum rc_encoding_id id, uint64_t number, uint8_t *to)
 {
 	const struct rc_server *server = worker->server;
+	RC_ASSERT(id == RC_ENCODING_SSE);
 	const struct rc_entry *entry = rc_log_entry(&server->log, number);
 	const uint8_t *frame = rc_log_at(&server->log, entry->position);
 	struct rc_frame header;
 	size_t header_size = (size_t)rc_frame_read(&header, frame, entry->size);
 	if (header.opcode != RC_FRAME_TEXT)
 		return 0;
-	const struct rc_event_id id = { server->epoch, number };
-	return rc_sse_write(to, id, frame + header_size, (size_t)header.size);
+	const struct rc_event_id event = { server->epoch, number };
+	return rc_sse_write(to, event, frame + header_size, (size_t)header.size);
 }
 
-static void make_event(struct worker *worker, struct rc_encoding *encoding, uint64_t number)
+static void make_alone(struct worker *worker, struct rc_encoding *encoding, enum rc_encoding_id id, uint64_t number)
 {
 	struct rc_server *server = worker->server;
 	if (!rc_extent_claim(encoding, number)) {
 		wait_for(encoding, number);
 		return;
 	}
-	size_t size = rc_encode_event(worker, number, NULL);
+	size_t size = write_alone(worker, id, number, NULL);
 	if (!size || !rc_compress_scratch(worker, size)) {
 		rc_extent_refuse(encoding, number);
 		return;
 	}
-	rc_encode_event(worker, number, worker->compressor.scratch_bytes);
+	write_alone(worker, id, number, worker->compressor.scratch_bytes);
 	pthread_mutex_lock(&server->encodings_lock);
 	rc_encoding_put(encoding, &server->log, number, "", 0, worker->compressor.scratch_bytes, size, true);
 	pthread_mutex_unlock(&server->encodings_lock);
 }
 
-void rc_encode_past(struct worker *worker, uint64_t number)
+bool rc_encode_past(struct worker *worker, const struct connection *conn, uint64_t number)
 {
-	struct rc_encoding *encoding = atomic_load_explicit(&worker->server->encodings[RC_ENCODING_SSE],
-	                                                    memory_order_acquire);
+	enum rc_encoding_id id = rc_form_of(conn)->encoding;
+	struct rc_encoding *encoding = atomic_load_explicit(&worker->server->encodings[id], memory_order_acquire);
 	uint64_t end = RC_MIN(number + PAST_MAX, worker->encoder.end);
-	for (; encoding && number < end; number++) {
+	for (uint64_t past = number; encoding && past < end; past++) {
 		const struct rc_audience *audience = rc_audience_at(&worker->subscribers,
-		                                                    rc_log_entry(&worker->server->log, number)->topic);
-		if (audience && audience->wanted[RC_ENCODING_SSE])
-			make_event(worker, encoding, number);
+		                                                    rc_log_entry(&worker->server->log, past)->topic);
+		if (audience && audience->wanted[id])
+			make_alone(worker, encoding, id, past);
 	}
+	return encoding && rc_extent_state(encoding, number) == RC_EXTENT_FRESH;
+}
+
+size_t rc_encode_alone(struct worker *worker, const struct connection *conn, uint64_t number, uint8_t *to)
+{
+	return write_alone(worker, rc_form_of(conn)->encoding, number, to);
 }
 
 static size_t encode_entry(struct worker *worker, uint64_t number)
@@ -265,7 +275,7 @@ static size_t encode_entry(struct worker *worker, uint64_t number)
 		if (id == RC_ENCODING_COHORT)
 			make_cohort(worker, encoding, number, header.opcode, frame + header_size, (size_t)header.size);
 		else if (id == RC_ENCODING_SSE)
-			make_event(worker, encoding, number);
+			make_alone(worker, encoding, RC_ENCODING_SSE, number);
 		else
 			make_single(worker, encoding, (enum rc_window)(id - RC_ENCODING_DEFLATE_8), number,
 			            header.opcode, frame + header_size, (size_t)header.size);
@@ -273,7 +283,7 @@ static size_t encode_entry(struct worker *worker, uint64_t number)
 	return taken;
 }
 
-/* Planned is only what has its encodings, so this goes in slices as well. */
+/* Only what has its encodings is planned, so this goes in slices as well. */
 void rc_encode_new(struct worker *worker)
 {
 	struct encoder *encoder = &worker->encoder;

@@ -26,19 +26,21 @@ void rc_encode_interest(const struct worker *worker, const struct connection *co
 void rc_encode_join(struct worker *worker, const struct connection *conn, uint32_t topic);
 void rc_encode_leave(struct worker *worker, const struct connection *conn, uint32_t topic);
 
-/* It is out of step with its cohort, and waits for a place where it can join again. */
+/* It is out of step with its cohort: asks for a beginning from which it can read on. */
 void rc_encode_rejoin(struct worker *worker, const struct connection *conn);
 
 /* Makes the wanted encodings of what is new, before anything that sends it is planned; a bounded number of bytes. */
 void rc_encode_new(struct worker *worker);
 
-/* Makes the server-sent event of an entry that was published before anybody here wanted it, and of some behind it, for
- * who begins back there. */
-void rc_encode_past(struct worker *worker, uint64_t number);
+/* For a connection that reads one encoding alone (form.h) and begins further back: encodes an entry and some after it
+ * that were published before anybody here wanted them. Returns whether the entry is encoded now. */
+bool rc_encode_past(struct worker *worker, const struct connection *conn, uint64_t number);
 
-/* Writes the event of an entry and returns its size, 0 where it is no text. `to` may be null: only the size. */
-size_t rc_encode_event(struct worker *worker, uint64_t number, uint8_t *to);
+/* Writes the entry itself in such a connection's encoding, and returns the size; 0: the encoding has none of it. A null
+ * `to` asks for the size. */
+size_t rc_encode_alone(struct worker *worker, const struct connection *conn, uint64_t number, uint8_t *to);
 
+/* Frees an encoding, when nobody reads in it any more. */
 void rc_encode_free(struct rc_server *server, enum rc_encoding_id id);
 
 #endif

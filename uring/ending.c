@@ -2,7 +2,7 @@
  *
  * ending.c - see ending.h. It must not act on anything.
  *
- * Invariant: connection.ends is set while a note of that slot waits here, and so there are never more than slots.
+ * Invariant: connection.ends is set while a note of that slot waits here, so there are never more notes than slots.
  */
 #include "worker.h"
 
@@ -45,7 +45,7 @@ bool rc_ending_take(struct worker *worker, struct ending *ending)
 	*ending = endings->notes[endings->at];
 	endings->at = endings->at + 1 == endings->capacity ? 0 : endings->at + 1;
 	if (!--endings->count)
-		endings->at = 0; /* the same memory again, and not all of it in turn */
+		endings->at = 0; /* begin again at the start, so that not all of the memory is touched in turn */
 	RC_ASSERT(worker->connections[ending->slot].ends);
 	worker->connections[ending->slot].ends = false;
 	return true;

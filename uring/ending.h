@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * ending.h - how a connection is to end, as a value. Whoever finds a reason notes it here and goes on; nobody below
- * ends a connection. After the event close.c acts on what was noted, and only there does handlers.close run.
+ * ends a connection. After the event close.c acts on what was noted, and tells the application.
  *
  *      pump, lag, hold, secure, frames, opening, the application --- rc_ending_note() ---> endings
  *      worker, arrive, after the event --- rc_close_noted() ---> close.c

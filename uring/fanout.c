@@ -2,14 +2,16 @@
  *
  * fanout.c - from the log to its subscribers, in rounds. It must not know how bytes are sent or received.
  *
- *      log      ....... round_begin ---------- round_end ........ head
+ *      log      ....... round.begin ---------- round.end ........ head
  *      walk     the topics of that window; for each its audience, from a different member each round
  *
- * Who is not BEHIND has everything before round_begin; a visit plans from there (or from where an earlier visit in the
- * same round left it) to the head, so who comes late in a large round simply has more to send. A send that comes back
- * short, or a subscriber that cannot be sent to right now, makes it BEHIND: from then on its own cursor counts, it is
- * pumped when it can take more, and the topics' policies watch how far back it is. The kernel holds no byte of the log
- * after a send has completed, so a worker's floor is the lowest of these places; but for zero-copy sends, see hold.h.
+ * Invariant: a subscriber that is not behind has everything before round.begin.
+ *
+ * A visit plans from there (or from where an earlier visit in the same round left it) to the head, so a subscriber that
+ * comes late in a large round simply has more to send. A subscriber falls behind when a send to it comes back short, or
+ * when it cannot be sent to right now. From then on its own cursor counts, it is pumped when it can take more, and the
+ * topics' policies watch how far back it is. The kernel holds no byte of the log after a send has completed, zero-copy
+ * sends aside (hold.h), so a worker's floor is the lowest of these places.
  */
 #include "fanout.h"
 
@@ -45,7 +47,7 @@ static bool visit(struct worker *worker, uint32_t slot)
 		return rc_pump_plan(worker, slot, plan);
 	if (plan)
 		begin = rc_pump_past(worker, slot, plan);
-	if (begin < worker->round.end) { /* or it was cut short by a bound, or before what has no event yet */
+	if (begin < worker->round.end) { /* a bound cut the plan short, or an entry that has no event yet */
 		rc_lag_fall_behind(worker, slot, begin);
 		rc_worker_queue(worker, slot);
 	}
@@ -134,7 +136,7 @@ uint64_t rc_fanout_slice(struct worker *worker)
 {
 	unsigned sends = 0;
 	rc_encode_new(worker);
-	/* Each who waits now is pumped once; who asks again meanwhile waits for the next slice. */
+	/* Each connection that waits now is pumped once; one that asks again meanwhile waits for the next slice. */
 	for (uint32_t left = worker->to_pump.count;
 	     left && sends < RC_SLICE_SENDS && rc_seal_can_stage(&worker->secure.staging); left--) {
 		uint32_t slot = rc_queue_take(&worker->to_pump);

@@ -11,7 +11,7 @@
 struct worker;
 
 struct round {
-	uint64_t begin, end; /* entries; who is not behind has everything before `begin` */
+	uint64_t begin, end; /* entries; a subscriber that is not behind has all before `begin` */
 	uint64_t number;
 	uint64_t began_ns;
 	uint64_t sends; /* so far */
@@ -23,11 +23,11 @@ struct round {
 int rc_fanout_open(struct worker *worker);
 void rc_fanout_close(struct worker *worker);
 
-/* Prepares at most RC_SLICE_SENDS sends. Returns when there is more to do: 0 at once, a time for the next round, or
- * UINT64_MAX when something else must happen first. */
+/* Prepares at most RC_SLICE_SENDS sends. Returns when there is more to do: 0 for at once, the time of the next round,
+ * or UINT64_MAX when something else must happen first. */
 uint64_t rc_fanout_slice(struct worker *worker);
 
-/* Whether every message has been sent as far as its subscribers took it. */
+/* Whether all that was published has been through a round. */
 bool rc_fanout_idle(const struct worker *worker);
 
 #endif

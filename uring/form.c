@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEAD_MAX 1024 /* of a response, without its body */
-
 /* ---- a WebSocket ---- */
 
 static size_t write_frame(uint8_t *to, const uint8_t *frame, size_t size)
@@ -99,10 +97,10 @@ int rc_answer(struct worker *worker, uint32_t slot, int status, const char *type
 {
 	headers = headers ? headers : "";
 	size_t headers_size = strlen(headers);
-	char *response = malloc(size + headers_size + HEAD_MAX);
+	char *response = malloc(size + headers_size + RC_RESPONSE_HEAD_SIZE_MAX);
 	if (!response)
 		return -ENOMEM;
-	size_t used = rc_http_response(response, size + HEAD_MAX, status, type, body, size, false);
+	size_t used = rc_http_response(response, size + RC_RESPONSE_HEAD_SIZE_MAX, status, type, body, size, false);
 	if (!used) {
 		free(response);
 		return -EINVAL;
@@ -133,8 +131,8 @@ const struct form rc_forms[FORM_COUNT] = {
 		.follows = true,
 		.encoding = RC_ENCODING_SSE,
 		.silence = SILENCE_STREAM,
-		/* The stream ends with the connection (RFC 9112, section 6.3), so nothing stands between an event and the
-		 * next, and all streams share them. */
+		/* The stream is not chunked: it ends with the connection (RFC 9112, section 6.3). So nothing stands between
+		 * two events, and all streams share them. */
 		.head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
 			"X-Accel-Buffering: no\r\nConnection: close\r\n\r\n",
 		.say = say_event,
@@ -142,6 +140,7 @@ const struct form rc_forms[FORM_COUNT] = {
 		.close = close_stream,
 	},
 	[FORM_ANSWER] = {
+		.answers_later = true,
 		.encoding = RC_ENCODING_LOG,
 		.silence = SILENCE_NONE,
 		.say = say_nothing,

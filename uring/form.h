@@ -18,29 +18,28 @@ enum connection_form {
 
 /* What is done when nothing was heard for half the idle time-out. */
 enum form_silence {
-	SILENCE_PING,   /* a Ping; and the end when nothing was heard for all of it */
-	SILENCE_STREAM, /* nothing is ever heard: a sign of life finds out whether anybody still takes it */
+	SILENCE_PING,   /* a Ping, and the end when nothing was heard for the whole time-out */
+	SILENCE_STREAM, /* nothing is ever heard: a comment finds out whether anybody still takes it */
 	SILENCE_NONE,   /* the application's own time-outs count */
 };
 
 struct form {
-	bool websocket; /* frames both ways, and a closing handshake */
-	bool follows;   /* it is sent what its cursor reads; otherwise handlers.ready says that there is something */
-	/* What it reads the log in, and nothing else means anything to it; RC_ENCODING_LOG: frames, compressed as
-	 * agreed. */
+	bool websocket;     /* frames both ways, and a closing handshake */
+	bool answers_later; /* it opens without a response, which comes later and is its last */
+	bool follows; /* it is sent what its cursor reads; otherwise handlers.ready says that there is something */
+	/* The only encoding in which it reads the log; RC_ENCODING_LOG: frames, compressed as agreed. */
 	enum rc_encoding_id encoding;
 	enum form_silence silence;
 	const char *head; /* the response that opens a stream; null: there is none, or it is computed */
 
-	/* Queues a message or a control frame of its own. Returns 0, -ENOBUFS, -ENOMEM, -EINVAL (no such thing here).
-	 */
+	/* Queues a message or a control frame of its own. Returns 0, -ENOBUFS, -ENOMEM, or -EINVAL where the form has
+	 * no such thing. */
 	int (*say)(struct worker *worker, uint32_t slot, uint8_t opcode, const void *data, size_t size);
 
-	/* Writes a frame of the log in its form and returns the size; 0: it has none. `to` may be null: only the size.
-	 */
+	/* Writes a frame of the log in its form and returns the size; 0: it has none. A null `to` asks for the size. */
 	size_t (*write)(uint8_t *to, const uint8_t *frame, size_t size);
 
-	/* Begins the end that the server wants, once it may be said. */
+	/* Closes it, in its form's way, because the server wants that. It is open. */
 	void (*close)(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size);
 };
 
@@ -54,12 +53,12 @@ static inline const struct form *rc_form_of(const struct connection *conn)
 /* Says something in the connection's form. */
 int rc_say(struct worker *worker, uint32_t slot, uint8_t opcode, const void *data, size_t size);
 
-/* Puts a whole HTTP response behind what waits, as the last that is said. `headers` are whole lines, or null. Returns
+/* Puts a whole HTTP response after what waits, as the last that is said. `headers` are whole lines, or null. Returns
  * 0, -ENOMEM, -EINVAL. */
 int rc_answer(struct worker *worker, uint32_t slot, int status, const char *type, const char *headers, const void *body,
               size_t size);
 
-/* Puts headers behind the status line of a response of `size` bytes; there is room for them. */
+/* Puts headers after the status line of a response of `size` bytes; there is room for them. */
 void rc_answer_insert_headers(char *bytes, size_t size, const char *headers, size_t headers_size);
 
 #endif

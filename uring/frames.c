@@ -2,8 +2,8 @@
  *
  * frames.c - see frames.h. It must not know how bytes arrive, nor how they leave.
  *
- * Invariant: between two calls a connection's session is its own if it is within a message, and none if it is at rest:
- * then it reads with the worker's.
+ * Invariant: between two calls a connection within a message has a session of its own; one at rest has none, and reads
+ * with the worker's.
  */
 #include "frames.h"
 
@@ -40,7 +40,7 @@ static void fail(struct worker *worker, uint32_t slot, uint16_t code, const char
 static void take_close(struct worker *worker, uint32_t slot, const struct rc_event *event)
 {
 	struct endings *endings = &worker->endings;
-	/* It lies in the session, which may be gone by then. */
+	/* The reason lies in the session, which may be gone by then. */
 	memcpy(endings->peer_reason, event->data, event->size);
 	rc_ending_note(worker, &(struct ending){ .kind = ENDING_CLOSED,
 	                                         .slot = slot,
@@ -101,13 +101,13 @@ static void take_event(struct worker *worker, uint32_t slot, const struct rc_eve
 	}
 }
 
-/* A message that was handed over may have left a block behind. */
+/* At rest, but for a block that a message may have left behind when it was handed over. */
 static bool is_between_messages(const struct rc_session *session)
 {
 	return !session->in_frame && !session->in_message && !session->over && !session->header_size;
 }
 
-/* Puts a session that is within a message into a block of its own. Null without memory. */
+/* Puts a session that is within a message into a block of its own. Null when memory is out. */
 static struct rc_session *keep(struct worker *worker, struct rc_session *session)
 {
 	size_t capacity;
@@ -131,7 +131,7 @@ uint8_t *rc_frames_take(struct worker *worker, uint32_t slot, uint8_t *at, uint8
 		.pool = &worker->pool,
 	};
 	if (!rc_form_of(conn)->websocket)
-		return end; /* who asked by plain HTTP has nothing more to say */
+		return end; /* a client that asked by plain HTTP has nothing more to say */
 	struct rc_session *session = conn->session ? conn->session : &worker->scratch;
 	struct rc_event event = { 0 };
 	while (!conn->ends && rc_session_next(session, &rules, &at, end, &event) != RC_EVENT_NONE) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * frames.h - frames that arrive: to messages for the application, answers to Pings, and notes of what went wrong.
+ * frames.h - from frames that arrive to messages for the application, answers to Pings, and notes of what went wrong.
  */
 #ifndef RC_FRAMES_H
 #define RC_FRAMES_H
@@ -9,8 +9,8 @@
 
 struct worker;
 
-/* Reads frames until the bytes are used up, or the connection's end was noted: then it is called again after that was
- * acted on, if the connection still listens. Returns the first byte that was not read. */
+/* Reads frames until the bytes are used up or the connection's end is noted. In the second case the caller acts on the
+ * note, and calls again if the connection still listens. Returns the first byte that was not read. */
 uint8_t *rc_frames_take(struct worker *worker, uint32_t slot, uint8_t *at, uint8_t *end);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * hold.c - what hold.h says. It must not know what is sent, only from which entry of the log.
+ * hold.c - see hold.h. It must not know what is sent, only from which entry of the log.
  *
- * Invariant: an entry is here from a zero-copy send's preparation until the kernel let go, and no longer.
+ * Invariant: a hold is in the list from the preparation of its send until the kernel let go, and no longer.
  */
 #include "hold.h"
 
@@ -48,7 +48,8 @@ int rc_hold_sent(struct worker *worker, uint32_t slot, int result, bool held)
 		forget(&worker->holds, hold);
 	if (result >= 0 || result == -EAGAIN)
 		return result;
-	/* No such thing on this socket, or no memory to pin; if it is the connection's end, the next send says so. */
+	/* This socket has no zero-copy sends, or no memory could be pinned. If it is the connection's end, the next
+	 * send says so. */
 	worker->connections[slot].copies = true;
 	return -EAGAIN;
 }

@@ -14,15 +14,16 @@
 struct worker;
 struct secure;
 
-/* Asks for the kernel's records. Returns whether something is on its way: if not, it is known by now that it makes none
- * of this stream, or that it does. */
+/* Asks the kernel to make the records. Returns whether an operation for that is on its way; if not, the answer is known
+ * already. */
 bool rc_kernel_tls_begin(struct worker *worker, uint32_t slot);
 
 /* The answer to what was asked. */
 void rc_kernel_tls_option_set(struct worker *worker, uint32_t slot, int result);
 
+/* Sends the alert that waits. */
 bool rc_kernel_tls_send_alert(struct worker *worker, uint32_t slot);
-/* Returns whether it has left. */
+/* That send has completed. Returns whether the alert has left. */
 bool rc_kernel_tls_sent_alert(struct worker *worker, uint32_t slot, int result);
 
 /* The kernel has sealed and sent so many bytes. */

@@ -137,7 +137,7 @@ static uint64_t enforce_one(struct worker *worker, uint32_t slot, struct rc_subs
 		close_slow(worker, slot, audience);
 		return head;
 	}
-	/* On with the newest, unless even that must make room for publishers. */
+	/* It goes on with the newest, unless even that must make room for publishers. */
 	const struct rc_entry *last = rc_log_entry(log, newest);
 	bool none = rc_log_too_far(log, last, newest, head, end);
 	uint64_t count = last->sequence - oldest->sequence + none;
@@ -154,7 +154,8 @@ static uint64_t enforce_one(struct worker *worker, uint32_t slot, struct rc_subs
 	return record->from;
 }
 
-/* A frame half sent cannot be skipped: who does not take its rest while the log comes around is cut off. */
+/* A frame that was sent in part cannot be skipped: a connection that does not take its rest before the log comes around
+ * is cut. */
 static bool keeps_half_frame(struct worker *worker, uint32_t slot)
 {
 	const struct rc_log *log = &worker->server->log;
@@ -164,7 +165,7 @@ static bool keeps_half_frame(struct worker *worker, uint32_t slot)
 	if (!rc_log_too_far(log, entry, conn->cursor.at, rc_log_head(log), end))
 		return true;
 	bool first = rc_ending_cut(worker, slot, RC_CLOSE_POLICY);
-	if (first && conn->state == CONNECTION_OPEN) { /* else it has been closed before, for this or something else */
+	if (first && conn->state == CONNECTION_OPEN) { /* else its end has begun before, for this or something else */
 		rc_count_shared(&rc_audience_at(&worker->subscribers, entry->topic)->slow_closed, 1);
 		rc_count(&worker->stats.slow_closed, 1);
 	}
@@ -214,14 +215,14 @@ static uint64_t lowest_of(const struct worker *worker, const struct connection *
 	return lowest;
 }
 
-static void set(_Atomic uint64_t *place, uint64_t value)
+static void set(_Atomic uint64_t *word, uint64_t value)
 {
-	atomic_store_explicit(place, value, memory_order_relaxed);
+	atomic_store_explicit(word, value, memory_order_relaxed);
 }
 
-static uint64_t get(_Atomic uint64_t *place)
+static uint64_t get(_Atomic uint64_t *word)
 {
-	return atomic_load_explicit(place, memory_order_relaxed);
+	return atomic_load_explicit(word, memory_order_relaxed);
 }
 
 static void forget_lag(struct lag_book *book)
@@ -232,7 +233,7 @@ static void forget_lag(struct lag_book *book)
 		set(&book->slowest[i].conn, 0);
 }
 
-/* Books one who is behind, for rc_lag_stats(). */
+/* Books a connection that is behind, for rc_lag_stats(). */
 static void note_lag(struct worker *worker, uint32_t slot, uint64_t lowest)
 {
 	struct lag_book *book = &worker->laggards.book;
@@ -243,22 +244,22 @@ static void note_lag(struct worker *worker, uint32_t slot, uint64_t lowest)
 	uint64_t age_ms = worker->now_ns > entry->time_ns ? (worker->now_ns - entry->time_ns) / 1000000 : 0;
 	unsigned age = age_ms ? RC_MIN(64u - (unsigned)__builtin_clzll(age_ms), RC_LAG_AGES - 1u) : 0;
 	set(&book->ages[age], get(&book->ages[age]) + 1);
-	unsigned place = RC_LAG_SLOWEST;
-	while (place &&
-	       (!get(&book->slowest[place - 1].conn) || get(&book->slowest[place - 1].since_ns) > entry->time_ns))
-		place--;
-	for (unsigned i = RC_LAG_SLOWEST - 1; i > place; i--) {
+	unsigned index = RC_LAG_SLOWEST;
+	while (index &&
+	       (!get(&book->slowest[index - 1].conn) || get(&book->slowest[index - 1].since_ns) > entry->time_ns))
+		index--;
+	for (unsigned i = RC_LAG_SLOWEST - 1; i > index; i--) {
 		set(&book->slowest[i].conn, get(&book->slowest[i - 1].conn));
 		set(&book->slowest[i].since_ns, get(&book->slowest[i - 1].since_ns));
 		set(&book->slowest[i].messages, get(&book->slowest[i - 1].messages));
 		set(&book->slowest[i].topic, get(&book->slowest[i - 1].topic));
 	}
-	if (place == RC_LAG_SLOWEST)
+	if (index == RC_LAG_SLOWEST)
 		return;
-	set(&book->slowest[place].conn, rc_handle(worker, slot));
-	set(&book->slowest[place].since_ns, entry->time_ns);
-	set(&book->slowest[place].messages, head - lowest);
-	set(&book->slowest[place].topic, entry->topic);
+	set(&book->slowest[index].conn, rc_handle(worker, slot));
+	set(&book->slowest[index].since_ns, entry->time_ns);
+	set(&book->slowest[index].messages, head - lowest);
+	set(&book->slowest[index].topic, entry->topic);
 }
 
 static void look_at_all(struct worker *worker)

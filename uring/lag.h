@@ -41,8 +41,10 @@ void rc_lag_fall_behind(struct worker *worker, uint32_t slot, uint64_t at);
 /* It is at the head again. */
 void rc_lag_catch_up(struct worker *worker, uint32_t slot);
 
-/* It wants nothing of the log any more; in the second case its cursor stays as it is, for nobody reads it. */
+/* It wants nothing of the log any more. */
 void rc_lag_end(struct worker *worker, uint32_t slot);
+
+/* The same of a connection that is gone: nobody reads its cursor any more, so that stays as it is. */
 void rc_lag_forget(struct worker *worker, uint32_t slot);
 
 /* The entry at which it stands. */

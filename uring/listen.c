@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * listen.c - addresses as users write them, and listening sockets. Accepted sockets inherit the options set here, which
- * spares a system call a connection.
+ * listen.c - addresses as users write them, and listening sockets. It must not know what is accepted from them.
+ * Accepted sockets inherit the options set here, which spares a system call for each connection.
  */
 #include "worker.h"
 
@@ -39,7 +39,7 @@ static bool parse_port(const char *text, uint16_t *port)
 	return true;
 }
 
-/* "fd:3": its address is asked of it, so that whatever wants to name it can. */
+/* "fd:3", a socket that listens already. It is asked for its address, so that messages can name it. */
 static int parse_inherited(struct listener *listener, const char *text, struct rc_error *error)
 {
 	char *end;
@@ -48,15 +48,14 @@ static int parse_inherited(struct listener *listener, const char *text, struct r
 	socklen_t size = sizeof listens;
 	if (*text < '0' || *text > '9' || *end || fd > INT_MAX ||
 	    getsockopt((int)fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 || !listens)
-		return rc_fail(error, -EINVAL, "'%s' is no descriptor of a stream socket that listens",
-		               listener->address);
+		return rc_fail(error, -EINVAL, "'%s' does not name a stream socket that listens", listener->address);
 	listener->inherited = (int)fd;
 	listener->socket_address_size = sizeof listener->socket_address;
 	getsockname((int)fd, (struct sockaddr *)&listener->socket_address, &listener->socket_address_size);
 	return 0;
 }
 
-/* What may stand behind an address: NAME=VALUE, joined by '&'. Cuts it off. */
+/* Takes the options that may follow an address, and cuts them off: NAME=VALUE, joined by '&'. */
 static int parse_options(struct listener *listener, char *text, struct rc_error *error)
 {
 	struct rc_deflate_options *deflate = &listener->deflate;
@@ -139,7 +138,7 @@ int rc_listen_parse(struct listener *listener, const char *address, const struct
 	return 0;
 wrong:
 	return rc_fail(error, -EINVAL,
-	               "'%s' is no address to listen on: write 127.0.0.1:8080, [::1]:8080 or unix:/PATH",
+	               "'%s' is not an address to listen on: write 127.0.0.1:8080, [::1]:8080 or unix:/PATH",
 	               listener->address);
 }
 
@@ -166,7 +165,7 @@ static int bind_error(const struct listener *listener, int code, struct rc_error
 {
 	const char *remedy = code == EADDRINUSE ? "something else listens there: stop it or choose another port"
 	                     : code == EACCES
-	                         ? "ports below 1024 want CAP_NET_BIND_SERVICE, a path wants write permission"
+	                         ? "a port below 1024 needs CAP_NET_BIND_SERVICE, a path needs write permission"
 	                     : code == EADDRNOTAVAIL ? "no interface here has this address"
 	                     : code == ENOENT        ? "its directory does not exist"
 	                     : code == EMFILE        ? "raise the descriptor limit: ulimit -n"
@@ -174,7 +173,7 @@ static int bind_error(const struct listener *listener, int code, struct rc_error
 	return rc_fail(error, -code, "cannot listen on %s: %s (%s)", listener->address, strerror(code), remedy);
 }
 
-/* A Unix socket's file outlives its server: one that nobody answers at is removed. */
+/* A Unix socket's file outlives its server: one at which nobody answers is removed. */
 static void remove_stale(const struct sockaddr_un *address)
 {
 	struct stat status;
@@ -188,7 +187,7 @@ static void remove_stale(const struct sockaddr_un *address)
 	close(fd);
 }
 
-/* With SO_REUSEPORT a second server would silently share the port; a bind without it tells. */
+/* With SO_REUSEPORT a second server would silently share the port; a bind without it finds out. */
 static int port_is_taken(const struct listener *listener)
 {
 	int fd = socket(listener->socket_address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1, code = 0;

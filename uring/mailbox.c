@@ -2,8 +2,8 @@
  *
  * mailbox.c - see mailbox.h. It must not know what a command does.
  *
- * Invariant: whoever adds something stores it first and looks at `sleeping` then; the worker does it the other way
- * round. Both are seq_cst, so one of the two sees the other.
+ * Invariant: whoever adds something stores it first and looks at `sleeping` then; the worker does it in the
+ * opposite order. Both are seq_cst, so one of the two sees the other.
  */
 #include "mailbox.h"
 

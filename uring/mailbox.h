@@ -11,7 +11,7 @@
 
 struct worker;
 
-/* A request from another thread; what it needs stands behind this, in a struct of its owner's. */
+/* A request from another thread; what it needs follows this, in its owner's struct. */
 struct command {
 	struct command *next;
 	void (*run)(struct worker *worker, struct command *command); /* on the worker; frees it */
@@ -24,7 +24,7 @@ struct mailbox {
 	_Atomic unsigned count;
 	pthread_mutex_t lock;
 	struct command *first, **end;
-	bool ended; /* nothing is taken any more */
+	bool ended; /* commands are refused */
 };
 
 /* Returns 0 or a negative errno. */
@@ -43,7 +43,7 @@ int rc_mailbox_post(struct mailbox *mailbox, struct command *command);
 struct command *rc_mailbox_take(struct mailbox *mailbox);
 void rc_mailbox_done(struct mailbox *mailbox);
 
-/* From now on nothing is taken. */
+/* From now on commands are refused. */
 void rc_mailbox_end(struct mailbox *mailbox);
 
 #endif

@@ -47,7 +47,7 @@ void rc_opening_refuse(struct worker *worker, uint32_t slot, int status, const c
 		cut(worker, slot, 0);
 }
 
-/* The response comes before all that the application has said meanwhile. */
+/* The response goes before all that the application has said meanwhile. */
 static bool put_first(struct worker *worker, uint32_t slot, const char *bytes, size_t size)
 {
 	struct rc_outbox *outbox = rc_connection_outbox(worker, &worker->connections[slot]);
@@ -64,8 +64,8 @@ static void accept_request(struct worker *worker, uint32_t slot, const struct rc
 	struct connection *conn = &worker->connections[slot];
 	conn->user = verdict->user;
 	conn->opened = true; /* from here on, whatever happens, the application hears of the end */
-	bool later = rc_form_of(conn)->silence == SILENCE_NONE;
-	if (later || put_first(worker, slot, verdict->response, verdict->size))
+	bool later = rc_form_of(conn)->answers_later;
+	if (later || (verdict->response && put_first(worker, slot, verdict->response, verdict->size)))
 		open_connection(worker, slot);
 	else
 		cut(worker, slot, 0);
@@ -76,7 +76,7 @@ static void answer_request(struct worker *worker, uint32_t slot, struct rc_http_
 	struct connection *conn = &worker->connections[slot];
 	struct rc_verdict verdict = { 0 };
 	rc_request_judge(worker, slot, request, conn->handshake, &verdict);
-	if (!verdict.status && (verdict.response || rc_form_of(conn)->silence == SILENCE_NONE))
+	if (verdict.accepted)
 		accept_request(worker, slot, &verdict);
 	else if (verdict.response && rc_connection_put(worker, slot, verdict.response, verdict.size))
 		rc_ending_note(worker, &(struct ending){ .kind = ENDING_ANSWERED, .slot = slot });
@@ -85,22 +85,64 @@ static void answer_request(struct worker *worker, uint32_t slot, struct rc_http_
 	free(verdict.response);
 }
 
-static int judge_request(struct worker *worker, uint32_t slot, char *bytes, size_t size)
+static bool refuse_over_limit(struct worker *worker, uint32_t slot)
 {
-	struct connection *conn = &worker->connections[slot];
+	const struct connection *conn = &worker->connections[slot];
+	if (!conn->refused && !conn->crowded)
+		return false;
+	rc_count(&worker->stats.refused, 1);
+	if (conn->refused)
+		rc_opening_refuse(worker, slot, 503, "the connection limit is reached\n");
+	else
+		rc_opening_refuse(worker, slot, 429, "too many connections from this address\n");
+	return true;
+}
+
+/* Whether the body of a request may come, by its head alone. Otherwise the request has its answer. */
+static bool may_have_body(struct worker *worker, uint32_t slot, struct rc_http_request *request)
+{
+	struct handshake *handshake = worker->connections[slot].handshake;
+	struct rc_verdict verdict = { 0 };
+	handshake->head_judged = true;
+	rc_request_judge_head(worker, slot, request, handshake, &verdict);
+	if (!verdict.status)
+		return true;
+	/* The peer may go on sending what nobody reads. */
+	if (verdict.response && rc_connection_put(worker, slot, verdict.response, verdict.size))
+		rc_ending_note(worker, &(struct ending){ .kind = ENDING_ANSWERED, .slot = slot, .lingers = true });
+	else
+		cut(worker, slot, 0);
+	free(verdict.response);
+	return false;
+}
+
+/* A head whose body is awaited. Returns 0 when it may come, or a negative number. */
+static int judge_head(struct worker *worker, uint32_t slot, const char *bytes, int size)
+{
+	char copy[RC_REQUEST_SIZE_MAX]; /* parsing changes it, and all is parsed once more with the body */
 	struct rc_http_request request;
-	int result = rc_handshake_parse_body(&request, bytes, size, worker->server->config.body_size_max);
+	RC_ASSERT((size_t)size <= sizeof copy);
+	memcpy(copy, bytes, (size_t)size);
+	int result = rc_handshake_parse_head(&request, copy, size, worker->server->config.body_size_max);
 	if (result < 0) {
 		rc_opening_refuse(worker, slot, -result, NULL);
-	} else if (result > 0 && conn->refused) {
-		rc_count(&worker->stats.refused, 1);
-		rc_opening_refuse(worker, slot, 503, "the connection limit is reached\n");
-	} else if (result > 0 && conn->crowded) {
-		rc_count(&worker->stats.refused, 1);
-		rc_opening_refuse(worker, slot, 429, "too many connections from this address\n");
-	} else if (result > 0) {
-		answer_request(worker, slot, &request);
+		return result;
 	}
+	return refuse_over_limit(worker, slot) || !may_have_body(worker, slot, &request) ? -1 : 0;
+}
+
+static int judge_request(struct worker *worker, uint32_t slot, char *bytes, size_t size)
+{
+	const struct handshake *handshake = worker->connections[slot].handshake;
+	struct rc_http_request request;
+	int result = rc_handshake_parse_body(&request, bytes, size, worker->server->config.body_size_max);
+	if (result < 0)
+		rc_opening_refuse(worker, slot, -result, NULL);
+	else if (result == 0 && request.head_size && !handshake->head_judged)
+		return judge_head(worker, slot, bytes, request.head_size);
+	else if (result > 0 && !refuse_over_limit(worker, slot) &&
+	         (!request.body_size || handshake->head_judged || may_have_body(worker, slot, &request)))
+		answer_request(worker, slot, &request);
 	return result;
 }
 
@@ -138,6 +180,6 @@ size_t rc_opening_take(struct worker *worker, uint32_t slot, uint8_t *bytes, siz
 	int used = conn->client ? judge_response(worker, slot, head, total) : judge_request(worker, slot, head, total);
 	if (used == 0 && !before && !rc_handshake_gather(worker, handshake, bytes, size, &total))
 		cut(worker, slot, 0);
-	/* Frames behind the head lie in the receive buffer, whichever way the head was gathered. */
+	/* Frames after the head lie in the receive buffer, whichever way the head was gathered. */
 	return used > 0 ? (size_t)used - before : size;
 }

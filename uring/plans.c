@@ -8,21 +8,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-static_assert(PLANS_MAX <= TAG_DETAIL_MAX, "a tag holds a plan's number");
+static_assert(RC_PLANS_MAX <= RC_TAG_DETAILS, "a tag holds a plan's index");
 
 int rc_plans_open(struct plans *plans)
 {
-	plans->all = rc_map(PLANS_MAX * sizeof *plans->all);
-	for (unsigned i = 0; i < PLANS_MAX; i++)
-		plans->free[i] = (uint16_t)(PLANS_MAX - 1 - i);
-	plans->free_count = PLANS_MAX;
-	return plans->all ? 0 : -ENOMEM;
+	plans->all = rc_map(RC_PLANS_MAX * sizeof *plans->all);
+	for (unsigned i = 0; i < RC_PLANS_MAX; i++)
+		plans->free[i] = (uint16_t)(RC_PLANS_MAX - 1 - i);
+	plans->free_count = RC_PLANS_MAX;
+	plans->wants = rc_map(RC_PLAN_WINDOW * sizeof *plans->wants);
+	return plans->all && plans->wants ? 0 : -ENOMEM;
 }
 
 void rc_plans_close(struct plans *plans)
 {
-	rc_unmap(plans->all, PLANS_MAX * sizeof *plans->all);
-	free(plans->marks);
+	rc_unmap(plans->all, RC_PLANS_MAX * sizeof *plans->all);
+	rc_unmap(plans->wants, RC_PLAN_WINDOW * sizeof *plans->wants);
 }
 
 void rc_plans_drop(struct plans *plans, struct rc_plan *plan)
@@ -43,7 +44,7 @@ void rc_plans_forget(struct plans *plans)
 uint64_t rc_plans_floor(const struct plans *plans)
 {
 	uint64_t floor = UINT64_MAX;
-	for (unsigned i = 0; plans->free_count < PLANS_MAX && i < PLANS_MAX; i++)
+	for (unsigned i = 0; plans->free_count < RC_PLANS_MAX && i < RC_PLANS_MAX; i++)
 		if (plans->all[i].reference_count)
 			floor = RC_MIN(floor, plans->all[i].begin);
 	return floor;
@@ -60,44 +61,31 @@ static struct rc_plan *take_plan(struct plans *plans)
 
 static bool conflates(const struct worker *worker, uint32_t topic)
 {
-	return rc_topic_at(&worker->server->topics, topic)->options.policy == RC_POLICY_CONFLATE;
+	return rc_topic_conflates(rc_topic_at(&worker->server->topics, topic));
 }
 
-/* Marks what a connection wants; forgotten at the next call. */
-static bool mark_interest(struct worker *worker, const struct connection *conn, struct rc_interest *interest)
+/* Says what a connection wants in the way that costs least. */
+static void tell_interest(struct worker *worker, uint32_t slot, struct rc_interest *interest, uint64_t window)
 {
-	struct plans *plans = &worker->plans;
-	if (!++plans->mark_generation) {
-		plans->mark_count = 0; /* it came around: marks as old as that would count again */
-		plans->mark_generation = 1;
+	const struct connection *conn = &worker->connections[slot];
+	if (conn->subscription_count > RC_MIN(window, RC_PLAN_WINDOW)) {
+		interest->set = &worker->subscribers;
+		interest->slot = slot;
+		interest->conflates = conn->cursor.behind;
+		return;
 	}
+	interest->wants = worker->plans.wants;
 	for (uint32_t at = conn->first_subscription; at;) {
 		const struct rc_subscription *record = rc_subscription_at(&worker->subscribers, at - 1);
-		if (record->topic >= plans->mark_count) {
-			uint32_t count = RC_MAX(record->topic + 1, plans->mark_count * 2);
-			RC_ASSERT(count > record->topic);
-			struct rc_mark *marks = realloc(plans->marks, count * sizeof *marks);
-			if (!marks)
-				return false;
-			memset(marks + plans->mark_count, 0, (count - plans->mark_count) * sizeof *marks);
-			plans->marks = marks;
-			plans->mark_count = count;
-		}
 		at = record->next;
 		if (record->resumes)
 			continue; /* not before rc_subscription_resume() */
-		plans->marks[record->topic] = (struct rc_mark){
+		interest->wants[interest->want_count++] = (struct rc_want){
 			.from = record->from,
-			.generation = plans->mark_generation,
+			.topic = record->topic,
 			.conflate = conn->cursor.behind && (record->conflate || conflates(worker, record->topic)),
 		};
 	}
-	/* Without a subscription there may never have been an array, and a null one would mean topic 0. */
-	static const struct rc_mark none;
-	interest->marks = plans->marks ? plans->marks : &none;
-	interest->mark_count = plans->mark_count;
-	interest->generation = plans->mark_generation;
-	return true;
 }
 
 /* The only topic of a connection whose plan does not depend on anything else of it, or UINT32_MAX. */
@@ -120,25 +108,26 @@ struct rc_plan *rc_plans_for(struct worker *worker, uint32_t slot, uint64_t begi
 	uint32_t topic = only_topic(worker, conn, begin);
 	if (topic != UINT32_MAX) {
 		struct rc_plan *shared = plans->shared;
-		if (shared && shared->topic == topic && shared->begin == begin && plans->shared_end == end &&
+		if (shared && shared->topic == topic && plans->shared_begin == begin && plans->shared_end == end &&
 		    shared->encoding == interest.encoding && shared->encoded_only == interest.encoded_only &&
 		    shared->synced == interest.synced && plans->shared_size_min == interest.encoded_size_min)
 			return shared;
 		rc_plans_forget(plans);
 		interest.topic = topic;
-	} else if (!mark_interest(worker, conn, &interest)) {
-		return NULL;
+	} else {
+		tell_interest(worker, slot, &interest, end - begin);
 	}
 	struct rc_plan *plan = take_plan(plans);
 	if (!plan)
 		return NULL;
 	interest.self = conn->cursor.own_ahead ? rc_handle(worker, slot) : 0;
 	rc_plan_make(plan, &worker->server->log, &interest, begin, end, conn->cursor.partial);
-	/* Its own entries are all behind it: from here on it may share plans again. */
+	/* It has passed all entries of its own: from here on it may share plans again. */
 	if (!plan->left_out && plan->end == end && end == worker->encoder.end)
 		conn->cursor.own_ahead = false;
 	if (topic != UINT32_MAX) {
 		plans->shared = plan;
+		plans->shared_begin = begin;
 		plans->shared_end = end;
 		plans->shared_size_min = interest.encoded_size_min;
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * probe.c - what this kernel and processor offer, found by trying, and what is used where something lacks.
+ * probe.c - what this kernel and processor offer, found by trying, and what is used in place of what is missing. It
+ * must not know a server.
  */
 #include "worker.h"
 
@@ -126,15 +127,22 @@ size_t rc_probe(struct rc_feature *features, size_t max, struct rc_error *error)
 	int deferred = set_up(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, &offers);
 	add(&findings, "deferred task work", deferred >= 0, true,
 	    deferred >= 0 ? "completions are worked off when the worker waits" : "Linux 6.1 or newer is needed");
+	bool enters = deferred < 0 ||
+	              syscall(__NR_io_uring_enter, deferred, 0, 0, IORING_ENTER_GETEVENTS, NULL, 0) >= 0;
+	add(&findings, "io_uring_enter", enters, true,
+	    enters ? "submits and waits, one call a tick" : "allow it in the seccomp profile, beside io_uring_setup");
 	if (deferred >= 0) {
 		probe_operations(&findings, deferred, offers);
 		close(deferred);
 	}
 	if (ring >= 0)
 		close(ring);
-	add(&findings, "zero-copy send", false, false, "not used: sends copy once into the socket, and pin nothing");
+	bool zero_copy = offers & RC_RING_FEATURE_6_14;
+	add(&findings, "zero-copy send", zero_copy, false,
+	    zero_copy ? "sends from the log without a copy where --zero-copy-min asks for it"
+	              : "before Linux 6.14 nobody knows whether it copied: sends copy once into the socket");
 	int tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	/* Of a socket that is not connected, a kernel that has it says just that. */
+	/* On a socket that is not connected, a kernel that has it fails for just that reason. */
 	bool kernel_tls = tcp >= 0 && setsockopt(tcp, IPPROTO_TCP, TCP_ULP, "tls", sizeof "tls") < 0 &&
 	                  errno == ENOTCONN;
 	add(&findings, "kernel TLS", kernel_tls, false,

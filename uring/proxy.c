@@ -13,7 +13,7 @@
 
 static const uint8_t signature[12] = { 0x0D, 0x0A, 0x0D, 0x0A, 0x00, 0x0D, 0x0A, 0x51, 0x55, 0x49, 0x54, 0x0A };
 
-/* The next word of a line of words that single spaces part; null at its end, or for an empty word. */
+/* The next word of a line of words, which single spaces separate; null at its end, or for an empty word. */
 static char *next_word(char **at)
 {
 	char *word = *at;

@@ -14,9 +14,9 @@
 #define RC_PROXY_V1_SIZE_MAX 107  /* the longest line that version 1 can make, CR LF included */
 #define RC_PROXY_V2_SIZE_MAX 4096 /* with the extensions that proxies add, which are passed over */
 
-/* Returns the size of the header when it is complete and correct, 0 while more bytes are needed, or -1 when it is none
- * (judged as early as the bytes allow). *peer is who connected to the proxy; its family is AF_UNSPEC when the header
- * does not say (UNKNOWN, LOCAL: the proxy speaks for itself). */
+/* Returns the size of the header when it is complete and correct, 0 while more bytes are needed, or -1 when these
+ * bytes are no such header (judged as early as they allow). *peer is who connected to the proxy; its family is
+ * AF_UNSPEC when the header does not say (UNKNOWN, LOCAL: the proxy speaks for itself). */
 int rc_proxy_parse(const uint8_t *bytes, size_t size, struct sockaddr_storage *peer);
 
 /* Who a peer is, as text: its address, "unix" or "unknown". */

@@ -83,7 +83,7 @@ static size_t secure_size(const struct rc_plan *plan, const struct rc_log *log, 
 	return size;
 }
 
-/* Encrypted is as good as sent: the cursor moves now, and the plan is done with. */
+/* What is encrypted counts as sent: the cursor moves now, and the plan is given back. */
 static bool seal_plan(struct worker *worker, uint32_t slot, struct rc_plan *plan)
 {
 	struct connection *conn = &worker->connections[slot];
@@ -161,7 +161,7 @@ static bool send_outbox(struct worker *worker, uint32_t slot)
 	const struct rc_range *range = rc_outbox_next(outbox, &worker->pool);
 	if (outbox->late_pong_waits && !outbox->pong_count) {
 		outbox->late_pong_waits = false;
-		if (!conn->close_sent) /* behind a Close nothing may come */
+		if (!conn->close_sent) /* nothing may follow a Close */
 			rc_say_frame(worker, slot, RC_FRAME_PONG, outbox->late_pong, outbox->late_pong_size);
 	}
 	if (seals(conn))
@@ -174,17 +174,15 @@ static bool send_outbox(struct worker *worker, uint32_t slot)
 
 /* ---- from a cursor of its own ---- */
 
-/* The next entry has no event that all streams share: there was no room for it, or it is larger than fits. This one
- * gets its own. A binary message has no event at all. */
+/* The next entry is not in the one encoding that this connection reads: there was no room for it, or it is larger than
+ * fits. It gets a copy of its own. Some entries have none: a binary message is no event. */
 static bool send_bare(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
 	uint64_t number = conn->cursor.at;
 	rc_lag_fall_behind(worker, slot, number);
-	rc_encode_past(worker, number);
-	const struct rc_encoding *encoding = worker->server->encodings[RC_ENCODING_SSE];
-	bool made = encoding && rc_extent_state(encoding, number) == RC_EXTENT_FRESH, full;
-	size_t size = made ? 0 : rc_encode_event(worker, number, NULL);
+	bool made = rc_encode_past(worker, conn, number), full;
+	size_t size = made ? 0 : rc_encode_alone(worker, conn, number, NULL);
 	uint8_t *at = NULL;
 	if (size && rc_connection_outbox(worker, conn))
 		at = rc_outbox_add(conn->outbox, &worker->pool, size, SIZE_MAX, &full);
@@ -197,12 +195,12 @@ static bool send_bare(struct worker *worker, uint32_t slot)
 		rc_worker_queue(worker, slot);
 		return false;
 	}
-	rc_encode_event(worker, number, at);
+	rc_encode_alone(worker, conn, number, at);
 	count_one(worker, number);
 	return send_outbox(worker, slot);
 }
 
-/* Something new for a request that waits: its owner reads it, and answers. */
+/* There is something new for a request that waits: the application reads it, and answers. */
 static void tell_ready(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
@@ -227,7 +225,7 @@ static bool send_behind(struct worker *worker, uint32_t slot)
 		if (!rc_lag_allows(worker, slot))
 			return false;
 	}
-	/* What is its own comes right behind the rest of a frame, before more of the log. */
+	/* What is its own comes right after the rest of a frame, before more of the log. */
 	uint64_t end = only_rest || (cursor->partial && conn->outbox) ? cursor->at + 1 : worker->encoder.end;
 	if (cursor->at >= end || (!conn->first_subscription && !cursor->partial)) {
 		rc_lag_catch_up(worker, slot);
@@ -318,8 +316,8 @@ static void sent_outbox(struct worker *worker, uint32_t slot, int result)
 	}
 }
 
-/* Part of a frame has left. Its rest is put aside, so that the log may go on without it; only a large one stays.
- * Returns whether it was. */
+/* Part of a frame has left. Its rest is put aside, so that the log may go on without it; only a large rest stays in the
+ * log. Returns whether it was put aside. */
 static bool put_aside(struct worker *worker, uint32_t slot, const struct rc_plan *plan, const struct rc_progress *at)
 {
 	const struct rc_log *log = &worker->server->log;
@@ -374,7 +372,7 @@ static void sent_plan(struct worker *worker, uint32_t slot, const struct rc_plan
 		sent_whole(worker, slot, plan);
 }
 
-/* Of records: `all` as rc_seal_sent_stage() says. */
+/* A send of TLS records has completed; `all`: nothing of it is left. */
 static void sent_sealed(struct worker *worker, uint32_t slot, int result, bool all)
 {
 	struct connection *conn = &worker->connections[slot];

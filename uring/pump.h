@@ -17,15 +17,16 @@ bool rc_pump(struct worker *worker, uint32_t slot);
 /* Whether a plan cannot be sent right now: something else comes first. */
 bool rc_pump_is_busy(const struct worker *worker, uint32_t slot);
 
-/* Sends a plan to who is not busy. Returns whether a send was prepared; the plan is the pump's from here on. */
+/* Sends a plan to a connection that is not busy. Returns whether a send was prepared; the plan is the pump's from here
+ * on. */
 bool rc_pump_plan(struct worker *worker, uint32_t slot, struct rc_plan *plan);
 
 /* Nothing of the plan's window was wanted, or all of it was conflated: moves the cursor over it, and drops the plan.
  * Returns where it stands. */
 uint64_t rc_pump_past(struct worker *worker, uint32_t slot, struct rc_plan *plan);
 
-/* A send has completed, or what else TAG_SENT_* and TAG_OPTION_SET stand for. `held`: the kernel goes on reading the
- * bytes (hold.h). */
+/* An operation with a tag TAG_SENT_* or TAG_OPTION_SET has completed. `held`: the kernel goes on reading the bytes
+ * (hold.h). */
 void rc_pump_completed(struct worker *worker, const struct tag *tag, int result, bool held);
 
 #endif

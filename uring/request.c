@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * request.c - what the application sees of an opening handshake or a plain HTTP request, and its verdict.
+ * request.c - what the application sees of an opening handshake or a plain HTTP request, and its verdict. It must not
+ * know how a response leaves.
  */
 #include "agree.h"
 #include "form.h"
@@ -12,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEAD_MAX 1024 /* of a response, without its body */
-
 struct rc_request {
 	struct worker *worker;
 	uint32_t slot;
@@ -21,6 +20,7 @@ struct rc_request {
 	const struct handshake *handshake;
 	struct rc_verdict *verdict;
 	const char *protocol;
+	bool is_head; /* its body is not awaited yet */
 	char peer_text[INET6_ADDRSTRLEN];
 	char subject[512];
 	char headers[RC_RESPONSE_HEADERS_SIZE];
@@ -73,7 +73,7 @@ const char *rc_request_proxy(const rc_request *request)
 
 const void *rc_request_body(const rc_request *request, size_t *size)
 {
-	*size = request->http->body_size;
+	*size = request->is_head ? 0 : request->http->body_size;
 	return request->http->body;
 }
 
@@ -124,15 +124,20 @@ bool rc_request_choose_protocol(rc_request *request, const char *protocol)
 static int respond(rc_request *request, int status, const char *type, const void *body, size_t size)
 {
 	struct rc_verdict *verdict = request->verdict;
-	char *response = malloc(size + HEAD_MAX);
+	char *response = malloc(size + RC_RESPONSE_HEAD_SIZE_MAX);
 	if (!response)
 		return -ENOMEM;
+	size_t used = rc_http_response(response, size + RC_RESPONSE_HEAD_SIZE_MAX, status, type, body, size,
+	                               strcmp(request->http->method, "HEAD") == 0);
+	if (!used) {
+		free(response);
+		return -EINVAL; /* what was answered before stands */
+	}
 	free(verdict->response);
 	verdict->response = response;
-	verdict->size = rc_http_response(response, size + HEAD_MAX, status, type, body, size,
-	                                 strcmp(request->http->method, "HEAD") == 0);
+	verdict->size = used;
 	verdict->status = status;
-	return verdict->size ? 0 : -EINVAL;
+	return 0;
 }
 
 int rc_request_respond(rc_request *request, int status, const char *type, const void *body, size_t size)
@@ -164,7 +169,7 @@ static void splice_headers(const rc_request *request, struct rc_verdict *verdict
 		return;
 	char *bytes = realloc(verdict->response, verdict->size + request->headers_size);
 	if (!bytes)
-		return; /* they are left out rather than the answer */
+		return; /* the answer leaves without them */
 	rc_answer_insert_headers(bytes, verdict->size, request->headers, request->headers_size);
 	verdict->response = bytes;
 	verdict->size += request->headers_size;
@@ -175,7 +180,7 @@ static void splice_headers(const rc_request *request, struct rc_verdict *verdict
 static int set_form(rc_request *request, enum connection_form form)
 {
 	struct connection *conn = &request->worker->connections[request->slot];
-	if (request->http->websocket)
+	if (request->http->websocket || request->is_head)
 		return -EINVAL;
 	if (conn->subscription_count)
 		return -EBUSY;
@@ -200,6 +205,28 @@ static void begin_stream(struct rc_verdict *verdict, const char *head)
 	verdict->response = malloc(verdict->size);
 	if (verdict->response)
 		memcpy(verdict->response, head, verdict->size);
+}
+
+void rc_request_judge_head(struct worker *worker, uint32_t slot, struct rc_http_request *http,
+                           const struct handshake *handshake, struct rc_verdict *verdict)
+{
+	const struct rc_handlers *handlers = &worker->server->config.handlers;
+	if (!handlers->head)
+		return;
+	rc_request request = { .worker = worker,
+		               .slot = slot,
+		               .http = http,
+		               .handshake = handshake,
+		               .verdict = verdict,
+		               .is_head = true };
+	rc_peer_name(request.peer_text, &handshake->peer);
+	int status = handlers->head(handlers->context, &request);
+	if (!status && !verdict->status)
+		return;
+	rc_count(&worker->stats.http_requests, 1);
+	if (!verdict->status)
+		respond(&request, status < 400 || status > 599 ? 500 : status, NULL, NULL, 0);
+	splice_headers(&request, verdict);
 }
 
 void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http,
@@ -228,13 +255,14 @@ void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_reque
 		splice_headers(&request, verdict);
 		return;
 	}
+	verdict->accepted = true;
 	if (!http->websocket) {
 		if (rc_form_of(conn)->head)
 			begin_stream(verdict, rc_form_of(conn)->head);
 		splice_headers(&request, verdict);
 		return;
 	}
-	char response[HEAD_MAX], extensions[RC_EXTENSION_SIZE_MAX];
+	char response[RC_RESPONSE_HEAD_SIZE_MAX], extensions[RC_EXTENSION_SIZE_MAX];
 	rc_agree_with_client(worker, slot, http, extensions);
 	verdict->size = rc_handshake_response(response, sizeof response, http->key, request.protocol,
 	                                      extensions[0] ? extensions : NULL);

@@ -20,7 +20,7 @@
 #include <time.h>
 
 #define SEND_ZC_REPORT_USAGE (1u << 3) /* Linux 6.2: the notification says whether the kernel copied ... */
-#define NOTIFICATION_COPIED (1u << 31) /* ... so */
+#define NOTIFICATION_COPIED (1u << 31) /* ... by this bit of its result */
 #define RECORD_ALERT 21                /* RFC 8446, section 5.1 */
 #define BUFFERS_IDLE_NS 1000000000
 
@@ -35,7 +35,7 @@ void rc_ring_receive(struct rc_ring *ring, unsigned slot, uint64_t tag)
 	io_uring_prep_recv_multishot(sqe, (int)slot, NULL, 0, 0);
 	aim(ring, sqe, slot);
 	sqe->flags |= IOSQE_BUFFER_SELECT;
-	sqe->buf_group = BUFFER_GROUP;
+	sqe->buf_group = RC_RING_BUFFER_GROUP;
 	sqe->user_data = tag_make(FOR_CALLER, tag);
 }
 
@@ -47,11 +47,11 @@ void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ra
 	if (range_count == 1) {
 		io_uring_prep_send(sqe, (int)slot, ranges[0].at, ranges[0].size, MSG_DONTWAIT | MSG_NOSIGNAL);
 	} else {
-		struct msghdr *message = &ring->messages[(size_t)(sqe - ring->uring.sq.sqes)];
+		struct msghdr *message = message_of(ring, sqe);
 		*message = (struct msghdr){ .msg_iov = (struct iovec *)(uintptr_t)ranges, .msg_iovlen = range_count };
 		io_uring_prep_sendmsg(sqe, (int)slot, message, MSG_DONTWAIT | MSG_NOSIGNAL);
 	}
-	if (zero_copy && ring->direct) { /* the same fields, otherwise carried out */
+	if (zero_copy && ring->direct) { /* the same fields, sent in another way */
 		sqe->opcode = range_count == 1 ? IORING_OP_SEND_ZC : IORING_OP_SENDMSG_ZC;
 		sqe->ioprio = SEND_ZC_REPORT_USAGE;
 	}
@@ -75,7 +75,7 @@ void rc_ring_send_alert(struct rc_ring *ring, unsigned slot, const struct rc_ran
 	/* What every alert says beside its bytes: it is read when the entry is submitted, and never changes. */
 	static _Thread_local _Alignas(struct cmsghdr) unsigned char control[CMSG_SPACE(1)];
 	struct io_uring_sqe *sqe = next_entry(ring);
-	struct msghdr *message = &ring->messages[(size_t)(sqe - ring->uring.sq.sqes)];
+	struct msghdr *message = message_of(ring, sqe);
 	*message = (struct msghdr){ .msg_iov = (struct iovec *)(uintptr_t)bytes, .msg_iovlen = 1 };
 	message->msg_control = control;
 	message->msg_controllen = sizeof control;
@@ -159,8 +159,8 @@ static void more_buffers(struct rc_ring *ring)
 		rc_ring_buffer_return(ring, (uint16_t)ring->buffers_made);
 }
 
-/* Nothing was received for a while: the buffers stay with the kernel, their memory does not. It writes into them only
- * inside our own calls, so none is being filled now. */
+/* Nothing was received for a while: the buffers stay with the kernel, their memory does not. The kernel writes into
+ * them only inside our own calls, so none is being filled now. */
 static void give_buffers_back(struct rc_ring *ring)
 {
 	madvise(ring->buffers, ring->buffer_size * ring->buffer_count, MADV_DONTNEED);
@@ -176,7 +176,7 @@ static bool take(struct rc_ring *ring, const struct io_uring_cqe *cqe, struct rc
 	switch (tag.purpose) {
 	case FOR_CALLER:
 		break;
-	case FOR_CLOSE: /* closing a socket never leaves the submission, so closes complete in their order */
+	case FOR_CLOSE: /* the kernel closes a socket while it submits, so closes complete in their order */
 		rc_slots_end_closing(&ring->slots);
 		break;
 	case FOR_NOBODY:
@@ -203,8 +203,11 @@ static bool take(struct rc_ring *ring, const struct io_uring_cqe *cqe, struct rc
 	return true;
 }
 
-unsigned rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, unsigned max, int64_t timeout_ns)
+int rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, unsigned max, int64_t timeout_ns)
 {
+	int entered;
+	if (ring->refused)
+		return ring->refused;
 	if (ring->pending_done)
 		rc_ring_recycle(ring);
 	if (ring->buffers_more)
@@ -216,16 +219,18 @@ unsigned rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, u
 	}
 	unsigned submitted = io_uring_sq_ready(&ring->uring);
 	if (timeout_ns == 0 || io_uring_cq_ready(&ring->uring)) {
-		io_uring_submit_and_get_events(&ring->uring);
+		entered = io_uring_submit_and_get_events(&ring->uring);
 	} else {
 		struct io_uring_cqe *cqe;
 		bool until_idle = ring->buffers_touched && (timeout_ns < 0 || timeout_ns > BUFFERS_IDLE_NS);
 		int64_t wait_ns = until_idle ? BUFFERS_IDLE_NS : timeout_ns;
 		struct __kernel_timespec time = { wait_ns / 1000000000, wait_ns % 1000000000 };
-		io_uring_submit_and_wait_timeout(&ring->uring, &cqe, 1, wait_ns < 0 ? NULL : &time, NULL);
+		entered = io_uring_submit_and_wait_timeout(&ring->uring, &cqe, 1, wait_ns < 0 ? NULL : &time, NULL);
 		if (until_idle && !io_uring_cq_ready(&ring->uring))
 			give_buffers_back(ring);
 	}
+	if (is_refusal(entered))
+		return ring->refused = entered;
 	if (io_uring_cq_has_overflow(&ring->uring))
 		RC_TRACE1(overflow, io_uring_cq_ready(&ring->uring));
 	struct io_uring_cqe *cqe;
@@ -240,7 +245,7 @@ unsigned rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, u
 	}
 	io_uring_cq_advance(&ring->uring, seen);
 	RC_TRACE2(tick, count, submitted);
-	return count;
+	return (int)count;
 }
 
 /* ---- time and chance ---- */

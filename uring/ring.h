@@ -5,8 +5,8 @@
  *
  * An operation is only prepared by its function; it is submitted by the next rc_ring_wait(), and its outcome comes as a
  * completion with the tag it was given. Preparing cannot fail: a full submission queue is submitted on the way.
- * A slot is a place in the ring's own table of descriptors, or stands for an ordinary one on an older kernel. One
- * thread owns a ring and calls everything here.
+ * A slot is an index in the ring's own table of descriptors; on an older kernel it stands for an ordinary descriptor.
+ * One thread owns a ring and calls everything here.
  */
 #ifndef RC_RING_H
 #define RC_RING_H
@@ -27,14 +27,15 @@ struct rc_ring_config {
 	bool old_kernel;     /* use nothing newer than Linux 6.1 */
 };
 
-/* IORING_FEAT_RW_ATTR: the first sign, after 6.13, that a kernel closes what left the table at once: ring_private.h. */
+/* IORING_FEAT_RW_ATTR, the first flag after Linux 6.13: such a kernel closes at once what left the table, see
+ * ring_private.h. */
 #define RC_RING_FEATURE_6_14 (1u << 16)
 
 enum {
 	RC_RING_MORE = 1,   /* the operation goes on; without it, it is over and must be prepared again */
 	RC_RING_BUFFER = 2, /* data lies in a receive buffer, to be given back */
-	RC_RING_RELEASED =
-	    4, /* of a zero-copy send: the kernel has let go of its bytes; result 1: it had copied them */
+	/* of a zero-copy send: the kernel has let go of its bytes; result 1: it had copied them */
+	RC_RING_RELEASED = 4,
 };
 
 struct rc_completion {
@@ -56,8 +57,8 @@ int rc_ring_open(struct rc_ring **ring, struct rc_ring_config *config, struct rc
 /* Ends every operation and closes every slot. */
 void rc_ring_close(struct rc_ring *ring);
 
-/* Accepts connections from a listening socket until cancelled: a completion each, its result the new slot. Ends with
- * -ENFILE when the table is full. */
+/* Accepts connections from a listening socket until cancelled: one completion for each, its result the new slot. Ends
+ * with -ENFILE when the table is full. */
 void rc_ring_accept(struct rc_ring *ring, int listener, uint64_t tag);
 void rc_ring_accept_cancel(struct rc_ring *ring, int listener, uint64_t tag);
 
@@ -67,7 +68,8 @@ bool rc_ring_can_connect(const struct rc_ring *ring);
 void rc_ring_connect(struct rc_ring *ring, const struct sockaddr_storage *to, socklen_t to_size,
                      const struct sockaddr_storage *source, socklen_t source_size, uint64_t tag);
 
-/* Receives until the end of the stream (result 0), an error, or -ENOBUFS (no buffer was free): a completion each. */
+/* Receives until the end of the stream (result 0), an error, or -ENOBUFS (no buffer was free): one completion for each
+ * buffer filled, and one for how it ends. */
 void rc_ring_receive(struct rc_ring *ring, unsigned slot, uint64_t tag);
 
 /* Gives a receive buffer back; it is used again after the next rc_ring_wait() at the latest. */
@@ -110,8 +112,12 @@ void rc_ring_close_slot(struct rc_ring *ring, unsigned slot, uint64_t tag);
 void rc_ring_watch(struct rc_ring *ring, int event_fd, uint64_t tag);
 
 /* Submits, waits up to timeout_ns (0: only looks; negative: for ever) for a completion, and takes up to `max`.
- * Returns how many. What `peer` points to is valid until the next call. */
-unsigned rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, unsigned max, int64_t timeout_ns);
+ * Returns how many, or a negative errno when the kernel lets nobody into the ring any more: it is only to be closed
+ * then. What `peer` points to is valid until the next call. */
+int rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, unsigned max, int64_t timeout_ns);
+
+/* What a refusal to be let in means, with the remedy. Returns the code. */
+int rc_ring_explain(int code, struct rc_error *error);
 
 /* CLOCK_MONOTONIC, and bytes that nobody can guess. */
 uint64_t rc_ring_now(struct rc_ring *ring);

@@ -20,13 +20,15 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
-#define SINGLE_ACCEPTS 64 /* one-shot accepts kept waiting a listening socket where the table is not used */
+#define SINGLE_ACCEPTS 64 /* one-shot accepts armed for each listening socket where the table is not used */
 
 static struct pending *take_pending(struct rc_ring *ring)
 {
 	struct pending *pending = ring->pending_free;
 	if (pending)
 		ring->pending_free = pending->next;
+	else if (ring->pending_made < RC_PENDING_MAX)
+		pending = &ring->pending[ring->pending_made++];
 	return pending;
 }
 
@@ -83,7 +85,7 @@ static void arm_accept(struct rc_ring *ring, unsigned index)
 		sqe->user_data = tag_make(FOR_ACCEPT, index);
 		return;
 	}
-	/* A multishot accept has one place for all addresses, so there is a number of one-shot ones. */
+	/* A multishot accept has one buffer for all addresses, so a number of one-shot ones is armed instead. */
 	while (accepting->armed < SINGLE_ACCEPTS) {
 		struct pending *pending = take_pending(ring);
 		if (!pending)
@@ -142,7 +144,7 @@ static bool ask_peer(struct rc_ring *ring, int slot, const struct accepting *acc
 	return true;
 }
 
-/* Puts a descriptor into a free place of the table; the kernel writes over `slot` which one it was. */
+/* Puts a descriptor into a free slot of the table; the kernel overwrites `slot` with that slot. */
 static void install(struct rc_ring *ring, struct pending *pending)
 {
 	pending->slot = pending->fd;
@@ -151,7 +153,7 @@ static void install(struct rc_ring *ring, struct pending *pending)
 	sqe->user_data = tag_of(ring, FOR_INSTALL, pending);
 }
 
-/* On a slot, or on none: then the completion says why. */
+/* Connects a slot. A negative `slot` is an error instead, which the completion brings. */
 static void start_connect(struct rc_ring *ring, struct pending *pending, int slot)
 {
 	struct io_uring_sqe *sqe = next_entry(ring);
@@ -176,7 +178,7 @@ static void complete_by_hand(struct rc_ring *ring, uint64_t tag, int result)
 
 bool rc_ring_can_connect(const struct rc_ring *ring)
 {
-	return ring->pending_free && ring->pending_free->next;
+	return ring->pending_made + 2 <= RC_PENDING_MAX || (ring->pending_free && ring->pending_free->next);
 }
 
 void rc_ring_connect(struct rc_ring *ring, const struct sockaddr_storage *to, socklen_t to_size,
@@ -232,7 +234,7 @@ static bool take_accept(struct rc_ring *ring, unsigned index, const struct io_ur
 static bool take_peer(struct rc_ring *ring, struct pending *pending, int result, struct rc_completion *out)
 {
 	if (result < 0)
-		pending->address.ss_family = 0; /* it has gone already */
+		pending->address.ss_family = 0; /* the peer has gone already */
 	return finish(ring, pending, pending->slot, RC_RING_MORE, out);
 }
 

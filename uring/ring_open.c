@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * ring_open.c - a ring from its set-up to its end: the queues, the table of descriptors, the receive buffers, and for
- * each way in which the kernel refuses one the remedy. It must not know what operations a ring has.
+ * ring_open.c - a ring from its set-up to its end: the queues, the table of descriptors, the receive buffers, and the
+ * remedy for each way in which the kernel refuses one. It must not know what operations a ring has.
  *
  * SINGLE_ISSUER and DEFER_TASKRUN (6.1): completions are worked off inside our own wait and never interrupt us; a
  * completion queue of several times the submission queue, because multishot operations complete more often than they
@@ -20,8 +20,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define PENDING_MAX 1024            /* accepts whose peer is being asked for, connects on their way */
-#define DESCRIPTORS_SPARED 24       /* of the process, for files that are no connections, where these take some too */
+#define DESCRIPTORS_SPARED 24 /* of the process, for files that are no connections, where connections take some too */
 #define DESCRIPTORS_SPARED_A_RING 4 /* itself, its eventfd, its listeners */
 
 static int fail(struct rc_error *error, int code, const char *text)
@@ -58,6 +57,20 @@ static int open_uring(struct rc_ring *ring, const struct rc_ring_config *config,
 	return 0;
 }
 
+int rc_ring_explain(int code, struct rc_error *error)
+{
+	return fail(error, code,
+	            "the kernel forbids io_uring_enter: allow it in the seccomp profile, beside io_uring_setup and "
+	            "io_uring_register");
+}
+
+/* Where only this call is forbidden, a ring can be made, and nothing would ever complete. */
+static int try_enter(struct rc_ring *ring, struct rc_error *error)
+{
+	int result = io_uring_get_events(&ring->uring);
+	return is_refusal(result) ? rc_ring_explain(result, error) : 0;
+}
+
 static int open_table(struct rc_ring *ring, struct rc_ring_config *config, struct rc_error *error)
 {
 	struct rlimit limit;
@@ -66,7 +79,7 @@ static int open_table(struct rc_ring *ring, struct rc_ring_config *config, struc
 		setrlimit(RLIMIT_NOFILE, &limit);
 		getrlimit(RLIMIT_NOFILE, &limit);
 	}
-	/* The table may have as many places as the process may have descriptors, though it uses none of them. */
+	/* The table may have as many slots as the process may have descriptors, though it uses none of them. */
 	uint64_t most = limit.rlim_cur;
 	if (!ring->direct) {
 		/* Slots run out before descriptors do: then a connection too many is accepted and refused, and does not
@@ -106,12 +119,12 @@ static int open_buffers(struct rc_ring *ring, const struct rc_ring_config *confi
 	struct io_uring_buf_reg registration = {
 		.ring_addr = (uintptr_t)ring->buffer_ring,
 		.ring_entries = config->buffer_count,
-		.bgid = BUFFER_GROUP,
+		.bgid = RC_RING_BUFFER_GROUP,
 	};
 	int result = io_uring_register_buf_ring(&ring->uring, &registration, 0);
 	if (result < 0)
 		return fail(error, result,
-		            "cannot register receive buffers (Linux 5.19 or newer; 'ulimit -l' if memory lacks)");
+		            "cannot register receive buffers (Linux 5.19 or newer; or raise 'ulimit -l')");
 	io_uring_buf_ring_init(ring->buffer_ring);
 	ring->buffers_more = true;
 	return 0;
@@ -126,18 +139,14 @@ int rc_ring_open(struct rc_ring **out, struct rc_ring_config *config, struct rc_
 	ring->buffer_ring = MAP_FAILED;
 	ring->buffers = MAP_FAILED;
 	ring->messages = calloc(config->entry_count, sizeof *ring->messages);
-	ring->pending = calloc(PENDING_MAX, sizeof *ring->pending);
+	ring->pending = calloc(RC_PENDING_MAX, sizeof *ring->pending);
 	int result = -ENOMEM;
 	if (!ring->messages || !ring->pending) {
 		fail(error, result, "no memory for a ring");
 		goto failed;
 	}
-	for (unsigned i = PENDING_MAX; i-- > 0;) {
-		ring->pending[i].next = ring->pending_free;
-		ring->pending_free = &ring->pending[i];
-	}
-	if ((result = open_uring(ring, config, error)) < 0 || (result = open_table(ring, config, error)) < 0 ||
-	    (result = open_buffers(ring, config, error)) < 0)
+	if ((result = open_uring(ring, config, error)) < 0 || (result = try_enter(ring, error)) < 0 ||
+	    (result = open_table(ring, config, error)) < 0 || (result = open_buffers(ring, config, error)) < 0)
 		goto failed;
 	*out = ring;
 	return 0;

@@ -6,7 +6,7 @@
  * On an older kernel descriptors are ordinary ones. Up to Linux 6.12 a ring lets go of the files that left its table in
  * the order they left, each only when every operation begun before has ended: one idle connection with a receive armed
  * would keep all that closed since open, their peers waiting for an end (and 6.1 waits a second on top). Slots are then
- * places in an array of ours (slots.h), and accepts are one-shot ones, because 6.1 has no way to ask for a peer's
+ * indexes in an array of ours (slots.h), and accepts are one-shot ones, because 6.1 has no way to ask for a peer's
  * address afterwards.
  *
  * The thread sanitizer sees our side of a ring and not the kernel's, which reads and writes without it. That leaves
@@ -23,10 +23,15 @@
 #include "ring.h"
 #include "slots.h"
 
+#include <errno.h>
 #include <liburing.h>
 #include <string.h>
 
-#define BUFFER_GROUP 0
+#define RC_RING_BUFFER_GROUP 0
+
+/* Accepts whose peer is being asked for, and connects on their way. The answers come behind all accepts that wait in
+ * the completion queue, so there are as many as that holds. One nobody used takes no memory. */
+#define RC_PENDING_MAX (RC_RING_ENTRIES * RC_COMPLETIONS_PER_ENTRY)
 
 /* A listening socket that is accepted from. */
 struct accepting {
@@ -53,7 +58,7 @@ struct rc_ring {
 	size_t buffer_ring_size;
 	uint8_t *buffers;
 	size_t buffer_size;
-	unsigned buffer_count;   /* places for buffers */
+	unsigned buffer_count;   /* buffers that there is room for */
 	unsigned buffers_made;   /* buffers in use: more are made when they run out */
 	bool buffers_more;       /* the next wait makes more: they ran out, or there are none yet */
 	bool buffers_touched;    /* since their memory was given back */
@@ -61,8 +66,11 @@ struct rc_ring {
 	bool direct;             /* the kernel's table, multishot accept, and the peer by COMMAND_GETSOCKOPT */
 	struct slots slots;      /* used when it is not */
 	struct msghdr *messages; /* one a submission entry: read when the entry is submitted */
-	struct pending *pending; /* all of them, and the lists of those that are free now and after the next wait */
+	int refused;             /* the errno with which the kernel let nobody in; from then on nothing is submitted */
+	struct io_uring_sqe scrap; /* what is then prepared where the queue is full */
+	struct pending *pending;   /* all of them, and the lists of those that are free now and after the next wait */
 	struct pending *pending_free, *pending_done;
+	unsigned pending_made; /* ever used */
 	struct accepting accepting[RC_LISTENERS_MAX];
 	unsigned accepting_count;
 };
@@ -70,7 +78,7 @@ struct rc_ring {
 /* What an operation is for: its tag says this above the value that follows. */
 enum purpose {
 	FOR_CALLER,     /* the caller's tag */
-	FOR_CLOSE,      /* the caller's tag; the slot is no place in the kernel's table */
+	FOR_CLOSE,      /* the caller's tag; the slot is not in the kernel's table */
 	FOR_ACCEPT,     /* multishot: an index in `accepting` */
 	FOR_ACCEPT_ONE, /* one-shot: an index in `pending`, as in those below */
 	FOR_PEER,       /* asking for its address */
@@ -96,13 +104,30 @@ static inline struct purpose_tag tag_split(uint64_t tag)
 	return (struct purpose_tag){ (enum purpose)(tag / RC_RING_TAG_MAX), tag % RC_RING_TAG_MAX };
 }
 
+/* Whether the kernel lets nobody in, now or later: all else passes. */
+static inline bool is_refusal(int result)
+{
+	return result == -EPERM || result == -EACCES || result == -ENOSYS || result == -EBADF || result == -EBADFD ||
+	       result == -EOPNOTSUPP;
+}
+
+/* The message of a prepared entry. */
+static inline struct msghdr *message_of(const struct rc_ring *ring, const struct io_uring_sqe *sqe)
+{
+	return &ring->messages[sqe == &ring->scrap ? 0 : sqe - ring->uring.sq.sqes];
+}
+
 /* An entry of the submission queue: every operation begins with it. */
 static inline struct io_uring_sqe *next_entry(struct rc_ring *ring)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
 	while (!sqe) {
 		/* Full: submit. -EBUSY means that completions have overflown; asking for events moves them. */
-		int result = io_uring_submit(&ring->uring);
+		int result = ring->refused ? ring->refused : io_uring_submit(&ring->uring);
+		if (is_refusal(result)) {
+			ring->refused = result;
+			return &ring->scrap;
+		}
 		if (result == -EBUSY || result == -EAGAIN)
 			io_uring_get_events(&ring->uring);
 		sqe = io_uring_get_sqe(&ring->uring);

@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-/* A message that goes out as it came in leaves in the block it was gathered in: the header goes before it, nothing is
- * copied. Returns false when it has to be. */
+/* A message that goes out as it came in leaves in the block it was gathered in: the header goes before it, and nothing
+ * is copied. Returns false when it must be copied. */
 static bool adopt_gathered(struct worker *worker, struct rc_outbox *outbox, const uint8_t *header, size_t header_size,
                            const void *data, size_t size, bool *full)
 {

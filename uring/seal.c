@@ -58,7 +58,7 @@ bool rc_seal_put_aside(struct worker *worker, uint32_t slot)
 	}
 	if (!size)
 		return true;
-	/* Between the keys' leaving and the kernel's having them, nobody could say which record is the next. */
+	/* While the keys are on their way to the kernel, neither side knows which record is the next. */
 	if (own->kernel >= KERNEL_GIVEN)
 		return false;
 	if (!own->aside)
@@ -79,10 +79,10 @@ bool rc_seal_can_stage(const struct staging *staging)
 	return staging->free_count || staging->stages[staging->filling].used + RC_TLS_STAGED_MAX <= RC_TLS_STAGE_SIZE;
 }
 
-/* A place for the records of `size` bytes. */
-static uint8_t *stage_for(struct staging *staging, size_t size)
+/* Room for the records of `size` bytes, each of at most `record_max`. */
+static uint8_t *stage_for(struct staging *staging, size_t size, size_t record_max)
 {
-	size_t needed = size + (size / RC_TLS_RECORD_MAX + 2) * RC_TLS_OVERHEAD_MAX;
+	size_t needed = RC_TLS_SEALED_SIZE(size, record_max);
 	if (staging->stages[staging->filling].used + needed > RC_TLS_STAGE_SIZE) {
 		RC_ASSERT(staging->free_count);
 		staging->filling = staging->free[--staging->free_count];
@@ -128,7 +128,7 @@ bool rc_seal_send(struct worker *worker, uint32_t slot, const struct rc_range *r
 	struct staging *staging = &secure->staging;
 	struct secure *own = &secure->of_slot[slot];
 	RC_ASSERT(size <= RC_TLS_SEND_SIZE_MAX);
-	uint8_t *begin = stage_for(staging, size);
+	uint8_t *begin = stage_for(staging, size, rc_tls_record_size(own->stream));
 	size_t skip = 0;
 	secure->wire.out = begin;
 	secure->wire.out_end = staging->bytes + (staging->filling + 1) * RC_TLS_STAGE_SIZE;
@@ -160,7 +160,7 @@ bool rc_seal_send(struct worker *worker, uint32_t slot, const struct rc_range *r
 
 /* ---- completions ---- */
 
-/* What the socket did not take of a stage goes before all that came aside meanwhile. */
+/* What the socket did not take of a stage goes before all that was put aside meanwhile. */
 static int keep_rest(struct worker *worker, struct secure *own, size_t sent)
 {
 	size_t rest = own->sending.size - sent;

@@ -118,7 +118,7 @@ void rc_secure_ended(struct worker *worker, uint32_t slot)
 
 /* ---- turns: a bounded number of handshakes a tick ---- */
 
-/* Keeps what came of a handshake until its turn. */
+/* Keeps the bytes that came of a handshake until its turn. */
 static bool hold(struct worker *worker, struct handshake *handshake, const uint8_t *bytes, size_t size)
 {
 	size_t total;
@@ -156,6 +156,14 @@ bool rc_secure_turns_wait(const struct worker *worker)
 	return worker->secure.to_step.count;
 }
 
+/* Whether what is gathered there waits for a turn. */
+static bool is_held(const struct worker *worker, uint32_t slot)
+{
+	const struct connection *conn = &worker->connections[slot];
+	return conn->state == CONNECTION_HANDSHAKE && conn->secure && conn->handshake->size &&
+	       !conn->handshake->wants_proxy && !rc_secure_is_open(worker, slot);
+}
+
 bool rc_secure_next_turn(struct worker *worker, struct secure_turn *turn)
 {
 	struct secure_worker *secure = &worker->secure;
@@ -163,9 +171,10 @@ bool rc_secure_next_turn(struct worker *worker, struct secure_turn *turn)
 		uint32_t slot = rc_queue_take(&secure->to_step);
 		struct connection *conn = &worker->connections[slot];
 		conn->stepping = false;
-		if (conn->state != CONNECTION_HANDSHAKE || !conn->secure || !conn->handshake->size)
-			continue; /* it has gone, or another connection is there now */
-		/* The head of the request behind the handshake may be gathered in the same place. */
+		/* It may be gone, and another connection may have its slot now: then what is gathered in the same block
+		 * is perhaps no TLS, but part of a PROXY header or of the request after the handshake. */
+		if (!is_held(worker, slot))
+			continue;
 		struct handshake *handshake = conn->handshake;
 		*turn = (struct secure_turn){ slot, handshake->bytes, handshake->size, handshake->capacity };
 		handshake->bytes = NULL;

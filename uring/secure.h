@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * secure.h - the TLS of a worker's connections: between the ring and what a connection receives, and between what the
- * fan-out chose and the ring. The rest of a secure connection is as of any other.
+ * fan-out chose and the ring. In all else a secure connection is like any other.
  *
  *      received --> [held, while handshakes wait their turn] --> stream --> plaintext           secure.c
  *      ranges of the log, outbox --> stream --> stage --> one send --> [aside: its rest]          seal.c
@@ -47,13 +47,13 @@ struct secure_worker {
 int rc_secure_open(struct worker *worker);
 void rc_secure_close(struct worker *worker);
 
-/* Client role: begins the handshake. False without memory. */
+/* Client role: begins the handshake. False when memory is out. */
 bool rc_secure_dial(struct worker *worker, uint32_t slot, const char *host);
 
 /* ---- receiving, pulled ---- */
 
-/* Whether these bytes are taken now. Otherwise they are kept until a turn of the handshake, or there is no room for
- * them and the connection's end was noted. */
+/* Whether these bytes are taken now. Otherwise they are kept until the handshake has its turn. Where there is no room
+ * for them, the connection's end is noted. */
 bool rc_secure_has_turn(struct worker *worker, uint32_t slot, const uint8_t *bytes, size_t size);
 
 /* A handshake whose turn has come, with the bytes that were kept: a block of the pool, now the caller's. */
@@ -73,7 +73,7 @@ bool rc_secure_read(struct worker *worker, uint32_t slot, uint8_t **plain, size_
 /* Returns whether the peer has closed its side. What went wrong is noted. */
 bool rc_secure_fed(struct worker *worker, uint32_t slot);
 
-/* The stream of bytes ended, or the time was up: counts what that means. */
+/* The stream of bytes has ended, or the time is up: counts what that means for TLS. */
 void rc_secure_ended(struct worker *worker, uint32_t slot);
 
 /* The slot is free. */
@@ -88,7 +88,7 @@ bool rc_secure_is_open(const struct worker *worker, uint32_t slot);
 bool rc_secure_has_aside(const struct worker *worker, uint32_t slot);
 bool rc_secure_send_aside(struct worker *worker, uint32_t slot);
 
-/* Puts a close_notify aside, once. Returns whether. */
+/* Puts a close_notify aside. Returns whether it did: it does so once. */
 bool rc_secure_say_end(struct worker *worker, uint32_t slot);
 
 #endif

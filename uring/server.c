@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * server.c - the public functions that make, start and stop a server.
+ * server.c - the public functions that make, start and stop a server. It must not know what a worker does.
  */
 #include "server.h"
 
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -36,8 +37,6 @@ void rc_config_init(struct rc_config *config)
 	*config = (struct rc_config){
 		.subscriptions_max = RC_SUBSCRIPTIONS_DEFAULT,
 		.message_size_max = RC_MESSAGE_SIZE_DEFAULT,
-		.fragments_max = RC_FRAGMENTS_DEFAULT,
-		.send_size_max = RC_SEND_SIZE_DEFAULT,
 		.log_size = RC_LOG_SIZE_DEFAULT,
 		.policy = RC_POLICY_CLOSE,
 		.handshake_timeout_ms = RC_HANDSHAKE_TIMEOUT_MS,
@@ -53,13 +52,12 @@ void rc_config_init(struct rc_config *config)
 
 static int check_config(const struct rc_config *config, struct rc_error *error)
 {
-	size_t log_max = (size_t)64 << 30;
 	if (config->worker_count > RC_WORKERS_MAX)
 		return rc_fail(error, -EINVAL, "%u workers: at most %u", config->worker_count, RC_WORKERS_MAX);
-	if (config->log_size < RC_LOG_SIZE_MIN || config->log_size > log_max ||
+	if (config->log_size < RC_LOG_SIZE_MIN || config->log_size > RC_LOG_SIZE_MAX ||
 	    config->log_size & (config->log_size - 1))
 		return rc_fail(error, -EINVAL, "a log of %zu bytes: it must be a power of two from %zu to %zu",
-		               config->log_size, RC_LOG_SIZE_MIN, log_max);
+		               config->log_size, RC_LOG_SIZE_MIN, RC_LOG_SIZE_MAX);
 	if (!config->message_size_max || config->message_size_max > RC_MESSAGE_SIZE_LIMIT)
 		return rc_fail(error, -EINVAL, "messages of %zu bytes: 1 to %zu", config->message_size_max,
 		               RC_MESSAGE_SIZE_LIMIT);
@@ -72,13 +70,13 @@ static int check_config(const struct rc_config *config, struct rc_error *error)
 	if (config->body_size_max > RC_BODY_SIZE_LIMIT)
 		return rc_fail(error, -EINVAL, "bodies of %zu bytes: at most %zu", config->body_size_max,
 		               RC_BODY_SIZE_LIMIT);
-	if (!config->fragments_max || !config->handshake_timeout_ms || !config->close_timeout_ms)
-		return rc_fail(error, -EINVAL, "the limits of fragments, handshake time and close time must not be 0");
+	if (!config->handshake_timeout_ms || !config->close_timeout_ms)
+		return rc_fail(error, -EINVAL, "the limits of handshake time and close time must not be 0");
 	if (config->deflate.level < 1 || config->deflate.level > 9 || config->deflate.bits < 8 ||
 	    config->deflate.bits > 15)
 		return rc_fail(error, -EINVAL, "compression at level %u with windows of %u bits: 1 to 9, and 8 to 15",
 		               config->deflate.level, config->deflate.bits);
-	if (config->policy > RC_POLICY_CONFLATE)
+	if (config->policy > RC_POLICY_LAST)
 		return rc_fail(error, -EINVAL, "an unknown policy");
 	return 0;
 }
@@ -103,6 +101,16 @@ uint64_t rc_server_now(void)
 	return clock_ns(CLOCK_MONOTONIC);
 }
 
+/* What was left open follows from what was not: a message that may come in may also go out, and may come in pieces. */
+static void follow_limits(struct rc_config *config)
+{
+	size_t message_max = config->message_size_max;
+	if (!config->fragments_max)
+		config->fragments_max = (unsigned)RC_MAX(RC_FRAGMENTS_DEFAULT, message_max / RC_FRAGMENT_SIZE_LEAST);
+	if (!config->send_size_max)
+		config->send_size_max = RC_MAX(RC_SEND_SIZE_DEFAULT, 2 * (message_max + RC_FRAME_HEADER_MAX));
+}
+
 static int make_log(struct rc_server *server)
 {
 	const struct rc_config *config = &server->config;
@@ -117,7 +125,8 @@ static int make_log(struct rc_server *server)
 			server->log_memory = NULL;
 		return -ENOMEM;
 	}
-	int result = rc_topics_init(&server->topics, &defaults, config->log_size, clock_ns(CLOCK_REALTIME) / 1000000);
+	int result = rc_topics_init(&server->topics, &defaults, config->log_size, clock_ns(CLOCK_REALTIME) / 1000000,
+	                            server->seed);
 	if (result < 0)
 		return result;
 	server->epoch = server->topics.epoch_next;
@@ -165,10 +174,11 @@ rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error)
 		rc_fail(error, -ENOMEM, "no memory for a server");
 		return NULL;
 	}
-	/* More than a megabyte of libcrypto comes into memory with the first handshake: now, and not then. */
+	/* The first handshake would bring more than a megabyte of libcrypto into memory: it comes now instead. */
 	char accept[RC_ACCEPT_SIZE + 1];
 	rc_handshake_accept(accept, "");
 	server->config = *config;
+	follow_limits(&server->config);
 	server->worker_count = config->worker_count ? config->worker_count : processor_count();
 	if (!server->config.lag_size_max)
 		server->config.lag_size_max = config->log_size;
@@ -180,12 +190,14 @@ rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error)
 	init_lock(&server->log_lock);
 	init_lock(&server->encodings_lock);
 	server->deflate_size_min = config->deflate.size_min;
-	int result = rc_certificates_open(server);
+	int result = getrandom(&server->seed, sizeof server->seed, 0) == sizeof server->seed ? 0 : -EIO;
+	if (result == 0)
+		result = rc_certificates_open(server);
 	if (result == 0)
 		result = make_workers(server);
 	if (result == 0)
 		result = make_log(server);
-	if (result == 0 && config->connections_per_address && !(server->addresses = rc_addresses_new()))
+	if (result == 0 && config->connections_per_address && !(server->addresses = rc_addresses_new(server->seed)))
 		result = -ENOMEM;
 	if (result < 0) {
 		rc_fail(error, result, "cannot make a server: %s", strerror(-result));
@@ -229,7 +241,7 @@ void rc_server_free(rc_server *server)
 int rc_server_listen(rc_server *server, const char *address, struct rc_error *error)
 {
 	if (atomic_load(&server->started))
-		return rc_fail(error, -EBUSY, "listeners are added before the start");
+		return rc_fail(error, -EBUSY, "listeners must be added before the start");
 	if (server->listener_count == RC_LISTENERS_MAX)
 		return rc_fail(error, -ENOSPC, "at most %d listeners", RC_LISTENERS_MAX);
 	unsigned index = server->listener_count;
@@ -358,9 +370,7 @@ int rc_server_run(rc_server *server, unsigned index, struct rc_error *error)
 		return result;
 	atomic_store(&server->started, true);
 	result = rc_worker_open(&server->workers[index], error);
-	if (result == 0)
-		rc_worker_run(&server->workers[index]);
-	return result;
+	return result < 0 ? result : rc_worker_run(&server->workers[index]);
 }
 
 void rc_server_stop(rc_server *server, unsigned drain_ms)

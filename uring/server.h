@@ -50,6 +50,7 @@ struct rc_server {
 	_Atomic bool started;
 	_Atomic uint64_t publish_refused;
 	uint64_t start_ns;
+	uint64_t seed;   /* of every table whose keys peers choose */
 	uint64_t epoch;  /* of event ids: differs from one start to the next */
 	bool old_kernel; /* use nothing newer than Linux 6.1 */
 };
@@ -63,17 +64,18 @@ int rc_listen_parse(struct listener *listener, const char *text, const struct rc
 int rc_listen_open(struct listener *listener, const struct rc_config *config, bool first, struct rc_error *error);
 
 /* probe.c */
-/* By the processor, or as the environment variable RC_SIMD says, once a process. */
+/* Chooses once in a process: by the processor, or as the environment variable RC_SIMD says. */
 int rc_choose_kernels(struct rc_error *error);
 
 /* stats.c; with the lock. */
 void rc_topic_describe(rc_server *server, const struct rc_topic *topic, struct rc_topic_stats *stats);
 
 /* address.c: how many connections an address has, over all workers. Any thread. */
-struct rc_addresses *rc_addresses_new(void);
+struct rc_addresses *rc_addresses_new(uint64_t seed);
 void rc_addresses_free(struct rc_addresses *addresses);
-/* Adds one. Returns its count now, 0 without memory; *place is what rc_addresses_leave() wants. */
-unsigned rc_addresses_enter(struct rc_addresses *addresses, const struct sockaddr_storage *peer, uint32_t *place);
-void rc_addresses_leave(struct rc_addresses *addresses, uint32_t place);
+/* Counts one more connection. Returns how many the address has now, 0 when memory is out. *index is what
+ * rc_addresses_leave() wants. */
+unsigned rc_addresses_enter(struct rc_addresses *addresses, const struct sockaddr_storage *peer, uint32_t *index);
+void rc_addresses_leave(struct rc_addresses *addresses, uint32_t index);
 
 #endif

@@ -48,7 +48,7 @@ uint32_t rc_queue_take(struct slot_queue *queue)
 	uint32_t slot = queue->slots[queue->at];
 	queue->at = queue->at + 1 == queue->capacity ? 0 : queue->at + 1;
 	if (!--queue->count)
-		queue->at = 0; /* the same memory again, and not all of it in turn */
+		queue->at = 0; /* begin again at the start, so that not all of the memory is touched in turn */
 	return slot;
 }
 
@@ -65,7 +65,7 @@ void rc_worker_queue(struct worker *worker, uint32_t slot)
 
 uint32_t rc_worker_ticks(const struct worker *worker)
 {
-	return (uint32_t)(worker->now_ns / TICK_NS);
+	return (uint32_t)(worker->now_ns / RC_TICK_NS);
 }
 
 void rc_worker_set_timer(struct worker *worker, uint32_t slot, uint64_t ms)
@@ -75,8 +75,8 @@ void rc_worker_set_timer(struct worker *worker, uint32_t slot, uint64_t ms)
 		return;
 	}
 	/* Rounded up, and one more for the part of a tick that has passed: never early. */
-	uint64_t ticks = (ms * 1000000 + TICK_NS - 1) / TICK_NS + 1;
-	rc_wheel_set(&worker->wheel, slot, worker->now_ns / TICK_NS + ticks);
+	uint64_t ticks = (ms * 1000000 + RC_TICK_NS - 1) / RC_TICK_NS + 1;
+	rc_wheel_set(&worker->wheel, slot, worker->now_ns / RC_TICK_NS + ticks);
 }
 
 /* ---- words and numbers ---- */

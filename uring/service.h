@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * service.h - the ground floor: what every part of a worker may ask for, and what asks for nothing above it.
+ * service.h - the ground floor: what every part of a worker may ask for. It asks for nothing above it.
  */
 #ifndef RC_SERVICE_H
 #define RC_SERVICE_H
@@ -12,27 +12,25 @@
 
 struct worker;
 
-#define TICK_NS 25000000 /* of the timer wheel: 25 ms */
-
 /* Slots in the order they came, each at most once: who adds one marks it. */
 struct slot_queue {
 	uint32_t *slots;
 	uint32_t capacity, at, count;
 };
 
-/* What is said to handlers.report: at most one line a second and kind. */
-enum report { REPORT_MEMORY, REPORT_REFUSED, REPORT_KERNEL_TLS, REPORT_COUNT };
+/* What handlers.report is told of: at most one line a second of each kind. */
+enum report { REPORT_MEMORY, REPORT_REFUSED, REPORT_KERNEL_TLS, REPORT_RING, REPORT_COUNT };
 
 struct random_words {
 	uint32_t words[256]; /* masks of the client role */
 	unsigned left;
 };
 
-/* Zeroed memory of which only what is touched costs any; null without. rc_unmap() takes null. */
+/* Zeroed memory, of which only touched pages cost any; null when memory is out. rc_unmap() takes null. */
 void *rc_map(size_t size);
 void rc_unmap(void *memory, size_t size);
 
-/* False without memory. */
+/* False when memory is out. */
 bool rc_queue_open(struct slot_queue *queue, uint32_t capacity);
 void rc_queue_close(struct slot_queue *queue);
 void rc_queue_add(struct slot_queue *queue, uint32_t slot);

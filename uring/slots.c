@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * slots.c - what slots.h says. It must not know a ring, nor what a descriptor is.
+ * slots.c - see slots.h. It must not know a ring, nor what a descriptor is.
  *
  * Invariant: a number below made_count is in use, or it is in exactly one of the two lists; only in use has it a
  * descriptor.

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * slots.h - the slots of a ring where they are no places in the kernel's table: numbers that stand for descriptors.
+ * slots.h - the slots of a ring that does not use the kernel's table: numbers that stand for descriptors.
  *
- *      free ---- rc_slots_add ----> in use ---- rc_slots_begin_closing ----> closing ---- rc_slots_end_closing ---->
- * free
+ *      free --- rc_slots_add ---> in use --- rc_slots_begin_closing ---> closing --- rc_slots_end_closing ---> free
  *
  * A slot that closes is not free before its close completes: until then the caller knows it by its old use. Pure state:
- * who calls closes the descriptors.
+ * the caller closes the descriptors.
  */
 #ifndef RC_SLOTS_H
 #define RC_SLOTS_H
@@ -22,7 +21,7 @@ struct slots {
 	uint32_t free_first, closing_first, closing_last; /* number + 1, or 0 */
 };
 
-/* Makes room for `count` slots; false when there is no memory. Either way rc_slots_close() frees what there is. */
+/* Makes room for `count` slots; false when memory is out. Either way rc_slots_close() frees what there is. */
 bool rc_slots_open(struct slots *slots, uint32_t count);
 void rc_slots_close(struct slots *slots);
 

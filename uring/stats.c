@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * stats.c - the counters, added up. They are written by their workers alone and read here without stopping anybody.
+ * stats.c - the counters, added up. Each is written by its worker alone and read here without stopping anybody. It must
+ * not change any.
  */
 #include "worker.h"
 
@@ -54,9 +55,9 @@ void rc_server_stats(rc_server *server, struct rc_stats *stats)
 	pthread_mutex_unlock(&server->log_lock);
 }
 
-static uint64_t get(const _Atomic uint64_t *place)
+static uint64_t get(const _Atomic uint64_t *word)
 {
-	return atomic_load_explicit(place, memory_order_relaxed);
+	return atomic_load_explicit(word, memory_order_relaxed);
 }
 
 /* Puts one of a worker's slowest among those of all. */
@@ -86,12 +87,12 @@ void rc_lag_stats(rc_server *server, struct rc_lag_stats *stats)
 		const struct lag_book *book = &server->workers[i].laggards.book;
 		for (unsigned age = 0; age < RC_LAG_AGES; age++)
 			stats->ages[age] += get(&book->ages[age]);
-		for (unsigned place = 0; place < RC_LAG_SLOWEST && get(&book->slowest[place].conn); place++) {
-			uint64_t since_ns = get(&book->slowest[place].since_ns),
-				 topic = get(&book->slowest[place].topic);
+		for (unsigned index = 0; index < RC_LAG_SLOWEST && get(&book->slowest[index].conn); index++) {
+			uint64_t since_ns = get(&book->slowest[index].since_ns),
+				 topic = get(&book->slowest[index].topic);
 			bool made = topic < server->topics.made_count;
-			insert_slowest(stats, get(&book->slowest[place].conn),
-			               now_ns > since_ns ? now_ns - since_ns : 0, get(&book->slowest[place].messages),
+			insert_slowest(stats, get(&book->slowest[index].conn),
+			               now_ns > since_ns ? now_ns - since_ns : 0, get(&book->slowest[index].messages),
 			               made ? rc_topic_at(&server->topics, (uint32_t)topic)->name : NULL);
 		}
 	}
@@ -121,7 +122,7 @@ int rc_topic_stats(rc_server *server, const char *name, size_t name_size, struct
 {
 	if (!name_size || name_size > RC_TOPIC_NAME_MAX)
 		return -ENOENT;
-	uint64_t hash = rc_topic_hash(name, name_size);
+	uint64_t hash = rc_topic_hash(&server->topics, name, name_size);
 	pthread_mutex_lock(&server->log_lock);
 	const struct rc_topic *topic = rc_topics_find(&server->topics, name, name_size, hash);
 	if (topic)
@@ -130,34 +131,97 @@ int rc_topic_stats(rc_server *server, const char *name, size_t name_size, struct
 	return topic ? 0 : -ENOENT;
 }
 
+/* ---- all topics: in pieces, so that no publisher waits for longer than one takes ---- */
+
+#define LOOKED_AT_ONCE 256
+#define DESCRIBED_AT_ONCE 16
+
+/* One of the best so far. It may be gone by the time that it is described, and its number another's. */
+struct candidate {
+	uint64_t epoch;
+	uint32_t id, subscription_count;
+};
+
 /* Puts a topic among the `count` best so far, sorted by subscribers. */
-static size_t insert(const struct rc_topic **best, size_t count, size_t max, const struct rc_topic *topic)
+static size_t insert(struct candidate *best, size_t count, size_t max, const struct rc_topic *topic)
 {
 	size_t at = count < max ? count : max - 1;
-	if (count == max && best[at]->subscription_count >= topic->subscription_count)
+	if (count == max && best[at].subscription_count >= topic->subscription_count)
 		return count;
-	for (; at && best[at - 1]->subscription_count < topic->subscription_count; at--)
+	for (; at && best[at - 1].subscription_count < topic->subscription_count; at--)
 		best[at] = best[at - 1];
-	best[at] = topic;
+	best[at] = (struct candidate){ topic->epoch, topic->id, topic->subscription_count };
 	return count < max ? count + 1 : max;
+}
+
+static size_t find_best(rc_server *server, struct candidate *best, size_t max)
+{
+	size_t count = 0;
+	bool more = true;
+	for (uint32_t id = 0; more;) {
+		pthread_mutex_lock(&server->log_lock);
+		uint32_t end = RC_MIN(id + LOOKED_AT_ONCE, server->topics.made_count);
+		more = end < server->topics.made_count;
+		for (; id < end; id++) {
+			const struct rc_topic *topic = rc_topic_at(&server->topics, id);
+			if (topic->name)
+				count = insert(best, count, max, topic);
+		}
+		pthread_mutex_unlock(&server->log_lock);
+	}
+	return count;
 }
 
 size_t rc_topics_top(rc_server *server, struct rc_topic_stats *out, size_t max)
 {
-	max = RC_MIN(max, 1000);
-	const struct rc_topic **best = max ? malloc(max * sizeof(const struct rc_topic *)) : NULL;
-	size_t count = 0;
+	max = RC_MIN(max, RC_TOPICS_LISTED_MAX);
+	struct candidate *best = max ? malloc(max * sizeof *best) : NULL;
 	if (!best)
 		return 0;
-	pthread_mutex_lock(&server->log_lock);
-	for (uint32_t id = 0; id < server->topics.made_count; id++) {
-		const struct rc_topic *topic = rc_topic_at(&server->topics, id);
-		if (topic->name)
-			count = insert(best, count, max, topic);
+	size_t found = find_best(server, best, max), count = 0;
+	for (size_t i = 0; i < found;) {
+		pthread_mutex_lock(&server->log_lock);
+		for (size_t end = RC_MIN(i + DESCRIBED_AT_ONCE, found); i < end; i++) {
+			const struct rc_topic *topic = rc_topic_at(&server->topics, best[i].id);
+			if (topic->name && topic->epoch == best[i].epoch)
+				rc_topic_describe(server, topic, &out[count++]);
+		}
+		pthread_mutex_unlock(&server->log_lock);
 	}
-	for (size_t i = 0; i < count; i++)
-		rc_topic_describe(server, best[i], &out[i]);
-	pthread_mutex_unlock(&server->log_lock);
 	free(best);
+	return count;
+}
+
+static bool matches(const struct rc_topic *topic, const char *pattern, size_t size)
+{
+	bool prefix = size && pattern[size - 1] == '*';
+	size -= prefix;
+	return topic->name && (prefix ? topic->name_size >= size : topic->name_size == size) &&
+	       memcmp(topic->name, pattern, size) == 0;
+}
+
+size_t rc_topics_match(rc_server *server, const char *pattern, size_t pattern_size, struct rc_topic_stats *out,
+                       size_t max)
+{
+	size_t count = 0;
+	bool more = true;
+	max = RC_MIN(max, RC_TOPICS_LISTED_MAX);
+	for (uint32_t id = 0; more;) {
+		pthread_mutex_lock(&server->log_lock);
+		uint32_t end = RC_MIN(id + LOOKED_AT_ONCE, server->topics.made_count);
+		more = end < server->topics.made_count;
+		for (unsigned described = 0; id < end && described < DESCRIBED_AT_ONCE; id++) {
+			const struct rc_topic *topic = rc_topic_at(&server->topics, id);
+			if (!matches(topic, pattern, pattern_size))
+				continue;
+			if (count < max) {
+				rc_topic_describe(server, topic, &out[count]);
+				described++;
+			}
+			count++;
+		}
+		more |= id < end;
+		pthread_mutex_unlock(&server->log_lock);
+	}
 	return count;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * subscription.c - letting connections into topics and out of them: the one place where a worker takes the log's lock
- * other than to publish. Where a subscription begins is decided under it, so that no message can fall between.
+ * subscription.c - see subscription.h. It must not know how anything is sent.
+ *
+ * Where a subscription begins is decided under the log's lock, so that no message can fall between.
  */
 #include "subscription.h"
 
@@ -11,7 +12,7 @@
 #include <string.h>
 
 /* Puts a copy of the last frame into the outbox, in the connection's form: it may leave the log at any time, or has
- * left it. With the lock. False when there is no room or no memory for it. */
+ * left it. With the lock. False when there is no room for it or memory is out. */
 static bool copy_last(struct worker *worker, struct connection *conn, const uint8_t *frame, size_t frame_size)
 {
 	const struct form *form = rc_form_of(conn);
@@ -35,11 +36,11 @@ static uint64_t begin_at(struct worker *worker, struct connection *conn, const s
 	uint64_t readable = rc_log_readable(log), at = RC_NONE;
 	*first = sequence + 1;
 	if (start && start->after.epoch) {
-		uint64_t behind = start->after.number + 1;
-		start->resumed = start->after.epoch == worker->server->epoch && behind && behind >= readable &&
-		                 behind <= rc_log_head(log);
+		uint64_t next = start->after.number + 1;
+		start->resumed = start->after.epoch == worker->server->epoch && next && next >= readable &&
+		                 next <= rc_log_head(log);
 		if (start->resumed || !start->resume)
-			at = rc_log_first_sequence(log, topic, 1, start->resumed ? behind : readable);
+			at = rc_log_first_sequence(log, topic, 1, start->resumed ? next : readable);
 	}
 	if (start && start->resume && !start->resumed && start->since < sequence)
 		at = rc_log_first_sequence(log, topic, start->since + 1, readable);
@@ -122,7 +123,7 @@ int rc_subscription_begin(struct worker *worker, uint32_t slot, const char *name
 	struct connection *conn = &worker->connections[slot];
 	if (!size || size > RC_TOPIC_NAME_MAX || conn->client)
 		return -EINVAL;
-	uint64_t hash = rc_topic_hash(name, size);
+	uint64_t hash = rc_topic_hash(&server->topics, name, size);
 	pthread_mutex_lock(&server->log_lock);
 	/* A cursor without subscriptions means nothing, and may have stood still while the log went on. */
 	if (!conn->subscription_count && !conn->sending && !conn->cursor.behind)
@@ -168,7 +169,7 @@ static void remove_locked(struct worker *worker, uint32_t slot, struct rc_subscr
 		rc_cursor_unsubscribed(&conn->cursor); /* it waits for nothing, and holds nothing of the log */
 		rc_lag_follow(worker, slot, was_behind);
 	}
-	/* A round that walks this audience may have been past the hole, but not at the one who moved there. */
+	/* A round that walks this audience may have passed the gap without visiting the member that moved into it. */
 	if (moved != UINT32_MAX && audience->walked) {
 		const struct connection *other = &worker->connections[moved];
 		uint64_t stands = rc_lag_place(worker, moved);
@@ -186,7 +187,7 @@ static void remove_locked(struct worker *worker, uint32_t slot, struct rc_subscr
 int rc_subscription_end(struct worker *worker, uint32_t slot, const char *name, size_t size)
 {
 	struct rc_server *server = worker->server;
-	uint64_t hash = rc_topic_hash(name, size);
+	uint64_t hash = rc_topic_hash(&server->topics, name, size);
 	struct rc_subscription *record = NULL;
 	pthread_mutex_lock(&server->log_lock);
 	struct rc_topic *topic = rc_topics_find(&server->topics, name, size, hash);

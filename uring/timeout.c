@@ -28,11 +28,11 @@ static void cut_idle(struct worker *worker, uint32_t slot)
 /* Since its last sign of life, or since its state began. */
 static uint64_t passed_ms(const struct worker *worker, uint32_t slot)
 {
-	return (uint64_t)(uint32_t)(rc_worker_ticks(worker) - worker->connections[slot].heard) * (TICK_NS / 1000000);
+	return (uint64_t)(uint32_t)(rc_worker_ticks(worker) - worker->connections[slot].heard) * (RC_TICK_NS / 1000000);
 }
 
-/* From its reader nothing is ever heard: a comment now and then finds out whether it is still there, and who takes
- * nothing from one time to the next is not. */
+/* Nothing is ever heard from the reader of a stream. A comment now and then finds out whether it is still there: one
+ * that has taken nothing from one comment to the next is not. */
 static void silent_stream(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
@@ -80,7 +80,7 @@ static void silent(struct worker *worker, uint32_t slot)
 	}
 }
 
-/* A wheel holds what is further away than its turn in its last bucket: then it is not time yet. */
+/* The wheel keeps what is further away than one turn in its last bucket: then it is not time yet. */
 static bool is_early(struct worker *worker, uint32_t slot, uint64_t timeout_ms)
 {
 	uint64_t passed = passed_ms(worker, slot);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * timeout.h - what it means that a connection's time has come.
+ * timeout.h - what happens when a connection's time is up.
  */
 #ifndef RC_TIMEOUT_H
 #define RC_TIMEOUT_H

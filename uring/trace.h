@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * trace.h - places where perf, bpftrace or gdb can look in without a rebuild (USDT probes of provider "ringcast";
- * without <sys/sdt.h> they are compiled out). A probe nobody looks at is one nop. They stand where something happens
- * once a batch or seldom, never once a frame. What each says, in order:
+ * trace.h - points where perf, bpftrace or gdb can look in without a rebuild (USDT probes of provider "ringcast";
+ * without <sys/sdt.h> they are compiled out). A probe that nobody looks at is one nop. Probes stand where something
+ * happens once a batch or seldom, never once a frame. What each says, in order:
  *
  *   tick              completions taken, entries submitted before them       (ring.c; the thread is the worker)
  *   fanout            topic (a string), subscribers visited in the round, bytes of the send most of them share

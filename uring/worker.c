@@ -27,18 +27,18 @@ _Thread_local struct worker *rc_worker_here;
 static int open_parts(struct worker *worker)
 {
 	unsigned count = worker->slot_count;
-	/* A slot nobody used takes no memory. */
+	/* A slot that nobody has used takes no memory. */
 	worker->connections = rc_map(count * sizeof *worker->connections);
 	worker->wheel.links = rc_map(count * sizeof *worker->wheel.links);
 	if (worker->server->addresses)
-		worker->acceptor.address_places = rc_map(count * sizeof *worker->acceptor.address_places);
+		worker->acceptor.address_indexes = rc_map(count * sizeof *worker->acceptor.address_indexes);
 	if (!worker->connections || !worker->wheel.links || !rc_queue_open(&worker->to_pump, count) ||
 	    !rc_endings_open(&worker->endings, count) || !rc_compress_open(worker) ||
-	    (worker->server->addresses && !worker->acceptor.address_places))
+	    (worker->server->addresses && !worker->acceptor.address_indexes))
 		return -ENOMEM;
-	rc_wheel_init(&worker->wheel, worker->wheel.links, worker->now_ns / TICK_NS);
+	rc_wheel_init(&worker->wheel, worker->wheel.links, worker->now_ns / RC_TICK_NS);
 	rc_pool_init(&worker->pool, RC_POOL_CACHE_SIZE, RC_POOL_SIZE_MAX);
-	int result = rc_subscribers_init(&worker->subscribers);
+	int result = rc_subscribers_init(&worker->subscribers, worker->server->seed ^ worker->index);
 	if (result == 0)
 		result = rc_lag_open(worker);
 	if (result == 0)
@@ -96,7 +96,7 @@ int rc_worker_open(struct worker *worker, struct rc_error *error)
 	return 0;
 }
 
-/* What was posted is run; where that needs a connection that has gone, it is freed only. */
+/* Runs what was posted. A command whose connection is gone does nothing but free itself. */
 static void run_commands(struct worker *worker)
 {
 	struct command *command = rc_mailbox_take(&worker->mailbox);
@@ -137,8 +137,8 @@ void rc_worker_close(struct worker *worker)
 	rc_endings_close(&worker->endings);
 	rc_queue_close(&worker->to_pump);
 	rc_unmap(worker->wheel.links, worker->slot_count * sizeof *worker->wheel.links);
-	rc_unmap(worker->acceptor.address_places, worker->slot_count * sizeof *worker->acceptor.address_places);
-	worker->acceptor.address_places = NULL;
+	rc_unmap(worker->acceptor.address_indexes, worker->slot_count * sizeof *worker->acceptor.address_indexes);
+	worker->acceptor.address_indexes = NULL;
 	/* A worker that has gone holds no publisher back. */
 	atomic_store_explicit(&worker->server->floors[worker->index], UINT64_MAX, memory_order_release);
 }
@@ -153,12 +153,12 @@ void rc_worker_free(struct worker *worker)
 
 /* ---- completions ---- */
 
-/* True when the slot is still the connection the operation was begun for. */
+/* Whether the slot still has the connection that the operation was begun for. */
 static bool is_current(const struct worker *worker, const struct tag *tag)
 {
 	const struct connection *conn = &worker->connections[tag->slot];
 	uint32_t generation = atomic_load_explicit(&conn->generation, memory_order_relaxed);
-	return conn->state != CONNECTION_FREE && (generation & TAG_GENERATION_MASK) == tag->generation;
+	return conn->state != CONNECTION_FREE && (generation & RC_TAG_GENERATION_MASK) == tag->generation;
 }
 
 static void take_of_connection(struct worker *worker, const struct tag *tag, const struct rc_completion *completion)
@@ -178,7 +178,7 @@ static void take_of_connection(struct worker *worker, const struct tag *tag, con
 	case TAG_WRITABLE:
 		conn->polling = false;
 		if (rc_form_of(conn)->silence == SILENCE_STREAM)
-			conn->pinged = false; /* all that is ever heard of it */
+			conn->pinged = false; /* that is all that is ever heard of it */
 		rc_worker_queue(worker, tag->slot);
 		break;
 	case TAG_SHUT:
@@ -232,7 +232,7 @@ static void stop_connection(struct worker *worker, uint32_t slot, bool half_time
 		                       .reason_size = sizeof reason - 1 };
 	if (conn->state == CONNECTION_HANDSHAKE)
 		rc_ending_cut(worker, slot, RC_CLOSE_GOING_AWAY);
-	/* Who is still being sent what was published before gets it first. */
+	/* A connection that is still being sent what was published before gets that first. */
 	else if (conn->state == CONNECTION_OPEN && (!conn->cursor.behind || half_time))
 		rc_ending_note(worker, &ending);
 }
@@ -263,7 +263,7 @@ static int64_t time_to_wait(const struct worker *worker, bool stopping, uint64_t
 {
 	uint64_t tick = rc_wheel_first(&worker->wheel);
 	if (tick != UINT64_MAX)
-		until = RC_MIN(until, tick * TICK_NS);
+		until = RC_MIN(until, tick * RC_TICK_NS);
 	if (worker->acceptor.again_ns && !stopping)
 		until = RC_MIN(until, worker->acceptor.again_ns);
 	until = RC_MIN(until, rc_lag_next_look_ns(worker));
@@ -287,7 +287,7 @@ static bool prepare_to_sleep(struct worker *worker)
 static void run_timers(struct worker *worker)
 {
 	uint32_t slot;
-	while (rc_wheel_next(&worker->wheel, worker->now_ns / TICK_NS, &slot))
+	while (rc_wheel_next(&worker->wheel, worker->now_ns / RC_TICK_NS, &slot))
 		rc_timeout(worker, slot);
 	rc_close_noted(worker);
 }
@@ -300,29 +300,44 @@ static uint64_t flush(struct worker *worker)
 	rc_lag_look(worker);
 	rc_lag_show_floor(worker);
 	rc_close_noted(worker);
-	/* What ends wants its last words sent. */
+	/* A connection that ends may have last words to send. */
 	return handshakes_wait || worker->to_pump.count ? 0 : more_at_ns;
 }
 
-static void wait(struct worker *worker, bool stopping, uint64_t more_at_ns)
+/* Returns 0, or a negative errno when the ring is over. */
+static int wait(struct worker *worker, bool stopping, uint64_t more_at_ns)
 {
 	bool spins = worker->server->config.busy_poll;
 	int64_t wait_ns = spins ? 0 : time_to_wait(worker, stopping, more_at_ns);
 	/* Between two rounds it waits for the time alone: publishers need not wake it. */
 	if (wait_ns && more_at_ns == UINT64_MAX && !prepare_to_sleep(worker))
 		wait_ns = 0;
-	unsigned count = rc_ring_wait(worker->ring, worker->completions, BATCH_MAX, wait_ns);
+	int count = rc_ring_wait(worker->ring, worker->completions, RC_BATCH_MAX, wait_ns);
 	atomic_store_explicit(&worker->mailbox.sleeping, false, memory_order_relaxed);
 	worker->now_ns = rc_ring_now(worker->ring);
 	rc_count(&worker->stats.ticks, 1);
-	for (unsigned i = 0; i < count; i++)
+	for (int i = 0; i < count; i++)
 		take_completion(worker, &worker->completions[i]);
+	return RC_MIN(count, 0);
 }
 
-void rc_worker_run(struct worker *worker)
+/* Its ring is over. Whoever connects would still be given to it, so the whole server ends. */
+static void fail(struct worker *worker, int code)
 {
+	const struct rc_handlers *handlers = &worker->server->config.handlers;
+	struct rc_error error;
+	rc_ring_explain(code, &error);
+	rc_worker_report(worker, REPORT_RING, "worker %u ends: %s", worker->index, error.text);
+	rc_server_stop(worker->server, 0);
+	if (handlers->failed)
+		handlers->failed(handlers->context, &error);
+}
+
+int rc_worker_run(struct worker *worker)
+{
+	int result = 0;
 	rc_worker_here = worker;
-	for (;;) {
+	while (result == 0) {
 		uint64_t stop_at_ns = atomic_load(&worker->server->stop_at_ns);
 		run_commands(worker);
 		rc_dial_more(worker);
@@ -331,8 +346,11 @@ void rc_worker_run(struct worker *worker)
 			rc_accept_again(worker);
 		else if (stop_slice(worker, stop_at_ns))
 			break;
-		wait(worker, stop_at_ns != 0, flush(worker));
+		result = wait(worker, stop_at_ns != 0, flush(worker));
 	}
+	if (result < 0)
+		fail(worker, result);
 	rc_worker_close(worker);
 	rc_worker_here = NULL;
+	return result;
 }

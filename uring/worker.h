@@ -25,9 +25,7 @@
 #include "tag.h"
 #include "wheel.h"
 
-#define BATCH_MAX 1024 /* completions taken at once */
-
-/* Draining: how far the news has gone. */
+/* Draining: which connections have been told. */
 struct stopping {
 	uint64_t began_ns;
 	uint32_t next_slot;
@@ -53,7 +51,7 @@ struct worker {
 	struct endings endings;
 	struct random_words random;
 	uint64_t reported_ns[REPORT_COUNT];
-	struct rc_session scratch;  /* of every connection at rest */
+	struct rc_session scratch;  /* with it every connection at rest is read */
 	struct rc_session *reading; /* whose message is with the application, and lies in a block of its own */
 
 	/* in the order in which a message meets them */
@@ -69,7 +67,7 @@ struct worker {
 	struct laggards laggards;
 
 	struct stopping stopping;
-	struct rc_completion completions[BATCH_MAX];
+	struct rc_completion completions[RC_BATCH_MAX];
 };
 
 /* The worker whose callback is running on this thread, or null. */
@@ -89,7 +87,8 @@ static inline rc_conn rc_handle(const struct worker *worker, uint32_t slot)
 
 /* worker.c */
 int rc_worker_open(struct worker *worker, struct rc_error *error);
-void rc_worker_run(struct worker *worker);
+/* Returns 0, or the errno with which its ring was over. */
+int rc_worker_run(struct worker *worker);
 void rc_worker_close(struct worker *worker);
 /* What other threads may look at until the server is freed: handles and counters. */
 void rc_worker_free(struct worker *worker);

@@ -73,7 +73,8 @@ static void end(void)
 	app_feeds_leave_all(&client);
 	app_people_leave(&client);
 	HOLDS(app.directory.rooms.count == 0, "%zu rooms are left", app.directory.rooms.count);
-	HOLDS(app.directory.users.count == app.directory.away_count, "somebody is here");
+	HOLDS(app.directory.users.count == app.directory.waited_for.count + app.directory.remembered.count,
+	      "somebody is here");
 	HOLDS(!client.feed_count && !client.room_count && !app.watches.first, "something is left behind");
 	app_out_free(&client.batch);
 	app_directory_destroy(&app.directory);
@@ -118,7 +119,7 @@ static void say(const uint8_t *line, size_t size)
 	      client.feed_count);
 	unsigned rooms = 0;
 	for (const struct app_member *member = client.members; member; member = member->next_room, rooms++)
-		HOLDS(app_directory_room(&app.directory, member->room->name, member->room->node.name_size, false) ==
+		HOLDS(app_directory_room(&app.directory, member->room->name, member->room->node.name_size) ==
 		          member->room,
 		      "lost");
 	HOLDS(rooms == client.room_count && rooms == app.directory.rooms.count, "%u of %u rooms", rooms,

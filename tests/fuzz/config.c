@@ -23,10 +23,9 @@ static bool is_within_limits(const struct rc_config *c)
 	bool log = c->log_size >= RC_LOG_SIZE_MIN && c->log_size <= (size_t)64 << 30 &&
 	           !(c->log_size & (c->log_size - 1));
 	bool sizes = c->message_size_max && c->message_size_max <= RC_MESSAGE_SIZE_LIMIT && c->send_size_max < 1u << 31;
-	bool counts = c->worker_count <= RC_WORKERS_MAX && c->fragments_max && c->subscriptions_max &&
+	bool counts = c->worker_count <= RC_WORKERS_MAX && c->subscriptions_max &&
 	              c->subscriptions_max <= RC_SUBSCRIPTIONS_LIMIT;
-	return log && sizes && counts && c->handshake_timeout_ms && c->close_timeout_ms &&
-	       c->policy <= RC_POLICY_CONFLATE;
+	return log && sizes && counts && c->handshake_timeout_ms && c->close_timeout_ms && c->policy <= RC_POLICY_LAST;
 }
 
 static void check_server(rc_server *server, const struct rc_config *config, struct steps *steps)
@@ -37,7 +36,7 @@ static void check_server(rc_server *server, const struct rc_config *config, stru
 	for (unsigned i = 0; i < RC_TOPIC_RULES_MAX + 1; i++) {
 		struct rc_topic_options options = { .policy = (enum rc_policy)step_byte(steps) };
 		int code = rc_server_topic_rule(server, "a*", &options);
-		bool good = options.policy <= RC_POLICY_CONFLATE;
+		bool good = options.policy <= RC_POLICY_LAST;
 		HOLDS(good ? code == 0 || (code == -ENOSPC && i >= RC_TOPIC_RULES_MAX) : code == -EINVAL, "%d", code);
 	}
 	HOLDS(rc_server_listen(server, "nonsense", &error) == -EINVAL && error.text[0], "an address");

@@ -76,7 +76,7 @@ static void check_entry(uint64_t number)
 static struct rc_topic *find(unsigned index)
 {
 	const char *name = model[index].name;
-	return rc_topics_find(&topics, name, strlen(name), rc_topic_hash(name, strlen(name)));
+	return rc_topics_find(&topics, name, strlen(name), rc_topic_hash(&topics, name, strlen(name)));
 }
 
 /* A topic lives while somebody subscribes to it, the log has a message of it, or its last one is kept. */
@@ -129,7 +129,8 @@ static void publish(unsigned index, uint32_t size, bool binary)
 	unsigned held_by = READERS;
 	const char *name = model[index].name;
 	check_topic(index);
-	struct rc_topic *topic = rc_topics_get(&topics, name, strlen(name), rc_topic_hash(name, strlen(name)), &error);
+	struct rc_topic *topic = rc_topics_get(&topics, name, strlen(name), rc_topic_hash(&topics, name, strlen(name)),
+	                                       &error);
 	uint64_t tail = atomic_load(&log_.tail), position = log_.write_position;
 	if (count == PUBLISHED_MAX)
 		return;
@@ -202,8 +203,8 @@ static void step(struct steps *steps)
 	case 5: {
 		int error;
 		const char *name = model[index].name;
-		struct rc_topic *topic = rc_topics_get(&topics, name, strlen(name), rc_topic_hash(name, strlen(name)),
-		                                       &error);
+		struct rc_topic *topic = rc_topics_get(&topics, name, strlen(name),
+		                                       rc_topic_hash(&topics, name, strlen(name)), &error);
 		topic->subscription_count++;
 		model[index].subscriptions++;
 		break;
@@ -227,7 +228,8 @@ static void step(struct steps *steps)
 static const char *name_of(unsigned index)
 {
 	static char names[TOPICS][32];
-	for (unsigned i = 0; !names[index][0] || (rc_topic_hash(names[index], strlen(names[index])) & 63) < 62; i++)
+	for (unsigned i = 0; !names[index][0] || (rc_topic_hash(&topics, names[index], strlen(names[index])) & 63) < 62;
+	     i++)
 		snprintf(names[index], sizeof *names, "%s%u.%u", index / 2 == 1 ? "keep." : "", index, i);
 	return names[index];
 }
@@ -237,7 +239,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct steps steps = { data, data + size };
 	bytes = malloc(LOG_SIZE);
 	entries = malloc(ENTRIES * sizeof *entries);
-	HOLDS(rc_topics_init(&topics, &defaults, KEPT_SIZE_MAX, 1) == 0, "no memory");
+	HOLDS(rc_topics_init(&topics, &defaults, KEPT_SIZE_MAX, 1, 1) == 0, "no memory");
 	HOLDS(rc_topics_add_rule(&topics, "keep.*", &(struct rc_topic_options){ .keep_last = true }) == 0, "the rule");
 	rc_log_init(&log_, &topics, bytes, LOG_SIZE, entries, ENTRIES, floors, READERS);
 	count = 0;

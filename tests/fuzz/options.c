@@ -202,14 +202,15 @@ static void check_pattern(const char *text)
 	static const struct rc_topic_options defaults = { .lag_ms_max = 1 }, marked = { .lag_ms_max = 2 };
 	struct rc_topics *topics = malloc(sizeof *topics);
 	int error;
-	HOLDS(topics && rc_topics_init(topics, &defaults, 0, 1) == 0, "no memory");
+	HOLDS(topics && rc_topics_init(topics, &defaults, 0, 1, 1) == 0, "no memory");
 	const char *star = strchr(text, '*');
 	bool is_pattern = *text && strlen(text) <= RC_TOPIC_NAME_MAX && (!star || !star[1]);
 	HOLDS((rc_topics_add_rule(topics, text, &marked) == 0) == is_pattern, "'%s'", text);
 	static const char *const names[] = { "a", "ab", "quote.x" };
 	for (unsigned i = 0; i < 3 && is_pattern; i++) {
 		size_t size = strlen(names[i]);
-		struct rc_topic *topic = rc_topics_get(topics, names[i], size, rc_topic_hash(names[i], size), &error);
+		struct rc_topic *topic = rc_topics_get(topics, names[i], size, rc_topic_hash(topics, names[i], size),
+		                                       &error);
 		bool matches = star ? !strncmp(names[i], text, (size_t)(star - text)) : !strcmp(names[i], text);
 		HOLDS(topic->options.lag_ms_max == (matches ? 2 : 1), "'%s' and %s", text, names[i]);
 	}

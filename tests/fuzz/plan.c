@@ -22,7 +22,9 @@ static struct rc_topic *topic_at[TOPICS];
 static uint8_t bytes[LOG_SIZE], flat[FRAMES_SIZE_MAX], flat_next[FRAMES_SIZE_MAX];
 static struct rc_entry entries[ENTRIES];
 static _Atomic uint64_t floors[1];
-static struct rc_mark marks[TOPICS];
+/* Of each topic; what is not wanted has no bound to begin at. */
+static struct rc_want wanted[TOPICS];
+static bool is_wanted[TOPICS];
 static struct rc_plan plan, next;
 
 static void publish(unsigned index, uint32_t size)
@@ -41,13 +43,24 @@ static bool wants(const struct rc_interest *interest, uint64_t number, bool *con
 {
 	uint32_t topic = rc_log_entry(&log_, number)->topic;
 	*conflate = false;
-	if (!interest->marks)
+	if (!interest->wants)
 		return topic == interest->topic;
-	if (topic >= interest->mark_count || marks[topic].generation != interest->generation ||
-	    number < marks[topic].from)
+	if (!is_wanted[topic] || number < wanted[topic].from)
 		return false;
-	*conflate = marks[topic].conflate;
+	*conflate = wanted[topic].conflate;
 	return true;
+}
+
+/* rc_plan_make() uses up what it is told. */
+static void make(struct rc_plan *p, const struct rc_interest *interest, uint64_t begin, uint64_t end, uint32_t partial)
+{
+	struct rc_want list[TOPICS];
+	struct rc_interest told = *interest;
+	for (unsigned i = 0; i < TOPICS && interest->wants; i++)
+		if (is_wanted[i])
+			list[told.want_count++] = wanted[i];
+	told.wants = interest->wants ? list : NULL;
+	rc_plan_make(p, &log_, &told, begin, end, partial);
 }
 
 static size_t flatten(uint8_t *to, const struct rc_plan *p)
@@ -70,15 +83,17 @@ static size_t check_plan(const struct rc_plan *p, const struct rc_interest *inte
                          uint32_t partial)
 {
 	size_t size = 0, taken = 0, frames = 0;
-	HOLDS(p->begin == begin && p->end >= begin && p->end <= RC_MIN(end, begin + RC_PLAN_WINDOW), "the window");
+	HOLDS(p->begin >= begin && p->end >= p->begin && p->end <= end, "the bounds");
+	HOLDS(p->begin == begin || !partial, "it begins with the rest of a frame");
 	for (uint64_t number = begin; number < p->end; number++) {
 		const struct rc_entry *entry = rc_log_entry(&log_, number);
 		bool conflate, rest = partial && number == begin;
 		if (!wants(interest, number, &conflate) && !rest)
 			continue;
 		bool left_out = conflate && !rest && atomic_load(&topic_at[entry->topic]->newest) != number;
+		HOLDS(number >= p->begin && number - p->begin < RC_PLAN_WINDOW, "the window");
 		HOLDS(taken < p->taken_count, "entry %llu is missing", (unsigned long long)number);
-		HOLDS(p->taken[taken] == (uint16_t)((number - begin) | (left_out ? RC_PLAN_CONFLATED : 0)),
+		HOLDS(p->taken[taken] == (uint16_t)((number - p->begin) | (left_out ? RC_PLAN_CONFLATED : 0)),
 		      "entry %llu", (unsigned long long)number);
 		taken++;
 		if (left_out)
@@ -93,7 +108,7 @@ static size_t check_plan(const struct rc_plan *p, const struct rc_interest *inte
 	HOLDS(taken == p->taken_count && frames == p->frame_count && taken - frames == p->conflated_count,
 	      "the counts");
 	HOLDS(size == p->size && (size <= RC_PLAN_SIZE_MAX || frames == 1), "%zu bytes of %zu frames", size, frames);
-	if (p->end < RC_MIN(end, begin + RC_PLAN_WINDOW)) {
+	if (p->end < end && p->end - p->begin < RC_PLAN_WINDOW) {
 		const struct rc_entry *entry = rc_log_entry(&log_, p->end);
 		HOLDS(frames == RC_PLAN_FRAMES_MAX || p->range_count == RC_PLAN_RANGES_MAX ||
 		          size + entry->size > RC_PLAN_SIZE_MAX,
@@ -118,7 +133,7 @@ static void check_progress(const struct rc_interest *interest, uint64_t end, uin
 	for (unsigned i = 0; i < plan.taken_count; i++)
 		passed += plan.begin + (plan.taken[i] & ~RC_PLAN_CONFLATED) < progress.cursor;
 	HOLDS(passed == progress.taken_count, "%u passed, not %u", passed, progress.taken_count);
-	rc_plan_make(&next, &log_, interest, progress.cursor, end, progress.partial);
+	make(&next, interest, progress.cursor, end, progress.partial);
 	size_t size = flatten(flat_next, &next), rest = plan.size - sent;
 	size_t both = RC_MIN(size, rest);
 	HOLDS(memcmp(flat + sent, flat_next, both) == 0, "%llu bytes sent: what follows is something else",
@@ -136,18 +151,18 @@ static void check_from(struct steps *steps)
 	unsigned chosen = step_byte(steps);
 	struct rc_interest interest = { .topic = topic_at[chosen % TOPICS]->id };
 	if (chosen & 128) {
-		interest =
-		    (struct rc_interest){ .marks = marks, .mark_count = TOPICS - (chosen >> 6 & 1), .generation = 7 };
+		interest.wants = wanted;
 		for (unsigned i = 0; i < TOPICS; i++) {
-			unsigned mark = step_byte(steps);
-			marks[i] = (struct rc_mark){ .generation = mark & 1 ? 7 : 6, .conflate = mark & 2 };
-			marks[i].from = begin + (mark >> 2) * (end - begin) / 63;
+			unsigned want = step_byte(steps);
+			is_wanted[i] = want & 1;
+			wanted[i] = (struct rc_want){ .topic = topic_at[i]->id, .conflate = want & 2 };
+			wanted[i].from = begin + (want >> 2) * (end - begin) / 63;
 		}
 	}
 	uint32_t partial = 0;
 	if (begin < end && chosen & 32)
 		partial = 1 + step_below(steps, 65536) % (rc_log_entry(&log_, begin)->size - 1);
-	rc_plan_make(&plan, &log_, &interest, begin, end, partial);
+	make(&plan, &interest, begin, end, partial);
 	flatten(flat, &plan);
 	check_plan(&plan, &interest, begin, end, partial);
 	check_progress(&interest, end, plan.size);
@@ -175,10 +190,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int error;
 	if (size > 400)
 		return 0;
-	HOLDS(rc_topics_init(&topics, &defaults, 0, 1) == 0, "no memory");
+	HOLDS(rc_topics_init(&topics, &defaults, 0, 1, 1) == 0, "no memory");
 	rc_log_init(&log_, &topics, bytes, LOG_SIZE, entries, ENTRIES, floors, 1);
 	for (unsigned i = 0; i < TOPICS; i++) {
-		topic_at[i] = rc_topics_get(&topics, &names[i], 1, rc_topic_hash(&names[i], 1), &error);
+		topic_at[i] = rc_topics_get(&topics, &names[i], 1, rc_topic_hash(&topics, &names[i], 1), &error);
 		topic_at[i]->subscription_count = 1;
 		HOLDS(topic_at[i] && topic_at[i]->id == i, "topic %u", i);
 	}

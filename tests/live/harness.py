@@ -3,7 +3,7 @@
 socket that can be as wrong as a test wishes, and the runner that prints one line a test.
 
 It knows RFC 6455 on its own and nothing of ringcast's code. A test is a function named test_...; it fails by an
-exception, skips by Skip, and has a hard time limit.
+exception, skips by raising Skip, and has a hard time limit.
 """
 import base64
 import ctypes
@@ -39,7 +39,7 @@ class TimeUp(Exception):
 
 
 def run(names, limit=20):
-    """Runs every test_... of a module, in the order they stand there, or those that --only=WORD names."""
+    """Runs every test_... of a module in the order of the file, or only those whose name contains WORD of --only=WORD."""
     only = next((a[7:] for a in sys.argv if a.startswith("--only=")), "")
     failed = 0
 
@@ -78,7 +78,7 @@ def equal(got, want, what=""):
 
 
 def until(condition, what, limit=10):
-    """Waits for a condition to hold; its last value is returned."""
+    """Waits until a condition holds, and returns its value."""
     end = time.monotonic() + limit * SLOW
     while True:
         value = condition()
@@ -159,7 +159,7 @@ class Server:
             return int(re.search(r"VmRSS:\s+(\d+) kB", status.read()).group(1)) << 10
 
     def get(self, path, method="GET", headers=""):
-        """A plain HTTP request of its own connection: status, headers, body."""
+        """Makes a plain HTTP request on a connection of its own: status, headers, body."""
         with Raw(self) as raw:
             raw.send(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n".encode())
             return raw.response(method != "HEAD")

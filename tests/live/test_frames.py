@@ -138,6 +138,30 @@ def test_too_big_is_1009():
         ends(server, frame(BINARY, bytes(600), fin=False) + frame(0, bytes(401)), 1009)
 
 
+def test_limits_follow_each_other():
+    """What may come in may go out again, and may come in small pieces: --message-max alone is enough."""
+    with Server("--echo", "--message-max", "16m") as server:
+        with server.connect() as raw:
+            data = bytes(range(256)) * (16 << 12)
+            raw.binary(data)
+            assert raw.receive() == (BINARY, data)
+        with server.connect() as raw:
+            piece = bytes(64)
+            count = (4 << 20) // len(piece)
+            raw.send(frame(BINARY, piece, fin=False) + frame(0, piece, fin=False) * (count - 2) + frame(0, piece))
+            assert raw.receive() == (BINARY, bytes(4 << 20))
+
+
+def test_fragments_have_a_limit():
+    with Server("--echo", "--message-max", "16m", "--fragments-max", "100") as server:
+        with server.connect() as raw:
+            raw.send(frame(BINARY, b"a", fin=False) + frame(0, b"b", fin=False) * 98 + frame(0, b"c"))
+            equal(raw.receive(), (BINARY, b"a" + b"b" * 98 + b"c"))
+        ends(server, frame(BINARY, b"a", fin=False) + frame(0, b"b", fin=False) * 100, 1009)
+    with Server("--echo") as server:  # pieces without a byte are work as well
+        ends(server, frame(BINARY, b"", fin=False) + frame(0, b"", fin=False) * 20000, 1009)
+
+
 def test_close_codes_come_back():
     with Server("--echo") as server:
         for code in (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999):

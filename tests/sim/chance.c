@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * chance.c - what a seed decides by itself: random numbers, faults by their weights, the hash of the run; and how a run
- * speaks and fails.
+ * traces and fails.
  */
 #include "sim.h"
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # defects.sh BUILD: proves the simulator. Each patch of tests/sim/defects/ puts one known defect into one file of the
-# production code, in a copy; the simulator built with it must fail within SEEDS seeds. As many at a time as there are
-# processors; with a patch as second argument only that one.
+# production code, in a copy; the simulator built with it must fail within SEEDS seeds. As many are tried at a time as there
+# are processors; with a patch as second argument only that one is.
 set -u
 build=$1
 seeds=${SEEDS:-10000}
@@ -22,7 +22,7 @@ try() {
 		echo "FAIL defect $name: the patch does not apply to $file any more"
 		return
 	}
-	# What a defect leaves unused is no error here.
+	# A defect may leave something unused: that is not an error here.
 	if ! $(cat "$objects/compile") -Wno-error -Wno-unused -iquote "$(dirname "$file")" -iquote engine -iquote tls -c "$source" -o "$copy/file.o" \
 		>"$copy/log" 2>&1; then
 		cat "$copy/log"
@@ -30,7 +30,7 @@ try() {
 		return
 	fi
 	$(cat "$objects/link") $(grep -vxF "$objects/${file%.c}.o" "$objects/objects") "$copy/file.o" -lssl -lcrypto -lz -o "$copy/sim"
-	# Of processor time, which does not depend on what else runs: most take less than 1 s, the latest 17.
+	# A limit of processor time does not depend on what else runs. Most take less than 1 s, the longest 17.
 	if (ulimit -t 120 && exec "$copy/sim" --seeds "$seeds" --quiet) >"$copy/log" 2>&1; then
 		echo "FAIL defect $name: not found in $seeds seeds"
 	elif grep -q '^seed' "$copy/log"; then
@@ -41,16 +41,16 @@ try() {
 	fi
 }
 
-# In one piece, or the lines of two would mix.
+# Printed in one piece, or the lines of two would mix.
 if [ $# -gt 1 ]; then
 	said=$(try "$2")
 	echo "$said"
 	exit
 fi
 
-# What fails without a defect proves nothing.
+# A simulator that fails without a defect proves nothing.
 if ! "$build/sim" --seeds 200 --quiet; then
-	echo "FAIL defects: the simulator fails without any"
+	echo "FAIL defects: the simulator fails without a defect"
 	exit 1
 fi
 printf '%s\n' tests/sim/defects/${ONLY_DEFECT:-}*.patch | xargs -P "$(nproc)" -n 1 sh "$0" "$build"

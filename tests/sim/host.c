@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * host.c - what the C library would give to the code under test: the linker sends its calls here (--wrap). Threads are
- * fibers on one real thread, so a run is a matter of the seed alone; they change places where they sleep, in the waits
- * and operations of the ring, and before they take a lock. Nobody changes places while a lock is held.
+ * fibers on one real thread, so a run is a matter of the seed alone; they take turns where they sleep, in the waits
+ * and operations of the ring, and before they take a lock. Nobody else has a turn while a lock is held.
  */
 #include "sim.h"
 
@@ -178,7 +178,19 @@ int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
 	return 0;
 }
 
-/* ---- memory: filled with what is no use to anybody, before and after ---- */
+/* ---- randomness: of the seeds of tables alone, which change nothing that can be seen ---- */
+
+ssize_t __wrap_getrandom(void *bytes, size_t size, unsigned flags);
+
+ssize_t __wrap_getrandom(void *bytes, size_t size, unsigned flags)
+{
+	(void)flags;
+	for (size_t i = 0; i < size; i++)
+		((uint8_t *)bytes)[i] = (uint8_t)(sim.seed * (i + 1) >> 3);
+	return (ssize_t)size;
+}
+
+/* ---- memory: filled with rubbish, before its use and after ---- */
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -234,7 +246,7 @@ void __wrap_free(void *block)
 {
 	if (!block)
 		return;
-	CHECK(sim.live_blocks, "more is freed than was taken");
+	CHECK(sim.live_blocks, "more is freed than was allocated");
 	sim.live_blocks--;
 #if !defined(__SANITIZE_ADDRESS__)
 	size_t size = malloc_usable_size(block);

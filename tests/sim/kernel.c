@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * kernel.c - TLS records made by the simulated kernel: from the keys that it is given on, a socket takes plaintext and
- * its peer gets records. Done here by the production code's record layer with those very keys: what was said before
- * with them, or is said out of turn, does not open at the other end.
+ * kernel.c - TLS records made by the simulated kernel: once it has been given the keys, a socket takes plaintext and
+ * its peer gets records. The production code's record layer makes them with those very keys: so what was sealed with
+ * them before, or is sealed out of turn, does not open at the other end.
  */
 #include "record.h"
 #include "ring_sim.h"
@@ -62,7 +62,7 @@ int kernel_option(struct peer *peer, int level, int name, const void *value, uns
 {
 	struct kernel *kernel = &kernels[peer->index];
 	if (level == IPPROTO_TCP && name == TCP_ULP) {
-		CHECK(size >= 3 && memcmp(value, "tls", 3) == 0, "a layer that nobody knows");
+		CHECK(size >= 3 && memcmp(value, "tls", 3) == 0, "an unknown layer");
 		if (sim_fault(FAULT_NO_KERNEL_TLS))
 			return -ENOENT;
 		int result = kernel->has_layer ? -EEXIST : 0;

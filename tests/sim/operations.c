@@ -45,7 +45,7 @@ static void finish(struct rc_ring *ring, struct operation *op, int result)
 	complete(ring, op, result, 0, late());
 }
 
-/* The kernel lets go of a zero-copy send when the peer's has acknowledged it, or when nobody asks for it any more. */
+/* The kernel lets go of a zero-copy send when the peer's kernel has acknowledged it, or when its socket is gone. */
 static void release_now(struct rc_ring *ring, struct operation *op)
 {
 	const struct peer *peer = ring->slots[op->slot].peer;
@@ -197,6 +197,7 @@ static void accept_now(struct rc_ring *ring, struct operation *op)
 	complete(ring, op, slot, more ? RC_RING_MORE : 0, late());
 	struct pending *pending = &ring->completions[ring->completion_count - 1];
 	pending->has_peer = peer->over_unix || !sim_fault(FAULT_PEER_UNKNOWN);
+	peer->unknown = !pending->has_peer;
 	pending->peer = socket_address(peer);
 }
 

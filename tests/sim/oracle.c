@@ -14,7 +14,7 @@ const char *const oracle_topics[TOPICS] = { "close/a", "close/b", "close/c", "sk
 	                                    "skip/b",  "conf/a",  "conf/b",  "last/a" };
 struct rc_topic_options oracle_options[TOPICS];
 
-/* What was counted: at least, at most. */
+/* The least and the most that may have been counted. */
 struct tally {
 	uint64_t low, high;
 };
@@ -62,7 +62,7 @@ static void forget_topic(unsigned topic)
 			                     peers[i].payload_size != UINT64_MAX || peers[i].header_size;
 			interest->first = interest->posted && !interest->got
 			                      ? 1
-			                      : interest->first; /* it may begin now only */
+			                      : interest->first; /* it may begin only now */
 			interest->made_anew = true;
 		}
 	}
@@ -93,8 +93,8 @@ void oracle_published(unsigned id, int64_t result)
 	sim_mix(id);
 }
 
-/* It stands in the way of those who publish; of a message that was refused nobody here knows whether it still was when
- * the worker looked, nor how large. */
+/* It keeps publishers waiting. Of a message that was refused, nobody here knows whether it was still waiting when the
+ * worker looked, nor how large it was. */
 static bool in_the_way(const struct message *message)
 {
 	const struct rc_log *log = &sim.server->log;
@@ -136,7 +136,7 @@ static uint64_t first_of(unsigned topic, const struct rc_start *start, bool *cop
 	struct rc_server *server = sim.server;
 	const char *name = oracle_topics[topic];
 	const struct rc_topic *made = rc_topics_find(&server->topics, name, strlen(name),
-	                                             rc_topic_hash(name, strlen(name)));
+	                                             rc_topic_hash(&server->topics, name, strlen(name)));
 	CHECK(made, "a topic that somebody subscribes to does not exist");
 	uint64_t sequence = atomic_load(&made->sequence), readable = rc_log_readable(&server->log), newest = 0,
 		 first = 0;

@@ -227,8 +227,10 @@ void peer_check(struct peer *peer)
 		      peer->closing.code);
 	bool half = peer->payload_size != UINT64_MAX || peer->header_size || secret_is_half(peer);
 	if (peer_excused(peer) || half || peer->cut)
-		return; /* who holds half a frame for too long cannot be told why */
-	/* Who comes in crowds over the limit is not answered. */
+		return; /* a peer that takes half a frame for too long cannot be told why */
+	/* A crowd over the limit gets no answer, nor does who is limited by an address that nobody knows. */
+	if (peer->unknown && sim.config.connections_per_address)
+		return;
 	/* A TLS handshake that is late ends without an answer; when it was over for the other side, nobody here can
 	 * know. */
 	bool slow = peer->secure && sim.now_ns - peer->linked_ns >= (uint64_t)sim.config.handshake_timeout_ms * 1000000;

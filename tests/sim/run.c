@@ -46,7 +46,7 @@ static void check_sleep(void)
 		      "everybody sleeps, and peer %u waits for messages", i);
 }
 
-/* One of all who can goes on. False when nothing will ever happen again. */
+/* Lets one of those go on that can. False when nothing will ever happen again. */
 static bool step(void)
 {
 	unsigned ready[FIBERS_MAX + PEERS_MAX], count = 0;
@@ -100,7 +100,7 @@ static bool at_rest(struct peer *peer)
 	case PEER_OVER:
 		return true;
 	case PEER_OFFERED:
-		return peer->kind == PEER_CLIENT; /* it waits for a free place */
+		return peer->kind == PEER_CLIENT; /* it waits for a free slot */
 	case PEER_LINKED:
 		break;
 	default:
@@ -179,7 +179,7 @@ static void go_on_until(bool (*done)(void), const char *what)
 	sim_fail("%s", what);
 }
 
-/* A worker could not begin: the server is not one. */
+/* A worker could not begin, so there is no server. */
 static bool a_worker_failed(void)
 {
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
@@ -247,7 +247,7 @@ static void check_all_gone(void)
 	      (unsigned long long)stats.slow_closed, (unsigned long long)application_slow);
 	CHECK(atomic_load(&server->connection_count) == 0, "connections are counted that are not there");
 	for (unsigned i = 0; i < server->worker_count; i++) {
-		/* What it compresses into, it keeps. */
+		/* It keeps the block that it compresses into. */
 		CHECK(server->workers[i].pool.used_size == server->workers[i].compressor.scratch_size,
 		      "worker %u: %zu bytes of the pool are lost", i, server->workers[i].pool.used_size);
 		CHECK(server->workers[i].subscribers.count == 0, "subscriptions are lost");
@@ -255,11 +255,11 @@ static void check_all_gone(void)
 	}
 }
 
-/* Nobody holds a place of his address any more: whoever comes is the first. */
+/* Nobody counts for an address any more: whoever comes is the first. */
 static void check_addresses(void)
 {
 	struct sockaddr_storage address = { .ss_family = AF_UNIX };
-	uint32_t place;
+	uint32_t index;
 	if (!sim.server->addresses)
 		return;
 	for (unsigned i = 2; i < 6; i++) {
@@ -268,9 +268,9 @@ static void check_addresses(void)
 			memcpy((uint8_t *)&address + 8, (uint8_t[8]){ 0x20, 1, 0x0d, 0xb8, 0, 0, 0, (uint8_t)i }, 8);
 		else
 			memcpy((uint8_t *)&address + 4, (uint8_t[4]){ 10, 0, 0, (uint8_t)i }, 4);
-		unsigned count = rc_addresses_enter(sim.server->addresses, &address, &place);
+		unsigned count = rc_addresses_enter(sim.server->addresses, &address, &index);
 		CHECK(count == 1, "address %u still counts %u connections", i, count - 1);
-		rc_addresses_leave(sim.server->addresses, place);
+		rc_addresses_leave(sim.server->addresses, index);
 	}
 }
 
@@ -300,7 +300,7 @@ static bool workers_ended(void)
 static void be_quiet(void)
 {
 	sim.quiet = true;
-	/* Who spins must not need too many steps for the time to pass. */
+	/* A worker that spins must not need too many steps for the time to pass. */
 	if (sim.config.busy_poll)
 		sim.step_ns = 1000000;
 }

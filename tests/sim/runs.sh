@@ -16,8 +16,9 @@ else
 	echo "FAIL sim: $(grep -m1 -e '^seed' -e '^fault' "$log")"
 fi
 
-# In processes of their own, since addresses differ between them; and one seed after others, since nothing may remain. Only
-# what stands on standard output: the address sanitizer says on the other that it does not know fibers, with its number.
+# Each in a process of its own, since addresses differ between processes; and one seed without those before it, since
+# nothing of them may remain. Only standard output counts: on the other the address sanitizer says that it does not know
+# fibers, with its process number.
 "$sim" --seeds 60 --from 7 --hashes --quiet >"$log" 2>/dev/null
 "$sim" --seeds 60 --from 7 --hashes --quiet >"$log.again" 2>/dev/null
 "$sim" --seeds 1 --from 66 --hashes --quiet >"$log.alone" 2>/dev/null

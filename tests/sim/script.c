@@ -78,13 +78,13 @@ void script_begin(struct peer *peer)
 	    "GET /s?c=%u&t=%x&l=%x&r=%x HTTP/1.1\r\n" UPGRADE "%s%s" KEY "Sec-WebSocket-Version: 13\r\n\r\n",
 	    peer->index, peer->topics, peer->want_last, peer->want_since,
 	    sim_one_in(2) ? "Sec-WebSocket-Protocol: a, b\r\nOrigin: http://sim\r\n" : "", zip_offer(peer));
-	if (sim_one_in(20)) { /* and never a word more */
+	if (sim_one_in(20)) { /* and not a byte more */
 		peer_write(peer, request, (size_t)size / 2);
 		peer->status = 408;
 		return;
 	}
 	peer_write(peer, request, (size_t)size);
-	if (sim_one_in(4) && peer->actions_left) { /* frames right behind it, before the answer */
+	if (sim_one_in(4) && peer->actions_left) { /* frames right after it, before the answer */
 		peer->actions_left--;
 		script_act(peer);
 	}
@@ -113,7 +113,7 @@ void script_answer(struct peer *peer)
 
 /* ---- frames ---- */
 
-/* A frame with any first byte; `wrong` bits of the second byte are turned round. */
+/* A frame with any first byte; `wrong` bits of the second byte are flipped. */
 static void frame(struct peer *peer, unsigned first, const uint8_t *payload, size_t size, unsigned wrong)
 {
 	uint8_t bytes[14 + 8192];

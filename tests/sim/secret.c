@@ -128,7 +128,7 @@ static void put(struct secret *secret, const void *bytes, size_t size)
 	secret->end += size;
 }
 
-/* What OpenSSL has to say. */
+/* OpenSSL's errors. */
 static void take_out(struct secret *secret)
 {
 	uint8_t bytes[2048];
@@ -305,7 +305,7 @@ void secret_open(struct peer *peer, const uint8_t *bytes, size_t size)
 		if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_ZERO_RETURN)
 			break;
 		const char *why = ERR_reason_error_string(ERR_peek_error());
-		/* Who did wrong is told so by an alert, and may itself not understand any more. */
+		/* A peer that did wrong is told so by an alert, which it may itself be unable to open by then. */
 		CHECK(secret->wrong || sim.struck_here[FAULT_ALLOCATION], "peer %u: what it gets is no TLS: %s",
 		      peer->index, why ? why : "?");
 		peer_excuse(peer, "its TLS is over");

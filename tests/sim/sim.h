@@ -87,7 +87,7 @@ struct sim {
 	uint64_t struck_here[FAULT_COUNT];
 	uint64_t start_ns, step_ns; /* a step of somebody takes up to step_ns */
 	bool crowd;                 /* everybody wants the same few topics, and changes its mind often */
-	bool quiet;                 /* no more faults; who is slow is not any more */
+	bool quiet;                 /* no more faults, and nobody is slow any more */
 	bool stopping;              /* rc_server_stop() was called */
 	bool secure;                /* some connections are TLS */
 	bool events;                /* some peers read server-sent events, so all that is published is text */
@@ -169,18 +169,18 @@ enum reader { READER_EAGER, READER_SLOW, READER_NEVER, READER_BURSTS, READER_KIN
 
 /* One subscription of a peer to a topic, from one rc_subscribe() that succeeded to its end. */
 struct interest {
-	bool active;                     /* not unsubscribed */
-	bool posted;                     /* by another thread: it may begin later, or not at all */
-	bool posted_end;                 /* and may end so */
-	bool copied;                     /* the first message comes as a copy: it counts as no delivery */
-	bool forgotten;                  /* the topic is not the one it was: nothing may come any more ... */
-	bool made_anew;                  /* the topic, since it was subscribed to or asked to be */
-	bool may_come;                   /* ... but the rest of what had begun */
-	uint64_t first;                  /* sequence number that comes first; with `posted`, at least */
-	uint64_t end;                    /* when not active: no later number may come */
-	uint64_t next;                   /* number to come next; 0: none came yet */
-	unsigned marker;                 /* number of the message that says it begins; 0: none */
-	uint64_t got, gap;               /* messages that came; numbers left out between them */
+	bool active;       /* not unsubscribed */
+	bool posted;       /* by another thread: it may begin later, or not at all */
+	bool posted_end;   /* and may end so */
+	bool copied;       /* the first message comes as a copy: it counts as no delivery */
+	bool forgotten;    /* the topic is not the one it was: nothing may come any more, but see may_come */
+	bool made_anew;    /* the topic, since it was subscribed to or asked to be */
+	bool may_come;     /* the rest of what had begun */
+	uint64_t first;    /* sequence number that comes first; with `posted`, at least */
+	uint64_t end;      /* when not active: no later number may come */
+	uint64_t next;     /* number to come next; 0: none came yet */
+	unsigned marker;   /* number of the message that says it begins; 0: none */
+	uint64_t got, gap; /* messages that came; numbers left out between them */
 	uint64_t got_before, gap_before; /* of those, before the last send */
 };
 #define INTERESTS_MAX 3
@@ -202,9 +202,9 @@ struct peer {
 	uint64_t down_total, read_total;      /* bytes that were sent; that the peer has read */
 	bool down_ended, closed, reset_by_us; /* by the production code */
 	unsigned address;                     /* last byte of it */
-	bool over_unix, secure;
-	bool hangs_up; /* once what it has written is up */
-	bool cut;      /* by the production code, in a frame whose first part was sealed */
+	bool over_unix, secure, unknown;      /* unknown: its address was not told */
+	bool hangs_up;                        /* once what it has written is up */
+	bool cut;                             /* by the production code, in a frame whose first part was sealed */
 	/* what is to be written still */
 	uint8_t out[OUT_MAX];
 	size_t out_begin, out_end;
@@ -311,7 +311,7 @@ void secret_begin(struct peer *peer); /* its connection is there */
 bool secret_is_open(const struct peer *peer);
 bool secret_is_half(const struct peer *peer); /* part of a record has come */
 bool secret_waits(const struct peer *peer);   /* for room up */
-bool secret_rests(const struct peer *peer);   /* and gets the keys that it asked for */
+bool secret_rests(const struct peer *peer);   /* it waits for nothing, the keys that it asked for included */
 void secret_forget(struct peer *peer);
 /* What is to go up next; more of what the peer writes is sealed if nothing waits. */
 size_t secret_seal(struct peer *peer, const uint8_t **bytes);

@@ -53,6 +53,8 @@ static void head_over(struct peer *peer)
 	      peer->head);
 	peer->response = atoi(peer->head + 9);
 	peer->opened = peer->response == (peer->events ? 200 : 101);
+	CHECK(!peer->unknown || !sim.config.connections_per_address,
+	      "peer %u: nobody knows its address, and it is answered", peer->index);
 	if (peer->opened && !peer->events)
 		CHECK(strstr(peer->head, "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "a wrong accept");
 	if (peer->opened && !peer->events)
@@ -102,7 +104,7 @@ static unsigned fill_from(uint8_t kind)
 	return kind == 'T' ? 9 : kind == 'P' ? 7 : kind == 'M' ? 6 : 5;
 }
 
-/* The part of a payload behind its first bytes is a function of its number. */
+/* The part of a payload after its first bytes is a function of its number. */
 static void check_fill(struct peer *peer, const uint8_t *bytes, size_t size)
 {
 	const uint8_t *start = peer->start;

@@ -35,6 +35,7 @@ static void choose_config(void)
 	config->subscriptions_max = sim_one_in(8) ? 3 : 256;
 	config->message_size_max = sim_between(1000, 8000);
 	config->send_size_max = sim_one_in(4) ? 2000 : 4 * RC_MIB;
+	config->fragments_max = RC_FRAGMENTS_DEFAULT;
 	config->log_size = sim_one_in(6) ? 512 * RC_KIB : 64 * RC_KIB;
 	config->lag_size_max = sim_one_in(3) ? sim_between(2000, 40000) : 0;
 	config->lag_ms_max = sim_one_in(4) ? sim_between(20, 1000) : 0;

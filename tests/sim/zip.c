@@ -94,7 +94,7 @@ void zip_take(struct peer *peer, const uint8_t *bytes, size_t size)
 		      peer->index, in->msg ? in->msg : zError(result));
 		tap_plain(peer, plain, sizeof plain - in->avail_out);
 	} while (!in->avail_out);
-	CHECK(!in->avail_in, "peer %u: bytes behind a compressed message", peer->index);
+	CHECK(!in->avail_in, "peer %u: bytes after a compressed message", peer->index);
 }
 
 void zip_over(struct peer *peer)

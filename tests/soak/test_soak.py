@@ -51,7 +51,7 @@ class Abuse(threading.Thread):
 
 
 def vanish(raw, random_):
-    """Away, in one of the ways there are."""
+    """Leaves, in one of the ways there are."""
     way = random_.randrange(4)
     if way == 0:
         raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset

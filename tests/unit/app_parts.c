@@ -21,7 +21,7 @@
 static unsigned take_all(struct app_bucket *bucket, uint32_t rate, uint32_t burst, uint64_t now_ns)
 {
 	unsigned count = 0;
-	while (count < 100000 && app_bucket_take(bucket, rate, burst, now_ns))
+	while (count < 100000 && app_bucket_take(bucket, 1, rate, burst, now_ns))
 		count++;
 	return count;
 }
@@ -42,7 +42,7 @@ Test(app_bucket, nothing_is_lost_to_rounding)
 	unsigned count = 0;
 	/* A third of a token a look: three looks, a token. */
 	for (uint64_t now = 0; now < 300 * SECOND; now += SECOND / 9)
-		count += app_bucket_take(&bucket, 3, 2, now);
+		count += app_bucket_take(&bucket, 1, 3, 2, now);
 	cr_expect_geq(count, 899);
 	cr_expect_leq(count, 902);
 }
@@ -50,16 +50,34 @@ Test(app_bucket, nothing_is_lost_to_rounding)
 Test(app_bucket, extremes)
 {
 	struct app_bucket bucket = app_bucket_full(UINT32_MAX, 0);
-	cr_expect(app_bucket_take(&bucket, UINT32_MAX, UINT32_MAX, UINT64_MAX));
-	cr_expect(app_bucket_take(&bucket, 0, 0, 0), "a rate of 0 is no limit");
+	cr_expect(app_bucket_take(&bucket, 1, UINT32_MAX, UINT32_MAX, UINT64_MAX));
+	cr_expect(app_bucket_take(&bucket, 1, 0, 0, 0), "a rate of 0 is no limit");
 	bucket = app_bucket_full(2, 100 * SECOND);
 	cr_expect_eq(take_all(&bucket, 1, 2, 100 * SECOND), 2);
-	cr_expect_not(app_bucket_take(&bucket, 1, 2, 1 * SECOND), "time that goes back brings nothing");
-	cr_expect_not(app_bucket_take(&bucket, 1, 2, 100 * SECOND), "and is not counted twice");
-	cr_expect(app_bucket_take(&bucket, 1, 2, 101 * SECOND));
+	cr_expect_not(app_bucket_take(&bucket, 1, 1, 2, 1 * SECOND), "time that goes back brings nothing");
+	cr_expect_not(app_bucket_take(&bucket, 1, 1, 2, 100 * SECOND), "and is not counted twice");
+	cr_expect(app_bucket_take(&bucket, 1, 1, 2, 101 * SECOND));
 	/* A reload may make the burst smaller than what is in it. */
 	bucket = app_bucket_full(100, 0);
 	cr_expect_eq(take_all(&bucket, 1, 5, 0), 5);
+}
+
+Test(app_bucket, what_costs_more)
+{
+	struct app_bucket bucket = app_bucket_full(20, 0);
+	cr_expect(app_bucket_take(&bucket, 15, 10, 20, 0));
+	cr_expect_not(app_bucket_take(&bucket, 6, 10, 20, 0), "five are left");
+	cr_expect(app_bucket_take(&bucket, 5, 10, 20, 0), "and still there");
+	cr_expect_not(app_bucket_take(&bucket, 1000, 10, 20, 1999999999));
+	cr_expect(app_bucket_take(&bucket, 1000, 10, 20, 2 * SECOND), "never for ever: a full bucket is enough");
+	cr_expect_not(app_bucket_take(&bucket, 1, 10, 20, 2 * SECOND));
+	app_bucket_drain(&bucket, 5);
+	cr_expect_eq(bucket.level, 0);
+	cr_expect(app_bucket_take(&bucket, 1, 10, 20, 3 * SECOND));
+	app_bucket_drain(&bucket, 5);
+	cr_expect_eq(bucket.level, 4 * APP_BUCKET_UNIT);
+	app_bucket_drain(&bucket, UINT32_MAX);
+	cr_expect_eq(bucket.level, 0);
 }
 
 /* ---- ids ---- */
@@ -87,14 +105,22 @@ static void expect_contents(struct app_store *store, const char *expected)
 	cr_expect_str_eq(got, expected);
 }
 
-static bool add(struct app_store *store, const struct app_store_limits *limits, uint64_t now_ns, const char *text)
+static const struct app_budget_limits unbounded;
+
+static bool add_from(uint64_t sender, struct app_store *store, const struct app_store_limits *limits,
+                     struct app_budget *budget, uint64_t now_ns, const char *text)
 {
-	return app_store_add(store, limits, now_ns, 0, text, strlen(text));
+	const struct app_item item = { .at_ns = now_ns, .sender = sender, .bytes = text, .size = strlen(text) };
+	return app_store_add(store, limits, budget, &unbounded, now_ns, &item);
 }
+
+#define add(store, limits, now_ns, text) add_from(1, store, limits, &budget, now_ns, text)
 
 Test(app_store, bounds)
 {
 	struct app_store store = { 0 };
+	struct app_budget budget;
+	cr_assert(app_budget_init(&budget, 1));
 	const struct app_store_limits limits = { .count_max = 3, .size_max = 10, .age_ns = 100 };
 	cr_expect(add(&store, &limits, 0, "a"));
 	cr_expect(add(&store, &limits, 0, "b"));
@@ -111,20 +137,101 @@ Test(app_store, bounds)
 	cr_expect_not(add(&store, &limits, 0, "0123456789x"), "alone over the bound");
 	expect_contents(&store, "0123456789");
 	cr_expect_eq(store.dropped, 6);
-	app_store_expire(&store, &limits, 100);
+	app_store_expire(&store, &limits, &budget, 100);
 	cr_expect_eq(store.count, 1);
-	app_store_expire(&store, &limits, 101);
+	app_store_expire(&store, &limits, &budget, 101);
 	cr_expect_eq(store.count, 0);
 	cr_expect_eq(store.size, 0);
-	cr_expect_null(app_store_take(&store));
+	cr_expect_null(app_store_take(&store, &budget));
+	cr_expect_eq(budget.used, 0);
+	cr_expect_eq(budget.senders.count, 0);
 	cr_expect_not(add(&store, &(struct app_store_limits){ .size_max = 10 }, 0, "x"), "a store of nothing");
-	app_store_clear(&store);
+	app_store_clear(&store, &budget);
+	app_budget_destroy(&budget);
+}
+
+Test(app_store, nobody_takes_the_part_of_another)
+{
+	struct app_store store = { 0 };
+	struct app_budget budget;
+	cr_assert(app_budget_init(&budget, 1));
+	const struct app_store_limits limits = { .count_max = 8, .size_max = 1000 };
+	for (unsigned i = 0; i < 8; i++)
+		add_from(1, &store, &limits, &budget, i, &"a\0b\0c\0d\0e\0f\0g\0h"[i * 2]);
+	expect_contents(&store, "abcdefgh"); /* all of it, while nobody else needs it */
+	for (uint64_t sender = 2; sender < 5; sender++)
+		for (unsigned i = 0; i < 4; i++)
+			add_from(sender, &store, &limits, &budget, 10 * sender + i,
+			         &"2\0"
+			          "3\0"
+			          "4"[(sender - 2) * 2]);
+	expect_contents(&store, "gh223344"); /* a quarter each; whoever sends more pushes out its own */
+	for (uint64_t sender = 5; sender < 50; sender++)
+		cr_expect_not(add_from(sender, &store, &limits, &budget, 100, "x"), "all parts are taken");
+	expect_contents(&store, "gh223344");
+	cr_expect(add_from(1, &store, &limits, &budget, 100, "i"));
+	expect_contents(&store, "h223344i");
+	cr_expect_eq(budget.senders.count, 4);
+	app_store_clear(&store, &budget);
+	cr_expect_eq(budget.used + budget.senders.count, 0);
+	app_budget_destroy(&budget);
+}
+
+Test(app_store, what_comes_back_keeps_its_place_and_its_time)
+{
+	struct app_store store = { 0 };
+	struct app_budget budget;
+	cr_assert(app_budget_init(&budget, 1));
+	const struct app_store_limits limits = { .count_max = 8, .size_max = 1000, .age_ns = 100 };
+	for (unsigned i = 0; i < 3; i++) {
+		const struct app_item item = { .at_ns = (uint64_t[]){ 30, 10, 20 }[i], .bytes = &"cab"[i], .size = 1 };
+		cr_expect(app_store_add(&store, &limits, &budget, &unbounded, 50, &item));
+	}
+	expect_contents(&store, "abc");
+	app_store_expire(&store, &limits, &budget, 111);
+	expect_contents(&store, "bc");
+	app_store_clear(&store, &budget);
+	app_budget_destroy(&budget);
+}
+
+Test(app_store, one_budget_for_all)
+{
+	struct app_store stores[50] = { 0 };
+	struct app_budget budget;
+	cr_assert(app_budget_init(&budget, 1));
+	const struct app_store_limits limits = { .count_max = 100, .size_max = 100000 };
+	const struct app_budget_limits bounds = { .size_max = 10 * (APP_STORE_OVERHEAD + 100),
+		                                  .share_max = 3 * (APP_STORE_OVERHEAD + 100) };
+	char bytes[100] = { 0 };
+	unsigned kept[6] = { 0 };
+	static const unsigned expected[6] = { 0, 3, 3, 3, 1, 0 };
+	for (unsigned i = 0; i < 300; i++) {
+		const struct app_item item = { .sender = i / 50, .bytes = bytes, .size = sizeof bytes };
+		kept[i / 50] += app_store_add(&stores[i % 50], &limits, &budget, &bounds, 0, &item);
+	}
+	/* The application has no share, and is not among those that have one. */
+	cr_expect_eq(kept[0], 10);
+	for (unsigned i = 0; i < 50; i++)
+		app_store_clear(&stores[i], &budget);
+	memset(kept, 0, sizeof kept);
+	for (unsigned i = 50; i < 300; i++) {
+		const struct app_item item = { .sender = i / 50, .bytes = bytes, .size = sizeof bytes };
+		kept[i / 50] += app_store_add(&stores[i % 50], &limits, &budget, &bounds, 0, &item);
+	}
+	for (unsigned sender = 1; sender < 6; sender++)
+		cr_expect_eq(kept[sender], expected[sender], "%u: %u", sender, kept[sender]);
+	for (unsigned i = 0; i < 50; i++)
+		app_store_clear(&stores[i], &budget);
+	cr_expect_eq(budget.used + budget.senders.count, 0);
+	app_budget_destroy(&budget);
 }
 
 Test(app_store, against_a_model)
 {
 	/* Random sizes against an array that is shifted. */
 	struct app_store store = { 0 };
+	struct app_budget budget;
+	cr_assert(app_budget_init(&budget, 1));
 	const struct app_store_limits limits = { .count_max = 7, .size_max = 40, .age_ns = 20 };
 	struct {
 		uint64_t at;
@@ -135,7 +242,8 @@ Test(app_store, against_a_model)
 	for (uint64_t now = 0; now < 5000; now += (uint64_t)(rand_r(&seed) % 4)) {
 		size_t size = (size_t)(rand_r(&seed) % 45);
 		char bytes[45] = { 0 };
-		bool added = app_store_add(&store, &limits, now, now, bytes, size);
+		const struct app_item item = { .at_ns = now, .number = now, .sender = 1, .bytes = bytes, .size = size };
+		bool added = app_store_add(&store, &limits, &budget, &unbounded, now, &item);
 		cr_assert_eq(added, size <= 40);
 		while (added && count && (now - model[0].at > 20 || count == 7 || total + size > 40)) {
 			total -= model[0].size;
@@ -147,7 +255,7 @@ Test(app_store, against_a_model)
 			total += size;
 		}
 		if (rand_r(&seed) % 5 == 0 && count) {
-			struct app_stored *taken = app_store_take(&store);
+			struct app_stored *taken = app_store_take(&store, &budget);
 			cr_assert_eq(taken->size, model[0].size);
 			cr_assert_eq(taken->number, model[0].at);
 			free(taken);
@@ -157,7 +265,8 @@ Test(app_store, against_a_model)
 		cr_assert_eq(store.count, count);
 		cr_assert_eq(store.size, total);
 	}
-	app_store_clear(&store);
+	app_store_clear(&store, &budget);
+	app_budget_destroy(&budget);
 }
 
 /* ---- names ---- */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * check.c - that the checks of engine/ see what they are for: each invariant is broken on purpose in a state that was
- * whole, in a process of its own, and the check must abort there and name the expression that does not hold any more.
+ * check.c - that the checks of engine/ and uring/ see what they are for: each invariant is broken on purpose in a state
+ * that was whole, in a process of its own, and the check must abort there and name the expression that does not hold
+ * any more.
  */
 #include "check.h"
 
@@ -10,6 +11,7 @@
 #include "log.h"
 #include "outbox.h"
 #include "session.h"
+#include "worker.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>
@@ -92,10 +94,10 @@ static void make_log(void)
 {
 	static const struct rc_topic_options options;
 	int error;
-	cr_assert_eq(rc_topics_init(&topics, &options, 0, 1), 0);
+	cr_assert_eq(rc_topics_init(&topics, &options, 0, 1, 1), 0);
 	rc_log_init(&log_, &topics, log_bytes, sizeof log_bytes, entries, ENTRIES, floors, COUNT(floors));
-	topic = rc_topics_get(&topics, "one", 3, rc_topic_hash("one", 3), &error);
-	other = rc_topics_get(&topics, "two", 3, rc_topic_hash("two", 3), &error);
+	topic = rc_topics_get(&topics, "one", 3, rc_topic_hash(&topics, "one", 3), &error);
+	other = rc_topics_get(&topics, "two", 3, rc_topic_hash(&topics, "two", 3), &error);
 	for (unsigned i = 0; i < 3 * ENTRIES; i++) {
 		for (size_t j = 0; j < COUNT(floors); j++)
 			atomic_store(&floors[j], rc_log_head(&log_));
@@ -124,10 +126,11 @@ static struct rc_entry *back(unsigned by)
 static void floor_below_tail(void) { atomic_store(&floors[0], atomic_load(&log_.tail) - 1); }
 static void floor_above_head(void) { atomic_store(&floors[1], rc_log_head(&log_) + 1); }
 static void tail_above_head(void) { atomic_store(&log_.tail, rc_log_head(&log_) + 1); }
-static void more_entries_than_places(void) { atomic_store(&log_.tail, rc_log_head(&log_) - ENTRIES - 1); }
+static void more_entries_than_fit(void) { atomic_store(&log_.tail, rc_log_head(&log_) - ENTRIES - 1); }
 static void more_bytes_than_the_log(void) { log_.write_position += log_.size; }
 static void end_not_told(void) { log_.write_position++; }
-static void tail_within_a_segment(void) { log_.tail_position++; }
+static void granted_within_a_segment(void) { log_.granted_position++; }
+static void granted_past_the_head(void) { log_.granted = rc_log_head(&log_) + 1; }
 static void tail_past_an_entry(void) { log_.tail_position += 4 * log_.segment_size; }
 static void entry_wraps(void) { back(1)->position |= log_.size - 1; }
 static void entries_overlap(void) { back(2)->position++; }
@@ -139,6 +142,7 @@ static void chain_into_another_topic(void) { back(3)->topic = topic->id; }
 static void chain_forward(void) { back(5)->previous = rc_log_head(&log_) - 1; }
 static void chain_past_a_message(void) { back(1)->previous = entries[back(1)->previous % ENTRIES].previous; }
 static void jump_without_a_link(void) { back(3)->previous = RC_NONE; }
+static void chain_that_skips_one(void) { back(5)->next = rc_log_head(&log_) - 1; }
 static void topic_without_its_newest(void) { atomic_store(&topic->newest, RC_NONE); }
 static void topic_counts_wrong(void) { topic->entry_count++; }
 static void topic_numbers_wrong(void) { atomic_fetch_add(&topic->sequence, 1); }
@@ -147,13 +151,14 @@ static void topic_numbers_wrong(void) { atomic_fetch_add(&topic->sequence, 1); }
 Test(check, of_the_log, .init = make_log, .fini = free_log)
 {
 	static const struct breakage breakages[] = {
-		{ "floor >= tail", floor_below_tail },
+		{ "floor >= log->granted", floor_below_tail },
 		{ "floor <= head || floor == UINT64_MAX", floor_above_head },
 		{ "tail <= head", tail_above_head },
-		{ "head - tail <= log->entry_count", more_entries_than_places },
+		{ "head - tail <= log->entry_count", more_entries_than_fit },
 		{ "log->write_position - log->tail_position <= log->size", more_bytes_than_the_log },
 		{ "== log->write_position", end_not_told },
-		{ "log->tail_position % log->segment_size == 0", tail_within_a_segment },
+		{ "log->granted_position % log->segment_size == 0", granted_within_a_segment },
+		{ "log->granted <= head", granted_past_the_head },
 		{ "entry->position >= log->tail_position", tail_past_an_entry },
 		{ "(entry->position & (log->size - 1)) + entry->size <= log->size", entry_wraps },
 		{ "end <= rc_log_entry(log, number + 1)->position", entries_overlap },
@@ -165,6 +170,7 @@ Test(check, of_the_log, .init = make_log, .fini = free_log)
 		{ "link < number", chain_forward },
 		{ "->sequence == entry->sequence - 1", chain_past_a_message },
 		{ "(entry->previous == RC_NONE) == (entry->jump == RC_NONE)", jump_without_a_link },
+		{ "next > number &&", chain_that_skips_one },
 		{ "newest != RC_NONE", topic_without_its_newest },
 		{ "->entry_count == count", topic_counts_wrong },
 		{ "entry->sequence == ", topic_numbers_wrong },
@@ -370,4 +376,120 @@ Test(check, of_a_session, .init = make_session, .fini = free_session)
 		{ "s->utf8.open_size <= sizeof s->utf8.open", sequence_too_long },
 	};
 	expect_all_caught(breakages, COUNT(breakages), check_session, "engine/session.c");
+}
+
+/* ---- a cursor ---- */
+
+static struct rc_cursor cursor;
+
+/* Behind, and within a frame. */
+static void make_cursor(void)
+{
+	cursor = (struct rc_cursor){ .at = 7, .partial = 3, .behind = true };
+}
+
+static void check_cursor(void)
+{
+	rc_cursor_check(&cursor);
+}
+
+/* clang-format off */
+static void half_a_frame_at_the_head(void) { cursor.behind = false; }
+static void half_a_frame_twice(void) { cursor.on_its_way = true; }
+static void back_from_the_head(void) { cursor = (struct rc_cursor){ .resuming = true }; }
+static void back_and_in_step(void) { cursor.resuming = cursor.synced = true; }
+/* clang-format on */
+
+Test(check, of_a_cursor, .init = make_cursor)
+{
+	static const struct breakage breakages[] = {
+		{ "!cursor->partial || cursor->behind", half_a_frame_at_the_head },
+		{ "!cursor->partial || !cursor->on_its_way", half_a_frame_twice },
+		{ "!cursor->resuming || cursor->behind", back_from_the_head },
+		{ "!cursor->resuming || !cursor->synced", back_and_in_step },
+	};
+	expect_all_caught(breakages, COUNT(breakages), check_cursor, "engine/cursor.c");
+}
+
+/* ---- a connection ---- */
+
+enum { FREE, OPEN, BEHIND, ENDING, SLOTS };
+
+static struct connection connections[SLOTS];
+static struct worker worker;
+
+/* One in each kind of state: a free slot, an open connection that is being sent a plan, one that waits behind until its
+ * socket can take more, and one whose slot is being closed. */
+static void make_connections(void)
+{
+	worker.connections = connections;
+	memset(connections, 0, sizeof connections);
+	for (unsigned slot = 0; slot < SLOTS; slot++)
+		atomic_store(&connections[slot].generation, slot + 1);
+	connections[OPEN].state = CONNECTION_OPEN;
+	connections[OPEN].receiving = connections[OPEN].sending = connections[OPEN].cursor.on_its_way = true;
+	connections[OPEN].subscription_count = connections[OPEN].first_subscription = 1;
+	connections[BEHIND].state = CONNECTION_OPEN;
+	connections[BEHIND].polling = connections[BEHIND].listed = connections[BEHIND].cursor.behind = true;
+	connections[ENDING].state = CONNECTION_ENDING;
+	connections[ENDING].closing_slot = true;
+}
+
+static void check_connections(void)
+{
+	for (uint32_t slot = 0; slot < SLOTS; slot++)
+		rc_connection_check(&worker, slot);
+}
+
+/* clang-format off */
+static void receives_without_a_connection(void) { connections[FREE].receiving = true; }
+static void ends_without_a_connection(void) { connections[FREE].ends = true; }
+static void outbox_left_behind(void) { connections[FREE].outbox = (struct rc_outbox *)&worker; }
+static void handshake_left_behind(void) { connections[FREE].handshake = (struct handshake *)&worker; }
+static void handle_of_nobody(void) { atomic_store(&connections[OPEN].generation, 0); }
+static void slot_closed_while_open(void) { connections[OPEN].closing_slot = true; }
+static void ends_twice(void) { connections[ENDING].ends = true; }
+static void plan_without_a_send(void) { connections[OPEN].sending = false; }
+static void sends_to_a_full_socket(void) { connections[OPEN].polling = true; }
+static void subscription_lost(void) { connections[OPEN].first_subscription = 0; }
+static void subscription_not_counted(void) { connections[OPEN].subscription_count = 0; }
+static void behind_and_forgotten(void) { connections[BEHIND].listed = false; }
+/* clang-format on */
+
+Test(check, of_a_connection, .init = make_connections)
+{
+	static const char free_slot[] =
+	    "!rc_connection_is_busy(conn) && !conn->ends && !conn->outbox && !conn->handshake";
+	static const char subscriptions[] =
+	    "conn->subscription_count ? conn->first_subscription : !conn->first_subscription";
+	static const struct breakage breakages[] = {
+		{ free_slot, receives_without_a_connection },
+		{ free_slot, ends_without_a_connection },
+		{ free_slot, outbox_left_behind },
+		{ free_slot, handshake_left_behind },
+		{ "atomic_load_explicit(&conn->generation, memory_order_relaxed)", handle_of_nobody },
+		{ "!conn->closing_slot || conn->state == CONNECTION_ENDING", slot_closed_while_open },
+		{ "conn->state != CONNECTION_ENDING || !conn->ends", ends_twice },
+		{ "!conn->cursor.on_its_way || conn->sending || conn->state == CONNECTION_ENDING",
+		  plan_without_a_send },
+		{ "!conn->sending || !conn->polling", sends_to_a_full_socket },
+		{ subscriptions, subscription_lost },
+		{ subscriptions, subscription_not_counted },
+		{ "!conn->cursor.behind || conn->listed || conn->state >= CONNECTION_CLOSING", behind_and_forgotten },
+	};
+	expect_all_caught(breakages, COUNT(breakages), check_connections, "uring/connection.c");
+}
+
+static void half_a_frame_and_not_behind(void)
+{
+	connections[BEHIND].cursor = (struct rc_cursor){ .partial = 3 };
+}
+
+/* What the cursor's check sees ends the connection's check too; of a connection that ends, nobody reads the cursor. */
+Test(check, of_a_connections_cursor, .init = make_connections)
+{
+	static const struct breakage breakage = { "!cursor->partial || cursor->behind", half_a_frame_and_not_behind };
+	expect_caught(&breakage, check_connections, "engine/cursor.c");
+	connections[ENDING].cursor.partial = 3;
+	check_connections();
 }

@@ -136,18 +136,17 @@ static bool is_in_step(void)
 
 static void make_plan(uint64_t end)
 {
-	struct rc_mark marks[2 * MODEL_NAMES] = { 0 };
+	struct rc_want list[MODEL_NAMES];
+	uint32_t count = 0;
 	for (unsigned name = 0; name < MODEL_NAMES; name++) {
 		if (!wants[name].on || wants[name].resumes)
 			continue;
-		cr_assert_lt(m->names[name].id, 2 * MODEL_NAMES);
-		marks[m->names[name].id] = (struct rc_mark){ .from = wants[name].from, .generation = 1 };
+		list[count++] = (struct rc_want){ .from = wants[name].from, .topic = m->names[name].id };
 	}
 	const bool single = in_cohort && subscription_count() == 1;
 	const struct rc_interest interest = {
-		.marks = marks,
-		.mark_count = 2 * MODEL_NAMES,
-		.generation = 1,
+		.wants = list,
+		.want_count = count,
 		.encoding = &naive.form,
 		.encoded_size_min = single ? 0 : UINT32_MAX,
 		.cohort = single ? m->names[first_subscription()].id : UINT32_MAX,

@@ -87,9 +87,9 @@ Test(log, less_than_2_GiB_in_the_largest_log)
 	unsigned held_by;
 	if (bytes == MAP_FAILED)
 		cr_skip_test("no room for 64 GiB of addresses");
-	cr_assert_eq(rc_topics_init(&topics, &options, 0, 1), 0);
+	cr_assert_eq(rc_topics_init(&topics, &options, 0, 1, 1), 0);
 	rc_log_init(&log, &topics, bytes, size, entries, 64, floors, 1);
-	struct rc_topic *topic = rc_topics_get(&topics, "t", 1, rc_topic_hash("t", 1), &error);
+	struct rc_topic *topic = rc_topics_get(&topics, "t", 1, rc_topic_hash(&topics, "t", 1), &error);
 	cr_expect_eq(rc_log_append(&log, topic, RC_TEXT, bytes, ((size_t)1 << 31) - 14, 0, &held_by), -EMSGSIZE);
 	cr_expect_eq(rc_log_append(&log, topic, RC_TEXT, bytes, (size_t)1 << 32, 0, &held_by), -EMSGSIZE);
 	cr_expect_eq(rc_log_append(&log, topic, RC_TEXT, bytes, (size_t)5 << 30, 0, &held_by), -EMSGSIZE);

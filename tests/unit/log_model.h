@@ -38,7 +38,7 @@ struct model {
 	struct rc_entry *entries;
 	_Atomic uint64_t floors[MODEL_READERS];
 	struct model_message *messages;
-	uint64_t head, tail, tail_position, end, wanted, capacity;
+	uint64_t head, tail, granted, granted_position, end, wanted, capacity;
 	size_t kept_size, kept_size_max;
 	uint64_t refused, published_size;
 	struct model_topic names[MODEL_NAMES];
@@ -66,7 +66,7 @@ static inline void model_begin(struct model *m, uint64_t size, uint64_t entry_co
 	memset(bytes, 0xdb, size);
 	memset(m->entries, 0xdb, entry_count * sizeof *m->entries);
 	m->kept_size_max = kept_size_max;
-	cr_assert_eq(rc_topics_init(&m->topics, &defaults, kept_size_max, 1), 0);
+	cr_assert_eq(rc_topics_init(&m->topics, &defaults, kept_size_max, 1, 1), 0);
 	cr_assert_eq(rc_topics_add_rule(&m->topics, "keep/*", &keep), 0);
 	rc_log_init(&m->log, &m->topics, bytes, size, m->entries, entry_count, m->floors, readers);
 	for (unsigned i = 0; i < MODEL_NAMES; i++)
@@ -121,7 +121,7 @@ static inline struct rc_topic *model_find(const struct model *m, unsigned name)
 {
 	char text[16];
 	size_t size = model_name(text, name);
-	return rc_topics_find(&m->topics, text, size, rc_topic_hash(text, size));
+	return rc_topics_find(&m->topics, text, size, rc_topic_hash(&m->topics, text, size));
 }
 
 static inline struct rc_topic *model_get(struct model *m, unsigned name)
@@ -129,7 +129,7 @@ static inline struct rc_topic *model_get(struct model *m, unsigned name)
 	char text[16];
 	size_t size = model_name(text, name);
 	int error = 0;
-	struct rc_topic *topic = rc_topics_get(&m->topics, text, size, rc_topic_hash(text, size), &error);
+	struct rc_topic *topic = rc_topics_get(&m->topics, text, size, rc_topic_hash(&m->topics, text, size), &error);
 	struct model_topic *expected = &m->names[name];
 	cr_assert(topic, "error %d", error);
 	if (!expected->exists) {
@@ -180,21 +180,34 @@ static inline void model_recycle(struct model *m, uint64_t to)
 	}
 }
 
-/* Where a frame will stand, and the first entry that may stay then. */
-static inline uint64_t model_place(const struct model *m, size_t frame_size, uint64_t *tail_position, uint64_t *tail)
+/* Where a frame will stand, and up to where readers must let go for it: whole segments of bytes or of the index. */
+static inline uint64_t model_place(const struct model *m, size_t frame_size, uint64_t *granted_position,
+                                   uint64_t *granted)
 {
 	uint64_t size = m->log.size, position = m->end;
 	if (position % size + frame_size > size)
 		position += size - position % size;
-	*tail = m->tail;
-	*tail_position = m->tail_position;
-	while (position + frame_size - *tail_position > size)
-		*tail_position += size / RC_LOG_SEGMENTS;
-	while (*tail < m->head && m->messages[*tail].position < *tail_position)
-		++*tail;
-	if (m->head - *tail == m->log.entry_count)
-		*tail += m->log.entry_count / RC_LOG_SEGMENTS;
+	*granted = m->granted;
+	*granted_position = m->granted_position;
+	while (position + frame_size - *granted_position > size)
+		*granted_position += size / RC_LOG_SEGMENTS;
+	while (*granted < m->head && m->messages[*granted].position < *granted_position)
+		++*granted;
+	if (m->head - *granted == m->log.entry_count)
+		*granted += m->log.entry_count / RC_LOG_SEGMENTS;
 	return position;
+}
+
+/* What is recycled with a message: all that is in its way, and no more than a few besides, of what is granted. */
+static inline uint64_t model_tail(const struct model *m, uint64_t end)
+{
+	enum { FEW = 4 };
+	uint64_t tail = m->tail;
+	while (tail < m->head &&
+	       (m->messages[tail].position + m->log.size < end || m->head - tail == m->log.entry_count))
+		tail++;
+	tail = RC_MIN(tail + FEW, m->granted);
+	return RC_MAX(tail, m->tail);
 }
 
 static inline void model_check_log(const struct model *m)
@@ -208,10 +221,12 @@ static inline void model_check_log(const struct model *m)
 	cr_assert_eq(log->refused, m->refused);
 	cr_assert_eq(log->published_size, m->published_size);
 	cr_assert_leq(log->write_position - log->tail_position, log->size);
-	cr_assert_eq(log->segments_recycled, log->tail_position / log->segment_size);
+	cr_assert_eq(log->granted, m->granted);
+	cr_assert_eq(log->granted_position, m->granted_position);
+	cr_assert_eq(log->segments_recycled, log->granted_position / log->segment_size);
 	cr_assert_eq(m->topics.kept_size, m->kept_size);
 	for (unsigned i = 0; i < log->floor_count; i++)
-		cr_assert(m->floors[i] >= m->tail && m->floors[i] <= m->head);
+		cr_assert(m->floors[i] >= m->granted && m->floors[i] <= m->head);
 }
 
 static inline void model_check_topic(const struct model *m, unsigned name)
@@ -268,12 +283,12 @@ static inline int64_t model_append(struct model *m, unsigned name, size_t size, 
 {
 	struct rc_topic *topic = model_get(m, name);
 	struct model_topic *expected = &m->names[name];
-	uint64_t tail_position = 0, tail = m->tail, position = 0, time_ns = m->head * 1000 + name;
+	uint64_t granted_position = 0, granted = m->granted, position = 0, time_ns = m->head * 1000 + name;
 	bool held = false, fits = size <= m->log.size / 4 - RC_FRAME_HEADER_MAX;
 	if (fits)
-		position = model_place(m, model_frame_size(size), &tail_position, &tail);
+		position = model_place(m, model_frame_size(size), &granted_position, &granted);
 	for (unsigned i = 0; i < m->log.floor_count; i++)
-		held |= tail > m->tail && m->floors[i] < tail;
+		held |= granted > m->granted && m->floors[i] < granted;
 
 	unsigned held_by = 77;
 	if (fits)
@@ -283,7 +298,7 @@ static inline int64_t model_append(struct model *m, unsigned name, size_t size, 
 		rc_topics_release(&m->topics, topic);
 	if (!fits || held) {
 		cr_assert_eq(result, fits ? -EAGAIN : -EMSGSIZE);
-		cr_assert(!fits || (held_by < m->log.floor_count && m->floors[held_by] < tail), "reader %u is free",
+		cr_assert(!fits || (held_by < m->log.floor_count && m->floors[held_by] < granted), "reader %u is free",
 		          held_by);
 		m->refused += fits;
 		if (fits)
@@ -292,8 +307,9 @@ static inline int64_t model_append(struct model *m, unsigned name, size_t size, 
 		return result;
 	}
 	expected->entry_count++;
-	m->tail_position = tail_position;
-	model_recycle(m, tail);
+	m->granted = granted;
+	m->granted_position = granted_position;
+	model_recycle(m, model_tail(m, position + model_frame_size(size)));
 	model_unkeep(m, expected);
 	expected->newest = m->head;
 	if (m->head == m->capacity) {

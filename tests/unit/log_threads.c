@@ -171,14 +171,15 @@ static const char *run(uint64_t seed)
 	uint8_t *bytes = malloc(RC_LOG_SIZE_MIN);
 	struct rc_entry *entries = malloc(ENTRIES * sizeof *entries);
 	pthread_t publisher, threads[READERS];
-	if (!bytes || !entries || rc_topics_init(&shared.topics, &options, 0, 1))
+	if (!bytes || !entries || rc_topics_init(&shared.topics, &options, 0, 1, 1))
 		return "no memory";
 	pthread_mutex_init(&shared.lock, NULL);
 	rc_log_init(&shared.log, &shared.topics, bytes, RC_LOG_SIZE_MIN, entries, ENTRIES, shared.floors, READERS);
 	for (uint32_t i = 0; i < TOPICS; i++) {
 		int error = 0;
 		char name = (char)('a' + (int)i);
-		shared.topic[i] = rc_topics_get(&shared.topics, &name, 1, rc_topic_hash(&name, 1), &error);
+		shared.topic[i] = rc_topics_get(&shared.topics, &name, 1, rc_topic_hash(&shared.topics, &name, 1),
+		                                &error);
 		if (!shared.topic[i] || shared.topic[i]->id != i)
 			return "no topic";
 		shared.topic[i]->subscription_count = 1;

@@ -79,7 +79,7 @@ static struct {
 } wants_form;
 
 static struct {
-	uint64_t end, size;
+	uint64_t begin, end, size;
 	unsigned range_count, frame_count, conflated_count, taken_count;
 	bool synced;
 	struct {
@@ -163,18 +163,24 @@ static bool naive_take(uint64_t number, uint32_t skip, bool conflated, bool enco
 	return true;
 }
 
-static void naive_plan(uint64_t begin, uint64_t end, uint32_t partial)
+static void naive_plan(uint64_t begin, uint64_t end, uint32_t partial, bool by_set)
 {
 	memset(&naive, 0, sizeof naive);
-	naive.end = RC_MIN(end, begin + RC_PLAN_WINDOW);
+	naive.begin = begin;
+	naive.end = by_set ? RC_MIN(end, begin + RC_PLAN_WINDOW) : end;
 	naive.synced = wants_form.synced;
+	while (!partial && naive.begin < naive.end && !is_wanted(naive.begin))
+		naive.begin++;
+	if (naive.begin == naive.end)
+		naive.begin = begin;
 	for (uint64_t number = begin; number < naive.end; number++) {
 		bool taken = true;
 		if (partial && number == begin) {
 			taken = naive_take(number, partial & RC_PARTIAL_SIZE, false, partial & RC_PARTIAL_ENCODED);
 			naive.synced = wants_form.synced; /* that was decided when it was cut */
 		} else if (is_wanted(number))
-			taken = naive_take(number, 0, is_left_out(number),
+			taken = number - naive.begin < RC_PLAN_WINDOW &&
+			        naive_take(number, 0, is_left_out(number),
 			                   !is_left_out(number) && is_encoded(number, naive.synced));
 		if (!taken)
 			naive.end = number;
@@ -253,10 +259,10 @@ static void check_all_progress(void)
 	check_progress(naive.size, &at);
 }
 
-static void check_plan(uint64_t begin, uint64_t end, uint32_t partial)
+static void check_plan(uint64_t begin, uint64_t end, uint32_t partial, bool by_set)
 {
-	naive_plan(begin, end, partial);
-	cr_assert_eq(plan.begin, begin);
+	naive_plan(begin, end, partial, by_set);
+	cr_assert_eq(plan.begin, naive.begin);
 	cr_assert_eq(plan.end, naive.end, "[%lu, %lu) instead of %lu", begin, plan.end, naive.end);
 	cr_assert_eq(plan.size, naive.size);
 	cr_assert_eq(plan.partial, partial);
@@ -265,7 +271,7 @@ static void check_plan(uint64_t begin, uint64_t end, uint32_t partial)
 	cr_assert_eq(plan.taken_count, naive.taken_count);
 	cr_assert_eq(plan.range_count, naive.range_count, "what touches is one range");
 	for (unsigned i = 0; i < naive.taken_count; i++)
-		cr_assert_eq(plan.taken[i], (naive.taken[i].number - begin) |
+		cr_assert_eq(plan.taken[i], (naive.taken[i].number - naive.begin) |
 		                                (naive.taken[i].conflated ? RC_PLAN_CONFLATED : 0) |
 		                                (naive.taken[i].encoded ? RC_PLAN_ENCODED : 0));
 	check_bytes();
@@ -274,14 +280,10 @@ static void check_plan(uint64_t begin, uint64_t end, uint32_t partial)
 
 /* ---- making ---- */
 
-static struct rc_interest interest_in(uint32_t topic, const struct rc_mark *marks, uint32_t mark_count,
-                                      uint32_t generation)
+static struct rc_interest interest_in(uint32_t topic)
 {
 	return (struct rc_interest){
 		.topic = topic,
-		.marks = marks,
-		.mark_count = mark_count,
-		.generation = generation,
 		.encoding = form.states ? &form.encoding : NULL,
 		.encoded_size_min = wants_form.used ? wants_form.size_min : UINT32_MAX,
 		.cohort = wants_form.cohort,
@@ -289,32 +291,60 @@ static struct rc_interest interest_in(uint32_t topic, const struct rc_mark *mark
 	};
 }
 
-/* What is wanted as marks, and between them what earlier generations left. */
-static void make_marked(uint64_t begin, uint64_t end, uint32_t partial)
+/* What is wanted, along the chains of its topics. */
+static void make_by_chains(uint64_t begin, uint64_t end, uint32_t partial)
 {
-	enum { GENERATION = 9 };
-	uint32_t count = 0;
-	for (uint32_t i = 0; i < MODEL_NAMES; i++)
-		count = wants[i].wanted ? i + 1 : count;
-	struct rc_mark *marks = malloc(count * sizeof *marks + 1); /* no more than needed: topics above have no mark */
-	for (uint32_t i = 0; i < count; i++)
-		marks[i] = (struct rc_mark){ .from = wants[i].wanted ? wants[i].from : 0,
-			                     .generation = wants[i].wanted ? GENERATION : GENERATION - 1 - i % 3,
-			                     .conflate = wants[i].conflate };
-	const struct rc_interest interest = interest_in(0, marks, count, GENERATION);
+	struct rc_want *list = malloc(MODEL_NAMES * sizeof *list);
+	struct rc_interest interest = interest_in(0);
+	interest.wants = list;
+	for (uint32_t i = 0; i < m.log.topics->made_count; i++)
+		if (wants[i].wanted)
+			list[interest.want_count++] = (struct rc_want){ wants[i].from, i, wants[i].conflate };
 	rc_plan_make(&plan, &m.log, &interest, begin, end, partial);
 	cr_assert(!plan.single);
-	free(marks);
+	free(list);
+}
+
+/* The same, looked up entry by entry; what another slot wants is not for it. */
+static void make_by_set(uint64_t begin, uint64_t end, uint32_t partial)
+{
+	enum { SLOT = 7 };
+	struct rc_subscribers *set = calloc(1, sizeof *set);
+	uint32_t first = 0, of_other = 0;
+	cr_assert(set && rc_subscribers_init(set, 5) == 0);
+	for (uint32_t i = 0; i < MODEL_NAMES; i++) {
+		rc_subscribers_add(set, SLOT + 1, &of_other, i, 1, 0);
+		if (wants[i].wanted)
+			rc_subscribers_add(set, SLOT, &first, i, 1, wants[i].from)->conflate = wants[i].conflate;
+		else if (i % 3 == 0)
+			rc_subscribers_add(set, SLOT, &first, i, 1, 0)->resumes = true;
+	}
+	struct rc_interest interest = interest_in(0);
+	interest.set = set;
+	interest.slot = SLOT;
+	interest.conflates = true;
+	rc_plan_make(&plan, &m.log, &interest, begin, end, partial);
+	cr_assert(!plan.single);
+	rc_subscribers_destroy(set);
+	free(set);
+}
+
+static void check_several(uint64_t begin, uint64_t end, uint32_t partial)
+{
+	make_by_set(begin, end, partial);
+	check_plan(begin, end, partial, true);
+	make_by_chains(begin, end, partial);
+	check_plan(begin, end, partial, false);
 }
 
 static void make_single(uint32_t topic, uint64_t begin, uint64_t end)
 {
 	memset(wants, 0, sizeof wants);
 	wants[topic].wanted = true;
-	const struct rc_interest interest = interest_in(topic, NULL, 0, 0);
+	const struct rc_interest interest = interest_in(topic);
 	rc_plan_make(&plan, &m.log, &interest, begin, end, 0);
 	cr_assert(plan.single && plan.topic == topic);
-	check_plan(begin, end, 0);
+	check_plan(begin, end, 0, false);
 }
 
 /* Topic numbers 0 and 1 in the log; both are wanted. */
@@ -336,27 +366,27 @@ static void append(unsigned name, size_t size)
 
 /* ---- the bounds ---- */
 
-Test(plan, a_window_is_read_once)
+Test(plan, what_is_not_wanted_costs_no_window)
 {
 	begin_log(1 * RC_MIB, 8192);
 	for (unsigned i = 0; i < RC_PLAN_WINDOW + 10; i++)
 		append(0, 0);
 	append(1, 1);
 	make_single(1, 0, m.head);
-	cr_expect_eq(plan.end, RC_PLAN_WINDOW);
-	cr_expect_eq(plan.size, 0);
-	cr_expect_eq(rc_plan_progress(&plan, &m.log, 0).cursor, RC_PLAN_WINDOW);
-	make_single(1, plan.end, m.head);
+	cr_expect_eq(plan.begin, RC_PLAN_WINDOW + 10);
 	cr_expect_eq(plan.end, m.head);
 	cr_expect_eq(plan.size, 3);
+	make_single(1, 0, m.head - 1);
+	cr_expect_eq(plan.end, m.head - 1);
+	cr_expect_eq(plan.size, 0);
+	cr_expect_eq(rc_plan_progress(&plan, &m.log, 0).cursor, m.head - 1);
 	make_single(1, m.head, m.head);
 	cr_expect_eq(plan.size + plan.range_count, 0);
 
 	/* All of a window's entries left out but the last. */
 	wants[0].wanted = wants[0].conflate = true;
 	uint64_t begin = m.head - 2 - (RC_PLAN_WINDOW - 1);
-	make_marked(begin, m.head, 0);
-	check_plan(begin, m.head, 0);
+	check_several(begin, m.head, 0);
 	cr_expect_eq(plan.conflated_count, RC_PLAN_WINDOW - 1);
 	cr_expect_eq(plan.size, 2);
 	model_end(&m);
@@ -419,11 +449,9 @@ Test(plan, bytes_of_one_send)
 	cr_expect_eq(plan.frame_count, 1, "a larger frame goes alone");
 	cr_expect_gt(plan.size, 700 * RC_KIB);
 	wants[0].conflate = true;
-	make_marked(0, m.head, 0);
-	check_plan(0, m.head, 0);
+	check_several(0, m.head, 0);
 	cr_expect_eq(plan.size, 3);
-	make_marked(4, m.head, 100);
-	check_plan(4, m.head, 100);
+	check_several(4, m.head, 100);
 	cr_expect_eq(plan.end, 5, "its rest is too large as well");
 	model_end(&m);
 }
@@ -460,8 +488,7 @@ Test(plan, the_rest_of_a_frame_goes_first_whoever_wants_it)
 	for (uint32_t partial = 1; partial < 102; partial++) {
 		wants[0].conflate = wants[0].wanted = partial % 2;
 		wants[1].from = partial % 3 ? 0 : 3;
-		make_marked(0, m.head, partial);
-		check_plan(0, m.head, partial);
+		check_several(0, m.head, partial);
 		cr_assert_eq(plan.taken[0], 0);
 		cr_assert_eq(plan.ranges[0].at, m.log.bytes + partial);
 	}
@@ -514,7 +541,7 @@ Test(plan, random_windows)
 			uint64_t end = below(&seed, 2) ? m.head : begin + below(&seed, m.head - begin + 1);
 			uint32_t partial = 0;
 			if (below(&seed, 3) == 0) {
-				make_single((uint32_t)below(&seed, MODEL_NAMES), begin, end);
+				make_single((uint32_t)below(&seed, m.log.topics->made_count), begin, end);
 				continue;
 			}
 			if (end > begin && below(&seed, 3) == 0) {
@@ -522,8 +549,7 @@ Test(plan, random_windows)
 				partial = 1 + (uint32_t)below(&seed, frame_size_of(begin, encoded) - 1);
 				partial |= encoded ? RC_PARTIAL_ENCODED : 0;
 			}
-			make_marked(begin, end, partial);
-			check_plan(begin, end, partial);
+			check_several(begin, end, partial);
 		}
 		form_end();
 		model_end(&m);
@@ -552,7 +578,7 @@ static void take_bytes(struct stream *stream, uint64_t sent)
 
 static void send_some(struct stream *stream, uint64_t *seed)
 {
-	make_marked(stream->cursor, m.head, stream->partial);
+	make_by_chains(stream->cursor, m.head, stream->partial);
 	uint64_t sent = below(seed, 3) ? below(seed, plan.size + 1) : plan.size;
 	if (below(seed, 4) == 0)
 		sent = RC_MIN(sent, 3);

@@ -172,13 +172,10 @@ Test(plan_encoding, who_joins_a_cohort_waits_for_a_beginning)
 Test(plan_encoding, other_topics_are_not_of_the_cohort)
 {
 	publish("FfMmM");
-	static struct rc_mark marks[2] = { { .generation = 7 }, { .generation = 7 } };
-	const struct rc_interest interest = { .marks = marks,
-		                              .mark_count = 2,
-		                              .generation = 7,
-		                              .encoding = &encoding,
-		                              .encoded_size_min = 2,
-		                              .cohort = TOPIC };
+	struct rc_want wants[2] = { { .topic = 0 }, { .topic = 1 } };
+	const struct rc_interest interest = {
+		.wants = wants, .want_count = 2, .encoding = &encoding, .encoded_size_min = 2, .cohort = TOPIC
+	};
 	rc_plan_make(&plan, &m.log, &interest, 0, m.head, 0);
 	cr_expect_str_eq(forms(), "epepeS");
 }
@@ -238,10 +235,9 @@ Test(plan_encoding, the_rest_of_a_frame_decides_nothing)
 Test(plan_encoding, what_is_left_out_breaks_the_stream)
 {
 	publish("FMMM");
-	static struct rc_mark marks[1] = { { .generation = 7, .conflate = true } };
-	const struct rc_interest interest = { .marks = marks,
-		                              .mark_count = 1,
-		                              .generation = 7,
+	struct rc_want wants[1] = { { .topic = TOPIC, .conflate = true } };
+	const struct rc_interest interest = { .wants = wants,
+		                              .want_count = 1,
 		                              .encoding = &encoding,
 		                              .encoded_size_min = 2,
 		                              .cohort = TOPIC,
@@ -249,6 +245,7 @@ Test(plan_encoding, what_is_left_out_breaks_the_stream)
 	rc_plan_make(&plan, &m.log, &interest, 0, m.head, 0);
 	cr_expect_str_eq(forms(), "---p.");
 	publish("F");
+	wants[0].from = 0;
 	rc_plan_make(&plan, &m.log, &interest, 0, m.head, 0);
 	cr_expect_str_eq(forms(), "----eS");
 }

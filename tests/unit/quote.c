@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * json.c - strings as RFC 8259 wants them, whatever the bytes: a table of what is written.
+ * quote.c - strings as RFC 8259 wants them, whatever the bytes: a table of what is written.
  */
 #include "lib/quote.h"
 

@@ -19,7 +19,7 @@ static uint32_t model_count;
 
 static void begin(void)
 {
-	cr_assert_eq(rc_subscribers_init(&set), 0);
+	cr_assert_eq(rc_subscribers_init(&set, 1), 0);
 	memset(first, 0, sizeof first);
 	memset(model, 0, sizeof model);
 	model_count = 0;
@@ -28,6 +28,24 @@ static void begin(void)
 static void end(void)
 {
 	rc_subscribers_destroy(&set);
+}
+
+/* A connection that chose its topics: their numbers differ by the size of the table, which once was one place. */
+Test(subscriber, chosen_topics_cost_what_others_do)
+{
+	static uint32_t lists[128];
+	cr_assert_eq(rc_subscribers_init(&set, 77), 0);
+	for (uint32_t slot = 0; slot < 128; slot++)
+		for (uint32_t i = 0; i < 64; i++)
+			cr_assert(rc_subscribers_add(&set, slot, &lists[slot], i * 16384, 1, 0));
+	/* Where many share one home, some stretch of the table is full. */
+	uint32_t run = 0, longest = 0;
+	for (uint32_t i = 0; i < set.table_size; i++) {
+		run = set.table[i] ? run + 1 : 0;
+		longest = run > longest ? run : longest;
+	}
+	cr_expect_lt(longest, 60, "%u in a row", longest);
+	end();
 }
 
 /* Numbers on both sides of a chunk's end, and the last one. */

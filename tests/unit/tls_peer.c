@@ -294,7 +294,10 @@ Test(tls_peer, resumption)
 		cr_expect(resumes(versions[i], server_of(&here, NULL, false)), "not yet time for a new key, %zu", i);
 		rc_tls_tickets_turn(tickets, now_ns + turn_ns);
 		cr_expect(resumes(versions[i], server_of(&here, NULL, false)), "the key before still opens");
-		cr_expect_not(resumes(versions[i], server_of(&here, &member, true)), "other authorities for clients");
+		cr_expect_not(resumes(versions[i], server_of(&here, &member, true)), "a session begun without them");
+		SSL_SESSION *before = session_of_last;
+		cr_expect_not(resumes(versions[i], server_of(&here, &member, true)), "nor one begun so");
+		cr_expect_eq(session_of_last, before, "who may show a certificate gets no ticket");
 		SSL_SESSION_free(session_of_last);
 		session_of_last = old;
 		rc_tls_tickets_turn(tickets, now_ns + 2 * turn_ns);

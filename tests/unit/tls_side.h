@@ -11,6 +11,7 @@
 
 static struct pair authority, here;
 static struct rc_tls_tickets *tickets;
+static const char *revoked_path; /* a list of theirs that servers read */
 
 static inline void prepare(void)
 {
@@ -28,6 +29,7 @@ static inline struct rc_tls_context *server_of(const struct pair *pair, const st
 	struct rc_error error = { 0 };
 	if (client_authority)
 		options.client_ca = client_authority->path;
+	options.crl = revoked_path;
 	struct rc_tls_context *context = rc_tls_context_server(&options, tickets, &error);
 	cr_assert_not_null(context, "%s", error.text);
 	return context;

@@ -1,8 +1,8 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: MIT
 #
-# inside.sh - what the machine of tests/vm/run.sh does once systemd has made it ready: the tests, and the end. The words
-# for it stand on the kernel's command line.
+# inside.sh - what the machine of tests/vm/run.sh does once systemd has made it ready: it runs the tests, and ends. The
+# settings for it stand on the kernel's command line.
 export PATH=/bin:/usr/bin:/usr/local/bin HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 RC_LIMIT=900
 for word in $(cat /proc/cmdline); do
 	case $word in

@@ -4,10 +4,10 @@
 # run.sh BUILD: boots Linux 6.1, the oldest that the README promises, and runs the live tests there, and those of the
 # systemd units, which need a machine of their own. The kernel is Debian's own package, unpacked and never installed; the
 # machine is qemu's, in software (KVM hangs on some hosts); its only file system is an archive with what `make install`
-# installs, systemd, Python and the tests. What the guest prints on its serial console is what this prints, one line a
-# test. Ends with 77 where qemu or the kernel cannot be had.
+# installs, systemd, Python and the tests. This prints what the guest prints on its serial console, one line a test.
+# It ends with 77 where qemu or the kernel is not to be had.
 #
-# ONLY=word as in `make test`. The tests of installing and those against other implementations stay outside.
+# ONLY=word works as in `make test`. The tests of installing and those against other implementations are left out.
 set -eu
 cd "$(dirname "$0")/../.."
 mkdir -p "$1/vm"
@@ -52,7 +52,7 @@ add_python() {
 	add_linked "$library"/lib-dynload/*.so
 }
 
-# For kernel TLS, and the congestion control that many hosts choose.
+# The kernel's modules for TLS, and the congestion control that many hosts choose.
 add_modules() {
 	from=$(echo "$vm"/kernel/lib/modules/*)
 	to=$root/lib/modules/$(basename "$from")
@@ -65,7 +65,7 @@ add_modules() {
 	busybox depmod -b "$root" "$(basename "$from")"
 }
 
-# The service manager, and of its own units no more than ours refer to.
+# The service manager, with only those of its units that ours refer to.
 add_systemd() {
 	from=/lib/systemd
 	[ ! -e /usr/lib/systemd/systemd ] || from=/usr/lib/systemd
@@ -124,7 +124,7 @@ sh tools/setup.sh vm || skip "qemu-system-x86_64 is not here"
 fetch_kernel
 make_archive "$1"
 
-# Everything is slower by a factor: the guest's time limits are stretched by RC_SLOW, and the machine has its own.
+# Everything is slower there: the guest's time limits are stretched by RC_SLOW, and the machine has one of its own.
 timeout -k 5 "${RC_VM_LIMIT:-1200}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 2G -nodefaults \
 	-no-reboot -display none -serial stdio -device virtio-rng-pci -kernel "$vm"/kernel/boot/vmlinuz-* \
 	-initrd "$vm/initramfs" \

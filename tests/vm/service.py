@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The systemd units, as `make install` leaves them, under the real service manager. Only in the machine of run.sh: they
-take fixed names and ports."""
+"""The systemd units, as `make install` leaves them, under the real service manager. They run only in the machine of
+run.sh, because they take fixed names and ports."""
 import os
 import re
 import signal
@@ -62,7 +62,7 @@ def test_is_started_once_it_can_be_reached():
 
 def test_has_no_more_than_it_needs():
     settled()
-    configure("listen = 127.0.0.1:80")  # a port of the privileged
+    configure("listen = 127.0.0.1:80")  # a privileged port
     systemctl("start", UNIT)
     client(address=("127.0.0.1", 80)).settle()
     status = process_status()

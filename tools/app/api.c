@@ -105,7 +105,7 @@ static int post_send(struct call *call)
 	if (call->out.failed)
 		return 503;
 	int devices = app_people_deliver(app, to, size, call->out.bytes, call->out.size,
-	                                 json_is_true(json_object_get(call->body, "reliable")), NULL);
+	                                 json_is_true(json_object_get(call->body, "reliable")), 0);
 	if (devices == -2)
 		return fail(call, 503, "the user is away, and the message cannot be stored");
 	app_out_clear(&call->out);
@@ -182,14 +182,18 @@ static const struct route {
 
 /* ---- all of them ---- */
 
+static int refuse_key(struct call *call, const char *why)
+{
+	rc_request_add_header(call->request, "WWW-Authenticate", "Bearer");
+	return fail(call, 401, why);
+}
+
 static int answer_route(struct call *call, const struct route *route)
 {
 	const char *why, *method = rc_request_method(call->request);
 	size_t size;
-	if (!route->may(call->app, call->request, &why)) {
-		rc_request_add_header(call->request, "WWW-Authenticate", "Bearer");
-		return fail(call, 401, why);
-	}
+	if (!route->may(call->app, call->request, &why))
+		return refuse_key(call, why);
 	APP_COUNT(call->app, api_requests);
 	bool is_head = strcmp(method, "HEAD") == 0 && strcmp(route->method, "GET") == 0;
 	if (strcmp(method, route->method) != 0 && !is_head)
@@ -231,11 +235,29 @@ static int answer_figures(struct app *app, rc_request *request, bool metrics)
 {
 	struct call call = { .app = app, .request = request };
 	const char *why;
-	int status;
 	if (app_access_figures(app, request, &why))
 		return metrics ? answer_metrics(app, request) : http_answer(request);
-	rc_request_add_header(request, "WWW-Authenticate", "Bearer");
-	status = fail(&call, 401, why);
+	int status = refuse_key(&call, why);
+	app_out_free(&call.out);
+	return status;
+}
+
+static bool is_elsewhere(const struct app *app, const rc_request *request)
+{
+	return app->api_listener_first != UINT32_MAX && rc_request_listener(request) < app->api_listener_first;
+}
+
+int app_api_head(struct app *app, rc_request *request)
+{
+	struct call call = { .app = app, .request = request };
+	const char *why;
+	if (strncmp(rc_request_path(request), "/api/", 5) != 0)
+		return 413; /* nothing else takes a body */
+	if (is_elsewhere(app, request))
+		return 404;
+	if (app_access_api(app, request, &why))
+		return 0;
+	int status = refuse_key(&call, why);
 	app_out_free(&call.out);
 	return status;
 }
@@ -244,7 +266,7 @@ int app_api_answer(struct app *app, rc_request *request)
 {
 	const char *path = rc_request_path(request);
 	bool on_api_port = rc_request_listener(request) >= app->api_listener_first;
-	bool api_elsewhere = app->api_listener_first != UINT32_MAX && !on_api_port;
+	bool api_elsewhere = is_elsewhere(app, request);
 	if (strcmp(path, "/healthz") == 0)
 		return rc_request_respond(request, atomic_load(&app->draining) ? 503 : 200, "text/plain", "ok\n", 3)
 		           ? 503

@@ -9,6 +9,8 @@
 
 struct app;
 
+/* Looks at a key before a body is gathered: as handlers.head does. */
+int app_api_head(struct app *app, rc_request *request);
 /* Answers as handlers.request does. */
 int app_api_answer(struct app *app, rc_request *request);
 

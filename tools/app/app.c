@@ -175,7 +175,10 @@ static bool make_server(struct app *app, const struct app_settings *settings)
 	config.handlers = app_clients_handlers(app);
 	app->server = rc_server_new(&config, &error);
 	static struct rc_tls_pair pairs[OPTION_LIST_MAX];
-	const struct rc_tls_options tls = { .pairs = pairs, .pair_count = settings->tls_cert.count };
+	const struct rc_tls_options tls = { .pairs = pairs,
+		                            .pair_count = settings->tls_cert.count,
+		                            .client_ca = settings->tls_client_ca,
+		                            .crl = settings->tls_crl };
 	for (unsigned i = 0; i < settings->tls_cert.count; i++)
 		pairs[i] = (struct rc_tls_pair){ settings->tls_cert.items[i], settings->tls_key.items[i] };
 	if (app->server && (!tls.pair_count || !rc_server_tls(app->server, &tls, &error)))
@@ -261,9 +264,7 @@ static void recheck(void *context, struct app_node *node)
 
 static void recheck_all(struct app_crew *crew)
 {
-	app_crew_enter(crew);
 	app_table_each(&crew->clients, recheck, NULL);
-	app_crew_leave(crew);
 }
 
 static void reload(struct app *app, int argc, char **argv)
@@ -314,9 +315,7 @@ static void send_away(void *context, struct app_node *node)
 
 static void send_all_away(struct app_crew *crew)
 {
-	app_crew_enter(crew);
 	app_table_each(&crew->clients, send_away, NULL);
-	app_crew_leave(crew);
 }
 
 static rc_server *stopping; /* for the handler alone; set before it is installed */

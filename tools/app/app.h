@@ -6,7 +6,7 @@
  *      library --> clients.c --> dialect.c --> rooms.c  people.c  feeds.c  reliable.c  batch.c  login.c
  *                     |  |                           \      |      /
  *                     |  +-----> plain.c (/sse, /poll) --> wire.c, letters.c --> a client, its crew (client.h)
- *                     +--------> api.c (/api) ---------> directory.c (users, rooms; one lock)
+ *                     +--------> api.c (/api) ---------> directory.c (users, rooms), store.c, addresses.c; one lock
  *
  * Arrows point down only: no file calls one that calls it, however far around. Where what is below must begin something
  * above (a deadline, a letter, a message in a message), it is handed a function to call.

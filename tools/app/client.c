@@ -48,28 +48,6 @@ struct app_client *app_crew_find(const struct app_crew *crew, rc_conn conn)
 	return (struct app_client *)node;
 }
 
-void app_crew_enter(struct app_crew *crew)
-{
-	crew->inside++;
-}
-
-void app_crew_leave(struct app_crew *crew)
-{
-	if (--crew->inside)
-		return;
-	while (crew->dead) {
-		struct app_client *client = crew->dead;
-		crew->dead = client->next_dead;
-		app_client_free(client);
-	}
-}
-
-void app_crew_bury(struct app_client *client)
-{
-	client->next_dead = client->crew->dead;
-	client->crew->dead = client;
-}
-
 /* ---- a client ---- */
 
 struct app_client *app_client_new(struct app *app, rc_conn conn, struct app_wish *wish)

@@ -4,6 +4,9 @@
  *
  * A client belongs to its worker: only that thread looks into it, but for the fields marked (lock), which are the
  * directory's. To reach a client of another worker, a letter is posted (letters.h), or bytes are sent to its handle.
+ *
+ * A client is freed in handlers.close alone. The library calls that in no other callback and in no call to it, so
+ * nothing that is done for a client ends its memory meanwhile.
  */
 #ifndef APP_CLIENT_H
 #define APP_CLIENT_H
@@ -15,6 +18,7 @@
 #include "clock.h"
 #include "out.h"
 #include "ringcast.h"
+#include "store.h"
 #include "table.h"
 #include "token.h"
 
@@ -26,8 +30,6 @@ struct app_crew {
 	struct app_table clients; /* by handle */
 	struct app_deadlines deadlines;
 	struct app_out out, head, tail; /* scratch: for an answer, and for what is published */
-	unsigned inside;                /* callbacks that may still look at a client */
-	struct app_client *dead;        /* freed when none is left */
 };
 
 struct app_client {
@@ -38,7 +40,6 @@ struct app_client {
 	char id[APP_CLIENT_ID_SIZE + 1];
 	struct app_wish *wish; /* what it asked for by plain HTTP; null: it has a WebSocket */
 	bool opened, closing;
-	struct app_client *next_dead;
 
 	/* who it is: login.c, people.c */
 	struct app_user *user;          /* null until it has said who it is */
@@ -49,8 +50,9 @@ struct app_client {
 	char *claimed;               /* the USER of its path, which a token has yet to prove, or null */
 	struct app_address *address; /* (lock) */
 
-	/* how much it may say: dialect.c */
+	/* how much it may say: rate.c */
 	struct app_bucket bucket, strikes;
+	unsigned stranger_messages; /* before it said who it is */
 
 	/* what it follows: rooms.c, feeds.c */
 	struct app_member *members;
@@ -59,12 +61,14 @@ struct app_client {
 	unsigned feed_count;
 	char *patterns[APP_PATTERNS_MAX];
 	unsigned pattern_count;
+	unsigned subscribe_count; /* subscribes so far */
 
 	/* what waits for it: reliable.c, wire.c */
 	bool by_letter; /* (lock) others hand it messages by letter, because of what follows */
 	bool reliable;  /* direct messages come as DATA */
 	struct app_pending *pending, *pending_last;
 	unsigned pending_count;
+	struct app_store waiting; /* what follows them, when ACKs make room; its worker changes it, with the lock */
 	unsigned batch_count, batch_delay_ms; /* 0: not in batches */
 	struct app_out batch;
 	unsigned batched;
@@ -76,11 +80,6 @@ struct app_client {
 bool app_crews_init(struct app *app, unsigned count, uint64_t seed);
 void app_crews_free(struct app *app);
 
-/* Stand around whatever may end a client and looks at it afterwards: until then its memory stays. */
-void app_crew_enter(struct app_crew *crew);
-void app_crew_leave(struct app_crew *crew);
-/* Frees a client once nobody of its crew is inside. */
-void app_crew_bury(struct app_client *client);
 struct app_client *app_crew_find(const struct app_crew *crew, rc_conn conn);
 
 /* A client that nobody knows yet, on the worker of its handle; null without memory. `wish` is null for a WebSocket; it

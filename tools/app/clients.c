@@ -5,6 +5,7 @@
 #include "clients.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "access.h"
 #include "api.h"
@@ -19,6 +20,7 @@
 #include "login.h"
 #include "people.h"
 #include "plain.h"
+#include "rate.h"
 #include "reliable.h"
 #include "rooms.h"
 #include "wire.h"
@@ -40,6 +42,12 @@ static void warn_of_proxy(const struct app *app, const rc_request *request)
 		            local_neighbour(request));
 }
 
+static int refuse_rate(rc_request *request)
+{
+	rc_request_add_header(request, "Retry-After", "1");
+	return app_access_refuse(request, 429, "too many requests\n");
+}
+
 static int judge(struct app *app, rc_request *request, struct app_client *client)
 {
 	if (!client->address) {
@@ -48,8 +56,17 @@ static int judge(struct app *app, rc_request *request, struct app_client *client
 	}
 	if (!client->wish)
 		return app_login_judge(app, request, client);
+	uint32_t cost = 1 + app_cost_of_topics(json_object_get(client->wish->message, "topics"));
+	if (!app_address_take(app, client->address, cost))
+		return refuse_rate(request);
 	int status = app_login_judge_plain(app, request, client);
-	return status || !client->opened ? status : app_plain_begin(client, request);
+	if (status || !client->opened)
+		return status;
+	if (client->has_token && !app_address_take_as(app, client->claims.subject, cost)) {
+		client->opened = false;
+		return refuse_rate(request);
+	}
+	return app_plain_begin(client, request);
 }
 
 /* Lets a client in, or refuses it. `wish` becomes the client's. */
@@ -92,6 +109,11 @@ static int open_client(struct app *app, rc_request *request, struct app_wish *wi
 	client->strikes = app_bucket_full(settings->flood, clock_now());
 	rc_request_set_user(request, client);
 	return 0;
+}
+
+static int on_head(void *context, rc_request *request)
+{
+	return app_api_head(context, request);
 }
 
 static int on_request(void *context, rc_request *request)
@@ -137,12 +159,10 @@ static void on_open(void *context, rc_conn conn, void *user)
 {
 	struct app *app = context;
 	struct app_client *client = user;
-	struct app_crew *crew = client->crew;
 	(void)conn;
-	app_crew_enter(crew);
 	client->opened = true;
 	APP_COUNT(app, open);
-	app_table_add(&crew->clients, &client->node);
+	app_table_add(&client->crew->clients, &client->node);
 	if (client->wish)
 		app_plain_open(client);
 	else
@@ -153,42 +173,33 @@ static void on_open(void *context, rc_conn conn, void *user)
 	app_clock_set(client);
 	if (atomic_load(&app->draining))
 		app_close(client, RC_CLOSE_GOING_AWAY, "going away");
-	app_crew_leave(crew);
 }
 
 static void on_message(void *context, rc_conn conn, void *user, const struct rc_message *message)
 {
 	struct app *app = context;
 	struct app_client *client = user;
-	struct app_crew *crew = client->crew;
 	uint64_t begin_ns = clock_now();
 	(void)conn;
 	if (client->closing)
 		return;
-	app_crew_enter(crew);
 	app_dialect_receive(client, message);
-	app_crew_leave(crew);
 	app_latency_add(&app->counters.handling, clock_now() - begin_ns, 1000);
 }
 
 static void on_ready(void *context, rc_conn conn, void *user)
 {
 	struct app_client *client = user;
-	struct app_crew *crew = client->crew;
 	(void)context;
 	(void)conn;
-	app_crew_enter(crew);
 	app_plain_ready(client);
-	app_crew_leave(crew);
 }
 
 static void on_close(void *context, rc_conn conn, void *user, const struct rc_closing *closing)
 {
 	struct app *app = context;
 	struct app_client *client = user;
-	struct app_crew *crew = client->crew;
 	(void)conn;
-	app_crew_enter(crew);
 	client->closing = true;
 	if (client->opened) {
 		app_log_say(APP_LOG_DEBUG, "close", client->id, "%u %.*s", closing->code, (int)closing->reason_size,
@@ -197,13 +208,12 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 		app_clock_remove(client);
 		app_rooms_leave_all(client);
 		app_feeds_leave_all(client);
-		app_table_remove(&crew->clients, &client->node);
+		app_table_remove(&client->crew->clients, &client->node);
 	}
 	if (client->user)
 		app_people_leave(client);
 	app_address_leave(app, client->address);
-	app_crew_bury(client);
-	app_crew_leave(crew);
+	app_client_free(client);
 }
 
 static void on_report(void *context, const char *text)
@@ -212,16 +222,25 @@ static void on_report(void *context, const char *text)
 	app_log_say(APP_LOG_WARNING, "server", NULL, "%s", text);
 }
 
+/* The report said why. */
+static void on_failed(void *context, const struct rc_error *error)
+{
+	(void)context, (void)error;
+	_exit(EXIT_FAILED);
+}
+
 struct rc_handlers app_clients_handlers(struct app *app)
 {
 	return (struct rc_handlers){
 		.context = app,
+		.head = on_head,
 		.request = on_request,
 		.open = on_open,
 		.message = on_message,
 		.ready = on_ready,
 		.close = on_close,
 		.report = on_report,
+		.failed = on_failed,
 	};
 }
 

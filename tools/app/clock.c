@@ -131,7 +131,6 @@ static void look(void *argument)
 {
 	struct app_crew *crew = argument;
 	uint64_t now_ns = clock_now();
-	app_crew_enter(crew);
 	/* Each that is due is seen to once; whoever is due again at once waits for the next look. */
 	for (size_t left = crew->deadlines.count; left && crew->deadlines.count; left--) {
 		struct app_client *client = crew->deadlines.heap[0];
@@ -141,7 +140,6 @@ static void look(void *argument)
 		app_clock_set(client);
 	}
 	show_first(crew);
-	app_crew_leave(crew);
 }
 
 /* ---- the thread ---- */

@@ -13,14 +13,16 @@
 #include "client.h"
 #include "feeds_messages.h"
 #include "fields.h"
-#include "lib/wait.h"
 #include "login.h"
 #include "people.h"
+#include "rate.h"
 #include "reliable.h"
 #include "rooms.h"
 #include "wire.h"
 
 #define DEPTH_MAX 2 /* a message, in a batch, in a DATA */
+#define JSON_DEPTH_MAX 32
+#define JSON_VALUES_MAX 10000
 
 /* ---- types ---- */
 
@@ -52,6 +54,33 @@ static void on_batch(struct app_client *client, const json_t *message, const jso
 	app_batch_receive(client, message, id, handle);
 }
 
+static uint32_t cost_of_room(const struct app_client *client, const json_t *message)
+{
+	const json_t *room = json_object_get(message, "room");
+	const char *name = json_string_value(room);
+	const struct app_member *member = name ? app_rooms_find(client, name, json_string_length(room)) : NULL;
+	return member ? app_cost_of_audience(member->room->member_count) : 0;
+}
+
+static uint32_t cost_of_everybody(const struct app_client *client, const json_t *message)
+{
+	(void)message;
+	return app_cost_of_audience(client->app->counters.open);
+}
+
+static uint32_t cost_of_subscribe(const struct app_client *client, const json_t *message)
+{
+	(void)client;
+	return app_cost_of_topics(json_object_get(message, "topics"));
+}
+
+static uint32_t cost_of_auth(const struct app_client *client, const json_t *message)
+{
+	(void)client;
+	(void)message;
+	return APP_COST_AUTH;
+}
+
 enum {
 	ANYBODY = 1, /* also from a client whose user is not known yet, or whose token has expired */
 	ALONE = 2,   /* not in a batch or a DATA */
@@ -63,40 +92,57 @@ static const struct kind {
 	void (*handle)(struct app_client *client, const json_t *message, const json_t *id);
 	unsigned permission;
 	unsigned rules;
+	/* What it costs besides its size, or null. Some is known only when it is done, and is taken there. */
+	uint32_t (*cost)(const struct app_client *client, const json_t *message);
 } kinds[] = {
-	{ "ping", on_ping, 0, ANYBODY },
-	{ "auth", app_login_auth, 0, ANYBODY | ALONE },
-	{ "ACK", app_reliable_ack, 0, ANYBODY },
-	{ "HEARTBEAT", app_reliable_heartbeat, 0, ANYBODY },
-	{ "room_message", app_rooms_message, APP_MAY_WRITE, 0 },
-	{ "direct", app_people_direct, APP_MAY_WRITE, 0 },
-	{ "broadcast", on_broadcast, APP_MAY_BROADCAST, 0 },
-	{ "join_room", app_rooms_join, APP_MAY_READ, 0 },
-	{ "leave_room", app_rooms_leave, 0, 0 },
-	{ "members", app_rooms_members, APP_MAY_READ, 0 },
-	{ "subscribe", app_feeds_subscribe, APP_MAY_READ, 0 },
-	{ "unsubscribe", app_feeds_unsubscribe, 0, 0 },
-	{ "history", app_feeds_history, APP_MAY_READ, 0 },
-	{ "batch", on_batch, 0, ANYBODY | ALONE },
-	{ "batching", app_batch_set, 0, 0 },
+	{ "ping", on_ping, 0, ANYBODY, NULL },
+	{ "auth", app_login_auth, 0, ANYBODY | ALONE, cost_of_auth },
+	{ "ACK", app_reliable_ack, 0, ANYBODY, NULL },
+	{ "HEARTBEAT", app_reliable_heartbeat, 0, ANYBODY, NULL },
+	{ "room_message", app_rooms_message, APP_MAY_WRITE, 0, cost_of_room },
+	{ "direct", app_people_direct, APP_MAY_WRITE, 0, NULL },
+	{ "broadcast", on_broadcast, APP_MAY_BROADCAST, 0, cost_of_everybody },
+	{ "join_room", app_rooms_join, APP_MAY_READ, 0, NULL },
+	{ "leave_room", app_rooms_leave, 0, 0, cost_of_room },
+	{ "members", app_rooms_members, APP_MAY_READ, 0, cost_of_room },
+	{ "subscribe", app_feeds_subscribe, APP_MAY_READ, 0, cost_of_subscribe },
+	{ "unsubscribe", app_feeds_unsubscribe, 0, 0, NULL },
+	{ "history", app_feeds_history, APP_MAY_READ, 0, NULL },
+	{ "batch", on_batch, 0, ANYBODY | ALONE, NULL },
+	{ "batching", app_batch_set, 0, 0, NULL },
 };
 #define KIND_COUNT (sizeof kinds / sizeof *kinds)
 
-/* ---- how often ---- */
+/* ---- what is read at all ---- */
 
-static bool within_rate(struct app_client *client)
+/* The parser's memory and time grow with the values, of which there are never more than these characters. */
+static bool is_bounded(const uint8_t *text, size_t size)
 {
-	const struct app_settings *settings = app_settings_now(client->app);
-	uint64_t now_ns = clock_now();
-	if (app_bucket_take(&client->bucket, settings->messages_per_second, settings->burst, now_ns))
-		return true;
-	if (!app_bucket_take(&client->strikes, settings->messages_per_second, settings->flood, now_ns)) {
-		APP_COUNT(client->app, flooded);
-		app_close(client, RC_CLOSE_POLICY, "flood: too many messages");
-		return false;
+	unsigned depth = 0, values = 0;
+	bool quoted = false;
+	for (size_t i = 0; i < size; i++) {
+		if (text[i] == '"')
+			quoted = !quoted;
+		else if (quoted)
+			i += text[i] == '\\';
+		else if (text[i] == '[' || text[i] == '{')
+			values++, depth++;
+		else if (text[i] == ',')
+			values++;
+		else if ((text[i] == ']' || text[i] == '}') && depth)
+			depth--;
+		if (depth > JSON_DEPTH_MAX || values > JSON_VALUES_MAX)
+			return false;
 	}
-	app_send_error(client, NULL, "RATE_LIMIT_EXCEEDED", "Rate limit exceeded");
-	return false;
+	return true;
+}
+
+static json_t *read_json(const struct rc_message *message)
+{
+	json_error_t error;
+	if (message->opcode != RC_TEXT || !is_bounded(message->data, message->size))
+		return NULL;
+	return json_loadb((const char *)message->data, message->size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
 }
 
 /* ---- a message ---- */
@@ -118,7 +164,7 @@ static void dispatch(struct app_client *client, const struct kind *kind, const j
 		app_send_error(client, id, "PERMISSION_DENIED", "Permission denied");
 	else if (depth && kind->rules & ALONE)
 		app_send_error(client, id, "INVALID_FIELD", "This type must stand by itself");
-	else
+	else if (!kind->cost || app_rate_take(client, id, kind->cost(client, message)))
 		kind->handle(client, message, id);
 }
 
@@ -147,25 +193,23 @@ static void handle_admitted(struct app_client *client, const json_t *message, un
 		app_send_error(client, id, "UNKNOWN_TYPE", "Unknown type");
 }
 
+/* One of a batch, whose bytes have been counted with it. */
 static void handle(struct app_client *client, const json_t *message, unsigned depth)
 {
 	APP_COUNT(client->app, received);
-	if (within_rate(client))
+	if (app_rate_admit(client, 0))
 		handle_admitted(client, message, depth);
 }
 
 void app_dialect_receive(struct app_client *client, const struct rc_message *message)
 {
-	json_error_t error;
-	json_t *value = message->opcode == RC_TEXT ? json_loadb((const char *)message->data, message->size,
-	                                                        JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error)
-	                                           : NULL;
-	if (value) {
-		handle(client, value, 0);
-		json_decref(value);
-		return;
-	}
 	APP_COUNT(client->app, received);
-	if (within_rate(client))
+	if (!app_rate_admit(client, message->size))
+		return;
+	json_t *value = read_json(message);
+	if (value)
+		handle_admitted(client, value, 0);
+	else
 		app_send_error(client, NULL, "INVALID_JSON", "Invalid JSON");
+	json_decref(value);
 }

@@ -3,7 +3,7 @@
  * directory.c - see directory.h. It sends nothing and knows no message.
  *
  * Invariant: a user is kept while it has a device, something waits for it, or its window of ids still counts. One
- * without devices is in the list of those who are away, which is bounded. A room is kept while it has a member.
+ * without devices is in a list of those who are away, which is bounded. A room is kept while it has a member.
  */
 #include "directory.h"
 
@@ -14,69 +14,65 @@
 #include "app.h"
 #include "lib/wait.h"
 
-struct app_address {
-	struct app_node node;
-	unsigned count;
-	char name[];
-};
-
 bool app_directory_init(struct app_directory *directory, uint64_t seed)
 {
 	pthread_mutex_init(&directory->lock, NULL);
 	return app_table_init(&directory->users, seed) && app_table_init(&directory->rooms, seed) &&
-	       app_table_init(&directory->addresses, seed);
+	       app_addresses_init(&directory->addresses, seed) && app_budget_init(&directory->budget, seed);
 }
 
-static void free_user(struct app_user *user)
+static void free_user(struct app_directory *directory, struct app_user *user)
 {
-	app_store_clear(&user->store);
+	app_store_clear(&user->store, &directory->budget);
 	free(user->window);
 	free(user);
 }
 
 static void visit_user(void *context, struct app_node *node)
 {
-	(void)context;
-	free_user((struct app_user *)node);
+	free_user(context, (struct app_user *)node);
 }
 
 void app_directory_destroy(struct app_directory *directory)
 {
-	app_table_each(&directory->users, visit_user, NULL);
+	app_table_each(&directory->users, visit_user, directory);
 	app_table_destroy(&directory->users);
 	app_table_destroy(&directory->rooms); /* empty: its members have all been told of their end */
-	app_table_destroy(&directory->addresses);
+	app_addresses_destroy(&directory->addresses);
+	app_budget_destroy(&directory->budget);
 	pthread_mutex_destroy(&directory->lock);
 }
 
 /* ---- users ---- */
 
-static void unlink_away(struct app_directory *directory, struct app_user *user)
+static void unlink_away(struct app_user *user)
 {
-	if (!user->left_ns)
+	struct app_away *away = user->away;
+	if (!away)
 		return;
-	*(user->newer ? &user->newer->older : &directory->newest) = user->older;
-	*(user->older ? &user->older->newer : &directory->oldest) = user->newer;
+	*(user->newer ? &user->newer->older : &away->newest) = user->older;
+	*(user->older ? &user->older->newer : &away->oldest) = user->newer;
 	user->newer = user->older = NULL;
-	user->left_ns = 0;
-	directory->away_count--;
+	user->away = NULL;
+	away->count--;
 }
 
-static void link_away(struct app_directory *directory, struct app_user *user)
+static void link_away(struct app_away *away, struct app_user *user)
 {
 	user->left_ns = clock_now();
+	user->away = away;
 	user->newer = NULL;
-	user->older = directory->newest;
-	*(directory->newest ? &directory->newest->newer : &directory->oldest) = user;
-	directory->newest = user;
-	directory->away_count++;
+	user->older = away->newest;
+	*(away->newest ? &away->newest->newer : &away->oldest) = user;
+	away->newest = user;
+	away->count++;
 }
 
 static void forget_user(struct app_directory *directory, struct app_user *user)
 {
-	unlink_away(directory, user);
+	unlink_away(user);
 	app_table_remove(&directory->users, &user->node);
-	free_user(user);
+	free_user(directory, user);
 }
 
 struct app_user *app_directory_user(struct app_directory *directory, const char *name, size_t size, bool make)
@@ -98,39 +94,20 @@ void app_directory_settle(struct app *app, struct app_user *user)
 {
 	struct app_directory *directory = &app->directory;
 	if (user->device_count) {
-		unlink_away(directory, user);
+		unlink_away(user);
 		return;
 	}
 	if (!user->store.count && !user->window) {
 		forget_user(directory, user);
 		return;
 	}
-	if (!user->left_ns)
-		link_away(directory, user);
-	while (directory->away_count > app_settings_now(app)->users_kept_max)
-		forget_user(directory, directory->oldest);
-}
-
-void app_directory_sweep(struct app *app)
-{
-	const struct app_settings *settings = app_settings_now(app);
-	struct app_directory *directory = &app->directory;
-	const struct app_store_limits limits = { .age_ns = settings->store_age_ms * UINT64_C(1000000) };
-	uint64_t now_ns = clock_now(), window_ns = settings->dedupe_ms * UINT64_C(1000000);
-	pthread_mutex_lock(&directory->lock);
-	for (struct app_user *user = directory->oldest, *newer; user; user = newer) {
-		newer = user->newer;
-		if (now_ns - user->left_ns < window_ns)
-			break;
-		uint64_t dropped = user->store.dropped;
-		app_store_expire(&user->store, &limits, now_ns);
-		atomic_fetch_add(&app->counters.store_dropped, user->store.dropped - dropped);
-		free(user->window);
-		user->window = NULL;
-		if (!user->store.count)
-			forget_user(directory, user);
+	struct app_away *away = user->store.count ? &directory->waited_for : &directory->remembered;
+	if (user->away != away) {
+		unlink_away(user);
+		link_away(away, user);
 	}
-	pthread_mutex_unlock(&directory->lock);
+	while (directory->remembered.count > app_settings_now(app)->users_kept_max)
+		forget_user(directory, directory->remembered.oldest);
 }
 
 /* ---- what waits for them ---- */
@@ -144,52 +121,111 @@ static struct app_store_limits limits_of(const struct app_settings *settings)
 	};
 }
 
-bool app_directory_keep(struct app *app, struct app_user *user, uint64_t number, const char *bytes, size_t size)
+static void expire(struct app *app, struct app_store *store, uint64_t now_ns)
 {
 	const struct app_store_limits limits = limits_of(app_settings_now(app));
-	uint64_t dropped = user->store.dropped;
-	bool stored = app_store_add(&user->store, &limits, clock_now(), number, bytes, size);
+	uint64_t dropped = store->dropped;
+	app_store_expire(store, &limits, &app->directory.budget, now_ns);
+	atomic_fetch_add(&app->counters.store_dropped, store->dropped - dropped);
+}
+
+bool app_directory_keep_in(struct app *app, struct app_store *store, const struct app_item *item)
+{
+	const struct app_settings *settings = app_settings_now(app);
+	const struct app_store_limits limits = limits_of(settings);
+	const struct app_budget_limits budget = { .size_max = settings->store_total,
+		                                  .share_max = settings->store_share };
+	uint64_t dropped = store->dropped;
+	bool stored = app_store_add(store, &limits, &app->directory.budget, &budget, clock_now(), item);
 	if (stored)
 		APP_COUNT(app, stored);
-	atomic_fetch_add(&app->counters.store_dropped, user->store.dropped - dropped);
+	atomic_fetch_add(&app->counters.store_dropped, store->dropped - dropped);
 	return stored;
 }
 
-struct app_store app_directory_take(struct app *app, struct app_user *user)
+bool app_directory_keep(struct app *app, struct app_user *user, const struct app_item *item)
 {
-	const struct app_store_limits limits = limits_of(app_settings_now(app));
-	app_store_expire(&user->store, &limits, clock_now());
+	struct app_item only = *item;
+	only.only = true;
+	if (!user->store.count && app->directory.waited_for.count >= app_settings_now(app)->users_kept_max)
+		return false;
+	return app_directory_keep_in(app, &user->store, &only);
+}
+
+struct app_store app_directory_take(struct app_user *user)
+{
 	struct app_store waiting = user->store;
 	user->store = (struct app_store){ .dropped = waiting.dropped };
 	return waiting;
 }
 
+struct app_stored *app_directory_next(struct app *app, struct app_store *store)
+{
+	pthread_mutex_lock(&app->directory.lock);
+	expire(app, store, clock_now());
+	struct app_stored *stored = app_store_take(store, &app->directory.budget);
+	pthread_mutex_unlock(&app->directory.lock);
+	return stored;
+}
+
+static void sweep(struct app *app, struct app_away *away, uint64_t now_ns)
+{
+	uint64_t window_ns = app_settings_now(app)->dedupe_ms * NS_PER_MS;
+	for (struct app_user *user = away->oldest, *newer; user; user = newer) {
+		newer = user->newer;
+		if (now_ns - user->left_ns < window_ns)
+			break;
+		expire(app, &user->store, now_ns);
+		free(user->window);
+		user->window = NULL;
+		if (!user->store.count)
+			forget_user(&app->directory, user);
+	}
+}
+
+void app_directory_sweep(struct app *app)
+{
+	uint64_t now_ns = clock_now();
+	pthread_mutex_lock(&app->directory.lock);
+	sweep(app, &app->directory.waited_for, now_ns);
+	sweep(app, &app->directory.remembered, now_ns);
+	app_addresses_sweep(&app->directory.addresses, now_ns);
+	pthread_mutex_unlock(&app->directory.lock);
+}
+
 /* ---- rooms ---- */
 
-struct app_room *app_directory_room(struct app_directory *directory, const char *name, size_t size, bool make)
+struct app_room *app_directory_room(const struct app_directory *directory, const char *name, size_t size)
 {
-	struct app_room *room = (struct app_room *)app_table_find(&directory->rooms, name, size);
-	if (room || !make)
-		return room;
-	room = calloc(1, sizeof *room + size + 1);
-	if (!room)
+	return (struct app_room *)app_table_find(&directory->rooms, name, size);
+}
+
+struct app_room *app_directory_make_room(struct app *app, const char *name, size_t size, struct app_address *maker)
+{
+	struct app_directory *directory = &app->directory;
+	if (!app_address_add_topic(app, maker))
 		return NULL;
-	memcpy(room->name, name, size);
-	room->node.name = room->name;
-	room->node.name_size = size;
+	struct app_room *room = calloc(1, sizeof *room + size + 1);
 	/* Who makes a room of the same name later must not find what was said in this one. */
-	int topic_size = asprintf(&room->topic, "room/%llu/%s", (unsigned long long)++directory->rooms_ever,
-	                          room->name);
+	int topic_size = room ? asprintf(&room->topic, "room/%llu/%.*s", (unsigned long long)++directory->rooms_ever,
+	                                 (int)size, name)
+	                      : -1;
 	if (topic_size < 0) {
+		app_address_remove_topic(app, maker);
 		free(room);
 		return NULL;
 	}
+	memcpy(room->name, name, size);
+	room->node.name = room->name;
+	room->node.name_size = size;
 	room->topic_size = (size_t)topic_size;
+	room->maker = maker;
 	app_table_add(&directory->rooms, &room->node);
+	APP_COUNT(app, rooms_made);
 	return room;
 }
 
-void app_directory_leave(struct app_directory *directory, struct app_member *member)
+void app_directory_leave(struct app *app, struct app_member *member)
 {
 	struct app_room *room = member->room;
 	*(member->previous ? &member->previous->next : &room->members) = member->next;
@@ -197,42 +233,8 @@ void app_directory_leave(struct app_directory *directory, struct app_member *mem
 		member->next->previous = member->previous;
 	if (--room->member_count)
 		return;
-	app_table_remove(&directory->rooms, &room->node);
+	app_table_remove(&app->directory.rooms, &room->node);
+	app_address_remove_topic(app, room->maker);
 	free(room->topic);
 	free(room);
-}
-
-/* ---- addresses ---- */
-
-struct app_address *app_address_enter(struct app *app, const char *name, unsigned max)
-{
-	struct app_directory *directory = &app->directory;
-	size_t size = strlen(name);
-	pthread_mutex_lock(&directory->lock);
-	struct app_address *address = (struct app_address *)app_table_find(&directory->addresses, name, size);
-	if (!address && (address = calloc(1, sizeof *address + size + 1))) {
-		memcpy(address->name, name, size);
-		address->node.name = address->name;
-		address->node.name_size = size;
-		app_table_add(&directory->addresses, &address->node);
-	}
-	if (address && max && address->count >= max)
-		address = NULL;
-	if (address)
-		address->count++;
-	pthread_mutex_unlock(&directory->lock);
-	return address;
-}
-
-void app_address_leave(struct app *app, struct app_address *address)
-{
-	struct app_directory *directory = &app->directory;
-	if (!address)
-		return;
-	pthread_mutex_lock(&directory->lock);
-	if (--address->count == 0) {
-		app_table_remove(&directory->addresses, &address->node);
-		free(address);
-	}
-	pthread_mutex_unlock(&directory->lock);
 }

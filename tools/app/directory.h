@@ -10,17 +10,18 @@
 #define APP_DIRECTORY_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "addresses.h"
 #include "store.h"
 #include "table.h"
 #include "window.h"
 
 struct app;
 struct app_client;
-struct app_address;
 
 struct app_user {
 	struct app_node node; /* in users */
@@ -28,18 +29,20 @@ struct app_user {
 	unsigned device_count; /* connections that opened or are about to */
 	struct app_store store;
 	struct app_window *window;      /* ids of its DATA, or null */
-	struct app_user *newer, *older; /* in the list of those who are away */
-	uint64_t left_ns;               /* 0: is not away */
-	bool known;                     /* had a connection before */
+	struct app_user *newer, *older; /* in a list of those who are away */
+	struct app_away *away;          /* which; null: it is here */
+	uint64_t left_ns;
+	bool known; /* had a connection before */
 	char name[];
 };
 
 struct app_room {
 	struct app_node node; /* in rooms */
 	struct app_member *members;
-	size_t member_count; /* connections */
+	_Atomic size_t member_count; /* connections; changed with the lock */
 	size_t topic_size;
-	char *topic; /* of the log; another one each time a room of this name is made */
+	struct app_address *maker; /* for whose account it is, or null */
+	char *topic;               /* of the log; another one each time a room of this name is made */
 	char name[];
 };
 
@@ -51,11 +54,19 @@ struct app_member {
 	struct app_member *next_room;       /* of the client, whose worker changes it, with the lock */
 };
 
+struct app_away {
+	struct app_user *newest, *oldest;
+	size_t count;
+};
+
 struct app_directory {
 	pthread_mutex_t lock;
-	struct app_table users, rooms, addresses;
-	struct app_user *newest, *oldest; /* who are away */
-	size_t away_count;
+	struct app_table users, rooms;
+	struct app_addresses addresses;
+	/* Who are away, with messages or with a window of ids alone. Those with messages are never pushed out: when
+	 * there are too many, nothing is kept for another one. */
+	struct app_away waited_for, remembered;
+	struct app_budget budget; /* of all stores */
 	uint64_t rooms_ever;
 };
 
@@ -64,22 +75,23 @@ void app_directory_destroy(struct app_directory *directory);
 
 /* Null: there is none, or no memory to make one. (lock) */
 struct app_user *app_directory_user(struct app_directory *directory, const char *name, size_t size, bool make);
-struct app_room *app_directory_room(struct app_directory *directory, const char *name, size_t size, bool make);
+struct app_room *app_directory_room(const struct app_directory *directory, const char *name, size_t size);
+/* Null also when its maker has made all that it may. (lock) */
+struct app_room *app_directory_make_room(struct app *app, const char *name, size_t size, struct app_address *maker);
 /* The room ends with its last member. (lock) */
-void app_directory_leave(struct app_directory *directory, struct app_member *member);
+void app_directory_leave(struct app *app, struct app_member *member);
 
 /* After a user's devices, store or window changed: counts it as here or away, or forgets it. (lock) */
 void app_directory_settle(struct app *app, struct app_user *user);
 /* Forgets who has been away for too long, and what was stored for too long. */
 void app_directory_sweep(struct app *app);
 
-/* Keeps a message for the user's next connection. False: it was not kept. (lock) */
-bool app_directory_keep(struct app *app, struct app_user *user, uint64_t number, const char *bytes, size_t size);
-/* All that waits for a user and is not too old, which is the caller's from here on. (lock) */
-struct app_store app_directory_take(struct app *app, struct app_user *user);
-
-/* Counts a connection of an address. Null: it has all that it may have, or there is no memory. */
-struct app_address *app_address_enter(struct app *app, const char *name, unsigned max);
-void app_address_leave(struct app *app, struct app_address *address);
+/* Keeps a message in a store, or for a user's next connection. False: it was not kept. (lock) */
+bool app_directory_keep_in(struct app *app, struct app_store *store, const struct app_item *item);
+bool app_directory_keep(struct app *app, struct app_user *user, const struct app_item *item);
+/* All that waits for a user, which is the caller's from here on. (lock) */
+struct app_store app_directory_take(struct app_user *user);
+/* The next of a store that is not too old; the caller frees it. Null when it is empty. */
+struct app_stored *app_directory_next(struct app *app, struct app_store *store);
 
 #endif

@@ -19,8 +19,6 @@
 #include "log.h"
 #include "names.h"
 
-#define MATCHES_MAX 1000
-
 struct app_watch {
 	struct app_watch *next;
 	rc_conn conn;
@@ -55,6 +53,30 @@ static void begin_pulled(struct app_client *client, struct app_feed *feed, struc
 		start->first = stats.oldest > feed->since + 1 ? stats.oldest : feed->since + 1;
 }
 
+/* A topic that is not there yet counts for the address that makes it. A room has been counted. */
+static bool may_make(struct app_client *client, struct app_feed *feed)
+{
+	struct app *app = client->app;
+	struct rc_topic_stats stats;
+	if (feed->room || !rc_topic_stats(app->server, feed->name, feed->size, &stats))
+		return true;
+	pthread_mutex_lock(&app->directory.lock);
+	feed->made = app_address_add_topic(app, client->address);
+	pthread_mutex_unlock(&app->directory.lock);
+	return feed->made;
+}
+
+static void free_feed(struct app_client *client, struct app_feed *feed)
+{
+	struct app *app = client->app;
+	if (feed->made) {
+		pthread_mutex_lock(&app->directory.lock);
+		app_address_remove_topic(app, client->address);
+		pthread_mutex_unlock(&app->directory.lock);
+	}
+	free(feed);
+}
+
 int app_feeds_follow(struct app_client *client, const char *name, size_t size, bool room, struct rc_start *start)
 {
 	if (app_feeds_find(client, name, size))
@@ -67,12 +89,14 @@ int app_feeds_follow(struct app_client *client, const char *name, size_t size, b
 	*feed = (struct app_feed){ .next = client->feeds, .room = room, .size = size };
 	memcpy(feed->name, name, size);
 	int code = 0;
-	if (client->batch_count)
+	if (!may_make(client, feed))
+		code = -ENOSPC;
+	else if (client->batch_count)
 		begin_pulled(client, feed, start);
 	else
 		code = rc_subscribe(client->app->server, client->conn, name, size, start);
 	if (code) {
-		free(feed);
+		free_feed(client, feed);
 		return code;
 	}
 	client->feeds = feed;
@@ -90,7 +114,7 @@ void app_feeds_unfollow(struct app_client *client, const char *name, size_t size
 			rc_unsubscribe(client->app->server, client->conn, name, size);
 		*link = feed->next;
 		client->feed_count--;
-		free(feed);
+		free_feed(client, feed);
 		return;
 	}
 }
@@ -165,12 +189,15 @@ static void begin_topic(struct app_client *client, const struct app_letter *lett
 /* A topic has had its first message. */
 static void tell_watches(struct app *app, const char *topic, size_t size)
 {
+	struct app_letter letter = { .bytes = topic, .size = size };
 	pthread_mutex_lock(&app->watches.lock);
-	for (const struct app_watch *each = app->watches.first; each; each = each->next)
+	for (const struct app_watch *each = app->watches.first; each; each = each->next) {
+		letter.number = each->conflate;
 		if (app_name_reaches(each->pattern, each->size, topic, size) &&
-		    app_letter_post(app, each->conn, begin_topic, each->conflate, topic, size))
+		    app_letter_post(app, each->conn, begin_topic, &letter))
 			app_log_say(APP_LOG_ERROR, "pattern", NULL, "a subscriber of %.*s was not told of a new topic",
 			            (int)each->size, each->pattern);
+	}
 	pthread_mutex_unlock(&app->watches.lock);
 }
 
@@ -182,15 +209,15 @@ int app_feeds_subscribe_pattern(struct app_client *client, const char *pattern, 
 		return 0;
 	if (client->pattern_count == APP_PATTERNS_MAX)
 		return -ENOSPC;
-	found = calloc(MATCHES_MAX, sizeof *found);
+	found = calloc(RC_TOPICS_LISTED_MAX, sizeof *found);
 	/* First it waits for new topics, then it looks for old ones: one that begins in between is found twice. */
 	if (!found || !watch(client, pattern, size, conflate)) {
 		free(found);
 		return -ENOMEM;
 	}
-	size_t count = rc_topics_match(client->app->server, pattern, size, found, MATCHES_MAX);
+	size_t count = rc_topics_match(client->app->server, pattern, size, found, RC_TOPICS_LISTED_MAX);
 	int code = 0;
-	for (size_t i = 0; i < count && i < MATCHES_MAX && (!code || code == -EEXIST); i++) {
+	for (size_t i = 0; i < count && i < RC_TOPICS_LISTED_MAX && (!code || code == -EEXIST); i++) {
 		size_t name_size = strlen(found[i].name);
 		if (app_name_reaches(pattern, size, found[i].name, name_size))
 			code = follow(context, found[i].name, name_size);
@@ -272,11 +299,17 @@ int64_t app_feeds_publish_numbered(struct app *app, const char *topic, size_t to
 {
 	char small[4096], *bytes = small;
 	size_t size = head->size + NUMBERS_SIZE + tail->size;
-	if (head->failed || tail->failed || (size > sizeof small && !(bytes = malloc(size))))
+	if (head->failed || tail->failed)
+		return -ENOMEM;
+	if (!rc_text_valid(head->bytes, head->size) || !rc_text_valid(tail->bytes, tail->size))
+		return -EILSEQ;
+	if (size > sizeof small && !(bytes = malloc(size)))
 		return -ENOMEM;
 	memcpy(bytes + head->size + NUMBERS_SIZE, tail->bytes, tail->size);
 	struct numbered numbered = { .head = head, .tail = tail, .bytes = bytes, .room = room };
-	struct rc_publication message = { .except = except, .make = make, .context = &numbered };
+	struct rc_publication message = {
+		.flags = RC_PUBLISH_UNCHECKED, .except = except, .make = make, .context = &numbered
+	};
 	int64_t sequence = rc_publish_with(app->server, topic, topic_size, &message);
 	if (bytes != small)
 		free(bytes);

@@ -15,12 +15,13 @@
 #include "fields.h"
 #include "lib/text.h"
 #include "names.h"
+#include "rate.h"
 #include "rights.h"
 #include "rooms.h"
 #include "wire.h"
 #include "wish.h"
 
-#define HISTORY_SIZE_MAX (1u << 20)
+#define HISTORY_SIZE_MAX (256u << 10) /* of a page; a larger message comes alone */
 /* So many entries of a room are read for each message that is asked for: most may tell who joined and who left. */
 #define EVENTS_PER_MESSAGE 8
 
@@ -124,9 +125,12 @@ static int follow(void *context, const char *name, size_t size)
 	if (reset)
 		start.since = 0;
 	struct app_feed *feed = app_feeds_find(client, name, size);
+	if (feed && feed->told == client->subscribe_count)
+		return 0; /* it stands in this answer already */
 	int code = feed ? 0 : app_feeds_follow(client, name, size, false, &start);
 	if (code)
 		return code;
+	app_feeds_find(client, name, size)->told = client->subscribe_count;
 	if (known)
 		rc_topic_stats(client->app->server, name, size, &stats);
 	app_out_text(following->list, following->list->size ? ",{\"topic\":" : "{\"topic\":");
@@ -203,6 +207,7 @@ void app_feeds_subscribe(struct app_client *client, const json_t *message, const
 	}
 	app_out_clear(list);
 	app_out_clear(gaps);
+	client->subscribe_count++;
 	int code = subscribe_all(topics, &following);
 	app_out_clear(out);
 	app_out_type(out, "subscribed", id);
@@ -237,29 +242,36 @@ void app_feeds_unsubscribe(struct app_client *client, const json_t *message, con
 
 /* ---- history ---- */
 
+/* Where a message stands, and how large it is. */
+struct mark {
+	uint64_t sequence;
+	size_t size;
+};
+
 struct reading {
 	struct app_out *lines;
+	struct mark *marks; /* a ring of the last `max`, while what is newest is measured */
 	size_t count, max;
-	bool room, newest; /* room: take only messages; newest: take all that is found, of which the last are sent */
+	bool room, full;
+	unsigned visits;
 	uint64_t epoch, sequence;
 };
 
-static bool take_past(void *context, const struct rc_past *past)
+/* Of a room's topic, messages alone are history. */
+static bool is_history(struct reading *reading, const struct rc_past *past)
 {
 	static const char message[] = "{\"type\":\"room_message\"";
-	struct reading *reading = context;
 	reading->epoch = past->epoch;
-	if (reading->room && (past->size < sizeof message || memcmp(past->data, message, sizeof message - 1) != 0)) {
-		reading->sequence = past->sequence;
-		return true;
-	}
-	if (!reading->newest &&
-	    (reading->count == reading->max || reading->lines->size + past->size > HISTORY_SIZE_MAX))
-		return false;
-	reading->sequence = past->sequence;
-	app_out_bytes(reading->lines, past->data, past->size);
-	app_out_bytes(reading->lines, "\n", 1);
-	reading->count++;
+	reading->visits++;
+	return !reading->room || (past->size >= sizeof message && memcmp(past->data, message, sizeof message - 1) == 0);
+}
+
+/* Under the log's lock, as the next one: it copies nothing, because most of it may be too old for the page. */
+static bool measure_past(void *context, const struct rc_past *past)
+{
+	struct reading *reading = context;
+	if (is_history(reading, past))
+		reading->marks[reading->count++ % reading->max] = (struct mark){ past->sequence, past->size };
 	return true;
 }
 
@@ -281,6 +293,46 @@ void app_feeds_recheck(struct app_client *client)
 		app_send(client, out);
 }
 
+static bool take_past(void *context, const struct rc_past *past)
+{
+	struct reading *reading = context;
+	if (is_history(reading, past)) {
+		reading->full = reading->count == reading->max ||
+		                (reading->count && reading->lines->size + past->size > HISTORY_SIZE_MAX);
+		if (reading->full)
+			return false;
+		app_out_bytes(reading->lines, past->data, past->size);
+		app_out_bytes(reading->lines, "\n", 1);
+		reading->count++;
+	}
+	reading->sequence = past->sequence;
+	return true;
+}
+
+/* The number behind which the newest messages begin that fit into a page. *more: not all that were asked for do. */
+static uint64_t find_newest(struct reading *reading, rc_server *server, const char *topic, size_t topic_size,
+                            uint64_t from, unsigned visits_max, bool *more)
+{
+	size_t size = 0, taken = 0;
+	app_out_clear(reading->lines);
+	reading->marks = (struct mark *)app_out_room(reading->lines, reading->max * sizeof *reading->marks);
+	if (!reading->max || !reading->marks)
+		return from;
+	rc_topic_read(server, topic, topic_size, from, visits_max, measure_past, reading);
+	size_t count = reading->count < reading->max ? reading->count : reading->max;
+	for (; taken < count; taken++) {
+		const struct mark *mark = &reading->marks[(reading->count - 1 - taken) % reading->max];
+		size += mark->size + 1;
+		if (taken && size > HISTORY_SIZE_MAX)
+			break;
+		from = mark->sequence - 1;
+	}
+	*more = taken < count;
+	reading->count = 0;
+	reading->visits = 0;
+	return from;
+}
+
 /* A number, or the id of a room's message: "EPOCH-SEQ". -1: neither. */
 static int64_t parse_since(const json_t *value, uint64_t epoch)
 {
@@ -298,28 +350,27 @@ static int64_t parse_since(const json_t *value, uint64_t epoch)
 }
 
 static void send_history(struct app_client *client, const json_t *id, const char *field, const char *name, size_t size,
-                         struct reading *reading)
+                         const struct reading *reading, bool more)
 {
 	struct app_out *out = &client->crew->out;
 	const struct app_out *lines = reading->lines;
-	size_t at = 0, left = reading->count;
 	app_out_clear(out);
 	app_out_type(out, "history", id);
 	app_out_format(out, ",\"%s\":", field);
 	app_out_string(out, name, size);
-	app_out_format(out, ",\"seq\":%llu,\"epoch\":%llu,\"messages\":[", (unsigned long long)reading->sequence,
-	               (unsigned long long)reading->epoch);
-	for (bool first = true; at < lines->size; left--) {
+	app_out_format(out, ",\"seq\":%llu,\"epoch\":%llu%s,\"messages\":[", (unsigned long long)reading->sequence,
+	               (unsigned long long)reading->epoch, more ? ",\"more\":true" : "");
+	for (size_t at = 0; at < lines->size;) {
 		const char *line = lines->bytes + at, *end = memchr(line, '\n', lines->size - at);
-		at += (size_t)(end - line) + 1;
-		if (left > reading->max)
-			continue;
-		app_out_text(out, first ? "" : ",");
+		app_out_text(out, at ? "," : "");
 		app_out_bytes(out, line, (size_t)(end - line));
-		first = false;
+		at += (size_t)(end - line) + 1;
 	}
 	app_out_text(out, "]}");
-	app_send(client, out);
+	out->failed |= lines->failed;
+	app_rate_drain(client, app_cost_of_answer(out->size));
+	if (!app_send_if_room(client, out))
+		app_send_error(client, id, "TRY_LATER", "Earlier answers have not been read yet");
 }
 
 void app_feeds_history(struct app_client *client, const json_t *message, const json_t *id)
@@ -360,19 +411,21 @@ void app_feeds_history(struct app_client *client, const json_t *message, const j
 		               "Wrong field: since: expected a sequence number or a message id");
 		return;
 	}
+	unsigned visits_max = (unsigned)(history_max * EVENTS_PER_MESSAGE);
 	uint64_t back = (uint64_t)limit * (room ? EVENTS_PER_MESSAGE : 1);
-	if (!since && stats.sequence > back)
-		from = (int64_t)(stats.sequence - back);
+	bool more = false;
 	struct reading reading = {
-		.lines = &client->crew->tail,
-		.max = (size_t)limit,
-		.room = room,
-		.newest = !since,
-		.epoch = stats.epoch,
-		.sequence = (uint64_t)from,
+		.lines = &client->crew->tail, .max = (size_t)limit, .room = room, .epoch = stats.epoch
 	};
+	if (!since)
+		from = (int64_t)find_newest(&reading, server, topic, topic_size,
+		                            stats.sequence > back ? stats.sequence - back : 0, visits_max, &more);
 	app_out_clear(reading.lines);
-	rc_topic_read(server, topic, topic_size, (uint64_t)from, (unsigned)(history_max * EVENTS_PER_MESSAGE),
-	              take_past, &reading);
-	send_history(client, id, field, name, size, &reading);
+	reading.sequence = (uint64_t)from;
+	rc_topic_read(server, topic, topic_size, (uint64_t)from, visits_max, take_past, &reading);
+	if (!reading.full && reading.visits < visits_max && reading.sequence < stats.sequence)
+		reading.sequence = stats.sequence; /* the log no longer has what is in between */
+	if (since)
+		more = reading.sequence < stats.sequence;
+	send_history(client, id, field, name, size, &reading, more);
 }

@@ -40,10 +40,11 @@ static struct here count_here(struct app *app)
 	struct rc_stats stats;
 	rc_server_stats(app->server, &stats);
 	pthread_mutex_lock(&directory->lock);
+	size_t away = directory->waited_for.count + directory->remembered.count;
 	struct here here = {
 		.clients = atomic_load(&app->counters.open),
-		.users = directory->users.count - directory->away_count,
-		.away = directory->away_count,
+		.users = directory->users.count - away,
+		.away = away,
 		.rooms = directory->rooms.count,
 	};
 	pthread_mutex_unlock(&directory->lock);

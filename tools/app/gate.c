@@ -53,7 +53,7 @@ bool app_gate_pass(struct app_gate *gate, const char *address, unsigned per_seco
 	}
 	if (place->hash != hash)
 		*place = (struct app_gate_place){ .hash = hash, .bucket = app_bucket_full(burst, now_ns) };
-	bool passes = app_bucket_take(&place->bucket, per_second, burst, now_ns);
+	bool passes = app_bucket_take(&place->bucket, 1, per_second, burst, now_ns);
 	pthread_mutex_unlock(&gate->lock);
 	return passes;
 }

@@ -25,27 +25,23 @@ static void deliver(void *argument)
 	struct envelope *envelope = argument;
 	struct app_crew *crew = &envelope->app->crews[rc_conn_worker(envelope->conn)];
 	struct app_client *client = app_crew_find(crew, envelope->conn);
-	app_crew_enter(crew);
 	if (client && client->opened && !client->closing)
 		envelope->open(client, &envelope->letter);
-	app_crew_leave(crew);
 	free(envelope);
 }
 
 int app_letter_post(struct app *app, rc_conn conn,
-                    void (*open)(struct app_client *client, const struct app_letter *letter), uint64_t number,
-                    const void *bytes, size_t size)
+                    void (*open)(struct app_client *client, const struct app_letter *letter),
+                    const struct app_letter *letter)
 {
-	struct envelope *envelope = malloc(sizeof *envelope + size + 1);
+	struct envelope *envelope = malloc(sizeof *envelope + letter->size + 1);
 	if (!envelope)
 		return -ENOMEM;
-	*envelope = (struct envelope){ .app = app,
-		                       .conn = conn,
-		                       .open = open,
-		                       .letter = { .number = number, .size = size, .bytes = envelope->bytes } };
-	if (size)
-		memcpy(envelope->bytes, bytes, size);
-	envelope->bytes[size] = 0;
+	*envelope = (struct envelope){ .app = app, .conn = conn, .open = open, .letter = *letter };
+	envelope->letter.bytes = envelope->bytes;
+	if (letter->size)
+		memcpy(envelope->bytes, letter->bytes, letter->size);
+	envelope->bytes[letter->size] = 0;
 	int code = rc_post(app->server, rc_conn_worker(conn), deliver, envelope);
 	if (code)
 		free(envelope);
@@ -59,5 +55,6 @@ static void open_close(struct app_client *client, const struct app_letter *lette
 
 int app_letter_close(struct app *app, rc_conn conn, uint16_t code, const char *reason, size_t size)
 {
-	return app_letter_post(app, conn, open_close, code, reason, size);
+	const struct app_letter letter = { .number = code, .bytes = reason, .size = size };
+	return app_letter_post(app, conn, open_close, &letter);
 }

@@ -35,7 +35,7 @@ void app_log_setup(const struct app_settings *settings)
 static bool may_say(unsigned *missed)
 {
 	pthread_mutex_lock(&lock);
-	bool may = app_bucket_take(&bucket, rate, rate, clock_now());
+	bool may = app_bucket_take(&bucket, 1, rate, rate, clock_now());
 	*missed = may ? suppressed : 0;
 	suppressed = may ? 0 : suppressed + 1;
 	pthread_mutex_unlock(&lock);

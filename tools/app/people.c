@@ -3,7 +3,8 @@
  * people.c - see people.h.
  *
  * Order: what was stored is taken while the lock is held, and sent by the arriving client's own worker before it does
- * anything else. What others hand it from then on is posted behind that.
+ * anything else. What others hand it from then on is posted behind that. What a client has yet to acknowledge bounds
+ * how much of it is sent; the rest waits (reliable.h).
  */
 #include "people.h"
 
@@ -18,6 +19,8 @@
 #include "feeds.h"
 #include "fields.h"
 #include "letters.h"
+#include "lib/wait.h"
+#include "rate.h"
 #include "reliable.h"
 #include "wire.h"
 
@@ -42,44 +45,17 @@ bool app_people_reserve(struct app *app, struct app_client *client, const char *
 	return may;
 }
 
-static void send_stored(struct app_client *client, const struct app_stored *stored)
-{
-	struct app_out *out = &client->crew->out;
-	if (client->reliable || stored->number) {
-		app_reliable_send(client, stored->number ? stored->number : atomic_fetch_add(&client->app->numbers, 1),
-		                  stored->bytes, stored->size, true);
-		return;
-	}
-	app_out_clear(out);
-	app_out_bytes(out, stored->bytes, stored->size);
-	app_send(client, out);
-}
-
 void app_people_arrive(struct app_client *client)
 {
 	struct app *app = client->app;
 	struct app_user *user = client->user;
-	struct app_store waiting;
-	struct app_stored *stored;
 	pthread_mutex_lock(&app->directory.lock);
 	client->next_device = user->devices;
 	user->devices = client;
-	waiting = app_directory_take(app, user);
+	client->waiting = app_directory_take(user);
 	pthread_mutex_unlock(&app->directory.lock);
-
 	app_feeds_follow(client, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, true, NULL);
-	while (!client->closing && (stored = app_store_take(&waiting))) {
-		send_stored(client, stored);
-		free(stored);
-	}
-	if (!waiting.count)
-		return;
-	pthread_mutex_lock(&app->directory.lock);
-	while ((stored = app_store_take(&waiting))) {
-		app_directory_keep(app, user, stored->number, stored->bytes, stored->size);
-		free(stored);
-	}
-	pthread_mutex_unlock(&app->directory.lock);
+	app_reliable_refill(client);
 }
 
 void app_people_leave(struct app_client *client)
@@ -112,19 +88,23 @@ static void open_text(struct app_client *client, const struct app_letter *letter
 
 static void open_reliable(struct app_client *client, const struct app_letter *letter)
 {
-	app_reliable_send(client, letter->number, letter->bytes, letter->size, true);
+	const struct app_item item = { .at_ns = clock_now(),
+		                       .number = letter->number,
+		                       .sender = letter->sender,
+		                       .bytes = letter->bytes,
+		                       .size = letter->size };
+	app_reliable_send(client, &item);
 }
 
 /* With the lock. Nothing here calls back: a send to a connection of this worker is only queued. */
-static bool hand_over(struct app *app, const struct app_client *device, uint64_t number, const char *bytes, size_t size,
-                      bool reliable)
+static bool hand_over(struct app *app, const struct app_client *device, const struct app_letter *letter, bool reliable)
 {
 	static const char slow[] = "reads too slowly";
 	if (reliable || device->reliable)
-		return app_letter_post(app, device->conn, open_reliable, number, bytes, size) == 0;
+		return app_letter_post(app, device->conn, open_reliable, letter) == 0;
 	if (device->by_letter)
-		return app_letter_post(app, device->conn, open_text, 0, bytes, size) == 0;
-	int code = rc_send(app->server, device->conn, RC_TEXT, bytes, size);
+		return app_letter_post(app, device->conn, open_text, letter) == 0;
+	int code = rc_send(app->server, device->conn, RC_TEXT, letter->bytes, letter->size);
 	if (code == -ENOBUFS)
 		app_letter_close(app, device->conn, RC_CLOSE_POLICY, slow, sizeof slow - 1);
 	if (code == 0)
@@ -133,22 +113,36 @@ static bool hand_over(struct app *app, const struct app_client *device, uint64_t
 }
 
 int app_people_deliver(struct app *app, const char *name, size_t name_size, const char *bytes, size_t size,
-                       bool reliable, const struct app_client *except)
+                       bool reliable, uint64_t sender)
 {
 	struct app_directory *directory = &app->directory;
-	uint64_t number = atomic_fetch_add(&app->numbers, 1);
+	const struct app_letter letter = {
+		.number = atomic_fetch_add(&app->numbers, 1), .sender = sender, .bytes = bytes, .size = size
+	};
+	const struct app_item item = { .at_ns = clock_now(),
+		                       .number = reliable ? letter.number : 0,
+		                       .sender = sender,
+		                       .bytes = bytes,
+		                       .size = size };
 	int devices = 0;
 	pthread_mutex_lock(&directory->lock);
 	struct app_user *user = app_directory_user(directory, name, name_size, true);
 	for (struct app_client *device = user ? user->devices : NULL; device; device = device->next_device)
-		if (device != except)
-			devices += hand_over(app, device, number, bytes, size, reliable);
-	if (user && !devices && !(except && user->devices))
-		devices = app_directory_keep(app, user, reliable ? number : 0, bytes, size) ? -1 : -2;
+		devices += hand_over(app, device, &letter, reliable);
+	if (user && !devices)
+		devices = app_directory_keep(app, user, &item) ? -1 : -2;
 	if (user && !user->device_count)
 		app_directory_settle(app, user);
 	pthread_mutex_unlock(&directory->lock);
 	return user ? devices : -2;
+}
+
+/* For whose account a client's messages wait: who has no token may call itself as it likes, and counts by its address.
+ */
+static uint64_t sender_of(const struct app_client *client)
+{
+	bool proven = client->has_token || !client->address;
+	return proven ? client->user->node.hash | 1 : client->address->node.hash & ~UINT64_C(1);
 }
 
 /* ---- messages ---- */
@@ -170,7 +164,12 @@ void app_people_direct(struct app_client *client, const json_t *message, const j
 	app_out_value(out, content);
 	app_out_ref(out, id);
 	app_out_format(out, ",\"timestamp\":%llu}", (unsigned long long)app_date_ms());
-	if (out->failed || app_people_deliver(client->app, to, size, out->bytes, out->size, false, NULL) == -2)
+	int devices = out->failed
+	                  ? -2
+	                  : app_people_deliver(client->app, to, size, out->bytes, out->size, false, sender_of(client));
+	if (devices > 0)
+		app_rate_drain(client, app_cost_of_audience((size_t)devices));
+	if (devices == -2)
 		app_send_error(client, id, "NOT_DELIVERED", "The user is away and the message cannot be stored");
 }
 

@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct app;
 struct app_client;
@@ -19,10 +20,10 @@ bool app_people_reserve(struct app *app, struct app_client *client, const char *
 void app_people_arrive(struct app_client *client);
 void app_people_leave(struct app_client *client);
 
-/* Hands a message to a user's devices, or stores it. Returns how many devices; -1: it was stored; -2: neither. `except`
- * may be null. */
+/* Hands a message to a user's devices, or stores it, for account of `sender` (store.h). Returns how many devices; -1:
+ * it was stored; -2: neither. */
 int app_people_deliver(struct app *app, const char *user, size_t user_size, const char *bytes, size_t size,
-                       bool reliable, const struct app_client *except);
+                       bool reliable, uint64_t sender);
 /* Sends a message to everyone. `id` is what the sender called it, or null. */
 void app_people_broadcast(struct app *app, const char *from, const json_t *content, const json_t *id);
 

@@ -12,19 +12,20 @@
 #include "feeds_messages.h"
 #include "lib/wait.h"
 #include "names.h"
+#include "rate.h"
 #include "wire.h"
 #include "wish.h"
 
 #define PAGE_MESSAGES_MAX 1000
 #define PAGE_SIZE_MAX (1u << 20) /* of its messages; a larger one comes alone */
-#define MATCHES_MAX 1000
 
 /* ---- a page: the answer to a poll ---- */
 
 struct page {
 	struct app_client *client;
 	struct app_out *messages, *topics;
-	size_t count;
+	size_t count, topic_count;
+	bool more;         /* there are messages, or topics, for which there was no room */
 	uint64_t sequence; /* the number that the page reaches in the topic that is being read */
 };
 
@@ -40,8 +41,10 @@ static bool take(void *context, const struct rc_past *past)
 	struct page *page = context;
 	if (past->opcode == RC_TEXT) {
 		if (page->count >= PAGE_MESSAGES_MAX ||
-		    (page->count && page->messages->size + past->size > PAGE_SIZE_MAX))
+		    (page->count && page->messages->size + past->size > PAGE_SIZE_MAX)) {
+			page->more = true;
 			return false;
+		}
 		add_message(page, past->data, past->size);
 	}
 	page->sequence = past->sequence;
@@ -84,58 +87,49 @@ static void read_topic(struct page *page, const struct rc_topic_stats *stats, bo
 	}
 	rc_topic_read(page->client->app->server, stats->name, strlen(stats->name), since, PAGE_MESSAGES_MAX, take,
 	              page);
+	page->topic_count++;
 	app_out_text(page->topics, page->topics->size ? ",{\"topic\":" : "{\"topic\":");
 	app_out_string(page->topics, stats->name, strlen(stats->name));
 	app_out_format(page->topics, ",\"seq\":%llu,\"epoch\":%llu}", (unsigned long long)page->sequence,
 	               (unsigned long long)stats->epoch);
 }
 
-static bool is_named(const json_t *topics, const char *name)
+/* Whether a topic stands in the page already: it was named, or an earlier pattern found it. */
+static bool is_there(const json_t *topics, size_t before, const char *name)
 {
-	size_t index;
+	size_t index, size = strlen(name);
 	json_t *each;
-	json_array_foreach((json_t *)topics, index, each) if (strcmp(json_string_value(each), name) == 0) return true;
+	json_array_foreach((json_t *)topics, index, each)
+	{
+		if (strcmp(json_string_value(each), name) == 0 ||
+		    (index < before && app_name_matches(json_string_value(each), json_string_length(each), name, size)))
+			return true;
+	}
 	return false;
 }
 
-static void read_pattern(struct page *page, const char *pattern, size_t size)
+static void read_pattern(struct page *page, size_t index)
 {
 	const json_t *topics = json_object_get(page->client->wish->message, "topics");
-	struct rc_topic_stats *found = calloc(MATCHES_MAX, sizeof *found);
-	size_t count = found ? rc_topics_match(page->client->app->server, pattern, size, found, MATCHES_MAX) : 0;
-	for (size_t i = 0; i < count && i < MATCHES_MAX; i++)
-		if (!app_name_reserved(found[i].name, strlen(found[i].name)) && !is_named(topics, found[i].name))
-			read_topic(page, &found[i], true);
+	const json_t *pattern = json_array_get(topics, index);
+	const char *text = json_string_value(pattern);
+	size_t size = json_string_length(pattern), topics_max = app_settings_now(page->client->app)->subscriptions_max;
+	struct rc_topic_stats *found = calloc(RC_TOPICS_LISTED_MAX, sizeof *found);
+	size_t count = found ? rc_topics_match(page->client->app->server, text, size, found, RC_TOPICS_LISTED_MAX) : 0;
+	for (size_t i = 0; i < count && i < RC_TOPICS_LISTED_MAX; i++) {
+		if (app_name_reserved(found[i].name, strlen(found[i].name)) || is_there(topics, index, found[i].name))
+			continue;
+		if (page->topic_count == topics_max) {
+			page->more = true;
+			break;
+		}
+		read_topic(page, &found[i], true);
+	}
 	page->messages->failed |= !found;
 	free(found);
 }
 
-/* Reads what is new into crew->tail (messages) and crew->head (topics). Returns how many messages. */
-static size_t read_page(struct app_client *client)
-{
-	struct app_crew *crew = client->crew;
-	struct page page = { .client = client, .messages = &crew->tail, .topics = &crew->head };
-	size_t index;
-	json_t *each;
-	app_out_clear(page.messages);
-	app_out_clear(page.topics);
-	json_array_foreach(json_object_get(client->wish->message, "topics"), index, each)
-	{
-		const char *name = json_string_value(each);
-		size_t size = json_string_length(each);
-		struct rc_topic_stats stats = { 0 };
-		if (name[size - 1] == '*') {
-			read_pattern(&page, name, size);
-			continue;
-		}
-		if (rc_topic_stats(client->app->server, name, size, &stats))
-			memcpy(stats.name, name, size + 1); /* nothing has been published there */
-		read_topic(&page, &stats, false);
-	}
-	return page.count;
-}
-
-static void write_page(struct app_client *client)
+static void write_page(struct app_client *client, bool more)
 {
 	struct app_crew *crew = client->crew;
 	struct app_out *out = &crew->out;
@@ -144,18 +138,50 @@ static void write_page(struct app_client *client)
 	app_out_bytes(out, crew->tail.bytes, crew->tail.size);
 	app_out_text(out, "],\"topics\":[");
 	app_out_bytes(out, crew->head.bytes, crew->head.size);
-	app_out_text(out, "]}\n");
+	app_out_text(out, more ? "],\"more\":true}\n" : "]}\n");
 	out->failed |= crew->tail.failed || crew->head.failed;
+}
+
+/* Reads what is new into crew->tail (messages) and crew->head (topics), and writes the answer into crew->out. Returns
+ * how many messages. */
+size_t app_plain_page(struct app_client *client)
+{
+	struct app_crew *crew = client->crew;
+	struct page page = { .client = client, .messages = &crew->tail, .topics = &crew->head };
+	size_t index;
+	json_t *each;
+	app_out_clear(page.messages);
+	app_out_clear(page.topics);
+	const json_t *topics = json_object_get(client->wish->message, "topics");
+	json_array_foreach((json_t *)topics, index, each)
+	{
+		const char *name = json_string_value(each);
+		size_t size = json_string_length(each);
+		struct rc_topic_stats stats = { 0 };
+		if (name[size - 1] == '*')
+			continue;
+		if (rc_topic_stats(client->app->server, name, size, &stats))
+			memcpy(stats.name, name, size + 1); /* nothing has been published there */
+		read_topic(&page, &stats, false);
+	}
+	/* Patterns get what names leave of the room. */
+	json_array_foreach((json_t *)topics, index, each)
+	{
+		if (json_string_value(each)[json_string_length(each) - 1] == '*')
+			read_pattern(&page, index);
+	}
+	write_page(client, page.more);
+	return page.count;
 }
 
 /* The waiting begins where the page ends in each topic, so that nothing is missed in between. */
 static bool remember_page(struct app_client *client)
 {
 	struct app_out *out = &client->crew->out;
-	json_t *message = client->wish->message, *each, *since = json_object(), *epoch = json_object();
+	json_t *message = client->wish->message, *each, *since, *epoch;
 	size_t index;
-	write_page(client);
-	if (json_object_set_new(message, "since", since) || json_object_set_new(message, "epoch", epoch) || out->failed)
+	if (out->failed || json_object_set_new(message, "since", since = json_object()) ||
+	    json_object_set_new(message, "epoch", epoch = json_object()))
 		return false;
 	json_t *page = json_loadb(out->bytes, out->size, 0, NULL);
 	json_array_foreach(json_object_get(page, "topics"), index, each)
@@ -176,10 +202,10 @@ int app_plain_begin(struct app_client *client, rc_request *request)
 	if (!wish->polls)
 		return rc_request_events(request) ? 503 : 0;
 	bool knows = json_object_get(wish->message, "since");
-	size_t count = read_page(client);
+	size_t count = app_plain_page(client);
+	const struct app_out *out = &client->crew->out;
+	app_address_drain(client->app, client->address, app_cost_of_answer(out->size));
 	if (count || !knows) {
-		const struct app_out *out = &client->crew->out;
-		write_page(client);
 		client->opened = false;
 		return out->failed || rc_request_respond(request, 200, "application/json", out->bytes, out->size) ? 503
 		                                                                                                  : 0;
@@ -207,10 +233,10 @@ static void respond(struct app_client *client, int status, const char *body, siz
 
 void app_plain_ready(struct app_client *client)
 {
-	if (client->closing || !read_page(client))
+	if (client->closing || !app_plain_page(client))
 		return;
-	write_page(client);
 	const struct app_out *out = &client->crew->out;
+	app_address_drain(client->app, client->address, app_cost_of_answer(out->size));
 	if (out->failed)
 		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
 	else

@@ -15,6 +15,9 @@ struct app_client;
 /* After it was let in: begins a stream or a wait; or answers at once, and then client->opened is false. Returns 0, or a
  * status to answer. */
 int app_plain_begin(struct app_client *client, rc_request *request);
+/* Reads what is new for a poll, and writes the answer into crew->out; out->failed: no memory. Returns how many messages
+ * it has. */
+size_t app_plain_page(struct app_client *client);
 /* Its stream or its wait has begun. */
 void app_plain_open(struct app_client *client);
 /* Something has come in a topic that it waits for. */

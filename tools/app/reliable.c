@@ -111,29 +111,77 @@ static void send_pending(struct app_client *client, struct app_pending *pending,
 	app_send(client, out);
 }
 
-void app_reliable_send(struct app_client *client, uint64_t number, const char *data, size_t size, bool keep)
+static void send_plain(struct app_client *client, const void *bytes, size_t size)
 {
-	struct app_pending *pending = malloc(sizeof *pending + size);
+	struct app_out *out = &client->crew->out;
+	app_out_clear(out);
+	app_out_bytes(out, bytes, size);
+	app_send(client, out);
+}
+
+static bool has_room(const struct app_client *client)
+{
+	return client->pending_count < app_settings_now(client->app)->unacknowledged_max;
+}
+
+/* Sends a message now. */
+static void send_item(struct app_client *client, const struct app_item *item)
+{
+	struct app_pending *pending = has_room(client) ? malloc(sizeof *pending + item->size) : NULL;
 	if (!pending) {
-		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
+		send_plain(client, item->bytes, item->size);
 		return;
 	}
-	*pending = (struct app_pending){ .number = number, .sent_ns = clock_now(), .keep = keep, .data_size = size };
-	memcpy(pending->data, data, size);
+	*pending = (struct app_pending){ .number = item->number,
+		                         .sender = item->sender,
+		                         .at_ns = item->at_ns,
+		                         .sent_ns = clock_now(),
+		                         .only = item->only,
+		                         .data_size = item->size };
+	memcpy(pending->data, item->bytes, item->size);
 	if (client->pending_last)
 		client->pending_last->next = pending;
 	else
 		client->pending = pending;
 	client->pending_last = pending;
 	client->pending_count++;
-	/* A client that acknowledges nothing is gone, even if its connection is open. What it did not take waits for
-	 * its user. */
-	if (client->pending_count > app_settings_now(client->app)->unacknowledged_max) {
-		app_close(client, RC_CLOSE_POLICY, "too many messages without ACK");
-		return;
-	}
 	send_pending(client, pending, pending->sent_ns);
 	app_clock_set(client);
+}
+
+void app_reliable_send(struct app_client *client, const struct app_item *item)
+{
+	struct app *app = client->app;
+	if (!client->reliable || (!client->waiting.count && has_room(client))) {
+		send_item(client, item);
+		return;
+	}
+	pthread_mutex_lock(&app->directory.lock);
+	bool kept = app_directory_keep_in(app, &client->waiting, item);
+	pthread_mutex_unlock(&app->directory.lock);
+	if (!kept)
+		APP_COUNT(app, store_dropped);
+}
+
+void app_reliable_refill(struct app_client *client)
+{
+	struct app_stored *stored;
+	while (!client->closing && client->waiting.count && (!client->reliable || has_room(client)) &&
+	       (stored = app_directory_next(client->app, &client->waiting))) {
+		struct app_item item = { .at_ns = stored->at_ns,
+			                 .number = stored->number,
+			                 .sender = stored->sender,
+			                 .only = stored->only,
+			                 .bytes = stored->bytes,
+			                 .size = stored->size };
+		if (client->reliable && !item.number)
+			item.number = atomic_fetch_add(&client->app->numbers, 1);
+		if (item.number)
+			send_item(client, &item);
+		else
+			send_plain(client, item.bytes, item.size);
+		free(stored);
+	}
 }
 
 static void remove_pending(struct app_client *client, struct app_pending **link)
@@ -166,31 +214,54 @@ void app_reliable_ack(struct app_client *client, const json_t *message, const js
 		uint64_t took_ns = clock_now() - (*link)->sent_ns;
 		app_latency_add(&app->counters.ack, took_ns, NS_PER_MS);
 		remove_pending(client, link);
+		app_reliable_refill(client);
 		break;
 	}
 	/* An ACK for a message that no longer waits has come twice. */
 }
 
-/* Keeps a message for the user's next connection. */
+/* (lock) */
 static void keep(struct app_client *client, const struct app_pending *pending)
+{
+	const struct app_item item = { .at_ns = pending->at_ns,
+		                       .number = pending->number,
+		                       .sender = pending->sender,
+		                       .bytes = pending->data,
+		                       .size = pending->data_size };
+	if (!app_directory_keep(client->app, client->user, &item))
+		APP_COUNT(client->app, store_dropped);
+}
+
+/* Keeps a message for the user's next connection, unless another device has had it. */
+static void give_up(struct app_client *client, const struct app_pending *pending)
 {
 	struct app *app = client->app;
 	pthread_mutex_lock(&app->directory.lock);
-	if (pending->keep && client->user && !client->user->devices->next_device)
-		app_directory_keep(app, client->user, pending->number, pending->data, pending->data_size);
+	if (client->user && (pending->only || !client->user->devices->next_device))
+		keep(client, pending);
 	pthread_mutex_unlock(&app->directory.lock);
 }
 
 void app_reliable_return(struct app_client *client)
 {
+	struct app *app = client->app;
+	struct app_stored *stored;
 	/* If there is another device, it has had them as well. */
 	bool alone = !client->user->devices;
 	while (client->pending) {
-		struct app_pending *pending = client->pending;
-		if (alone && pending->keep)
-			app_directory_keep(client->app, client->user, pending->number, pending->data,
-			                   pending->data_size);
+		if (alone || client->pending->only)
+			keep(client, client->pending);
 		remove_pending(client, &client->pending);
+	}
+	while ((stored = app_store_take(&client->waiting, &app->directory.budget))) {
+		const struct app_item item = { .at_ns = stored->at_ns,
+			                       .number = stored->number,
+			                       .sender = stored->sender,
+			                       .bytes = stored->bytes,
+			                       .size = stored->size };
+		if ((alone || stored->only) && !app_directory_keep(app, client->user, &item))
+			APP_COUNT(app, store_dropped);
+		free(stored);
 	}
 }
 
@@ -204,7 +275,7 @@ void app_reliable_due(struct app_client *client, uint64_t now_ns)
 			APP_COUNT(client->app, unacknowledged);
 			app_log_say(APP_LOG_INFO, "unacknowledged", client->id, "%llx after %u times",
 			            (unsigned long long)pending->number, tries_max + 1);
-			keep(client, pending);
+			give_up(client, pending);
 			remove_pending(client, link);
 			continue;
 		}
@@ -217,4 +288,5 @@ void app_reliable_due(struct app_client *client, uint64_t now_ns)
 		}
 		link = &pending->next;
 	}
+	app_reliable_refill(client);
 }

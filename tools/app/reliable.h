@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * reliable.h - DATA and ACK, both ways: a client's DATA is handled once however often it comes; ours is sent again,
- * each time after twice as long, until its ACK comes or we give up.
+ * each time after twice as long, until its ACK comes or we give up. A client that acknowledges nothing is not closed;
+ * it only gets no more.
  */
 #ifndef APP_RELIABLE_H
 #define APP_RELIABLE_H
@@ -11,15 +12,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "store.h"
+
 struct app_client;
 
-/* A message that waits for its ACK. */
+/* A message that waits for its ACK. It goes back to the user's store if the client leaves without one. */
 struct app_pending {
 	struct app_pending *next;
-	uint64_t number;
-	uint64_t sent_ns, due_ns;
+	uint64_t number, sender;
+	uint64_t at_ns, sent_ns, due_ns; /* at: when it came to be */
 	unsigned tries;
-	bool keep; /* it goes back to the user's store if this client leaves without an ACK */
+	bool only; /* no other device has it */
 	size_t data_size;
 	char data[]; /* the value of "data" */
 };
@@ -32,8 +35,12 @@ void app_reliable_data(struct app_client *client, const json_t *message, const j
 void app_reliable_heartbeat(struct app_client *client, const json_t *message, const json_t *id);
 void app_reliable_ack(struct app_client *client, const json_t *message, const json_t *id);
 
-/* Sends `data` as DATA, and again until it is acknowledged. */
-void app_reliable_send(struct app_client *client, uint64_t number, const char *data, size_t size, bool keep);
+/* Sends a message as DATA, and again until it is acknowledged. What is more than may wait for a client's ACK stays in
+ * client->waiting until there is room. Who did not ask for reliability is never made to wait: it then gets the message
+ * as it is, and once. */
+void app_reliable_send(struct app_client *client, const struct app_item *item);
+/* Sends of client->waiting what there is room for. */
+void app_reliable_refill(struct app_client *client);
 /* Sends again what has waited for its ACK for long enough. */
 void app_reliable_due(struct app_client *client, uint64_t now_ns);
 /* What was not acknowledged goes back to its user's store. The caller holds the directory's lock. */

@@ -16,6 +16,7 @@
 #include "feeds.h"
 #include "fields.h"
 #include "names.h"
+#include "rate.h"
 #include "rights.h"
 #include "wire.h"
 
@@ -82,8 +83,9 @@ static struct app_member *enter(struct app_client *client, const char *name, siz
 	if (!member)
 		return NULL;
 	pthread_mutex_lock(&directory->lock);
-	uint64_t made = directory->rooms_ever;
-	struct app_room *room = app_directory_room(directory, name, size, true);
+	struct app_room *room = app_directory_room(directory, name, size);
+	if (!room)
+		room = app_directory_make_room(client->app, name, size, client->address);
 	if (room) {
 		*first = !is_there_too(client, room);
 		*member = (struct app_member){
@@ -95,8 +97,6 @@ static struct app_member *enter(struct app_client *client, const char *name, siz
 		room->member_count++;
 		client->members = member;
 		client->room_count++;
-		if (directory->rooms_ever != made)
-			APP_COUNT(client->app, rooms_made);
 	}
 	pthread_mutex_unlock(&directory->lock);
 	if (room)
@@ -120,7 +120,7 @@ static bool leave(struct app_client *client, struct app_member *member, char **t
 	bool last = member->room->member_count > 1 && !is_there_too(client, member->room);
 	*topic = last ? strdup(member->room->topic) : NULL;
 	*topic_size = member->room->topic_size;
-	app_directory_leave(directory, member);
+	app_directory_leave(client->app, member);
 	pthread_mutex_unlock(&directory->lock);
 	free(member);
 	return *topic;
@@ -160,9 +160,11 @@ void app_rooms_join(struct app_client *client, const json_t *message, const json
 	}
 	tell_sender(client, "room_joined", id, name, size);
 	/* The others are told after the client follows the room itself: of two who join at once, at least one hears of
-	 * the other. */
-	if (first)
+	 * the other. Nothing is said in a room where nobody else is: such a topic costs nothing when it is over. */
+	size_t count = member->room->member_count;
+	if (first && count > 1)
 		tell_others(client, "user_joined", member->room->topic, member->room->topic_size, name, size);
+	app_rate_drain(client, app_cost_of_audience(count));
 }
 
 /* ---- leaving ---- */
@@ -241,12 +243,12 @@ void app_rooms_message(struct app_client *client, const json_t *message, const j
 }
 
 /* Names of users, each once. (lock) */
-static size_t list_members(const struct app_room *room, struct app_out *out)
+static size_t list_members(const struct app_room *room, uint64_t seed, struct app_out *out)
 {
 	struct app_table seen;
 	size_t count = 0;
 	struct app_node *nodes = calloc(room->member_count, sizeof *nodes);
-	if (!nodes || !app_table_init(&seen, 0)) {
+	if (!nodes || !app_table_init(&seen, seed)) {
 		free(nodes);
 		out->failed = true;
 		return 0;
@@ -280,7 +282,7 @@ void app_rooms_members(struct app_client *client, const json_t *message, const j
 	app_out_string(out, member->room->name, member->room->node.name_size);
 	app_out_text(out, ",\"members\":[");
 	pthread_mutex_lock(&client->app->directory.lock);
-	size_t count = list_members(member->room, out);
+	size_t count = list_members(member->room, client->crew->clients.seed, out);
 	pthread_mutex_unlock(&client->app->directory.lock);
 	app_out_format(out, "],\"count\":%zu}", count);
 	app_send(client, out);

@@ -54,8 +54,12 @@ static struct app_settings *make_defaults(void)
 		.flood = APP_UNSET,
 		.content_max = 1000,
 		.rooms_max = 50,
+		.topics_per_address = 10000,
+		.requests_per_second = APP_UNSET,
 		.store_count = 100,
 		.store_size = 64 << 10,
+		.store_total = 64 << 20,
+		.store_share = 4 << 20,
 		.store_age_ms = 24 * 3600 * 1000,
 		.users_kept_max = 100000,
 		.resend_ms = 5000,
@@ -277,6 +281,8 @@ static void apply_preset(struct app_settings *settings)
 		settings->handshakes_per_second = strict ? 5 : 50;
 	if (settings->messages_per_second == APP_UNSET)
 		settings->messages_per_second = strict ? 10 : 100;
+	if (settings->requests_per_second == APP_UNSET)
+		settings->requests_per_second = settings->messages_per_second;
 	if (settings->burst == APP_UNSET)
 		settings->burst = settings->messages_per_second > UINT32_MAX / 2 ? UINT32_MAX
 		                                                                 : settings->messages_per_second * 2;
@@ -313,6 +319,8 @@ static bool finish(struct app_settings *settings)
 		       false;
 	if (settings->tls_cert.count != settings->tls_key.count)
 		return command_failed("each tls-cert needs its tls-key, and the other way round"), false;
+	if ((settings->tls_crl && !settings->tls_client_ca) || (settings->tls_client_ca && !settings->tls_cert.count))
+		return command_failed("tls-crl needs tls-client-ca, and that needs tls-cert and tls-key"), false;
 	if (!load_keys(settings) ||
 	    !load_api_keys(&settings->api, "api-key", &settings->api_keys, settings->api_key_file) ||
 	    !load_api_keys(&settings->operators, "operator-key", &settings->operator_keys, settings->operator_key_file))

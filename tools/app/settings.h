@@ -36,6 +36,7 @@ struct app_settings {
 	unsigned subscriptions_max;
 	int policy;
 	struct option_list tls_cert, tls_key; /* the files' contents are read anew */
+	const char *tls_client_ca, *tls_crl;  /* likewise */
 	struct option_list keep_last;
 	bool kernel_tls;
 
@@ -65,8 +66,9 @@ struct app_settings {
 	unsigned messages_per_second, burst, flood;
 	unsigned content_max;
 	unsigned rooms_max; /* of a connection */
+	unsigned topics_per_address, requests_per_second;
 	unsigned store_count;
-	size_t store_size;
+	size_t store_size, store_total, store_share;
 	unsigned store_age_ms;
 	unsigned users_kept_max; /* who are away */
 	unsigned resend_ms, resend_max, unacknowledged_max;

@@ -12,12 +12,17 @@
 #include "log.h"
 #include "wish.h"
 
-static void send_bytes(struct app_client *client, const char *bytes, size_t size)
+static int try_bytes(struct app_client *client, const char *bytes, size_t size)
 {
 	int code = rc_send(client->app->server, client->conn, RC_TEXT, bytes, size);
 	if (code == 0)
 		APP_COUNT(client->app, sent);
-	else if (code == -ENOBUFS)
+	return code;
+}
+
+static void send_bytes(struct app_client *client, const char *bytes, size_t size)
+{
+	if (try_bytes(client, bytes, size) == -ENOBUFS)
 		app_close(client, RC_CLOSE_POLICY, "reads too slowly");
 }
 
@@ -50,6 +55,14 @@ void app_send(struct app_client *client, struct app_out *out)
 		app_batch_add(client, out->bytes, out->size);
 	else
 		send_bytes(client, out->bytes, out->size);
+}
+
+bool app_send_if_room(struct app_client *client, struct app_out *out)
+{
+	if (!client->closing && !client->batch_count && !out->failed)
+		return try_bytes(client, out->bytes, out->size) != -ENOBUFS;
+	app_send(client, out);
+	return true;
 }
 
 void app_close(struct app_client *client, uint16_t code, const char *reason)

@@ -6,6 +6,7 @@
 #ifndef APP_WIRE_H
 #define APP_WIRE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,8 @@ struct app_client;
 /* Sends what is in *out: in a batch, where the client asked for that. A client that is closing, or polls, hears
  * nothing. A client that reads too slowly is closed. */
 void app_send(struct app_client *client, struct app_out *out);
+/* The same for a large answer that may be asked for again: false when too much waits for the client already. */
+bool app_send_if_room(struct app_client *client, struct app_out *out);
 void app_close(struct app_client *client, uint16_t code, const char *reason);
 
 /* Adds a message to the client's batch, and sends it when it is full. */

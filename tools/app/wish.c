@@ -10,6 +10,7 @@
 
 #include "access.h"
 #include "app.h"
+#include "client.h"
 #include "lib/text.h"
 #include "names.h"
 #include "settings.h"
@@ -19,9 +20,22 @@
 
 /* ---- from an address to a message ---- */
 
-/* The topics in the path. Returns null, or what is wrong, with its status. */
+static bool holds(const json_t *topics, const char *name, size_t size)
+{
+	size_t index;
+	json_t *each;
+	json_array_foreach((json_t *)topics, index, each)
+	{
+		if (json_string_length(each) == size && memcmp(json_string_value(each), name, size) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The topics in the path, each once. Returns null, or what is wrong, with its status. */
 static const char *take_topics(const char *list, size_t max, json_t *topics, int *status)
 {
+	size_t patterns = 0, items = 0;
 	*status = 400;
 	for (;; list++) {
 		size_t size = strcspn(list, ",");
@@ -31,34 +45,41 @@ static const char *take_topics(const char *list, size_t max, json_t *topics, int
 			*status = 403;
 			return "topics that begin with room/ and data/ are the server's own\n";
 		}
-		if (json_array_size(topics) == max)
+		if (items++ == max)
 			return "too many topics\n";
-		json_t *name = text_is_name(list, size) ? json_stringn(list, size) : NULL;
-		if (!name)
+		bool again = holds(topics, list, size);
+		patterns += !again && list[size - 1] == '*';
+		if (patterns > APP_PATTERNS_MAX)
+			return "too many patterns: at most 16\n";
+		json_t *name = again || !text_is_name(list, size) ? NULL : json_stringn(list, size);
+		if (!again && (!name || json_array_append_new(topics, name)))
 			return "a topic is UTF-8 without control characters\n";
-		json_array_append_new(topics, name);
 		list += size;
 		if (!*list)
 			return NULL;
 	}
 }
 
-/* "5,,7": a number for each topic, in their order, or nothing. False when it is wrong. */
-static bool take_numbers(rc_request *request, const char *field, const json_t *topics, json_t *message)
+/* "5,,7": a number for each topic of the path, in their order, or nothing. False when it is wrong. */
+static bool take_numbers(const char *text, const char *field, const char *list, json_t *message)
 {
-	const char *text = rc_request_query(request, field);
+	char name[APP_FEED_NAME_MAX + 1];
 	if (!text)
 		return true;
 	json_t *numbers = json_object();
-	json_object_set_new(message, field, numbers);
-	for (size_t i = 0;; i++) {
+	if (json_object_set_new(message, field, numbers))
+		return false;
+	for (bool over = false;; over = !*list, list += *list == ',') {
 		char *end = (char *)text;
+		size_t size = strcspn(list, ",");
 		unsigned long long number = *text >= '0' && *text <= '9' ? strtoull(text, &end, 10) : 0;
-		if (number > INT64_MAX || (*end && *end != ',') || (end > text && i >= json_array_size(topics)))
+		if (number > INT64_MAX || (*end && *end != ',') || (end > text && over))
 			return false;
+		memcpy(name, list, size);
+		name[size] = 0;
 		if (end > text)
-			json_object_set_new(numbers, json_string_value(json_array_get(topics, i)),
-			                    json_integer((json_int_t)number));
+			json_object_set_new(numbers, name, json_integer((json_int_t)number));
+		list += size;
 		if (!*end)
 			return true;
 		text = end + 1;
@@ -70,29 +91,27 @@ static bool is_on(const char *value)
 	return value && (strcmp(value, "1") == 0 || strcmp(value, "true") == 0);
 }
 
-static const char *take_wish(struct app_wish *wish, rc_request *request, const char *list, size_t topics_max,
-                             int *status)
+const char *app_wish_take(struct app_wish *wish, const struct app_wish_words *words, size_t topics_max, int *status)
 {
-	json_t *topics = json_array();
-	const char *wait = rc_request_query(request, "wait");
+	json_t *topics;
+	const char *wait = words->wait;
 	char *end = NULL;
 	unsigned long wait_s = wait && *wait >= '0' && *wait <= '9' ? strtoul(wait, &end, 10) : WAIT_S;
-	*status = 400;
-	if (!(wish->message = json_object()) || json_object_set_new(wish->message, "topics", topics))
+	*status = 503;
+	if (!(wish->message = json_object()) || json_object_set_new(wish->message, "topics", topics = json_array()))
 		return "out of memory\n";
-	const char *wrong = take_topics(list, topics_max, topics, status);
+	const char *wrong = take_topics(words->topics, topics_max, topics, status);
 	if (wrong)
 		return wrong;
 	*status = 400;
-	if (!take_numbers(request, "since", topics, wish->message) ||
-	    !take_numbers(request, "epoch", topics, wish->message))
+	if (!take_numbers(words->since, "since", words->topics, wish->message) ||
+	    !take_numbers(words->epoch, "epoch", words->topics, wish->message))
 		return "since and epoch are whole numbers, one for each topic: ?since=5,,7\n";
 	if (wait && (!end || *end))
 		return "wait is a number of seconds, at most 60\n";
 	wish->wait_s = wait_s < WAIT_S_MAX ? (unsigned)wait_s : WAIT_S_MAX;
-	json_object_set_new(wish->message, "last", json_boolean(is_on(rc_request_query(request, "last"))));
-	json_object_set_new(wish->message, "conflate", json_boolean(is_on(rc_request_query(request, "conflate"))));
-	wish->after = rc_event_id(rc_request_header(request, "Last-Event-ID"));
+	json_object_set_new(wish->message, "last", json_boolean(is_on(words->last)));
+	json_object_set_new(wish->message, "conflate", json_boolean(is_on(words->conflate)));
 	return NULL;
 }
 
@@ -149,8 +168,17 @@ int app_wish_read(struct app *app, rc_request *request, struct app_wish **out)
 	if (!wish)
 		return 503;
 	int status;
+	const struct app_wish_words words = {
+		.topics = path + (polls ? 6 : 5),
+		.since = rc_request_query(request, "since"),
+		.epoch = rc_request_query(request, "epoch"),
+		.wait = rc_request_query(request, "wait"),
+		.last = rc_request_query(request, "last"),
+		.conflate = rc_request_query(request, "conflate"),
+	};
 	wish->polls = polls;
-	const char *wrong = take_wish(wish, request, path + (polls ? 6 : 5), settings->subscriptions_max, &status);
+	wish->after = rc_event_id(rc_request_header(request, "Last-Event-ID"));
+	const char *wrong = app_wish_take(wish, &words, settings->subscriptions_max, &status);
 	if (wrong) {
 		app_wish_free(wish);
 		return app_access_refuse(request, status, wrong);

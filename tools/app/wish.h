@@ -24,6 +24,15 @@ struct app_wish {
 	char headers[512];        /* of that answer */
 };
 
+/* What a request says, percent-decoded; null where it says nothing. */
+struct app_wish_words {
+	const char *topics; /* of the path: divided by commas */
+	const char *since, *epoch, *wait, *last, *conflate;
+};
+
+/* Reads them into a wish that is zeroed. Returns null; or what is wrong, with its status. */
+const char *app_wish_take(struct app_wish *wish, const struct app_wish_words *words, size_t topics_max, int *status);
+
 /* Reads a request as handlers.request does: -1 when it is for neither path, 0 or the status when it has been answered
  * or is to be refused. When the request is to be served, *out is set, for the caller to free; otherwise it is null. */
 int app_wish_read(struct app *app, rc_request *request, struct app_wish **out);

@@ -155,7 +155,7 @@ static bool send_burst(struct load *load)
 		size_t size;
 		struct load_topic *topic = prepare(load, &size);
 		promise(load, topic);
-		int code = rc_send(load->server, topic->publisher.conn, RC_TEXT, publisher->payload, size);
+		int code = rc_send_unchecked(load->server, topic->publisher.conn, RC_TEXT, publisher->payload, size);
 		if (code) {
 			withdraw(load, topic);
 			if (code == -ENOBUFS || code == -EAGAIN)

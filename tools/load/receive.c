@@ -77,8 +77,8 @@ static void echo_send(struct load_peer *peer, uint64_t now)
 	worker->budget--;
 	struct load_head head = { .topic = peer->index & 0xffffff, .sequence = peer->sent, .time_ns = now };
 	load_head_write(load->echo_payload + worker->index * load->options->size, &head);
-	int code = rc_send(load->server, peer->conn, RC_TEXT, load->echo_payload + worker->index * load->options->size,
-	                   load->options->size);
+	int code = rc_send_unchecked(load->server, peer->conn, RC_TEXT,
+	                             load->echo_payload + worker->index * load->options->size, load->options->size);
 	if (code)
 		return; /* it is closing: its close is counted, and the answer that is missing is too */
 	peer->sent++;

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/http.h"
 #include "lib/text.h"
@@ -203,7 +204,7 @@ static int on_request(void *context, rc_request *request)
 static void publish(struct serve_routes *routes, rc_conn conn, const struct route *route,
                     const struct rc_message *message)
 {
-	unsigned flags = message->opcode == RC_BINARY ? RC_PUBLISH_BINARY : 0;
+	unsigned flags = message->opcode == RC_BINARY ? RC_PUBLISH_BINARY : RC_PUBLISH_UNCHECKED; /* it was received */
 	int64_t code = -EAGAIN;
 	if (!serve_spill_is_used(&routes->spill))
 		code = rc_publish(routes->server, route->topic, route->topic_size, message->data, message->size, flags);
@@ -230,7 +231,7 @@ static void on_message(void *context, rc_conn conn, void *user, const struct rc_
 	case ROUTE_TOPIC:
 		break;
 	case ROUTE_ECHO:
-		if (rc_send(server, conn, message->opcode, message->data, message->size) == -ENOBUFS)
+		if (rc_send_unchecked(server, conn, message->opcode, message->data, message->size) == -ENOBUFS)
 			rc_close(server, conn, RC_CLOSE_POLICY, slow, sizeof slow - 1);
 		break;
 	case ROUTE_PUBLISH:
@@ -255,6 +256,13 @@ static void on_report(void *context, const char *text)
 	command_failed("%s", text);
 }
 
+/* The report said why. */
+static void on_failed(void *context, const struct rc_error *error)
+{
+	(void)context, (void)error;
+	_exit(EXIT_FAILED);
+}
+
 struct rc_handlers serve_routes_handlers(struct serve_routes *routes)
 {
 	return (struct rc_handlers){
@@ -263,5 +271,6 @@ struct rc_handlers serve_routes_handlers(struct serve_routes *routes)
 		.message = on_message,
 		.close = on_close,
 		.report = on_report,
+		.failed = on_failed,
 	};
 }

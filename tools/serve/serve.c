@@ -76,6 +76,8 @@ static const struct option_entry *make_options(struct serve *serve)
 		  "for wss: clients must show a certificate of this authority" },
 		{ "tls-client-optional", OPTION_FLAG, &serve->tls.client_optional, NULL,
 		  "let clients without a certificate in as well" },
+		{ "tls-crl", OPTION_TEXT, &serve->tls.crl, "FILE",
+		  "revocation lists (PEM) of the authorities of clients; read\nanew with the certificates" },
 		{ "workers", OPTION_COUNT, &config->worker_count, "N", "threads, each with a ring (one a processor)" },
 		{ "echo", OPTION_FLAG, &serve->routes.echo, NULL, "serve /echo" },
 		{ "relay", OPTION_FLAG, &serve->routes.relay, NULL, "serve /relay/NAME to everybody" },
@@ -120,10 +122,13 @@ static const struct option_entry *make_options(struct serve *serve)
 		  "for a client to answer a Close (5s)" },
 		{ "message-max", OPTION_SIZE, &config->message_size_max, "SIZE",
 		  "the largest message received; a larger one is closed with\n1009 (1m)" },
+		{ "fragments-max", OPTION_COUNT, &config->fragments_max, "N",
+		  "fragments of one message received; more are closed with\n1009 (1024, or one for every 64 bytes of "
+		  "--message-max)" },
 		{ "subscriptions-max", OPTION_COUNT, &config->subscriptions_max, "N",
 		  "topics that one connection may follow (256)" },
 		{ "send-max", OPTION_SIZE, &config->send_size_max, "SIZE",
-		  "what may wait for one connection outside the log (4m)" },
+		  "what may wait for one connection outside the log (4m, or\ntwo of --message-max)" },
 		{ "drain", OPTION_MS, &serve->drain_ms, "TIME", "for connections to leave when the server ends (5s)" },
 		{ "congestion", OPTION_TEXT, &config->congestion, "NAME", "TCP congestion control (the system's)" },
 		{ "notsent-lowat", OPTION_SIZE32, &config->notsent_lowat_size, "SIZE",
@@ -248,6 +253,8 @@ static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, 
 		return options_wrong(&command_serve, "--tls-client-ca needs --tls-cert and --tls-key");
 	if (serve->routes.publish_certified && !serve->tls.client_ca)
 		return options_wrong(&command_serve, "--publish-from certified needs --tls-client-ca");
+	if (serve->tls.crl && !serve->tls.client_ca)
+		return options_wrong(&command_serve, "--tls-crl needs --tls-client-ca");
 	if (serve->tls.client_optional && !serve->tls.client_ca)
 		return options_wrong(&command_serve, "--tls-client-optional needs --tls-client-ca");
 	if (!serve->listen.count)

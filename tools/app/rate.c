@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * rate.c - see rate.h. It knows no message.
+ */
+#include "rate.h"
+
+#include "app.h"
+#include "client.h"
+#include "fields.h"
+#include "lib/wait.h"
+#include "wire.h"
+
+#define STRANGER_SIZE_MAX 4096 /* of a message from a client whose user is not known yet */
+#define STRANGER_MESSAGES_MAX 10
+
+uint32_t app_cost_of_topics(const json_t *topics)
+{
+	uint32_t names = 0, patterns = 0;
+	size_t index;
+	json_t *each;
+	json_array_foreach((json_t *)topics, index, each)
+	{
+		size_t size = json_string_length(each);
+		bool pattern = size && json_string_value(each)[size - 1] == '*';
+		names += !pattern;
+		patterns += pattern;
+	}
+	return names / 8 + patterns * APP_COST_PATTERN;
+}
+
+bool app_rate_take(struct app_client *client, const json_t *id, uint32_t cost)
+{
+	const struct app_settings *settings = app_settings_now(client->app);
+	uint32_t rate = settings->messages_per_second;
+	if (!rate || !cost)
+		return true;
+	uint64_t now_ns = clock_now();
+	if (app_bucket_take(&client->bucket, cost, rate, settings->burst, now_ns))
+		return true;
+	if (!app_bucket_take(&client->strikes, cost, rate, settings->flood, now_ns)) {
+		APP_COUNT(client->app, flooded);
+		app_close(client, RC_CLOSE_POLICY, "flood: too many messages");
+		return false;
+	}
+	app_send_error(client, id, "RATE_LIMIT_EXCEEDED", "Rate limit exceeded");
+	return false;
+}
+
+bool app_rate_admit(struct app_client *client, size_t size)
+{
+	if (!client->user) {
+		if (++client->stranger_messages > STRANGER_MESSAGES_MAX) {
+			app_close(client, RC_CLOSE_POLICY, "authentication required");
+			return false;
+		}
+		if (size > STRANGER_SIZE_MAX) {
+			app_send_error(client, NULL, "TOO_LONG", "Too long: 4096 bytes before authentication");
+			return false;
+		}
+	}
+	return app_rate_take(client, NULL, app_cost_of_size(size));
+}
+
+void app_rate_drain(struct app_client *client, uint32_t cost)
+{
+	app_bucket_drain(&client->bucket, cost);
+}
