@@ -600,6 +600,9 @@ def test_config_check_says_what_is_open():
         check("", "everybody, under any name; may read, write", "the host that they ask", "this machine, by a listener", "nobody")
         check("listen = 0.0.0.0:8080\nopen = yes\n", "0.0.0.0:8080", "everybody who reaches it", "nobody: it has no key")
         check("listen = fd:3\n", "what is handed over")
+        guarded = "tls-cert = c\ntls-key = k\ntls-client-ca = ca.pem\n"  # who has no certificate does not get in
+        check("listen = wss://0.0.0.0:8443\nlisten = proxy+wss://0.0.0.0:8444\n" + guarded, "a certificate of ca.pem")
+        assert b"0.0.0.0:8080" in check("listen = wss://0.0.0.0:8443\nlisten = 0.0.0.0:8080\n" + guarded, status=1).stderr
         assert b"(open)" in check("listen = 0.0.0.0:8080\n", status=1).stderr
         check(f"listen = 0.0.0.0:8080\ntoken-secret = {SECRET}\napi-key = {KEY}\norigin = https://example.org\n"
               "trust-proxy = 10.0.0.0/8\ntopics = market/*\ntoken-audience = chat\n", "who shows one that our key signed, until its end",

@@ -16,7 +16,7 @@ int app_exposure_too_open(const struct app_settings *settings, const struct loca
 	if (settings->open || settings->auth != APP_AUTH_OFF)
 		return -1;
 	for (unsigned i = 0; i < listeners->count && i < api_first; i++)
-		if (!listeners->loopback[i])
+		if (!listeners->loopback[i] && !(listeners->secure[i] && settings->tls_client_ca))
 			return (int)i;
 	return -1;
 }
@@ -102,6 +102,9 @@ static void print_clients(const struct app_settings *settings)
 		row("  that names no permissions", "may %s",
 		    settings->token_permissions == APP_CLAIMS_NEEDED ? "nothing" : may);
 	}
+	if (settings->tls_client_ca)
+		row("by wss", "only who shows a certificate of %s%s", settings->tls_client_ca,
+		    settings->tls_crl ? ", unless it was revoked" : "");
 	row("topics", "%s; a token may name its own", list_of(&settings->topics, "all", list));
 	row("rooms", "%s; a token may name its own", list_of(&settings->rooms, "all", list));
 	row("pages of", "%s", list_of(&settings->origins, "the host that they ask", list));

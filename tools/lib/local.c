@@ -98,8 +98,11 @@ bool local_address_is_loopback(const char *address)
 
 void local_listeners_add(struct local_listeners *listeners, const char *address)
 {
-	if (listeners->count < RC_LISTENERS_MAX)
-		listeners->loopback[listeners->count++] = local_address_is_loopback(address);
+	if (listeners->count == RC_LISTENERS_MAX)
+		return;
+	listeners->secure[listeners->count] = strncmp(address + (strncmp(address, "proxy+", 6) ? 0 : 6), "wss://", 6) ==
+	                                      0;
+	listeners->loopback[listeners->count++] = local_address_is_loopback(address);
 }
 
 /* ---- requests ---- */

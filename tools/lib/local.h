@@ -18,6 +18,7 @@
 /* By the index of rc_request_listener(). */
 struct local_listeners {
 	bool loopback[RC_LISTENERS_MAX];
+	bool secure[RC_LISTENERS_MAX]; /* wss */
 	unsigned count;
 };
 
