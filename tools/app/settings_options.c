@@ -67,9 +67,9 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		{ "connections-per-user", OPTION_COUNT, &s->connections_per_user, "N",
 		  "connections of one user (5; 0: no limit)" },
 		{ "messages-per-second", OPTION_COUNT, &s->messages_per_second, "N",
-		  "units from one connection: a message of up to 1 KB is one, a larger one more\n(see DIALECT.md) (100; strict: 10; 0: no limit)" },
-		{ "burst", OPTION_COUNT, &s->burst, "N",
-		  "units that a connection may use at once (twice that rate)" },
+		  "units from one connection: a message of up to 1 KB is one, a larger one more\n(see DIALECT.md) "
+		  "(100; strict: 10; 0: no limit)" },
+		{ "burst", OPTION_COUNT, &s->burst, "N", "units that a connection may use at once (twice that rate)" },
 		{ "flood", OPTION_COUNT, &s->flood, "N",
 		  "units over the limit that end a connection (ten times the burst)" },
 		{ "requests-per-second", OPTION_COUNT, &s->requests_per_second, "N",
