@@ -165,10 +165,15 @@ struct rc_config {
 	unsigned fragments_max; /* of one received message; 0: 1024, or one for every 64 bytes of the largest message */
 	size_t send_size_max;   /* waiting for one connection outside the log: rc_send() and Pongs; and the body of an
 	                         * HTTP answer; at most 2 GiB. 0: 4 MiB, or two of the largest messages */
-	size_t log_size;        /* of the frames kept; a power of two, 64 KiB to 64 GiB, default 64 MiB */
-	size_t lag_size_max;    /* how far a subscriber may be behind in the log; 0: three quarters of the log */
-	unsigned lag_ms_max;    /* age of the oldest message that waits for a subscriber; 0: no limit */
-	enum rc_policy policy;  /* of topics that no rule names */
+	/* What all workers together may keep for connections outside the log: what waits to be sent, messages and
+	 * requests in pieces; at least 1 MiB, 0: no limit but 2 GiB a worker. When three quarters are in use, those for
+	 * whom most is kept because they do not read, or do not send the rest, are closed without a Close, and new
+	 * connections get 503. */
+	size_t memory_max;
+	size_t log_size;               /* of the frames kept; a power of two, 64 KiB to 64 GiB, default 64 MiB */
+	size_t lag_size_max;           /* how far a subscriber may be behind in the log; 0: three quarters of the log */
+	unsigned lag_ms_max;           /* age of the oldest message that waits for a subscriber; 0: no limit */
+	enum rc_policy policy;         /* of topics that no rule names */
 	unsigned handshake_timeout_ms; /* not 0; default 10 s */
 	unsigned idle_timeout_ms;      /* of silence: a Ping after half of it, then the end. 0: never; default 2 min */
 	unsigned close_timeout_ms;     /* for the peer to answer a Close, not 0; default 5 s */
@@ -514,6 +519,8 @@ struct rc_stats {
 	uint64_t tls_failed;     /* handshakes: wrong bytes, no agreement, no trust, an end or a time-out in them */
 	uint64_t tls_errors;     /* connections ended by a wrong record or a renegotiation, after their handshake */
 	uint64_t tls_truncated;  /* connections that the peer ended without close_notify */
+	uint64_t memory_held;    /* bytes now kept for connections outside the log */
+	uint64_t memory_closed;  /* connections closed because memory was short (memory_max) */
 	uint64_t subscriptions;  /* now */
 	uint64_t behind;         /* subscribers now behind */
 	uint64_t published;      /* from here on of the whole server; 0 in rc_worker_stats() */

@@ -165,6 +165,7 @@ static bool make_server(struct app *app, const struct app_settings *settings)
 	config.log_size = settings->log_size;
 	config.policy = (enum rc_policy)settings->policy;
 	config.kernel_tls = settings->kernel_tls;
+	config.memory_max = settings->memory_max;
 	config.idle_timeout_ms = settings->idle_timeout_ms;
 	config.handshake_timeout_ms = settings->handshake_timeout_ms;
 	config.handlers = app_clients_handlers(app);
