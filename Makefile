@@ -62,7 +62,7 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run test test-asan test-tsan test-vm lint soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-peers bench-latency million flame install uninstall clean help fmt
+.PHONY: all run test test-asan test-tsan test-vm lint soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-topics bench-peers bench-latency million flame install uninstall clean help fmt
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
@@ -106,6 +106,12 @@ bench-kernels: $(BUILD)/benches/kernels ## unmasking and UTF-8, each kernel agai
 bench-tls-memory: $(BUILD)/benches/tls_memory ## what an idle TLS connection costs, block by block
 	@cd $(BUILD) && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost \
 		-keyout bench.key -out bench.pem 2>/dev/null && benches/tls_memory bench.pem bench.key
+
+bench-publish: $(BUILD)/benches/publish ## rc_publish by 1 to 8 threads, to p99.99, beside a ring under a mutex (ARGS="--rounds 9")
+	@$(BUILD)/benches/publish $(ARGS)
+
+bench-topics: all $(BUILD)/benches/topics ## many topics, published from the server's process, beside Bun (QUICK=1, ONLY=each,twenty)
+	@python3 -B benches/topics.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)
 
 bench-peers: all $(BUILD)/benches/floor ## ringcast, the kernel's floor and other servers side by side (QUICK=1, ONLY=bun,fan)
 	@python3 -B benches/peers/run.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)

@@ -127,6 +127,21 @@ def cpu_ns(pid):
     return total
 
 
+def softirq_ns():
+    """Processor time of ksoftirqd, of all processors: network work that no process was charged for."""
+    total = 0
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+                if not file.read().startswith("ksoftirqd/"):
+                    continue
+            with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
+                total += int(file.read().split()[0])
+        except OSError:
+            pass
+    return total
+
+
 def meminfo():
     with open("/proc/meminfo", encoding="ascii") as file:
         return {line.split(":")[0]: int(line.split()[1]) << 10 for line in file if line.rstrip().endswith("kB")}

@@ -24,7 +24,7 @@ void rc_pool_init(struct rc_pool *pool, size_t free_size_max, size_t used_size_m
 {
 	memset(pool, 0, sizeof *pool);
 	pool->free_size_max = free_size_max;
-	pool->used_size_max = used_size_max;
+	pool->used_size_max = pool->large_size_max = used_size_max;
 }
 
 void rc_pool_destroy(struct rc_pool *pool)
@@ -46,7 +46,8 @@ void *rc_pool_take(struct rc_pool *pool, size_t size, size_t *capacity)
 	if (class >= RC_POOL_CLASSES)
 		return NULL;
 	size_t block_size = (size_t)1 << (class + SMALLEST_SHIFT);
-	if (pool->used_size + block_size > pool->used_size_max)
+	size_t used_size = pool->used_size + block_size;
+	if (used_size > pool->used_size_max || (block_size > RC_POOL_SMALL && used_size > pool->large_size_max))
 		return NULL;
 	void *block = pool->free[class];
 	if (block) {

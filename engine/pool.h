@@ -11,11 +11,13 @@
 
 #define RC_POOL_CLASSES 24
 #define RC_POOL_BLOCK_MIN 256 /* bytes of the smallest block */
+#define RC_POOL_SMALL 16384   /* up to here a block is small */
 
 struct rc_pool {
 	void *free[RC_POOL_CLASSES]; /* lists, linked through the first word of each block */
 	size_t free_size, free_size_max;
 	size_t used_size, used_size_max;
+	size_t large_size_max; /* a block that is not small is given out up to this use only; init: used_size_max */
 };
 
 void rc_pool_init(struct rc_pool *pool, size_t free_size_max, size_t used_size_max);

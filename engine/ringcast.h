@@ -163,12 +163,17 @@ struct rc_config {
 	size_t body_size_max;    /* of a plain HTTP request, at most 16 MiB; a larger one gets 413. 0: no bodies */
 	size_t message_size_max; /* received, 1 to 64 MiB; a larger one is closed with 1009. Default 1 MiB */
 	unsigned fragments_max; /* of one received message; 0: 1024, or one for every 64 bytes of the largest message */
-	size_t send_size_max;   /* waiting for one connection outside the log: rc_send() and Pongs; at most 2 GiB.
-	                         * 0: 4 MiB, or two of the largest messages */
-	size_t log_size;        /* of the frames kept; a power of two, 64 KiB to 64 GiB, default 64 MiB */
-	size_t lag_size_max;    /* how far a subscriber may be behind in the log; 0: three quarters of the log */
-	unsigned lag_ms_max;    /* age of the oldest message that waits for a subscriber; 0: no limit */
-	enum rc_policy policy;  /* of topics that no rule names */
+	size_t send_size_max;   /* waiting for one connection outside the log: rc_send() and Pongs; and the body of an
+	                         * HTTP answer; at most 2 GiB. 0: 4 MiB, or two of the largest messages */
+	/* What all workers together may keep for connections outside the log: what waits to be sent, messages and
+	 * requests in pieces; at least 1 MiB, 0: no limit but 2 GiB a worker. When three quarters are in use, those for
+	 * whom most is kept because they do not read, or do not send the rest, are closed without a Close, and new
+	 * connections get 503. */
+	size_t memory_max;
+	size_t log_size;               /* of the frames kept; a power of two, 64 KiB to 64 GiB, default 64 MiB */
+	size_t lag_size_max;           /* how far a subscriber may be behind in the log; 0: three quarters of the log */
+	unsigned lag_ms_max;           /* age of the oldest message that waits for a subscriber; 0: no limit */
+	enum rc_policy policy;         /* of topics that no rule names */
 	unsigned handshake_timeout_ms; /* not 0; default 10 s */
 	unsigned idle_timeout_ms;      /* of silence: a Ping after half of it, then the end. 0: never; default 2 min */
 	unsigned close_timeout_ms;     /* for the peer to answer a Close, not 0; default 5 s */
@@ -443,7 +448,7 @@ RC_API void rc_request_set_user(rc_request *request, void *user);
 RC_API int rc_request_add_header(rc_request *request, const char *name, const char *value);
 /* Answers a plain HTTP request, or refuses a handshake with words. The body is copied. A null content_type stands for
  * plain text, a null body for the status in words. Returns 0, -EINVAL (another status than 200 to 599, or a
- * content_type of more than some 800 bytes), -ENOMEM. */
+ * content_type of more than some 800 bytes), -ENOBUFS (more than send_size_max), -ENOMEM. */
 RC_API int rc_request_respond(rc_request *request, int status, const char *content_type, const void *body, size_t size);
 
 /* Accepts a plain GET as a stream of server-sent events (WHATWG HTML, section 9.2), before it is subscribed to
@@ -458,7 +463,7 @@ RC_API int rc_request_events(rc_request *request);
 RC_API int rc_request_wait(rc_request *request);
 /* Answers a request that waits. `headers` are whole lines ("Name: value\r\n"), or null; all is copied. On the worker of
  * the connection only. Returns 0, -EINVAL (another status than 200 to 599, no waiting request, another worker, or too
- * long a content_type), -ENOTCONN (stale, or answered), -ENOMEM. */
+ * long a content_type), -ENOTCONN (stale, or answered), -ENOBUFS (more than send_size_max), -ENOMEM. */
 RC_API int rc_respond(rc_server *server, rc_conn conn, int status, const char *content_type, const char *headers,
                       const void *body, size_t size);
 
@@ -517,6 +522,8 @@ struct rc_stats {
 	uint64_t tls_failed;     /* handshakes: wrong bytes, no agreement, no trust, an end or a time-out in them */
 	uint64_t tls_errors;     /* connections ended by a wrong record or a renegotiation, after their handshake */
 	uint64_t tls_truncated;  /* connections that the peer ended without close_notify */
+	uint64_t memory_held;    /* bytes now kept for connections outside the log */
+	uint64_t memory_closed;  /* connections closed because memory was short (memory_max) */
 	uint64_t subscriptions;  /* now */
 	uint64_t behind;         /* subscribers now behind */
 	uint64_t published;      /* from here on of the whole server; 0 in rc_worker_stats() */

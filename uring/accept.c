@@ -55,6 +55,7 @@ static bool judge(struct worker *worker, uint32_t slot, const struct sockaddr_st
 	unsigned count = atomic_fetch_add_explicit(&server->connection_count, 1, memory_order_relaxed) + 1;
 	unsigned max = server->config.connections_max;
 	conn->refused = max && count > max;
+	conn->starved = worker->budget.is_short;
 	if (server->addresses) {
 		unsigned here =
 		    peer ? rc_addresses_enter(server->addresses, peer, &worker->acceptor.address_indexes[slot]) : 0;

@@ -164,6 +164,8 @@ int rc_respond(rc_server *server, rc_conn conn, int status, const char *content_
 	const struct connection *found = &worker->connections[slot];
 	if (worker != rc_worker_here || status < 200 || status > 599 || !rc_form_of(found)->answers_later)
 		return -EINVAL;
+	if (size > server->config.send_size_max)
+		return -ENOBUFS;
 	return rc_connection_is_open(found) ? rc_answer(worker, slot, status, content_type, headers, body, size)
 	                                    : -ENOTCONN;
 }

@@ -77,6 +77,7 @@ struct connection {
 	bool opened : 1;         /* handlers.close is owed */
 	bool ends : 1;           /* a note of how it is to end waits: ending.h */
 	bool refused : 1;        /* over a limit: its request gets 503 */
+	bool starved : 1;        /* memory was short when it came: its request gets 503 */
 	bool crowded : 1;        /* over the limit of its address: its request gets 429 */
 	bool counted : 1;        /* among its address's connections */
 	bool pinged : 1;         /* an idle Ping waits for a sign of life */

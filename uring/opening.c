@@ -88,11 +88,13 @@ static void answer_request(struct worker *worker, uint32_t slot, struct rc_http_
 static bool refuse_over_limit(struct worker *worker, uint32_t slot)
 {
 	const struct connection *conn = &worker->connections[slot];
-	if (!conn->refused && !conn->crowded)
+	if (!conn->refused && !conn->crowded && !conn->starved)
 		return false;
 	rc_count(&worker->stats.refused, 1);
 	if (conn->refused)
 		rc_opening_refuse(worker, slot, 503, "the connection limit is reached\n");
+	else if (conn->starved)
+		rc_opening_refuse(worker, slot, 503, "memory is short\n");
 	else
 		rc_opening_refuse(worker, slot, 429, "too many connections from this address\n");
 	return true;

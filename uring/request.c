@@ -144,6 +144,8 @@ int rc_request_respond(rc_request *request, int status, const char *type, const 
 {
 	if (status < 200 || status > 599)
 		return -EINVAL;
+	if (size > request->worker->server->config.send_size_max)
+		return -ENOBUFS;
 	return respond(request, status, type, body, size);
 }
 

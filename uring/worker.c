@@ -38,6 +38,7 @@ static int open_parts(struct worker *worker)
 		return -ENOMEM;
 	rc_wheel_init(&worker->wheel, worker->wheel.links, worker->now_ns / RC_TICK_NS);
 	rc_pool_init(&worker->pool, RC_POOL_CACHE_SIZE, RC_POOL_SIZE_MAX);
+	rc_budget_open(worker);
 	int result = rc_subscribers_init(&worker->subscribers, worker->server->seed ^ worker->index);
 	if (result == 0)
 		result = rc_lag_open(worker);
@@ -267,6 +268,7 @@ static int64_t time_to_wait(const struct worker *worker, bool stopping, uint64_t
 	if (worker->acceptor.again_ns && !stopping)
 		until = RC_MIN(until, worker->acceptor.again_ns);
 	until = RC_MIN(until, rc_lag_next_look_ns(worker));
+	until = RC_MIN(until, rc_budget_next_look_ns(worker));
 	if (stopping)
 		until = RC_MIN(until, worker->now_ns + STOP_TICK_NS);
 	if (until == UINT64_MAX)
@@ -299,6 +301,7 @@ static uint64_t flush(struct worker *worker)
 	uint64_t more_at_ns = rc_fanout_slice(worker);
 	rc_lag_look(worker);
 	rc_lag_show_floor(worker);
+	rc_budget_look(worker);
 	rc_close_noted(worker);
 	/* A connection that ends may have last words to send. */
 	return handshakes_wait || worker->to_pump.count ? 0 : more_at_ns;

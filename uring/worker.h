@@ -7,6 +7,7 @@
 #define RC_WORKER_H
 
 #include "accept.h"
+#include "budget.h"
 #include "compress.h"
 #include "connection.h"
 #include "dial.h"
@@ -46,6 +47,7 @@ struct worker {
 	unsigned slot_count;
 	unsigned used_count, slot_high; /* connections now; slots ever used */
 	struct rc_pool pool;
+	struct budget budget;
 	struct rc_wheel wheel;
 	struct slot_queue to_pump; /* connection.queued */
 	struct endings endings;

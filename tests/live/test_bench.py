@@ -103,6 +103,31 @@ def test_latency():
         assert len(drawings(os.path.join(folder, "latency.html"))) >= 3
 
 
+def test_topics():
+    """Every scenario: nothing is lost, every side has its figure and its ratio."""
+    if not os.path.exists(os.path.join(BUILD, "benches", "topics")):
+        raise Skip("its server is not built")
+    with tempfile.TemporaryDirectory() as folder:
+        status, said = bench("topics.py", "--quick", "--no-install", "--build", BUILD, "--out", folder)
+        equal(status, 0, said)
+        with open(os.path.join(folder, "topics.json"), encoding="utf-8") as file:
+            document = json.load(file)
+        equal(set(document["scenarios"]), {"each", "twenty", "quiet", "growth", "sets"})
+        for name, scenario in document["scenarios"].items():
+            for who, row in scenario["rows"].items():
+                assert "error" not in row, (name, who, row)
+                assert row["figure"] > 0 and row["ratio"] > 0, (name, who, row)
+                equal((row["wrong"], row["closed"]), (0, 0), f"{name}, {who}")
+                equal(row["ratio"] == 1.0 or who != scenario["base"], True, "the ratio of the base to itself")
+        equal(len(drawings(os.path.join(folder, "topics.html"))), 5, "charts")
+
+
+def test_topics_unknown():
+    status, said = bench("topics.py", "--no-install", "--build", BUILD, "--only", "nothing")
+    equal(status, 1, said)
+    assert "nothing" in said, said
+
+
 def test_charts():
     """A drawing is well-formed whatever is drawn, and brings both colour schemes when it stands alone."""
     for drawing in (chart.bars("a < b & c", [("x", 0, "", 0), ('"y"', 3e9, "1.00", 9)], "ns"), chart.bars("none", [], ""),

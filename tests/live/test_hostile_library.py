@@ -3,6 +3,7 @@
 the attacker are the judges: they lose nothing, and nobody closes them."""
 import ctypes
 import errno
+import json
 import os
 import resource
 import signal
@@ -10,9 +11,10 @@ import socket
 import ssl
 import struct
 import subprocess
+import threading
 import time
 
-from harness import PROGRAM, SLOW, Raw, Server, Skip, die_with_parent, equal, run, until
+from harness import BINARY, PROGRAM, SLOW, Raw, Server, Skip, die_with_parent, equal, frame, run, until
 from test_tls import DIRECTORY, Both, Pair, Secure, authority, openssl, pair, trusting
 
 
@@ -43,6 +45,79 @@ def test_forbidden_enter():
             equal(done.returncode, 1, said)
             assert "io_uring_enter" in said and "seccomp" in said, said
             assert words[0] != "serve" or "listening" not in said, said
+
+
+# ---- memory ----
+
+
+class Talk(threading.Thread):
+    """An honest client: says something and waits for its echo, until it is told to stop."""
+
+    def __init__(self, server):
+        super().__init__(daemon=True)
+        self.raw, self.count, self.error, self.over = server.connect(), 0, None, False
+        self.start()
+
+    def run(self):
+        try:
+            while not self.over:
+                text = f"{self.count} " + "x" * (self.count * 37 % 3000)
+                self.raw.text(text)
+                equal(self.raw.receive_text(), text)
+                self.count += 1
+                time.sleep(0.01)
+            equal(self.raw.close(), 1000)
+        except BaseException as error:
+            self.error = error
+
+
+def test_slow_readers_and_one_budget():
+    """600 clients have echoes sent to them and read none: they go, and what they took is bounded. Nobody else goes."""
+    budget, count = 48 << 20, 600
+    with Server("--echo", "--memory-max", str(budget), "--quiet") as server:
+        talks = [Talk(server) for _ in range(10)]
+        listener, writer = server.connect("/topic/t"), server.connect("/publish/t")
+        before = server.memory()
+        slow = []
+        for _ in range(count):
+            one = socket.socket()
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            one.connect(("127.0.0.1", server.port))
+            one.setblocking(False)
+            one.send(writer.request("/echo"))
+            slow.append([one, b""])
+        message, most, held, number = frame(BINARY, b"x" * 300000), 0, 0, 0
+        end = time.monotonic() + 6 * SLOW
+        while slow and time.monotonic() < end:
+            for one in list(slow):
+                one[1] = one[1] or message
+                try:
+                    one[1] = one[1][one[0].send(one[1]):]
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    one[0].close()
+                    slow.remove(one)
+            number += 1
+            writer.text(str(number))
+            equal(listener.receive_text(), str(number))
+            most = max(most, server.memory())
+            status, _, body = server.get("/stats")
+            assert status in (200, 503), status
+            if status == 200:
+                held = max(held, json.loads(body)["total"]["memory_held"])
+        for one, _ in slow:
+            one.close()
+        until(lambda: server.get("/healthz")[0] == 200, "an end of the shortage")
+        stats = until(lambda: (lambda s: s["memory_held"] < budget // 8 and s)(server.stats()), "the memory")
+        for talk in talks:
+            talk.over = True
+        for talk in talks:
+            talk.join(20)
+            assert not talk.error and talk.count > 20, (talk.count, talk.error)
+        assert stats["memory_closed"] > 100, stats
+        assert most - before < budget * 5 // 4 + (24 << 20), f"{(most - before) >> 20} MB"
+        assert held <= budget, held
 
 
 # ---- crowds ----

@@ -367,6 +367,7 @@ Test(embed, defaults_are_those_of_the_header)
 	cr_expect_eq(config.message_size_max, 1 << 20);
 	cr_expect_eq(config.fragments_max, 0);
 	cr_expect_eq(config.send_size_max, 0);
+	cr_expect_eq(config.memory_max, 0);
 	cr_expect_eq(config.log_size, 64 << 20);
 	cr_expect_eq(config.lag_size_max, 0);
 	cr_expect_eq(config.lag_ms_max, 0);

@@ -52,6 +52,11 @@ static int on_request(void *context, rc_request *request)
 	char type[2000];
 	world.requests++;
 	world.body_size = size;
+	if (strcmp(rc_request_path(request), "/large") == 0) {
+		static char large[(4 << 20) + 1]; /* send_size_max, and one more */
+		world.answered = rc_request_respond(request, 200, NULL, large, sizeof large);
+		return world.answered == -ENOBUFS ? 503 : 0;
+	}
 	if (strcmp(rc_request_path(request), "/long") != 0)
 		return rc_request_respond(request, 200, NULL, body, size);
 	rc_request_add_header(request, "X-Own", "yes");
@@ -154,4 +159,6 @@ Test(embed_requests, an_answer_that_cannot_be_made, .init = start, .fini = stop)
 	cr_expect_eq(world.answered, -EINVAL);
 	BEGINS(answer, "HTTP/1.1 426 ");
 	cr_expect(strstr(answer, "X-Own: yes\r\n"));
+	BEGINS(ASK("GET /large HTTP/1.1\r\nHost: a\r\n\r\n"), "HTTP/1.1 503 ");
+	cr_expect_eq(world.answered, -ENOBUFS);
 }

@@ -226,7 +226,11 @@ void app_plain_open(struct app_client *client)
 
 static void respond(struct app_client *client, int status, const char *body, size_t size)
 {
-	rc_respond(client->app->server, client->conn, status, "application/json", client->wish->headers, body, size);
+	if (rc_respond(client->app->server, client->conn, status, "application/json", client->wish->headers, body,
+	               size)) {
+		app_close(client, RC_CLOSE_INTERNAL, "out of memory"); /* which answers 503 */
+		return;
+	}
 	client->closing = true;
 	app_clock_set(client);
 }

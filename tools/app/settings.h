@@ -31,6 +31,7 @@ struct app_settings {
 	size_t log_size;
 	unsigned connections_max;
 	size_t body_max;
+	size_t memory_max;
 	size_t message_max;
 	unsigned idle_timeout_ms, handshake_timeout_ms;
 	unsigned subscriptions_max;

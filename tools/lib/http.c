@@ -46,6 +46,8 @@ static const struct figure figures[] = {
 	FIGURE(bytes_sent, false, false, "Bytes sent."),
 	FIGURE(dropped, false, false, "Messages skipped for slow subscribers."),
 	FIGURE(conflated, false, false, "Messages conflated away for slow subscribers."),
+	FIGURE(memory_held, true, false, "Bytes kept for connections outside the log."),
+	FIGURE(memory_closed, false, false, "Connections closed because memory was short."),
 	FIGURE(slow_closed, false, false, "Subscribers closed because they were too slow."),
 	FIGURE(compressed, false, false, "Messages compressed: once for each window size or cohort."),
 	FIGURE(compressed_from, false, false, "Their bytes before compression."),

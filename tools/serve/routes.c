@@ -223,7 +223,8 @@ static void publish(struct serve_routes *routes, rc_conn conn, const struct rout
 
 static void on_message(void *context, rc_conn conn, void *user, const struct rc_message *message)
 {
-	static const char slow[] = "reads its echo too slowly";
+	static const char slow[] = "reads its echo too slowly", full[] = "no memory for its echo";
+	int code;
 	struct serve_routes *routes = context;
 	const struct route *route = user;
 	rc_server *server = routes->server;
@@ -231,8 +232,11 @@ static void on_message(void *context, rc_conn conn, void *user, const struct rc_
 	case ROUTE_TOPIC:
 		break;
 	case ROUTE_ECHO:
-		if (rc_send_unchecked(server, conn, message->opcode, message->data, message->size) == -ENOBUFS)
+		code = rc_send_unchecked(server, conn, message->opcode, message->data, message->size);
+		if (code == -ENOBUFS)
 			rc_close(server, conn, RC_CLOSE_POLICY, slow, sizeof slow - 1);
+		else if (code == -ENOMEM)
+			rc_close(server, conn, RC_CLOSE_TRY_LATER, full, sizeof full - 1);
 		break;
 	case ROUTE_PUBLISH:
 		publish(routes, conn, route, message);

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * budget.h - one budget of memory for all workers (rc_config.memory_max): what is kept for connections outside the log.
+ * When it is short those who make the server keep most go first, and new ones are refused.
+ */
+#ifndef RC_BUDGET_H
+#define RC_BUDGET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct worker;
+
+struct budget {
+	bool is_short;
+	uint32_t next_slot; /* where the next look begins */
+	uint64_t short_until_ns;
+	uint64_t woke_ns; /* when the others were last asked to look too */
+};
+
+/* Before the worker's pool is used. */
+void rc_budget_open(struct worker *worker);
+
+/* Once a tick: notes the ends of those that must go. */
+void rc_budget_look(struct worker *worker);
+
+/* When to look again though nothing has happened; UINT64_MAX: never. */
+uint64_t rc_budget_next_look_ns(const struct worker *worker);
+
+#endif
