@@ -57,7 +57,7 @@ static bool matches(const struct rc_topic *topic, const char *pattern, size_t si
 {
 	bool prefix = size && pattern[size - 1] == '*';
 	size -= prefix;
-	return topic->name && (prefix ? topic->name_size >= size : topic->name_size == size) &&
+	return (prefix ? topic->name_size >= size : topic->name_size == size) &&
 	       memcmp(topic->name, pattern, size) == 0;
 }
 
@@ -68,8 +68,8 @@ size_t rc_topics_match(rc_server *server, const char *pattern, size_t pattern_si
 	max = RC_MIN(max, MATCHES_MAX);
 	pthread_mutex_lock(&server->log_lock);
 	for (uint32_t id = 0; id < server->topics.made_count; id++) {
-		const struct rc_topic *topic = rc_topic_at(&server->topics, id);
-		if (!matches(topic, pattern, pattern_size))
+		const struct rc_topic *topic = rc_topic_if_made(&server->topics, id);
+		if (!topic || !matches(topic, pattern, pattern_size))
 			continue;
 		if (count < max)
 			rc_topic_describe(server, topic, &out[count]);

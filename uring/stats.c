@@ -89,10 +89,12 @@ void rc_lag_stats(rc_server *server, struct rc_lag_stats *stats)
 		for (unsigned place = 0; place < RC_LAG_SLOWEST && get(&book->slowest[place].conn); place++) {
 			uint64_t since_ns = get(&book->slowest[place].since_ns),
 				 topic = get(&book->slowest[place].topic);
-			bool made = topic < server->topics.made_count;
+			const struct rc_topic *of = topic < RC_TOPICS_MAX
+			                                ? rc_topic_if_made(&server->topics, (uint32_t)topic)
+			                                : NULL;
 			insert_slowest(stats, get(&book->slowest[place].conn),
 			               now_ns > since_ns ? now_ns - since_ns : 0, get(&book->slowest[place].messages),
-			               made ? rc_topic_at(&server->topics, (uint32_t)topic)->name : NULL);
+			               of ? of->name : NULL);
 		}
 	}
 	pthread_mutex_unlock(&server->log_lock);
@@ -151,8 +153,8 @@ size_t rc_topics_top(rc_server *server, struct rc_topic_stats *out, size_t max)
 		return 0;
 	pthread_mutex_lock(&server->log_lock);
 	for (uint32_t id = 0; id < server->topics.made_count; id++) {
-		const struct rc_topic *topic = rc_topic_at(&server->topics, id);
-		if (topic->name)
+		const struct rc_topic *topic = rc_topic_if_made(&server->topics, id);
+		if (topic)
 			count = insert(best, count, max, topic);
 	}
 	for (size_t i = 0; i < count; i++)
