@@ -36,11 +36,14 @@ int rc_topics_init(struct rc_topics *topics, const struct rc_topic_options *defa
 void rc_topics_destroy(struct rc_topics *topics)
 {
 	for (uint32_t id = 0; id < topics->made_count; id++) {
-		free(rc_topic_at(topics, id)->name);
-		free(rc_topic_at(topics, id)->kept);
-		rc_cohort_free(rc_topic_at(topics, id)->cohort);
+		struct rc_topic *topic = rc_topic_if_made(topics, id);
+		if (!topic)
+			continue;
+		free(topic->name);
+		free(topic->kept);
+		rc_cohort_free(topic->cohort);
 	}
-	for (size_t i = 0; i < RC_TOPICS_MAX / RC_TOPIC_CHUNK; i++)
+	for (size_t i = 0; i < RC_TOPIC_CHUNKS_MAX; i++)
 		free(topics->chunks[i]);
 	free(topics->buckets);
 	memset(topics, 0, sizeof *topics);
@@ -104,9 +107,8 @@ struct rc_topic *rc_topics_find(const struct rc_topics *topics, const char *name
 	return *bucket ? rc_topic_at(topics, *bucket - 1) : NULL;
 }
 
-static bool grow_buckets(struct rc_topics *topics)
+static bool resize_buckets(struct rc_topics *topics, uint32_t count)
 {
-	uint32_t count = topics->bucket_count * 2;
 	uint32_t *buckets = calloc(count, sizeof *buckets);
 	if (!buckets)
 		return false;
@@ -124,23 +126,58 @@ static bool grow_buckets(struct rc_topics *topics)
 	return true;
 }
 
-/* A number that no topic has, its struct zeroed; null when memory is out. */
+/* ---- numbers ---- */
+
+static bool make_chunk(struct rc_topics *topics, uint32_t number)
+{
+	struct rc_topic *chunk = calloc(RC_TOPIC_CHUNK, sizeof *chunk);
+	if (!chunk)
+		return false;
+	for (uint32_t i = 0; i < RC_TOPIC_CHUNK; i++) {
+		chunk[i].id = number * RC_TOPIC_CHUNK + i;
+		chunk[i].next_free = (uint16_t)(i + 1);
+	}
+	topics->chunks[number] = chunk;
+	topics->places[number].free_first = 0;
+	return true;
+}
+
+/* A number that no topic has, among the lowest, so that the chunks behind become empty; null when memory is out. */
 static struct rc_topic *take_number(struct rc_topics *topics)
 {
-	if (topics->free_first) {
-		struct rc_topic *topic = rc_topic_at(topics, topics->free_first - 1);
-		topics->free_first = topic->next_free;
-		return topic;
-	}
-	uint32_t id = topics->made_count;
-	struct rc_topic **chunk = &topics->chunks[id / RC_TOPIC_CHUNK];
-	if (!*chunk && !(*chunk = calloc(RC_TOPIC_CHUNK, sizeof **chunk)))
+	while (topics->places[topics->full_count].used_count == RC_TOPIC_CHUNK)
+		topics->full_count++;
+	uint32_t number = topics->full_count;
+	RC_ASSERT(number < RC_TOPIC_CHUNKS_MAX);
+	if (!topics->chunks[number] && !make_chunk(topics, number))
 		return NULL;
-	topics->made_count++;
-	struct rc_topic *topic = rc_topic_at(topics, id);
-	topic->id = id;
+	struct rc_topic *topic = &topics->chunks[number][topics->places[number].free_first];
+	topics->places[number].free_first = topic->next_free;
+	topics->places[number].used_count++;
+	if (topics->spare == number + 1)
+		topics->spare = 0;
+	topics->made_count = RC_MAX(topics->made_count, topic->id + 1);
 	return topic;
 }
+
+/* The chunk that became empty last is kept: whoever makes and leaves a topic again and again must not cost a chunk each
+ * time. */
+static void give_number(struct rc_topics *topics, struct rc_topic *topic)
+{
+	uint32_t number = topic->id / RC_TOPIC_CHUNK;
+	topic->next_free = topics->places[number].free_first;
+	topics->places[number].free_first = (uint16_t)(topic->id % RC_TOPIC_CHUNK);
+	topics->full_count = RC_MIN(topics->full_count, number);
+	if (--topics->places[number].used_count)
+		return;
+	if (topics->spare) {
+		free(topics->chunks[topics->spare - 1]);
+		topics->chunks[topics->spare - 1] = NULL;
+	}
+	topics->spare = number + 1;
+}
+
+/* ---- by name ---- */
 
 struct rc_topic *rc_topics_get(struct rc_topics *topics, const char *name, size_t size, uint64_t hash, int *error)
 {
@@ -157,7 +194,7 @@ struct rc_topic *rc_topics_get(struct rc_topics *topics, const char *name, size_
 	}
 	*error = -ENOMEM;
 	/* Half full at most: a search looks at two buckets on average. */
-	if ((topics->topic_count + 1) * 2 > topics->bucket_count && !grow_buckets(topics))
+	if ((topics->topic_count + 1) * 2 > topics->bucket_count && !resize_buckets(topics, topics->bucket_count * 2))
 		return NULL;
 	char *copy = malloc(size + 1);
 	if (!copy)
@@ -210,9 +247,11 @@ void rc_topics_release(struct rc_topics *topics, struct rc_topic *topic)
 	rc_cohort_free(topic->cohort);
 	topic->cohort = NULL;
 	topic->worker_mask = 0;
-	topic->next_free = topics->free_first;
-	topics->free_first = topic->id + 1;
 	topics->topic_count--;
+	give_number(topics, topic);
+	/* Far from where it grows; without memory it stays as it is. */
+	if (topics->bucket_count > BUCKETS_FIRST && topics->topic_count < topics->bucket_count / 8)
+		resize_buckets(topics, topics->bucket_count / 2);
 }
 
 void rc_topic_unkeep(struct rc_topics *topics, struct rc_topic *topic)

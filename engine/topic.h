@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 
 #define RC_TOPIC_CHUNK 1024
+#define RC_TOPIC_CHUNKS_MAX (RC_TOPICS_MAX / RC_TOPIC_CHUNK)
 #define RC_TOPIC_SECRET_SIZE 192 /* XXH3's */
 #define RC_NONE UINT64_MAX       /* no entry of the log */
 
@@ -32,7 +33,7 @@ struct rc_topic {
 	uint64_t worker_mask;            /* bit i: a worker with index i modulo 64 has subscribers */
 	uint8_t *kept;                   /* frame of the newest message when the log has recycled it, or null */
 	uint32_t kept_size;
-	uint32_t next_free;
+	uint16_t next_free;       /* place in its chunk */
 	struct rc_cohort *cohort; /* with the encodings' lock; null while nobody needs it */
 };
 
@@ -42,13 +43,17 @@ struct rc_topic_rule {
 };
 
 struct rc_topics {
-	struct rc_topic *chunks[RC_TOPICS_MAX / RC_TOPIC_CHUNK];
+	struct rc_topic *chunks[RC_TOPIC_CHUNKS_MAX]; /* null while none of its numbers is in use */
+	struct {
+		uint16_t used_count, free_first; /* RC_TOPIC_CHUNK: none is free */
+	} places[RC_TOPIC_CHUNKS_MAX];
+	uint32_t full_count;                  /* chunks that are full, from the first on */
+	uint32_t spare;                       /* a chunk that is kept though it is empty, number + 1 */
 	uint32_t *buckets;                    /* hash table: number + 1, 0 is free; linear probing */
 	uint32_t bucket_count;                /* a power of two */
 	uint32_t topic_count;                 /* now */
 	uint32_t made_count;                  /* numbers ever used */
 	uint8_t secret[RC_TOPIC_SECRET_SIZE]; /* of the hash: who chooses names must not know where they fall */
-	uint32_t free_first;                  /* number + 1 */
 	uint64_t epoch_next;
 	size_t kept_size, kept_size_max;
 	uint32_t cohort_count;
@@ -72,7 +77,7 @@ struct rc_topic *rc_topics_find(const struct rc_topics *topics, const char *name
 /* Finds or makes it. Null with *error -EINVAL, -ENOSPC or -ENOMEM. */
 struct rc_topic *rc_topics_get(struct rc_topics *topics, const char *name, size_t size, uint64_t hash, int *error);
 
-/* Forgets the topic if nothing holds it any more. */
+/* Forgets the topic if nothing holds it any more, and with it the memory that it took. */
 void rc_topics_release(struct rc_topics *topics, struct rc_topic *topic);
 
 /* Keeps a copy of the newest frame, which is about to leave the log. When memory is out, it is forgotten. */
@@ -88,6 +93,13 @@ static inline struct rc_topic *rc_topic_at(const struct rc_topics *topics, uint3
 static inline bool rc_topic_conflates(const struct rc_topic *topic)
 {
 	return topic->options.policy == RC_POLICY_CONFLATE;
+}
+
+/* The topic with that number now, or null. With the lock. */
+static inline struct rc_topic *rc_topic_if_made(const struct rc_topics *topics, uint32_t id)
+{
+	struct rc_topic *topic = topics->chunks[id / RC_TOPIC_CHUNK] ? rc_topic_at(topics, id) : NULL;
+	return topic && topic->name ? topic : NULL;
 }
 
 #endif

@@ -90,10 +90,12 @@ void rc_lag_stats(rc_server *server, struct rc_lag_stats *stats)
 		for (unsigned index = 0; index < RC_LAG_SLOWEST && get(&book->slowest[index].conn); index++) {
 			uint64_t since_ns = get(&book->slowest[index].since_ns),
 				 topic = get(&book->slowest[index].topic);
-			bool made = topic < server->topics.made_count;
+			const struct rc_topic *of = topic < RC_TOPICS_MAX
+			                                ? rc_topic_if_made(&server->topics, (uint32_t)topic)
+			                                : NULL;
 			insert_slowest(stats, get(&book->slowest[index].conn),
 			               now_ns > since_ns ? now_ns - since_ns : 0, get(&book->slowest[index].messages),
-			               made ? rc_topic_at(&server->topics, (uint32_t)topic)->name : NULL);
+			               of ? of->name : NULL);
 		}
 	}
 	pthread_mutex_unlock(&server->log_lock);
@@ -163,8 +165,8 @@ static size_t find_best(rc_server *server, struct candidate *best, size_t max)
 		uint32_t end = RC_MIN(id + LOOKED_AT_ONCE, server->topics.made_count);
 		more = end < server->topics.made_count;
 		for (; id < end; id++) {
-			const struct rc_topic *topic = rc_topic_at(&server->topics, id);
-			if (topic->name)
+			const struct rc_topic *topic = rc_topic_if_made(&server->topics, id);
+			if (topic)
 				count = insert(best, count, max, topic);
 		}
 		pthread_mutex_unlock(&server->log_lock);
@@ -182,8 +184,8 @@ size_t rc_topics_top(rc_server *server, struct rc_topic_stats *out, size_t max)
 	for (size_t i = 0; i < found;) {
 		pthread_mutex_lock(&server->log_lock);
 		for (size_t end = RC_MIN(i + DESCRIBED_AT_ONCE, found); i < end; i++) {
-			const struct rc_topic *topic = rc_topic_at(&server->topics, best[i].id);
-			if (topic->name && topic->epoch == best[i].epoch)
+			const struct rc_topic *topic = rc_topic_if_made(&server->topics, best[i].id);
+			if (topic && topic->epoch == best[i].epoch)
 				rc_topic_describe(server, topic, &out[count++]);
 		}
 		pthread_mutex_unlock(&server->log_lock);
@@ -196,7 +198,7 @@ static bool matches(const struct rc_topic *topic, const char *pattern, size_t si
 {
 	bool prefix = size && pattern[size - 1] == '*';
 	size -= prefix;
-	return topic->name && (prefix ? topic->name_size >= size : topic->name_size == size) &&
+	return (prefix ? topic->name_size >= size : topic->name_size == size) &&
 	       memcmp(topic->name, pattern, size) == 0;
 }
 
@@ -211,8 +213,8 @@ size_t rc_topics_match(rc_server *server, const char *pattern, size_t pattern_si
 		uint32_t end = RC_MIN(id + LOOKED_AT_ONCE, server->topics.made_count);
 		more = end < server->topics.made_count;
 		for (unsigned described = 0; id < end && described < DESCRIBED_AT_ONCE; id++) {
-			const struct rc_topic *topic = rc_topic_at(&server->topics, id);
-			if (!matches(topic, pattern, pattern_size))
+			const struct rc_topic *topic = rc_topic_if_made(&server->topics, id);
+			if (!topic || !matches(topic, pattern, pattern_size))
 				continue;
 			if (count < max) {
 				rc_topic_describe(server, topic, &out[count]);

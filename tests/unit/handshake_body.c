@@ -62,6 +62,29 @@ Test(handshake_body, in_every_prefix)
 	}
 }
 
+/* While the body is awaited, the head is known and says what the whole will. */
+Test(handshake_body, its_head_alone)
+{
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct rc_http_request request;
+		size_t whole = strlen(cases[i].text);
+		int head_size = (int)(strstr(cases[i].text, "\r\n\r\n") - cases[i].text) + 4;
+		for (size_t size = 0; size < whole; size++) {
+			char *bytes = strndup(cases[i].text, size);
+			cr_expect_eq(rc_handshake_parse_body(&request, bytes, size, BODY_MAX), 0, "%s", cases[i].text);
+			cr_expect_eq(request.head_size, size < (size_t)head_size ? 0 : head_size, "%s", cases[i].text);
+			free(bytes);
+		}
+		if ((size_t)head_size == whole)
+			continue;
+		char *head = strndup(cases[i].text, (size_t)head_size);
+		int result = rc_handshake_parse_head(&request, head, head_size, BODY_MAX);
+		cr_expect_eq(result, cases[i].status ? -cases[i].status : head_size, "%s: %d", cases[i].text, result);
+		cr_expect_eq(request.body_size, 0);
+		free(head);
+	}
+}
+
 Test(handshake_body, none_where_none_is_allowed)
 {
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

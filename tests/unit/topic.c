@@ -153,6 +153,43 @@ Test(topic, lives_while_something_holds_it, .init = begin, .fini = end)
 	cr_expect_eq(get("t", 1)->id, id + 1);
 }
 
+/* A crowd of topics that nobody made on purpose leaves no more than a chunk and a small table behind. */
+Test(topic, who_has_left_takes_no_memory, .init = begin, .fini = end)
+{
+	enum { COUNT = 100000 };
+	static struct rc_topic *all[COUNT];
+	char name[16];
+	for (unsigned turn = 0; turn < 2; turn++) {
+		struct rc_topic *kept = get("kept", 4);
+		kept->subscription_count = 1;
+		for (unsigned i = 0; i < COUNT; i++)
+			all[i] = get(name, (size_t)snprintf(name, sizeof name, "t%u", i));
+		uint64_t seed = seed_of("who_has_left_takes_no_memory");
+		for (unsigned i = COUNT; i-- > 0;) {
+			unsigned other = (unsigned)below(&seed, i + 1);
+			struct rc_topic *gone = all[other];
+			all[other] = all[i];
+			rc_topics_release(&topics, gone);
+		}
+		unsigned chunks = 0;
+		for (unsigned i = 0; i < RC_TOPIC_CHUNKS_MAX; i++)
+			chunks += topics.chunks[i] != NULL;
+		cr_expect_leq(chunks, 2);
+		cr_expect_leq(topics.bucket_count, 64);
+		cr_expect_eq(rc_topics_find(&topics, "kept", 4, rc_topic_hash(&topics, "kept", 4)), kept);
+		cr_expect_eq(topics.topic_count, 1);
+	}
+	/* And one that comes and goes costs no chunk each time. */
+	for (unsigned i = 0; i < 1023; i++)
+		get(name, (size_t)snprintf(name, sizeof name, "f%u", i));
+	rc_topics_release(&topics, get("one", 3));
+	const struct rc_topic *chunk = topics.chunks[1];
+	for (unsigned i = 0; i < 10; i++) {
+		rc_topics_release(&topics, get("one", 3));
+		cr_expect(chunk && topics.chunks[1] == chunk);
+	}
+}
+
 /* How many buckets a search for each topic looks at, all together. */
 static uint64_t probes(void)
 {

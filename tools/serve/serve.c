@@ -130,7 +130,8 @@ static const struct option_entry *make_options(struct serve *serve)
 		{ "send-max", OPTION_SIZE, &config->send_size_max, "SIZE",
 		  "what may wait for one connection outside the log (4m, or\ntwo of --message-max)" },
 		{ "memory-max", OPTION_SIZE, &config->memory_max, "SIZE",
-		  "what may wait so for all connections; who takes most goes\nfirst when it is short (2g a worker)" },
+		  "what may be kept so for all of them together; when it is\nshort, who takes most is closed (2g a "
+		  "worker)" },
 		{ "drain", OPTION_MS, &serve->drain_ms, "TIME", "for connections to leave when the server ends (5s)" },
 		{ "congestion", OPTION_TEXT, &config->congestion, "NAME", "TCP congestion control (the system's)" },
 		{ "notsent-lowat", OPTION_SIZE32, &config->notsent_lowat_size, "SIZE",
