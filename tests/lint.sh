@@ -57,7 +57,8 @@ check() {
 		# shellcheck disable=SC2046 # it is to be split into words
 		cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 			--suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches \
-			'-Djson_array_foreach(a, i, v)=while ((v = json_array_get(a, i = 1)))' -D_GNU_SOURCE -U__cplusplus \
+			'-Djson_array_foreach(a, i, v)=while ((v = json_array_get(a, i = 1)))' \
+			'-DTAILQ_HEAD(name, type)=struct type *' -D_GNU_SOURCE -U__cplusplus \
 			$(includes "$room" | sed 's/-iquote /-I/g') -j "$(nproc)" $(sources "$room") 2>&1 || result=1
 	done
 	return $result

@@ -127,6 +127,7 @@ void rc_budget_look(struct worker *worker)
 	__atomic_store_n(&worker->stats.memory_held, own, __ATOMIC_RELAXED);
 	if (!max)
 		return;
+	RC_ASSERT(server->worker_count);
 	for (unsigned i = 0; i < server->worker_count; i++)
 		sum += held_by(&server->workers[i]);
 	uint64_t part = max > sum ? (max - sum) / server->worker_count : 0;
