@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 
-from harness import BINARY, PROGRAM, SLOW, Raw, Server, Skip, die_with_parent, equal, frame, run, until
+from harness import BINARY, PROGRAM, SANITIZED, SLOW, Raw, Server, Skip, die_with_parent, equal, frame, run, until
 from test_tls import DIRECTORY, Both, Pair, Secure, authority, openssl, pair, trusting
 
 
@@ -116,7 +116,7 @@ def test_slow_readers_and_one_budget():
             talk.join(20)
             assert not talk.error and talk.count > 20, (talk.count, talk.error)
         assert stats["memory_closed"] > 100, stats
-        assert most - before < budget * 5 // 4 + (24 << 20), f"{(most - before) >> 20} MB"
+        assert SANITIZED or most - before < budget * 5 // 4 + (24 << 20), f"{(most - before) >> 20} MB"
         assert held <= budget, held
 
 
