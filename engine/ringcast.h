@@ -164,7 +164,7 @@ struct rc_config {
 	size_t message_size_max; /* received, 1 to 64 MiB; a larger one is closed with 1009. Default 1 MiB */
 	unsigned fragments_max; /* of one received message; 0: 1024, or one for every 64 bytes of the largest message */
 	size_t send_size_max;   /* waiting for one connection outside the log: rc_send() and Pongs; and the body of an
-	                         * HTTP answer; at most 2 GiB. 0: 4 MiB, or two of the largest messages */
+	                         * HTTP answer; at most 2 GiB. 0: 4 MiB, or two of the largest messages or bodies */
 	/* What all workers together may keep for connections outside the log: what waits to be sent, messages and
 	 * requests in pieces; at least 1 MiB, 0: no limit but 2 GiB a worker. When three quarters are in use, those for
 	 * whom most is kept because they do not read, or do not send the rest, are closed without a Close, and new

@@ -107,11 +107,11 @@ uint64_t rc_server_now(void)
 /* What was left open follows from what was not: a message that may come in may also go out, and may come in pieces. */
 static void follow_limits(struct rc_config *config)
 {
-	size_t message_max = config->message_size_max;
+	size_t message_max = config->message_size_max, largest = RC_MAX(message_max, config->body_size_max);
 	if (!config->fragments_max)
 		config->fragments_max = (unsigned)RC_MAX(RC_FRAGMENTS_DEFAULT, message_max / RC_FRAGMENT_SIZE_LEAST);
 	if (!config->send_size_max)
-		config->send_size_max = RC_MAX(RC_SEND_SIZE_DEFAULT, 2 * (message_max + RC_FRAME_HEADER_MAX));
+		config->send_size_max = RC_MAX(RC_SEND_SIZE_DEFAULT, 2 * (largest + RC_FRAME_HEADER_MAX));
 }
 
 static int make_log(struct rc_server *server)

@@ -167,10 +167,6 @@ static bool make_server(struct app *app, const struct app_settings *settings)
 	config.subscriptions_max = settings->subscriptions_max + 1; /* and one for what goes to everyone */
 	config.message_size_max = settings->message_max;
 	config.body_size_max = settings->body_max;
-	/* One message of the largest can be answered, whatever else is asked for. */
-	size_t largest = settings->body_max > settings->message_max ? settings->body_max : settings->message_max;
-	if (config.send_size_max < 2 * largest)
-		config.send_size_max = 2 * largest;
 	config.log_size = settings->log_size;
 	config.policy = (enum rc_policy)settings->policy;
 	config.kernel_tls = settings->kernel_tls;
