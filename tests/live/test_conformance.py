@@ -84,7 +84,7 @@ case("a continuation of nothing, not the last", frame(0, "a", fin=False), close=
 case("a continuation after the end", fragments(TEXT, b"ab", 1) + frame(0, "c"), [(TEXT, b"ab")], close=1002)
 for opcode in (TEXT, BINARY):
     case(f"opcode {opcode} inside a message", frame(TEXT, "a", fin=False) + frame(opcode, "b"), close=1002)
-case("more fragments than allowed", frame(TEXT, "a", fin=False) + frame(0, "a", fin=False) * 1100, close=1009)
+case("more fragments than allowed", frame(TEXT, "a", fin=False) + frame(0, "a", fin=False) * (MESSAGE_MAX // 64 + 1), close=1009)
 
 # ---- pings and pongs
 
