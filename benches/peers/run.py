@@ -2,7 +2,7 @@
 """run.py: ringcast, the kernel's floor and other servers side by side, over the same workloads and by the same client.
 
 Every server has one processor and the client the other. The servers of a workload are all up at once and take turns, A B
-C A B C, so that a noisy minute hits all of them; a figure is the median over the rounds, its ratio is made within a round
+C C B A, so that a noisy minute hits all of them; a figure is the median over the rounds, its ratio is made within a round
 and its spread is that of the ratios. The figure is processor time of the server a delivery, ksoftirqd's included where
 the kernel says it, because throughput of a two-processor machine says more about the client. What is missing is
 installed, after a line that says so; what cannot be is left out with a word. Ends only what it started.
@@ -301,8 +301,8 @@ def run_workload(workload, names, rounds, context):
     """All rounds of a workload: name -> list of runs."""
     runs, servers = {name: [] for name in names}, {}
     try:
-        for _ in range(rounds):
-            for name in names:
+        for turn in range(rounds):
+            for name in names if turn % 2 == 0 else reversed(names):  # nobody is always the first
                 if runs[name] and "error" in runs[name][-1]:
                     continue  # once was enough
                 try:
