@@ -44,7 +44,8 @@ struct rc_server {
 	struct listener listeners[RC_LISTENERS_MAX];
 	unsigned listener_count;
 	_Atomic unsigned connection_count;
-	uint64_t lag_step_size; /* the log grows by this between two looks at who is behind */
+	uint64_t lag_size_least, lag_ns_least; /* no topic's limit is below these */
+	uint64_t lag_step_size;                /* the log grows by this between two looks at who is behind */
 	struct certificates certificates;
 	struct rc_addresses *addresses; /* null without connections_per_address */
 	_Atomic uint64_t stop_at_ns;    /* 0: runs; else the end of draining */
