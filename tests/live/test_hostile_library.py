@@ -44,7 +44,7 @@ def test_forbidden_enter():
             said = done.stdout + done.stderr
             equal(done.returncode, 1, said)
             assert "io_uring_enter" in said and "seccomp" in said, said
-            assert words[0] != "serve" or "listening" not in said, said
+            assert words[0] == "probe" or "listening" not in said, said
 
 
 # ---- memory ----
