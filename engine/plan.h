@@ -77,7 +77,7 @@ struct rc_plan {
 	uint16_t taken[RC_PLAN_WINDOW]; /* offsets from begin, in order */
 };
 
-/* Takes what is wanted of [begin, end), and stops early at a bound of limits.h: plan->end is then where to go on. A
+/* Takes what is wanted of [begin, end), and stops early at a bound of bounds.h: plan->end is then where to go on. A
  * plan spans RC_PLAN_WINDOW entries from the first that it takes. `partial` bytes of the frame at `begin` have left
  * already, in one form or the other; the rest of that frame is taken, whoever wants it. `begin` is not below the
  * caller's floor, `end` not above the head. */

@@ -9,7 +9,7 @@
 #ifndef RC_TOPIC_H
 #define RC_TOPIC_H
 
-#include "limits.h"
+#include "bounds.h"
 #include "ringcast.h"
 
 #include <stdatomic.h>

@@ -5,9 +5,9 @@
  */
 #include "context.h"
 
+#include "bounds.h"
 #include "check.h"
 #include "error.h"
-#include "limits.h"
 
 #include <errno.h>
 #include <openssl/core_names.h>

@@ -5,7 +5,7 @@
 #ifndef RC_ACCEPT_H
 #define RC_ACCEPT_H
 
-#include "limits.h"
+#include "bounds.h"
 #include "ring.h"
 
 struct worker;

@@ -29,7 +29,7 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		{ "connections-max", OPTION_COUNT, &s->connections_max, "N",
 		  "connections at a time (what the descriptor limit allows)" },
 		{ "log-size", OPTION_SIZE, &s->log_size, "SIZE", "how much of messages is kept, a power of two (64m)" },
-		{ "policy", OPTION_CHOICE, &s->policy, APP_POLICIES,
+		{ "policy", OPTION_CHOICE, &s->policy, OPTION_POLICIES,
 		  "what happens to a client that reads too slowly (close)" },
 		{ "keep-last", OPTION_LIST, &s->keep_last, "PATTERN",
 		  "keep the newest message of these topics (repeatable)" },
