@@ -105,8 +105,7 @@ static int open_client(struct app *app, rc_request *request, struct app_wish *wi
 	client->opened = false;
 	client->reliable = is_on(rc_request_query(request, "reliable"));
 	client->by_letter = client->reliable;
-	client->bucket = app_bucket_full(settings->burst, clock_now());
-	client->strikes = app_bucket_full(settings->flood, clock_now());
+	app_rate_begin(client);
 	rc_request_set_user(request, client);
 	return 0;
 }
@@ -212,6 +211,7 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 	}
 	if (client->user)
 		app_people_leave(client);
+	app_rate_end(client);
 	app_address_leave(app, client->address);
 	app_client_free(client);
 }

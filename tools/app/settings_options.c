@@ -114,7 +114,8 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		{ "subscriptions-max", OPTION_COUNT, &s->subscriptions_max, "N",
 		  "topics that one connection may follow, rooms included (256)" },
 		{ "topics-per-address", OPTION_COUNT, &s->topics_per_address, "N",
-		  "rooms and topics that are there only because of one address (10000; 0: no\nlimit)" },
+		  "rooms, and topics without messages, that one address may make; with those of\n"
+		  "others it may be in twice as many (10000; 0: no limit)" },
 		{ "history-max", OPTION_COUNT, &s->history_max, "N", "messages in one answer to `history` (100)" },
 		{ "store-count", OPTION_COUNT, &s->store_count, "N", "messages kept for a user who is away (100)" },
 		{ "store-size", OPTION_SIZE, &s->store_size, "SIZE", "how much of such messages is kept (64k)" },
