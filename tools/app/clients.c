@@ -26,6 +26,9 @@
 #include "wire.h"
 #include "wish.h"
 
+/* As many addresses those may be together whose addresses could not be learned, since all came at once. */
+#define UNKNOWN_ADDRESSES 16
+
 /* ---- the request ---- */
 
 static bool is_on(const char *value)
@@ -108,6 +111,16 @@ static int open_client(struct app *app, rc_request *request, struct app_wish *wi
 	app_rate_begin(client);
 	rc_request_set_user(request, client);
 	return 0;
+}
+
+/* Of a proxy's connections all may wait: they are many clients', and count once it has said whose. */
+static unsigned unopened_max(void *context, const struct sockaddr *peer)
+{
+	const struct app_settings *settings = app_settings_now(context);
+	unsigned max = settings->connections_per_address;
+	if (!peer)
+		return max < UINT32_MAX / UNKNOWN_ADDRESSES ? max * UNKNOWN_ADDRESSES : max;
+	return networks_hold_peer(&settings->proxies, peer) ? 0 : max;
 }
 
 static int on_head(void *context, rc_request *request)
@@ -233,6 +246,7 @@ struct rc_handlers app_clients_handlers(struct app *app)
 {
 	return (struct rc_handlers){
 		.context = app,
+		.unopened_max = unopened_max,
 		.head = on_head,
 		.request = on_request,
 		.open = on_open,

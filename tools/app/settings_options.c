@@ -90,7 +90,8 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		{ "operator-key-file", OPTION_TEXT, &s->operator_key_file, "FILE", "file of such keys, one a line" },
 
 		{ "connections-per-address", OPTION_COUNT, &s->connections_per_address, "N",
-		  "connections from one address (256; strict: 10; 0: no limit)" },
+		  "open connections from one address, and as many that are not open yet (256;\n"
+		  "strict: 10; 0: no limit)" },
 		{ "handshakes-per-second", OPTION_COUNT, &s->handshakes_per_second, "N",
 		  "of WebSockets and streams, from one address; five times as many at once\n"
 		  "(50; strict: 5; 0: no limit)" },

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * stakes.h - which topics an address keeps alive. Each address that is in a room, or follows a topic of which no message
- * came yet, has a stake there, once however many of its connections are. It makes no more of them than
- * topics-per-address, and is in no more than twice as many, those that others made included. So it does not matter who
- * made a topic, and whether he left: what an address alone keeps alive is bounded by its own stakes.
+ * stakes.h - which topics an address keeps alive. Each address that is in a room, or follows a topic without messages,
+ * has a stake there, once however many of its connections are. It makes no more of them than topics-per-address, and is
+ * in no more than twice as many, those that others made included. So it does not matter who made a topic, and whether
+ * he left: what an address alone keeps alive is bounded by its own stakes.
  *
  * All of it is under the directory's lock, which the caller holds.
  */
