@@ -236,6 +236,8 @@ rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error
 		result = make_log(server);
 	if (result == 0 && config->connections_per_address && !(server->addresses = rc_addresses_new(server->seed)))
 		result = -ENOMEM;
+	if (result == 0 && config->handlers.unopened_max && !(server->unopened = rc_addresses_new(server->seed)))
+		result = -ENOMEM;
 	if (result < 0) {
 		rc_fail(error, result, "cannot make a server: %s", strerror(-result));
 		rc_server_free(server);
@@ -267,6 +269,7 @@ void rc_server_free(rc_server *server)
 		munmap(server->log_memory, server->log_memory_size);
 	free(server->floors);
 	rc_addresses_free(server->addresses);
+	rc_addresses_free(server->unopened);
 	for (unsigned i = 0; i < RC_ENCODING_COUNT; i++)
 		rc_encode_free(server, (enum rc_encoding_id)i);
 	pthread_mutex_destroy(&server->encodings_lock);
