@@ -1,19 +1,33 @@
 # SPDX-License-Identifier: MIT
 """Who is believed: places, proxies, names, keys, cookies and tokens that are not what they say. An attacker tries what he
 should not be able to; where others can be hurt, honest clients beside him are the judges."""
+import json
 import os
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 
-from app import SECRET, App, Client, equal, token, until
+from app import SECRET, App, Client, b64, equal, token, until
 from harness import Raw, Server, command, run
 
 KEY, OTHER = "a key of 24 random bytes", "another of random bytes."
 FORWARDED = ("Forwarded: for=1.2.3.4", "Via: 1.1 proxy", "X-Forwarded-For: 1.2.3.4", "X-Forwarded-Proto: https",
              "X-Forwarded-Host: example.org", "X-Real-IP: 1.2.3.4", "X-Client-IP: 1.2.3.4", "CF-Connecting-IP: 1.2.3.4",
              "True-Client-IP: 1.2.3.4", "x-real-ip:", "CDN-Loop: cdn.example")
+
+
+def token_by(private, **claims):
+    """One that an Ed25519 key signed."""
+    claims.setdefault("exp", int(time.time()) + 3600)
+    signed = b64(b'{"alg":"EdDSA"}') + "." + b64(json.dumps(claims).encode())
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(signed.encode())
+        file.flush()
+        done = subprocess.run(["openssl", "pkeyutl", "-sign", "-inkey", private, "-rawin", "-in", file.name],
+                              check=True, capture_output=True)
+    return signed + "." + b64(done.stdout)
 
 
 def ask(server, path, *headers, method="GET", body=b"", host="localhost", source=None, port=None):
@@ -426,6 +440,44 @@ def test_lesser_settings_take_back_what_was_given():
             for client in clients:
                 client.expect("unsubscribed", topics=["market/a"])
                 client.say("join_room", room="lobby").expect_error("PERMISSION_DENIED")
+
+
+def test_who_would_not_be_let_in_any_more():
+    """A key that is taken away takes those with it whose tokens it signed, and so does a demand for tokens those who have
+    none; who has a token of a key that stays hears nothing of it."""
+    with tempfile.TemporaryDirectory() as directory:
+        path, key = os.path.join(directory, "conf"), os.path.join(directory, "public.pem")
+        private = os.path.join(directory, "private.pem")
+        subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", private], check=True, capture_output=True)
+        subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", key], check=True, capture_output=True)
+
+        def write(text):
+            with open(path, "w", encoding="ascii") as file:
+                file.write(text)
+
+        write(f"token-key = {key}\ntoken-secret = {SECRET}\nauth = optional\n")
+        with App("--config", path) as server:
+            old = [server.client("/ws", Authorization="Bearer " + token(sub="old")).in_room("r") for _ in range(3)]
+            anonymous, waiting = server.client(), Raw(server)
+            waiting.send(f"GET /sse/a?token={token(sub='old')} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            waiting.response(has_body=False)
+            new = server.client("/ws/new").say("auth", token=token_by(private, sub="new"))
+            new.expect("auth_success")
+            # What does not concern them leaves all of them where they are.
+            write(f"token-secret = {SECRET}\ntoken-key = {key}\nauth = optional\nstore-age = 1h\n")
+            server.process.send_signal(signal.SIGHUP)
+            for client in old + [anonymous, new]:
+                client.settle_after("user_joined")
+            write(f"token-key = {key}\n")
+            server.process.send_signal(signal.SIGHUP)
+            for client in old + [anonymous]:
+                client.expect_close(1008)
+            equal({client.closed[1] for client in old}, {"the token's key is gone"})
+            equal(anonymous.closed[1], "authentication required")
+            while waiting.more():
+                waiting.buffer.clear()
+            new.settle()
+            equal(ask(server, "/poll/a", f"Authorization: Bearer {token(sub='old')}"), 401)
 
 
 def test_tokens_for_others():
