@@ -230,7 +230,7 @@ def test_figures_are_for_operators():
 
 def test_origins_that_nobody_named():
     """Without a list, only pages of the host itself connect."""
-    with App() as server:
+    with App("--host", "example.org", "--host", "a.b") as server:
         for host, origin in (("localhost", "http://localhost"), ("example.org", "https://example.org"),
                              ("example.org:443", "https://example.org"), ("EXAMPLE.org", "https://example.ORG"),
                              ("example.org", "http://example.org:80"), ("a.b:8080", "http://a.b:8080")):
@@ -249,6 +249,41 @@ def test_origins_that_nobody_named():
                     % path.encode()
                 raw.send(request.replace(b"@", b"https://\xff\xfe"))
                 equal(raw.response()[0], 403, path)
+
+
+def test_names_that_strangers_point_here():
+    """A page of a name whose owner points it at 127.0.0.1 is of the host that it asks. Where no token is needed, that name
+    must be known, for WebSockets, and for plain requests, which carry no Origin then; honest pages and programs go on."""
+    def tries(server, host, origin=None):
+        lines = ["Origin: " + origin] if origin else []
+        return [ask(server, "/poll/t?wait=0", *lines, host=host)] + \
+            ([status_of(server, "/ws", *lines, host=host)] if origin else [])
+
+    for flags in ((), ("--token-secret", SECRET, "--auth", "optional")):
+        with App("--trust-proxy", "127.0.0.1", *flags) as server:
+            for host in ("evil.example", f"evil.example:{server.port}", "localhost.evil.example", "127.0.0.1.evil.example",
+                         "[::1].evil.example", "evillocalhost", "2130706433.evil", "localhost.", "127.0.0.1.xip.example"):
+                equal(set(tries(server, host, "http://" + host)), {403}, host)
+                equal(set(tries(server, host)), {403}, host)
+                equal(ask(server, "/poll/t", "X-Forwarded-For: 192.0.2.1", host=host), 403, host)
+            for host in ("localhost", f"127.0.0.1:{server.port}", "[::1]:80", "192.0.2.7", "LOCALHOST:1", "app.localhost"):
+                equal(set(tries(server, host, "http://" + host)), {200, 101}, host)
+            equal(status_of(server, "/ws", host="anything.example"), 101, "no browser")
+    with App("--host", "here.example", "--host", "*.there.example", "--origin", "https://far.example:8443") as server:
+        for host, known in (("here.example", True), ("HERE.example:8080", True), ("a.there.example", True),
+                            ("there.example", False), ("x.here.example", False), ("far.example", True)):
+            equal(tries(server, host)[0], 200 if known else 403, host)
+        equal(tries(server, "far.example", "https://far.example:8443"), [200, 101])
+        equal(tries(server, "here.example", "http://here.example"), [403, 403], "pages of --origin alone")
+    # With a token nobody needs to be known by the place, nor where everybody is expected.
+    bearer = "Authorization: Bearer " + token(sub="u")
+    with App("--token-secret", SECRET) as server:
+        equal(status_of(server, "/ws", "Origin: http://evil.example", bearer, host="evil.example"), 101)
+    with App("--origin", "*") as server:
+        equal(tries(server, "any.example", "http://any.example"), [200, 101])
+    for name in ("*", "a/b", "http://a", "a:80"):
+        done = command("app", "--host", name)
+        equal((done.returncode, b"host" in done.stderr), (1, True), name)
 
 
 def test_cookies_of_pages_of_others():
@@ -459,7 +494,7 @@ def test_who_would_not_be_let_in_any_more():
         with App("--config", path) as server:
             old = [server.client("/ws", Authorization="Bearer " + token(sub="old")).in_room("r") for _ in range(3)]
             anonymous, waiting = server.client(), Raw(server)
-            waiting.send(f"GET /sse/a?token={token(sub='old')} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            waiting.send(f"GET /sse/a?token={token(sub='old')} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             waiting.response(has_body=False)
             new = server.client("/ws/new").say("auth", token=token_by(private, sub="new"))
             new.expect("auth_success")
