@@ -348,6 +348,7 @@ int rc_worker_run(struct worker *worker)
 		uint64_t stop_at_ns = atomic_load(&worker->server->stop_at_ns);
 		run_commands(worker);
 		rc_dial_more(worker);
+		rc_secure_recheck(worker);
 		run_timers(worker);
 		if (!stop_at_ns)
 			rc_accept_again(worker);
