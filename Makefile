@@ -12,6 +12,7 @@ VARIANT := $(if $(VARIANT),$(VARIANT)-)$(if $(findstring thread,$(SANITIZE)),tsa
 endif
 BUILD ?= build$(if $(VARIANT),/$(VARIANT))
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
 VERSION := $(shell sed -n 's/^\#define RC_VERSION "\(.*\)"/\1/p' engine/ringcast.h)
 # Raised when a program built before can no longer run: tests/abi/README.md says what that is.
 SOVERSION := 1
@@ -65,7 +66,7 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run test test-asan test-tsan test-vm lint soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-topics bench-peers bench-latency million flame install uninstall clean help fmt
+.PHONY: all run test test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-topics bench-peers bench-latency million flame install uninstall clean help fmt
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
@@ -88,8 +89,11 @@ fuzz: ## one fuzzer for a while, by clang's libFuzzer: TARGET=session TIME=60 (n
 sim: $(BUILD)/sim ## the simulator: SEEDS=100000 runs on a hostile ring, FROM=1
 	@$(BUILD)/sim --seeds $(or $(SEEDS),10000) --from $(or $(FROM),1)
 
-lint: all ## format, structure (who uses whom), clang-tidy, cppcheck, and the hardening of what was linked
+lint: all ## format, structure (who uses whom), clang-tidy, cppcheck, what programs built before rely on, hardening
 	@$(foreach room,tls uring tools tests,INCLUDE_$(room)='$(INCLUDE_$(room))') sh tests/lint.sh $(BUILD)
+
+abi-freeze: all ## from now on `make lint` holds the library to what programs can rely on today: tests/abi/README.md
+	@sh tools/setup.sh lint && CC='$(CC)' /usr/bin/python3 -B tests/abi/check.py $(BUILD) --freeze
 
 test-vm: all ## the live tests and the systemd units on Linux 6.1, the oldest kernel promised, in qemu (ONLY=word)
 	@ONLY='$(ONLY)' sh tests/vm/run.sh $(BUILD)
@@ -131,16 +135,20 @@ million: all ## a million connections on this machine and broadcasts to all (N=1
 flame: ## a flame graph (SVG) of a running server: PID=123 TIME=10 OUT=flame.svg
 	@sh tools/perf/flame.sh $(or $(PID),$$(pidof -s ringcast)) $(or $(TIME),10) $(or $(OUT),flame.svg)
 
-install: all ## into $(DESTDIR)$(PREFIX): program, libraries, headers, pkg-config file, man page, systemd units
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include lib/pkgconfig share/man/man1)
+# Programs look there by themselves in the system's own folders; elsewhere pkg-config has them told.
+RPATH := $(if $(filter /lib /lib/% /usr/lib /usr/lib/% /usr/local/lib /usr/local/lib/%,$(LIBDIR)),,-Wl,-rpath,$${libdir} )
+
+install: all ## into $(DESTDIR)$(PREFIX) and $(LIBDIR): program, libraries, headers, pkg-config file, man page, systemd units
+	install -d $(addprefix $(DESTDIR),$(addprefix $(PREFIX)/,bin include share/man/man1) $(LIBDIR)/pkgconfig)
 	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/ringcast
 	install -m 644 $(HEADERS) $(DESTDIR)$(PREFIX)/include
-	install -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/libringcast.a
-	install -m 755 $(SHARED) $(DESTDIR)$(PREFIX)/lib/$(notdir $(SHARED))
-	ln -sf $(notdir $(SHARED)) $(DESTDIR)$(PREFIX)/lib/libringcast.so.$(SOVERSION)
-	ln -sf libringcast.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libringcast.so
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(LIBS)|' ringcast.pc.in \
-		>$(DESTDIR)$(PREFIX)/lib/pkgconfig/ringcast.pc
+	install -m 644 $(LIBRARY) $(DESTDIR)$(LIBDIR)/libringcast.a
+	install -m 755 $(SHARED) $(DESTDIR)$(LIBDIR)/$(notdir $(SHARED))
+	ln -sf $(notdir $(SHARED)) $(DESTDIR)$(LIBDIR)/libringcast.so.$(SOVERSION)
+	ln -sf libringcast.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libringcast.so
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|' -e 's|@RPATH@|$(RPATH)|' \
+		-e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(LIBS)|' ringcast.pc.in \
+		>$(DESTDIR)$(LIBDIR)/pkgconfig/ringcast.pc
 	install -m 644 tools/ringcast.1 $(DESTDIR)$(PREFIX)/share/man/man1/ringcast.1
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,lib/systemd/system share/doc/ringcast share/ringcast)
 	install -m 644 tools/web/package.json $(DESTDIR)$(PREFIX)/share/ringcast/package.json
@@ -151,8 +159,9 @@ install: all ## into $(DESTDIR)$(PREFIX): program, libraries, headers, pkg-confi
 	@[ -n "$(DESTDIR)" ] || ldconfig 2>/dev/null || true
 
 uninstall: ## removes what install put there
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(patsubst engine/%,include/%,$(HEADERS)) lib/libringcast.a lib/libringcast.so \
-		lib/libringcast.so.$(SOVERSION) lib/$(notdir $(SHARED)) lib/pkgconfig/ringcast.pc share/man/man1/ringcast.1 \
+	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,libringcast.a libringcast.so libringcast.so.$(SOVERSION) $(notdir $(SHARED)) \
+		pkgconfig/ringcast.pc)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(HEADERS:engine/%=include/%) share/man/man1/ringcast.1 \
 		lib/systemd/system/ringcast.service lib/systemd/system/ringcast.socket \
 		share/ringcast/ringcast.js share/ringcast/package.json share/doc/ringcast/ringcast.conf share/doc/ringcast/DIALECT.md)
 

@@ -9,9 +9,10 @@
  *
  * Conventions
  *   Errors      A function that can fail returns 0 (or a count, or a sequence number) on success and a negative errno
- *               value otherwise; rc_strerror() names it. Each function lists the values that it returns. The library
- *               never prints and never ends the process, except when it finds a fault of its own: then it writes one
- *               line to standard error and aborts, because going on would corrupt streams.
+ *               value otherwise; rc_strerror() says what it means here, and what helps; of codes that no header names,
+ *               what the system says. Each function lists the values that it returns. The library never prints and
+ *               never ends the process, except when it finds a fault of its own: then it writes one line to standard
+ *               error and aborts, because going on would corrupt streams.
  *   Versions    A program runs with every later library of the same soname. For that, structs grow only at their end,
  *               and a function that takes one from its caller has a last parameter `struct_size`: how much of it the
  *               caller knows. Do not pass it: a macro of the function's name does, as in rc_server_stats(server,
@@ -228,10 +229,12 @@ RC_API rc_server *rc_server_new(const struct rc_config *config, struct rc_error 
 #define rc_server_new(...) rc_server_new(__VA_ARGS__, sizeof(struct rc_config))
 
 /* Adds a listener, before the start. The address is one of
- *   "ws://127.0.0.1:8080", "[::]:8080", "0.0.0.0:0" (a free port)
+ *   "ws://127.0.0.1:8080", "[::1]:8080", "localhost:8080", "0.0.0.0:0" (a free port)
+ *   ":8080", "*:8080"       all addresses, of IPv6 and IPv4 by one socket; of IPv4 alone where there is no IPv6
  *   "wss://127.0.0.1:8443"  with TLS, see rc_server_tls()
  *   "unix:/run/x.sock"
  *   "fd:3"                  a socket that listens already and was inherited; it is duplicated
+ * Other names of hosts are not looked up.
  * With "proxy+" in front, each connection must begin with a PROXY protocol header (version 1 or 2), and its peer is the
  * one that the header names. Use it only for an address that nobody but the proxy can reach, or look at
  * rc_request_proxy(). Behind the address may stand how this listener differs in compression:
