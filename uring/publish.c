@@ -9,6 +9,7 @@
 #include "publish.h"
 
 #include "conn.h"
+#include "growing.h"
 #include "text.h"
 #include "trace.h"
 #include "worker.h"
@@ -245,7 +246,7 @@ static bool flags_are_known(unsigned flags)
 	return !(flags & ~(unsigned)(RC_PUBLISH_OF_MESSAGES | RC_PUBLISH_OF_CALLS));
 }
 
-int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message)
+static int64_t publish_checked(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message)
 {
 	struct address address = { .name = topic, .name_size = topic_size, .handle = message->topic };
 	if ((!address.handle && (!topic_size || topic_size > RC_TOPIC_NAME_MAX)) || !flags_are_known(message->flags) ||
@@ -259,11 +260,24 @@ int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size,
 	return publish(server, &address, message);
 }
 
+int64_t(rc_publish_with)(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *given,
+                         size_t struct_size)
+{
+	struct rc_publication message = { 0 };
+	int taken = rc_growing_take(&message, sizeof message, given, struct_size);
+	if (taken < 0)
+		return taken;
+	int64_t result = publish_checked(server, topic, topic_size, &message);
+	if (RC_KNOWS(struct rc_publication, epoch, struct_size))
+		given->epoch = message.epoch;
+	return result;
+}
+
 int64_t rc_publish(rc_server *server, const char *topic, size_t topic_size, const void *data, size_t size,
                    unsigned flags)
 {
 	struct rc_publication message = { .data = data, .size = size, .flags = flags };
-	return rc_publish_with(server, topic, topic_size, &message);
+	return publish_checked(server, topic, topic_size, &message);
 }
 
 int64_t rc_publish_to(rc_server *server, rc_topic topic, const void *data, size_t size, unsigned flags)

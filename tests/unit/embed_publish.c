@@ -5,6 +5,7 @@
  */
 #include "ringcast.h"
 #include "ringcast_publish.h"
+#include "ringcast_stats.h"
 #include "seed.h"
 
 #include <criterion/criterion.h>
