@@ -15,7 +15,7 @@
 #ifndef RC_BLOCK_H
 #define RC_BLOCK_H
 
-#include "limits.h"
+#include "bounds.h"
 
 #include <stdatomic.h>
 
