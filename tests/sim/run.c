@@ -83,6 +83,7 @@ static bool step(void)
 	sim_mix(who);
 	if (who < FIBERS_MAX) {
 		host_resume(who);
+		oracle_check_rounds();
 		return true;
 	}
 	struct peer *peer = &peers[who - FIBERS_MAX];
