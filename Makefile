@@ -42,7 +42,8 @@ PROGRAM := $(BUILD)/ringcast
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIBRARY_OBJECTS := $(call objects,$(wildcard engine/*.c tls/*.c uring/*.c))
 CHECKED_OBJECTS := $(if $(SANITIZE),,$(patsubst %.c,$(BUILD)/obj/checked/%.o,$(wildcard engine/*.c)))
-TOOL_OBJECTS := $(call objects,$(wildcard tools/*.c tools/*/*.c))
+EXAMPLES := $(patsubst tools/examples/%.c,$(BUILD)/examples/%,$(wildcard tools/examples/*.c))
+TOOL_OBJECTS := $(call objects,$(filter-out tools/examples/%,$(wildcard tools/*.c tools/*/*.c)))
 UNIT_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(patsubst tests/unit/%.c,$(BUILD)/tests/unit_%,$(wildcard tests/unit/*.c)))
 FUZZ_TARGETS := $(filter-out run,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
 FUZZ_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%))
@@ -58,20 +59,23 @@ STARVED_WRAPPED := malloc calloc realloc strdup strndup
 BENCHES := $(patsubst benches/%.c,$(BUILD)/benches/%,$(wildcard benches/*.c))
 READY := $(BUILD)/setup-build.done
 READY_TEST := $(BUILD)/setup-test.done
+READY_EXAMPLES := $(BUILD)/setup-examples.done
 
 # As many jobs as processors, unless the caller chose.
 ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run test test-asan test-tsan test-vm lint soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-topics bench-peers bench-latency million flame install uninstall clean help fmt
+.PHONY: all run examples test test-asan test-tsan test-vm lint soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-topics bench-peers bench-latency million flame install uninstall clean help fmt
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
 run: $(PROGRAM) ## the server with a demonstration feed on 127.0.0.1:8080 (ARGS="--relay ..." adds flags)
 	@$(PROGRAM) serve --listen 127.0.0.1:8080 --demo $(ARGS)
 
-test: all $(UNIT_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
+examples: $(EXAMPLES) ## the programs of tools/examples, in $(BUILD)/examples: what to copy from when you embed the library
+
+test: all $(EXAMPLES) $(UNIT_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
 	@CC='$(CC)' SANITIZE='$(or $(SANITIZE),$(INSTRUMENTED))' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(FUZZ_TESTS) $(SIM_TESTS) \
 		$(if $(SANITIZE),,tests/benches.sh tests/cross.sh)
 
@@ -174,6 +178,9 @@ $(READY): tools/setup.sh
 $(READY_TEST): tools/setup.sh | $(READY)
 	@CC='$(CC)' sh tools/setup.sh test && touch $@
 
+$(READY_EXAMPLES): tools/setup.sh | $(READY)
+	@CC='$(CC)' sh tools/setup.sh examples && touch $@
+
 $(BUILD)/obj/%.o: %.c Makefile | $(READY)
 	@mkdir -p $(@D)
 	$(call say,compile $<)$(CC) $(RC_CFLAGS) $(INCLUDE_$(firstword $(subst /, ,$<))) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
@@ -210,6 +217,12 @@ $(PROGRAM): $(TOOL_OBJECTS) $(LIBRARY)
 $(STARVED): $(TOOL_OBJECTS) $(BUILD)/obj/tests/live/starve.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $(STARVED_WRAPPED:%=-Wl,--wrap=%) $^ $(LIBS) $(TOOL_LIBS) -o $@
+
+# An example sees what is installed, and nothing else of the library. The one with libuv is left out where that is not.
+$(BUILD)/examples/%: tools/examples/%.c $(HEADERS) $(LIBRARY) | $(READY_EXAMPLES) $(HEADERS:engine/%=$(BUILD)/include/%)
+	@mkdir -p $(@D)
+	$(call say,compile $@)$(CC) $(RC_CFLAGS) -I$(BUILD)/include $(CPPFLAGS) $(CFLAGS) -pie $(RC_LDFLAGS) $(LDFLAGS) $< \
+		$(LIBRARY) $(LIBS) -o $@
 
 # For the unit tests of what the programs are made of.
 $(BUILD)/tools.a: $(filter-out %/main.o,$(TOOL_OBJECTS))
