@@ -61,6 +61,7 @@ BENCHES := $(patsubst benches/%.c,$(BUILD)/benches/%,$(wildcard benches/*.c))
 READY := $(BUILD)/setup-build.done
 READY_TEST := $(BUILD)/setup-test.done
 READY_EXAMPLES := $(BUILD)/setup-examples.done
+READY_INSTALL := $(BUILD)/setup-install.done
 
 # As many jobs as processors, unless the caller chose.
 ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
@@ -132,8 +133,8 @@ million: all ## a million connections on this machine and broadcasts to all (N=1
 flame: ## a flame graph (SVG) of a running server: PID=123 TIME=10 OUT=flame.svg
 	@sh tools/perf/flame.sh $(or $(PID),$$(pidof -s ringcast)) $(or $(TIME),10) $(or $(OUT),flame.svg)
 
-install: all ## into $(DESTDIR)$(PREFIX): program, libraries, headers, pkg-config file, man page, systemd units
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include lib/pkgconfig share/man/man1)
+install: all $(BUILD)/man3/ringcast.3 ## into $(DESTDIR)$(PREFIX): program, libraries, headers, pkg-config file, man pages, systemd units
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include lib/pkgconfig share/man/man1 share/man/man3)
 	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/ringcast
 	install -m 644 $(HEADERS) $(DESTDIR)$(PREFIX)/include
 	install -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/libringcast.a
@@ -143,6 +144,7 @@ install: all ## into $(DESTDIR)$(PREFIX): program, libraries, headers, pkg-confi
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(LIBS)|' ringcast.pc.in \
 		>$(DESTDIR)$(PREFIX)/lib/pkgconfig/ringcast.pc
 	install -m 644 tools/ringcast.1 $(DESTDIR)$(PREFIX)/share/man/man1/ringcast.1
+	install -m 644 $(BUILD)/man3/*.3 $(DESTDIR)$(PREFIX)/share/man/man3
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,lib/systemd/system share/doc/ringcast share/ringcast)
 	install -m 644 tools/web/package.json $(DESTDIR)$(PREFIX)/share/ringcast/package.json
 	install -m 644 $(BUILD)/tools/web/ringcast.js $(DESTDIR)$(PREFIX)/share/ringcast/ringcast.js
@@ -156,6 +158,7 @@ uninstall: ## removes what install put there
 		lib/libringcast.so.$(SOVERSION) lib/$(notdir $(SHARED)) lib/pkgconfig/ringcast.pc share/man/man1/ringcast.1 \
 		lib/systemd/system/ringcast.service lib/systemd/system/ringcast.socket \
 		share/ringcast/ringcast.js share/ringcast/package.json share/doc/ringcast/ringcast.conf share/doc/ringcast/DIALECT.md)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man3/,$(shell python3 tools/man3.py --list $(HEADERS)))
 
 clean: ## removes $(BUILD)
 	rm -rf $(BUILD)
@@ -181,6 +184,9 @@ $(READY_TEST): tools/setup.sh | $(READY)
 
 $(READY_EXAMPLES): tools/setup.sh | $(READY)
 	@CC='$(CC)' sh tools/setup.sh examples && touch $@
+
+$(READY_INSTALL): tools/setup.sh | $(READY)
+	@CC='$(CC)' sh tools/setup.sh install && touch $@
 
 $(BUILD)/obj/%.o: %.c Makefile | $(READY)
 	@mkdir -p $(@D)
@@ -219,6 +225,10 @@ $(PROGRAM): $(TOOL_OBJECTS) $(LIBRARY)
 $(STARVED): $(TOOL_OBJECTS) $(BUILD)/obj/tests/live/starve.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $(STARVED_WRAPPED:%=-Wl,--wrap=%) $^ $(LIBS) $(TOOL_LIBS) -o $@
+
+# The manual's section 3 comes from the headers' comments.
+$(BUILD)/man3/ringcast.3: tools/man3.py $(HEADERS) | $(READY_INSTALL)
+	$(call say,write $(@D))rm -rf $(@D) && python3 -B tools/man3.py $(@D) $(HEADERS)
 
 # An example sees what is installed, and nothing else of the library. The one with libuv is left out where that is not.
 $(BUILD)/examples/%: tools/examples/%.c $(HEADERS) $(LIBRARY) | $(READY_EXAMPLES) $(HEADERS:engine/%=$(BUILD)/include/%)

@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# setup.sh build|examples|test|fuzz|lint|vm|coverage: makes sure that what building needs is here, and with another word also what
+# setup.sh build|examples|install|test|fuzz|lint|vm|coverage: makes sure that what building needs is here, and with another word also what
 # that step needs. On Debian and its kin what is missing is installed from the distribution's own packages, after a line
 # that says so; elsewhere it is named, and the script fails. Whether a thing is here is judged by asking for the command or
 # the header, never by a package's name. The Makefile calls this once a build directory.
 set -eu
-level=${1:?build, examples, test, fuzz, lint, vm or coverage}
+level=${1:?build, examples, install, test, fuzz, lint, vm or coverage}
 CC=${CC:-gcc}
 CXX=${CXX:-g++}
 
@@ -27,6 +27,7 @@ needs() {
 	probes header sys/sdt.h systemtap-sdt-dev
 	examples header uv.h libuv1-dev
 	test header criterion/criterion.h libcriterion-dev
+	install command python3 python3
 	test command /usr/bin/python3 python3
 	test command patch patch
 	wish python websockets python3-websockets
