@@ -40,6 +40,7 @@ needs() {
 	wish command pkg-config pkg-config
 	wish command openssl openssl
 	wish command curl curl
+	wish command mandoc mandoc
 	vm command qemu-system-x86_64 qemu-system-x86
 	vm static busybox busybox-static
 	vm command cpio cpio

@@ -112,6 +112,17 @@ def test_inherited_errors():
         assert f".B -{code}\n" in errors, errors
 
 
+def test_words_are_missing():
+    """A header that names an error and does not say when it comes is refused, by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "ringcast.h")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(header_text(HEADERS[0]).replace("-EILSEQ (text that is not UTF-8)", "-EILSEQ", 1))
+        done = subprocess.run([sys.executable, "-B", os.path.join(TOP, "tools/man3.py"), folder, path], capture_output=True,
+                              text=True, preexec_fn=die_with_parent, check=False)
+        equal((done.returncode, done.stderr), (1, "ringcast.h: -EILSEQ of rc_send has no words\n"))
+
+
 def test_no_page_too_many():
     """A page is of a name that a header declares; the overview names every function that has a page of its own."""
     declared = {name for _, name, _ in functions()}
