@@ -34,6 +34,8 @@ INCLUDE_tests := $(INCLUDE_benches)
 LIBS := -luring -lssl -lcrypto -lz
 TOOL_LIBS := -lm -ljansson -linih -lsystemd
 
+# What an embedder sees. Everything beside ringcast.h includes it.
+HEADERS := engine/ringcast.h $(wildcard engine/ringcast_*.h)
 LIBRARY := $(BUILD)/libringcast.a
 SHARED := $(BUILD)/libringcast.so.$(VERSION)
 PROGRAM := $(BUILD)/ringcast
@@ -127,10 +129,10 @@ million: all ## a million connections on this machine and broadcasts to all (N=1
 flame: ## a flame graph (SVG) of a running server: PID=123 TIME=10 OUT=flame.svg
 	@sh tools/perf/flame.sh $(or $(PID),$$(pidof -s ringcast)) $(or $(TIME),10) $(or $(OUT),flame.svg)
 
-install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, pkg-config file, man page, systemd units
+install: all ## into $(DESTDIR)$(PREFIX): program, libraries, headers, pkg-config file, man page, systemd units
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include lib/pkgconfig share/man/man1)
 	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/ringcast
-	install -m 644 engine/ringcast.h $(DESTDIR)$(PREFIX)/include/ringcast.h
+	install -m 644 $(HEADERS) $(DESTDIR)$(PREFIX)/include
 	install -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/libringcast.a
 	install -m 755 $(SHARED) $(DESTDIR)$(PREFIX)/lib/$(notdir $(SHARED))
 	ln -sf $(notdir $(SHARED)) $(DESTDIR)$(PREFIX)/lib/libringcast.so.$(SOVERSION)
@@ -147,7 +149,7 @@ install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, pkg-config
 	@[ -n "$(DESTDIR)" ] || ldconfig 2>/dev/null || true
 
 uninstall: ## removes what install put there
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast include/ringcast.h lib/libringcast.a lib/libringcast.so \
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(patsubst engine/%,include/%,$(HEADERS)) lib/libringcast.a lib/libringcast.so \
 		lib/libringcast.so.$(SOVERSION) lib/$(notdir $(SHARED)) lib/pkgconfig/ringcast.pc share/man/man1/ringcast.1 \
 		lib/systemd/system/ringcast.service lib/systemd/system/ringcast.socket \
 		share/ringcast/ringcast.js share/ringcast/package.json share/doc/ringcast/ringcast.conf share/doc/ringcast/DIALECT.md)
@@ -178,7 +180,7 @@ $(BUILD)/obj/%.o: %.c Makefile | $(READY)
 	@mkdir -p $(@D)
 	$(call say,compile $<)$(CC) $(RC_CFLAGS) $(INCLUDE_$(firstword $(subst /, ,$<))) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
-$(TOOL_OBJECTS): | $(BUILD)/include/ringcast.h
+$(TOOL_OBJECTS): | $(HEADERS:engine/%=$(BUILD)/include/%)
 
 # The assembler includes these files, and no .d file lists them.
 $(BUILD)/obj/tools/app/web.o: $(wildcard tools/web/*.*) $(BUILD)/tools/web/ringcast.js
@@ -190,9 +192,9 @@ $(BUILD)/tools/web/ringcast.js: tools/web/join.awk tools/web/package.json $(wild
 	@cp tools/web/package.json $(@D)
 	$(call say,join $@)awk -f $< tools/web/client/ringcast.js >$@
 
-$(BUILD)/include/ringcast.h:
+$(BUILD)/include/%.h:
 	@mkdir -p $(@D)
-	@ln -sf $(abspath engine/ringcast.h) $@
+	@ln -sf $(abspath engine/$*.h) $@
 
 $(call objects,$(wildcard tests/unit/*.c)): | $(READY_TEST)
 

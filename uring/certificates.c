@@ -3,6 +3,7 @@
  * certificates.c - see certificates.h, and the public functions about certificates. It must not know a connection.
  * Invariant: once there is a server's context there always is one; a bad one never takes its place.
  */
+#include "ringcast_client.h"
 #include "worker.h"
 
 #include <stdlib.h>

@@ -4,6 +4,7 @@
  *
  * Invariant: an index is free, or it has the dial of a connect that is on its way.
  */
+#include "ringcast_client.h"
 #include "worker.h"
 
 #include <arpa/inet.h>

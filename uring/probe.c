@@ -5,6 +5,7 @@
  */
 #include "worker.h"
 
+#include "ringcast_stats.h"
 #include "text.h"
 
 #include <linux/io_uring.h>

@@ -10,6 +10,7 @@
 #include "cohort.h"
 #include "error.h"
 #include "log.h"
+#include "ringcast_stats.h"
 
 #include <errno.h>
 #include <pthread.h>

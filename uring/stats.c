@@ -3,6 +3,7 @@
  * stats.c - the counters, added up. Each is written by its worker alone and read here without stopping anybody. It must
  * not change any.
  */
+#include "ringcast_stats.h"
 #include "worker.h"
 
 #include <stdio.h>

@@ -19,6 +19,7 @@
 #include "mailbox.h"
 #include "plans.h"
 #include "ring.h"
+#include "ringcast_stats.h"
 #include "secure.h"
 #include "server.h"
 #include "service.h"
