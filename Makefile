@@ -13,7 +13,8 @@ endif
 BUILD ?= build$(if $(VARIANT),/$(VARIANT))
 PREFIX ?= /usr/local
 VERSION := $(shell sed -n 's/^\#define RC_VERSION "\(.*\)"/\1/p' engine/ringcast.h)
-SOVERSION := $(firstword $(subst ., ,$(VERSION)))
+# Raised when a program built before can no longer run: tests/abi/README.md says what that is.
+SOVERSION := 1
 
 # What a packager may replace (CFLAGS, LDFLAGS), and what the code relies on.
 CFLAGS ?= -O2 -g $(if $(SANITIZE),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong)
@@ -203,6 +204,7 @@ $(LIBRARY): $(LIBRARY_OBJECTS)
 	$(call say,archive $@)ar rcs $@ $^
 
 $(SHARED): $(LIBRARY_OBJECTS) uring/ringcast.map
+	@rm -f $(BUILD)/libringcast.so.*
 	$(call say,link $@)$(CC) -shared -Wl,-soname,libringcast.so.$(SOVERSION) -Wl,--version-script=uring/ringcast.map -Wl,-z,defs \
 		$(RC_LDFLAGS) $(LDFLAGS) $(LIBRARY_OBJECTS) $(LIBS) -o $@
 

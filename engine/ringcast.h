@@ -12,10 +12,19 @@
  *               value otherwise; rc_strerror() names it. Each function lists the values that it returns. The library
  *               never prints and never ends the process, except when it finds a fault of its own: then it writes one
  *               line to standard error and aborts, because going on would corrupt streams.
+ *   Versions    A program runs with every later library of the same soname. For that, structs grow only at their end,
+ *               and a function that takes one from its caller has a last parameter `struct_size`: how much of it the
+ *               caller knows. Do not pass it: a macro of the function's name does, as in rc_server_stats(server,
+ *               &stats). Only who calls from another language, or through a pointer, passes the size of its own struct;
+ *               of an array, it is the distance between two elements. The library touches nothing beyond that size.
+ *               What is missing has its default: in rc_config that of rc_config_init(), elsewhere 0. What a newer
+ *               program has beyond what the library knows must be 0, or the call returns -E2BIG; it comes back as 0.
+ *               What is handed to callbacks grows at its end too: only the library makes such structs. rc_error,
+ *               rc_event_id, rc_tls_pair, rc_handlers and rc_deflate_options keep their size.
  *   Units       `_size` is bytes. `_count` and `_max` are items, `_size_max` is bytes. `_ms`, `_us` and `_ns` are time.
  *   Text        Text that is passed with its size needs no terminating zero. All other text ends in one.
- *   Threads     "any thread" means any thread at any time between rc_server_new() and rc_server_free().
- *               "worker" means only from inside a callback, on the worker that made it.
+ *   Threads     "any thread" means any thread at any time between rc_server_new() and rc_server_free(). "worker" means
+ *               only from inside a callback, on the worker that made it.
  *   Callbacks   A callback runs on the worker that owns the connection. It must not block, because everything that this
  *               worker serves waits for it. It may call every function here except rc_server_join(), rc_server_free()
  *               and rc_server_tls_reload().
@@ -37,7 +46,12 @@ extern "C" {
 #define RC_API
 #endif
 
-#define RC_VERSION "0.1.0"
+/* The version of this header. rc_version() and rc_version_number() tell that of the library. */
+#define RC_VERSION_MAJOR 0
+#define RC_VERSION_MINOR 2
+#define RC_VERSION_PATCH 0
+#define RC_VERSION "0.2.0"
+#define RC_VERSION_NUMBER (RC_VERSION_MAJOR * 1000000 + RC_VERSION_MINOR * 1000 + RC_VERSION_PATCH)
 
 typedef struct rc_server rc_server;
 typedef struct rc_request rc_request;
@@ -143,6 +157,7 @@ struct rc_handlers {
 	 * *error says why and names the remedy, and `report` was told so. The server stops by itself, since clients
 	 * would go on being sent to that worker: end the program. */
 	void (*failed)(void *context, const struct rc_error *error);
+	void (*reserved[8])(void); /* null: the places of handlers to come */
 };
 
 /* permessage-deflate (RFC 7692). A broadcast is compressed once for each class of windows among its subscribers. */
@@ -196,13 +211,15 @@ struct rc_config {
 	bool busy_poll;                    /* workers spin instead of sleeping: a processor each, for shorter delays */
 };
 
-RC_API void rc_config_init(struct rc_config *config);
+RC_API void rc_config_init(struct rc_config *config, size_t struct_size);
+#define rc_config_init(...) rc_config_init(__VA_ARGS__, sizeof(struct rc_config))
 
 /* -------------------------------------------------------------------------------------------------------- server -- */
 
 /* Makes a server that does nothing yet. The configuration is copied. Null with *error set: -EINVAL (a value is out of
- * range), -ENOMEM, -EMFILE. `error` may be null here and below. */
-RC_API rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error);
+ * range), -E2BIG (it sets what this library does not know), -ENOMEM, -EMFILE. `error` may be null here and below. */
+RC_API rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error, size_t struct_size);
+#define rc_server_new(...) rc_server_new(__VA_ARGS__, sizeof(struct rc_config))
 
 /* Adds a listener, before the start. The address is one of
  *   "ws://127.0.0.1:8080", "[::]:8080", "0.0.0.0:0" (a free port)
@@ -231,7 +248,9 @@ struct rc_topic_options {
 	 * time. */
 	bool cohort;
 };
-RC_API int rc_server_topic_rule(rc_server *server, const char *pattern, const struct rc_topic_options *options);
+RC_API int rc_server_topic_rule(rc_server *server, const char *pattern, const struct rc_topic_options *options,
+                                size_t struct_size);
+#define rc_server_topic_rule(...) rc_server_topic_rule(__VA_ARGS__, sizeof(struct rc_topic_options))
 
 /* What wss:// listeners show, before the start: TLS 1.2 and 1.3, ALPN "http/1.1". Sessions are resumed by tickets, but
  * not where clients show certificates: each of their connections is judged by what holds then.
@@ -251,7 +270,9 @@ struct rc_tls_options {
 	 * or null. Who stands in one is refused, and so is everybody once a list has passed its next update. */
 	const char *crl;
 };
-RC_API int rc_server_tls(rc_server *server, const struct rc_tls_options *options, struct rc_error *error);
+RC_API int rc_server_tls(rc_server *server, const struct rc_tls_options *options, struct rc_error *error,
+                         size_t struct_size);
+#define rc_server_tls(...) rc_server_tls(__VA_ARGS__, sizeof(struct rc_tls_options))
 
 /* Reads the same files again. New connections get what they hold now; older ones go on with what they began with. When
  * something is wrong with a file, nothing changes. Any thread but a worker's, because it reads files. Returns 0, or
@@ -287,6 +308,7 @@ RC_API unsigned rc_conn_worker(rc_conn conn);
 RC_API unsigned rc_server_worker_count(const rc_server *server);
 RC_API const char *rc_strerror(int code);
 RC_API const char *rc_version(void);
+RC_API unsigned rc_version_number(void); /* as RC_VERSION_NUMBER: larger is later */
 
 /* ---------------------------------------------------------------------------------------------------- publishing -- */
 
@@ -326,7 +348,9 @@ struct rc_publication {
 	void *context;
 	uint64_t epoch; /* out: of the topic, see rc_topic_stats */
 };
-RC_API int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message);
+RC_API int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message,
+                               size_t struct_size);
+#define rc_publish_with(...) rc_publish_with(__VA_ARGS__, sizeof(struct rc_publication))
 
 /* Whether this is UTF-8 (RFC 3629), as text must be. Any thread. */
 RC_API bool rc_text_valid(const void *text, size_t size);
@@ -377,7 +401,9 @@ struct rc_start {
  * and what goes wrong later is not reported. `start` may be null. Returns 0, -EINVAL (the name, or a connection of the
  * client role), -EEXIST (it is subscribed), -ENOTCONN (stale, or closing), -ENOSPC (subscriptions_max or
  * RC_TOPICS_MAX), -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM. */
-RC_API int rc_subscribe(rc_server *server, rc_conn conn, const char *topic, size_t topic_size, struct rc_start *start);
+RC_API int rc_subscribe(rc_server *server, rc_conn conn, const char *topic, size_t topic_size, struct rc_start *start,
+                        size_t struct_size);
+#define rc_subscribe(...) rc_subscribe(__VA_ARGS__, sizeof(struct rc_start))
 
 /* The opposite, likewise. Returns 0, -ENOENT (it is not subscribed), -ENOTCONN, -EAGAIN, -ENOMEM (both posting). */
 RC_API int rc_unsubscribe(rc_server *server, rc_conn conn, const char *topic, size_t topic_size);

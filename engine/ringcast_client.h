@@ -20,7 +20,9 @@ struct rc_tls_client_options {
 	bool insecure;                 /* any certificate will do */
 	const char *certificate, *key; /* PEM files to show to a server that asks; or null */
 };
-RC_API int rc_server_tls_client(rc_server *server, const struct rc_tls_client_options *options, struct rc_error *error);
+RC_API int rc_server_tls_client(rc_server *server, const struct rc_tls_client_options *options, struct rc_error *error,
+                                size_t struct_size);
+#define rc_server_tls_client(...) rc_server_tls_client(__VA_ARGS__, sizeof(struct rc_tls_client_options))
 
 /* Opens a connection on a worker, after the start. The URL is "ws://HOST:PORT/PATH" (HOST is an address or
  * "localhost"), "wss://HOST:PORT/PATH" (see rc_server_tls_client()) or "ws+unix:/SOCKET:/PATH". The connection is
@@ -34,7 +36,9 @@ struct rc_connect_options {
 	void *user;
 	bool deflate; /* offer permessage-deflate */
 };
-RC_API int rc_connect(rc_server *server, unsigned worker, const char *url, const struct rc_connect_options *options);
+RC_API int rc_connect(rc_server *server, unsigned worker, const char *url, const struct rc_connect_options *options,
+                      size_t struct_size);
+#define rc_connect(...) rc_connect(__VA_ARGS__, sizeof(struct rc_connect_options))
 
 #ifdef __cplusplus
 }

@@ -61,8 +61,11 @@ struct rc_stats {
 	uint64_t log_head;        /* ... and of the next one */
 	uint64_t lag_ns;          /* now: since the oldest message that some worker has not yet sent was published */
 };
-RC_API void rc_server_stats(rc_server *server, struct rc_stats *stats);
-RC_API int rc_worker_stats(rc_server *server, unsigned worker, struct rc_stats *stats); /* 0 or -EINVAL */
+RC_API void rc_server_stats(rc_server *server, struct rc_stats *stats, size_t struct_size);
+#define rc_server_stats(...) rc_server_stats(__VA_ARGS__, sizeof(struct rc_stats))
+/* Returns 0, or -EINVAL and zeros (no such worker). */
+RC_API int rc_worker_stats(rc_server *server, unsigned worker, struct rc_stats *stats, size_t struct_size);
+#define rc_worker_stats(...) rc_worker_stats(__VA_ARGS__, sizeof(struct rc_stats))
 
 /* The subscribers that are behind now, by the age of the oldest message that waits for each: ages[0] counts those below
  * 1 ms, ages[n] those below 2^n ms, the last one all others. The figures are up to 10 ms old. */
@@ -79,7 +82,8 @@ struct rc_lag_stats {
 	size_t slowest_count;
 };
 /* Any thread. */
-RC_API void rc_lag_stats(rc_server *server, struct rc_lag_stats *stats);
+RC_API void rc_lag_stats(rc_server *server, struct rc_lag_stats *stats, size_t struct_size);
+#define rc_lag_stats(...) rc_lag_stats(__VA_ARGS__, sizeof(struct rc_lag_stats))
 
 #define RC_TOPICS_LISTED_MAX 1000 /* topics that one call of rc_topics_top() or rc_topics_match() describes */
 
@@ -92,15 +96,19 @@ struct rc_topic_stats {
 	uint64_t deliveries, dropped, conflated, slow_closed;
 };
 /* Returns 0 or -ENOENT. Any thread. */
-RC_API int rc_topic_stats(rc_server *server, const char *topic, size_t topic_size, struct rc_topic_stats *stats);
+RC_API int rc_topic_stats(rc_server *server, const char *topic, size_t topic_size, struct rc_topic_stats *stats,
+                          size_t struct_size);
+#define rc_topic_stats(...) rc_topic_stats(__VA_ARGS__, sizeof(struct rc_topic_stats))
 /* Describes up to `max` topics in `out`, at most RC_TOPICS_LISTED_MAX, those with the most subscribers first. Returns
  * how many; 0 also when memory is out. Any thread. */
-RC_API size_t rc_topics_top(rc_server *server, struct rc_topic_stats *out, size_t max);
+RC_API size_t rc_topics_top(rc_server *server, struct rc_topic_stats *out, size_t max, size_t struct_size);
+#define rc_topics_top(...) rc_topics_top(__VA_ARGS__, sizeof(struct rc_topic_stats))
 /* Describes up to `max` topics in `out`, at most RC_TOPICS_LISTED_MAX: those named `pattern`, or, when it ends in '*',
  * those whose name begins with what stands before it. Returns how many there are, which may be more. Any thread; the
  * time grows with the number of all topics. */
 RC_API size_t rc_topics_match(rc_server *server, const char *pattern, size_t pattern_size, struct rc_topic_stats *out,
-                              size_t max);
+                              size_t max, size_t struct_size);
+#define rc_topics_match(...) rc_topics_match(__VA_ARGS__, sizeof(struct rc_topic_stats))
 
 /* --------------------------------------------------------------------------------------------------------- probe -- */
 
@@ -113,7 +121,8 @@ struct rc_feature {
 };
 /* Fills in up to `max` features and returns how many. *error is set when a required one is missing. It needs no
  * server. */
-RC_API size_t rc_probe(struct rc_feature *features, size_t max, struct rc_error *error);
+RC_API size_t rc_probe(struct rc_feature *features, size_t max, struct rc_error *error, size_t struct_size);
+#define rc_probe(...) rc_probe(__VA_ARGS__, sizeof(struct rc_feature))
 
 #ifdef __cplusplus
 }
