@@ -56,6 +56,8 @@ SIM_WRAPPED := malloc calloc realloc free strdup mmap clock_gettime nanosleep ev
 SIM_TESTS := $(if $(findstring thread,$(SANITIZE)),,tests/sim/runs.sh $(if $(SANITIZE),,tests/sim/defects.sh))
 # The program, whose allocations fail as a test says.
 STARVED := $(BUILD)/tests/ringcast_starved
+# A program with an event loop of its own.
+LOOP := $(BUILD)/tests/loop
 STARVED_WRAPPED := malloc calloc realloc strdup strndup
 BENCHES := $(patsubst benches/%.c,$(BUILD)/benches/%,$(wildcard benches/*.c))
 READY := $(BUILD)/setup-build.done
@@ -77,7 +79,7 @@ run: $(PROGRAM) ## the server with a demonstration feed on 127.0.0.1:8080 (ARGS=
 
 examples: $(EXAMPLES) ## the programs of tools/examples, in $(BUILD)/examples: what to copy from when you embed the library
 
-test: all $(EXAMPLES) $(UNIT_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
+test: all $(EXAMPLES) $(UNIT_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(LOOP) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
 	@CC='$(CC)' SANITIZE='$(or $(SANITIZE),$(INSTRUMENTED))' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(FUZZ_TESTS) $(SIM_TESTS) \
 		$(if $(SANITIZE),,tests/benches.sh tests/cross.sh)
 
@@ -225,6 +227,10 @@ $(PROGRAM): $(TOOL_OBJECTS) $(LIBRARY)
 $(STARVED): $(TOOL_OBJECTS) $(BUILD)/obj/tests/live/starve.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $(STARVED_WRAPPED:%=-Wl,--wrap=%) $^ $(LIBS) $(TOOL_LIBS) -o $@
+
+$(LOOP): $(BUILD)/obj/tests/live/loop.o $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 
 # The manual's section 3 comes from the headers' comments.
 $(BUILD)/man3/ringcast.3: tools/man3.py $(HEADERS) | $(READY_INSTALL)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * ringcast.h - the public contract of a server. Headers beside it hold what is needed more rarely, and include this
- * one: ringcast_client.h (connections that the server opens itself), and ringcast_stats.h (counters, lists of topics,
- * and what the kernel offers).
+ * one: ringcast_client.h (connections that the server opens itself), ringcast_latency.h (workers inside a loop of the
+ * program's own), and ringcast_stats.h (counters, lists of topics, and what the kernel offers).
  *
  * A server is a set of workers (threads, each with an io_uring of its own) around one log. Publishing writes a message
  * into the log once, as a complete frame; a subscriber is a cursor in that log.

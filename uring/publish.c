@@ -128,7 +128,7 @@ static int64_t publish(rc_server *server, const char *topic, size_t topic_size, 
 	if (!message->make && !is_right(message))
 		return -EILSEQ;
 	uint64_t hash = rc_topic_hash(&server->topics, topic, topic_size);
-	bool may_wait = message->flags & RC_PUBLISH_WAIT && !rc_worker_here;
+	bool may_wait = message->flags & RC_PUBLISH_WAIT && !rc_worker_here && !rc_workers_stepped;
 	for (;;) {
 		int64_t result = publish_once(server, topic, topic_size, hash, message);
 		if (result != -EAGAIN || !may_wait || atomic_load(&server->stop_at_ns))

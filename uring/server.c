@@ -374,6 +374,17 @@ static int check_listeners(const struct rc_server *server, struct rc_error *erro
 	return 0;
 }
 
+int rc_server_take_worker(rc_server *server, unsigned index, struct rc_error *error)
+{
+	int result = check_listeners(server, error);
+	if (result < 0)
+		return result;
+	if (atomic_exchange(&server->workers[index].taken, true))
+		return rc_fail(error, -EBUSY, "worker %u runs already", index);
+	atomic_store(&server->started, true);
+	return 0;
+}
+
 int rc_server_start(rc_server *server, struct rc_error *error)
 {
 	int checked = check_listeners(server, error);
@@ -382,6 +393,7 @@ int rc_server_start(rc_server *server, struct rc_error *error)
 	if (atomic_exchange(&server->started, true))
 		return rc_fail(error, -EBUSY, "the server has been started before");
 	for (unsigned i = 0; i < server->worker_count; i++) {
+		atomic_store(&server->workers[i].taken, true);
 		int result = start_worker(&server->workers[i], error);
 		if (result < 0) {
 			rc_server_stop(server, 0);
@@ -396,10 +408,9 @@ int rc_server_run(rc_server *server, unsigned index, struct rc_error *error)
 {
 	if (index >= server->worker_count)
 		return rc_fail(error, -EINVAL, "worker %u: there are %u", index, server->worker_count);
-	int result = check_listeners(server, error);
+	int result = rc_server_take_worker(server, index, error);
 	if (result < 0)
 		return result;
-	atomic_store(&server->started, true);
 	result = rc_worker_open(&server->workers[index], error);
 	return result < 0 ? result : rc_worker_run(&server->workers[index]);
 }

@@ -59,6 +59,10 @@ struct rc_server {
 /* CLOCK_MONOTONIC, as the log's entries have it. */
 uint64_t rc_server_now(void);
 
+/* server.c: before a thread opens a worker that rc_server_start() did not give to it. Returns 0, or with *error set
+ * -EINVAL (a wss:// listener without rc_server_tls()) or -EBUSY (it was taken). */
+int rc_server_take_worker(rc_server *server, unsigned index, struct rc_error *error);
+
 /* listen.c */
 int rc_listen_parse(struct listener *listener, const char *text, const struct rc_deflate_options *deflate,
                     struct rc_error *error);

@@ -92,6 +92,7 @@ struct sim {
 	bool secure;                /* some connections are TLS */
 	bool events;                /* some peers read server-sent events, so all that is published is text */
 	bool old_kernel;            /* options are set at once */
+	bool stepped;               /* workers are inside a loop of the program's own */
 	bool verbose;
 	uint64_t jumped_ns; /* when the clock jumped last */
 	rc_server *server;
