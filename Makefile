@@ -237,10 +237,16 @@ $(BUILD)/man3/ringcast.3: tools/man3.py $(HEADERS) | $(READY_INSTALL)
 	$(call say,write $(@D))rm -rf $(@D) && python3 -B tools/man3.py $(@D) $(HEADERS)
 
 # An example sees what is installed, and nothing else of the library. The one with libuv is left out where that is not.
-$(BUILD)/examples/%: tools/examples/%.c $(HEADERS) $(LIBRARY) | $(READY_EXAMPLES) $(HEADERS:engine/%=$(BUILD)/include/%)
+EXAMPLE = $(CC) $(RC_CFLAGS) -I$(BUILD)/include $(CPPFLAGS) $(CFLAGS) -pie $(RC_LDFLAGS) $(LDFLAGS) $< $(LIBRARY) $(LIBS) -o $@
+$(EXAMPLES): $(HEADERS) $(LIBRARY) | $(READY_EXAMPLES) $(HEADERS:engine/%=$(BUILD)/include/%)
+$(BUILD)/examples/%: tools/examples/%.c
 	@mkdir -p $(@D)
-	$(call say,compile $@)$(CC) $(RC_CFLAGS) -I$(BUILD)/include $(CPPFLAGS) $(CFLAGS) -pie $(RC_LDFLAGS) $(LDFLAGS) $< \
-		$(LIBRARY) $(LIBS) -o $@
+	$(call say,compile $@)$(EXAMPLE)
+
+$(BUILD)/examples/uv: tools/examples/uv.c
+	@mkdir -p $(@D)
+	$(call say,compile $@)if echo '#include <uv.h>' | $(CC) -E -x c - >/dev/null 2>&1; then $(EXAMPLE) -luv; \
+		else echo 'ringcast: $@ is left out, since libuv is not here'; fi
 
 # For the unit tests of what the programs are made of.
 $(BUILD)/tools.a: $(filter-out %/main.o,$(TOOL_OBJECTS))

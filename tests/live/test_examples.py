@@ -202,4 +202,31 @@ def test_game_full():
             player.close()
 
 
+def test_uv():
+    """The worker has no thread; timers, messages and the end all come by the loop's one."""
+    with Example("uv") as example:
+        equal(len(os.listdir(f"/proc/{example.pid}/task")), 1, "threads")
+        with Raw(example).open("/") as one, Raw(example).open("/") as two:
+            until(lambda: receive_json(one)["clients"] == 2, "two clients in the clock's message")
+            clock = [receive_json(one)["ms"] for _ in range(11)]
+            assert 900 < clock[-1] - clock[0] < 1100 + 2000 * (SLOW - 1), clock
+            two.text("to and fro")
+            until(lambda: two.receive_text() == "to and fro", "the echo")
+            two.close()
+            until(lambda: receive_json(one)["clients"] == 1, "one client in the clock's message")
+            for size in (100000, 1000000):
+                one.text("x" * size)
+                until(lambda: len(one.receive_text()) == size, "a long echo")
+
+
+def test_uv_ends():
+    """SIGTERM tells the clients, and the loop ends when they have gone."""
+    with Example("uv") as example:
+        with Raw(example).open("/") as raw:
+            raw.receive_text()
+            example.process.terminate()
+            raw.expect_close(1001)
+        example.stop()
+
+
 run(globals(), limit=30)
