@@ -26,7 +26,7 @@ CONSTANT = re.compile(r"^#define RC_\w+ [^_].*\n", re.M)
 SENTENCE = re.compile(r"(?<=[.]) +(?=[A-Z\"`])|(?<=[.])(?<!\.\.\.) +(?=[*a-z]\w* (?:may|is|runs)\b)")
 ABOUT_THREADS = re.compile(r"\b[Aa]ny thread\b|\bthread of its own\b|\bsignal handler\b|^Inside handlers|^Only from "
                            r"|^Not from a callback|^On the worker")
-ERROR = re.compile(r"-(E[A-Z0-9]+)\b(?: \(((?:[^()]|\([^()]*\))*)\)|(?: is)?(?: also)? ((?:for|when|if) [^,.;]+))?")
+ERROR = re.compile(r"-(E[A-Z0-9]+)\b(?: \(((?:[^()]|\([^()]*\))*)\)|(?: is)?(?: also)? (?:for|when|if) ([^,.;]+))?")
 ROW = re.compile(r"^ {2,}-(E[A-Z0-9]+) +(.*)")
 SAME_ERRORS = re.compile(r"(?:what|as) (rc_\w+)\(\) does")
 COMMON = {  # for codes that a comment leaves without words
@@ -217,7 +217,7 @@ def all_errors(page, pages, seen=()):
         other = next((other for other in pages if name in other.names), None)
         if other and other not in seen:
             for code, when in all_errors(other, pages, (*seen, page)).items():
-                errors[code] = errors.get(code) or when
+                errors[code] = ", or ".join(dict.fromkeys(text for text in (when, errors.get(code)) if text))
     return errors
 
 
