@@ -73,6 +73,10 @@ typedef struct rc_request rc_request;
  * that was kept too long is refused (-ENOTCONN) and can never reach somebody else's connection. 0 is no connection. */
 typedef uint64_t rc_conn;
 
+/* An open topic, see rc_topic_open() in ringcast_publish.h. It is never a pointer: a handle that was closed is refused.
+ * 0 is no topic. */
+typedef uint64_t rc_topic;
+
 /* The kind of a message, RFC 6455 section 11.8. */
 enum rc_opcode { RC_TEXT = 1, RC_BINARY = 2 };
 
@@ -330,7 +334,7 @@ RC_API unsigned rc_version_number(void);
 /* Publishes a message: copies it into the log once, and wakes those workers with subscribers that sleep. Any thread,
  * callbacks included. Text must be UTF-8: it is checked before the log is locked, unless the caller knows.
  * Returns the message's sequence number in its topic (from 1), or
- *   -EINVAL   the topic's name is empty or longer than RC_TOPIC_NAME_MAX
+ *   -EINVAL   the topic's name is empty or longer than RC_TOPIC_NAME_MAX, or there is a flag that is none of these
  *   -EILSEQ   text that is not UTF-8
  *   -EMSGSIZE larger than a quarter of the log, or 2 GiB
  *   -ENOSPC   RC_TOPICS_MAX topics exist
@@ -342,12 +346,15 @@ enum rc_publish_flags {
 	/* The text is known to be UTF-8, as what handlers.message was given: it is not looked at once more. Text that
 	 * is not would end every subscriber's connection. */
 	RC_PUBLISH_UNCHECKED = 4,
+	/* Nobody is woken: it leaves with what is published next without this, or by rc_flush() (ringcast_publish.h),
+	 * or when something else wakes the workers. */
+	RC_PUBLISH_QUIET = 8,
 };
 RC_API int64_t rc_publish(rc_server *server, const char *topic, size_t topic_size, const void *data, size_t size,
                           unsigned flags);
 
-/* Publishes with more to choose. Any thread, but for `except`. Returns what rc_publish() does, and -EINVAL for an
- * `except` of another worker. */
+/* Publishes with more to choose. Any thread, but for `except`. Returns what rc_publish() does, -EINVAL for an `except`
+ * of another worker, and -ENOENT for a handle of no open topic. */
 struct rc_publication {
 	const void *data;
 	size_t size;
@@ -363,6 +370,10 @@ struct rc_publication {
 	size_t (*make)(void *context, uint64_t sequence, uint64_t epoch, const void **data);
 	void *context;
 	uint64_t epoch; /* out: of the topic, see rc_topic_stats */
+	/* When the message arose, by the publisher's own clock and from where that counts; 0: it does not say. It is
+	 * kept for rc_past and decides nothing: how far a subscriber is behind is told by the server's clock. */
+	uint64_t time_ns;
+	rc_topic topic; /* an open topic; the name is not looked at then, and may be null */
 };
 RC_API int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message,
                                size_t struct_size);
@@ -437,6 +448,7 @@ struct rc_past {
 	enum rc_opcode opcode;
 	const void *data; /* valid until the callback returns */
 	size_t size;
+	uint64_t time_ns; /* the publisher's own, as in rc_publication; 0: it did not say */
 };
 
 /* Calls visit for the topic's messages after `since`, oldest first, at most `max` of them, until it returns false. Any

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * topic.h - topics by name (XXH3, seeded) and by number. A topic exists while somebody subscribes to it, the log holds
- * a message of it, or its last value is kept; then its number is given to another.
+ * topic.h - topics by name (XXH3, seeded) and by number. A topic exists while somebody subscribes to it or has it open,
+ * the log holds a message of it, or its last value is kept; then its number is given to another.
  *
  * Threads: every function is called with the log's lock held, except rc_topic_at() and the fields marked (shared),
  * which workers read while they hold an entry of the topic or a subscription to it.
@@ -30,6 +30,7 @@ struct rc_topic {
 	_Atomic uint64_t sequence;       /* (shared) of the newest message */
 	uint64_t entry_count;            /* entries that the log has of it */
 	uint32_t subscription_count;     /* of all workers */
+	uint32_t open_count;             /* of its handle */
 	uint64_t worker_mask;            /* bit i: a worker with index i modulo 64 has subscribers */
 	uint8_t *kept;                   /* frame of the newest message when the log has recycled it, or null */
 	uint32_t kept_size;
@@ -87,6 +88,24 @@ void rc_topic_unkeep(struct rc_topics *topics, struct rc_topic *topic);
 static inline struct rc_topic *rc_topic_at(const struct rc_topics *topics, uint32_t id)
 {
 	return &topics->chunks[id / RC_TOPIC_CHUNK][id % RC_TOPIC_CHUNK];
+}
+
+/* A topic's handle: its number, and its epoch, which no topic had before. */
+#define RC_TOPIC_HANDLE_BITS 20
+static_assert(RC_TOPICS_MAX <= 1 << RC_TOPIC_HANDLE_BITS, "a handle holds the topic's number");
+static inline uint64_t rc_topic_handle(const struct rc_topic *topic)
+{
+	return topic->epoch << RC_TOPIC_HANDLE_BITS | topic->id;
+}
+
+/* The open topic with that handle, or null. With the lock. */
+static inline struct rc_topic *rc_topics_opened(const struct rc_topics *topics, uint64_t handle)
+{
+	uint32_t id = (uint32_t)handle & ((1u << RC_TOPIC_HANDLE_BITS) - 1);
+	if (!topics->chunks[id / RC_TOPIC_CHUNK])
+		return NULL;
+	struct rc_topic *topic = rc_topic_at(topics, id);
+	return topic->open_count && rc_topic_handle(topic) == handle ? topic : NULL;
 }
 
 /* Whether who is behind gets only its newest message. */

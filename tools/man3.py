@@ -8,8 +8,8 @@ What it takes for granted of a header:
     that follow in its section.
   - A comment right above declarations is theirs, up to the next blank line or comment. Together they are one page, named
     after its first function (or else its first type); the others' names lead to it.
-  - A sentence that names -ECODE, or begins with "Returns", is of the return value. The words in brackets behind a code say
-    when it comes. "What rc_x() does" and "as rc_x() does" take over the errors of rc_x().
+  - A sentence that begins with "Returns", "Null with", "Otherwise" or "Or" is of the return value. The words in brackets
+    behind a code there say when it comes; so does a table of codes, indented. "What rc_x() does" and "as rc_x() does" take over the errors of rc_x().
   - A sentence that speaks of threads, or says from where a function may be called, is of the threads. Where there is none,
     the convention at the head of ringcast.h holds.
 """
@@ -26,8 +26,9 @@ CONSTANT = re.compile(r"^#define RC_\w+ [^_].*\n", re.M)
 SENTENCE = re.compile(r"(?<=[.]) +(?=[A-Z\"`])|(?<=[.])(?<!\.\.\.) +(?=[*a-z]\w* (?:may|is|runs)\b)")
 ABOUT_THREADS = re.compile(r"\b[Aa]ny thread\b|\bthread of its own\b|\bsignal handler\b|^Inside handlers|^Only from "
                            r"|^Not from a callback|^On the worker")
+RETURNED = re.compile(r"(Returns|Null with|Otherwise|Or)\b")
 ERROR = re.compile(r"-(E[A-Z0-9]+)\b(?: \(((?:[^()]|\([^()]*\))*)\)|(?: is)?(?: also)? (?:for|when|if) ([^,.;]+))?")
-ROW = re.compile(r"^ {2,}-(E[A-Z0-9]+) +(.*)")
+ROW = re.compile(r"^ {2,}-(E[A-Z0-9]+) +(.*)", re.M)
 SAME_ERRORS = re.compile(r"(?:what|as) (rc_\w+)\(\) does")
 COMMON = {  # for codes that a comment leaves without words
     "EAGAIN": "the system lacks a resource for now", "EACCES": "the system does not permit it",
@@ -50,25 +51,23 @@ class Page:
         self.prose, self.returns, self.threads, self.errors = [], [], [], {}
         for paragraph in paragraphs(comment):
             self.sort_out(paragraph)
-        if self.returns and self.returns[-1].endswith(", or"):  # a table of errors came behind
-            self.returns[-1] = self.returns[-1][:-4] + ", or one of the errors below."
+        # What a table of errors stood behind.
+        self.returns = [re.sub(r", or$|, of which$", ", or one of the errors below.", text) for text in self.returns]
 
     def sort_out(self, paragraph):
         """A paragraph is a list of lines, of which those that are indented keep their shape."""
         prose = []
         for kind, text in blocks(paragraph):
             if kind == "shape":
-                rows = [ROW.match(line) for line in text]
-                if all(rows):
-                    self.errors.update((row.group(1), row.group(2)) for row in rows)
+                rows = ROW.findall(re.sub(r"\n +(?=[^ -])", " ", "\n".join(text)))
+                if rows:
+                    self.errors.update(rows)
                 else:
                     prose.append((kind, text))
                 continue
-            running = False
             for sentence in SENTENCE.split(text):
-                if sentence.startswith("Returns") or ERROR.search(sentence) or running and sentence.startswith("Or "):
+                if RETURNED.match(sentence):
                     self.returns.append(sentence)
-                    running = True
                     self.note(ERROR.findall(sentence))
                 elif ABOUT_THREADS.search(sentence):
                     self.threads.append(sentence)

@@ -125,7 +125,10 @@ static int make_log(struct rc_server *server)
 	const struct rc_config *config = &server->config;
 	const struct rc_topic_options defaults = { .policy = config->policy };
 	uint64_t entry_count = config->log_size / RC_LOG_BYTES_PER_ENTRY;
-	server->log_memory_size = config->log_size + entry_count * sizeof(struct rc_entry);
+	/* The ring, what is known of its entries, and the blocks, which are touched only where they are used. */
+	uint64_t asides_offset = config->log_size + entry_count * sizeof(struct rc_entry);
+	uint64_t blocks_offset = asides_offset + entry_count * sizeof(struct rc_aside);
+	server->log_memory_size = blocks_offset + config->log_size;
 	server->log_memory = mmap(NULL, server->log_memory_size, PROT_READ | PROT_WRITE,
 	                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	server->floors = calloc(server->worker_count, sizeof *server->floors);
@@ -142,6 +145,8 @@ static int make_log(struct rc_server *server)
 	rc_log_init(&server->log, &server->topics, server->log_memory, config->log_size,
 	            (struct rc_entry *)((uint8_t *)server->log_memory + config->log_size), entry_count, server->floors,
 	            server->worker_count);
+	server->log.asides = (struct rc_aside *)((uint8_t *)server->log_memory + asides_offset);
+	rc_blocks_init(&server->log.blocks, server->log_memory, blocks_offset, config->log_size / RC_BLOCKS);
 	return 0;
 }
 

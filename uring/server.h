@@ -52,6 +52,7 @@ struct rc_server {
 	_Atomic uint64_t stop_at_ns;    /* 0: runs; else the end of draining */
 	_Atomic bool started;
 	_Atomic uint64_t publish_refused;
+	_Atomic uint64_t quiet_mask; /* workers that RC_PUBLISH_QUIET left asleep */
 	uint64_t start_ns;
 	uint64_t seed;   /* of every table whose keys peers choose */
 	uint64_t epoch;  /* of event ids: differs from one start to the next */

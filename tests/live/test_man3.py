@@ -82,7 +82,9 @@ def test_each_function():
 def test_each_struct():
     for path in HEADERS:
         for name in re.findall(r"^(?:struct|enum) (rc_\w+) \{", header_text(path), re.M):
-            assert re.search(rf"^(struct|enum) {name} {{", plain(pages().of(name)["SYNOPSIS"]), re.M), name
+            page = pages().of(name)
+            assert re.search(rf"^(struct|enum) {name} {{", plain(page["SYNOPSIS"]), re.M), name
+            assert re.search(r" - [^ ].{3,}\n$", plain(page["NAME"])), f"{name}: {page['NAME']}"
 
 
 def test_what_it_returns():

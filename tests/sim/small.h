@@ -12,6 +12,8 @@
 
 #include "../../engine/bounds.h"
 
+#undef RC_PUBLISH_MANY_MAX
+#undef RC_PLACES_MAX
 #undef RC_SLICE_SENDS
 #undef RC_PLAN_WINDOW
 #undef RC_PLAN_TAKEN_MAX
@@ -33,6 +35,8 @@
 #undef RC_TLS_RECORDS_A_KEY
 #undef RC_TLS_RECORDS_SHARED
 
+#define RC_PUBLISH_MANY_MAX 12
+#define RC_PLACES_MAX 3
 #define RC_SLICE_SENDS 4
 #define RC_PLAN_WINDOW 64
 #define RC_PLAN_TAKEN_MAX 24

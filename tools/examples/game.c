@@ -2,11 +2,11 @@
  *
  * game.c - a game of 20 ticks a second: players run over a field without an edge, and each sees who is near.
  *
- * A player is a topic, whose messages are what this player sees. The policy skips: whoever's network stalled goes on
- * with the newest state. All of the game is touched on the one worker: the clock's thread only posts the tick there, so
- * there is no lock.
+ * A player is a topic: what this player sees. The policy skips, so whoever's network stalled goes on with the newest.
+ * All of the game is touched on the one worker, where the clock's thread posts the tick. So there is no lock.
  */
 #include <ringcast.h>
+#include <ringcast_publish.h>
 
 #include <signal.h>
 #include <stdio.h>
@@ -17,7 +17,6 @@
 #define PLAYERS_MAX 16
 #define FIELD_SIZE 64 /* each way; a power of two: a mask leads around the edge */
 #define SIGHT 8
-#define TICK_US 50000
 
 static struct player {
 	bool here;
@@ -58,34 +57,35 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 	((struct player *)user)->here = false;
 }
 
-static bool sees(const struct player *one, const struct player *other)
-{
-	return other->here && other != one && abs(other->x - one->x) <= SIGHT && abs(other->y - one->y) <= SIGHT;
-}
-
 static size_t view(const struct player *one, unsigned tick, char *text)
 {
 	int size = sprintf(text, "{\"tick\":%u,\"you\":[%d,%d],\"near\":[", tick, one->x, one->y);
 	for (struct player *other = players; other < players + PLAYERS_MAX; other++)
-		if (sees(one, other))
+		if (other->here && other != one && abs(other->x - one->x) <= SIGHT && abs(other->y - one->y) <= SIGHT)
 			size += sprintf(text + size, "%s[%d,%d]", text[size - 1] == '[' ? "" : ",", other->x, other->y);
 	size += sprintf(text + size, "]}");
 	return (size_t)size;
 }
 
-/* On the worker. All move before anybody looks, so that all see the same moment. */
+/* On the worker. All move before anybody looks, and all views are published as one: so all see the same moment. */
 static void tick(void *server)
 {
 	static unsigned number;
-	char text[64 + 16 * PLAYERS_MAX];
+	static char texts[PLAYERS_MAX][64 + 16 * PLAYERS_MAX];
+	struct rc_batch_message views[PLAYERS_MAX] = { 0 };
+	size_t count = 0;
 	number++;
 	for (struct player *player = players; player < players + PLAYERS_MAX; player++) {
 		player->x = (player->x + player->step_x) & (FIELD_SIZE - 1);
 		player->y = (player->y + player->step_y) & (FIELD_SIZE - 1);
 	}
 	for (struct player *player = players; player < players + PLAYERS_MAX; player++)
-		if (player->here)
-			rc_publish(server, player->topic, strlen(player->topic), text, view(player, number, text), 0);
+		if (player->here) {
+			views[count].name = player->topic, views[count].name_size = strlen(player->topic);
+			views[count].data = texts[count], views[count].size = view(player, number, texts[count]);
+			count++;
+		}
+	rc_publish_many(server, views, count, 0);
 }
 
 int main(int argc, char **argv)
@@ -109,7 +109,7 @@ int main(int argc, char **argv)
 		return fprintf(stderr, "game: %s\n", error.text), 1;
 	printf("listening on ws://127.0.0.1:%d\n", port);
 	fflush(stdout);
-	setitimer(ITIMER_REAL, &(struct itimerval){ { 0, TICK_US }, { 0, TICK_US } }, NULL);
+	setitimer(ITIMER_REAL, &(struct itimerval){ { 0, 50000 }, { 0, 50000 } }, NULL); /* 20 a second */
 	while (sigwait(&awaited, &number) == 0 && number == SIGALRM)
 		rc_post(server, 0, tick, server);
 	rc_server_stop(server, 1000);
