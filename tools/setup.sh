@@ -41,6 +41,7 @@ needs() {
 	wish command openssl openssl
 	wish command curl curl
 	wish command mandoc mandoc
+	wish command abidiff abigail-tools
 	vm command qemu-system-x86_64 qemu-system-x86
 	vm static busybox busybox-static
 	vm command cpio cpio
@@ -51,6 +52,7 @@ needs() {
 	lint command cppcheck cppcheck
 	lint command /usr/bin/python3 python3
 	lint command readelf binutils
+	lint command abidiff abigail-tools
 	coverage command gcovr gcovr
 	fuzz command clang clang
 	fuzz fuzzer clang libclang-rt-dev
