@@ -65,7 +65,7 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run test test-asan test-tsan test-vm lint soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-topics bench-peers bench-latency million flame install uninstall clean help fmt
+.PHONY: all run test test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-topics bench-peers bench-latency million flame install uninstall clean help fmt
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
@@ -88,8 +88,11 @@ fuzz: ## one fuzzer for a while, by clang's libFuzzer: TARGET=session TIME=60 (n
 sim: $(BUILD)/sim ## the simulator: SEEDS=100000 runs on a hostile ring, FROM=1
 	@$(BUILD)/sim --seeds $(or $(SEEDS),10000) --from $(or $(FROM),1)
 
-lint: all ## format, structure (who uses whom), clang-tidy, cppcheck, and the hardening of what was linked
+lint: all ## format, structure (who uses whom), clang-tidy, cppcheck, what programs built before rely on, hardening
 	@$(foreach room,tls uring tools tests,INCLUDE_$(room)='$(INCLUDE_$(room))') sh tests/lint.sh $(BUILD)
+
+abi-freeze: all ## from now on `make lint` holds the library to what programs can rely on today: tests/abi/README.md
+	@sh tools/setup.sh lint && CC='$(CC)' /usr/bin/python3 -B tests/abi/check.py $(BUILD) --freeze
 
 test-vm: all ## the live tests and the systemd units on Linux 6.1, the oldest kernel promised, in qemu (ONLY=word)
 	@ONLY='$(ONLY)' sh tests/vm/run.sh $(BUILD)

@@ -9,9 +9,10 @@
  *
  * Conventions
  *   Errors      A function that can fail returns 0 (or a count, or a sequence number) on success and a negative errno
- *               value otherwise; rc_strerror() names it. Each function lists the values that it returns. The library
- *               never prints and never ends the process, except when it finds a fault of its own: then it writes one
- *               line to standard error and aborts, because going on would corrupt streams.
+ *               value otherwise; rc_strerror() says what it means here, and what helps; of codes that no header names,
+ *               what the system says. Each function lists the values that it returns. The library never prints and
+ *               never ends the process, except when it finds a fault of its own: then it writes one line to standard
+ *               error and aborts, because going on would corrupt streams.
  *   Versions    A program runs with every later library of the same soname. For that, structs grow only at their end,
  *               and a function that takes one from its caller has a last parameter `struct_size`: how much of it the
  *               caller knows. Do not pass it: a macro of the function's name does, as in rc_server_stats(server,

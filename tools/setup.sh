@@ -38,6 +38,7 @@ needs() {
 	wish command pkg-config pkg-config
 	wish command openssl openssl
 	wish command curl curl
+	wish command abidiff abigail-tools
 	vm command qemu-system-x86_64 qemu-system-x86
 	vm static busybox busybox-static
 	vm command cpio cpio
@@ -48,6 +49,7 @@ needs() {
 	lint command cppcheck cppcheck
 	lint command /usr/bin/python3 python3
 	lint command readelf binutils
+	lint command abidiff abigail-tools
 	coverage command gcovr gcovr
 	fuzz command clang clang
 	fuzz fuzzer clang libclang-rt-dev

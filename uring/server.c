@@ -20,10 +20,6 @@
 #include <time.h>
 #include <unistd.h>
 
-const char *rc_strerror(int code)
-{
-	return strerror(code < 0 ? -code : code);
-}
 const char *rc_version(void)
 {
 	return RC_VERSION;

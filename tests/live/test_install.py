@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`make install` as an embedder meets it: C and C++ programs built by pkg-config against the installed tree, statically
 and shared, the symbols that the shared library shows, and the README's own example."""
+import errno
 import glob
 import os
 import re
@@ -169,6 +170,34 @@ def test_each_header_alone_in_c():
 
 def test_each_header_alone_in_cplusplus():
     check_headers("g++", ".cc")
+
+
+def test_each_error_in_words():
+    """Each error that a header names is told in words of ours, with what helps behind a colon; others in the system's."""
+    here = tree()
+    named = set()
+    for header in headers():
+        with open(header, encoding="utf-8") as file:
+            named |= set(re.findall(r"-(E[A-Z0-9]{2,})\b", file.read()))
+    assert {"EINVAL", "EAGAIN", "EEXIST"} <= named, named
+    source, output = os.path.join(here.root, "errors.c"), os.path.join(here.root, "errors")
+    with open(source, "w", encoding="ascii") as file:
+        file.write("#include <errno.h>\n#include <limits.h>\n#include <ringcast.h>\n#include <stdio.h>\nint main(void)\n{\n")
+        for name in sorted(named):
+            file.write(f'printf("{name}\\t%s\\t%s\\n", rc_strerror(-{name}), rc_strerror({name}));\n')
+        file.write('printf("%s\\n%s\\n%d\\n", rc_strerror(-EXDEV), rc_strerror(0), rc_strerror(INT_MIN) != NULL);\n}\n')
+    here.build(os.environ.get("CC") or "gcc", source, output)
+    done = subprocess.run([output], env=here.environment(), capture_output=True, text=True, check=True)
+    *lines, other, none, least = done.stdout.splitlines()
+    texts = {}
+    for line in lines:
+        name, text, positive = line.split("\t")
+        equal(text, positive)
+        assert text != os.strerror(getattr(errno, name)), f"{name}: only the system's words, {text!r}"
+        assert re.match(r"[a-z][^:]+: .{10,}[^.]$", text) and len(text) < 120, f"{name}: {text!r}"
+        texts[text] = name
+    equal(sorted(texts.values()), sorted(named), "errors with words of their own")
+    equal((other, none, least), (os.strerror(errno.EXDEV), os.strerror(0), "1"))
 
 
 def test_c_program():
