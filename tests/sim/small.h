@@ -32,6 +32,7 @@
 #undef RC_TLS_STAGES
 #undef RC_TLS_RECORDS_A_KEY
 #undef RC_TLS_RECORDS_SHARED
+#undef RC_DIALS_MAX
 
 #define RC_SLICE_SENDS 4
 #define RC_PLAN_WINDOW 64
@@ -53,5 +54,6 @@
 #define RC_TLS_STAGES 3
 #define RC_TLS_RECORDS_A_KEY 10
 #define RC_TLS_RECORDS_SHARED 3
+#define RC_DIALS_MAX 2
 
 #endif
