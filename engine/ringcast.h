@@ -124,15 +124,19 @@ struct rc_message {
 
 /* How a connection ended. */
 struct rc_closing {
-	uint16_t code;      /* RC_CLOSE_NO_CODE and RC_CLOSE_ABNORMAL included */
-	const char *reason; /* the peer's words, valid until the callback returns */
+	uint16_t code; /* RC_CLOSE_NO_CODE and RC_CLOSE_ABNORMAL included */
+	const char
+	    *reason; /* the peer's words, or the library's for what went wrong; valid until the callback returns */
 	size_t reason_size;
 	bool by_peer; /* the peer began the closing handshake */
 	/* Client role: 0 once the connection was open; else the HTTP status that refused the handshake, or the negative
-	 * errno of what went wrong before: -EMFILE when the worker has no room for another connection, -EKEYREJECTED
-	 * when the server's certificate is not trusted, -EPROTO for any other fault of TLS or of the response. For TLS
-	 * `reason` says why. Server role: 0. */
+	 * errno of what went wrong before: -ENXIO for a name that does not exist, -ETIMEDOUT, -ECONNREFUSED and what
+	 * else a connect may say, -EMFILE when the worker has no room for another connection, -EKEYREJECTED when the
+	 * server's certificate is not trusted, -EPROTO for any other fault of TLS or of the response, -ECANCELED after
+	 * rc_close() and when the server stops. Server role: 0. */
 	int status;
+	/* Client role: the next attempt comes in so many milliseconds, and handle and user stay. 0: this is the end. */
+	unsigned again_ms;
 };
 
 struct sockaddr; /* <sys/socket.h> */
@@ -162,8 +166,9 @@ struct rc_handlers {
 	void (*pong)(void *context, rc_conn conn, void *user, const uint8_t *data, size_t size);
 	/* There is a message for a request that waits (rc_request_wait()): answer it, or wait for the next call. */
 	void (*ready)(void *context, rc_conn conn, void *user);
-	/* Called exactly once for each WebSocket, stream or waiting request that `request` accepted, and for each
-	 * rc_connect() that returned 0. The handle is stale, and 0 where there was none yet. Free `user` here. */
+	/* Called exactly once for each WebSocket, stream or waiting request that `request` accepted: the handle is
+	 * stale, free `user` here. For each rc_connect() that returned 0 it is called at the end of each attempt and of
+	 * each connection; the last time with again_ms 0, and exactly once so. */
 	void (*close)(void *context, rc_conn conn, void *user, const struct rc_closing *closing);
 	/* The library has something to tell the operator: memory or descriptors are used up, for example. Of each kind
 	 * at most one line a second comes. */

@@ -233,10 +233,10 @@ static int64_t publish(rc_server *server, const struct address *address, struct 
 static bool leave_out(rc_server *server, rc_conn conn)
 {
 	uint32_t slot;
-	struct worker *worker = rc_conn_worker_of(server, conn, &slot);
+	struct worker *worker = rc_conn_worker_of(server, conn);
 	if (!worker || worker != rc_worker_here)
 		return false;
-	if (rc_conn_is_fresh(worker, slot, conn))
+	if (rc_conn_is_fresh(worker, conn) && rc_conn_slot(worker, conn, &slot))
 		worker->connections[slot].cursor.own_ahead = true;
 	return true;
 }

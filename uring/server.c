@@ -155,7 +155,8 @@ static int make_workers(struct rc_server *server)
 		struct worker *worker = &server->workers[i];
 		worker->server = server;
 		worker->index = i;
-		rc_dialler_open(&worker->dialler);
+		rc_dialler_open(worker);
+		rc_dialled_open(&worker->dialled);
 		for (unsigned j = 0; j < RC_LISTENERS_MAX; j++)
 			worker->acceptor.fds[j] = -1;
 		int result = rc_mailbox_open(&worker->mailbox);
@@ -231,6 +232,8 @@ rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error
 	int result = getrandom(&server->seed, sizeof server->seed, 0) == sizeof server->seed ? 0 : -EIO;
 	if (result == 0)
 		result = rc_certificates_open(server);
+	if (result == 0 && !(server->names = rc_names_new()))
+		result = -ENOMEM;
 	if (result == 0)
 		result = make_workers(server);
 	if (result == 0)
@@ -251,6 +254,7 @@ void rc_server_free(rc_server *server)
 {
 	if (!server)
 		return;
+	rc_names_free(server->names);
 	for (unsigned i = 0; server->workers && i < server->worker_count; i++) {
 		struct worker *worker = &server->workers[i];
 		for (unsigned j = 0; j < server->listener_count; j++)

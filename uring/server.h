@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 
 struct worker;
+struct names;
 
 struct listener {
 	char address[300]; /* as given, for messages */
@@ -47,6 +48,7 @@ struct rc_server {
 	uint64_t lag_size_least, lag_ns_least; /* no topic's limit is below these */
 	uint64_t lag_step_size;                /* the log grows by this between two looks at who is behind */
 	struct certificates certificates;
+	struct names *names;            /* who asks for addresses */
 	struct rc_addresses *addresses; /* null without connections_per_address */
 	struct rc_addresses *unopened;  /* null without handlers.unopened_max */
 	_Atomic uint64_t stop_at_ns;    /* 0: runs; else the end of draining */
