@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 
-from harness import BUILD, SLOW, TOP, Raw, Server, Skip, die_with_parent, equal, run, until
+from harness import BINARY, BUILD, SLOW, TEXT, TOP, Raw, Server, Skip, die_with_parent, equal, run, until
 
 LINES_MAX = 120
 SECRET = "a secret of the test's own"
@@ -16,9 +16,9 @@ SECRET = "a secret of the test's own"
 class Example(Server):
     """A program of tools/examples on a free port, ended by SIGTERM; its exit status must be 0."""
 
-    def __init__(self, name, *before, environment=None):
+    def __init__(self, name, *before, after=(), environment=None):
         self._launch(["env", *(f"{key}={value}" for key, value in (environment or {}).items()), built(name), *before,
-                      "127.0.0.1:0"])
+                      "127.0.0.1:0", *after])
 
 
 def built(name):
@@ -200,6 +200,61 @@ def test_game_full():
         equal(len({tuple(state["you"]) for state in states}), 16)
         for player in players:
             player.close()
+
+
+def upstream_on(port=0):
+    """A server that the bridge follows."""
+    return Server("--echo", listen=(f"127.0.0.1:{port}",))
+
+
+def await_status(raw, beginning):
+    return until(lambda: (text := raw.receive_text()).startswith(beginning) and text, beginning)
+
+
+def test_bridge():
+    """What the upstream says reaches each reader, binary messages too. It goes away and comes back: readers stay, and are
+    told."""
+    upstream = upstream_on()
+    with Example("bridge", upstream.url + "/topic/ticks") as example, Raw(example).open("/") as one, \
+            Raw(example).open("/") as two:
+        for reader in (one, two):
+            await_status(reader, "upstream: open")
+        with upstream.connect("/publish/ticks") as publisher:
+            publisher.text("first")
+            publisher.binary(b"\0\xff")
+            for reader in (one, two):
+                equal(reader.receive(), (TEXT, b"first"))
+                equal(reader.receive(), (BINARY, b"\0\xff"))
+        upstream.kill()
+        await_status(one, "upstream: closed with 1006")
+        with Raw(example).open("/") as late:
+            await_status(late, "upstream: closed")
+        with upstream_on(upstream.port) as again:
+            for reader in (one, two):
+                await_status(reader, "upstream: open")
+            with again.connect("/publish/ticks") as publisher:
+                publisher.text("second")
+                for reader in (one, two):
+                    equal(reader.receive_text(), "second")
+
+
+def test_bridge_greeting():
+    """What exchanges call a subscription is sent each time that the upstream opens."""
+    upstream = upstream_on()
+    with Example("bridge", upstream.url + "/echo", after=['{"op":"subscribe"}']) as example, Raw(example).open("/") as reader:
+        await_status(reader, "upstream: open")
+        upstream.kill()
+        await_status(reader, "upstream: closed")
+        with upstream_on(upstream.port):
+            await_status(reader, "upstream: open")
+            equal(reader.receive_text(), '{"op":"subscribe"}')
+
+
+def test_bridge_wrong_url():
+    done = subprocess.run([built("bridge"), "http://127.0.0.1:1/", "127.0.0.1:0"], capture_output=True, text=True,
+                          timeout=10 * SLOW, preexec_fn=die_with_parent, check=False)
+    equal((done.returncode, done.stdout), (1, ""))
+    assert done.stderr.startswith("bridge: http://127.0.0.1:1/: "), done.stderr
 
 
 def test_uv():
