@@ -12,6 +12,7 @@ VARIANT := $(if $(VARIANT),$(VARIANT)-)$(if $(findstring thread,$(SANITIZE)),tsa
 endif
 BUILD ?= build$(if $(VARIANT),/$(VARIANT))
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
 VERSION := $(shell sed -n 's/^\#define RC_VERSION "\(.*\)"/\1/p' engine/ringcast.h)
 # Raised when a program built before can no longer run: tests/abi/README.md says what that is.
 SOVERSION := 1
@@ -138,16 +139,20 @@ million: all ## a million connections on this machine and broadcasts to all (N=1
 flame: ## a flame graph (SVG) of a running server: PID=123 TIME=10 OUT=flame.svg
 	@sh tools/perf/flame.sh $(or $(PID),$$(pidof -s ringcast)) $(or $(TIME),10) $(or $(OUT),flame.svg)
 
-install: all $(BUILD)/man3/ringcast.3 ## into $(DESTDIR)$(PREFIX): program, libraries, headers, pkg-config file, man pages, systemd units
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include lib/pkgconfig share/man/man1 share/man/man3)
+# Programs look there by themselves in the system's own folders; elsewhere pkg-config has them told.
+RPATH := $(if $(filter /lib /lib/% /usr/lib /usr/lib/% /usr/local/lib /usr/local/lib/%,$(LIBDIR)),,-Wl,-rpath,$${libdir} )
+
+install: all $(BUILD)/man3/ringcast.3 ## into $(DESTDIR)$(PREFIX) and $(LIBDIR): program, libraries, headers, pkg-config file, man pages, systemd units
+	install -d $(addprefix $(DESTDIR),$(addprefix $(PREFIX)/,bin include share/man/man1 share/man/man3) $(LIBDIR)/pkgconfig)
 	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/ringcast
 	install -m 644 $(HEADERS) $(DESTDIR)$(PREFIX)/include
-	install -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/libringcast.a
-	install -m 755 $(SHARED) $(DESTDIR)$(PREFIX)/lib/$(notdir $(SHARED))
-	ln -sf $(notdir $(SHARED)) $(DESTDIR)$(PREFIX)/lib/libringcast.so.$(SOVERSION)
-	ln -sf libringcast.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libringcast.so
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(LIBS)|' ringcast.pc.in \
-		>$(DESTDIR)$(PREFIX)/lib/pkgconfig/ringcast.pc
+	install -m 644 $(LIBRARY) $(DESTDIR)$(LIBDIR)/libringcast.a
+	install -m 755 $(SHARED) $(DESTDIR)$(LIBDIR)/$(notdir $(SHARED))
+	ln -sf $(notdir $(SHARED)) $(DESTDIR)$(LIBDIR)/libringcast.so.$(SOVERSION)
+	ln -sf libringcast.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libringcast.so
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|' -e 's|@RPATH@|$(RPATH)|' \
+		-e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(LIBS)|' ringcast.pc.in \
+		>$(DESTDIR)$(LIBDIR)/pkgconfig/ringcast.pc
 	install -m 644 tools/ringcast.1 $(DESTDIR)$(PREFIX)/share/man/man1/ringcast.1
 	install -m 644 $(BUILD)/man3/*.3 $(DESTDIR)$(PREFIX)/share/man/man3
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,lib/systemd/system share/doc/ringcast share/ringcast)
@@ -159,8 +164,9 @@ install: all $(BUILD)/man3/ringcast.3 ## into $(DESTDIR)$(PREFIX): program, libr
 	@[ -n "$(DESTDIR)" ] || ldconfig 2>/dev/null || true
 
 uninstall: ## removes what install put there
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(patsubst engine/%,include/%,$(HEADERS)) lib/libringcast.a lib/libringcast.so \
-		lib/libringcast.so.$(SOVERSION) lib/$(notdir $(SHARED)) lib/pkgconfig/ringcast.pc share/man/man1/ringcast.1 \
+	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,libringcast.a libringcast.so libringcast.so.$(SOVERSION) $(notdir $(SHARED)) \
+		pkgconfig/ringcast.pc)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(HEADERS:engine/%=include/%) share/man/man1/ringcast.1 \
 		lib/systemd/system/ringcast.service lib/systemd/system/ringcast.socket \
 		share/ringcast/ringcast.js share/ringcast/package.json share/doc/ringcast/ringcast.conf share/doc/ringcast/DIALECT.md)
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man3/,$(shell python3 tools/man3.py --list $(HEADERS)))

@@ -244,10 +244,12 @@ RC_API rc_server *rc_server_new(const struct rc_config *config, struct rc_error 
 #define rc_server_new(...) rc_server_new(__VA_ARGS__, sizeof(struct rc_config))
 
 /* Adds a listener, before the start. The address is one of
- *   "ws://127.0.0.1:8080", "[::]:8080", "0.0.0.0:0" (a free port)
+ *   "ws://127.0.0.1:8080", "[::1]:8080", "localhost:8080", "0.0.0.0:0" (a free port)
+ *   ":8080", "*:8080"       all addresses, of IPv6 and IPv4 by one socket; of IPv4 alone where there is no IPv6
  *   "wss://127.0.0.1:8443"  with TLS, see rc_server_tls()
  *   "unix:/run/x.sock"
  *   "fd:3"                  a socket that listens already and was inherited; it is duplicated
+ * Other names of hosts are not looked up.
  * With "proxy+" in front, each connection must begin with a PROXY protocol header (version 1 or 2), and its peer is the
  * one that the header names. Use it only for an address that nobody but the proxy can reach, or look at
  * rc_request_proxy(). Behind the address may stand how this listener differs in compression:

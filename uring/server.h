@@ -24,9 +24,10 @@ struct listener {
 	struct sockaddr_storage socket_address;
 	socklen_t socket_address_size;
 	struct rc_deflate_options deflate;
-	bool secure;   /* wss */
-	bool proxied;  /* connections begin with a PROXY header */
-	int inherited; /* a descriptor that listens already, or -1 */
+	bool secure;     /* wss */
+	bool proxied;    /* connections begin with a PROXY header */
+	int inherited;   /* a descriptor that listens already, or -1 */
+	bool everywhere; /* on all addresses, of IPv6 and IPv4 */
 };
 
 struct rc_server {

@@ -14,7 +14,8 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		  "environment (RINGCAST_NAME) overrides the file, and flags override both" },
 		{ "listen", OPTION_LIST, &s->listen, "ADDR:PORT",
 		  "where to listen (what systemd hands over, or 127.0.0.1:8080; repeatable):\n"
-		  "also unix:/PATH and fd:3; proxy+ADDR:PORT expects the PROXY protocol" },
+		  "also :8080 for all addresses (needs a key for tokens, or --open), unix:/PATH\n"
+		  "and fd:3; proxy+ADDR:PORT expects the PROXY protocol" },
 		{ "api-listen", OPTION_LIST, &s->api_listen, "ADDR:PORT",
 		  "serve /api here and nowhere else (repeatable)" },
 		{ "tls-cert", OPTION_LIST, &s->tls_cert, "FILE",
