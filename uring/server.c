@@ -155,7 +155,8 @@ static int make_workers(struct rc_server *server)
 		struct worker *worker = &server->workers[i];
 		worker->server = server;
 		worker->index = i;
-		rc_dialler_open(&worker->dialler);
+		rc_dialler_open(worker);
+		rc_dialled_open(&worker->dialled);
 		for (unsigned j = 0; j < RC_LISTENERS_MAX; j++)
 			worker->acceptor.fds[j] = -1;
 		int result = rc_mailbox_open(&worker->mailbox);
@@ -231,6 +232,8 @@ rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error
 	int result = getrandom(&server->seed, sizeof server->seed, 0) == sizeof server->seed ? 0 : -EIO;
 	if (result == 0)
 		result = rc_certificates_open(server);
+	if (result == 0 && !(server->names = rc_names_new()))
+		result = -ENOMEM;
 	if (result == 0)
 		result = make_workers(server);
 	if (result == 0)
@@ -251,6 +254,7 @@ void rc_server_free(rc_server *server)
 {
 	if (!server)
 		return;
+	rc_names_free(server->names);
 	for (unsigned i = 0; server->workers && i < server->worker_count; i++) {
 		struct worker *worker = &server->workers[i];
 		for (unsigned j = 0; j < server->listener_count; j++)
@@ -386,6 +390,17 @@ static int check_listeners(const struct rc_server *server, struct rc_error *erro
 	return 0;
 }
 
+int rc_server_take_worker(rc_server *server, unsigned index, struct rc_error *error)
+{
+	int result = check_listeners(server, error);
+	if (result < 0)
+		return result;
+	if (atomic_exchange(&server->workers[index].taken, true))
+		return rc_fail(error, -EBUSY, "worker %u runs already", index);
+	atomic_store(&server->started, true);
+	return 0;
+}
+
 int rc_server_start(rc_server *server, struct rc_error *error)
 {
 	int checked = check_listeners(server, error);
@@ -394,6 +409,7 @@ int rc_server_start(rc_server *server, struct rc_error *error)
 	if (atomic_exchange(&server->started, true))
 		return rc_fail(error, -EBUSY, "the server has been started before");
 	for (unsigned i = 0; i < server->worker_count; i++) {
+		atomic_store(&server->workers[i].taken, true);
 		int result = start_worker(&server->workers[i], error);
 		if (result < 0) {
 			rc_server_stop(server, 0);
@@ -408,10 +424,9 @@ int rc_server_run(rc_server *server, unsigned index, struct rc_error *error)
 {
 	if (index >= server->worker_count)
 		return rc_fail(error, -EINVAL, "worker %u: there are %u", index, server->worker_count);
-	int result = check_listeners(server, error);
+	int result = rc_server_take_worker(server, index, error);
 	if (result < 0)
 		return result;
-	atomic_store(&server->started, true);
 	result = rc_worker_open(&server->workers[index], error);
 	return result < 0 ? result : rc_worker_run(&server->workers[index]);
 }

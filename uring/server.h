@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 
 struct worker;
+struct names;
 
 struct listener {
 	char address[300]; /* as given, for messages */
@@ -48,6 +49,7 @@ struct rc_server {
 	uint64_t lag_size_least, lag_ns_least; /* no topic's limit is below these */
 	uint64_t lag_step_size;                /* the log grows by this between two looks at who is behind */
 	struct certificates certificates;
+	struct names *names;            /* who asks for addresses */
 	struct rc_addresses *addresses; /* null without connections_per_address */
 	struct rc_addresses *unopened;  /* null without handlers.unopened_max */
 	_Atomic uint64_t stop_at_ns;    /* 0: runs; else the end of draining */
@@ -62,6 +64,10 @@ struct rc_server {
 
 /* CLOCK_MONOTONIC, as the log's entries have it. */
 uint64_t rc_server_now(void);
+
+/* server.c: before a thread opens a worker that rc_server_start() did not give to it. Returns 0, or with *error set
+ * -EINVAL (a wss:// listener without rc_server_tls()) or -EBUSY (it was taken). */
+int rc_server_take_worker(rc_server *server, unsigned index, struct rc_error *error);
 
 /* listen.c */
 int rc_listen_parse(struct listener *listener, const char *text, const struct rc_deflate_options *deflate,

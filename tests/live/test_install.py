@@ -115,8 +115,9 @@ def check_program(compiler, suffix, *which):
 
 def test_what_is_installed():
     here = tree()
-    for path in ("bin/ringcast", "include/ringcast.h", "include/ringcast_client.h", "include/ringcast_stats.h",
-                 "lib/libringcast.a", "lib/libringcast.so", "lib/pkgconfig/ringcast.pc", "share/man/man1/ringcast.1", "share/ringcast/ringcast.js",
+    headers = ["include/" + os.path.basename(path) for path in glob.glob(os.path.join(TOP, "engine/ringcast*.h"))]
+    for path in (*headers, "bin/ringcast", "lib/libringcast.a", "lib/libringcast.so", "lib/pkgconfig/ringcast.pc",
+                 "share/man/man1/ringcast.1", "share/man/man3/rc_publish.3", "share/ringcast/ringcast.js",
                  "share/ringcast/package.json"):
         assert os.path.isfile(here.at(path)), path
     done = subprocess.run([here.at("bin/ringcast"), "--version"], capture_output=True, text=True)

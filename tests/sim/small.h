@@ -35,6 +35,7 @@
 #undef RC_TLS_STAGES
 #undef RC_TLS_RECORDS_A_KEY
 #undef RC_TLS_RECORDS_SHARED
+#undef RC_DIALS_MAX
 
 #define RC_PUBLISH_MANY_MAX 12
 #define RC_PLACES_MAX 3
@@ -59,5 +60,6 @@
 #define RC_TLS_STAGES 3
 #define RC_TLS_RECORDS_A_KEY 10
 #define RC_TLS_RECORDS_SHARED 3
+#define RC_DIALS_MAX 2
 
 #endif
