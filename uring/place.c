@@ -6,9 +6,9 @@
  */
 #include "place.h"
 
+#include "bounds.h"
 #include "check.h"
 #include "error.h"
-#include "limits.h"
 
 #include <errno.h>
 #include <linux/mempolicy.h>
