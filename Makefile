@@ -13,7 +13,8 @@ endif
 BUILD ?= build$(if $(VARIANT),/$(VARIANT))
 PREFIX ?= /usr/local
 VERSION := $(shell sed -n 's/^\#define RC_VERSION "\(.*\)"/\1/p' engine/ringcast.h)
-SOVERSION := $(firstword $(subst ., ,$(VERSION)))
+# Raised when a program built before can no longer run: tests/abi/README.md says what that is.
+SOVERSION := 1
 
 # What a packager may replace (CFLAGS, LDFLAGS), and what the code relies on.
 CFLAGS ?= -O2 -g $(if $(SANITIZE),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong)
@@ -34,6 +35,8 @@ INCLUDE_tests := $(INCLUDE_benches)
 LIBS := -luring -lssl -lcrypto -lz
 TOOL_LIBS := -lm -ljansson -linih -lsystemd
 
+# What an embedder sees. Everything beside ringcast.h includes it.
+HEADERS := engine/ringcast.h $(wildcard engine/ringcast_*.h)
 LIBRARY := $(BUILD)/libringcast.a
 SHARED := $(BUILD)/libringcast.so.$(VERSION)
 PROGRAM := $(BUILD)/ringcast
@@ -42,6 +45,8 @@ LIBRARY_OBJECTS := $(call objects,$(wildcard engine/*.c tls/*.c uring/*.c))
 CHECKED_OBJECTS := $(if $(SANITIZE),,$(patsubst %.c,$(BUILD)/obj/checked/%.o,$(wildcard engine/*.c)))
 TOOL_OBJECTS := $(call objects,$(wildcard tools/*.c tools/*/*.c))
 UNIT_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(patsubst tests/unit/%.c,$(BUILD)/tests/unit_%,$(wildcard tests/unit/*.c)))
+# Programs without a test framework, for what the thread sanitizer is to see.
+THREAD_TESTS := $(patsubst tests/threads/%.c,$(BUILD)/tests/threads_%,$(wildcard tests/threads/*.c))
 FUZZ_TARGETS := $(filter-out run,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
 FUZZ_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%))
 # The simulator: the library without what touches the kernel, in a build of its own with small bounds, under one main.
@@ -69,14 +74,14 @@ all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the stat
 run: $(PROGRAM) ## the server with a demonstration feed on 127.0.0.1:8080 (ARGS="--relay ..." adds flags)
 	@$(PROGRAM) serve --listen 127.0.0.1:8080 --demo $(ARGS)
 
-test: all $(UNIT_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
-	@CC='$(CC)' SANITIZE='$(or $(SANITIZE),$(INSTRUMENTED))' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(FUZZ_TESTS) $(SIM_TESTS) \
+test: all $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
+	@CC='$(CC)' SANITIZE='$(or $(SANITIZE),$(INSTRUMENTED))' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(SIM_TESTS) \
 		$(if $(SANITIZE),,tests/benches.sh tests/cross.sh)
 
 test-asan: ## the same tests, built with the address and undefined behaviour sanitizers
 	@$(MAKE) --no-print-directory SANITIZE=address,undefined test
 
-test-tsan: ## the live tests, built with the thread sanitizer (the unit tests' Criterion does not work with it)
+test-tsan: ## the live tests and tests/threads, built with the thread sanitizer (the unit tests' Criterion does not work with it)
 	@$(MAKE) --no-print-directory SANITIZE=thread test
 
 fuzz: ## one fuzzer for a while, by clang's libFuzzer: TARGET=session TIME=60 (no TARGET: each in turn)
@@ -125,10 +130,10 @@ million: all ## a million connections on this machine and broadcasts to all (N=1
 flame: ## a flame graph (SVG) of a running server: PID=123 TIME=10 OUT=flame.svg
 	@sh tools/perf/flame.sh $(or $(PID),$$(pidof -s ringcast)) $(or $(TIME),10) $(or $(OUT),flame.svg)
 
-install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, pkg-config file, man page, systemd units
+install: all ## into $(DESTDIR)$(PREFIX): program, libraries, headers, pkg-config file, man page, systemd units
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include lib/pkgconfig share/man/man1)
 	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/ringcast
-	install -m 644 engine/ringcast.h $(DESTDIR)$(PREFIX)/include/ringcast.h
+	install -m 644 $(HEADERS) $(DESTDIR)$(PREFIX)/include
 	install -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/libringcast.a
 	install -m 755 $(SHARED) $(DESTDIR)$(PREFIX)/lib/$(notdir $(SHARED))
 	ln -sf $(notdir $(SHARED)) $(DESTDIR)$(PREFIX)/lib/libringcast.so.$(SOVERSION)
@@ -145,7 +150,7 @@ install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, pkg-config
 	@[ -n "$(DESTDIR)" ] || ldconfig 2>/dev/null || true
 
 uninstall: ## removes what install put there
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast include/ringcast.h lib/libringcast.a lib/libringcast.so \
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(patsubst engine/%,include/%,$(HEADERS)) lib/libringcast.a lib/libringcast.so \
 		lib/libringcast.so.$(SOVERSION) lib/$(notdir $(SHARED)) lib/pkgconfig/ringcast.pc share/man/man1/ringcast.1 \
 		lib/systemd/system/ringcast.service lib/systemd/system/ringcast.socket \
 		share/ringcast/ringcast.js share/ringcast/package.json share/doc/ringcast/ringcast.conf share/doc/ringcast/DIALECT.md)
@@ -176,7 +181,7 @@ $(BUILD)/obj/%.o: %.c Makefile | $(READY)
 	@mkdir -p $(@D)
 	$(call say,compile $<)$(CC) $(RC_CFLAGS) $(INCLUDE_$(firstword $(subst /, ,$<))) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
-$(TOOL_OBJECTS): | $(BUILD)/include/ringcast.h
+$(TOOL_OBJECTS): | $(HEADERS:engine/%=$(BUILD)/include/%)
 
 # The assembler includes these files, and no .d file lists them.
 $(BUILD)/obj/tools/app/web.o: $(wildcard tools/web/*.*) $(BUILD)/tools/web/ringcast.js
@@ -188,9 +193,9 @@ $(BUILD)/tools/web/ringcast.js: tools/web/join.awk tools/web/package.json $(wild
 	@cp tools/web/package.json $(@D)
 	$(call say,join $@)awk -f $< tools/web/client/ringcast.js >$@
 
-$(BUILD)/include/ringcast.h:
+$(BUILD)/include/%.h:
 	@mkdir -p $(@D)
-	@ln -sf $(abspath engine/ringcast.h) $@
+	@ln -sf $(abspath engine/$*.h) $@
 
 $(call objects,$(wildcard tests/unit/*.c)): | $(READY_TEST)
 
@@ -199,6 +204,7 @@ $(LIBRARY): $(LIBRARY_OBJECTS)
 	$(call say,archive $@)ar rcs $@ $^
 
 $(SHARED): $(LIBRARY_OBJECTS) uring/ringcast.map
+	@rm -f $(BUILD)/libringcast.so.*
 	$(call say,link $@)$(CC) -shared -Wl,-soname,libringcast.so.$(SOVERSION) -Wl,--version-script=uring/ringcast.map -Wl,-z,defs \
 		$(RC_LDFLAGS) $(LDFLAGS) $(LIBRARY_OBJECTS) $(LIBS) -o $@
 
@@ -222,6 +228,10 @@ $(BUILD)/tests/unit_%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/tools.a $(LIBRARY)
 $(BUILD)/obj/checked/%.o: %.c Makefile | $(READY)
 	@mkdir -p $(@D)
 	$(call say,compile $< with its checks)$(CC) $(RC_CFLAGS) -DRC_CHECK_EACH $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/tests/threads_%: $(BUILD)/obj/tests/threads/%.o $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 
 # The same target twice: with the seeds and some mutants of them as a test, and under libFuzzer (tests/fuzz.sh builds it).
 $(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/run.o $(CHECKED_OBJECTS) $(BUILD)/tools.a $(LIBRARY)
