@@ -4,6 +4,7 @@
  */
 #include "server.h"
 
+#include "producer.h"
 #include "text.h"
 #include "worker.h"
 
@@ -233,6 +234,7 @@ void rc_server_free(rc_server *server)
 		munmap(server->log_memory, server->log_memory_size);
 	free(server->floors);
 	rc_addresses_free(server->addresses);
+	rc_producing_free(server->producing);
 	for (unsigned i = 0; i < RC_ENCODING_COUNT; i++)
 		rc_encode_free(server, (enum rc_encoding_id)i);
 	pthread_mutex_destroy(&server->encodings_lock);

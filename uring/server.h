@@ -14,7 +14,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
+struct producing;
 struct worker;
 
 struct listener {
@@ -46,6 +48,7 @@ struct rc_server {
 	uint64_t lag_step_size; /* the log grows by this between two looks at who is behind */
 	struct certificates certificates;
 	struct rc_addresses *addresses; /* null without connections_per_address */
+	struct producing *producing;    /* null without rc_server_listen_producers() */
 	_Atomic uint64_t stop_at_ns;    /* 0: runs; else the end of draining */
 	_Atomic bool started;
 	_Atomic uint64_t publish_refused;
@@ -61,6 +64,8 @@ uint64_t rc_server_now(void);
 /* listen.c */
 int rc_listen_parse(struct listener *listener, const char *text, const struct rc_deflate_options *deflate,
                     struct rc_error *error);
+/* A Unix socket's file outlives its server: one at which nobody answers is removed. */
+void rc_listen_remove_stale(const struct sockaddr_un *address, int type);
 int rc_listen_open(struct listener *listener, const struct rc_config *config, bool first, struct rc_error *error);
 
 /* probe.c */

@@ -44,6 +44,8 @@ static int open_parts(struct worker *worker)
 		result = rc_lag_open(worker);
 	if (result == 0)
 		result = rc_fanout_open(worker);
+	if (result == 0)
+		result = rc_producers_open(worker);
 	return result < 0 ? result : rc_secure_open(worker);
 }
 
@@ -94,6 +96,7 @@ int rc_worker_open(struct worker *worker, struct rc_error *error)
 	}
 	watch_mailbox(worker);
 	rc_accept_begin(worker);
+	rc_producers_begin(worker);
 	return 0;
 }
 
@@ -125,6 +128,7 @@ void rc_worker_close(struct worker *worker)
 	rc_dial_close(worker);
 	rc_ring_close(worker->ring);
 	worker->ring = NULL;
+	rc_producers_close(worker);
 	for (uint32_t slot = 0; slot < worker->slot_high; slot++) {
 		rc_connection_drop_outbox(worker, &worker->connections[slot]);
 		rc_compress_end(worker, slot);
@@ -212,6 +216,9 @@ static void take_completion(struct worker *worker, const struct rc_completion *c
 		rc_dial_done(worker, tag.slot, completion->result);
 		rc_close_noted(worker);
 		break;
+	case TAG_PRODUCER:
+		rc_producers_completed(worker, &tag, completion);
+		break;
 	case TAG_CANCELLED:
 		break; /* it may come after its slot was closed; all others are waited for before */
 	default:
@@ -245,6 +252,7 @@ static bool stop_slice(struct worker *worker, uint64_t stop_at_ns)
 	if (!stopping->began_ns) {
 		stopping->began_ns = worker->now_ns;
 		rc_accept_stop(worker);
+		rc_producers_stop(worker);
 	}
 	bool half_time = worker->now_ns > stopping->began_ns + (stop_at_ns - stopping->began_ns) / 2;
 	if (rc_fanout_idle(worker) || half_time) {
@@ -269,6 +277,7 @@ static int64_t time_to_wait(const struct worker *worker, bool stopping, uint64_t
 		until = RC_MIN(until, worker->acceptor.again_ns);
 	until = RC_MIN(until, rc_lag_next_look_ns(worker));
 	until = RC_MIN(until, rc_budget_next_look_ns(worker));
+	until = RC_MIN(until, rc_producers_next_look_ns(worker));
 	if (stopping)
 		until = RC_MIN(until, worker->now_ns + STOP_TICK_NS);
 	if (until == UINT64_MAX)
@@ -312,11 +321,16 @@ static int wait(struct worker *worker, bool stopping, uint64_t more_at_ns)
 {
 	bool spins = worker->server->config.busy_poll;
 	int64_t wait_ns = spins ? 0 : time_to_wait(worker, stopping, more_at_ns);
-	/* Between two rounds it waits for the time alone: publishers need not wake it. */
-	if (wait_ns && more_at_ns == UINT64_MAX && !prepare_to_sleep(worker))
+	bool between_rounds = more_at_ns != UINT64_MAX;
+	/* Between two rounds it waits for the time alone: publishers need not wake it. Its producers must, where other
+	 * workers may begin a round of their own before. */
+	if (wait_ns && !between_rounds && !prepare_to_sleep(worker))
+		wait_ns = 0;
+	if (wait_ns && (!between_rounds || worker->server->worker_count > 1) && !rc_producers_sleep(worker))
 		wait_ns = 0;
 	int count = rc_ring_wait(worker->ring, worker->completions, RC_BATCH_MAX, wait_ns);
 	atomic_store_explicit(&worker->mailbox.sleeping, false, memory_order_relaxed);
+	rc_producers_wake(worker);
 	worker->now_ns = rc_ring_now(worker->ring);
 	rc_count(&worker->stats.ticks, 1);
 	for (int i = 0; i < count; i++)
@@ -349,6 +363,8 @@ int rc_worker_run(struct worker *worker)
 			rc_accept_again(worker);
 		else if (stop_slice(worker, stop_at_ns))
 			break;
+		rc_producer_door_look(worker);
+		rc_producers_read(worker);
 		result = wait(worker, stop_at_ns != 0, flush(worker));
 	}
 	if (result < 0)

@@ -18,6 +18,7 @@
 #include "lag.h"
 #include "mailbox.h"
 #include "plans.h"
+#include "producer.h"
 #include "ring.h"
 #include "secure.h"
 #include "server.h"
@@ -59,6 +60,7 @@ struct worker {
 	/* in the order in which a message meets them */
 	struct acceptor acceptor;
 	struct dialler dialler;
+	struct producers producers;
 	struct secure_worker secure;
 	struct compressor compressor;
 	struct rc_subscribers subscribers; /* (shared) its counters */
