@@ -23,6 +23,7 @@
 #include "lib/wait.h"
 #include "log.h"
 #include "login.h"
+#include "producers.h"
 #include "wire.h"
 
 #define LOOK_MS 1000 /* between two sweeps of who has been away for too long */
@@ -113,6 +114,16 @@ static void take_inherited(struct option_list *listen, struct option_list *api)
 	free(names);
 }
 
+static bool listen_producers(struct app *app, const struct app_settings *settings)
+{
+	struct rc_error error;
+	if (app_producers_listen(app, settings, &error) < 0)
+		return command_failed("%s", error.text), false;
+	if (settings->producers.address)
+		printf("producers at %s\n", settings->producers.address);
+	return true;
+}
+
 static bool listen_everywhere(struct app *app, const struct app_settings *settings)
 {
 	struct option_list listen = settings->listen, api = settings->api_listen;
@@ -128,7 +139,7 @@ static bool listen_everywhere(struct app *app, const struct app_settings *settin
 	int open = app_exposure_too_open(settings, &app->listeners, app->api_listener_first);
 	if (open >= 0)
 		return command_failed("%s " APP_EXPOSURE_WORDS, listen.items[open]), false;
-	return listen_at(app, &listen, "") && listen_at(app, &api, " (api)");
+	return listen_at(app, &listen, "") && listen_at(app, &api, " (api)") && listen_producers(app, settings);
 }
 
 static bool become(const char *name)
