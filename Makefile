@@ -35,7 +35,7 @@ INCLUDE_tests := $(INCLUDE_benches)
 LIBS := -luring -lssl -lcrypto -lz
 TOOL_LIBS := -lm -ljansson -linih -lsystemd
 
-# What an embedder sees. Everything beside ringcast.h includes it.
+# What an embedder sees. Everything beside ringcast.h includes it, but ringcast_producer.h, which is for other processes.
 HEADERS := engine/ringcast.h $(wildcard engine/ringcast_*.h)
 LIBRARY := $(BUILD)/libringcast.a
 SHARED := $(BUILD)/libringcast.so.$(VERSION)

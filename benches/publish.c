@@ -11,6 +11,7 @@
  */
 #include "drive.h"
 #include "lib/random.h"
+#include "ringcast_stats.h"
 
 #include <getopt.h>
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * limits.h - every bound in one header, and how they relate. What a user may change starts from the default here. The
- * bounds that the public contract names are defined in ringcast.h, so that an embedder has them too.
+ * bounds that the public contract names are defined in ringcast*.h, so that an embedder has them too.
  */
 #ifndef RC_LIMITS_H
 #define RC_LIMITS_H
@@ -66,7 +66,8 @@ static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before
 #define RC_SLICE_SENDS 256                  /* sends between two looks at what came in */
 #define RC_SLICE_ENCODE_SIZE (256 * RC_KIB) /* bytes compressed between two such looks, or one larger message */
 #define RC_PLANS_MAX (RC_SLICE_SENDS + 2)   /* of a worker: on their way, or being made */
-#define RC_PLAN_WINDOW 4096                 /* index entries one plan reads at most */
+#define RC_PLAN_WINDOW 4096                 /* index entries one round, or one plan by lookup, reads at most */
+#define RC_PLAN_TAKEN_MAX 4096              /* entries one plan takes, those left out by conflation among them */
 #define RC_PLAN_RANGES_MAX 64               /* ranges of one send: below IOV_MAX */
 #define RC_PLAN_FRAMES_MAX 1024             /* frames of one send */
 #define RC_PLAN_SIZE_MAX (256 * RC_KIB)     /* bytes of one send, unless it is a single larger frame */
@@ -75,6 +76,9 @@ static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before
 
 #define RC_ROUND_INTERVAL_US 2000 /* between the beginnings of two rounds, at most ... */
 #define RC_ROUND_SEND_NS 8000     /* ... and this for each of its sends: twice what one takes */
+/* A worker whose rounds take longer than they are apart has no time left. The next one then waits until half as much
+ * again has passed, but not longer than this: more leaves in one send, and that is what saves time. */
+#define RC_ROUND_STRETCHED_NS 32000000
 
 #define RC_HOLDS_MAX 64 /* zero-copy sends of a worker whose bytes the kernel holds; beyond, sends copy */
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * ringcast.h - the public contract. An embedder reads this file and nothing else.
+ * ringcast.h - the public contract of a server. Headers beside it hold what is needed more rarely, and include this
+ * one: ringcast_client.h (connections that the server opens itself), and ringcast_stats.h (counters, lists of topics,
+ * and what the kernel offers).
  *
  * A server is a set of workers (threads, each with an io_uring of its own) around one log. Publishing writes a message
  * into the log once, as a complete frame; a subscriber is a cursor in that log.
@@ -10,10 +12,19 @@
  *               value otherwise; rc_strerror() names it. Each function lists the values that it returns. The library
  *               never prints and never ends the process, except when it finds a fault of its own: then it writes one
  *               line to standard error and aborts, because going on would corrupt streams.
+ *   Versions    A program runs with every later library of the same soname. For that, structs grow only at their end,
+ *               and a function that takes one from its caller has a last parameter `struct_size`: how much of it the
+ *               caller knows. Do not pass it: a macro of the function's name does, as in rc_server_stats(server,
+ *               &stats). Only who calls from another language, or through a pointer, passes the size of its own struct;
+ *               of an array, it is the distance between two elements. The library touches nothing beyond that size.
+ *               What is missing has its default: in rc_config that of rc_config_init(), elsewhere 0. What a newer
+ *               program has beyond what the library knows must be 0, or the call returns -E2BIG; it comes back as 0.
+ *               What is handed to callbacks grows at its end too: only the library makes such structs. rc_error,
+ *               rc_event_id, rc_tls_pair, rc_handlers and rc_deflate_options keep their size.
  *   Units       `_size` is bytes. `_count` and `_max` are items, `_size_max` is bytes. `_ms`, `_us` and `_ns` are time.
  *   Text        Text that is passed with its size needs no terminating zero. All other text ends in one.
- *   Threads     "any thread" means any thread at any time between rc_server_new() and rc_server_free().
- *               "worker" means only from inside a callback, on the worker that made it.
+ *   Threads     "any thread" means any thread at any time between rc_server_new() and rc_server_free(). "worker" means
+ *               only from inside a callback, on the worker that made it.
  *   Callbacks   A callback runs on the worker that owns the connection. It must not block, because everything that this
  *               worker serves waits for it. It may call every function here except rc_server_join(), rc_server_free()
  *               and rc_server_tls_reload().
@@ -35,19 +46,23 @@ extern "C" {
 #define RC_API
 #endif
 
-#define RC_VERSION "0.1.0"
+/* The version of this header. rc_version() and rc_version_number() tell that of the library. */
+#define RC_VERSION_MAJOR 0
+#define RC_VERSION_MINOR 2
+#define RC_VERSION_PATCH 0
+#define RC_VERSION "0.2.0"
+#define RC_VERSION_NUMBER (RC_VERSION_MAJOR * 1000000 + RC_VERSION_MINOR * 1000 + RC_VERSION_PATCH)
 
 typedef struct rc_server rc_server;
 typedef struct rc_request rc_request;
 
 /* The bounds that this contract names. */
-#define RC_TOPIC_NAME_MAX 255     /* bytes of a topic's name */
-#define RC_TOPICS_MAX (1u << 20)  /* topics at a time */
-#define RC_TOPIC_RULES_MAX 64     /* rules of rc_server_topic_rule() */
-#define RC_TOPICS_LISTED_MAX 1000 /* topics that one call of rc_topics_top() or rc_topics_match() describes */
-#define RC_COHORTS_MAX 256        /* topics compressed as one stream at a time, 268 KB each at the largest window */
-#define RC_COMMANDS_MAX 65536     /* calls from other threads that wait for one worker */
-#define RC_CONTROL_SIZE_MAX 125   /* payload of a Ping or Pong; a Close has 2 fewer for its reason (RFC 6455, 5.5) */
+#define RC_TOPIC_NAME_MAX 255    /* bytes of a topic's name */
+#define RC_TOPICS_MAX (1u << 20) /* topics at a time */
+#define RC_TOPIC_RULES_MAX 64    /* rules of rc_server_topic_rule() */
+#define RC_COHORTS_MAX 256       /* topics compressed as one stream at a time, 268 KB each at the largest window */
+#define RC_COMMANDS_MAX 65536    /* calls from other threads that wait for one worker */
+#define RC_CONTROL_SIZE_MAX 125  /* payload of a Ping or Pong; a Close has 2 fewer for its reason (RFC 6455, 5.5) */
 #define RC_RESPONSE_HEADERS_SIZE 1024 /* bytes of all headers of rc_request_add_header(), their ends included */
 #define RC_LISTENERS_MAX 16           /* of a server */
 #define RC_TLS_PAIRS_MAX 64           /* pairs of certificate and key of a server */
@@ -142,6 +157,7 @@ struct rc_handlers {
 	 * *error says why and names the remedy, and `report` was told so. The server stops by itself, since clients
 	 * would go on being sent to that worker: end the program. */
 	void (*failed)(void *context, const struct rc_error *error);
+	void (*reserved[8])(void); /* null: the places of handlers to come */
 };
 
 /* permessage-deflate (RFC 7692). A broadcast is compressed once for each class of windows among its subscribers. */
@@ -195,13 +211,15 @@ struct rc_config {
 	bool busy_poll;                    /* workers spin instead of sleeping: a processor each, for shorter delays */
 };
 
-RC_API void rc_config_init(struct rc_config *config);
+RC_API void rc_config_init(struct rc_config *config, size_t struct_size);
+#define rc_config_init(...) rc_config_init(__VA_ARGS__, sizeof(struct rc_config))
 
 /* -------------------------------------------------------------------------------------------------------- server -- */
 
 /* Makes a server that does nothing yet. The configuration is copied. Null with *error set: -EINVAL (a value is out of
- * range), -ENOMEM, -EMFILE. `error` may be null here and below. */
-RC_API rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error);
+ * range), -E2BIG (it sets what this library does not know), -ENOMEM, -EMFILE. `error` may be null here and below. */
+RC_API rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error, size_t struct_size);
+#define rc_server_new(...) rc_server_new(__VA_ARGS__, sizeof(struct rc_config))
 
 /* Adds a listener, before the start. The address is one of
  *   "ws://127.0.0.1:8080", "[::]:8080", "0.0.0.0:0" (a free port)
@@ -230,7 +248,9 @@ struct rc_topic_options {
 	 * time. */
 	bool cohort;
 };
-RC_API int rc_server_topic_rule(rc_server *server, const char *pattern, const struct rc_topic_options *options);
+RC_API int rc_server_topic_rule(rc_server *server, const char *pattern, const struct rc_topic_options *options,
+                                size_t struct_size);
+#define rc_server_topic_rule(...) rc_server_topic_rule(__VA_ARGS__, sizeof(struct rc_topic_options))
 
 /* What wss:// listeners show, before the start: TLS 1.2 and 1.3, ALPN "http/1.1". Sessions are resumed by tickets, but
  * not where clients show certificates: each of their connections is judged by what holds then.
@@ -250,22 +270,14 @@ struct rc_tls_options {
 	 * or null. Who stands in one is refused, and so is everybody once a list has passed its next update. */
 	const char *crl;
 };
-RC_API int rc_server_tls(rc_server *server, const struct rc_tls_options *options, struct rc_error *error);
+RC_API int rc_server_tls(rc_server *server, const struct rc_tls_options *options, struct rc_error *error,
+                         size_t struct_size);
+#define rc_server_tls(...) rc_server_tls(__VA_ARGS__, sizeof(struct rc_tls_options))
 
 /* Reads the same files again. New connections get what they hold now; older ones go on with what they began with. When
  * something is wrong with a file, nothing changes. Any thread but a worker's, because it reads files. Returns 0, or
  * with *error set what rc_server_tls() returns for files, and -EINVAL when no files were named. */
 RC_API int rc_server_tls_reload(rc_server *server, struct rc_error *error);
-
-/* How rc_connect() meets wss:// servers, before the start. Without a call their certificates must be for the host in
- * the URL, and the system's authorities must vouch for them. Returns as rc_server_tls() does; -ENOENT is also for a
- * system whose authorities cannot be found. */
-struct rc_tls_client_options {
-	const char *ca;                /* PEM file that vouches instead of the system's authorities; or null */
-	bool insecure;                 /* any certificate will do */
-	const char *certificate, *key; /* PEM files to show to a server that asks; or null */
-};
-RC_API int rc_server_tls_client(rc_server *server, const struct rc_tls_client_options *options, struct rc_error *error);
 
 /* Starts a thread for each worker and returns 0 once all are accepting. Otherwise nothing runs, *error is set, and it
  * returns -EINVAL (a wss:// listener without rc_server_tls()), -EBUSY (it was started before), or the errno with which
@@ -296,6 +308,7 @@ RC_API unsigned rc_conn_worker(rc_conn conn);
 RC_API unsigned rc_server_worker_count(const rc_server *server);
 RC_API const char *rc_strerror(int code);
 RC_API const char *rc_version(void);
+RC_API unsigned rc_version_number(void); /* as RC_VERSION_NUMBER: larger is later */
 
 /* ---------------------------------------------------------------------------------------------------- publishing -- */
 
@@ -335,7 +348,9 @@ struct rc_publication {
 	void *context;
 	uint64_t epoch; /* out: of the topic, see rc_topic_stats */
 };
-RC_API int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message);
+RC_API int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message,
+                               size_t struct_size);
+#define rc_publish_with(...) rc_publish_with(__VA_ARGS__, sizeof(struct rc_publication))
 
 /* Whether this is UTF-8 (RFC 3629), as text must be. Any thread. */
 RC_API bool rc_text_valid(const void *text, size_t size);
@@ -386,7 +401,9 @@ struct rc_start {
  * and what goes wrong later is not reported. `start` may be null. Returns 0, -EINVAL (the name, or a connection of the
  * client role), -EEXIST (it is subscribed), -ENOTCONN (stale, or closing), -ENOSPC (subscriptions_max or
  * RC_TOPICS_MAX), -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM. */
-RC_API int rc_subscribe(rc_server *server, rc_conn conn, const char *topic, size_t topic_size, struct rc_start *start);
+RC_API int rc_subscribe(rc_server *server, rc_conn conn, const char *topic, size_t topic_size, struct rc_start *start,
+                        size_t struct_size);
+#define rc_subscribe(...) rc_subscribe(__VA_ARGS__, sizeof(struct rc_start))
 
 /* The opposite, likewise. Returns 0, -ENOENT (it is not subscribed), -ENOTCONN, -EAGAIN, -ENOMEM (both posting). */
 RC_API int rc_unsubscribe(rc_server *server, rc_conn conn, const char *topic, size_t topic_size);
@@ -466,125 +483,6 @@ RC_API int rc_request_wait(rc_request *request);
  * long a content_type), -ENOTCONN (stale, or answered), -ENOBUFS (more than send_size_max), -ENOMEM. */
 RC_API int rc_respond(rc_server *server, rc_conn conn, int status, const char *content_type, const char *headers,
                       const void *body, size_t size);
-
-/* --------------------------------------------------------------------------------------------------- client role -- */
-
-/* Opens a connection on a worker, after the start. The URL is "ws://HOST:PORT/PATH" (HOST is an address or
- * "localhost"), "wss://HOST:PORT/PATH" (see rc_server_tls_client()) or "ws+unix:/SOCKET:/PATH". The connection is
- * served like any other: open, message, close, the same handles. Any thread. `options` may be null. Returns 0 when the
- * attempt began; what goes wrong from then on arrives at handlers.close. Or -EINVAL (the URL, or no such worker),
- * -EAGAIN (RC_COMMANDS_MAX wait), -ENOTCONN (the worker has ended), -ENOENT (wss: the system's authorities cannot be
- * found), -ENOMEM. */
-struct rc_connect_options {
-	const char *protocols; /* subprotocols to offer, comma separated; or null */
-	const char *source;    /* an address to bind; or null */
-	void *user;
-	bool deflate; /* offer permessage-deflate */
-};
-RC_API int rc_connect(rc_server *server, unsigned worker, const char *url, const struct rc_connect_options *options);
-
-/* ---------------------------------------------------------------------------------------------------- statistics -- */
-
-/* Totals since the start, except where a comment says "now". Any thread. The counters of one worker are exact; a sum
- * over workers is not taken at one instant. */
-struct rc_stats {
-	uint64_t connections; /* now open, handshakes included */
-	uint64_t accepted;
-	uint64_t connected;         /* client role */
-	uint64_t refused;           /* at the accept: limits, no memory */
-	uint64_t handshakes_failed; /* wrong or slow requests, answered with their status */
-	uint64_t http_requests;
-	uint64_t closed;          /* open connections that ended, in any way */
-	uint64_t closed_abnormal; /* of those, without a closing handshake */
-	uint64_t protocol_errors; /* 1002, 1007, 1009 sent */
-	uint64_t timeouts;        /* handshake, idle, close */
-	uint64_t messages_received;
-	uint64_t bytes_received;
-	uint64_t messages_sent; /* rc_send */
-	uint64_t deliveries;    /* messages of topics that left whole: one a message and subscriber */
-	uint64_t bytes_sent;
-	uint64_t dropped;            /* policy skip */
-	uint64_t conflated;          /* policy conflate */
-	uint64_t slow_closed;        /* policy close */
-	uint64_t compressed;         /* messages made smaller for a class of windows or a cohort ... */
-	uint64_t compressed_from;    /* ... their bytes before ... */
-	uint64_t compressed_to;      /* ... and after */
-	uint64_t inflated;           /* messages received compressed */
-	uint64_t sends;              /* submissions */
-	uint64_t sends_short;        /* of the sends, those that came back short or would have blocked */
-	uint64_t sends_zero_copy;    /* of the sends, those that were to copy nothing ... */
-	uint64_t zero_copies_copied; /* ... and of these, those that the kernel copied in the end, as over loopback */
-	uint64_t receive_starved;    /* no buffer was free */
-	uint64_t ticks;
-	uint64_t tls_handshakes; /* done, both roles */
-	uint64_t tls_resumed;    /* of those, by a ticket */
-	uint64_t tls_kernel;     /* of those, whose records the kernel makes (kernel_tls) */
-	uint64_t tls_failed;     /* handshakes: wrong bytes, no agreement, no trust, an end or a time-out in them */
-	uint64_t tls_errors;     /* connections ended by a wrong record or a renegotiation, after their handshake */
-	uint64_t tls_truncated;  /* connections that the peer ended without close_notify */
-	uint64_t memory_held;    /* bytes now kept for connections outside the log */
-	uint64_t memory_closed;  /* connections closed because memory was short (memory_max) */
-	uint64_t subscriptions;  /* now */
-	uint64_t behind;         /* subscribers now behind */
-	uint64_t published;      /* from here on of the whole server; 0 in rc_worker_stats() */
-	uint64_t published_size;
-	uint64_t publish_refused; /* -EAGAIN */
-	uint64_t topics;          /* now */
-	uint64_t log_oldest;      /* number of the oldest message that the log has ... */
-	uint64_t log_head;        /* ... and of the next one */
-	uint64_t lag_ns;          /* now: since the oldest message that some worker has not yet sent was published */
-};
-RC_API void rc_server_stats(rc_server *server, struct rc_stats *stats);
-RC_API int rc_worker_stats(rc_server *server, unsigned worker, struct rc_stats *stats); /* 0 or -EINVAL */
-
-/* The subscribers that are behind now, by the age of the oldest message that waits for each: ages[0] counts those below
- * 1 ms, ages[n] those below 2^n ms, the last one all others. The figures are up to 10 ms old. */
-#define RC_LAG_AGES 16
-#define RC_LAG_SLOWEST 8
-struct rc_lag_stats {
-	uint64_t ages[RC_LAG_AGES];
-	struct {
-		rc_conn conn;
-		uint64_t lag_ns;
-		uint64_t lag_messages;             /* of the whole log, other topics' included */
-		char topic[RC_TOPIC_NAME_MAX + 1]; /* of the oldest message that waits */
-	} slowest[RC_LAG_SLOWEST];                 /* the slowest first */
-	size_t slowest_count;
-};
-/* Any thread. */
-RC_API void rc_lag_stats(rc_server *server, struct rc_lag_stats *stats);
-
-struct rc_topic_stats {
-	char name[RC_TOPIC_NAME_MAX + 1];
-	uint64_t epoch;    /* differs when a topic was forgotten and made anew: sequence numbers began again */
-	uint64_t sequence; /* of the newest message; 0 before the first */
-	uint64_t oldest;   /* sequence of the oldest that the log has; 0 if none */
-	uint64_t subscribers;
-	uint64_t deliveries, dropped, conflated, slow_closed;
-};
-/* Returns 0 or -ENOENT. Any thread. */
-RC_API int rc_topic_stats(rc_server *server, const char *topic, size_t topic_size, struct rc_topic_stats *stats);
-/* Describes up to `max` topics in `out`, at most RC_TOPICS_LISTED_MAX, those with the most subscribers first. Returns
- * how many; 0 also when memory is out. Any thread. */
-RC_API size_t rc_topics_top(rc_server *server, struct rc_topic_stats *out, size_t max);
-/* Describes up to `max` topics in `out`, at most RC_TOPICS_LISTED_MAX: those named `pattern`, or, when it ends in '*',
- * those whose name begins with what stands before it. Returns how many there are, which may be more. Any thread; the
- * time grows with the number of all topics. */
-RC_API size_t rc_topics_match(rc_server *server, const char *pattern, size_t pattern_size, struct rc_topic_stats *out,
-                              size_t max);
-
-/* --------------------------------------------------------------------------------------------------------- probe -- */
-
-/* A feature that this kernel or processor may offer. */
-struct rc_feature {
-	char name[48];
-	bool found;
-	bool required;
-	char used[160]; /* what is used, with it or instead of it; for a required one that is missing, the remedy */
-};
-/* Fills in up to `max` features and returns how many. *error is set when a required one is missing. It needs no
- * server. */
-RC_API size_t rc_probe(struct rc_feature *features, size_t max, struct rc_error *error);
 
 #ifdef __cplusplus
 }

@@ -24,7 +24,6 @@ struct rc_produced {
 };
 
 struct rc_producers_options {
-	size_t size; /* of this struct: sizeof(struct rc_producers_options) */
 	/* Who may: besides the mode of the socket's file, which the kernel sees to. None: whom the mode lets in. */
 	const unsigned *uids;
 	size_t uid_count;
@@ -45,12 +44,13 @@ struct rc_producers_options {
 
 /* Lets producers in, before the start, once. The address is "unix:/run/x.sock", and behind it "?mode=0660" where the
  * file of the socket is to have another mode than 0600. `options` is copied; it may be null. Each producer takes
- * ring_size bytes of memory and three descriptors. Returns 0, or with *error set -EINVAL (the address, or an option),
- * -EBUSY (after the start, or the second time), -ENOMEM, or the errno with which the kernel refused: -EADDRINUSE,
- * -EACCES, -EMFILE ...
- */
+ * ring_size bytes of memory and two descriptors. Returns 0, or with *error set -EINVAL (the address, or an option),
+ * -EBUSY (after the start, or the second time), -E2BIG (it sets what this library does not know), -ENOMEM, or the errno
+ * with which the kernel refused: -EADDRINUSE, -EACCES, -EMFILE ... */
 RC_API int rc_server_listen_producers(rc_server *server, const char *address,
-                                      const struct rc_producers_options *options, struct rc_error *error);
+                                      const struct rc_producers_options *options, struct rc_error *error,
+                                      size_t struct_size);
+#define rc_server_listen_producers(...) rc_server_listen_producers(__VA_ARGS__, sizeof(struct rc_producers_options))
 
 /* Totals since the start, except where a comment says "now". */
 struct rc_producer_stats {
@@ -64,8 +64,9 @@ struct rc_producer_stats {
 	uint64_t records_refused; /* not published: not UTF-8, too large for the log, too many topics ... */
 	uint64_t held;            /* times that a record had to wait because the log had no room */
 };
-/* Any thread. `size` is sizeof *stats: what a newer library counts besides is left out. */
-RC_API void rc_producer_stats(rc_server *server, struct rc_producer_stats *stats, size_t size);
+/* Any thread. */
+RC_API void rc_producer_stats(rc_server *server, struct rc_producer_stats *stats, size_t struct_size);
+#define rc_producer_stats(...) rc_producer_stats(__VA_ARGS__, sizeof(struct rc_producer_stats))
 
 #ifdef __cplusplus
 }

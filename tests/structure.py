@@ -298,7 +298,7 @@ def too_long(root):
 
 
 def exported_symbols(build):
-    """What the linked library shows, which is what engine/ringcast.h marks and uring/ringcast.map lets through."""
+    """What the linked library shows, which is what engine/ringcast*.h mark and uring/ringcast.map lets through."""
     libraries = [name for name in sorted(os.listdir(build)) if name.startswith("libringcast.so.")]
     if not libraries:
         sys.exit("FAIL structure: not built: libringcast.so")

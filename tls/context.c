@@ -8,6 +8,7 @@
 #include "check.h"
 #include "error.h"
 #include "limits.h"
+#include "ringcast_client.h"
 
 #include <errno.h>
 #include <openssl/core_names.h>

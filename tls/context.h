@@ -11,6 +11,7 @@
 #define RC_TLS_CONTEXT_H
 
 #include "ringcast.h"
+#include "ringcast_client.h"
 
 /* Not <openssl/types.h>: it includes the system's <limits.h>, which would find ours in files that include this one. */
 typedef struct ssl_st SSL;

@@ -7,6 +7,7 @@
 #include "conn.h"
 
 #include "form.h"
+#include "growing.h"
 #include "say.h"
 #include "subscription.h"
 #include "text.h"
@@ -184,11 +185,19 @@ static int subscribe_here(struct worker *worker, uint32_t slot, const struct cal
 	                                   : -ENOTCONN;
 }
 
-int rc_subscribe(rc_server *server, rc_conn conn, const char *topic, size_t topic_size, struct rc_start *start)
+int(rc_subscribe)(rc_server *server, rc_conn conn, const char *topic, size_t topic_size, struct rc_start *given,
+                  size_t struct_size)
 {
+	struct rc_start start = { 0 };
 	if (!topic_size || topic_size > RC_TOPIC_NAME_MAX)
 		return -EINVAL;
-	return act_or_post(server, conn, &(struct call){ subscribe_here, 0, topic, topic_size, start });
+	int result = given ? rc_growing_take(&start, sizeof start, given, struct_size) : 0;
+	if (result == 0)
+		result = act_or_post(server, conn,
+		                     &(struct call){ subscribe_here, 0, topic, topic_size, given ? &start : NULL });
+	if (result == 0 && given)
+		rc_growing_give(given, struct_size, &start, sizeof start);
+	return result;
 }
 
 static int unsubscribe_here(struct worker *worker, uint32_t slot, const struct call *call)

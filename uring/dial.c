@@ -4,6 +4,8 @@
  *
  * Invariant: an index is free, or it has the dial of a connect that is on its way.
  */
+#include "growing.h"
+#include "ringcast_client.h"
 #include "worker.h"
 
 #include <arpa/inet.h>
@@ -124,24 +126,26 @@ static bool copy_text(char **to, const char *text)
 	return *to || !text;
 }
 
-int rc_connect(rc_server *server, unsigned worker, const char *url, const struct rc_connect_options *options)
+int(rc_connect)(rc_server *server, unsigned worker, const char *url, const struct rc_connect_options *given,
+                size_t struct_size)
 {
-	static const struct rc_connect_options none;
+	struct rc_connect_options options = { 0 };
 	struct rc_url parsed;
 	if (worker >= server->worker_count || rc_url_parse(&parsed, url) < 0)
 		return -EINVAL;
-	int result = parsed.tls ? rc_certificates_need_client(server) : 0;
+	int result = given ? rc_growing_take(&options, sizeof options, given, struct_size) : 0;
+	if (result == 0 && parsed.tls)
+		result = rc_certificates_need_client(server);
 	if (result < 0)
 		return result;
-	options = options ? options : &none;
 	struct dial *dial = calloc(1, sizeof *dial);
 	if (!dial)
 		return -ENOMEM;
 	dial->command.run = run;
 	dial->url = parsed;
-	dial->user = options->user;
-	dial->deflate = options->deflate;
-	result = copy_text(&dial->protocols, options->protocols) && copy_text(&dial->source, options->source)
+	dial->user = options.user;
+	dial->deflate = options.deflate;
+	result = copy_text(&dial->protocols, options.protocols) && copy_text(&dial->source, options.source)
 	             ? rc_mailbox_post(&server->workers[worker].mailbox, &dial->command)
 	             : -ENOMEM;
 	if (result < 0)

@@ -7,6 +7,7 @@
  */
 #include "lag.h"
 
+#include "ringcast_stats.h"
 #include "trace.h"
 #include "worker.h"
 

@@ -5,6 +5,7 @@
  */
 #include "producer.h"
 
+#include "growing.h"
 #include "worker.h"
 
 #include <stdio.h>
@@ -150,17 +151,15 @@ static int check_options(const struct rc_producers_options *options, struct rc_e
 	return 0;
 }
 
-/* Copies the options as far as their maker knew them, and fills in the defaults. The lists are still the caller's. */
-static int read_options(struct rc_producers_options *to, const struct rc_producers_options *from,
+/* The lists are still the caller's. */
+static int read_options(struct rc_producers_options *to, const struct rc_producers_options *from, size_t struct_size,
                         struct rc_error *error)
 {
 	*to = (struct rc_producers_options){ 0 };
-	if (from && from->size < offsetof(struct rc_producers_options, ring_size) + sizeof from->ring_size)
-		return rc_fail(error, -EINVAL,
-		               "options of %zu bytes: set their size to sizeof(struct rc_producers_options)",
-		               from->size);
-	if (from)
-		memcpy(to, from, RC_MIN(sizeof *to, from->size));
+	int result = from ? rc_growing_take(to, sizeof *to, from, struct_size) : 0;
+	if (result < 0)
+		return rc_fail(error, result, "the options for producers: %s (this is version %s)", rc_strerror(result),
+		               RC_VERSION);
 	if (!to->producers_max)
 		to->producers_max = RC_PRODUCERS_DEFAULT;
 	if (!to->topics_max)
@@ -215,8 +214,8 @@ static int bind_and_listen(struct producing *producing, struct rc_error *error)
 	                                  : "the directory must be writable");
 }
 
-int rc_server_listen_producers(rc_server *server, const char *address, const struct rc_producers_options *options,
-                               struct rc_error *error)
+int(rc_server_listen_producers)(rc_server *server, const char *address, const struct rc_producers_options *options,
+                                struct rc_error *error, size_t struct_size)
 {
 	if (atomic_load(&server->started) || server->producing)
 		return rc_fail(error, -EBUSY, "producers are let in once, and before the start");
@@ -226,7 +225,7 @@ int rc_server_listen_producers(rc_server *server, const char *address, const str
 	producing->listener = -1;
 	int result = parse_address(producing, address, error);
 	if (result == 0)
-		result = read_options(&producing->options, options, error);
+		result = read_options(&producing->options, options, struct_size, error);
 	if (result < 0) {
 		free(producing);
 		return result;
@@ -257,7 +256,7 @@ void rc_producing_free(struct producing *producing)
 	free(producing);
 }
 
-void rc_producer_stats(rc_server *server, struct rc_producer_stats *stats, size_t size)
+void(rc_producer_stats)(rc_server *server, struct rc_producer_stats *stats, size_t struct_size)
 {
 	struct rc_producer_stats now = { 0 };
 	const struct producing *producing = server->producing;
@@ -273,6 +272,5 @@ void rc_producer_stats(rc_server *server, struct rc_producer_stats *stats, size_
 			.records_refused = atomic_load(&producing->records_refused),
 			.held = atomic_load(&producing->held),
 		};
-	memset(stats, 0, size);
-	memcpy(stats, &now, RC_MIN(size, sizeof now));
+	rc_growing_give(stats, struct_size, &now, sizeof now);
 }

@@ -4,6 +4,7 @@
  * which workers are to be woken.
  */
 #include "conn.h"
+#include "growing.h"
 #include "text.h"
 #include "trace.h"
 #include "worker.h"
@@ -119,7 +120,7 @@ static bool leave_out(rc_server *server, rc_conn conn)
 	return true;
 }
 
-int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message)
+static int64_t publish(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message)
 {
 	if (!topic_size || topic_size > RC_TOPIC_NAME_MAX || (message->except && !leave_out(server, message->except)))
 		return -EINVAL;
@@ -136,9 +137,22 @@ int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size,
 	}
 }
 
+int64_t(rc_publish_with)(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *given,
+                         size_t struct_size)
+{
+	struct rc_publication message = { 0 };
+	int taken = rc_growing_take(&message, sizeof message, given, struct_size);
+	if (taken < 0)
+		return taken;
+	int64_t result = publish(server, topic, topic_size, &message);
+	if (RC_KNOWS(struct rc_publication, epoch, struct_size))
+		given->epoch = message.epoch;
+	return result;
+}
+
 int64_t rc_publish(rc_server *server, const char *topic, size_t topic_size, const void *data, size_t size,
                    unsigned flags)
 {
 	struct rc_publication message = { .data = data, .size = size, .flags = flags };
-	return rc_publish_with(server, topic, topic_size, &message);
+	return publish(server, topic, topic_size, &message);
 }

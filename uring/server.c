@@ -4,6 +4,7 @@
  */
 #include "server.h"
 
+#include "growing.h"
 #include "producer.h"
 #include "text.h"
 #include "worker.h"
@@ -28,14 +29,18 @@ const char *rc_version(void)
 {
 	return RC_VERSION;
 }
+unsigned rc_version_number(void)
+{
+	return RC_VERSION_NUMBER;
+}
 unsigned rc_server_worker_count(const rc_server *server)
 {
 	return server->worker_count;
 }
 
-void rc_config_init(struct rc_config *config)
+void(rc_config_init)(struct rc_config *given, size_t struct_size)
 {
-	*config = (struct rc_config){
+	const struct rc_config defaults = {
 		.subscriptions_max = RC_SUBSCRIPTIONS_DEFAULT,
 		.message_size_max = RC_MESSAGE_SIZE_DEFAULT,
 		.log_size = RC_LOG_SIZE_DEFAULT,
@@ -47,6 +52,7 @@ void rc_config_init(struct rc_config *config)
 		.round_interval_us = RC_ROUND_INTERVAL_US,
 		.deflate = { .level = RC_DEFLATE_LEVEL, .bits = 15, .size_min = RC_DEFLATE_SIZE_MIN },
 	};
+	rc_growing_give(given, struct_size, &defaults, sizeof defaults);
 }
 
 /* ---- making ---- */
@@ -169,9 +175,26 @@ static void init_lock(pthread_mutex_t *lock)
 	pthread_mutexattr_destroy(&attributes);
 }
 
-rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error)
+/* What the caller's version did not know yet has its default. */
+static int take_config(struct rc_config *config, const struct rc_config *given, size_t struct_size,
+                       struct rc_error *error)
 {
-	if (check_config(config, error) < 0 || rc_choose_kernels(error) < 0)
+	rc_config_init(config);
+	int result = rc_growing_take(config, sizeof *config, given, struct_size);
+	for (size_t i = 0; i < sizeof config->handlers.reserved / sizeof config->handlers.reserved[0]; i++)
+		if (result == 0 && config->handlers.reserved[i])
+			result = -E2BIG;
+	return result < 0 ? rc_fail(error, result, "the configuration: %s (this is version %s)", rc_strerror(result),
+	                            RC_VERSION)
+	                  : 0;
+}
+
+rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error, size_t struct_size)
+{
+	struct rc_config taken;
+	const struct rc_config *config = &taken;
+	if (take_config(&taken, given, struct_size, error) < 0 || check_config(config, error) < 0 ||
+	    rc_choose_kernels(error) < 0)
 		return NULL;
 	struct rc_server *server = calloc(1, sizeof *server);
 	if (!server) {
@@ -273,15 +296,20 @@ int rc_server_listen(rc_server *server, const char *address, struct rc_error *er
 	               : ntohs(((struct sockaddr_in *)&listener->socket_address)->sin_port); /* as in sockaddr_in6 */
 }
 
-int rc_server_topic_rule(rc_server *server, const char *pattern, const struct rc_topic_options *options)
+int(rc_server_topic_rule)(rc_server *server, const char *pattern, const struct rc_topic_options *given,
+                          size_t struct_size)
 {
+	struct rc_topic_options options = { 0 };
 	if (atomic_load(&server->started))
 		return -EBUSY;
-	if (options->lag_size_max) {
-		uint64_t step = options->lag_size_max / 64;
+	int result = rc_growing_take(&options, sizeof options, given, struct_size);
+	if (result < 0)
+		return result;
+	if (options.lag_size_max) {
+		uint64_t step = options.lag_size_max / 64;
 		server->lag_step_size = RC_MIN(server->lag_step_size, RC_MAX(step, 4 * RC_KIB));
 	}
-	return rc_topics_add_rule(&server->topics, pattern, options);
+	return rc_topics_add_rule(&server->topics, pattern, &options);
 }
 
 /* ---- running ---- */

@@ -10,6 +10,7 @@
 #include "cohort.h"
 #include "error.h"
 #include "log.h"
+#include "ringcast_stats.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -71,9 +72,6 @@ int rc_listen_open(struct listener *listener, const struct rc_config *config, bo
 /* probe.c */
 /* Chooses once in a process: by the processor, or as the environment variable RC_SIMD says. */
 int rc_choose_kernels(struct rc_error *error);
-
-/* stats.c; with the lock. */
-void rc_topic_describe(rc_server *server, const struct rc_topic *topic, struct rc_topic_stats *stats);
 
 /* address.c: how many connections an address has, over all workers. Any thread. */
 struct rc_addresses *rc_addresses_new(uint64_t seed);

@@ -20,6 +20,7 @@
 #include "plans.h"
 #include "producer.h"
 #include "ring.h"
+#include "ringcast_stats.h"
 #include "secure.h"
 #include "server.h"
 #include "service.h"

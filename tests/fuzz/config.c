@@ -4,6 +4,7 @@
  * within what limits.h says, and nothing in between. No thread runs and nothing is bound.
  */
 #include "ringcast.h"
+#include "ringcast_stats.h"
 
 #include "fuzz.h"
 #include "limits.h"

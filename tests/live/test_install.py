@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`make install` as an embedder meets it: C and C++ programs built by pkg-config against the installed tree, statically
 and shared, the symbols that the shared library shows, and the README's own example."""
+import glob
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from harness import BUILD, SANITIZED, SLOW, TOP, Raw, Skip, die_with_parent, equ
 
 EMBEDDER = r"""
 #include <ringcast.h>
+#include <ringcast_stats.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -86,6 +88,10 @@ def need(command):
         raise Skip(f"{command} is not installed")
 
 
+def headers():
+    return sorted(glob.glob(tree().at("include/*.h")))
+
+
 def check_program(compiler, suffix, *which):
     need("pkg-config")
     need(compiler.split()[0])
@@ -109,8 +115,8 @@ def check_program(compiler, suffix, *which):
 
 def test_what_is_installed():
     here = tree()
-    for path in ("bin/ringcast", "include/ringcast.h", "lib/libringcast.a", "lib/libringcast.so",
-                 "lib/pkgconfig/ringcast.pc", "share/man/man1/ringcast.1", "share/ringcast/ringcast.js",
+    for path in ("bin/ringcast", "include/ringcast.h", "include/ringcast_client.h", "include/ringcast_stats.h",
+                 "lib/libringcast.a", "lib/libringcast.so", "lib/pkgconfig/ringcast.pc", "share/man/man1/ringcast.1", "share/ringcast/ringcast.js",
                  "share/ringcast/package.json"):
         assert os.path.isfile(here.at(path)), path
     done = subprocess.run([here.at("bin/ringcast"), "--version"], capture_output=True, text=True)
@@ -120,15 +126,17 @@ def test_what_is_installed():
 
 
 def test_symbols():
-    """The shared library shows what the header declares, no more and no less; the archive's names begin with rc_."""
+    """The shared library shows what the headers declare, no more and no less; the archive's names begin with rc_."""
     need("nm")
     here = tree()
     shared = here.at("lib/libringcast.so")
     shown = subprocess.run(["nm", "-D", "--defined-only", shared], capture_output=True, text=True, check=True).stdout
     symbols = {line.split()[-1].split("@")[0] for line in shown.splitlines() if line.split()[-2] != "A"}
-    with open(here.at("include/ringcast.h"), encoding="utf-8") as file:
-        text = re.sub(r"/\*.*?\*/", "", file.read(), flags=re.S)
-    declared = set(re.findall(r"^RC_API\b[^;(]*?\b(rc_\w+)\(", text, re.M))
+    declared = set()
+    for header in headers():
+        with open(header, encoding="utf-8") as file:
+            text = re.sub(r"/\*.*?\*/", "", file.read(), flags=re.S)
+        declared |= set(re.findall(r"^RC_API\b[^;(]*?\b(rc_\w+)\(", text, re.M))
     equal(sorted(symbols), sorted(declared))
     dynamic = subprocess.run(["readelf", "-d", shared], capture_output=True, text=True, check=True).stdout
     assert re.search(r"SONAME.*\[libringcast\.so\.\d+\]", dynamic), dynamic
@@ -138,6 +146,29 @@ def test_symbols():
     # the one that is not ours is <sys/sdt.h>'s: hidden, and folded into one by the linker
     equal([name for name in names if not name.startswith("rc_") and name != "_.stapsdt.base"], [],
           "external names in the archive")
+
+
+def check_headers(compiler, suffix):
+    """Each header compiles alone, without a word from a strict compiler."""
+    need("pkg-config")
+    need(compiler.split()[0])
+    here = tree()
+    source = os.path.join(here.root, "alone" + suffix)
+    for header in headers():
+        with open(source, "w", encoding="ascii") as file:
+            file.write(f"#include <{os.path.basename(header)}>\n")
+        done = subprocess.run([*compiler.split(), "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only",
+                               "-std=" + ("c11" if suffix == ".c" else "c++11"), source, *here.flags("--cflags")],
+                              capture_output=True, text=True)
+        equal(done.returncode, 0, f"{compiler} {header}: {done.stderr}")
+
+
+def test_each_header_alone_in_c():
+    check_headers(os.environ.get("CC") or "gcc", ".c")
+
+
+def test_each_header_alone_in_cplusplus():
+    check_headers("g++", ".cc")
 
 
 def test_c_program():

@@ -3,6 +3,7 @@
  * application.c - a program on the public API: handlers that do as the peers' messages tell them, and threads (fibers)
  * that publish and speak to connections from outside, with handles that may be stale.
  */
+#include "ringcast_stats.h"
 #include "sim.h"
 
 #include <stdio.h>

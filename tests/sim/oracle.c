@@ -4,6 +4,7 @@
  * the production log for three things only, and reads them in the plainest way: where a message lies (to know how far
  * back is too far), what is still there when somebody resumes, and what the counters say.
  */
+#include "ringcast_stats.h"
 #include "sim.h"
 
 #include <string.h>

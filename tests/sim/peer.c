@@ -3,6 +3,7 @@
  * peer.c - the other end of a connection: it reads at its own pace, writes in pieces, answers Pings and Closes once it
  * has read them, and is asked at its end whether that was the end it had to have.
  */
+#include "ringcast_client.h"
 #include "sim.h"
 
 #include <stdio.h>

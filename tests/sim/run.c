@@ -2,6 +2,7 @@
  *
  * run.c - one run: chaos, then quiet until everything has drained, then the end.
  */
+#include "ringcast_stats.h"
 #include "sim.h"
 
 #include <stdio.h>

@@ -4,6 +4,7 @@
  */
 #include "limits.h"
 
+#include "ringcast_client.h"
 #include "seed.h"
 #include "tls_side.h"
 

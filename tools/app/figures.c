@@ -9,6 +9,7 @@
 #include "app.h"
 #include "client.h"
 #include "lib/wait.h"
+#include "ringcast_stats.h"
 
 /* The value that `share` of all do not pass, as the upper end of its bucket. */
 static uint64_t percentile(const struct app_latency *latency, double share)
@@ -138,7 +139,7 @@ void app_figures_metrics(struct app *app, struct app_out *out)
 	metric(out, "duplicates_total", "counter", "Messages that came again.", atomic_load(&c->duplicates));
 	metric(out, "slow_closed_total", "counter", "Connections closed for reading too slowly.", stats.slow_closed);
 	struct rc_producer_stats producers;
-	rc_producer_stats(app->server, &producers, sizeof producers);
+	rc_producer_stats(app->server, &producers);
 	metric(out, "producers", "gauge", "Producers connected.", producers.producers);
 	metric(out, "producers_refused_total", "counter", "Producers turned away.", producers.refused);
 	metric(out, "producer_records_total", "counter", "Messages of producers.", producers.records);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "options.h"
+#include "ringcast_client.h"
 
 #define CLIENT_LOG_SIZE ((size_t)64 << 10)         /* this role publishes nothing */
 #define CLIENT_MESSAGE_SIZE_MAX ((size_t)64 << 20) /* the largest message that any server of ours may send */

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "ringcast.h"
+#include "ringcast_client.h"
 #include "wait.h"
 
 enum client_state { CLIENT_CONNECTING, CLIENT_OPEN, CLIENT_CLOSED };

@@ -13,6 +13,7 @@
 
 #include "quote.h"
 #include "ringcast_ingest.h"
+#include "ringcast_stats.h"
 
 #define TOPICS_SHOWN 32
 
@@ -165,7 +166,7 @@ static const struct figure producer_figures[] = {
 static void write_producers(FILE *to, rc_server *server)
 {
 	struct rc_producer_stats stats;
-	rc_producer_stats(server, &stats, sizeof stats);
+	rc_producer_stats(server, &stats);
 	for (size_t index = 0; index < PRODUCER_FIGURE_COUNT; index++)
 		fprintf(to, "%s\"%s\":%" PRIu64, index ? "," : "\"producers\":{", producer_figures[index].name,
 		        value_of(&producer_figures[index], &stats));
@@ -194,7 +195,7 @@ static void write_stats(FILE *to, rc_server *server)
 static void write_producer_metrics(FILE *to, rc_server *server)
 {
 	struct rc_producer_stats stats;
-	rc_producer_stats(server, &stats, sizeof stats);
+	rc_producer_stats(server, &stats);
 	for (size_t index = 0; index < PRODUCER_FIGURE_COUNT; index++) {
 		const struct figure *figure = &producer_figures[index];
 		const char *suffix = figure->now ? "" : "_total";

@@ -39,7 +39,6 @@ int producers_listen(rc_server *server, const struct producers *producers, const
 		         producers->uids.items[i]);
 		return error->code = -EINVAL;
 	}
-	options.size = sizeof options;
 	options.uids = uids;
 	options.uid_count = producers->uids.count;
 	options.topics = producers->topics.items;
