@@ -57,6 +57,8 @@ SIM_WRAPPED := malloc calloc realloc free strdup mmap clock_gettime nanosleep ev
 SIM_TESTS := $(if $(findstring thread,$(SANITIZE)),,tests/sim/runs.sh $(if $(SANITIZE),,tests/sim/defects.sh))
 # The program, whose allocations fail as a test says.
 STARVED := $(BUILD)/tests/ringcast_starved
+# Producers: those that a reader is to copy from, and one for the tests.
+PRODUCERS := $(BUILD)/examples/producer/quotes $(BUILD)/examples/producer/quotes_cpp $(BUILD)/tests/producer_peer
 STARVED_WRAPPED := malloc calloc realloc strdup strndup
 BENCHES := $(patsubst benches/%.c,$(BUILD)/benches/%,$(wildcard benches/*.c))
 READY := $(BUILD)/setup-build.done
@@ -74,7 +76,7 @@ all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the stat
 run: $(PROGRAM) ## the server with a demonstration feed on 127.0.0.1:8080 (ARGS="--relay ..." adds flags)
 	@$(PROGRAM) serve --listen 127.0.0.1:8080 --demo $(ARGS)
 
-test: all $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
+test: all $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(PRODUCERS) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
 	@CC='$(CC)' SANITIZE='$(or $(SANITIZE),$(INSTRUMENTED))' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(SIM_TESTS) \
 		$(if $(SANITIZE),,tests/benches.sh tests/cross.sh)
 
@@ -214,6 +216,19 @@ $(PROGRAM): $(TOOL_OBJECTS) $(LIBRARY)
 $(STARVED): $(TOOL_OBJECTS) $(BUILD)/obj/tests/live/starve.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $(STARVED_WRAPPED:%=-Wl,--wrap=%) $^ $(LIBS) $(TOOL_LIBS) -o $@
+
+# They see one header, and link nothing of ours.
+$(BUILD)/examples/producer/%: tools/examples/producer/%.c engine/ringcast_producer.h Makefile | $(READY) $(BUILD)/include/ringcast_producer.h
+	@mkdir -p $(@D)
+	$(call say,compile $@)$(CC) $(RC_CFLAGS) -I$(BUILD)/include $(CPPFLAGS) $(CFLAGS) -pie $(RC_LDFLAGS) $(LDFLAGS) $< -o $@
+
+$(BUILD)/examples/producer/%_cpp: tools/examples/producer/%.cpp engine/ringcast_producer.h Makefile | $(READY_TEST) $(BUILD)/include/ringcast_producer.h
+	@mkdir -p $(@D)
+	$(call say,compile $@)$(CXX) -std=c++17 -O2 -g -Wall -Wextra -Werror -I$(BUILD)/include $(LDFLAGS) $< -o $@
+
+$(BUILD)/tests/producer_peer: $(BUILD)/obj/tests/live/producer_peer.o
+	@mkdir -p $(@D)
+	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ -o $@
 
 # For the unit tests of what the programs are made of.
 $(BUILD)/tools.a: $(filter-out %/main.o,$(TOOL_OBJECTS))

@@ -46,7 +46,7 @@ extern "C" {
 
 enum rc_producer_state {
 	RC_PRODUCER_AWAKE = 0,
-	RC_PRODUCER_ASLEEP = 1, /* whoever makes it AWAKE writes to the eventfd */
+	RC_PRODUCER_ASLEEP = 1, /* a producer that finds this writes to the eventfd; AWAKE, it says so no more */
 	RC_PRODUCER_GONE = 2,   /* the server has let go of this producer */
 };
 

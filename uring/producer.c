@@ -198,7 +198,8 @@ static void answer(struct worker *worker, struct producer *producer, const struc
 		result = number_topic(worker, producer, question->name, size - head, &why);
 	if (result < 0)
 		atomic_fetch_add(&worker->server->producing->topics_refused, 1);
-	if (!rc_producer_answer(producer->socket, result, result < 0 ? why : ""))
+	/* Who has gone meanwhile is seen by the next look at the socket. */
+	if (rc_producer_answer(producer->socket, result, result < 0 ? why : "") == -EAGAIN)
 		cut(worker, producer, "it does not read what it is answered");
 }
 

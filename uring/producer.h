@@ -109,8 +109,8 @@ void rc_producers_adopt(struct worker *worker, int socket, pid_t pid, uid_t uid)
 int rc_producer_ring_make(struct producer *producer, uint64_t ring_size);
 void rc_producer_ring_free(struct producer *producer);
 
-/* Sends an answer. Returns false when the socket has no room for it. */
-bool rc_producer_answer(int socket, int result, const char *text);
+/* Sends an answer. Returns 0 or a negative errno: -EAGAIN when nobody reads the answers before. */
+int rc_producer_answer(int socket, int result, const char *text);
 
 /* Whether a producer may publish to the topic. */
 bool rc_producer_may(const struct rc_producers_options *options, const char *topic, size_t size);

@@ -23,10 +23,10 @@ static struct rc_producer_answer make_answer(int result, const char *text)
 	return answer;
 }
 
-bool rc_producer_answer(int socket, int result, const char *text)
+int rc_producer_answer(int socket, int result, const char *text)
 {
 	const struct rc_producer_answer answer = make_answer(result, text);
-	return send(socket, &answer, sizeof answer, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof answer;
+	return send(socket, &answer, sizeof answer, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
 /* The first answer, with the descriptors beside it. */
