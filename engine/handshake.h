@@ -6,7 +6,7 @@
 #ifndef RC_HANDSHAKE_H
 #define RC_HANDSHAKE_H
 
-#include "limits.h"
+#include "bounds.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -76,7 +76,7 @@ struct rc_plan {
 	uint32_t taken[RC_PLAN_TAKEN_MAX]; /* offsets from begin, in order */
 };
 
-/* Takes what is wanted of [begin, end), and stops early at a bound of limits.h: plan->end is then where to go on. How
+/* Takes what is wanted of [begin, end), and stops early at a bound of bounds.h: plan->end is then where to go on. How
  * far apart the entries lie does not count, unless they are looked up in a set. `partial` bytes of the frame at `begin`
  * have left already, in one form or the other; the rest of that frame is taken, whoever wants it. `begin` is not below
  * the caller's floor, `end` not above the head. */

@@ -10,7 +10,7 @@
 #ifndef RC_RECORDS_H
 #define RC_RECORDS_H
 
-#include "limits.h"
+#include "bounds.h"
 #include "ringcast_producer.h"
 
 #include <stdbool.h>

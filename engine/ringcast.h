@@ -126,9 +126,15 @@ struct rc_closing {
 	int status;
 };
 
+struct sockaddr; /* <sys/socket.h> */
+
 /* Any of these may be null. `context` is handed back as the first argument. */
 struct rc_handlers {
 	void *context;
+	/* How many connections this address may have that are not open: no request has come whole, or an answer is on
+	 * its way; 0: no limit. One more is closed at once. `peer` is null when more came at once than could be asked
+	 * for their addresses: those count as one. Called for each connection, before all else. Null: no limit. */
+	unsigned (*unopened_max)(void *context, const struct sockaddr *peer);
 	/* An opening handshake, or a plain HTTP request, is complete and correct. Return 0 to go on, or an HTTP status
 	 * from 400 to 599 to refuse it. On 0 a WebSocket opens; plain HTTP that was neither answered by
 	 * rc_request_respond() nor accepted by rc_request_events() or rc_request_wait() gets 426. Any other value is

@@ -67,8 +67,8 @@ RC_API void rc_server_stats(rc_server *server, struct rc_stats *stats, size_t st
 RC_API int rc_worker_stats(rc_server *server, unsigned worker, struct rc_stats *stats, size_t struct_size);
 #define rc_worker_stats(...) rc_worker_stats(__VA_ARGS__, sizeof(struct rc_stats))
 
-/* The subscribers that are behind now, by the age of the oldest message that waits for each: ages[0] counts those below
- * 1 ms, ages[n] those below 2^n ms, the last one all others. The figures are up to 10 ms old. */
+/* The subscribers that are behind now, by the age of the oldest message of the log that may wait for each: ages[0]
+ * counts those below 1 ms, ages[n] those below 2^n ms, the last one all others. The figures are up to 10 ms old. */
 #define RC_LAG_AGES 16
 #define RC_LAG_SLOWEST 8
 struct rc_lag_stats {

@@ -152,7 +152,21 @@ static struct rc_audience *audience_for(struct rc_subscribers *set, uint32_t top
 		return NULL;
 	/* release: another thread that reads the counters finds them zeroed */
 	atomic_store_explicit(&set->audiences[topic / RC_AUDIENCE_CHUNK], chunk, memory_order_release);
+	set->audiences_high = RC_MAX(set->audiences_high, topic / RC_AUDIENCE_CHUNK + 1);
 	return rc_audience_at(set, topic);
+}
+
+void rc_subscribers_trim(struct rc_subscribers *set, const struct rc_topics *topics)
+{
+	if (!set->audiences_high)
+		return;
+	uint32_t number = set->trim_next++ % set->audiences_high;
+	struct rc_audience *chunk = atomic_load_explicit(&set->audiences[number], memory_order_relaxed);
+	if (!chunk || topics->chunks[number])
+		return;
+	/* Who subscribes to a topic keeps it: nobody is in these audiences. */
+	atomic_store_explicit(&set->audiences[number], NULL, memory_order_relaxed);
+	free(chunk);
 }
 
 static bool room_for_member(struct rc_audience *audience)

@@ -175,6 +175,9 @@ static void give_number(struct rc_topics *topics, struct rc_topic *topic)
 		topics->chunks[topics->spare - 1] = NULL;
 	}
 	topics->spare = number + 1;
+	/* Whoever looks at all numbers looks at no more than are in use. */
+	while (topics->made_count && !topics->chunks[(topics->made_count - 1) / RC_TOPIC_CHUNK])
+		topics->made_count = (topics->made_count - 1) / RC_TOPIC_CHUNK * RC_TOPIC_CHUNK;
 }
 
 /* ---- by name ---- */

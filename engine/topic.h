@@ -9,7 +9,7 @@
 #ifndef RC_TOPIC_H
 #define RC_TOPIC_H
 
-#include "limits.h"
+#include "bounds.h"
 #include "ringcast.h"
 
 #include <stdatomic.h>
@@ -52,7 +52,7 @@ struct rc_topics {
 	uint32_t *buckets;                    /* hash table: number + 1, 0 is free; linear probing */
 	uint32_t bucket_count;                /* a power of two */
 	uint32_t topic_count;                 /* now */
-	uint32_t made_count;                  /* numbers ever used */
+	uint32_t made_count;                  /* numbers that are in use, and those below them */
 	uint8_t secret[RC_TOPIC_SECRET_SIZE]; /* of the hash: who chooses names must not know where they fall */
 	uint64_t epoch_next;
 	size_t kept_size, kept_size_max;

@@ -5,9 +5,9 @@
  */
 #include "context.h"
 
+#include "bounds.h"
 #include "check.h"
 #include "error.h"
-#include "limits.h"
 #include "ringcast_client.h"
 
 #include <errno.h>

@@ -13,9 +13,7 @@
 #include "ringcast.h"
 #include "ringcast_client.h"
 
-/* Not <openssl/types.h>: it includes the system's <limits.h>, which would find ours in files that include this one. */
-typedef struct ssl_st SSL;
-typedef struct ssl_ctx_st SSL_CTX;
+#include <openssl/types.h>
 
 /* Keys that tickets are sealed with. They belong to a server and outlive its contexts, so that a client can resume on
  * any worker and after a reload. A key seals for one turn and opens for one more. */

@@ -12,9 +12,9 @@
  */
 #include "stream.h"
 
+#include "bounds.h"
 #include "check.h"
 #include "context.h"
-#include "limits.h"
 #include "reader.h"
 
 #include <arpa/inet.h>

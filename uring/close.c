@@ -213,6 +213,7 @@ void rc_close_done(struct worker *worker, uint32_t slot)
 		rc_secure_free(worker, slot);
 	if (conn->counted)
 		rc_addresses_leave(worker->server->addresses, worker->acceptor.address_indexes[slot]);
+	rc_accept_opened(worker, slot);
 	uint32_t generation = atomic_load_explicit(&conn->generation, memory_order_relaxed) + 1;
 	atomic_store_explicit(&conn->generation, generation ? generation : 1, memory_order_relaxed);
 	conn->state = CONNECTION_FREE;

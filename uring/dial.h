@@ -5,7 +5,7 @@
 #ifndef RC_DIAL_H
 #define RC_DIAL_H
 
-#include "limits.h"
+#include "bounds.h"
 
 struct worker;
 struct command;

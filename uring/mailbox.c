@@ -7,7 +7,7 @@
  */
 #include "mailbox.h"
 
-#include "limits.h"
+#include "bounds.h"
 
 #include <errno.h>
 #include <stdint.h>

@@ -225,7 +225,7 @@ static void hear(struct worker *worker, struct producer *producer)
 
 static int64_t publish(struct worker *worker, const struct producer *producer, const struct rc_record *record)
 {
-	const struct rc_producers_options *options = &worker->server->producing->options;
+	const struct producing *producing = worker->server->producing;
 	const struct producer_topic *topic = &producer->topics[record->topic];
 	unsigned flags = record->flags & RC_PRODUCER_BINARY ? RC_PUBLISH_BINARY : 0;
 	if (record->key_size)
@@ -236,9 +236,7 @@ static int64_t publish(struct worker *worker, const struct producer *producer, c
 		                             .size = record->size,
 		                             .flags = flags,
 		                             .time_ns = record->time_ns };
-	if (options->publish)
-		return options->publish(options->context, &message);
-	return rc_publish(worker->server, topic->name, topic->size, record->data, record->size, flags);
+	return producing->publish(producing->publish_context, &message);
 }
 
 static void refuse(struct worker *worker, struct producer *producer, const struct rc_record *record, int reason)

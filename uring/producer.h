@@ -74,7 +74,10 @@ struct producing {
 	mode_t mode;
 	int listener;
 	struct rc_producers_options options; /* its lists are ours, its zeros are defaults by now */
-	_Atomic unsigned count;              /* connected, or on their way to a worker */
+	/* options.publish, or what stands for it, with its context. */
+	int64_t (*publish)(void *context, const struct rc_produced *message);
+	void *publish_context;
+	_Atomic unsigned count; /* connected, or on their way to a worker */
 	_Atomic uint64_t accepted, refused, cut, topics_refused, records, bytes, records_refused, held;
 };
 

@@ -189,6 +189,16 @@ static int take_config(struct rc_config *config, const struct rc_config *given, 
 	                  : 0;
 }
 
+/* Limits of a topic's lag, or of all topics'; 0: none. */
+static void note_limits(struct rc_server *server, uint64_t size_max, unsigned ms_max)
+{
+	if (size_max)
+		server->lag_size_least = RC_MIN(server->lag_size_least, size_max);
+	if (ms_max)
+		server->lag_ns_least = RC_MIN(server->lag_ns_least, (uint64_t)ms_max * 1000000);
+	server->lag_step_size = RC_MAX(server->lag_size_least / 64, 4 * RC_KIB);
+}
+
 rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error, size_t struct_size)
 {
 	struct rc_config taken;
@@ -209,8 +219,9 @@ rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error
 	server->worker_count = config->worker_count ? config->worker_count : processor_count();
 	if (!server->config.lag_size_max)
 		server->config.lag_size_max = config->log_size;
-	uint64_t step = RC_MIN(server->config.lag_size_max, config->log_size) / 64;
-	server->lag_step_size = RC_MAX(step, 4 * RC_KIB);
+	server->lag_size_least = RC_MIN(server->config.lag_size_max, config->log_size);
+	server->lag_ns_least = UINT64_MAX;
+	note_limits(server, 0, config->lag_ms_max);
 	server->start_ns = rc_server_now();
 	const char *kernel = getenv("RC_RING");
 	server->old_kernel = kernel && strcmp(kernel, "6.1") == 0;
@@ -225,6 +236,8 @@ rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error
 	if (result == 0)
 		result = make_log(server);
 	if (result == 0 && config->connections_per_address && !(server->addresses = rc_addresses_new(server->seed)))
+		result = -ENOMEM;
+	if (result == 0 && config->handlers.unopened_max && !(server->unopened = rc_addresses_new(server->seed)))
 		result = -ENOMEM;
 	if (result < 0) {
 		rc_fail(error, result, "cannot make a server: %s", strerror(-result));
@@ -258,6 +271,7 @@ void rc_server_free(rc_server *server)
 	free(server->floors);
 	rc_addresses_free(server->addresses);
 	rc_producing_free(server->producing);
+	rc_addresses_free(server->unopened);
 	for (unsigned i = 0; i < RC_ENCODING_COUNT; i++)
 		rc_encode_free(server, (enum rc_encoding_id)i);
 	pthread_mutex_destroy(&server->encodings_lock);
@@ -305,10 +319,7 @@ int(rc_server_topic_rule)(rc_server *server, const char *pattern, const struct r
 	int result = rc_growing_take(&options, sizeof options, given, struct_size);
 	if (result < 0)
 		return result;
-	if (options.lag_size_max) {
-		uint64_t step = options.lag_size_max / 64;
-		server->lag_step_size = RC_MIN(server->lag_step_size, RC_MAX(step, 4 * RC_KIB));
-	}
+	note_limits(server, options.lag_size_max, options.lag_ms_max);
 	return rc_topics_add_rule(&server->topics, pattern, &options);
 }
 

@@ -46,10 +46,12 @@ struct rc_server {
 	struct listener listeners[RC_LISTENERS_MAX];
 	unsigned listener_count;
 	_Atomic unsigned connection_count;
-	uint64_t lag_step_size; /* the log grows by this between two looks at who is behind */
+	uint64_t lag_size_least, lag_ns_least; /* no topic's limit is below these */
+	uint64_t lag_step_size;                /* the log grows by this between two looks at who is behind */
 	struct certificates certificates;
 	struct rc_addresses *addresses; /* null without connections_per_address */
 	struct producing *producing;    /* null without rc_server_listen_producers() */
+	struct rc_addresses *unopened;  /* null without handlers.unopened_max */
 	_Atomic uint64_t stop_at_ns;    /* 0: runs; else the end of draining */
 	_Atomic bool started;
 	_Atomic uint64_t publish_refused;
@@ -76,8 +78,8 @@ int rc_choose_kernels(struct rc_error *error);
 /* address.c: how many connections an address has, over all workers. Any thread. */
 struct rc_addresses *rc_addresses_new(uint64_t seed);
 void rc_addresses_free(struct rc_addresses *addresses);
-/* Counts one more connection. Returns how many the address has now, 0 when memory is out. *index is what
- * rc_addresses_leave() wants. */
+/* Counts one more connection. Returns how many the address (null: all that are not known) has now, 0 when memory is
+ * out. *index is what rc_addresses_leave() wants. */
 unsigned rc_addresses_enter(struct rc_addresses *addresses, const struct sockaddr_storage *peer, uint32_t *index);
 void rc_addresses_leave(struct rc_addresses *addresses, uint32_t index);
 

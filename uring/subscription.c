@@ -125,6 +125,8 @@ int rc_subscription_begin(struct worker *worker, uint32_t slot, const char *name
 		return -EINVAL;
 	uint64_t hash = rc_topic_hash(&server->topics, name, size);
 	pthread_mutex_lock(&server->log_lock);
+	if (worker->round.walk_index == worker->round.walk_count)
+		rc_subscribers_trim(&worker->subscribers, &server->topics);
 	/* A cursor without subscriptions means nothing, and may have stood still while the log went on. */
 	if (!conn->subscription_count && !conn->sending && !conn->cursor.behind)
 		rc_cursor_begin(&conn->cursor, rc_log_head(&server->log));
@@ -182,6 +184,8 @@ static void remove_locked(struct worker *worker, uint32_t slot, struct rc_subscr
 		topic->worker_mask &= ~(UINT64_C(1) << worker->index);
 	topic->subscription_count--;
 	rc_topics_release(&server->topics, topic);
+	if (worker->round.walk_index == worker->round.walk_count)
+		rc_subscribers_trim(&worker->subscribers, &server->topics);
 }
 
 int rc_subscription_end(struct worker *worker, uint32_t slot, const char *name, size_t size)

@@ -32,9 +32,12 @@ static int open_parts(struct worker *worker)
 	worker->wheel.links = rc_map(count * sizeof *worker->wheel.links);
 	if (worker->server->addresses)
 		worker->acceptor.address_indexes = rc_map(count * sizeof *worker->acceptor.address_indexes);
+	if (worker->server->unopened)
+		worker->acceptor.unopened = rc_map(count * sizeof *worker->acceptor.unopened);
 	if (!worker->connections || !worker->wheel.links || !rc_queue_open(&worker->to_pump, count) ||
 	    !rc_endings_open(&worker->endings, count) || !rc_compress_open(worker) ||
-	    (worker->server->addresses && !worker->acceptor.address_indexes))
+	    (worker->server->addresses && !worker->acceptor.address_indexes) ||
+	    (worker->server->unopened && !worker->acceptor.unopened))
 		return -ENOMEM;
 	rc_wheel_init(&worker->wheel, worker->wheel.links, worker->now_ns / RC_TICK_NS);
 	rc_pool_init(&worker->pool, RC_POOL_CACHE_SIZE, RC_POOL_SIZE_MAX);
@@ -143,7 +146,8 @@ void rc_worker_close(struct worker *worker)
 	rc_queue_close(&worker->to_pump);
 	rc_unmap(worker->wheel.links, worker->slot_count * sizeof *worker->wheel.links);
 	rc_unmap(worker->acceptor.address_indexes, worker->slot_count * sizeof *worker->acceptor.address_indexes);
-	worker->acceptor.address_indexes = NULL;
+	rc_unmap(worker->acceptor.unopened, worker->slot_count * sizeof *worker->acceptor.unopened);
+	worker->acceptor.address_indexes = worker->acceptor.unopened = NULL;
 	/* A worker that has gone holds no publisher back. */
 	atomic_store_explicit(&worker->server->floors[worker->index], UINT64_MAX, memory_order_release);
 }

@@ -576,6 +576,67 @@ def test_handshakes_of_one_address_are_limited():
         equal(status_of(server, "/ws", "X-Forwarded-For: 1.1.1.2"), 101, "somebody else")
 
 
+def begin(server, source, count, bytes_):
+    """Connections from an address that say something, and no more."""
+    found = []
+    for _ in range(count):
+        one = socket.socket()
+        one.bind((source, 0))
+        one.connect(("127.0.0.1", server.port))
+        try:
+            one.sendall(bytes_)
+        except OSError:
+            pass
+        found.append(one)
+    return found
+
+
+def still_there(connections):
+    """How many of them the server has not closed."""
+    count = 0
+    for one in connections:
+        one.setblocking(False)
+        try:
+            count += one.recv(1000) != b""
+        except BlockingIOError:
+            count += 1
+        except OSError:
+            pass
+    return count
+
+
+def test_requests_that_never_end():
+    """An address may have as many connections whose request does not end, or whose answer it does not read, as it may have
+    open ones, and no more; honest clients elsewhere come in meanwhile, and so does who comes through a named proxy."""
+    half, wrong = b"GET /ws HTTP/1.1\r\nHost: localhost\r\n", b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with App("--connections-per-address", "20", "--handshakes-per-second", "0", "--trust-proxy", "127.0.0.9",
+             "--handshake-timeout", "3s", limits=True) as server:
+        for bytes_ in (half, b"", b"GET"):
+            slow = begin(server, "127.0.0.2", 200, bytes_)
+            equal(server.client().say("ping").expect("pong")["type"], "pong")
+            until(lambda: still_there(slow) == 20, "the end of those beyond the limit")
+            time.sleep(0.3)
+            equal(still_there(slow), 20)
+            for one in slow:
+                one.close()
+            until(lambda: server.stats()["connections"] <= 1, "their end")
+        proxied = begin(server, "127.0.0.9", 200, half)
+        time.sleep(0.3)
+        equal(still_there(proxied), 200)
+        answered = begin(server, "127.0.0.2", 200, wrong)
+        until(lambda: server.stats()["connections"] <= 200 + 20 + 2, "the end of those beyond the limit")
+        equal(server.client().say("ping").expect("pong")["type"], "pong")
+        for one in proxied + answered:
+            one.close()
+        # Open ones are counted apart, and one that has opened leaves its place to the next.
+        row = [server.client(f"/ws/u{number}") for number in range(18)]
+        slow = begin(server, "127.0.0.1", 15, half)
+        time.sleep(0.3)
+        equal(still_there(slow), 15)
+        for client in row:
+            client.settle()
+
+
 def test_a_proxy_that_nobody_named_is_told_of():
     with App("--connections-per-address", "1") as server:
         kept = []

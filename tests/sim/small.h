@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * small.h - included before everything else in a build for the simulator: bounds of limits.h made so small that a run
+ * small.h - included before everything else in a build for the simulator: bounds of bounds.h made so small that a run
  * of some dozen connections meets them all the time. The code is the production code; only what it fills up is smaller.
  */
 #ifndef SIM_SMALL_H
@@ -10,7 +10,7 @@
 #define RC_CHECK_EACH
 #endif
 
-#include "../../engine/limits.h"
+#include "../../engine/bounds.h"
 
 #undef RC_SLICE_SENDS
 #undef RC_PLAN_WINDOW

@@ -20,6 +20,7 @@
 #include "lib/text.h"
 #include "lib/wait.h"
 #include "people.h"
+#include "rate.h"
 #include "rights.h"
 #include "rooms.h"
 #include "wire.h"
@@ -258,8 +259,10 @@ void app_login_auth(struct app_client *client, const json_t *message, const json
 		return;
 	}
 	tell_success(client, id);
-	if (!same)
+	if (!same) {
+		app_rate_become(client);
 		app_people_arrive(client);
+	}
 	app_login_recheck(client);
 	app_clock_set(client);
 }

@@ -17,7 +17,6 @@
 
 #define APP_UNSET UINT32_MAX /* a limit that nobody set: the preset decides */
 #define APP_LISTEN_DEFAULT "127.0.0.1:8080"
-#define APP_POLICIES "close|skip|conflate" /* in the order of enum rc_policy */
 
 enum app_auth { APP_AUTH_AUTO, APP_AUTH_OFF, APP_AUTH_OPTIONAL, APP_AUTH_REQUIRED };
 enum app_token_expiry { APP_EXPIRY_REQUIRED, APP_EXPIRY_OPTIONAL };

@@ -30,7 +30,7 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		{ "connections-max", OPTION_COUNT, &s->connections_max, "N",
 		  "connections at a time (what the descriptor limit allows)" },
 		{ "log-size", OPTION_SIZE, &s->log_size, "SIZE", "how much of messages is kept, a power of two (64m)" },
-		{ "policy", OPTION_CHOICE, &s->policy, APP_POLICIES,
+		{ "policy", OPTION_CHOICE, &s->policy, OPTION_POLICIES,
 		  "what happens to a client that reads too slowly (close)" },
 		{ "keep-last", OPTION_LIST, &s->keep_last, "PATTERN",
 		  "keep the newest message of these topics (repeatable)" },
@@ -91,7 +91,8 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		{ "operator-key-file", OPTION_TEXT, &s->operator_key_file, "FILE", "file of such keys, one a line" },
 
 		{ "connections-per-address", OPTION_COUNT, &s->connections_per_address, "N",
-		  "connections from one address (256; strict: 10; 0: no limit)" },
+		  "open connections from one address, and as many that are not open yet (256;\n"
+		  "strict: 10; 0: no limit)" },
 		{ "handshakes-per-second", OPTION_COUNT, &s->handshakes_per_second, "N",
 		  "of WebSockets and streams, from one address; five times as many at once\n"
 		  "(50; strict: 5; 0: no limit)" },
@@ -115,7 +116,8 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		{ "subscriptions-max", OPTION_COUNT, &s->subscriptions_max, "N",
 		  "topics that one connection may follow, rooms included (256)" },
 		{ "topics-per-address", OPTION_COUNT, &s->topics_per_address, "N",
-		  "rooms and topics that are there only because of one address (10000; 0: no\nlimit)" },
+		  "rooms, and topics without messages, that one address may make; with those of\n"
+		  "others it may be in twice as many (10000; 0: no limit)" },
 		{ "history-max", OPTION_COUNT, &s->history_max, "N", "messages in one answer to `history` (100)" },
 		{ "store-count", OPTION_COUNT, &s->store_count, "N", "messages kept for a user who is away (100)" },
 		{ "store-size", OPTION_SIZE, &s->store_size, "SIZE", "how much of such messages is kept (64k)" },

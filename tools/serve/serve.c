@@ -17,7 +17,6 @@
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 #define DRAIN_DEFAULT_MS 5000
-#define POLICIES "close|skip|conflate" /* in the order of enum rc_policy */
 #define RULES_MAX 64
 
 static int run(int argc, char **argv);
@@ -102,7 +101,7 @@ static const struct option_entry *make_options(struct serve *serve)
 		{ "loop", OPTION_FLAG, &serve->feeder.loop, NULL, "begin the recording again at its end" },
 		{ "demo", OPTION_FLAG, &serve->routes.demo, NULL, "publish a demonstration market, with a page at /" },
 		{ "seed", OPTION_COUNT64, &serve->feeder.seed, "N", "which demonstration market (1)" },
-		{ "policy", OPTION_CHOICE, &serve->policy, POLICIES,
+		{ "policy", OPTION_CHOICE, &serve->policy, OPTION_POLICIES,
 		  "what happens to a subscriber that is too slow (close)" },
 		{ "policy-for", OPTION_LIST, &serve->policy_for, "PATTERN=POLICY",
 		  "the policy of one topic, or of a prefix and * (repeatable)" },
@@ -190,11 +189,11 @@ static int make_rules(const struct serve *serve, struct rule *rules, unsigned *c
 {
 	for (unsigned index = 0; index < serve->policy_for.count; index++) {
 		const char *word = serve->policy_for.items[index], *equals = strrchr(word, '=');
-		int policy = equals ? option_choice(POLICIES, equals + 1) : -1;
+		int policy = equals ? option_choice(OPTION_POLICIES, equals + 1) : -1;
 		struct rule *rule = policy < 0 ? NULL : find_rule(rules, count, word, (size_t)(equals - word), policy);
 		if (!rule)
 			return options_wrong(&command_serve, "--policy-for '%s': expected PATTERN=%s, at most %d", word,
-			                     POLICIES, RULES_MAX);
+			                     OPTION_POLICIES, RULES_MAX);
 		rule->options.policy = (enum rc_policy)policy;
 	}
 	for (unsigned index = 0; index < serve->keep_last.count; index++) {

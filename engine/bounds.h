@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * limits.h - every bound in one header, and how they relate. What a user may change starts from the default here. The
+ * bounds.h - every bound in one header, and how they relate. What a user may change starts from the default here. The
  * bounds that the public contract names are defined in ringcast*.h, so that an embedder has them too.
  */
-#ifndef RC_LIMITS_H
-#define RC_LIMITS_H
+#ifndef RC_BOUNDS_H
+#define RC_BOUNDS_H
 
 #include "ringcast.h"
 
