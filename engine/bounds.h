@@ -116,6 +116,22 @@ static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before
 static_assert(RC_TLS_SEND_SIZE_MAX <= RC_TLS_STAGE_SIZE / 2,
               "a block holds at least one send with its records' overhead");
 
+/* ---- producers in processes of their own ---- */
+#define RC_PRODUCERS_DEFAULT 64
+#define RC_PRODUCERS_LIMIT 1024
+#define RC_PRODUCER_TOPICS_DEFAULT 1024 /* of one producer */
+#define RC_PRODUCER_TOPICS_LIMIT 65536
+#define RC_PRODUCER_RING_DEFAULT (1 * RC_MIB)
+#define RC_PRODUCER_RING_MIN (64 * RC_KIB)
+#define RC_PRODUCER_RING_MAX (64 * RC_MIB)
+#define RC_PRODUCER_TICK_SIZE (64 * RC_KIB)   /* read of one producer in a tick, or one larger record ... */
+#define RC_PRODUCERS_TICK_SIZE (512 * RC_KIB) /* ... and of all that a worker has */
+#define RC_PRODUCER_QUESTIONS_A_TICK 16       /* of one producer; further ones wait in its socket */
+#define RC_PRODUCERS_ACCEPTED_A_TICK 16
+#define RC_PRODUCER_RETRY_NS 500000    /* between two tries, when the log has no room */
+#define RC_PRODUCER_PAUSE_NS 100000000 /* before another accept, when descriptors were out */
+static_assert(RC_PRODUCER_TICK_SIZE <= RC_PRODUCERS_TICK_SIZE, "one producer cannot take more than all");
+
 /* ---- time ---- */
 #define RC_TICK_NS 25000000 /* of the timer wheel: 25 ms */
 
