@@ -39,6 +39,8 @@ static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is
 #define RC_FRAGMENTS_DEFAULT                                                                                           \
 	1024 /* at least: the limit is there against work, and grows with the largest message ... */
 #define RC_FRAGMENT_SIZE_LEAST 64        /* ... by one for so many bytes */
+#define RC_BULK_SIZE_MIN (64 * RC_KIB)   /* who sends such a message is received one message at a time ... */
+#define RC_PLACED_SIZE_MIN (16 * RC_KIB) /* ... and the rest of a frame, if it is so long, where it belongs */
 #define RC_IDLE_TIMEOUT_MS 120000
 #define RC_CLOSE_TIMEOUT_MS 5000
 #define RC_PONGS_QUEUED_MAX 16 /* Pongs that wait; further Pings get one Pong for all, section 5.5.3 */

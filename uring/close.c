@@ -130,11 +130,11 @@ static void cut(struct worker *worker, const struct ending *ending)
 	rc_lag_forget(worker, slot);
 	rc_connection_free_parts(worker, conn, before);
 	tell_closed(worker, slot, handle, ending);
-	uint64_t cancelled = rc_tag(worker, TAG_CANCELLED, slot, 0);
 	if (conn->receiving)
-		rc_ring_cancel(worker->ring, slot, rc_tag(worker, TAG_RECEIVED, slot, 0), cancelled);
+		rc_connection_receive_end(worker, slot);
 	if (conn->polling)
-		rc_ring_cancel(worker->ring, slot, rc_tag(worker, TAG_WRITABLE, slot, 0), cancelled);
+		rc_ring_cancel(worker->ring, slot, rc_tag(worker, TAG_WRITABLE, slot, 0),
+		               rc_tag(worker, TAG_CANCELLED, slot, 0));
 }
 
 static void flushed(struct worker *worker, const struct ending *ending)

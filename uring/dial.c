@@ -192,7 +192,7 @@ static void begin_connection(struct worker *worker, uint32_t slot, struct dial *
 	conn->user = dial->user;
 	rc_connection_set_state(worker, slot, CONNECTION_HANDSHAKE, worker->server->config.handshake_timeout_ms);
 	if (put_request(worker, slot, &dial->url) && (!conn->secure || rc_secure_dial(worker, slot, dial->url.host)))
-		rc_connection_receive(worker, slot);
+		rc_connection_receive(worker, slot, RECEPTION_STREAM);
 	else
 		rc_ending_cut(worker, slot, RC_CLOSE_ABNORMAL);
 }

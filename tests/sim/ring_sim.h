@@ -47,6 +47,9 @@ struct operation {
 	unsigned waiting;    /* completions not handed out */
 	bool zero_copy, never_released;
 	bool is_alert;
+	bool once;           /* a receive: of one completion ... */
+	uint8_t *place;      /* ... and to here, `size` bytes at most; null: into a buffer */
+	size_t placed;       /* bytes that came there */
 	int level, name;     /* of an option, whose value is ranges[0] */
 	uint64_t held_total; /* of a zero-copy send that was taken: where its bytes end in the stream; 0: not taken */
 	uint64_t seen;

@@ -69,6 +69,7 @@ enum fault {
 	MET_WRONG_RECORD,    /* or does what no peer may */
 	MET_EVENT,           /* a message as a server-sent event */
 	MET_KERNEL_TLS,      /* a socket whose kernel makes the records */
+	MET_PLACED,          /* bytes that were received where they belong */
 	FAULT_COUNT
 };
 extern const char *const sim_fault_names[FAULT_COUNT];
