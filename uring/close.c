@@ -155,7 +155,7 @@ static void flushed(struct worker *worker, const struct ending *ending)
 	rc_ring_shutdown(worker->ring, slot, rc_tag(worker, TAG_SHUT, slot, 0));
 }
 
-void rc_close_noted(struct worker *worker)
+void rc_close_all_noted(struct worker *worker)
 {
 	struct ending ending;
 	while (rc_ending_take(worker, &ending)) {
@@ -195,10 +195,10 @@ void rc_close_noted(struct worker *worker)
 
 /* ---- the slot ---- */
 
-void rc_close_try_slot(struct worker *worker, uint32_t slot)
+void rc_close_slot(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
-	if (conn->state != CONNECTION_ENDING || rc_connection_is_busy(conn) || rc_hold_has(&worker->holds, slot))
+	if (rc_connection_is_busy(conn) || rc_hold_has(&worker->holds, slot))
 		return;
 	rc_connection_drop_outbox(worker, conn);
 	rc_compress_end(worker, slot);

@@ -157,7 +157,9 @@ static void hand_over(struct worker *worker, uint32_t slot, struct rc_session *s
 static void settle(struct worker *worker, uint32_t slot, struct rc_session *session, bool over)
 {
 	struct connection *conn = &worker->connections[slot];
-	if (over || is_between_messages(session)) {
+	if (!conn->session && rc_session_at_rest(session)) {
+		return; /* nothing was kept: nearly always */
+	} else if (over || is_between_messages(session)) {
 		rc_session_reset(session, &worker->pool);
 		rc_pool_give(&worker->pool, conn->session, RC_POOL_BLOCK_MIN);
 		conn->session = NULL;
@@ -174,7 +176,7 @@ uint8_t *rc_frames_take(struct worker *worker, uint32_t slot, uint8_t *at, uint8
 		return end; /* a client that asked by plain HTTP has nothing more to say */
 	struct rc_session *session = conn->session ? conn->session : &worker->scratch;
 	struct rc_event event = { 0 };
-	while (!conn->ends && rc_session_next(session, &rules, &at, end, &event) != RC_EVENT_NONE)
+	while (at < end && !conn->ends && rc_session_next(session, &rules, &at, end, &event) != RC_EVENT_NONE)
 		hand_over(worker, slot, session, &event);
 	settle(worker, slot, session, is_last(&event));
 	return is_last(&event) ? end : at;
