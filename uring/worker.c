@@ -161,6 +161,8 @@ void rc_worker_close(struct worker *worker)
 	worker->ring = NULL;
 	rc_producers_close(worker);
 	for (uint32_t slot = 0; slot < worker->slot_high; slot++) {
+		worker->connections[slot].receiving = false; /* the ring is closed: nothing is on its way */
+		rc_connection_free_parts(worker, &worker->connections[slot], CONNECTION_ENDING);
 		rc_connection_drop_outbox(worker, &worker->connections[slot]);
 		rc_compress_end(worker, slot);
 	}
