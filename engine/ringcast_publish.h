@@ -13,27 +13,27 @@
 extern "C" {
 #endif
 
-/* ------------------------------------------------------------------------------------------------ topics by handle --
- */
+/* ---------------------------------------------------------------------------------------------- topics by handle -- */
 
 /* Opens a topic, so that publishing to it looks up no name. Any thread may call this, and any thread may use the handle
  * until it is closed. A handle keeps its topic, with its sequence numbers and its epoch, even while nobody subscribes
  * and the log has none of its messages; the topic counts for RC_TOPICS_MAX meanwhile. Who opens a name once more gets
- * the same number, and closes it once more. A handle that was closed by all is refused (-ENOENT), also when the name is
+ * the same number, and closes it once more. A handle that was closed by all is refused, also when the name is
  * opened again later, unless the topic lived on meanwhile.
  * Returns 0, -EINVAL (the name), -ENOSPC (RC_TOPICS_MAX topics exist), -ENOMEM. */
 RC_API int rc_topic_open(rc_server *server, const char *name, size_t name_size, rc_topic *topic);
 
-/* Returns 0, or -ENOENT for what is no open handle. */
+/* Closes a topic that was opened. Any thread. Returns 0, or -ENOENT for what is no open topic. */
 RC_API int rc_topic_close(rc_server *server, rc_topic topic);
 
-/* As rc_publish(), to an open topic; -ENOENT for what is none. */
+/* Publishes to an open topic. Any thread. Returns what rc_publish() does, and -ENOENT for what is no open topic. */
 RC_API int64_t rc_publish_to(rc_server *server, rc_topic topic, const void *data, size_t size, unsigned flags);
 
 /* --------------------------------------------------------------------------------------------------- many as one -- */
 
 #define RC_PUBLISH_MANY_MAX 1024 /* messages of one rc_publish_many() */
 
+/* One of the messages of rc_publish_many(). */
 struct rc_batch_message {
 	rc_topic topic;   /* an open one; 0: the one with this name */
 	const char *name; /* not looked at with a handle */
@@ -58,8 +58,7 @@ RC_API int64_t rc_publish_many(rc_server *server, struct rc_batch_message *messa
                                size_t struct_size);
 #define rc_publish_many(...) rc_publish_many(__VA_ARGS__, sizeof(struct rc_batch_message))
 
-/* ------------------------------------------------------------------------------------------------- built in the log --
- */
+/* ---------------------------------------------------------------------------------------------- built in the log -- */
 
 #define RC_PLACES_MAX 64 /* places that are being built in at a time */
 
@@ -82,30 +81,30 @@ typedef uint64_t rc_place;
 RC_API int rc_reserve(rc_server *server, size_t size, rc_place *place, void **data);
 
 /* Publishes the first `size` bytes of a place to an open topic, with the publisher's own time, if it is not 0. Flags
- * are those of rc_publish(). Any thread; after a success the bytes must not be touched any more. Returns the sequence
- * number, or
+ * are those of rc_publish(). Any thread; after a success the bytes must not be touched any more. After the first two of
+ * these errors the place is over. After the others it is as it was, so that it can be put right and committed, or
+ * abandoned. Returns the sequence number, or
  *   -ETIMEDOUT it was reserved more than a second ago: it is over, and nothing is published
  *   -EALREADY  it is over: committed, abandoned or timed out before
- * and with the place as it was, so that it can be put right and committed, or abandoned:
  *   -EMSGSIZE  larger than what was reserved
  *   -ENOENT    no open topic
  *   -EINVAL    unknown flags
- *   -EILSEQ, -EAGAIN as rc_publish() */
+ *   -EILSEQ    text that is not UTF-8
+ *   -EAGAIN    a worker is a whole log behind */
 RC_API int64_t rc_commit(rc_server *server, rc_place place, rc_topic topic, size_t size, uint64_t time_ns,
                          unsigned flags);
 
-/* Gives a place back unpublished. Any thread. Returns 0, or -EALREADY. */
+/* Gives a place back unpublished. Any thread. Returns 0, or -EALREADY (it is over). */
 RC_API int rc_abandon(rc_server *server, rc_place place);
 
-/* ------------------------------------------------------------------------------------------------- waking and room --
- */
+/* ----------------------------------------------------------------------------------------------- waking and room -- */
 
 /* Wakes the workers that RC_PUBLISH_QUIET left asleep, once each, whichever threads published. Any thread. */
 RC_API void rc_flush(rc_server *server);
 
-/* How much can be published now before -EAGAIN: so many bytes, of which each message takes its size and up to 10 more,
- * and at most *messages of them (which may be null). Workers make more room as they send. Other publishers take of it,
- * and so may a subscriber that begins far back. Any thread. */
+/* How much can be published now before it is refused: so many bytes, of which each message takes its size and up to 10
+ * more, and at most *messages of them (which may be null). Workers make more room as they send. Other publishers take
+ * of it, and so may a subscriber that begins far back. Any thread. */
 RC_API size_t rc_server_room(rc_server *server, size_t *messages);
 
 #ifdef __cplusplus

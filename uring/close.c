@@ -20,7 +20,7 @@ static void tell_closed(struct worker *worker, uint32_t slot, rc_conn handle, co
 {
 	struct connection *conn = &worker->connections[slot];
 	const struct rc_handlers *handlers = &worker->server->config.handlers;
-	const struct rc_closing closing = {
+	struct rc_closing closing = {
 		.code = conn->close_code ? conn->close_code : ending->code,
 		.reason = ending->reason ? ending->reason : "",
 		.reason_size = ending->reason ? ending->reason_size : 0,
@@ -34,6 +34,8 @@ static void tell_closed(struct worker *worker, uint32_t slot, rc_conn handle, co
 	rc_count(&worker->stats.closed, 1);
 	if (!conn->close_received && rc_form_of(conn)->websocket)
 		rc_count(&worker->stats.closed_abnormal, 1);
+	if (conn->client)
+		rc_dial_left(worker, slot, &closing);
 	if (handlers->close)
 		handlers->close(handlers->context, handle, conn->user, &closing);
 }
@@ -130,11 +132,11 @@ static void cut(struct worker *worker, const struct ending *ending)
 	rc_lag_forget(worker, slot);
 	rc_connection_free_parts(worker, conn, before);
 	tell_closed(worker, slot, handle, ending);
-	uint64_t cancelled = rc_tag(worker, TAG_CANCELLED, slot, 0);
 	if (conn->receiving)
-		rc_ring_cancel(worker->ring, slot, rc_tag(worker, TAG_RECEIVED, slot, 0), cancelled);
+		rc_connection_receive_end(worker, slot);
 	if (conn->polling)
-		rc_ring_cancel(worker->ring, slot, rc_tag(worker, TAG_WRITABLE, slot, 0), cancelled);
+		rc_ring_cancel(worker->ring, slot, rc_tag(worker, TAG_WRITABLE, slot, 0),
+		               rc_tag(worker, TAG_CANCELLED, slot, 0));
 }
 
 static void flushed(struct worker *worker, const struct ending *ending)
@@ -155,7 +157,7 @@ static void flushed(struct worker *worker, const struct ending *ending)
 	rc_ring_shutdown(worker->ring, slot, rc_tag(worker, TAG_SHUT, slot, 0));
 }
 
-void rc_close_noted(struct worker *worker)
+void rc_close_all_noted(struct worker *worker)
 {
 	struct ending ending;
 	while (rc_ending_take(worker, &ending)) {
@@ -195,10 +197,10 @@ void rc_close_noted(struct worker *worker)
 
 /* ---- the slot ---- */
 
-void rc_close_try_slot(struct worker *worker, uint32_t slot)
+void rc_close_slot(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
-	if (conn->state != CONNECTION_ENDING || rc_connection_is_busy(conn) || rc_hold_has(&worker->holds, slot))
+	if (rc_connection_is_busy(conn) || rc_hold_has(&worker->holds, slot))
 		return;
 	rc_connection_drop_outbox(worker, conn);
 	rc_compress_end(worker, slot);
@@ -214,7 +216,7 @@ void rc_close_done(struct worker *worker, uint32_t slot)
 	if (conn->counted)
 		rc_addresses_leave(worker->server->addresses, worker->acceptor.address_indexes[slot]);
 	rc_accept_opened(worker, slot);
-	uint32_t generation = atomic_load_explicit(&conn->generation, memory_order_relaxed) + 1;
+	uint32_t generation = (atomic_load_explicit(&conn->generation, memory_order_relaxed) + 1) & RC_GENERATION_MASK;
 	atomic_store_explicit(&conn->generation, generation ? generation : 1, memory_order_relaxed);
 	conn->state = CONNECTION_FREE;
 	conn->closing_slot = false;

@@ -92,7 +92,7 @@ void rc_appending_end(struct rc_server *server, const struct appending *appendin
 bool rc_appending_waits(struct rc_server *server, unsigned flags)
 {
 	const struct timespec time = { .tv_nsec = WAIT_NS };
-	if (!(flags & RC_PUBLISH_WAIT) || rc_worker_here || atomic_load(&server->stop_at_ns))
+	if (!(flags & RC_PUBLISH_WAIT) || rc_worker_here || rc_workers_stepped || atomic_load(&server->stop_at_ns))
 		return false;
 	nanosleep(&time, NULL);
 	return true;
@@ -235,10 +235,10 @@ static int64_t publish(rc_server *server, const struct address *address, struct 
 static bool leave_out(rc_server *server, rc_conn conn)
 {
 	uint32_t slot;
-	struct worker *worker = rc_conn_worker_of(server, conn, &slot);
+	struct worker *worker = rc_conn_worker_of(server, conn);
 	if (!worker || worker != rc_worker_here)
 		return false;
-	if (rc_conn_is_fresh(worker, slot, conn))
+	if (rc_conn_is_fresh(worker, conn) && rc_conn_slot(worker, conn, &slot))
 		worker->connections[slot].cursor.own_ahead = true;
 	return true;
 }

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-uint64_t application_messages, application_closed, application_slow;
+uint64_t application_messages, application_closed, application_unsure, application_slow;
 static unsigned posted_count, ran_count;
 
 /* The end of a connection is never told inside another callback: whoever is in the middle of something may keep what
@@ -20,7 +20,7 @@ static unsigned inside[FIBERS_MAX + 1];
 void application_reset(void)
 {
 	memset(inside, 0, sizeof inside);
-	application_messages = application_closed = application_slow = 0;
+	application_messages = application_closed = application_unsure = application_slow = 0;
 	posted_count = ran_count = 0;
 }
 
@@ -108,6 +108,7 @@ static void unsubscribe(struct peer *peer, unsigned topic)
 static void close_peer(struct peer *peer)
 {
 	struct rc_pool *pool = &rc_worker_here->pool;
+	dial_ends(peer);
 	size_t size_max = pool->used_size_max;
 	if (sim.weights[FAULT_ALLOCATION] && !sim.quiet && sim_one_in(4)) {
 		sim_met(FAULT_ALLOCATION);
@@ -179,7 +180,9 @@ static int on_request(void *context, rc_request *request)
 static void on_open(void *context, rc_conn conn, void *user)
 {
 	(void)context;
-	struct peer *peer = user;
+	struct peer *peer = dial_life(user);
+	if (peer->kind == PEER_SERVER)
+		dial_opened(user, conn);
 	CHECK(!peer->conn_open && !peer->closes, "peer %u opens twice", peer->index);
 	CHECK(peer->kind == PEER_SERVER || peer->conn == conn, "peer %u has another handle", peer->index);
 	peer->conn = conn;
@@ -192,7 +195,7 @@ static void on_open(void *context, rc_conn conn, void *user)
 static void on_message(void *context, rc_conn conn, void *user, const struct rc_message *message)
 {
 	(void)context;
-	struct peer *peer = user;
+	struct peer *peer = dial_life(user);
 	uint8_t wanted[OUT_MAX];
 	char start[8] = { 0 };
 	application_messages++;
@@ -222,7 +225,7 @@ static void on_message(void *context, rc_conn conn, void *user, const struct rc_
 static void on_pong(void *context, rc_conn conn, void *user, const uint8_t *data, size_t size)
 {
 	(void)context;
-	struct peer *peer = user;
+	struct peer *peer = dial_life(user);
 	CHECK(peer->conn_open && peer->conn == conn, "peer %u: a pong while it is not open", peer->index);
 	CHECK(!size || (size == 1 && data[0] == 'G') || (size == 4 && memcmp(data, "pong", 4) == 0),
 	      "peer %u: a wrong pong", peer->index);
@@ -232,6 +235,8 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 {
 	(void)context;
 	struct peer *peer = user;
+	if (peer->kind == PEER_SERVER && !(peer = dial_closed(peer, conn, closing)))
+		return;
 	CHECK(peer->closes == 0, "peer %u is closed twice", peer->index);
 	CHECK(peer->requested || peer->kind == PEER_SERVER, "peer %u is closed, and was not open", peer->index);
 	CHECK(conn == peer->conn || !peer->conn_open, "peer %u is closed with another handle", peer->index);
@@ -239,9 +244,11 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 	peer->closes++;
 	peer->conn_open = false;
 	peer->closing = *closing;
-	if (!conn) /* a connect that failed */
-		peer_refused(peer);
-	application_closed += conn != 0;
+	/* Of a client's connection that memory was short for, or that was given up just then, nobody here knows whether
+	 * it began. */
+	bool unsure = peer->kind == PEER_SERVER && (closing->status == -ENOMEM || closing->status == -ECANCELED);
+	application_unsure += unsure;
+	application_closed += !unsure;
 	application_slow += closing->code == RC_CLOSE_POLICY;
 	for (unsigned i = 0; i < TOPICS; i++)
 		oracle_unsubscribed(peer, i);
@@ -309,7 +316,7 @@ static void ran(void *argument)
 
 void application_speak(void)
 {
-	struct peer *peer = &peers[sim_below(PEERS_MAX)];
+	struct peer *peer = dial_life(&peers[sim_below(PEERS_MAX)]);
 	unsigned topic = sim_below(TOPICS), worker = sim_below(sim.server->worker_count);
 	const char *name = oracle_topics[topic];
 	char text[16];
@@ -331,6 +338,7 @@ void application_speak(void)
 			break;
 		if (!peer->app_close)
 			peer->app_close = 4001;
+		dial_ends(peer);
 		rc_close(sim.server, peer->conn, peer->app_close, NULL, 0);
 		break;
 	case 5:

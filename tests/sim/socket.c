@@ -72,17 +72,6 @@ struct sockaddr_storage socket_address(const struct peer *peer)
 	return storage;
 }
 
-int socket_port(const struct sockaddr_storage *address)
-{
-	return ntohs(((const struct sockaddr_in *)address)->sin_port);
-}
-
-struct peer *socket_dialled(int port)
-{
-	struct peer *peer = port < PEERS_MAX ? &peers[port] : NULL;
-	return peer && peer->kind == PEER_SERVER && peer->state == PEER_OFFERED ? peer : NULL;
-}
-
 /* ---- listeners ---- */
 
 static struct listening {
@@ -178,6 +167,11 @@ int rc_listen_parse(struct listener *listener, const char *text, const struct rc
 		((struct sockaddr_in *)&listener->socket_address)->sin_port = htons(
 		    (uint16_t)atoi(strrchr(text, ':') + 1));
 	return 0;
+}
+
+void rc_listen_remove_stale(const struct sockaddr_un *address, int type)
+{
+	(void)address, (void)type;
 }
 
 int rc_listen_open(struct listener *listener, const struct rc_config *config, bool first, struct rc_error *error)

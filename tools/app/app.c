@@ -23,6 +23,7 @@
 #include "lib/wait.h"
 #include "log.h"
 #include "login.h"
+#include "producers.h"
 #include "wire.h"
 
 #define LOOK_MS 1000 /* between two sweeps of who has been away for too long */
@@ -76,6 +77,8 @@ static void print_listener(FILE *to, const char *address, int port, const char *
 		fprintf(to, "listening on ws+unix:%s:%s\n", address + 5, what);
 	else if (!strncmp(address, "fd:", 3))
 		fprintf(to, "listening on descriptor %s%s\n", address + 3, what);
+	else if (*address == ':' || *address == '*')
+		fprintf(to, "listening on ws%s://0.0.0.0:%d%s\n", secure ? "s" : "", port, what);
 	else
 		fprintf(to, "listening on ws%s://%.*s:%d%s\n", secure ? "s" : "", (int)(colon ? colon - address : 0),
 		        address, port, what);
@@ -113,6 +116,16 @@ static void take_inherited(struct option_list *listen, struct option_list *api)
 	free(names);
 }
 
+static bool listen_producers(struct app *app, const struct app_settings *settings, FILE *said)
+{
+	struct rc_error error;
+	if (app_producers_listen(app, settings, &error) < 0)
+		return command_failed("%s", error.text), false;
+	if (settings->producers.address)
+		fprintf(said, "producers at %s\n", settings->producers.address);
+	return true;
+}
+
 static bool listen_everywhere(struct app *app, const struct app_settings *settings, FILE *said)
 {
 	struct option_list listen = settings->listen, api = settings->api_listen;
@@ -128,7 +141,8 @@ static bool listen_everywhere(struct app *app, const struct app_settings *settin
 	int open = app_exposure_too_open(settings, &app->listeners, app->api_listener_first);
 	if (open >= 0)
 		return command_failed("%s " APP_EXPOSURE_WORDS, listen.items[open]), false;
-	return listen_at(app, &listen, "", said) && listen_at(app, &api, " (api)", said);
+	return listen_at(app, &listen, "", said) && listen_at(app, &api, " (api)", said) &&
+	       listen_producers(app, settings, said);
 }
 
 static bool become(const char *name)
@@ -171,6 +185,7 @@ static bool make_server(struct app *app, const struct app_settings *settings)
 	config.log_size = settings->log_size;
 	config.policy = (enum rc_policy)settings->policy;
 	config.kernel_tls = settings->kernel_tls;
+	latency_apply(&settings->latency, &config);
 	config.memory_max = settings->memory_max;
 	config.idle_timeout_ms = settings->idle_timeout_ms;
 	config.handshake_timeout_ms = settings->handshake_timeout_ms;
@@ -251,12 +266,14 @@ static void warn_fixed(const struct app_settings *old, const struct app_settings
 	            old->listen.count == new->listen.count && old->api_listen.count == new->api_listen.count &&
 	            old->message_max == new->message_max && old->body_max == new->body_max &&
 	            old->connections_max == new->connections_max && old->idle_timeout_ms == new->idle_timeout_ms &&
-	            old->policy == new->policy && old->subscriptions_max == new->subscriptions_max;
+	            old->policy == new->policy &&
+	            old->subscriptions_max == new->subscriptions_max &&latency_equal(&old->latency, &new->latency);
 	for (unsigned i = 0; same && i < new->listen.count; i++)
 		same = strcmp(old->listen.items[i], new->listen.items[i]) == 0;
 	if (!same)
-		app_log_say(APP_LOG_WARNING, "reload", NULL,
-		            "addresses, workers, sizes, idle time and policy change only with a restart");
+		app_log_say(
+		    APP_LOG_WARNING, "reload", NULL,
+		    "addresses, workers and their places, sizes, idle time and policy change only with a restart");
 }
 
 static void recheck(void *context, struct app_node *node)

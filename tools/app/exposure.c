@@ -108,6 +108,9 @@ static void print_clients(const struct app_settings *settings)
 	row("topics", "%s; a token may name its own", list_of(&settings->topics, "all", list));
 	row("rooms", "%s; a token may name its own", list_of(&settings->rooms, "all", list));
 	row("pages of", "%s", list_of(&settings->origins, "the host that they ask", list));
+	if (settings->auth != APP_AUTH_REQUIRED)
+		row("  on loopback, asked as", "an address, localhost%s%s", settings->hosts.count ? ", " : "",
+		    list_of(&settings->hosts, "", list));
 	row("cookies as tokens", "from those pages%s", settings->origins.count ? ", but not from *" : "");
 }
 
@@ -119,6 +122,21 @@ static bool has_loopback(const struct app_settings *settings)
 		if (local_address_is_loopback(list->items[i]) && strncmp(list->items[i], "proxy+", 6) != 0)
 			return true;
 	return !list->count;
+}
+
+/* The mode of the socket's file is as much of an answer as the users named. */
+static void print_producers(const struct producers *producers)
+{
+	char list[ROW_MAX];
+	const char *mode = producers->address ? strstr(producers->address, "?mode=") : NULL;
+	if (!producers->address) {
+		row("shared memory (producers)", "nobody: there is no place for them");
+		return;
+	}
+	row("shared memory (producers)", "%s, by a socket of mode %s at %s",
+	    list_of(&producers->uids, "every user of this machine whom it lets in", list), mode ? mode + 6 : "0600",
+	    producers->address);
+	row("  publish to", "%s", list_of(&producers->topics, "all topics", list));
 }
 
 static void print_operators(const struct app_settings *settings)
@@ -136,6 +154,7 @@ static void print_operators(const struct app_settings *settings)
 	else
 		row("/stats, /metrics", "%s", local);
 	row("/api/publish publishes to", "%s", list_of(&settings->publish_topics, "all topics", list));
+	print_producers(&settings->producers);
 	row("/, /ringcast.js, /healthz", "everybody");
 }
 

@@ -11,7 +11,9 @@
 
 #include "lib/address.h"
 #include "lib/keys.h"
+#include "lib/latency.h"
 #include "lib/options.h"
+#include "lib/producers.h"
 #include "token.h"
 
 #define APP_UNSET UINT32_MAX /* a limit that nobody set: the preset decides */
@@ -26,6 +28,7 @@ enum app_log_level { APP_LOG_DEBUG, APP_LOG_INFO, APP_LOG_WARNING, APP_LOG_ERROR
 struct app_settings {
 	/* where and how much; a reload does not change these */
 	struct option_list listen, api_listen;
+	struct producers producers;
 	unsigned workers;
 	size_t log_size;
 	unsigned connections_max;
@@ -39,6 +42,7 @@ struct app_settings {
 	const char *tls_client_ca, *tls_crl;  /* likewise */
 	struct option_list keep_last;
 	bool kernel_tls;
+	struct latency latency;
 
 	/* who may */
 	int preset;
@@ -56,7 +60,7 @@ struct app_settings {
 	unsigned permissions;
 	struct option_list topics, rooms;  /* for whom no token names any; empty: all */
 	struct option_list publish_topics; /* what /api may publish to; empty: all */
-	struct option_list origins, trusted, api_keys, operator_keys;
+	struct option_list hosts, origins, trusted, api_keys, operator_keys;
 	const char *api_key_file, *operator_key_file;
 	struct networks proxies;    /* that are trusted */
 	struct keys api, operators; /* all of them; the operators' only read figures */
