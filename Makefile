@@ -125,7 +125,7 @@ bench-tls-memory: $(BUILD)/benches/tls_memory ## what an idle TLS connection cos
 	@cd $(BUILD) && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost \
 		-keyout bench.key -out bench.pem 2>/dev/null && benches/tls_memory bench.pem bench.key
 
-bench-publish: $(BUILD)/benches/publish ## rc_publish by 1 to 8 threads, to p99.99, beside a ring under a mutex (ARGS="--rounds 9")
+bench-publish: $(BUILD)/benches/publish ## publishing in each way, by 1 to 8 threads, to p99.99, beside a ring under a mutex (ARGS="--rounds 9")
 	@$(BUILD)/benches/publish $(ARGS)
 
 bench-producer: $(BUILD)/benches/producer ## publishing from a process of its own: its cost, and how long to the first send (ARGS="--size 128 --sleeps")
