@@ -37,6 +37,7 @@ TOOL_LIBS := -lm -ljansson -linih -lsystemd
 
 # What an embedder sees. Everything beside ringcast.h includes it.
 HEADERS := engine/ringcast.h $(wildcard engine/ringcast_*.h)
+WRAPPER := engine/ringcast.hpp
 LIBRARY := $(BUILD)/libringcast.a
 SHARED := $(BUILD)/libringcast.so.$(VERSION)
 PROGRAM := $(BUILD)/ringcast
@@ -134,7 +135,7 @@ flame: ## a flame graph (SVG) of a running server: PID=123 TIME=10 OUT=flame.svg
 install: all ## into $(DESTDIR)$(PREFIX): program, libraries, headers, pkg-config file, man page, systemd units
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include lib/pkgconfig share/man/man1)
 	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/ringcast
-	install -m 644 $(HEADERS) $(DESTDIR)$(PREFIX)/include
+	install -m 644 $(HEADERS) $(WRAPPER) $(DESTDIR)$(PREFIX)/include
 	install -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/libringcast.a
 	install -m 755 $(SHARED) $(DESTDIR)$(PREFIX)/lib/$(notdir $(SHARED))
 	ln -sf $(notdir $(SHARED)) $(DESTDIR)$(PREFIX)/lib/libringcast.so.$(SOVERSION)
@@ -151,7 +152,7 @@ install: all ## into $(DESTDIR)$(PREFIX): program, libraries, headers, pkg-confi
 	@[ -n "$(DESTDIR)" ] || ldconfig 2>/dev/null || true
 
 uninstall: ## removes what install put there
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(patsubst engine/%,include/%,$(HEADERS)) lib/libringcast.a lib/libringcast.so \
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(patsubst engine/%,include/%,$(HEADERS) $(WRAPPER)) lib/libringcast.a lib/libringcast.so \
 		lib/libringcast.so.$(SOVERSION) lib/$(notdir $(SHARED)) lib/pkgconfig/ringcast.pc share/man/man1/ringcast.1 \
 		lib/systemd/system/ringcast.service lib/systemd/system/ringcast.socket \
 		share/ringcast/ringcast.js share/ringcast/package.json share/doc/ringcast/ringcast.conf share/doc/ringcast/DIALECT.md)
