@@ -6,7 +6,9 @@
 #ifndef RC_BOUNDS_H
 #define RC_BOUNDS_H
 
+#include "ringcast.h"
 #include "ringcast_client.h"
+#include "ringcast_publish.h"
 
 #include <assert.h>
 #include <stddef.h>
@@ -70,6 +72,11 @@ static_assert(RC_CONNECT_HEADERS_SIZE_MAX <= RC_CONNECT_REQUEST_SIZE_MAX / 2,
 #define RC_LOG_SEGMENTS 64          /* the log is recycled in pieces of log_size / this */
 #define RC_LOG_READABLE_SEGMENTS 48 /* how far back a reader may be; the rest is room for publishers */
 #define RC_LOG_BYTES_PER_ENTRY 128  /* index entries = log_size / this: smaller frames fill the index first */
+
+/* Blocks in which publishers build their messages, as much together as the log. A publisher gives his back within the
+ * time, or what he built is not published any more. */
+#define RC_BLOCKS 128
+#define RC_PLACE_TIME_MS 1000
 
 static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before a gathered message");
 

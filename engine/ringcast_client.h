@@ -12,8 +12,8 @@
 extern "C" {
 #endif
 
-/* How rc_connect() meets wss:// servers, before the start. Without a call their certificates must be for the host in
- * the URL, and the system's authorities must vouch for them. Returns as rc_server_tls() does; -ENOENT is also for a
+/* Says how rc_connect() meets wss:// servers, before the start. Without a call their certificates must be for the host
+ * in the URL, and the system's authorities must vouch for them. Returns as rc_server_tls() does; -ENOENT is also for a
  * system whose authorities cannot be found. */
 struct rc_tls_client_options {
 	const char *ca;                /* PEM file that vouches instead of the system's authorities; or null */

@@ -24,9 +24,10 @@ struct listener {
 	struct sockaddr_storage socket_address;
 	socklen_t socket_address_size;
 	struct rc_deflate_options deflate;
-	bool secure;   /* wss */
-	bool proxied;  /* connections begin with a PROXY header */
-	int inherited; /* a descriptor that listens already, or -1 */
+	bool secure;     /* wss */
+	bool proxied;    /* connections begin with a PROXY header */
+	int inherited;   /* a descriptor that listens already, or -1 */
+	bool everywhere; /* on all addresses, of IPv6 and IPv4 */
 };
 
 struct rc_server {
@@ -40,6 +41,7 @@ struct rc_server {
 	size_t deflate_size_min;                                    /* of all listeners */
 	void *log_memory;
 	size_t log_memory_size;
+	unsigned *cpus; /* of the configuration, or null */
 	struct worker *workers;
 	unsigned worker_count;
 	struct listener listeners[RC_LISTENERS_MAX];
@@ -54,6 +56,7 @@ struct rc_server {
 	_Atomic uint64_t stop_at_ns;    /* 0: runs; else the end of draining */
 	_Atomic bool started;
 	_Atomic uint64_t publish_refused;
+	_Atomic uint64_t quiet_mask; /* workers that RC_PUBLISH_QUIET left asleep */
 	uint64_t start_ns;
 	uint64_t seed;   /* of every table whose keys peers choose */
 	uint64_t epoch;  /* of event ids: differs from one start to the next */
@@ -62,6 +65,10 @@ struct rc_server {
 
 /* CLOCK_MONOTONIC, as the log's entries have it. */
 uint64_t rc_server_now(void);
+
+/* server.c: before a thread opens a worker that rc_server_start() did not give to it. Returns 0, or with *error set
+ * -EINVAL (a wss:// listener without rc_server_tls()) or -EBUSY (it was taken). */
+int rc_server_take_worker(rc_server *server, unsigned index, struct rc_error *error);
 
 /* listen.c */
 int rc_listen_parse(struct listener *listener, const char *text, const struct rc_deflate_options *deflate,

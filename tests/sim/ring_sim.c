@@ -222,7 +222,8 @@ static bool any_visible(const struct rc_ring *ring)
 bool ring_rests(struct rc_ring *ring)
 {
 	operations_go_on(ring);
-	return !any_visible(ring) && !ring->prepared_count;
+	bool signalled = ring->event_fd && host_written(ring->event_fd) != ring->written;
+	return !any_visible(ring) && !ring->prepared_count && !signalled;
 }
 
 bool ring_waits(struct rc_ring *ring)
@@ -309,6 +310,8 @@ int rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, unsign
 	ring->wake_ns = timeout_ns < 0 ? UINT64_MAX : sim.now_ns + (uint64_t)timeout_ns;
 	host_yield();
 	ring->waits = false;
+	if (ring->event_fd)
+		ring->written = host_written(ring->event_fd);
 	operations_go_on(ring);
 	if (!ring->held && sim_fault(FAULT_OVERFLOW))
 		ring->held = sim_between(1, 5);
@@ -338,6 +341,23 @@ int rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, unsign
 	}
 	ring->completion_count = kept;
 	return (int)count;
+}
+
+int rc_ring_signal(struct rc_ring *ring, int event_fd)
+{
+	CHECK(ring->open && !ring->event_fd, "a closed ring, or a second eventfd");
+	ring->event_fd = event_fd;
+	return 0;
+}
+
+int rc_ring_arm(struct rc_ring *ring, int64_t timeout_ns)
+{
+	CHECK(ring->open && ring->event_fd, "a closed ring is armed, or one that signals nobody");
+	submit(ring);
+	operations_go_on(ring);
+	ring->waits = timeout_ns != 0 && !sim_fault(FAULT_WOKEN_EARLY);
+	ring->wake_ns = timeout_ns < 0 ? UINT64_MAX : sim.now_ns + (uint64_t)timeout_ns;
+	return 0;
 }
 
 void rc_ring_buffer_return(struct rc_ring *ring, uint16_t number)

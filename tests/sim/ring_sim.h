@@ -76,6 +76,8 @@ struct slot {
 
 struct rc_ring {
 	bool open, waits;
+	int event_fd;     /* of a ring inside another loop, or 0 ... */
+	uint64_t written; /* ... and how often it was written to before the last wait */
 	uint64_t wake_ns;
 	unsigned held; /* waits that still bring nothing */
 	struct slot slots[SLOTS];
