@@ -18,10 +18,13 @@
 
 #include "ringcast.h"
 #include "ringcast_client.h"
+#include "ringcast_latency.h"
+#include "ringcast_publish.h"
 #include "ringcast_stats.h"
 
 #include <cerrno>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <new>
 #include <string>
@@ -316,8 +319,86 @@ struct calls {
 
 } /* namespace detail */
 
+/* An open topic: publishing looks up no name. Closed at its end, which comes before the server's. Any thread. */
+class topic
+{
+      public:
+	topic() = default;
+	topic(topic &&other) noexcept : server_(other.server_), topic_(std::exchange(other.topic_, 0)) {}
+	topic &operator=(topic &&other) noexcept
+	{
+		std::swap(server_, other.server_);
+		std::swap(topic_, other.topic_);
+		return *this;
+	}
+	topic(const topic &) = delete;
+	topic &operator=(const topic &) = delete;
+	~topic()
+	{
+		if (topic_)
+			rc_topic_close(server_, topic_);
+	}
+	explicit operator bool() const { return topic_ != 0; }
+	rc_topic handle() const { return topic_; }
+	int64_t publish(std::string_view data, unsigned flags = 0) const
+	{
+		return rc_publish_to(server_, topic_, data.data(), data.size(), flags);
+	}
+
+      private:
+	friend class server;
+	rc_server *server_ = nullptr;
+	rc_topic topic_ = 0;
+};
+
+/* A place in the log, to be written to and committed; abandoned at its end unless it was. */
+class place
+{
+      public:
+	place() = default;
+	place(place &&other) noexcept
+	    : server_(other.server_), place_(std::exchange(other.place_, 0)), data_(other.data_), size_(other.size_)
+	{
+	}
+	place &operator=(place &&other) noexcept
+	{
+		std::swap(server_, other.server_);
+		std::swap(place_, other.place_);
+		std::swap(data_, other.data_);
+		std::swap(size_, other.size_);
+		return *this;
+	}
+	place(const place &) = delete;
+	place &operator=(const place &) = delete;
+	~place() { abandon(); }
+	explicit operator bool() const { return place_ != 0; }
+	char *data() const { return static_cast<char *>(data_); }
+	size_t size() const { return size_; }
+	/* Publishes its first `size` bytes. After a success it is no place any more. */
+	int64_t commit(const topic &to, size_t size, uint64_t time_ns = 0, unsigned flags = 0)
+	{
+		int64_t result = rc_commit(server_, place_, to.handle(), size, time_ns, flags);
+		if (result > 0)
+			place_ = 0;
+		return result;
+	}
+	void abandon()
+	{
+		if (place_)
+			rc_abandon(server_, place_);
+		place_ = 0;
+	}
+
+      private:
+	friend class server;
+	rc_server *server_ = nullptr;
+	rc_place place_ = 0;
+	void *data_ = nullptr;
+	size_t size_ = 0;
+};
+
 /* Made by make(). An empty one, moved from or not made, is false, and nothing may be called on it. Its end stops the
- * workers and waits for them, so it must not end inside a handler. */
+ * workers of start() and waits for them, so it must not end inside a handler; those of run() and step() have ended. */
 class server
 {
       public:
@@ -377,6 +458,9 @@ class server
 		return result;
 	}
 	int run(unsigned worker, rc_error *error = nullptr) { return rc_server_run(get(), worker, error); }
+	/* A worker in a loop of the program's own: what to wait for, and one tick. */
+	int fd(unsigned worker) { return rc_server_fd(get(), worker); }
+	int step(unsigned worker) { return rc_worker_step(get(), worker); }
 	void stop(unsigned drain_ms = 1000) { rc_server_stop(get(), drain_ms); }
 	void join()
 	{
@@ -392,6 +476,35 @@ class server
 	{
 		return rc_publish_with(get(), topic.data(), topic.size(), &message);
 	}
+	/* `opened` is empty unless 0 is returned. */
+	int open_topic(std::string_view name, topic &opened)
+	{
+		topic made;
+		made.server_ = get();
+		int result = rc_topic_open(get(), name.data(), name.size(), &made.topic_);
+		if (result < 0)
+			made.topic_ = 0;
+		opened = std::move(made);
+		return result;
+	}
+	/* A vector, an array or what else has its rc_batch_message one behind the other. */
+	template <class Messages> int64_t publish_many(Messages &messages, unsigned flags = 0)
+	{
+		return rc_publish_many(get(), std::data(messages), std::size(messages), flags);
+	}
+	int reserve(size_t size, place &reserved)
+	{
+		place made;
+		made.server_ = get();
+		made.size_ = size;
+		int result = rc_reserve(get(), size, &made.place_, &made.data_);
+		if (result < 0)
+			made.place_ = 0;
+		reserved = std::move(made);
+		return result;
+	}
+	void flush() { rc_flush(get()); }
+	size_t room(size_t *messages = nullptr) { return rc_server_room(get(), messages); }
 	connection conn(rc_conn handle) const { return { get(), handle }; }
 
 	/* rc_connect(): `conn`, unless null, gets the handle. */

@@ -179,6 +179,35 @@ static void talk(ringcast::server &server, ringcast::server &client, notes &serv
 	CHECK(client.post(7, [] {}) == -EINVAL);
 }
 
+static void publish_fast(ringcast::server &server)
+{
+	ringcast::topic fast, other;
+	ringcast::place place;
+	CHECK(server.open_topic("", fast) == -EINVAL && !fast);
+	CHECK(server.open_topic("fast", fast) == 0 && server.open_topic("other", other) == 0);
+	CHECK(fast.publish("1") == 1 && other.publish("1", RC_PUBLISH_QUIET) == 1);
+	server.flush();
+	rc_batch_message tick[2] = {};
+	tick[0].topic = fast.handle();
+	tick[1].topic = other.handle();
+	tick[0].data = tick[1].data = "2";
+	tick[0].size = tick[1].size = 1;
+	CHECK(server.publish_many(tick) == 2 && tick[0].result == 2 && tick[1].result == 2);
+	CHECK(server.reserve(16, place) == 0 && place && place.size() == 16);
+	place.data()[0] = '3';
+	CHECK(place.commit(fast, 17) == -EMSGSIZE && place);
+	CHECK(place.commit(fast, 1) == 3 && !place);
+	CHECK(place.commit(fast, 1) < 0);
+	CHECK(server.reserve(16, place) == 0);
+	ringcast::place moved = std::move(place);
+	CHECK(moved && !place);
+	moved.abandon();
+	CHECK(!moved && server.room() > 0);
+	ringcast::topic taken = std::move(fast);
+	CHECK(taken && !fast && taken.publish("4") == 4);
+	CHECK(server.fd(99) < 0 && server.step(99) < 0);
+}
+
 /* What a handler throws ends its connection, and nothing else. */
 static void throwing(ringcast::server &client, notes &served, notes &asked, int port)
 {
@@ -226,6 +255,7 @@ int main()
 	ringcast::server client = ringcast::server::make(config, asking(asked));
 	CHECK(client && client.start() == 0);
 	talk(server, client, served, asked, port);
+	publish_fast(server);
 	throwing(client, served, asked, port);
 	client = ringcast::server(); /* which ends it */
 	CHECK(!client);
