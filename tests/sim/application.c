@@ -52,7 +52,7 @@ int64_t application_publish(unsigned topic, size_t size, unsigned flags)
 
 static bool sent_direct(struct peer *peer, char kind, unsigned number, int result)
 {
-	CHECK(result == 0 || result == -ENOBUFS || (result == -ENOMEM && sim.struck_here[FAULT_ALLOCATION]) ||
+	CHECK(result == 0 || result == -ENOBUFS || (result == -ENOMEM && sim_memory_lacks()) ||
 	          (result == -ENOTCONN && !peer->conn_open),
 	      "peer %u: send gives %d", peer->index, result);
 	CHECK(peer->direct_end - peer->direct_begin < DIRECT_MAX, "too many messages wait for peer %u", peer->index);
@@ -263,6 +263,8 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 	peer->closes++;
 	peer->conn_open = false;
 	peer->closing = *closing;
+	if (closing->code == RC_CLOSE_TRY_LATER && !closing->by_peer && conn)
+		short_closed(peer, conn);
 	if (!conn) /* a connect that failed */
 		peer_refused(peer);
 	application_closed += conn != 0;

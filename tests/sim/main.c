@@ -54,6 +54,7 @@ const char *const sim_fault_names[FAULT_COUNT] = {
 	"wrong TLS record",
 	"server-sent event",
 	"kernel TLS",
+	"memory is short",
 };
 
 static void on_signal(int number)
