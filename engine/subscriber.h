@@ -56,7 +56,7 @@ struct rc_subscribers {
 	struct rc_subscription **chunks;
 	uint32_t made_count, free_first; /* records: numbers ever used; free list, number + 1 */
 	uint32_t count;
-	uint32_t *table; /* number + 1; linear probing */
+	uint32_t *table; /* number + 1 and some bits of the hash; linear probing */
 	uint32_t table_size;
 	uint64_t seed; /* of the table */
 };

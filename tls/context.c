@@ -9,6 +9,7 @@
 #include "check.h"
 #include "error.h"
 #include "revoked.h"
+#include "ringcast_client.h"
 
 #include <errno.h>
 #include <openssl/core_names.h>

@@ -11,6 +11,7 @@
 #define RC_TLS_CONTEXT_H
 
 #include "ringcast.h"
+#include "ringcast_client.h"
 
 #include <openssl/types.h>
 

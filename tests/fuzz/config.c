@@ -4,6 +4,7 @@
  * within what bounds.h says, and nothing in between. No thread runs and nothing is bound.
  */
 #include "ringcast.h"
+#include "ringcast_stats.h"
 
 #include "bounds.h"
 #include "fuzz.h"

@@ -85,12 +85,13 @@ def test_what_a_proxy_hands_on_is_not_local():
 
 def test_a_listener_for_others_trusts_no_place():
     """Where others can come in, coming from loopback proves nothing."""
-    with App("--open", listen=("0.0.0.0:0",)) as server:
-        server.port = int(server.url.rsplit(":", 1)[1])
-        equal([ask(server, path) for path in ("/api/stats", "/stats", "/metrics")], [401, 401, 401])
-        equal(ask(server, "/api/publish", **POST), 401)
-        server.client("/ws/a").settle()
-    with Server(listen=("0.0.0.0:0", "127.0.0.1:0")) as server:
+    for address in ("0.0.0.0:0", ":0", "*:0"):
+        with App("--open", listen=(address,)) as server:
+            server.port = int(server.url.rsplit(":", 1)[1])
+            equal([ask(server, path) for path in ("/api/stats", "/stats", "/metrics")], [401, 401, 401])
+            equal(ask(server, "/api/publish", **POST), 401)
+            server.client("/ws/a").settle()
+    with Server(listen=(":0", "127.0.0.1:0")) as server:
         ports = [int(url.rsplit(":", 1)[1]) for url in server.urls()]
         equal([status_of(server, "/publish/t", port=port) for port in ports], [403, 101])
         equal([ask(server, "/stats", port=port) for port in ports], [401, 200])
@@ -610,7 +611,8 @@ def test_feeds_by_topic():
 def test_does_not_start_open_by_mistake():
     secret = ("--token-secret", SECRET)
     for flags in (("--listen", "0.0.0.0:0"), ("--listen", "127.0.0.1:0", "--listen", "[::]:0"), ("--listen", "0.0.0.0:0", "--auth", "off", *secret),
-                  ("--listen", "0.0.0.0:0", "--api-key", KEY), ("--listen", "proxy+0.0.0.0:0",)):
+                  ("--listen", "0.0.0.0:0", "--api-key", KEY), ("--listen", "proxy+0.0.0.0:0",), ("--listen", ":0"),
+                  ("--listen", "*:0"), ("--listen", "localhost:0", "--listen", "ws://:0"), ("--listen", "proxy+*:0")):
         done = command("app", *flags)
         equal(done.returncode, 1, str(flags))
         assert b"--open" in done.stderr or b"(open)" in done.stderr, done
@@ -751,7 +753,8 @@ def test_config_check_says_what_is_open():
         guarded = "tls-cert = c\ntls-key = k\ntls-client-ca = ca.pem\n"  # who has no certificate does not get in
         check("listen = wss://0.0.0.0:8443\nlisten = proxy+wss://0.0.0.0:8444\n" + guarded, "a certificate of ca.pem")
         assert b"0.0.0.0:8080" in check("listen = wss://0.0.0.0:8443\nlisten = 0.0.0.0:8080\n" + guarded, status=1).stderr
-        assert b"(open)" in check("listen = 0.0.0.0:8080\n", status=1).stderr
+        for address in ("0.0.0.0:8080", ":8080", "*:8080"):
+            assert b"(open)" in check(f"listen = {address}\n", status=1).stderr
         check(f"listen = 0.0.0.0:8080\ntoken-secret = {SECRET}\napi-key = {KEY}\norigin = https://example.org\n"
               "trust-proxy = 10.0.0.0/8\ntopics = market/*\ntoken-audience = chat\n", "who shows one that our key signed, until its end",
               "without a token            nobody", "https://example.org", "10.0.0.0/8", "market/*", "chat", "one of 1 keys",

@@ -3,7 +3,7 @@
  * embed_topics.c - peers that make topics and leave them, time and again: what the server holds afterwards is what it
  * held before, by the counts of the allocator.
  */
-#include "ringcast.h"
+#include "ringcast_stats.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>

@@ -4,6 +4,7 @@
  */
 #include "bounds.h"
 
+#include "ringcast_client.h"
 #include "seed.h"
 #include "tls_side.h"
 

@@ -18,6 +18,7 @@
 #include "letters.h"
 #include "log.h"
 #include "names.h"
+#include "ringcast_stats.h"
 
 struct app_watch {
 	struct app_watch *next;
