@@ -68,6 +68,9 @@ bool rc_ring_can_connect(const struct rc_ring *ring);
 void rc_ring_connect(struct rc_ring *ring, const struct sockaddr_storage *to, socklen_t to_size,
                      const struct sockaddr_storage *source, socklen_t source_size, uint64_t tag);
 
+/* Ends a connect that has not completed: it completes soon, with -ECANCELED unless it was done already. */
+void rc_ring_connect_cancel(struct rc_ring *ring, uint64_t tag);
+
 /* Receives until the end of the stream (result 0), an error, or -ENOBUFS (no buffer was free): one completion for each
  * buffer filled, and one for how it ends. */
 void rc_ring_receive(struct rc_ring *ring, unsigned slot, uint64_t tag);

@@ -48,6 +48,7 @@ struct pending {
 	socklen_t address_size;
 	int fd;
 	int slot;
+	bool cancelled; /* a connect, while its socket is on its way into the table */
 	uint64_t tag;
 	struct pending *next;
 };

@@ -19,10 +19,6 @@
 #include <time.h>
 #include <unistd.h>
 
-const char *rc_strerror(int code)
-{
-	return strerror(code < 0 ? -code : code);
-}
 const char *rc_version(void)
 {
 	return RC_VERSION;
@@ -118,8 +114,11 @@ static int make_log(struct rc_server *server, struct rc_error *error)
 	const struct rc_config *config = &server->config;
 	const struct rc_topic_options defaults = { .policy = config->policy };
 	uint64_t entry_count = config->log_size / RC_LOG_BYTES_PER_ENTRY;
-	size_t size = config->log_size + entry_count * sizeof(struct rc_entry);
-	int result = rc_place_map(config, size, &server->log_memory, &server->log_memory_size, error);
+	/* The ring, what is known of its entries, and the blocks, which are touched only where they are used. */
+	uint64_t asides_offset = config->log_size + entry_count * sizeof(struct rc_entry);
+	uint64_t blocks_offset = asides_offset + entry_count * sizeof(struct rc_aside);
+	int result = rc_place_map(config, blocks_offset + config->log_size, &server->log_memory,
+	                          &server->log_memory_size, error);
 	if (result < 0)
 		return result;
 	server->floors = calloc(server->worker_count, sizeof *server->floors);
@@ -133,6 +132,8 @@ static int make_log(struct rc_server *server, struct rc_error *error)
 	rc_log_init(&server->log, &server->topics, server->log_memory, config->log_size,
 	            (struct rc_entry *)((uint8_t *)server->log_memory + config->log_size), entry_count, server->floors,
 	            server->worker_count);
+	server->log.asides = (struct rc_aside *)((uint8_t *)server->log_memory + asides_offset);
+	rc_blocks_init(&server->log.blocks, server->log_memory, blocks_offset, config->log_size / RC_BLOCKS);
 	return 0;
 }
 
@@ -145,7 +146,8 @@ static int make_workers(struct rc_server *server)
 		struct worker *worker = &server->workers[i];
 		worker->server = server;
 		worker->index = i;
-		rc_dialler_open(&worker->dialler);
+		rc_dialler_open(worker);
+		rc_dialled_open(&worker->dialled);
 		for (unsigned j = 0; j < RC_LISTENERS_MAX; j++)
 			worker->acceptor.fds[j] = -1;
 		int result = rc_mailbox_open(&worker->mailbox);
@@ -236,6 +238,8 @@ rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error
 	int result = getrandom(&server->seed, sizeof server->seed, 0) == sizeof server->seed ? 0 : -EIO;
 	if (result == 0)
 		result = rc_certificates_open(server);
+	if (result == 0 && !(server->names = rc_names_new()))
+		result = -ENOMEM;
 	if (result == 0)
 		result = make_workers(server);
 	if (result == 0)
@@ -261,6 +265,7 @@ void rc_server_free(rc_server *server)
 {
 	if (!server)
 		return;
+	rc_names_free(server->names);
 	for (unsigned i = 0; server->workers && i < server->worker_count; i++) {
 		struct worker *worker = &server->workers[i];
 		for (unsigned j = 0; j < server->listener_count; j++)

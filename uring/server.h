@@ -17,15 +17,17 @@
 #include <sys/socket.h>
 
 struct worker;
+struct names;
 
 struct listener {
 	char address[300]; /* as given, for messages */
 	struct sockaddr_storage socket_address;
 	socklen_t socket_address_size;
 	struct rc_deflate_options deflate;
-	bool secure;   /* wss */
-	bool proxied;  /* connections begin with a PROXY header */
-	int inherited; /* a descriptor that listens already, or -1 */
+	bool secure;     /* wss */
+	bool proxied;    /* connections begin with a PROXY header */
+	int inherited;   /* a descriptor that listens already, or -1 */
+	bool everywhere; /* on all addresses, of IPv6 and IPv4 */
 };
 
 struct rc_server {
@@ -48,11 +50,13 @@ struct rc_server {
 	uint64_t lag_size_least, lag_ns_least; /* no topic's limit is below these */
 	uint64_t lag_step_size;                /* the log grows by this between two looks at who is behind */
 	struct certificates certificates;
+	struct names *names;            /* who asks for addresses */
 	struct rc_addresses *addresses; /* null without connections_per_address */
 	struct rc_addresses *unopened;  /* null without handlers.unopened_max */
 	_Atomic uint64_t stop_at_ns;    /* 0: runs; else the end of draining */
 	_Atomic bool started;
 	_Atomic uint64_t publish_refused;
+	_Atomic uint64_t quiet_mask; /* workers that RC_PUBLISH_QUIET left asleep */
 	uint64_t start_ns;
 	uint64_t seed;   /* of every table whose keys peers choose */
 	uint64_t epoch;  /* of event ids: differs from one start to the next */

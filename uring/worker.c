@@ -31,13 +31,14 @@ static int open_parts(struct worker *worker)
 	/* A slot that nobody has used takes no memory. */
 	worker->connections = rc_map(count * sizeof *worker->connections);
 	worker->wheel.links = rc_map(count * sizeof *worker->wheel.links);
+	worker->dialled.of_slot = rc_map(count * sizeof *worker->dialled.of_slot);
 	if (worker->server->addresses)
 		worker->acceptor.address_indexes = rc_map(count * sizeof *worker->acceptor.address_indexes);
 	if (worker->server->unopened)
 		worker->acceptor.unopened = rc_map(count * sizeof *worker->acceptor.unopened);
-	if (!worker->connections || !worker->wheel.links || !rc_queue_open(&worker->to_pump, count) ||
-	    !rc_endings_open(&worker->endings, count) || !rc_compress_open(worker) ||
-	    (worker->server->addresses && !worker->acceptor.address_indexes) ||
+	if (!worker->connections || !worker->wheel.links || !worker->dialled.of_slot ||
+	    !rc_queue_open(&worker->to_pump, count) || !rc_endings_open(&worker->endings, count) ||
+	    !rc_compress_open(worker) || (worker->server->addresses && !worker->acceptor.address_indexes) ||
 	    (worker->server->unopened && !worker->acceptor.unopened))
 		return -ENOMEM;
 	rc_wheel_init(&worker->wheel, worker->wheel.links, worker->now_ns / RC_TICK_NS);
@@ -114,6 +115,7 @@ int rc_worker_open(struct worker *worker, struct rc_error *error)
 		return result;
 	worker->slot_count = ring.slot_count;
 	worker->now_ns = rc_ring_now(worker->ring);
+	rc_dialler_open(worker);
 	uint64_t slots = (uint64_t)ring.slot_count * worker->server->worker_count;
 	result = slots < config->connections_max ? -EMFILE : open_parts(worker);
 	if (result < 0) {
@@ -167,6 +169,8 @@ void rc_worker_close(struct worker *worker)
 	rc_endings_close(&worker->endings);
 	rc_queue_close(&worker->to_pump);
 	rc_unmap(worker->wheel.links, worker->slot_count * sizeof *worker->wheel.links);
+	rc_unmap(worker->dialled.of_slot, worker->slot_count * sizeof *worker->dialled.of_slot);
+	worker->dialled.of_slot = NULL;
 	rc_unmap(worker->acceptor.address_indexes, worker->slot_count * sizeof *worker->acceptor.address_indexes);
 	rc_unmap(worker->acceptor.unopened, worker->slot_count * sizeof *worker->acceptor.unopened);
 	worker->acceptor.address_indexes = worker->acceptor.unopened = NULL;
@@ -178,6 +182,7 @@ void rc_worker_free(struct worker *worker)
 {
 	end_commands(worker); /* of a worker that never ran */
 	rc_dial_close(worker);
+	rc_dialled_close(&worker->dialled);
 	rc_unmap(worker->connections, worker->slot_count * sizeof *worker->connections);
 	rc_subscribers_destroy(&worker->subscribers);
 }
@@ -239,7 +244,7 @@ static void take_completion(struct worker *worker, const struct rc_completion *c
 			watch_mailbox(worker);
 		break;
 	case TAG_DIALLED:
-		rc_dial_done(worker, tag.slot, completion->result);
+		rc_dial_done(worker, &tag, completion->result);
 		rc_close_noted(worker);
 		break;
 	case TAG_CANCELLED:
@@ -299,6 +304,7 @@ static int64_t time_to_wait(const struct worker *worker, bool stopping, uint64_t
 		until = RC_MIN(until, worker->acceptor.again_ns);
 	until = RC_MIN(until, rc_lag_next_look_ns(worker));
 	until = RC_MIN(until, rc_budget_next_look_ns(worker));
+	until = RC_MIN(until, rc_dial_next_ns(worker));
 	if (stopping)
 		until = RC_MIN(until, worker->now_ns + STOP_TICK_NS);
 	if (until == UINT64_MAX)
@@ -321,6 +327,7 @@ static void run_timers(struct worker *worker)
 	uint32_t slot;
 	while (rc_wheel_next(&worker->wheel, worker->now_ns / RC_TICK_NS, &slot))
 		rc_timeout(worker, slot);
+	rc_dial_timers(worker);
 	rc_close_noted(worker);
 }
 
@@ -382,8 +389,9 @@ static bool work(struct worker *worker, bool *stopping, uint64_t *more_at_ns)
 {
 	uint64_t stop_at_ns = atomic_load(&worker->server->stop_at_ns);
 	run_commands(worker);
-	rc_dial_more(worker);
+	rc_secure_recheck(worker);
 	run_timers(worker);
+	rc_dial_more(worker);
 	if (!stop_at_ns)
 		rc_accept_again(worker);
 	else if (stop_slice(worker, stop_at_ns))

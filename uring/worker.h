@@ -11,6 +11,7 @@
 #include "compress.h"
 #include "connection.h"
 #include "dial.h"
+#include "dialled.h"
 #include "encode.h"
 #include "ending.h"
 #include "fanout.h"
@@ -63,6 +64,7 @@ struct worker {
 
 	/* in the order in which a message meets them */
 	struct acceptor acceptor;
+	struct dialled_table dialled; /* (shared) */
 	struct dialler dialler;
 	struct secure_worker secure;
 	struct compressor compressor;
@@ -90,6 +92,8 @@ static inline uint64_t rc_tag(const struct worker *worker, enum tag_kind kind, u
 
 static inline rc_conn rc_handle(const struct worker *worker, uint32_t slot)
 {
+	if (worker->connections[slot].client)
+		return rc_dialled_handle_of(worker, slot);
 	uint32_t generation = atomic_load_explicit(&worker->connections[slot].generation, memory_order_relaxed);
 	return (uint64_t)worker->index << (32 + RC_SLOT_BITS) | (uint64_t)slot << 32 | generation;
 }

@@ -102,7 +102,21 @@ void rc_ring_connect(struct rc_ring *ring, const struct sockaddr_storage *to, so
 {
 	(void)to_size, (void)source, (void)source_size;
 	CHECK(rc_ring_can_connect(ring), "a connect that was not asked for");
-	prepare(ring, OP_CONNECT, NO_SLOT, tag)->fd = socket_port(to);
+	prepare(ring, OP_CONNECT, NO_SLOT, tag)->to = *to;
+}
+
+void rc_ring_connect_cancel(struct rc_ring *ring, uint64_t tag)
+{
+	unsigned found = 0;
+	for (unsigned i = 0; i < OPERATIONS_MAX; i++) {
+		struct operation *op = &ring->operations[i];
+		if (op->kind != OP_CONNECT || op->tag != tag)
+			continue;
+		op->cancelled = true;
+		op->ready_ns = 0;
+		found++;
+	}
+	CHECK(found == 1, "%u connects are cancelled by one call", found);
 }
 
 void rc_ring_receive(struct rc_ring *ring, unsigned slot, uint64_t tag)

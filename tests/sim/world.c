@@ -136,6 +136,7 @@ void world_begin(uint64_t seed)
 	ring_reset();
 	listener_reset();
 	peer_reset_all();
+	dials_reset();
 	secret_reset_all();
 	kernel_reset_all();
 	oracle_reset();

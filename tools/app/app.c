@@ -76,6 +76,8 @@ static void print_listener(FILE *to, const char *address, int port, const char *
 		fprintf(to, "listening on ws+unix:%s:%s\n", address + 5, what);
 	else if (!strncmp(address, "fd:", 3))
 		fprintf(to, "listening on descriptor %s%s\n", address + 3, what);
+	else if (*address == ':' || *address == '*')
+		fprintf(to, "listening on ws%s://0.0.0.0:%d%s\n", secure ? "s" : "", port, what);
 	else
 		fprintf(to, "listening on ws%s://%.*s:%d%s\n", secure ? "s" : "", (int)(colon ? colon - address : 0),
 		        address, port, what);

@@ -14,7 +14,8 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		  "environment (RINGCAST_NAME) overrides the file, and flags override both" },
 		{ "listen", OPTION_LIST, &s->listen, "ADDR:PORT",
 		  "where to listen (what systemd hands over, or 127.0.0.1:8080; repeatable):\n"
-		  "also unix:/PATH and fd:3; proxy+ADDR:PORT expects the PROXY protocol" },
+		  "also :8080 for all addresses (needs a key for tokens, or --open), unix:/PATH\n"
+		  "and fd:3; proxy+ADDR:PORT expects the PROXY protocol" },
 		{ "api-listen", OPTION_LIST, &s->api_listen, "ADDR:PORT",
 		  "serve /api here and nowhere else (repeatable)" },
 		{ "tls-cert", OPTION_LIST, &s->tls_cert, "FILE",
@@ -68,6 +69,10 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		{ "origin", OPTION_LIST, &s->origins, "ORIGIN",
 		  "whose pages may connect: https://example.org, https://*.example.org, or *\n"
 		  "for any (those of the host that is asked; repeatable); others get 403" },
+		{ "host", OPTION_LIST, &s->hosts, "NAME",
+		  "a name by which browsers may ask a listener on loopback where no token is\n"
+		  "needed, as when a proxy hands them on: example.org, *.example.org (addresses,\n"
+		  "localhost, and the names of --origin; repeatable); others get 403" },
 		{ "trust-proxy", OPTION_LIST, &s->trusted, "ADDR[/BITS]",
 		  "proxies whose X-Forwarded-For or PROXY header is believed (none;\nrepeatable)" },
 		{ "auth", OPTION_CHOICE, &s->auth, "auto|off|optional|required",

@@ -34,7 +34,7 @@ const struct subcommand command_serve = {
 		 "connections, 1001 to all; a second signal cuts off what is left. With TLS, SIGHUP reads the\n"
 		 "certificates again: connections stay, and a bad file changes nothing.",
 	.examples = "  ringcast serve --demo\n"
-		    "  ringcast serve --listen 0.0.0.0:8080 --listen unix:/run/ringcast.sock --publish-from 10.0.0.7\n"
+		    "  ringcast serve --listen :8080 --listen unix:/run/ringcast.sock --publish-from 10.0.0.7\n"
 		    "  ringcast serve --replay market.tsv --speed 20 --loop\n"
 		    "  ringcast serve --listen wss://0.0.0.0:8443 --tls-cert fullchain.pem --tls-key privkey.pem\n"
 		    "  ringcast serve --policy close --policy-for 'quote.*=conflate' --keep-last 'quote.*'",
@@ -67,8 +67,9 @@ static const struct option_entry *make_options(struct serve *serve)
 	struct latency *latency = &serve->latency;
 	const struct option_entry options[] = {
 		{ "listen", OPTION_LIST, &serve->listen, "ADDR:PORT",
-		  "where to listen (127.0.0.1:8080; repeatable): also [::]:8080,\n"
-		  "unix:/PATH, wss://ADDR:PORT; port 0 is any free one" },
+		  "where to listen (127.0.0.1:8080; repeatable): also :8080 for all\n"
+		  "addresses, [::1]:8080, localhost:8080, unix:/PATH,\n"
+		  "wss://ADDR:PORT; port 0 is any free one" },
 		{ "tls-cert", OPTION_LIST, &serve->tls_cert, "FILE",
 		  "for wss: a certificate and its chain (PEM), with its\n"
 		  "--tls-key; repeatable: the name that a client asks for\n"
@@ -287,7 +288,8 @@ static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, 
 	return make_rules(serve, rules, rule_count);
 }
 
-/* The URL of a listener: its address as it was given, with the port that it got. */
+/* The URL of a listener: its address as it was given, with the port that it got. One on all addresses is reached at
+ * 0.0.0.0 in any case. */
 static void make_url(char url[static 512], const char *address, int port)
 {
 	const char *scheme = !strncmp(address, "wss://", 6) ? "wss" : "ws";
@@ -296,6 +298,8 @@ static void make_url(char url[static 512], const char *address, int port)
 	const char *colon = strrchr(address, ':');
 	if (!strncmp(address, "unix:", 5))
 		snprintf(url, 512, "%s+unix:%s:", scheme, address + 5);
+	else if (*address == ':' || *address == '*')
+		snprintf(url, 512, "%s://0.0.0.0:%d", scheme, port);
 	else
 		snprintf(url, 512, "%s://%.*s:%d", scheme, (int)(colon ? colon - address : (int)strlen(address)),
 		         address, port);
