@@ -7,6 +7,7 @@
 #define BENCHES_DRIVE_H
 
 #include "ringcast.h"
+#include "ringcast_client.h"
 
 #include <errno.h>
 #include <stdatomic.h>

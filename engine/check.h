@@ -13,9 +13,6 @@
 #ifndef RC_CHECK_H
 #define RC_CHECK_H
 
-/* Before any <limits.h>: the compiler's own takes ours for the next one, and <stdlib.h> would then miss MB_LEN_MAX. */
-#include <stdlib.h>
-
 #define RC_LIKELY(x) __builtin_expect(!!(x), 1)
 #define RC_UNLIKELY(x) __builtin_expect(!!(x), 0)
 

@@ -4,8 +4,8 @@
  */
 #include "deflate.h"
 
+#include "bounds.h"
 #include "check.h"
-#include "limits.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,7 +5,7 @@
 #ifndef RC_FRAME_H
 #define RC_FRAME_H
 
-#include "limits.h"
+#include "bounds.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -111,7 +111,7 @@ struct rc_range rc_plan_frame(const struct rc_log *log, const struct rc_encoding
 		return (struct rc_range){ encoding->bytes + (extent->position & (encoding->size - 1)), extent->size };
 	}
 	const struct rc_entry *entry = rc_log_entry(log, number);
-	return (struct rc_range){ rc_log_at(log, entry->position), entry->size };
+	return (struct rc_range){ rc_log_frame(log, entry), entry->size };
 }
 
 /* Whether an entry goes in its encoding's form. A member of a cohort can read on from the frame it read last, or begin
@@ -184,15 +184,15 @@ static bool take(struct rc_plan *plan, const struct source *source, bool *synced
 	const struct rc_interest *interest = source->interest;
 	uint64_t number = source->number;
 	const struct rc_entry *entry = rc_log_entry(log, number);
-	if (interest->self && atomic_load_explicit(&entry->except, memory_order_relaxed) == interest->self) {
+	if (interest->self && rc_log_except(log, number) == interest->self) {
 		plan->left_out = true;
 		*synced = false; /* what comes after it in the cohort refers to it */
 		return true;
 	}
-	uint16_t offset = (uint16_t)(number - plan->begin);
+	uint32_t offset = (uint32_t)(number - plan->begin);
 	if (source->conflate &&
 	    atomic_load_explicit(&rc_topic_at(log->topics, entry->topic)->newest, memory_order_acquire) != number) {
-		plan->taken[plan->taken_count++] = (uint16_t)(offset | RC_PLAN_CONFLATED);
+		plan->taken[plan->taken_count++] = offset | RC_PLAN_CONFLATED;
 		plan->conflated_count++;
 		*synced = false;
 		return true;
@@ -205,7 +205,7 @@ static bool take(struct rc_plan *plan, const struct source *source, bool *synced
 	if (plan->frame_count == RC_PLAN_FRAMES_MAX ||
 	    !add(plan, rc_plan_frame(log, interest->encoding, number, encoded)))
 		return false;
-	plan->taken[plan->taken_count++] = (uint16_t)(offset | (encoded ? RC_PLAN_ENCODED : 0));
+	plan->taken[plan->taken_count++] = offset | (encoded ? RC_PLAN_ENCODED : 0);
 	plan->frame_count++;
 	*synced = stays_synced(*synced, encoded, entry->topic, plan->cohort);
 	return true;
@@ -224,8 +224,8 @@ void rc_plan_make(struct rc_plan *plan, const struct rc_log *log, const struct r
 	begin_source(&source, begin + (partial != 0));
 	if (!partial && source.number < source.end)
 		plan->begin = source.number;
-	while (source.number < source.end && source.number - plan->begin < RC_PLAN_WINDOW &&
-	       take(plan, &source, &synced))
+	while (source.number < source.end && source.number - plan->begin <= RC_PLAN_OFFSET &&
+	       plan->taken_count < RC_PLAN_TAKEN_MAX && take(plan, &source, &synced))
 		advance(&source);
 	plan->end = source.number;
 	plan->synced_end = synced;

@@ -49,10 +49,9 @@ struct rc_interest {
 };
 
 /* In `taken`, beside the offset of an entry: */
-#define RC_PLAN_CONFLATED 0x8000u /* it was left out */
-#define RC_PLAN_ENCODED 0x4000u   /* it is sent in its encoding's form */
-#define RC_PLAN_OFFSET 0x3FFFu
-static_assert(RC_PLAN_WINDOW - 1 <= RC_PLAN_OFFSET, "an offset in the window and its flags share 16 bits");
+#define RC_PLAN_CONFLATED 0x80000000u /* it was left out */
+#define RC_PLAN_ENCODED 0x40000000u   /* it is sent in its encoding's form */
+#define RC_PLAN_OFFSET 0x3FFFFFFFu
 
 /* In `partial`, beside the count of bytes that have left: they were of the encoding's form. */
 #define RC_PARTIAL_ENCODED 0x80000000u
@@ -74,13 +73,13 @@ struct rc_plan {
 	bool bare;         /* with encoded_only: it ends before a wanted entry that is not encoded */
 	uint32_t topic;    /* with single: which */
 	struct rc_range ranges[RC_PLAN_RANGES_MAX];
-	uint16_t taken[RC_PLAN_WINDOW]; /* offsets from begin, in order */
+	uint32_t taken[RC_PLAN_TAKEN_MAX]; /* offsets from begin, in order */
 };
 
-/* Takes what is wanted of [begin, end), and stops early at a bound of limits.h: plan->end is then where to go on. A
- * plan spans RC_PLAN_WINDOW entries from the first that it takes. `partial` bytes of the frame at `begin` have left
- * already, in one form or the other; the rest of that frame is taken, whoever wants it. `begin` is not below the
- * caller's floor, `end` not above the head. */
+/* Takes what is wanted of [begin, end), and stops early at a bound of bounds.h: plan->end is then where to go on. How
+ * far apart the entries lie does not count, unless they are looked up in a set. `partial` bytes of the frame at `begin`
+ * have left already, in one form or the other; the rest of that frame is taken, whoever wants it. `begin` is not below
+ * the caller's floor, `end` not above the head. */
 void rc_plan_make(struct rc_plan *plan, const struct rc_log *log, const struct rc_interest *interest, uint64_t begin,
                   uint64_t end, uint32_t partial);
 

@@ -16,6 +16,12 @@
 
 #define TABLE_FIRST 64
 
+/* A bucket is 0, or has a record's number + 1 and above it bits of its hash: most records that are not the one looked
+ * for are told by those, and a search that finds nothing reads no record. */
+#define BUCKET_NUMBER 0x07FFFFFFu
+#define BUCKET_HASH 0xF8000000u
+static_assert(RC_SUBSCRIPTION_CHUNKS_MAX * RC_SUBSCRIPTION_CHUNK <= BUCKET_NUMBER, "a bucket holds any number");
+
 int rc_subscribers_init(struct rc_subscribers *set, uint64_t seed)
 {
 	set->seed = seed;
@@ -46,20 +52,32 @@ void rc_subscribers_destroy(struct rc_subscribers *set)
 /* ---- the table ---- */
 
 /* Peers choose the topics, and so their numbers: without a seed they could fill one place. */
-static uint32_t home_of(const struct rc_subscribers *set, uint32_t slot, uint32_t topic)
+static uint64_t hash_of(const struct rc_subscribers *set, uint32_t slot, uint32_t topic)
 {
 	uint64_t key = (uint64_t)topic << 32 | slot;
-	return (uint32_t)XXH3_64bits_withSeed(&key, sizeof key, set->seed) & (set->table_size - 1);
+	return XXH3_64bits_withSeed(&key, sizeof key, set->seed);
 }
 
-static uint32_t *table_bucket(const struct rc_subscribers *set, uint32_t slot, uint32_t topic)
+static struct rc_subscription *record_of(const struct rc_subscribers *set, uint32_t bucket)
 {
-	uint32_t mask = set->table_size - 1;
-	for (uint32_t i = home_of(set, slot, topic);; i = (i + 1) & mask) {
+	return rc_subscription_at(set, (bucket & BUCKET_NUMBER) - 1);
+}
+
+static uint32_t bucket_for(uint32_t number, uint64_t hash)
+{
+	return (number + 1) | ((uint32_t)(hash >> 32) & BUCKET_HASH);
+}
+
+static uint32_t *table_bucket(const struct rc_subscribers *set, uint32_t slot, uint32_t topic, uint64_t hash)
+{
+	uint32_t mask = set->table_size - 1, bits = (uint32_t)(hash >> 32) & BUCKET_HASH;
+	for (uint32_t i = (uint32_t)hash & mask;; i = (i + 1) & mask) {
 		uint32_t *bucket = &set->table[i];
 		if (!*bucket)
 			return bucket;
-		const struct rc_subscription *record = rc_subscription_at(set, *bucket - 1);
+		if ((*bucket & BUCKET_HASH) != bits)
+			continue;
+		const struct rc_subscription *record = record_of(set, *bucket);
 		if (record->slot == slot && record->topic == topic)
 			return bucket;
 	}
@@ -77,20 +95,21 @@ static bool table_grow(struct rc_subscribers *set)
 	for (uint32_t i = 0; i < old_size; i++) {
 		if (!old[i])
 			continue;
-		const struct rc_subscription *record = rc_subscription_at(set, old[i] - 1);
-		*table_bucket(set, record->slot, record->topic) = old[i];
+		const struct rc_subscription *record = record_of(set, old[i]);
+		uint64_t hash = hash_of(set, record->slot, record->topic);
+		*table_bucket(set, record->slot, record->topic, hash) = old[i];
 	}
 	free(old);
 	return true;
 }
 
-static void table_remove(struct rc_subscribers *set, uint32_t slot, uint32_t topic)
+static void table_remove(struct rc_subscribers *set, uint32_t *bucket)
 {
 	uint32_t mask = set->table_size - 1;
-	uint32_t hole = (uint32_t)(table_bucket(set, slot, topic) - set->table);
+	uint32_t hole = (uint32_t)(bucket - set->table);
 	for (uint32_t i = (hole + 1) & mask; set->table[i]; i = (i + 1) & mask) {
-		const struct rc_subscription *record = rc_subscription_at(set, set->table[i] - 1);
-		uint32_t home = home_of(set, record->slot, record->topic);
+		const struct rc_subscription *record = record_of(set, set->table[i]);
+		uint32_t home = (uint32_t)hash_of(set, record->slot, record->topic) & mask;
 		if (((i - home) & mask) >= ((i - hole) & mask)) {
 			set->table[hole] = set->table[i];
 			hole = i;
@@ -101,8 +120,8 @@ static void table_remove(struct rc_subscribers *set, uint32_t slot, uint32_t top
 
 struct rc_subscription *rc_subscribers_find(const struct rc_subscribers *set, uint32_t slot, uint32_t topic)
 {
-	uint32_t number = *table_bucket(set, slot, topic);
-	return number ? rc_subscription_at(set, number - 1) : NULL;
+	uint32_t bucket = *table_bucket(set, slot, topic, hash_of(set, slot, topic));
+	return bucket ? record_of(set, bucket) : NULL;
 }
 
 /* ---- records and members ---- */
@@ -133,7 +152,21 @@ static struct rc_audience *audience_for(struct rc_subscribers *set, uint32_t top
 		return NULL;
 	/* release: another thread that reads the counters finds them zeroed */
 	atomic_store_explicit(&set->audiences[topic / RC_AUDIENCE_CHUNK], chunk, memory_order_release);
+	set->audiences_high = RC_MAX(set->audiences_high, topic / RC_AUDIENCE_CHUNK + 1);
 	return rc_audience_at(set, topic);
+}
+
+void rc_subscribers_trim(struct rc_subscribers *set, const struct rc_topics *topics)
+{
+	if (!set->audiences_high)
+		return;
+	uint32_t number = set->trim_next++ % set->audiences_high;
+	struct rc_audience *chunk = atomic_load_explicit(&set->audiences[number], memory_order_relaxed);
+	if (!chunk || topics->chunks[number])
+		return;
+	/* Who subscribes to a topic keeps it: nobody is in these audiences. */
+	atomic_store_explicit(&set->audiences[number], NULL, memory_order_relaxed);
+	free(chunk);
 }
 
 static bool room_for_member(struct rc_audience *audience)
@@ -185,17 +218,18 @@ struct rc_subscription *rc_subscribers_add(struct rc_subscribers *set, uint32_t 
 	/* A walk that has not come around yet meets the new member too, and must not stop one short of where it
 	 * began. */
 	audience->walk_left += audience->walked;
-	*table_bucket(set, slot, topic) = number + 1;
+	uint64_t hash = hash_of(set, slot, topic);
+	*table_bucket(set, slot, topic, hash) = bucket_for(number, hash);
 	set->count++;
 	return record;
 }
 
 uint32_t rc_subscribers_remove(struct rc_subscribers *set, struct rc_subscription *record, uint32_t *first)
 {
-	uint32_t *bucket = table_bucket(set, record->slot, record->topic);
+	uint32_t *bucket = table_bucket(set, record->slot, record->topic, hash_of(set, record->slot, record->topic));
 	RC_ASSERT(*bucket);
-	uint32_t number = *bucket - 1;
-	table_remove(set, record->slot, record->topic);
+	uint32_t number = (*bucket & BUCKET_NUMBER) - 1;
+	table_remove(set, bucket);
 
 	/* A connection's list is short, and a connection that ends removes its first record again and again. */
 	uint32_t *link = first;

@@ -45,16 +45,18 @@ struct rc_audience {
 	_Atomic uint64_t deliveries, dropped, conflated, slow_closed;
 };
 
-#define RC_AUDIENCE_CHUNK 1024
+#define RC_AUDIENCE_CHUNK RC_TOPIC_CHUNK
 #define RC_SUBSCRIPTION_CHUNK 4096
 #define RC_SUBSCRIPTION_CHUNKS_MAX 16384
 
 struct rc_subscribers {
-	_Atomic(struct rc_audience *) audiences[RC_TOPICS_MAX / RC_AUDIENCE_CHUNK]; /* never freed before the end */
+	/* A chunk goes after the topics of its numbers (rc_subscribers_trim). */
+	_Atomic(struct rc_audience *) audiences[RC_TOPICS_MAX / RC_AUDIENCE_CHUNK];
+	uint32_t audiences_high, trim_next; /* chunks ever made, from the first on; the next to look at */
 	struct rc_subscription **chunks;
 	uint32_t made_count, free_first; /* records: numbers ever used; free list, number + 1 */
 	uint32_t count;
-	uint32_t *table; /* number + 1; linear probing */
+	uint32_t *table; /* number + 1 and some bits of the hash; linear probing */
 	uint32_t table_size;
 	uint64_t seed; /* of the table */
 };
@@ -69,7 +71,8 @@ static inline struct rc_subscription *rc_subscription_at(const struct rc_subscri
 	return &set->chunks[number / RC_SUBSCRIPTION_CHUNK][number % RC_SUBSCRIPTION_CHUNK];
 }
 
-/* The audience of a topic, or null when nobody here ever subscribed to that number. Any thread. */
+/* The audience of a topic, or null when nobody here subscribed to that number. The worker itself, for a topic that is
+ * there, or any thread with the log's lock. */
 static inline struct rc_audience *rc_audience_at(const struct rc_subscribers *set, uint32_t topic)
 {
 	struct rc_audience *chunk = atomic_load_explicit(&set->audiences[topic / RC_AUDIENCE_CHUNK],
@@ -83,6 +86,11 @@ struct rc_subscription *rc_subscribers_find(const struct rc_subscribers *set, ui
 /* Adds a subscription that is not there yet. `first` is the connection's list. Null when memory is out. */
 struct rc_subscription *rc_subscribers_add(struct rc_subscribers *set, uint32_t slot, uint32_t *first, uint32_t topic,
                                            uint64_t topic_epoch, uint64_t from);
+
+/* Frees the audiences of a chunk of numbers that no topic has any more, if the next in turn is such a one: called again
+ * and again, it follows a number of topics that falls. With the log's lock; afterwards no audience of a topic that has
+ * gone may be looked at. */
+void rc_subscribers_trim(struct rc_subscribers *set, const struct rc_topics *topics);
 
 /* Removes it. Returns the slot of the member that moved to its index in the audience, or UINT32_MAX when none did. */
 uint32_t rc_subscribers_remove(struct rc_subscribers *set, struct rc_subscription *subscription, uint32_t *first);

@@ -175,6 +175,9 @@ static void give_number(struct rc_topics *topics, struct rc_topic *topic)
 		topics->chunks[topics->spare - 1] = NULL;
 	}
 	topics->spare = number + 1;
+	/* Whoever looks at all numbers looks at no more than are in use. */
+	while (topics->made_count && !topics->chunks[(topics->made_count - 1) / RC_TOPIC_CHUNK])
+		topics->made_count = (topics->made_count - 1) / RC_TOPIC_CHUNK * RC_TOPIC_CHUNK;
 }
 
 /* ---- by name ---- */
@@ -235,7 +238,7 @@ static void remove_bucket(struct rc_topics *topics, uint32_t hole)
 
 void rc_topics_release(struct rc_topics *topics, struct rc_topic *topic)
 {
-	if (topic->subscription_count || topic->entry_count || topic->kept)
+	if (topic->subscription_count || topic->open_count || topic->entry_count || topic->kept)
 		return;
 	uint32_t *bucket = bucket_of(topics, topic->name, topic->name_size, topic->hash);
 	RC_ASSERT(*bucket == topic->id + 1);

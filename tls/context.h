@@ -11,10 +11,9 @@
 #define RC_TLS_CONTEXT_H
 
 #include "ringcast.h"
+#include "ringcast_client.h"
 
-/* Not <openssl/types.h>: it includes the system's <limits.h>, which would find ours in files that include this one. */
-typedef struct ssl_st SSL;
-typedef struct ssl_ctx_st SSL_CTX;
+#include <openssl/types.h>
 
 /* Keys that tickets are sealed with. They belong to a server and outlive its contexts, so that a client can resume on
  * any worker and after a reload. A key seals for one turn and opens for one more. */
@@ -38,6 +37,10 @@ void rc_tls_context_release(struct rc_tls_context *context); /* null is allowed 
 /* For stream.c: what a new connection is made from, and whether names are checked. */
 SSL_CTX *rc_tls_context_ssl(const struct rc_tls_context *context);
 bool rc_tls_context_verifies(const struct rc_tls_context *context);
+
+/* Whom its revocation lists name; null when it has none. */
+struct rc_tls_revoked;
+const struct rc_tls_revoked *rc_tls_context_revoked(const struct rc_tls_context *context);
 
 /* In stream.c: what OpenSSL's callbacks, which a context names, need of a connection. */
 void rc_tls_note_secret(const SSL *ssl, const char *line);

@@ -5,8 +5,8 @@
  */
 #include "reader.h"
 
+#include "bounds.h"
 #include "check.h"
-#include "limits.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,8 +4,8 @@
  */
 #include "record.h"
 
+#include "bounds.h"
 #include "check.h"
-#include "limits.h"
 
 #include <linux/tls.h>
 #include <openssl/evp.h>

@@ -6,6 +6,7 @@
 
 #include "commands.h"
 #include "ringcast.h"
+#include "ringcast_stats.h"
 
 #define FEATURES_MAX 64
 

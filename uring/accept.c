@@ -4,6 +4,7 @@
  *
  * Invariant: a listener is armed, or among those that ended, until no more connections are taken.
  */
+#include "proxy.h"
 #include "worker.h"
 
 #include <string.h>
@@ -63,8 +64,35 @@ static bool judge(struct worker *worker, uint32_t slot, const struct sockaddr_st
 		conn->crowded = here > server->config.connections_per_address;
 		if (!here)
 			return false;
+		if (here > server->config.connections_per_address + RC_REFUSALS_MAX)
+			return false; /* or whoever asks for nothing would hold as many as he likes */
 	}
 	return !max || count <= max + RC_REFUSALS_MAX;
+}
+
+/* Whether its address may have one more that is not open. */
+static bool may_wait(struct worker *worker, uint32_t slot, const struct sockaddr_storage *peer)
+{
+	const struct rc_server *server = worker->server;
+	const struct rc_handlers *handlers = &server->config.handlers;
+	unsigned max = handlers->unopened_max ? handlers->unopened_max(handlers->context, (const struct sockaddr *)peer)
+	                                      : 0;
+	if (!max)
+		return true;
+	uint32_t index;
+	unsigned here = rc_addresses_enter(server->unopened, peer, &index);
+	if (here)
+		worker->acceptor.unopened[slot] = index + 1;
+	return here && here <= max;
+}
+
+void rc_accept_opened(struct worker *worker, uint32_t slot)
+{
+	uint32_t *unopened = worker->acceptor.unopened;
+	if (!unopened || !unopened[slot])
+		return;
+	rc_addresses_leave(worker->server->unopened, unopened[slot] - 1);
+	unopened[slot] = 0;
 }
 
 static void take(struct worker *worker, uint32_t slot, unsigned listener, const struct sockaddr_storage *peer)
@@ -78,7 +106,7 @@ static void take(struct worker *worker, uint32_t slot, unsigned listener, const 
 	struct handshake *handshake = rc_handshake_new(worker);
 	if (!handshake)
 		rc_worker_report(worker, REPORT_MEMORY, "worker %u: no memory for a connection", worker->index);
-	if (!handshake || !told) {
+	if (!handshake || !told || !may_wait(worker, slot, peer)) {
 		rc_handshake_free(worker, handshake);
 		rc_count(&worker->stats.refused, 1);
 		rc_connection_close_slot(worker, slot);
@@ -97,7 +125,10 @@ void rc_accept_completed(struct worker *worker, unsigned listener, const struct 
 	struct acceptor *acceptor = &worker->acceptor;
 	int result = completion->result;
 	if (result >= 0) {
-		take(worker, (uint32_t)result, listener, completion->peer);
+		struct sockaddr_storage peer;
+		if (completion->peer)
+			rc_peer_unmap(&peer, completion->peer);
+		take(worker, (uint32_t)result, listener, completion->peer ? &peer : NULL);
 	} else if (result == -ENFILE || result == -EMFILE || result == -ENOMEM || result == -ENOBUFS) {
 		rc_count(&worker->stats.refused, 1);
 		rc_worker_report(worker, REPORT_REFUSED,

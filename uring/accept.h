@@ -5,7 +5,7 @@
 #ifndef RC_ACCEPT_H
 #define RC_ACCEPT_H
 
-#include "limits.h"
+#include "bounds.h"
 #include "ring.h"
 
 struct worker;
@@ -15,6 +15,8 @@ struct acceptor {
 	uint32_t armed, ended;     /* one bit for each listener */
 	uint64_t again_ns;         /* 0, or when to arm those that ended */
 	uint32_t *address_indexes; /* by slot, with connections_per_address: what rc_addresses_leave() wants */
+	uint32_t
+	    *unopened; /* by slot, with handlers.unopened_max: the same, + 1; 0: it is not among those, or no more */
 };
 
 /* Arms every listener. */
@@ -25,6 +27,9 @@ void rc_accept_completed(struct worker *worker, unsigned listener, const struct 
 
 /* Arms once more those that ended, when it is time. */
 void rc_accept_again(struct worker *worker);
+
+/* A connection is open, or over: it no longer counts among those of its address that are not open. */
+void rc_accept_opened(struct worker *worker, uint32_t slot);
 
 /* A slot has become free: listeners that wait for one are armed by the next rc_accept_again(). */
 void rc_accept_room(struct worker *worker);

@@ -59,7 +59,9 @@ void rc_addresses_free(struct rc_addresses *addresses)
 static uint64_t key_of(const struct sockaddr_storage *peer)
 {
 	uint64_t key = 0;
-	if (peer->ss_family == AF_INET) {
+	if (!peer) {
+		key = UINT64_MAX; /* all that are not known */
+	} else if (peer->ss_family == AF_INET) {
 		/* No /64 that is routed begins with these sixteen bits. */
 		key = UINT64_C(0xFFFF) << 48 | ((const struct sockaddr_in *)peer)->sin_addr.s_addr;
 	} else if (peer->ss_family == AF_INET6) {

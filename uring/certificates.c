@@ -3,6 +3,8 @@
  * certificates.c - see certificates.h, and the public functions about certificates. It must not know a connection.
  * Invariant: once there is a server's context there always is one; a bad one never takes its place.
  */
+#include "growing.h"
+#include "ringcast_client.h"
 #include "worker.h"
 
 #include <stdlib.h>
@@ -87,17 +89,27 @@ static int copy_options(struct rc_tls_options *to, const struct rc_tls_options *
 	return 0;
 }
 
-int rc_server_tls(rc_server *server, const struct rc_tls_options *options, struct rc_error *error)
+static int take_options(const rc_server *server, void *options, size_t size, const void *given, size_t given_size,
+                        struct rc_error *error)
 {
-	struct certificates *certificates = &server->certificates;
-	struct rc_tls_options copied;
 	if (atomic_load(&server->started))
 		return rc_fail(error, -EBUSY, "certificates are named before the start");
+	int result = rc_growing_take(options, size, given, given_size);
+	return result < 0 ? rc_fail(error, result, "the options of TLS: %s", rc_strerror(result)) : 0;
+}
+
+int(rc_server_tls)(rc_server *server, const struct rc_tls_options *given, struct rc_error *error, size_t struct_size)
+{
+	struct certificates *certificates = &server->certificates;
+	struct rc_tls_options options = { 0 }, copied;
+	int result = take_options(server, &options, sizeof options, given, struct_size, error);
+	if (result < 0)
+		return result;
 	struct rc_error why = { 0 };
-	struct rc_tls_context *context = rc_tls_context_server(options, certificates->tickets, &why);
+	struct rc_tls_context *context = rc_tls_context_server(&options, certificates->tickets, &why);
 	if (!context)
 		return rc_fail(error, why.code, "%s", why.text);
-	if (copy_options(&copied, options) < 0) {
+	if (copy_options(&copied, &options) < 0) {
 		free_options(&copied);
 		rc_tls_context_release(context);
 		return rc_fail(error, -ENOMEM, "no memory for the names of certificates");
@@ -116,18 +128,26 @@ int rc_server_tls_reload(rc_server *server, struct rc_error *error)
 	pthread_mutex_lock(&certificates->reload_lock);
 	if (certificates->options.pair_count)
 		context = rc_tls_context_server(&certificates->options, certificates->tickets, &why);
-	if (context)
+	if (context) {
 		replace(certificates, &certificates->server, context);
+		/* Each worker looks at its connections once more. */
+		atomic_fetch_add(&certificates->reload_count, 1);
+		for (unsigned i = 0; i < server->worker_count; i++)
+			rc_mailbox_knock(&server->workers[i].mailbox);
+	}
 	pthread_mutex_unlock(&certificates->reload_lock);
 	return context ? 0 : rc_fail(error, why.code, "%s", why.text);
 }
 
-int rc_server_tls_client(rc_server *server, const struct rc_tls_client_options *options, struct rc_error *error)
+int(rc_server_tls_client)(rc_server *server, const struct rc_tls_client_options *given, struct rc_error *error,
+                          size_t struct_size)
 {
+	struct rc_tls_client_options options = { 0 };
+	int result = take_options(server, &options, sizeof options, given, struct_size, error);
+	if (result < 0)
+		return result;
 	struct rc_error why = { 0 };
-	if (atomic_load(&server->started))
-		return rc_fail(error, -EBUSY, "certificates are named before the start");
-	struct rc_tls_context *context = rc_tls_context_client(options, &why);
+	struct rc_tls_context *context = rc_tls_context_client(&options, &why);
 	if (!context)
 		return rc_fail(error, why.code, "%s", why.text);
 	replace(&server->certificates, &server->certificates.client, context);

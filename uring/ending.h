@@ -11,7 +11,7 @@
 #ifndef RC_ENDING_H
 #define RC_ENDING_H
 
-#include "limits.h"
+#include "bounds.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -67,16 +67,27 @@ static void touch(struct worker *worker, uint64_t number)
 	worker->round.walk[worker->round.walk_count++] = topic;
 }
 
+/* Where a round ends that begins there: never between messages that were published as one. They fit the window. */
+static uint64_t round_end(const struct worker *worker, uint64_t begin)
+{
+	const struct rc_log *log = &worker->server->log;
+	uint64_t end = RC_MIN(worker->encoder.end, begin + RC_PLAN_WINDOW);
+	while (rc_log_entry(log, end - 1)->more)
+		end--;
+	RC_ASSERT(end > begin);
+	return end;
+}
+
 /* Begins the next round if there is something new. */
 static void begin_round(struct worker *worker)
 {
 	worker->round.walk_count = worker->round.walk_index = 0;
 	worker->round.began_ns = worker->now_ns;
-	worker->round.sends = 0;
+	worker->round.sends = worker->round.took_ns = 0;
 	worker->round.number++;
 	while (!worker->round.walk_count && worker->round.end < worker->encoder.end) {
 		worker->round.begin = worker->round.end;
-		worker->round.end = RC_MIN(worker->encoder.end, worker->round.begin + RC_PLAN_WINDOW);
+		worker->round.end = round_end(worker, worker->round.begin);
 		for (uint64_t number = worker->round.begin; number < worker->round.end; number++)
 			touch(worker, number);
 	}
@@ -94,6 +105,37 @@ static void trace_fanout(const struct worker *worker, uint32_t topic)
 	RC_TRACE3(fanout, name, count, shared ? shared->size : 0);
 }
 
+/* The member of a coming topic that is visited first, or null. */
+static const struct rc_member *coming(const struct worker *worker, uint32_t index)
+{
+	if (index >= worker->round.walk_count)
+		return NULL;
+	const struct rc_audience *audience = rc_audience_at(&worker->subscribers, worker->round.walk[index]);
+	uint32_t count = atomic_load_explicit(&audience->member_count, memory_order_relaxed);
+	return audience->walk_at < count ? &audience->members[audience->walk_at] : NULL;
+}
+
+/* Asks early for the memory that the next visits need, one step after the other: where each topic has few members, a
+ * visit would wait for all of it. */
+static void look_ahead(const struct worker *worker)
+{
+	const struct rc_topics *topics = &worker->server->topics;
+	uint32_t index = worker->round.walk_index;
+	const struct rc_member *member = coming(worker, index + 6);
+	if (member) {
+		__builtin_prefetch(member);
+		__builtin_prefetch(rc_topic_at(topics, worker->round.walk[index + 6]));
+	}
+	member = coming(worker, index + 3);
+	if (!member)
+		return;
+	uint64_t newest = atomic_load_explicit(&rc_topic_at(topics, worker->round.walk[index + 3])->newest,
+	                                       memory_order_relaxed);
+	__builtin_prefetch(&worker->connections[member->slot]);
+	__builtin_prefetch(rc_subscription_at(&worker->subscribers, member->subscription));
+	__builtin_prefetch(rc_log_entry(&worker->server->log, newest));
+}
+
 static unsigned walk(struct worker *worker, unsigned budget)
 {
 	unsigned sends = 0;
@@ -101,6 +143,7 @@ static unsigned walk(struct worker *worker, unsigned budget)
 	while (worker->round.walk_index < worker->round.walk_count) {
 		struct rc_audience *audience = rc_audience_at(&worker->subscribers,
 		                                              worker->round.walk[worker->round.walk_index]);
+		look_ahead(worker);
 		for (; audience->walk_left; audience->walk_left--) {
 			uint32_t count = atomic_load_explicit(&audience->member_count, memory_order_relaxed);
 			if (!count || sends == budget || (full = !rc_seal_can_stage(&worker->secure.staging)))
@@ -124,17 +167,36 @@ bool rc_fanout_idle(const struct worker *worker)
 	       worker->round.end == rc_log_head(&worker->server->log);
 }
 
+static uint64_t interval_ns(const struct worker *worker)
+{
+	return (uint64_t)worker->server->config.round_interval_us * 1000;
+}
+
 /* The first message after a pause leaves at once; while messages keep coming, rounds keep a distance, so that one
  * send carries what would have been several. */
 static uint64_t next_round_ns(const struct worker *worker)
 {
-	uint64_t longest_ns = (uint64_t)worker->server->config.round_interval_us * 1000;
-	return worker->round.began_ns + RC_MIN(longest_ns, worker->round.sends * RC_ROUND_SEND_NS);
+	const struct round *round = &worker->round;
+	uint64_t longest_ns = interval_ns(worker);
+	if (round->took_ns > longest_ns)
+		return round->began_ns + RC_MIN(round->took_ns * 3 / 2, RC_MAX(longest_ns, RC_ROUND_STRETCHED_NS));
+	return round->began_ns + RC_MIN(longest_ns, round->sends * RC_ROUND_SEND_NS);
+}
+
+/* Its sends have left with the tick before this one, which did not wait. */
+static void note_time(struct worker *worker)
+{
+	struct round *round = &worker->round;
+	if (round->timed)
+		round->took_ns = worker->now_ns - round->began_ns;
+	round->timed = false;
 }
 
 uint64_t rc_fanout_slice(struct worker *worker)
 {
 	unsigned sends = 0;
+	bool walks = worker->round.walk_index < worker->round.walk_count;
+	note_time(worker);
 	rc_encode_new(worker);
 	/* Each connection that waits now is pumped once; one that asks again meanwhile waits for the next slice. */
 	for (uint32_t left = worker->to_pump.count;
@@ -148,10 +210,13 @@ uint64_t rc_fanout_slice(struct worker *worker)
 	if (may_begin && worker->round.end < worker->encoder.end)
 		begin_round(worker);
 	worker->round.sends += walk(worker, RC_SLICE_SENDS - sends);
-	if (worker->round.walk_index == worker->round.walk_count)
+	if (worker->round.walk_index == worker->round.walk_count) {
 		worker->round.begin = worker->round.end; /* now everyone who is not behind has it */
+		/* One that fits into a slice is never long. */
+		worker->round.timed = walks && interval_ns(worker);
+	}
 	rc_plans_forget(&worker->plans);
-	if (worker->to_pump.count || worker->round.walk_index < worker->round.walk_count ||
+	if (worker->round.timed || worker->to_pump.count || worker->round.walk_index < worker->round.walk_count ||
 	    worker->encoder.end < rc_log_head(&worker->server->log))
 		return 0;
 	return worker->round.end < worker->encoder.end ? next_round_ns(worker) : UINT64_MAX;

@@ -14,8 +14,10 @@ struct round {
 	uint64_t begin, end; /* entries; a subscriber that is not behind has all before `begin` */
 	uint64_t number;
 	uint64_t began_ns;
-	uint64_t sends; /* so far */
-	uint32_t *walk; /* topics touched by it */
+	uint64_t sends;   /* so far */
+	uint64_t took_ns; /* all sends of the last round, where it had so many that this counts; else 0 */
+	bool timed;       /* its last sends leave with this tick: the next one knows how long it took */
+	uint32_t *walk;   /* topics touched by it */
 	uint32_t walk_count, walk_index;
 };
 

@@ -11,7 +11,7 @@
 #ifndef RC_HOLD_H
 #define RC_HOLD_H
 
-#include "limits.h"
+#include "bounds.h"
 #include "plan.h"
 
 struct worker;

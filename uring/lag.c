@@ -7,6 +7,7 @@
  */
 #include "lag.h"
 
+#include "ringcast_stats.h"
 #include "trace.h"
 #include "worker.h"
 
@@ -172,6 +173,19 @@ static bool keeps_half_frame(struct worker *worker, uint32_t slot)
 	return false;
 }
 
+/* Whether even the oldest entry that may wait is nearer than the strictest limit: then no topic's needs to be asked. */
+static bool is_near(const struct worker *worker, const struct rc_cursor *cursor)
+{
+	const struct rc_server *server = worker->server;
+	uint64_t head = rc_log_head(&server->log), end = atomic_load_explicit(&server->log.end, memory_order_relaxed);
+	if (cursor->resuming || cursor->at >= head)
+		return !cursor->resuming;
+	const struct rc_entry *entry = rc_log_entry(&server->log, cursor->at);
+	return !rc_log_too_far(&server->log, entry, cursor->at, head, end) &&
+	       end - entry->position <= server->lag_size_least &&
+	       (worker->now_ns <= entry->time_ns || worker->now_ns - entry->time_ns <= server->lag_ns_least);
+}
+
 bool rc_lag_allows(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
@@ -180,6 +194,8 @@ bool rc_lag_allows(struct worker *worker, uint32_t slot)
 		return !conn->ends;
 	if (cursor->partial && !keeps_half_frame(worker, slot))
 		return false;
+	if (is_near(worker, cursor))
+		return true;
 	uint64_t next = UINT64_MAX, begin = cursor->partial ? cursor->at + 1 : cursor->at;
 	for (uint32_t at = conn->state == CONNECTION_OPEN ? conn->first_subscription : 0; at;) {
 		struct rc_subscription *record = rc_subscription_at(&worker->subscribers, at - 1);
@@ -233,6 +249,20 @@ static void forget_lag(struct lag_book *book)
 		set(&book->slowest[i].conn, 0);
 }
 
+/* The first entry that waits for a connection: its cursor may stand further back, before entries of others. */
+static uint64_t first_waiting(const struct worker *worker, const struct connection *conn, uint64_t lowest)
+{
+	const struct rc_log *log = &worker->server->log;
+	uint64_t first = UINT64_MAX;
+	for (uint32_t at = conn->cursor.partial ? 0 : conn->first_subscription; at;) {
+		const struct rc_subscription *record = rc_subscription_at(&worker->subscribers, at - 1);
+		const struct rc_topic *topic = rc_topic_at(&worker->server->topics, record->topic);
+		first = RC_MIN(first, rc_log_first_from(log, topic, RC_MAX(record->from, lowest)));
+		at = record->next;
+	}
+	return first == UINT64_MAX ? lowest : first;
+}
+
 /* Books a connection that is behind, for rc_lag_stats(). */
 static void note_lag(struct worker *worker, uint32_t slot, uint64_t lowest)
 {
@@ -256,6 +286,7 @@ static void note_lag(struct worker *worker, uint32_t slot, uint64_t lowest)
 	}
 	if (index == RC_LAG_SLOWEST)
 		return;
+	entry = rc_log_entry(&worker->server->log, first_waiting(worker, &worker->connections[slot], lowest));
 	set(&book->slowest[index].conn, rc_handle(worker, slot));
 	set(&book->slowest[index].since_ns, entry->time_ns);
 	set(&book->slowest[index].messages, head - lowest);

@@ -7,6 +7,7 @@
 #define RC_LAG_H
 
 #include "ringcast.h"
+#include "ringcast_stats.h"
 
 #include <stdatomic.h>
 

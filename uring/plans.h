@@ -6,7 +6,7 @@
 #ifndef RC_PLANS_H
 #define RC_PLANS_H
 
-#include "limits.h"
+#include "bounds.h"
 #include "plan.h"
 
 struct worker;

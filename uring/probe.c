@@ -5,6 +5,8 @@
  */
 #include "worker.h"
 
+#include "growing.h"
+#include "ringcast_stats.h"
 #include "text.h"
 
 #include <linux/io_uring.h>
@@ -20,9 +22,12 @@
 
 #define OPCODES 256
 
+/* The caller's array, of structs as it knows them. */
 struct findings {
-	struct rc_feature *features;
-	size_t count, max;
+	uint8_t *features;
+	size_t struct_size, count, max;
+	struct rc_error *error; /* or null: what is missing first */
+	bool missing;
 };
 
 static pthread_once_t chosen_once = PTHREAD_ONCE_INIT;
@@ -49,12 +54,14 @@ static void add(struct findings *findings, const char *name, bool found, bool re
 {
 	if (findings->count == findings->max)
 		return;
-	struct rc_feature *feature = &findings->features[findings->count++];
-	memset(feature, 0, sizeof *feature);
-	snprintf(feature->name, sizeof feature->name, "%s", name);
-	snprintf(feature->used, sizeof feature->used, "%s", used);
-	feature->found = found;
-	feature->required = required;
+	struct rc_feature feature = { .found = found, .required = required };
+	snprintf(feature.name, sizeof feature.name, "%s", name);
+	snprintf(feature.used, sizeof feature.used, "%s", used);
+	rc_growing_give(findings->features + findings->count++ * findings->struct_size, findings->struct_size, &feature,
+	                sizeof feature);
+	if (required && !found && !findings->missing)
+		rc_fail(findings->error, -ENOSYS, "%s is missing: %s", name, used);
+	findings->missing |= required && !found;
 }
 
 static int set_up(unsigned flags, unsigned *features)
@@ -108,9 +115,11 @@ static void probe_limits(struct findings *findings, bool direct)
 	}
 }
 
-size_t rc_probe(struct rc_feature *features, size_t max, struct rc_error *error)
+size_t(rc_probe)(struct rc_feature *features, size_t max, struct rc_error *error, size_t struct_size)
 {
-	struct findings findings = { .features = features, .max = max };
+	struct findings findings = {
+		.features = (uint8_t *)features, .struct_size = struct_size, .max = max, .error = error
+	};
 	struct utsname name;
 	char text[160];
 	if (uname(&name) == 0) {
@@ -155,12 +164,7 @@ size_t rc_probe(struct rc_feature *features, size_t max, struct rc_error *error)
 	int kernels = rc_choose_kernels(&wrong);
 	add(&findings, "text kernels", strcmp(rc_text_chosen(), "scalar") != 0, false,
 	    kernels < 0 ? wrong.text : rc_text_chosen());
-	if (kernels < 0 && error)
+	if (kernels < 0 && error && !findings.missing)
 		*error = wrong;
-	for (size_t i = 0; error && i < findings.count; i++)
-		if (features[i].required && !features[i].found) {
-			rc_fail(error, -ENOSYS, "%s is missing: %s", features[i].name, features[i].used);
-			break;
-		}
 	return findings.count;
 }

@@ -7,7 +7,7 @@
 #ifndef RC_SEAL_H
 #define RC_SEAL_H
 
-#include "limits.h"
+#include "bounds.h"
 #include "plan.h"
 #include "stream.h"
 

@@ -4,37 +4,37 @@
  */
 #include "server.h"
 
+#include "growing.h"
+#include "place.h"
 #include "text.h"
 #include "worker.h"
 
 #include <netinet/in.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
-const char *rc_strerror(int code)
-{
-	return strerror(code < 0 ? -code : code);
-}
 const char *rc_version(void)
 {
 	return RC_VERSION;
+}
+unsigned rc_version_number(void)
+{
+	return RC_VERSION_NUMBER;
 }
 unsigned rc_server_worker_count(const rc_server *server)
 {
 	return server->worker_count;
 }
 
-void rc_config_init(struct rc_config *config)
+void(rc_config_init)(struct rc_config *given, size_t struct_size)
 {
-	*config = (struct rc_config){
+	const struct rc_config defaults = {
 		.subscriptions_max = RC_SUBSCRIPTIONS_DEFAULT,
 		.message_size_max = RC_MESSAGE_SIZE_DEFAULT,
 		.log_size = RC_LOG_SIZE_DEFAULT,
@@ -45,7 +45,9 @@ void rc_config_init(struct rc_config *config)
 		.notsent_lowat_size = RC_NOTSENT_LOWAT,
 		.round_interval_us = RC_ROUND_INTERVAL_US,
 		.deflate = { .level = RC_DEFLATE_LEVEL, .bits = 15, .size_min = RC_DEFLATE_SIZE_MIN },
+		.numa_node = -1,
 	};
+	rc_growing_give(given, struct_size, &defaults, sizeof defaults);
 }
 
 /* ---- making ---- */
@@ -81,15 +83,7 @@ static int check_config(const struct rc_config *config, struct rc_error *error)
 		               config->deflate.level, config->deflate.bits);
 	if (config->policy > RC_POLICY_LAST)
 		return rc_fail(error, -EINVAL, "an unknown policy");
-	return 0;
-}
-
-static unsigned processor_count(void)
-{
-	cpu_set_t set;
-	if (sched_getaffinity(0, sizeof set, &set) < 0)
-		return 1;
-	return (unsigned)CPU_COUNT(&set);
+	return rc_place_check(config, error);
 }
 
 static uint64_t clock_ns(clockid_t clock)
@@ -114,28 +108,32 @@ static void follow_limits(struct rc_config *config)
 		config->send_size_max = RC_MAX(RC_SEND_SIZE_DEFAULT, 2 * (largest + RC_FRAME_HEADER_MAX));
 }
 
-static int make_log(struct rc_server *server)
+/* *error is set where the memory was refused. */
+static int make_log(struct rc_server *server, struct rc_error *error)
 {
 	const struct rc_config *config = &server->config;
 	const struct rc_topic_options defaults = { .policy = config->policy };
 	uint64_t entry_count = config->log_size / RC_LOG_BYTES_PER_ENTRY;
-	server->log_memory_size = config->log_size + entry_count * sizeof(struct rc_entry);
-	server->log_memory = mmap(NULL, server->log_memory_size, PROT_READ | PROT_WRITE,
-	                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	/* The ring, what is known of its entries, and the blocks, which are touched only where they are used. */
+	uint64_t asides_offset = config->log_size + entry_count * sizeof(struct rc_entry);
+	uint64_t blocks_offset = asides_offset + entry_count * sizeof(struct rc_aside);
+	int result = rc_place_map(config, blocks_offset + config->log_size, &server->log_memory,
+	                          &server->log_memory_size, error);
+	if (result < 0)
+		return result;
 	server->floors = calloc(server->worker_count, sizeof *server->floors);
-	if (server->log_memory == MAP_FAILED || !server->floors) {
-		if (server->log_memory == MAP_FAILED)
-			server->log_memory = NULL;
+	if (!server->floors)
 		return -ENOMEM;
-	}
-	int result = rc_topics_init(&server->topics, &defaults, config->log_size, clock_ns(CLOCK_REALTIME) / 1000000,
-	                            server->seed);
+	result = rc_topics_init(&server->topics, &defaults, config->log_size, clock_ns(CLOCK_REALTIME) / 1000000,
+	                        server->seed);
 	if (result < 0)
 		return result;
 	server->epoch = server->topics.epoch_next;
 	rc_log_init(&server->log, &server->topics, server->log_memory, config->log_size,
 	            (struct rc_entry *)((uint8_t *)server->log_memory + config->log_size), entry_count, server->floors,
 	            server->worker_count);
+	server->log.asides = (struct rc_aside *)((uint8_t *)server->log_memory + asides_offset);
+	rc_blocks_init(&server->log.blocks, server->log_memory, blocks_offset, config->log_size / RC_BLOCKS);
 	return 0;
 }
 
@@ -148,13 +146,28 @@ static int make_workers(struct rc_server *server)
 		struct worker *worker = &server->workers[i];
 		worker->server = server;
 		worker->index = i;
-		rc_dialler_open(&worker->dialler);
+		rc_dialler_open(worker);
+		rc_dialled_open(&worker->dialled);
 		for (unsigned j = 0; j < RC_LISTENERS_MAX; j++)
 			worker->acceptor.fds[j] = -1;
 		int result = rc_mailbox_open(&worker->mailbox);
 		if (result < 0)
 			return result;
 	}
+	return 0;
+}
+
+/* The caller's may go when rc_server_new() has returned. */
+static int copy_cpus(struct rc_server *server)
+{
+	struct rc_config *config = &server->config;
+	size_t size = config->cpu_count * sizeof *config->cpus;
+	if (!size)
+		return 0;
+	server->cpus = malloc(size);
+	if (!server->cpus)
+		return -ENOMEM;
+	config->cpus = memcpy(server->cpus, config->cpus, size);
 	return 0;
 }
 
@@ -168,9 +181,37 @@ static void init_lock(pthread_mutex_t *lock)
 	pthread_mutexattr_destroy(&attributes);
 }
 
-rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error)
+/* What the caller's version did not know yet has its default. */
+static int take_config(struct rc_config *config, const struct rc_config *given, size_t struct_size,
+                       struct rc_error *error)
 {
-	if (check_config(config, error) < 0 || rc_choose_kernels(error) < 0)
+	rc_config_init(config);
+	int result = rc_growing_take(config, sizeof *config, given, struct_size);
+	for (size_t i = 0; i < sizeof config->handlers.reserved / sizeof config->handlers.reserved[0]; i++)
+		if (result == 0 && config->handlers.reserved[i])
+			result = -E2BIG;
+	return result < 0 ? rc_fail(error, result, "the configuration: %s (this is version %s)", rc_strerror(result),
+	                            RC_VERSION)
+	                  : 0;
+}
+
+/* Limits of a topic's lag, or of all topics'; 0: none. */
+static void note_limits(struct rc_server *server, uint64_t size_max, unsigned ms_max)
+{
+	if (size_max)
+		server->lag_size_least = RC_MIN(server->lag_size_least, size_max);
+	if (ms_max)
+		server->lag_ns_least = RC_MIN(server->lag_ns_least, (uint64_t)ms_max * 1000000);
+	server->lag_step_size = RC_MAX(server->lag_size_least / 64, 4 * RC_KIB);
+}
+
+rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error, size_t struct_size)
+{
+	struct rc_config taken;
+	struct rc_error refused = { 0 };
+	const struct rc_config *config = &taken;
+	if (take_config(&taken, given, struct_size, error) < 0 || check_config(config, error) < 0 ||
+	    rc_choose_kernels(error) < 0)
 		return NULL;
 	struct rc_server *server = calloc(1, sizeof *server);
 	if (!server) {
@@ -182,11 +223,12 @@ rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error)
 	rc_handshake_accept(accept, "");
 	server->config = *config;
 	follow_limits(&server->config);
-	server->worker_count = config->worker_count ? config->worker_count : processor_count();
+	server->worker_count = config->worker_count ? config->worker_count : rc_place_worker_count(config);
 	if (!server->config.lag_size_max)
 		server->config.lag_size_max = config->log_size;
-	uint64_t step = RC_MIN(server->config.lag_size_max, config->log_size) / 64;
-	server->lag_step_size = RC_MAX(step, 4 * RC_KIB);
+	server->lag_size_least = RC_MIN(server->config.lag_size_max, config->log_size);
+	server->lag_ns_least = UINT64_MAX;
+	note_limits(server, 0, config->lag_ms_max);
 	server->start_ns = rc_server_now();
 	const char *kernel = getenv("RC_RING");
 	server->old_kernel = kernel && strcmp(kernel, "6.1") == 0;
@@ -196,14 +238,23 @@ rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error)
 	int result = getrandom(&server->seed, sizeof server->seed, 0) == sizeof server->seed ? 0 : -EIO;
 	if (result == 0)
 		result = rc_certificates_open(server);
+	if (result == 0 && !(server->names = rc_names_new()))
+		result = -ENOMEM;
 	if (result == 0)
 		result = make_workers(server);
 	if (result == 0)
-		result = make_log(server);
+		result = copy_cpus(server);
+	if (result == 0)
+		result = make_log(server, &refused);
 	if (result == 0 && config->connections_per_address && !(server->addresses = rc_addresses_new(server->seed)))
 		result = -ENOMEM;
+	if (result == 0 && config->handlers.unopened_max && !(server->unopened = rc_addresses_new(server->seed)))
+		result = -ENOMEM;
 	if (result < 0) {
-		rc_fail(error, result, "cannot make a server: %s", strerror(-result));
+		if (refused.code)
+			rc_fail(error, result, "%s", refused.text);
+		else
+			rc_fail(error, result, "cannot make a server: %s", strerror(-result));
 		rc_server_free(server);
 		return NULL;
 	}
@@ -214,6 +265,7 @@ void rc_server_free(rc_server *server)
 {
 	if (!server)
 		return;
+	rc_names_free(server->names);
 	for (unsigned i = 0; server->workers && i < server->worker_count; i++) {
 		struct worker *worker = &server->workers[i];
 		for (unsigned j = 0; j < server->listener_count; j++)
@@ -229,10 +281,11 @@ void rc_server_free(rc_server *server)
 	}
 	free(server->workers);
 	rc_topics_destroy(&server->topics);
-	if (server->log_memory)
-		munmap(server->log_memory, server->log_memory_size);
+	rc_place_unmap(server->log_memory, server->log_memory_size);
+	free(server->cpus);
 	free(server->floors);
 	rc_addresses_free(server->addresses);
+	rc_addresses_free(server->unopened);
 	for (unsigned i = 0; i < RC_ENCODING_COUNT; i++)
 		rc_encode_free(server, (enum rc_encoding_id)i);
 	pthread_mutex_destroy(&server->encodings_lock);
@@ -271,15 +324,17 @@ int rc_server_listen(rc_server *server, const char *address, struct rc_error *er
 	               : ntohs(((struct sockaddr_in *)&listener->socket_address)->sin_port); /* as in sockaddr_in6 */
 }
 
-int rc_server_topic_rule(rc_server *server, const char *pattern, const struct rc_topic_options *options)
+int(rc_server_topic_rule)(rc_server *server, const char *pattern, const struct rc_topic_options *given,
+                          size_t struct_size)
 {
+	struct rc_topic_options options = { 0 };
 	if (atomic_load(&server->started))
 		return -EBUSY;
-	if (options->lag_size_max) {
-		uint64_t step = options->lag_size_max / 64;
-		server->lag_step_size = RC_MIN(server->lag_step_size, RC_MAX(step, 4 * RC_KIB));
-	}
-	return rc_topics_add_rule(&server->topics, pattern, options);
+	int result = rc_growing_take(&options, sizeof options, given, struct_size);
+	if (result < 0)
+		return result;
+	note_limits(server, options.lag_size_max, options.lag_ms_max);
+	return rc_topics_add_rule(&server->topics, pattern, &options);
 }
 
 /* ---- running ---- */
@@ -300,7 +355,9 @@ static void *worker_thread(void *argument)
 	char name[32];
 	snprintf(name, sizeof name, "ringcast-%u", worker->index);
 	pthread_setname_np(pthread_self(), name);
-	int result = rc_worker_open(worker, &start->error);
+	int result = rc_place_thread(&worker->server->config, worker->index, &start->error);
+	if (result == 0)
+		result = rc_worker_open(worker, &start->error);
 	pthread_mutex_lock(&start->lock);
 	start->result = result;
 	start->finished = true;
@@ -346,6 +403,17 @@ static int check_listeners(const struct rc_server *server, struct rc_error *erro
 	return 0;
 }
 
+int rc_server_take_worker(rc_server *server, unsigned index, struct rc_error *error)
+{
+	int result = check_listeners(server, error);
+	if (result < 0)
+		return result;
+	if (atomic_exchange(&server->workers[index].taken, true))
+		return rc_fail(error, -EBUSY, "worker %u runs already", index);
+	atomic_store(&server->started, true);
+	return 0;
+}
+
 int rc_server_start(rc_server *server, struct rc_error *error)
 {
 	int checked = check_listeners(server, error);
@@ -354,6 +422,7 @@ int rc_server_start(rc_server *server, struct rc_error *error)
 	if (atomic_exchange(&server->started, true))
 		return rc_fail(error, -EBUSY, "the server has been started before");
 	for (unsigned i = 0; i < server->worker_count; i++) {
+		atomic_store(&server->workers[i].taken, true);
 		int result = start_worker(&server->workers[i], error);
 		if (result < 0) {
 			rc_server_stop(server, 0);
@@ -368,10 +437,9 @@ int rc_server_run(rc_server *server, unsigned index, struct rc_error *error)
 {
 	if (index >= server->worker_count)
 		return rc_fail(error, -EINVAL, "worker %u: there are %u", index, server->worker_count);
-	int result = check_listeners(server, error);
+	int result = rc_server_take_worker(server, index, error);
 	if (result < 0)
 		return result;
-	atomic_store(&server->started, true);
 	result = rc_worker_open(&server->workers[index], error);
 	return result < 0 ? result : rc_worker_run(&server->workers[index]);
 }

@@ -10,6 +10,7 @@
 #include "check.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 bool rc_slots_open(struct slots *slots, uint32_t count)
 {

@@ -3,6 +3,8 @@
  * stats.c - the counters, added up. Each is written by its worker alone and read here without stopping anybody. It must
  * not change any.
  */
+#include "growing.h"
+#include "ringcast_stats.h"
 #include "worker.h"
 
 #include <stdio.h>
@@ -20,22 +22,19 @@ static void add_worker(const struct worker *worker, uint64_t *sums)
 		sums[i] += __atomic_load_n(&counters[i], __ATOMIC_RELAXED);
 }
 
-int rc_worker_stats(rc_server *server, unsigned worker, struct rc_stats *stats)
+int(rc_worker_stats)(rc_server *server, unsigned worker, struct rc_stats *given, size_t struct_size)
 {
-	memset(stats, 0, sizeof *stats);
-	if (worker >= server->worker_count)
-		return -EINVAL;
-	add_worker(&server->workers[worker], (uint64_t *)stats);
-	return 0;
+	struct rc_stats stats = { 0 };
+	bool found = worker < server->worker_count;
+	if (found)
+		add_worker(&server->workers[worker], (uint64_t *)&stats);
+	rc_growing_give(given, struct_size, &stats, sizeof stats);
+	return found ? 0 : -EINVAL;
 }
 
-void rc_server_stats(rc_server *server, struct rc_stats *stats)
+/* What belongs to no worker. */
+static void add_server(rc_server *server, struct rc_stats *stats)
 {
-	static_assert(sizeof *stats == COUNTERS * sizeof(uint64_t), "counters and nothing else");
-	memset(stats, 0, sizeof *stats);
-	for (unsigned i = 0; i < server->worker_count; i++)
-		add_worker(&server->workers[i], (uint64_t *)stats);
-
 	uint64_t now_ns = rc_server_now(), floor = UINT64_MAX;
 	for (unsigned i = 0; i < server->worker_count; i++)
 		floor = RC_MIN(floor, atomic_load_explicit(&server->floors[i], memory_order_relaxed));
@@ -53,6 +52,16 @@ void rc_server_stats(rc_server *server, struct rc_stats *stats)
 		stats->lag_ns = now_ns > published_ns ? now_ns - published_ns : 0;
 	}
 	pthread_mutex_unlock(&server->log_lock);
+}
+
+void(rc_server_stats)(rc_server *server, struct rc_stats *given, size_t struct_size)
+{
+	struct rc_stats stats = { 0 };
+	static_assert(sizeof stats == COUNTERS * sizeof(uint64_t), "counters and nothing else");
+	for (unsigned i = 0; i < server->worker_count; i++)
+		add_worker(&server->workers[i], (uint64_t *)&stats);
+	add_server(server, &stats);
+	rc_growing_give(given, struct_size, &stats, sizeof stats);
 }
 
 static uint64_t get(const _Atomic uint64_t *word)
@@ -78,32 +87,32 @@ static void insert_slowest(struct rc_lag_stats *stats, rc_conn conn, uint64_t la
 	snprintf(stats->slowest[at].topic, sizeof stats->slowest[at].topic, "%s", topic ? topic : "");
 }
 
-void rc_lag_stats(rc_server *server, struct rc_lag_stats *stats)
+void(rc_lag_stats)(rc_server *server, struct rc_lag_stats *given, size_t struct_size)
 {
-	memset(stats, 0, sizeof *stats);
+	struct rc_lag_stats stats = { 0 };
 	uint64_t now_ns = rc_server_now();
 	pthread_mutex_lock(&server->log_lock); /* for the topics' names */
 	for (unsigned i = 0; i < server->worker_count; i++) {
 		const struct lag_book *book = &server->workers[i].laggards.book;
 		for (unsigned age = 0; age < RC_LAG_AGES; age++)
-			stats->ages[age] += get(&book->ages[age]);
+			stats.ages[age] += get(&book->ages[age]);
 		for (unsigned index = 0; index < RC_LAG_SLOWEST && get(&book->slowest[index].conn); index++) {
 			uint64_t since_ns = get(&book->slowest[index].since_ns),
 				 topic = get(&book->slowest[index].topic);
 			const struct rc_topic *of = topic < RC_TOPICS_MAX
 			                                ? rc_topic_if_made(&server->topics, (uint32_t)topic)
 			                                : NULL;
-			insert_slowest(stats, get(&book->slowest[index].conn),
+			insert_slowest(&stats, get(&book->slowest[index].conn),
 			               now_ns > since_ns ? now_ns - since_ns : 0, get(&book->slowest[index].messages),
 			               of ? of->name : NULL);
 		}
 	}
 	pthread_mutex_unlock(&server->log_lock);
+	rc_growing_give(given, struct_size, &stats, sizeof stats);
 }
 
-void rc_topic_describe(rc_server *server, const struct rc_topic *topic, struct rc_topic_stats *stats)
+static void fill_in(rc_server *server, const struct rc_topic *topic, struct rc_topic_stats *stats)
 {
-	memset(stats, 0, sizeof *stats);
 	memcpy(stats->name, topic->name, topic->name_size);
 	stats->epoch = topic->epoch;
 	stats->sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed);
@@ -120,7 +129,17 @@ void rc_topic_describe(rc_server *server, const struct rc_topic *topic, struct r
 	}
 }
 
-int rc_topic_stats(rc_server *server, const char *name, size_t name_size, struct rc_topic_stats *stats)
+/* Describes a topic as element `index` of an array of the caller's structs. */
+static void describe(rc_server *server, const struct rc_topic *topic, struct rc_topic_stats *given, size_t index,
+                     size_t struct_size)
+{
+	struct rc_topic_stats stats = { 0 };
+	fill_in(server, topic, &stats);
+	rc_growing_give((uint8_t *)given + index * struct_size, struct_size, &stats, sizeof stats);
+}
+
+int(rc_topic_stats)(rc_server *server, const char *name, size_t name_size, struct rc_topic_stats *stats,
+                    size_t struct_size)
 {
 	if (!name_size || name_size > RC_TOPIC_NAME_MAX)
 		return -ENOENT;
@@ -128,7 +147,7 @@ int rc_topic_stats(rc_server *server, const char *name, size_t name_size, struct
 	pthread_mutex_lock(&server->log_lock);
 	const struct rc_topic *topic = rc_topics_find(&server->topics, name, name_size, hash);
 	if (topic)
-		rc_topic_describe(server, topic, stats);
+		describe(server, topic, stats, 0, struct_size);
 	pthread_mutex_unlock(&server->log_lock);
 	return topic ? 0 : -ENOENT;
 }
@@ -174,7 +193,7 @@ static size_t find_best(rc_server *server, struct candidate *best, size_t max)
 	return count;
 }
 
-size_t rc_topics_top(rc_server *server, struct rc_topic_stats *out, size_t max)
+size_t(rc_topics_top)(rc_server *server, struct rc_topic_stats *out, size_t max, size_t struct_size)
 {
 	max = RC_MIN(max, RC_TOPICS_LISTED_MAX);
 	struct candidate *best = max ? malloc(max * sizeof *best) : NULL;
@@ -186,7 +205,7 @@ size_t rc_topics_top(rc_server *server, struct rc_topic_stats *out, size_t max)
 		for (size_t end = RC_MIN(i + DESCRIBED_AT_ONCE, found); i < end; i++) {
 			const struct rc_topic *topic = rc_topic_if_made(&server->topics, best[i].id);
 			if (topic && topic->epoch == best[i].epoch)
-				rc_topic_describe(server, topic, &out[count++]);
+				describe(server, topic, out, count++, struct_size);
 		}
 		pthread_mutex_unlock(&server->log_lock);
 	}
@@ -202,8 +221,8 @@ static bool matches(const struct rc_topic *topic, const char *pattern, size_t si
 	       memcmp(topic->name, pattern, size) == 0;
 }
 
-size_t rc_topics_match(rc_server *server, const char *pattern, size_t pattern_size, struct rc_topic_stats *out,
-                       size_t max)
+size_t(rc_topics_match)(rc_server *server, const char *pattern, size_t pattern_size, struct rc_topic_stats *out,
+                        size_t max, size_t struct_size)
 {
 	size_t count = 0;
 	bool more = true;
@@ -217,7 +236,7 @@ size_t rc_topics_match(rc_server *server, const char *pattern, size_t pattern_si
 			if (!topic || !matches(topic, pattern, pattern_size))
 				continue;
 			if (count < max) {
-				rc_topic_describe(server, topic, &out[count]);
+				describe(server, topic, out, count, struct_size);
 				described++;
 			}
 			count++;

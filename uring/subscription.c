@@ -53,7 +53,7 @@ static uint64_t begin_at(struct worker *worker, struct connection *conn, const s
 	}
 	if (start && start->last && !start->resume && !start->after.epoch && (newest != RC_NONE || topic->kept)) {
 		const struct rc_entry *entry = newest != RC_NONE ? rc_log_entry(log, newest) : NULL;
-		if (entry ? copy_last(worker, conn, rc_log_at(log, entry->position), entry->size)
+		if (entry ? copy_last(worker, conn, rc_log_frame(log, entry), entry->size)
 		          : copy_last(worker, conn, topic->kept, topic->kept_size))
 			*first = sequence;
 	}
@@ -125,6 +125,8 @@ int rc_subscription_begin(struct worker *worker, uint32_t slot, const char *name
 		return -EINVAL;
 	uint64_t hash = rc_topic_hash(&server->topics, name, size);
 	pthread_mutex_lock(&server->log_lock);
+	if (worker->round.walk_index == worker->round.walk_count)
+		rc_subscribers_trim(&worker->subscribers, &server->topics);
 	/* A cursor without subscriptions means nothing, and may have stood still while the log went on. */
 	if (!conn->subscription_count && !conn->sending && !conn->cursor.behind)
 		rc_cursor_begin(&conn->cursor, rc_log_head(&server->log));
@@ -182,6 +184,8 @@ static void remove_locked(struct worker *worker, uint32_t slot, struct rc_subscr
 		topic->worker_mask &= ~(UINT64_C(1) << worker->index);
 	topic->subscription_count--;
 	rc_topics_release(&server->topics, topic);
+	if (worker->round.walk_index == worker->round.walk_count)
+		rc_subscribers_trim(&worker->subscribers, &server->topics);
 }
 
 int rc_subscription_end(struct worker *worker, uint32_t slot, const char *name, size_t size)

@@ -10,7 +10,7 @@
 #ifndef RC_TAG_H
 #define RC_TAG_H
 
-#include "limits.h"
+#include "bounds.h"
 
 #include <stdint.h>
 

@@ -15,6 +15,7 @@
 #include "app/wish.h"
 #include "commands.h"
 #include "fuzz.h"
+#include "ringcast_stats.h"
 
 #define TOPICS_MAX 6
 #define PAGE_SIZE_MAX ((size_t)2 << 20)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * config.c - the configuration, as 8 bytes a field: a server is made of it or it is refused in words, with its field
- * within what limits.h says, and nothing in between. No thread runs and nothing is bound.
+ * within what bounds.h says, and nothing in between. No thread runs and nothing is bound.
  */
 #include "ringcast.h"
+#include "ringcast_stats.h"
 
+#include "bounds.h"
 #include "fuzz.h"
-#include "limits.h"
 
 #include <errno.h>
 

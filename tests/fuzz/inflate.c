@@ -7,9 +7,9 @@
  */
 #include "deflate.h"
 
+#include "bounds.h"
 #include "check.h"
 #include "fuzz.h"
-#include "limits.h"
 
 #define HISTORY_MAX (64 * RC_KIB)
 #define TEXT_MAX (16 * RC_KIB)

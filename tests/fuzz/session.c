@@ -7,9 +7,9 @@
 #include "session.h"
 
 #include "../unit/text_check.h"
+#include "bounds.h"
 #include "check.h"
 #include "fuzz.h"
-#include "limits.h"
 
 #define MESSAGE_SIZE_MAX 3000
 #define FRAGMENTS_MAX 6

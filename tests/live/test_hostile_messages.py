@@ -7,7 +7,7 @@ import time
 import urllib.parse
 
 from app import SECRET, App, token
-from harness import CLOSE, SANITIZED, Raw, equal, run, until
+from harness import CLOSE, SANITIZED, SLOW, Raw, equal, run, until
 
 KEY = "a key of the application"
 
@@ -169,9 +169,9 @@ def kinds(client, count):
 
 def test_messages_cost_their_size():
     """Of 64 KB messages far fewer are read than of small ones, whatever is in them, and who goes on is closed soon."""
-    with App("--messages-per-second", "1", "--burst", "100", limits=True) as server:
-        for text in ('{"type":"ping","x":"%s"}' % ("x" * 60000), "[" + "0," * 30000 + "0]", "{" * 60000):
-            client = server.client()
+    with App("--messages-per-second", "1", "--burst", "100", "--trust-proxy", "127.0.0.1", limits=True) as server:
+        for number, text in enumerate(('{"type":"ping","x":"%s"}' % ("x" * 60000), "[" + "0," * 30000 + "0]", "{" * 60000)):
+            client = server.client(X_Forwarded_For=f"192.0.2.{number}")
             for _ in range(4):
                 client.text(text)
             client.say("ping")
@@ -180,7 +180,7 @@ def test_messages_cost_their_size():
             equal([m.get("code") for m in heard[1:4]], ["RATE_LIMIT_EXCEEDED"] * 3, text[:20])
             equal((heard[0].get("code", "INVALID_JSON"), heard[4]["type"]), ("INVALID_JSON", "pong"))
         # A thousand units of refusals are 17 of these.
-        client, count = server.client(), 0
+        client, count = server.client(X_Forwarded_For="192.0.2.66"), 0
         try:
             while count < 100:
                 client.text("x" * 60000)
@@ -221,6 +221,46 @@ def test_messages_cost_their_audience():
         alone.settle_after("broadcast")
         for client in crowd:
             client.settle_after("room_joined", "user_joined", "room_message", "broadcast")
+
+
+def drained(client):
+    """How many of a row of messages are read before one is refused."""
+    for _ in range(60):
+        client.say("ping")
+    read = sum(client.hear()["type"] == "pong" for _ in range(60))
+    client.close()
+    return read
+
+
+def test_coming_back_brings_no_messages():
+    """What a connection used up is missing to the next one of its address, or of its user wherever that one is."""
+    def bearer(name):
+        return {"Authorization": "Bearer " + token(sub=name)}
+    with App("--messages-per-second", "10", "--burst", "40", "--token-secret", SECRET, "--auth", "optional", "--trust-proxy",
+             "127.0.0.1", "--connections-per-user", "0", limits=True) as server:
+        for bad, other in ((({}, "192.0.2.66"), ({}, "192.0.2.1")), ((bearer("m"), None), (bearer("a"), "192.0.2.66"))):
+            begin, read = time.monotonic(), 0
+            for number in range(12):
+                # A user who wanders is the same one.
+                read += drained(server.client(X_Forwarded_For=bad[1] or f"192.0.2.{100 + number}", **bad[0]))
+            passed = time.monotonic() - begin
+            assert 40 <= read <= 41 + 10 * passed, (read, passed)
+            # Several at once, which go together: none of the next ones is better off.
+            for wait in (0.2, 0):
+                row = [server.client(X_Forwarded_For=bad[1] or "192.0.2.100", **bad[0]) for _ in range(4)]
+                read = [drained(client) for client in row]
+                begin = begin if wait else time.monotonic()
+                time.sleep(wait)
+            passed = time.monotonic() - begin
+            assert sum(read) <= 4 + 10 * passed * 4, (read, passed)
+            # An honest client elsewhere, or another user at the same place, has all that is his.
+            assert drained(server.client(X_Forwarded_For=other[1], **other[0])) >= 40
+        # It is an account of its user also if that one is named only later.
+        client = server.client("/ws/m", X_Forwarded_For="192.0.2.200").say("auth", token=token(sub="m"))
+        client.expect("auth_success")
+        assert drained(client) < 30
+        time.sleep(4.5 * SLOW)
+        assert drained(server.client(X_Forwarded_For="192.0.2.67")) >= 40
 
 
 def test_strangers_say_little():
@@ -303,7 +343,7 @@ def test_history_comes_in_pages():
 def ask(server, path, headers=""):
     """Status and body of a poll."""
     with Raw(server) as raw:
-        raw.send(f"GET /poll/{path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode())
+        raw.send(f"GET /poll/{path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode())
         status, _, body = raw.response()
         return status, body
 
@@ -360,7 +400,7 @@ def test_requests_have_a_rate():
         assert found[:30] == [200] * 30 and 429 in found, found
         assert found.count(200) <= 41 + 21 * passed, (found.count(200), passed)
         with Raw(server) as raw:
-            raw.send(f"GET /sse/a?token={token(sub='b')} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            raw.send(f"GET /sse/a?token={token(sub='b')} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             status, headers, _ = raw.response()
             equal((status, headers.get("retry-after")), (429, "1"))
         # One who follows by WebSocket is not concerned, and polls that wait are within the rate.
@@ -395,12 +435,50 @@ def test_an_address_makes_so_many_topics():
         equal(len(honest.expect("subscribed")["topics"]), 100)
         for number in range(40):
             honest.in_room(f"mine {number}")
-        # What is over no longer counts; a room that others are in does.
+        # What it has left no longer counts, even if others are still there.
         honest.in_room("0 1")
         attackers[0].close()
         until(lambda: server.figures()["connectedClients"] == 6, "its end")
         attackers[5].say("subscribe", topics=[f"again {number}" for number in range(200)])
-        equal(len(attackers[5].expect("subscribed")["topics"]), 149)
+        equal(len(attackers[5].expect("subscribed")["topics"]), 150)
+
+
+def test_nobody_keeps_what_others_made():
+    """An accomplice makes topics, the attacker enters them, the accomplice leaves, time and again: what the attacker's
+    address keeps alive has a bound all the same, in rooms and in feeds."""
+    with App("--topics-per-address", "100", "--rooms-per-connection", "1000", "--trust-proxy", "127.0.0.1") as server:
+        honest = server.client("/ws/honest", X_Forwarded_For="192.0.2.1").in_room("honest")
+        honest.say("subscribe", topics=["quiet"]).expect("subscribed")
+        server.post("publish", topic="told", data=1)
+        for kind in ("feeds", "rooms"):
+            keepers = [server.client(f"/ws/m{number}", X_Forwarded_For="192.0.2.66") for number in range(3)]
+            kept = 0
+            for number in range(6):
+                maker = server.client("/ws/maker", X_Forwarded_For=f"192.0.2.{100 + number}")
+                for client in (maker, keepers[number % 3]):
+                    names = [f"{number} {topic}" for topic in range(100)]
+                    if kind == "feeds":
+                        client.say("subscribe", topics=names)
+                        got = len(client.expect("subscribed")["topics"])
+                    else:
+                        for name in names:
+                            client.say("join_room", room=name)
+                        got = sum(client.hear()["type"] == "room_joined" for _ in names)
+                    client.settle_after("error", "user_joined")
+                    kept += got if client is not maker else 0
+                    equal(got == 100, client is maker or number < 2)
+                maker.close()
+            equal(kept, 200)
+            until(lambda: server.figures()["activeRooms"] <= 202, "rooms that nobody is in are over")
+            assert kind == "rooms" or server.stats()["topics"] < 210
+            # What has been published to is no burden, and who is elsewhere may follow and enter what he likes.
+            keepers[0].say("subscribe", topics=["told"])
+            equal(len(keepers[0].expect("subscribed")["topics"]), 1)
+            honest.in_room("0 1" + kind).say("subscribe", topics=["0 2" + kind])
+            equal(len(honest.expect("subscribed")["topics"]), 1)
+            for keeper in keepers:
+                keeper.close()
+            until(lambda: server.figures()["connectedClients"] == 1, "their end")
 
 
 def test_rooms_that_are_over_cost_nothing():
@@ -422,13 +500,13 @@ def test_a_body_waits_for_its_key():
         for path, status in (("/api/publish", 401), ("/api/nothing", 401), ("/", 413), ("/ws", 413), ("/poll/a", 413)):
             for headers in ("", "X-API-Key: wrong\r\n", "Authorization: Bearer x\r\n"):
                 with Raw(server) as raw:
-                    raw.send(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n{headers}\r\n".encode())
+                    raw.send(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n{headers}\r\n".encode())
                     equal(raw.response()[0], status, path + headers)
         before, raws = server.memory(), []
         for _ in range(20):
             raw = Raw(server)
             try:
-                raw.send(b"POST /api/publish HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n" + b"x" * 4000000)
+                raw.send(b"POST /api/publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n" + b"x" * 4000000)
             except (BrokenPipeError, ConnectionResetError):
                 pass
             raws.append(raw)

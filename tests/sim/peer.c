@@ -3,6 +3,7 @@
  * peer.c - the other end of a connection: it reads at its own pace, writes in pieces, answers Pings and Closes once it
  * has read them, and is asked at its end whether that was the end it had to have.
  */
+#include "ringcast_client.h"
 #include "sim.h"
 
 #include <stdio.h>
@@ -155,14 +156,7 @@ static void offer(struct peer *peer)
 		peer->settled = peer->state == PEER_OVER;
 		return;
 	}
-	char url[64];
-	peer->secure = sim.secure && sim_one_in(2);
-	snprintf(url, sizeof url, "ws%s://10.1.1.1:%u/feed", peer->secure ? "s" : "", peer->index);
-	const struct rc_connect_options options = { .user = peer, .protocols = sim_one_in(2) ? "a, b" : NULL };
-	peer->state = PEER_OFFERED;
-	if (rc_connect(sim.server, sim_below(sim.server->worker_count), url, &options) < 0) {
-		peer_refused(peer);
-	}
+	dial_offer(peer);
 }
 
 void peer_step(struct peer *peer)
@@ -234,7 +228,7 @@ void peer_check(struct peer *peer)
 	/* A TLS handshake that is late ends without an answer; when it was over for the other side, nobody here can
 	 * know. */
 	bool slow = peer->secure && sim.now_ns - peer->linked_ns >= (uint64_t)sim.config.handshake_timeout_ms * 1000000;
-	if (peer->kind == PEER_CLIENT && !sim.config.connections_max && !slow)
+	if (peer->kind == PEER_CLIENT && !sim.config.connections_max && !sim.config.connections_per_address && !slow)
 		CHECK(peer->response, "peer %u: no response", peer->index);
 	if (!over)
 		return;

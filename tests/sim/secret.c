@@ -8,6 +8,7 @@
  * certificate are always the same (Ed25519: its signatures too).
  */
 #define OPENSSL_SUPPRESS_DEPRECATED /* the one way to hand it randomness that also its own keys are made of */
+#include "ringcast_client.h"
 #include "sim.h"
 
 #include <openssl/err.h>

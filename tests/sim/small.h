@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * small.h - included before everything else in a build for the simulator: bounds of limits.h made so small that a run
+ * small.h - included before everything else in a build for the simulator: bounds of bounds.h made so small that a run
  * of some dozen connections meets them all the time. The code is the production code; only what it fills up is smaller.
  */
 #ifndef SIM_SMALL_H
@@ -10,10 +10,14 @@
 #define RC_CHECK_EACH
 #endif
 
-#include "../../engine/limits.h"
+#include "../../engine/bounds.h"
 
+#undef RC_PUBLISH_MANY_MAX
+#undef RC_PLACES_MAX
 #undef RC_SLICE_SENDS
+#undef RC_SLICE_ENCODE_SIZE
 #undef RC_PLAN_WINDOW
+#undef RC_PLAN_TAKEN_MAX
 #undef RC_PLAN_RANGES_MAX
 #undef RC_PLAN_FRAMES_MAX
 #undef RC_PLAN_SIZE_MAX
@@ -33,9 +37,14 @@
 #undef RC_TLS_STAGES
 #undef RC_TLS_RECORDS_A_KEY
 #undef RC_TLS_RECORDS_SHARED
+#undef RC_DIALS_MAX
 
+#define RC_PUBLISH_MANY_MAX 12
+#define RC_PLACES_MAX 3
 #define RC_SLICE_SENDS 4
+#define RC_SLICE_ENCODE_SIZE (4 * RC_KIB)
 #define RC_PLAN_WINDOW 64
+#define RC_PLAN_TAKEN_MAX 24
 #define RC_PLAN_RANGES_MAX 4
 #define RC_PLAN_FRAMES_MAX 16
 #define RC_PLAN_SIZE_MAX (8 * RC_KIB)
@@ -55,5 +64,6 @@
 #define RC_TLS_STAGES 3
 #define RC_TLS_RECORDS_A_KEY 10
 #define RC_TLS_RECORDS_SHARED 3
+#define RC_DIALS_MAX 2
 
 #endif

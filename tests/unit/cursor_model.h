@@ -21,7 +21,7 @@ struct naive {
 	struct naive_frame {
 		uint64_t number;
 		bool encoded;
-	} leaving[RC_PLAN_WINDOW], half; /* what may come next, in order; what has come in part, or RC_NONE */
+	} leaving[RC_PLAN_TAKEN_MAX], half; /* what may come next, in order; what has come in part, or RC_NONE */
 	size_t leaving_count, half_size;
 	uint64_t read;     /* the last message that came in the other form, or RC_NONE */
 	uint64_t referred; /* messages that could be read only because of the one before */
@@ -81,7 +81,7 @@ static inline void naive_leaves(struct naive *n, const struct naive_frame *frame
 /* The plan has all that is due up to its end, and no more. */
 static inline void naive_planned(struct naive *n, const struct rc_plan *plan)
 {
-	static struct naive_frame frames[RC_PLAN_WINDOW];
+	static struct naive_frame frames[RC_PLAN_TAKEN_MAX];
 	size_t count = 0;
 	unsigned at = plan->partial > 0;
 	uint64_t size = at ? naive_frame(n, n->half) - n->half_size : 0;

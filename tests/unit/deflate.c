@@ -6,8 +6,8 @@
  */
 #include "deflate.h"
 
+#include "bounds.h"
 #include "check.h"
-#include "limits.h"
 #include "seed.h"
 
 #include <criterion/criterion.h>

@@ -5,6 +5,8 @@
  * here; strangers' clients are in tests/live.
  */
 #include "ringcast.h"
+#include "ringcast_client.h"
+#include "ringcast_stats.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -4,6 +4,7 @@
  * while memory is short gets 503, and who comes afterwards is let in.
  */
 #include "ringcast.h"
+#include "ringcast_stats.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>

@@ -4,6 +4,7 @@
  * hears of it, with the remedy, and no worker spins.
  */
 #include "ringcast.h"
+#include "ringcast_stats.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -4,6 +4,8 @@
  * it knows. A strict client that met such text would end its connection.
  */
 #include "ringcast.h"
+#include "ringcast_client.h"
+#include "ringcast_stats.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -4,6 +4,7 @@
  * no gap within it, whatever is recycled between two of its pieces, and a list is complete where nothing changes.
  */
 #include "ringcast.h"
+#include "ringcast_stats.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>

@@ -86,7 +86,7 @@ static struct {
 		uint64_t number, begin; /* of its bytes in the plan */
 		uint32_t size, skip;
 		bool conflated, encoded, synced_before;
-	} taken[RC_PLAN_WINDOW];
+	} taken[RC_PLAN_TAKEN_MAX];
 } naive;
 
 static bool is_wanted(uint64_t number)
@@ -179,7 +179,7 @@ static void naive_plan(uint64_t begin, uint64_t end, uint32_t partial, bool by_s
 			taken = naive_take(number, partial & RC_PARTIAL_SIZE, false, partial & RC_PARTIAL_ENCODED);
 			naive.synced = wants_form.synced; /* that was decided when it was cut */
 		} else if (is_wanted(number))
-			taken = number - naive.begin < RC_PLAN_WINDOW &&
+			taken = naive.taken_count < RC_PLAN_TAKEN_MAX &&
 			        naive_take(number, 0, is_left_out(number),
 			                   !is_left_out(number) && is_encoded(number, naive.synced));
 		if (!taken)
@@ -585,7 +585,7 @@ static void send_some(struct stream *stream, uint64_t *seed)
 	take_bytes(stream, sent);
 	struct rc_progress progress = rc_plan_progress(&plan, &m.log, sent);
 	for (unsigned i = 0; i < progress.taken_count; i++)
-		stream->conflated += plan.taken[i] >> 15;
+		stream->conflated += (plan.taken[i] & RC_PLAN_CONFLATED) != 0;
 	stream->taken += progress.taken_count;
 	cr_assert(progress.cursor >= stream->cursor);
 	stream->cursor = progress.cursor;

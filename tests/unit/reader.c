@@ -3,7 +3,7 @@
  * reader.c - what may come behind a handshake of TLS 1.3 and what may not (RFC 8446, sections 4.6, 5 and 6), against
  * records made here, in every split of the bytes.
  */
-#include "limits.h"
+#include "bounds.h"
 
 #include "reader.h"
 

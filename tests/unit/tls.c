@@ -2,8 +2,9 @@
  *
  * tls.c - streams in memory against each other, in every split of the bytes, and against what is no TLS.
  */
-#include "limits.h"
+#include "bounds.h"
 
+#include "ringcast_client.h"
 #include "seed.h"
 #include "tls_side.h"
 

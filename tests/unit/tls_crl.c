@@ -3,6 +3,7 @@
  * tls_crl.c - clients' certificates against revocation lists: who stands in one is refused, a list that has passed its
  * time lets nobody in, and a file that holds none is no list.
  */
+#include "ringcast_client.h"
 #include "tls_side.h"
 
 #include <errno.h>

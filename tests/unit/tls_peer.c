@@ -3,7 +3,7 @@
  * tls_peer.c - streams in memory against OpenSSL's own client, where the test wants to be wrong or needs what a stream
  * does not offer: old versions, key updates, renegotiation, tickets, names.
  */
-#include "limits.h"
+#include "bounds.h"
 
 #include "seed.h"
 #include "tls_side.h"

@@ -171,10 +171,13 @@ Test(topic, who_has_left_takes_no_memory, .init = begin, .fini = end)
 			all[other] = all[i];
 			rc_topics_release(&topics, gone);
 		}
-		unsigned chunks = 0;
-		for (unsigned i = 0; i < RC_TOPIC_CHUNKS_MAX; i++)
+		unsigned chunks = 0, above = 0;
+		for (unsigned i = 0; i < RC_TOPIC_CHUNKS_MAX; i++) {
 			chunks += topics.chunks[i] != NULL;
+			above = topics.chunks[i] ? i + 1 : above;
+		}
 		cr_expect_leq(chunks, 2);
+		cr_expect_leq(topics.made_count, above * RC_TOPIC_CHUNK, "whoever looks at all looks at them alone");
 		cr_expect_leq(topics.bucket_count, 64);
 		cr_expect_eq(rc_topics_find(&topics, "kept", 4, rc_topic_hash(&topics, "kept", 4)), kept);
 		cr_expect_eq(topics.topic_count, 1);

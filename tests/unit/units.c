@@ -11,6 +11,7 @@
 
 #include "lib/options.h"
 #include "lib/url.h"
+#include "ringcast.h"
 
 #define UNTOUCHED 0xdeadbeef
 
@@ -164,11 +165,11 @@ Test(units, figures_have_three_digits)
 
 Test(units, choices_match_whole_words)
 {
-	cr_expect_eq(option_choice("close|skip|conflate", "close"), 0);
-	cr_expect_eq(option_choice("close|skip|conflate", "conflate"), 2);
-	cr_expect_eq(option_choice("close|skip|conflate", "con"), -1);
-	cr_expect_eq(option_choice("close|skip|conflate", "close|skip"), -1);
-	cr_expect_eq(option_choice("close|skip|conflate", ""), -1);
+	cr_expect_eq(option_choice(OPTION_POLICIES, "close"), RC_POLICY_CLOSE);
+	cr_expect_eq(option_choice(OPTION_POLICIES, "conflate"), RC_POLICY_CONFLATE);
+	cr_expect_eq(option_choice(OPTION_POLICIES, "con"), -1);
+	cr_expect_eq(option_choice(OPTION_POLICIES, "close|skip"), -1);
+	cr_expect_eq(option_choice(OPTION_POLICIES, ""), -1);
 }
 
 static const struct subcommand command = { .name = "test", .usage = "", .about = "", .examples = "" };

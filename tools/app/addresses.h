@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * addresses.h - what one address has and does, whoever connects from there: connections, topics that are there only
- * because of it, and polls and streams that it asks for. Users who ask by plain HTTP are counted in the same way, as
- * "@NAME". Under the directory's lock, which these functions take unless they say (lock).
+ * addresses.h - what one address has and does, whoever connects from there: connections, topics (stakes.h), polls and
+ * streams that it asks for, and what its connections that went had used up of their messages. Users with a token are
+ * counted in the same way, as "@NAME". Under the directory's lock, which these functions take unless they say (lock).
  *
- * An address is kept while it has something, and then until its bucket is full again: to go away and come back is no
- * way around a rate.
+ * An address is kept while it has something, and then until its bucket is full again and nothing is owed: to go away
+ * and come back is no way around a rate. Of those that are kept only for this there are at most APP_ADDRESSES_IDLE_MAX;
+ * one more takes the place of the one that went first.
  */
 #ifndef APP_ADDRESSES_H
 #define APP_ADDRESSES_H
@@ -19,12 +20,15 @@
 
 struct app;
 
+#define APP_ADDRESSES_IDLE_MAX 65536
+
 struct app_address {
 	struct app_node node;
-	unsigned count;  /* connections */
-	unsigned topics; /* that it made and that are there */
+	unsigned count;                   /* connections */
+	unsigned stake_count, made_count; /* topics that it is in, and those of them that it made */
 	struct app_bucket bucket;
-	bool used, idle; /* used: the bucket may not be full; idle: in the list */
+	uint64_t owed, owed_ns; /* what was missing in the buckets of connections that went, and when; as a level */
+	bool used, idle;        /* used: the bucket may not be full; idle: in the list */
 	uint64_t idle_ns;
 	TAILQ_ENTRY(app_address) link;
 	char name[];
@@ -32,21 +36,18 @@ struct app_address {
 
 struct app_addresses {
 	struct app_table table;
-	TAILQ_HEAD(, app_address) idle; /* those of which only the bucket is left, the oldest first */
+	TAILQ_HEAD(, app_address) idle; /* those of which only what they have used is left, the oldest first */
+	size_t idle_count;
 };
 
 bool app_addresses_init(struct app_addresses *addresses, uint64_t seed);
 void app_addresses_destroy(struct app_addresses *addresses);
-/* Forgets those whose buckets have filled. (lock) */
-void app_addresses_sweep(struct app_addresses *addresses, uint64_t now_ns);
+/* Forgets those whose buckets have filled, and who owe nothing at this rate of messages any more. (lock) */
+void app_addresses_sweep(struct app_addresses *addresses, uint32_t rate, uint64_t now_ns);
 
 /* Counts a connection of an address. Null: it has all that it may have, or there is no memory. */
 struct app_address *app_address_enter(struct app *app, const char *name, unsigned max);
 void app_address_leave(struct app *app, struct app_address *address); /* may be null */
-
-/* Counts a topic that an address makes. False: it has made all that it may. Null is nobody, who may. (lock) */
-bool app_address_add_topic(struct app *app, struct app_address *address);
-void app_address_remove_topic(struct app *app, struct app_address *address);
 
 /* Takes units for a request; false: there are too few. */
 bool app_address_take(struct app *app, struct app_address *address, uint32_t cost);
@@ -54,5 +55,10 @@ bool app_address_take(struct app *app, struct app_address *address, uint32_t cos
 bool app_address_take_as(struct app *app, const char *user, uint32_t cost);
 /* Takes units for what has been answered. */
 void app_address_drain(struct app *app, struct app_address *address, uint32_t cost);
+
+/* A connection's bucket of messages belongs to its user, if that one showed a token, and otherwise (`user` is null) to
+ * its address: what is missing when the connection ends, the next one there begins without. */
+void app_address_borrow(struct app *app, struct app_address *address, const char *user, struct app_bucket *bucket);
+void app_address_return(struct app *app, struct app_address *address, const char *user, struct app_bucket *bucket);
 
 #endif

@@ -64,7 +64,7 @@ static void free_app(struct app *app)
 	app_settings_free(atomic_load(&app->settings));
 }
 
-static void print_listener(const char *address, int port, const char *what)
+static void print_listener(FILE *to, const char *address, int port, const char *what)
 {
 	if (!strncmp(address, "proxy+", 6))
 		address += 6;
@@ -73,22 +73,24 @@ static void print_listener(const char *address, int port, const char *what)
 		address += secure ? 6 : 5;
 	const char *colon = strrchr(address, ':');
 	if (!strncmp(address, "unix:", 5))
-		printf("listening on ws+unix:%s:%s\n", address + 5, what);
+		fprintf(to, "listening on ws+unix:%s:%s\n", address + 5, what);
 	else if (!strncmp(address, "fd:", 3))
-		printf("listening on descriptor %s%s\n", address + 3, what);
+		fprintf(to, "listening on descriptor %s%s\n", address + 3, what);
+	else if (*address == ':' || *address == '*')
+		fprintf(to, "listening on ws%s://0.0.0.0:%d%s\n", secure ? "s" : "", port, what);
 	else
-		printf("listening on ws%s://%.*s:%d%s\n", secure ? "s" : "", (int)(colon ? colon - address : 0),
-		       address, port, what);
+		fprintf(to, "listening on ws%s://%.*s:%d%s\n", secure ? "s" : "", (int)(colon ? colon - address : 0),
+		        address, port, what);
 }
 
-static bool listen_at(struct app *app, const struct option_list *list, const char *what)
+static bool listen_at(struct app *app, const struct option_list *list, const char *what, FILE *said)
 {
 	struct rc_error error;
 	for (unsigned i = 0; i < list->count; i++) {
 		int port = rc_server_listen(app->server, list->items[i], &error);
 		if (port < 0)
 			return command_failed("%s", error.text), false;
-		print_listener(list->items[i], port, what);
+		print_listener(said, list->items[i], port, what);
 	}
 	return true;
 }
@@ -113,7 +115,7 @@ static void take_inherited(struct option_list *listen, struct option_list *api)
 	free(names);
 }
 
-static bool listen_everywhere(struct app *app, const struct app_settings *settings)
+static bool listen_everywhere(struct app *app, const struct app_settings *settings, FILE *said)
 {
 	struct option_list listen = settings->listen, api = settings->api_listen;
 	if (!listen.count)
@@ -128,7 +130,7 @@ static bool listen_everywhere(struct app *app, const struct app_settings *settin
 	int open = app_exposure_too_open(settings, &app->listeners, app->api_listener_first);
 	if (open >= 0)
 		return command_failed("%s " APP_EXPOSURE_WORDS, listen.items[open]), false;
-	return listen_at(app, &listen, "") && listen_at(app, &api, " (api)");
+	return listen_at(app, &listen, "", said) && listen_at(app, &api, " (api)", said);
 }
 
 static bool become(const char *name)
@@ -157,6 +159,7 @@ static bool make_rules(struct app *app, const struct app_settings *settings)
 		command_failed("keep-last: %s", rc_strerror(code));
 	return !code;
 }
+
 static bool make_server(struct app *app, const struct app_settings *settings)
 {
 	struct rc_config config;
@@ -170,6 +173,7 @@ static bool make_server(struct app *app, const struct app_settings *settings)
 	config.log_size = settings->log_size;
 	config.policy = (enum rc_policy)settings->policy;
 	config.kernel_tls = settings->kernel_tls;
+	latency_apply(&settings->latency, &config);
 	config.memory_max = settings->memory_max;
 	config.idle_timeout_ms = settings->idle_timeout_ms;
 	config.handshake_timeout_ms = settings->handshake_timeout_ms;
@@ -187,7 +191,8 @@ static bool make_server(struct app *app, const struct app_settings *settings)
 	return command_failed("%s", error.text), false;
 }
 
-static bool start(struct app *app, const struct app_settings *settings)
+/* What there is to say of the listeners goes to `said`: it is true only once all workers have their rings. */
+static bool start(struct app *app, const struct app_settings *settings, FILE *said)
 {
 	struct rc_error error;
 	uint64_t seed;
@@ -200,7 +205,7 @@ static bool start(struct app *app, const struct app_settings *settings)
 	atomic_init(&app->numbers, 1);
 	if (!app_directory_init(&app->directory, seed) || !app_gate_init(&app->gate, seed))
 		return command_failed("no memory"), false;
-	if (!make_server(app, settings) || !make_rules(app, settings) || !listen_everywhere(app, settings) ||
+	if (!make_server(app, settings) || !make_rules(app, settings) || !listen_everywhere(app, settings, said) ||
 	    !become(settings->user))
 		return false;
 	if (!app_crews_init(app, rc_server_worker_count(app->server), seed) || app_clock_start(app, app_clients_due))
@@ -249,12 +254,14 @@ static void warn_fixed(const struct app_settings *old, const struct app_settings
 	            old->listen.count == new->listen.count && old->api_listen.count == new->api_listen.count &&
 	            old->message_max == new->message_max && old->body_max == new->body_max &&
 	            old->connections_max == new->connections_max && old->idle_timeout_ms == new->idle_timeout_ms &&
-	            old->policy == new->policy && old->subscriptions_max == new->subscriptions_max;
+	            old->policy == new->policy &&
+	            old->subscriptions_max == new->subscriptions_max &&latency_equal(&old->latency, &new->latency);
 	for (unsigned i = 0; same && i < new->listen.count; i++)
 		same = strcmp(old->listen.items[i], new->listen.items[i]) == 0;
 	if (!same)
-		app_log_say(APP_LOG_WARNING, "reload", NULL,
-		            "addresses, workers, sizes, idle time and policy change only with a restart");
+		app_log_say(
+		    APP_LOG_WARNING, "reload", NULL,
+		    "addresses, workers and their places, sizes, idle time and policy change only with a restart");
 }
 
 static void recheck(void *context, struct app_node *node)
@@ -361,8 +368,14 @@ static int run(int argc, char **argv)
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	atomic_init(&app.settings, settings);
 	app_log_setup(settings);
-	bool started = start(&app, settings);
+	char *words = NULL;
+	size_t words_size = 0;
+	FILE *said = open_memstream(&words, &words_size);
+	bool started = said ? start(&app, settings, said) : (command_failed("no memory"), false);
+	if (said)
+		fclose(said);
 	if (started) {
+		fputs(words ? words : "", stdout);
 		fflush(stdout);
 		sd_notify(0, "READY=1");
 		for (int number;
@@ -375,6 +388,7 @@ static int run(int argc, char **argv)
 		}
 		end(&app, &signals);
 	}
+	free(words);
 	rc_server_free(app.server);
 	free_app(&app);
 	return started ? EXIT_OK : EXIT_FAILED;

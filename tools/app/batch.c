@@ -14,6 +14,7 @@
 #include "feeds.h"
 #include "fields.h"
 #include "lib/wait.h"
+#include "ringcast_stats.h"
 #include "wire.h"
 
 /* ---- theirs ---- */

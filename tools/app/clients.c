@@ -26,6 +26,9 @@
 #include "wire.h"
 #include "wish.h"
 
+/* As many addresses those may be together whose addresses could not be learned, since all came at once. */
+#define UNKNOWN_ADDRESSES 16
+
 /* ---- the request ---- */
 
 static bool is_on(const char *value)
@@ -74,6 +77,10 @@ static int open_client(struct app *app, rc_request *request, struct app_wish *wi
 {
 	const struct app_settings *settings = app_settings_now(app);
 	char scratch[ADDRESS_TEXT_SIZE];
+	if (!app_access_host(app, request)) {
+		app_wish_free(wish);
+		return app_access_refuse(request, 403, "this name is not known to be ours: see --host\n");
+	}
 	if (!app_access_origin(settings, request)) {
 		app_wish_free(wish);
 		return app_access_refuse(request, 403, "this origin is not allowed\n");
@@ -105,10 +112,19 @@ static int open_client(struct app *app, rc_request *request, struct app_wish *wi
 	client->opened = false;
 	client->reliable = is_on(rc_request_query(request, "reliable"));
 	client->by_letter = client->reliable;
-	client->bucket = app_bucket_full(settings->burst, clock_now());
-	client->strikes = app_bucket_full(settings->flood, clock_now());
+	app_rate_begin(client);
 	rc_request_set_user(request, client);
 	return 0;
+}
+
+/* Of a proxy's connections all may wait: they are many clients', and count once it has said whose. */
+static unsigned unopened_max(void *context, const struct sockaddr *peer)
+{
+	const struct app_settings *settings = app_settings_now(context);
+	unsigned max = settings->connections_per_address;
+	if (!peer)
+		return max < UINT32_MAX / UNKNOWN_ADDRESSES ? max * UNKNOWN_ADDRESSES : max;
+	return networks_hold_peer(&settings->proxies, peer) ? 0 : max;
 }
 
 static int on_head(void *context, rc_request *request)
@@ -212,6 +228,7 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 	}
 	if (client->user)
 		app_people_leave(client);
+	app_rate_end(client);
 	app_address_leave(app, client->address);
 	app_client_free(client);
 }
@@ -233,6 +250,7 @@ struct rc_handlers app_clients_handlers(struct app *app)
 {
 	return (struct rc_handlers){
 		.context = app,
+		.unopened_max = unopened_max,
 		.head = on_head,
 		.request = on_request,
 		.open = on_open,

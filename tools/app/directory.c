@@ -18,7 +18,8 @@ bool app_directory_init(struct app_directory *directory, uint64_t seed)
 {
 	pthread_mutex_init(&directory->lock, NULL);
 	return app_table_init(&directory->users, seed) && app_table_init(&directory->rooms, seed) &&
-	       app_addresses_init(&directory->addresses, seed) && app_budget_init(&directory->budget, seed);
+	       app_addresses_init(&directory->addresses, seed) && app_table_init(&directory->stakes, seed) &&
+	       app_budget_init(&directory->budget, seed);
 }
 
 static void free_user(struct app_directory *directory, struct app_user *user)
@@ -37,7 +38,8 @@ void app_directory_destroy(struct app_directory *directory)
 {
 	app_table_each(&directory->users, visit_user, directory);
 	app_table_destroy(&directory->users);
-	app_table_destroy(&directory->rooms); /* empty: its members have all been told of their end */
+	app_table_destroy(&directory->rooms);  /* empty: its members have all been told of their end */
+	app_table_destroy(&directory->stakes); /* likewise */
 	app_addresses_destroy(&directory->addresses);
 	app_budget_destroy(&directory->budget);
 	pthread_mutex_destroy(&directory->lock);
@@ -189,7 +191,7 @@ void app_directory_sweep(struct app *app)
 	pthread_mutex_lock(&app->directory.lock);
 	sweep(app, &app->directory.waited_for, now_ns);
 	sweep(app, &app->directory.remembered, now_ns);
-	app_addresses_sweep(&app->directory.addresses, now_ns);
+	app_addresses_sweep(&app->directory.addresses, app_settings_now(app)->messages_per_second, now_ns);
 	pthread_mutex_unlock(&app->directory.lock);
 }
 
@@ -200,18 +202,15 @@ struct app_room *app_directory_room(const struct app_directory *directory, const
 	return (struct app_room *)app_table_find(&directory->rooms, name, size);
 }
 
-struct app_room *app_directory_make_room(struct app *app, const char *name, size_t size, struct app_address *maker)
+static struct app_room *make_room(struct app *app, const char *name, size_t size)
 {
 	struct app_directory *directory = &app->directory;
-	if (!app_address_add_topic(app, maker))
-		return NULL;
 	struct app_room *room = calloc(1, sizeof *room + size + 1);
 	/* Who makes a room of the same name later must not find what was said in this one. */
 	int topic_size = room ? asprintf(&room->topic, "room/%llu/%.*s", (unsigned long long)++directory->rooms_ever,
 	                                 (int)size, name)
 	                      : -1;
 	if (topic_size < 0) {
-		app_address_remove_topic(app, maker);
 		free(room);
 		return NULL;
 	}
@@ -219,22 +218,47 @@ struct app_room *app_directory_make_room(struct app *app, const char *name, size
 	room->node.name = room->name;
 	room->node.name_size = size;
 	room->topic_size = (size_t)topic_size;
-	room->maker = maker;
 	app_table_add(&directory->rooms, &room->node);
 	APP_COUNT(app, rooms_made);
 	return room;
 }
 
+static void end_room(struct app *app, struct app_room *room)
+{
+	app_table_remove(&app->directory.rooms, &room->node);
+	free(room->topic);
+	free(room);
+}
+
+bool app_directory_enter(struct app *app, const char *name, size_t size, struct app_address *address,
+                         struct app_member *member)
+{
+	struct app_room *room = app_directory_room(&app->directory, name, size);
+	bool makes = !room;
+	if (makes && !(room = make_room(app, name, size)))
+		return false;
+	member->stake = app_stake_take(app, address, room->topic, room->topic_size, makes);
+	if (!member->stake) {
+		if (makes)
+			end_room(app, room);
+		return false;
+	}
+	member->room = room;
+	member->next = room->members;
+	if (room->members)
+		room->members->previous = member;
+	room->members = member;
+	room->member_count++;
+	return true;
+}
+
 void app_directory_leave(struct app *app, struct app_member *member)
 {
 	struct app_room *room = member->room;
+	app_stake_give(app, member->stake);
 	*(member->previous ? &member->previous->next : &room->members) = member->next;
 	if (member->next)
 		member->next->previous = member->previous;
-	if (--room->member_count)
-		return;
-	app_table_remove(&app->directory.rooms, &room->node);
-	app_address_remove_topic(app, room->maker);
-	free(room->topic);
-	free(room);
+	if (!--room->member_count)
+		end_room(app, room);
 }

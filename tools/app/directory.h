@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "addresses.h"
+#include "stakes.h"
 #include "store.h"
 #include "table.h"
 #include "window.h"
@@ -41,8 +42,7 @@ struct app_room {
 	struct app_member *members;
 	_Atomic size_t member_count; /* connections; changed with the lock */
 	size_t topic_size;
-	struct app_address *maker; /* for whose account it is, or null */
-	char *topic;               /* of the log; another one each time a room of this name is made */
+	char *topic; /* of the log; another one each time a room of this name is made */
 	char name[];
 };
 
@@ -50,6 +50,7 @@ struct app_room {
 struct app_member {
 	struct app_room *room;
 	struct app_client *client;
+	struct app_stake *stake;
 	struct app_member *next, *previous; /* of the room (lock) */
 	struct app_member *next_room;       /* of the client, whose worker changes it, with the lock */
 };
@@ -63,6 +64,7 @@ struct app_directory {
 	pthread_mutex_t lock;
 	struct app_table users, rooms;
 	struct app_addresses addresses;
+	struct app_table stakes;
 	/* Who are away, with messages or with a window of ids alone. Those with messages are never pushed out: when
 	 * there are too many, nothing is kept for another one. */
 	struct app_away waited_for, remembered;
@@ -76,8 +78,10 @@ void app_directory_destroy(struct app_directory *directory);
 /* Null: there is none, or no memory to make one. (lock) */
 struct app_user *app_directory_user(struct app_directory *directory, const char *name, size_t size, bool make);
 struct app_room *app_directory_room(const struct app_directory *directory, const char *name, size_t size);
-/* Null also when its maker has made all that it may. (lock) */
-struct app_room *app_directory_make_room(struct app *app, const char *name, size_t size, struct app_address *maker);
+/* Puts a member, for the account of this address, into the room of this name, which is made if there is none. False
+ * also when the address is in all rooms that it may be in, or may make no more. (lock) */
+bool app_directory_enter(struct app *app, const char *name, size_t size, struct app_address *address,
+                         struct app_member *member);
 /* The room ends with its last member. (lock) */
 void app_directory_leave(struct app *app, struct app_member *member);
 

@@ -18,6 +18,7 @@
 #include "letters.h"
 #include "log.h"
 #include "names.h"
+#include "ringcast_stats.h"
 
 struct app_watch {
 	struct app_watch *next;
@@ -53,25 +54,27 @@ static void begin_pulled(struct app_client *client, struct app_feed *feed, struc
 		start->first = stats.oldest > feed->since + 1 ? stats.oldest : feed->since + 1;
 }
 
-/* A topic that is not there yet counts for the address that makes it. A room has been counted. */
-static bool may_make(struct app_client *client, struct app_feed *feed)
+/* A topic in which there never was a message is there only because of those who follow it. (A room's members have their
+ * stakes.) */
+static bool may_keep(struct app_client *client, struct app_feed *feed)
 {
 	struct app *app = client->app;
-	struct rc_topic_stats stats;
-	if (feed->room || !rc_topic_stats(app->server, feed->name, feed->size, &stats))
+	struct rc_topic_stats stats = { 0 };
+	bool there = !rc_topic_stats(app->server, feed->name, feed->size, &stats);
+	if (feed->room || (there && stats.sequence))
 		return true;
 	pthread_mutex_lock(&app->directory.lock);
-	feed->made = app_address_add_topic(app, client->address);
+	feed->stake = app_stake_take(app, client->address, feed->name, feed->size, !there);
 	pthread_mutex_unlock(&app->directory.lock);
-	return feed->made;
+	return feed->stake;
 }
 
 static void free_feed(struct app_client *client, struct app_feed *feed)
 {
 	struct app *app = client->app;
-	if (feed->made) {
+	if (feed->stake) {
 		pthread_mutex_lock(&app->directory.lock);
-		app_address_remove_topic(app, client->address);
+		app_stake_give(app, feed->stake);
 		pthread_mutex_unlock(&app->directory.lock);
 	}
 	free(feed);
@@ -89,7 +92,7 @@ int app_feeds_follow(struct app_client *client, const char *name, size_t size, b
 	*feed = (struct app_feed){ .next = client->feeds, .room = room, .size = size };
 	memcpy(feed->name, name, size);
 	int code = 0;
-	if (!may_make(client, feed))
+	if (!may_keep(client, feed))
 		code = -ENOSPC;
 	else if (client->batch_count)
 		begin_pulled(client, feed, start);

@@ -24,8 +24,9 @@ struct app_feed {
 	bool pulled;           /* read from the log batch by batch, and not followed by a cursor: */
 	uint64_t epoch, since; /* what it has had */
 	bool chosen;           /* it was asked for by its name, not only by a pattern */
-	bool room, made;       /* made: the topic was not there before, and counts for its address */
-	unsigned told;         /* the last subscribe whose answer has it */
+	bool room;
+	struct app_stake *stake; /* of its address, when no message had come; or null */
+	unsigned told;           /* the last subscribe whose answer has it */
 	size_t size;
 	char name[];
 };

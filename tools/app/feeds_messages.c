@@ -17,6 +17,7 @@
 #include "names.h"
 #include "rate.h"
 #include "rights.h"
+#include "ringcast_stats.h"
 #include "rooms.h"
 #include "wire.h"
 #include "wish.h"

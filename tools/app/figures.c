@@ -9,6 +9,7 @@
 #include "app.h"
 #include "client.h"
 #include "lib/wait.h"
+#include "ringcast_stats.h"
 
 /* The value that `share` of all do not pass, as the upper end of its bucket. */
 static uint64_t percentile(const struct app_latency *latency, double share)

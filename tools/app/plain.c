@@ -13,6 +13,7 @@
 #include "lib/wait.h"
 #include "names.h"
 #include "rate.h"
+#include "ringcast_stats.h"
 #include "wire.h"
 #include "wish.h"
 

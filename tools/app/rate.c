@@ -28,6 +28,30 @@ uint32_t app_cost_of_topics(const json_t *topics)
 	return names / 8 + patterns * APP_COST_PATTERN;
 }
 
+static const char *user_of(const struct app_client *client)
+{
+	return client->has_token ? client->claims.subject : NULL;
+}
+
+void app_rate_begin(struct app_client *client)
+{
+	const struct app_settings *settings = app_settings_now(client->app);
+	client->bucket = app_bucket_full(settings->burst, clock_now());
+	client->strikes = app_bucket_full(settings->flood, clock_now());
+	app_address_borrow(client->app, client->address, user_of(client), &client->bucket);
+}
+
+void app_rate_become(struct app_client *client)
+{
+	app_address_borrow(client->app, client->address, user_of(client), &client->bucket);
+}
+
+void app_rate_end(struct app_client *client)
+{
+	if (client->bucket.at_ns)
+		app_address_return(client->app, client->address, user_of(client), &client->bucket);
+}
+
 bool app_rate_take(struct app_client *client, const json_t *id, uint32_t cost)
 {
 	const struct app_settings *settings = app_settings_now(client->app);

@@ -42,6 +42,12 @@ static inline uint32_t app_cost_of_answer(size_t size)
 /* Of an array of names. */
 uint32_t app_cost_of_topics(const json_t *topics);
 
+/* A client has come, or has shown whose user it is: it begins with what its user, or else its address, has left. And
+ * it goes. */
+void app_rate_begin(struct app_client *client);
+void app_rate_become(struct app_client *client);
+void app_rate_end(struct app_client *client);
+
 /* Takes what a message of this size costs, before anybody reads it. False: it is not to be read; the client has been
  * told or closed. Who has yet to say who it is may send a few small messages. */
 bool app_rate_admit(struct app_client *client, size_t size);

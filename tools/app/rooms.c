@@ -82,24 +82,17 @@ static struct app_member *enter(struct app_client *client, const char *name, siz
 	struct app_member *member = calloc(1, sizeof *member);
 	if (!member)
 		return NULL;
+	member->client = client;
 	pthread_mutex_lock(&directory->lock);
-	struct app_room *room = app_directory_room(directory, name, size);
-	if (!room)
-		room = app_directory_make_room(client->app, name, size, client->address);
-	if (room) {
-		*first = !is_there_too(client, room);
-		*member = (struct app_member){
-			.room = room, .client = client, .next = room->members, .next_room = client->members
-		};
-		if (room->members)
-			room->members->previous = member;
-		room->members = member;
-		room->member_count++;
+	bool entered = app_directory_enter(client->app, name, size, client->address, member);
+	if (entered) {
+		*first = !is_there_too(client, member->room);
+		member->next_room = client->members;
 		client->members = member;
 		client->room_count++;
 	}
 	pthread_mutex_unlock(&directory->lock);
-	if (room)
+	if (entered)
 		return member;
 	free(member);
 	return NULL;

@@ -11,12 +11,12 @@
 
 #include "lib/address.h"
 #include "lib/keys.h"
+#include "lib/latency.h"
 #include "lib/options.h"
 #include "token.h"
 
 #define APP_UNSET UINT32_MAX /* a limit that nobody set: the preset decides */
 #define APP_LISTEN_DEFAULT "127.0.0.1:8080"
-#define APP_POLICIES "close|skip|conflate" /* in the order of enum rc_policy */
 
 enum app_auth { APP_AUTH_AUTO, APP_AUTH_OFF, APP_AUTH_OPTIONAL, APP_AUTH_REQUIRED };
 enum app_token_expiry { APP_EXPIRY_REQUIRED, APP_EXPIRY_OPTIONAL };
@@ -40,6 +40,7 @@ struct app_settings {
 	const char *tls_client_ca, *tls_crl;  /* likewise */
 	struct option_list keep_last;
 	bool kernel_tls;
+	struct latency latency;
 
 	/* who may */
 	int preset;
@@ -57,7 +58,7 @@ struct app_settings {
 	unsigned permissions;
 	struct option_list topics, rooms;  /* for whom no token names any; empty: all */
 	struct option_list publish_topics; /* what /api may publish to; empty: all */
-	struct option_list origins, trusted, api_keys, operator_keys;
+	struct option_list hosts, origins, trusted, api_keys, operator_keys;
 	const char *api_key_file, *operator_key_file;
 	struct networks proxies;    /* that are trusted */
 	struct keys api, operators; /* all of them; the operators' only read figures */

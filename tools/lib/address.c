@@ -48,11 +48,8 @@ bool networks_add(struct networks *networks, const char *text)
 	return true;
 }
 
-bool networks_hold(const struct networks *networks, const char *text)
+static bool hold(const struct networks *networks, struct in6_addr address)
 {
-	struct in6_addr address;
-	if (!address_parse(strcmp(text, "unix") == 0 ? "127.0.0.1" : text, &address))
-		return false;
 	for (unsigned i = 0; i < networks->count; i++) {
 		const struct network *network = &networks->items[i];
 		unsigned bytes = network->bits / 8, rest = network->bits % 8;
@@ -62,4 +59,20 @@ bool networks_hold(const struct networks *networks, const char *text)
 			return true;
 	}
 	return false;
+}
+
+bool networks_hold(const struct networks *networks, const char *text)
+{
+	struct in6_addr address;
+	return address_parse(strcmp(text, "unix") == 0 ? "127.0.0.1" : text, &address) && hold(networks, address);
+}
+
+bool networks_hold_peer(const struct networks *networks, const struct sockaddr *peer)
+{
+	struct in6_addr address = { .s6_addr = { [10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1 } };
+	if (peer->sa_family == AF_INET)
+		memcpy(&address.s6_addr[12], &((const struct sockaddr_in *)peer)->sin_addr, 4);
+	else if (peer->sa_family == AF_INET6)
+		address = ((const struct sockaddr_in6 *)peer)->sin6_addr;
+	return hold(networks, address);
 }

@@ -31,5 +31,7 @@ bool address_is_loopback(const struct in6_addr *address);
 bool networks_add(struct networks *networks, const char *text);
 /* Whether an address is in one of the blocks. "unix" counts as 127.0.0.1. */
 bool networks_hold(const struct networks *networks, const char *text);
+/* The same for the peer of a socket. */
+bool networks_hold_peer(const struct networks *networks, const struct sockaddr *peer);
 
 #endif

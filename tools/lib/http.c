@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "quote.h"
+#include "ringcast_stats.h"
 
 #define TOPICS_SHOWN 32
 

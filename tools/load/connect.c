@@ -13,6 +13,7 @@
 #include "lib/options.h"
 #include "lib/random.h"
 #include "lib/url.h"
+#include "ringcast_client.h"
 #include "stalled.h"
 
 #define IN_FLIGHT_MAX 256

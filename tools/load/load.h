@@ -14,6 +14,7 @@
 #include "lib/histogram.h"
 #include "lib/process.h"
 #include "ringcast.h"
+#include "ringcast_client.h"
 
 #define LOAD_MODES "broadcast|echo|idle|connect"
 enum load_mode { LOAD_BROADCAST, LOAD_ECHO, LOAD_IDLE, LOAD_CONNECT };

@@ -12,6 +12,7 @@
 
 #include "lib/units.h"
 #include "lib/wait.h"
+#include "ringcast_stats.h"
 
 #define TERMINAL_PERIOD_NS NS_PER_SECOND
 #define LOG_PERIOD_NS (10 * NS_PER_SECOND)

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "ringcast.h"
+#include "ringcast_stats.h"
 
 struct serve_live {
 	rc_server *server;

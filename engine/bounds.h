@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * limits.h - every bound in one header, and how they relate. What a user may change starts from the default here. The
- * bounds that the public contract names are defined in ringcast.h, so that an embedder has them too.
+ * bounds.h - every bound in one header, and how they relate. What a user may change starts from the default here. The
+ * bounds that the public contract names are defined in ringcast*.h, so that an embedder has them too.
  */
-#ifndef RC_LIMITS_H
-#define RC_LIMITS_H
+#ifndef RC_BOUNDS_H
+#define RC_BOUNDS_H
 
 #include "ringcast.h"
+#include "ringcast_client.h"
+#include "ringcast_publish.h"
 
 #include <assert.h>
 #include <stddef.h>
@@ -14,11 +16,13 @@
 #define RC_KIB ((size_t)1024)
 #define RC_MIB (1024 * RC_KIB)
 
-/* ---- handles: worker | slot | generation fill 64 bits ---- */
+/* ---- handles: worker | slot | generation fill 64 bits; the top bit of the generation is for the client role ---- */
 #define RC_WORKER_BITS 10
 #define RC_SLOT_BITS 22
 #define RC_WORKERS_MAX (1u << RC_WORKER_BITS)
-#define RC_SLOTS_MAX (1u << RC_SLOT_BITS) /* connections of one worker */
+#define RC_SLOTS_MAX (1u << RC_SLOT_BITS)      /* connections of one worker */
+#define RC_HANDLE_DIALLED UINT32_C(0x80000000) /* the slot is an index of dialled.h instead */
+#define RC_GENERATION_MASK (RC_HANDLE_DIALLED - 1)
 static_assert(RC_WORKER_BITS + RC_SLOT_BITS == 32, "the generation has the other 32 bits");
 
 /* ---- the opening handshake ---- */
@@ -30,6 +34,15 @@ static_assert(RC_WORKER_BITS + RC_SLOT_BITS == 32, "the generation has the other
 #define RC_PROTOCOL_NAME_MAX 128
 #define RC_HANDSHAKE_TIMEOUT_MS 10000
 static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is told from long headers");
+
+/* ---- the client role ---- */
+#define RC_CONNECT_REQUEST_SIZE_MAX (8 * RC_KIB) /* what a server takes at least, if it is like ours */
+#define RC_ADDRESSES_MAX 8                       /* of one name; the first ones are tried */
+#define RC_NAMES_MAX 1024                        /* names of a server that wait for their addresses */
+#define RC_NAME_THREADS_MAX 4                    /* that ask for them, as many at a time */
+#define RC_CONNECT_AGAIN_MAX_MS 30000            /* the longest pause before the next attempt, if none is named */
+static_assert(RC_CONNECT_HEADERS_SIZE_MAX <= RC_CONNECT_REQUEST_SIZE_MAX / 2,
+              "the rest is the URL's and the library's");
 
 /* ---- frames and messages ---- */
 #define RC_FRAME_HEADER_MAX 14  /* 2 + 8 + 4 */
@@ -62,13 +75,19 @@ static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is
 #define RC_LOG_READABLE_SEGMENTS 48 /* how far back a reader may be; the rest is room for publishers */
 #define RC_LOG_BYTES_PER_ENTRY 128  /* index entries = log_size / this: smaller frames fill the index first */
 
+/* Blocks in which publishers build their messages, as much together as the log. A publisher gives his back within the
+ * time, or what he built is not published any more. */
+#define RC_BLOCKS 128
+#define RC_PLACE_TIME_MS 1000
+
 static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before a gathered message");
 
 /* ---- a round of fan-out ---- */
 #define RC_SLICE_SENDS 256                  /* sends between two looks at what came in */
 #define RC_SLICE_ENCODE_SIZE (256 * RC_KIB) /* bytes compressed between two such looks, or one larger message */
 #define RC_PLANS_MAX (RC_SLICE_SENDS + 2)   /* of a worker: on their way, or being made */
-#define RC_PLAN_WINDOW 4096                 /* index entries one plan reads at most */
+#define RC_PLAN_WINDOW 4096                 /* index entries one round, or one plan by lookup, reads at most */
+#define RC_PLAN_TAKEN_MAX 4096              /* entries one plan takes, those left out by conflation among them */
 #define RC_PLAN_RANGES_MAX 64               /* ranges of one send: below IOV_MAX */
 #define RC_PLAN_FRAMES_MAX 1024             /* frames of one send */
 #define RC_PLAN_SIZE_MAX (256 * RC_KIB)     /* bytes of one send, unless it is a single larger frame */
@@ -77,6 +96,9 @@ static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before
 
 #define RC_ROUND_INTERVAL_US 2000 /* between the beginnings of two rounds, at most ... */
 #define RC_ROUND_SEND_NS 8000     /* ... and this for each of its sends: twice what one takes */
+/* A worker whose rounds take longer than they are apart has no time left. The next one then waits until half as much
+ * again has passed, but not longer than this: more leaves in one send, and that is what saves time. */
+#define RC_ROUND_STRETCHED_NS 32000000
 
 #define RC_HOLDS_MAX 64 /* zero-copy sends of a worker whose bytes the kernel holds; beyond, sends copy */
 
@@ -114,7 +136,7 @@ static_assert(RC_TLS_SEND_SIZE_MAX <= RC_TLS_STAGE_SIZE / 2,
 #define RC_RECEIVE_BUFFERS_FIRST 64 /* made at the start; doubled whenever none is free */
 #define RC_NOTSENT_LOWAT (32 * RC_KIB)
 #define RC_BATCH_MAX 1024  /* completions that a worker takes at once */
-#define RC_DIALS_MAX 512   /* connects of a worker on their way; further ones wait */
+#define RC_DIALS_MAX 512   /* names looked up and connects of a worker on their way; further ones wait */
 #define RC_REFUSALS_MAX 64 /* connections over the limit that are told so by a 503 */
 #define RC_BACKLOG 4096
 static_assert(RC_SLICE_SENDS < RC_RING_ENTRIES, "a slice is submitted by one call");
