@@ -127,7 +127,7 @@ static struct rc_session_rules rules_of(struct worker *worker, const struct conn
 		.message_size_max = worker->server->config.message_size_max,
 		.fragments_max = worker->server->config.fragments_max,
 		.deflate = conn->deflate,
-		.ahead = conn->bulk ? (size_t)1 << conn->bulk : 0,
+		.ahead = conn->bulk ? RC_MIN((size_t)1 << conn->bulk, RC_BULK_AHEAD_MAX) : 0,
 		.pool = &worker->pool,
 	};
 }

@@ -57,10 +57,10 @@ const char *const sim_fault_names[FAULT_COUNT] = {
 	"wrong TLS record",
 	"server-sent event",
 	"kernel TLS",
-	"a placed receive",
 	"connected again",
 	"given up",
 	"another address",
+	"a placed receive",
 };
 
 static void on_signal(int number)

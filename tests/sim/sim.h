@@ -74,10 +74,10 @@ enum fault {
 	MET_WRONG_RECORD,    /* or does what no peer may */
 	MET_EVENT,           /* a message as a server-sent event */
 	MET_KERNEL_TLS,      /* a socket whose kernel makes the records */
-	MET_PLACED,          /* bytes that were received where they belong */
 	MET_AGAIN,           /* a connection of ours that came back */
 	MET_GIVEN_UP,        /* or that rc_close() gave up, at any moment of its life */
 	MET_OTHER_ADDRESS,   /* or that opened after another address had failed */
+	MET_PLACED,          /* bytes that were received where they belong */
 	FAULT_COUNT
 };
 extern const char *const sim_fault_names[FAULT_COUNT];
