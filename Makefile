@@ -71,7 +71,7 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run examples test test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-topics bench-peers bench-latency million flame install uninstall clean help fmt
+.PHONY: all run examples test test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-topics bench-peers bench-latency million flame install uninstall clean help fmt
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
@@ -123,6 +123,9 @@ bench-tls-memory: $(BUILD)/benches/tls_memory ## what an idle TLS connection cos
 
 bench-publish: $(BUILD)/benches/publish ## rc_publish by 1 to 8 threads, to p99.99, beside a ring under a mutex (ARGS="--rounds 9")
 	@$(BUILD)/benches/publish $(ARGS)
+
+bench-wake: $(BUILD)/benches/wake ## what waking a sleeping worker costs whoever publishes, by each way the kernel has
+	@$(BUILD)/benches/wake
 
 bench-topics: all $(BUILD)/benches/topics ## many topics, published from the server's process, beside Bun (QUICK=1, ONLY=each,twenty)
 	@python3 -B benches/topics.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)

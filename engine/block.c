@@ -54,10 +54,10 @@ static void retire(struct rc_blocks *blocks, struct rc_block *block)
 
 static void give_back(struct rc_blocks *blocks, struct rc_block *block)
 {
-	uint32_t none = 0;
-	/* release: who takes it sees what is used of it */
-	if (!atomic_compare_exchange_strong_explicit(&blocks->handy, &none, number_of(blocks, block),
-	                                             memory_order_release, memory_order_relaxed))
+	/* Only who holds the lock puts one there; others take it away. release: who takes it sees what is used of it */
+	if (!atomic_load_explicit(&blocks->handy, memory_order_relaxed))
+		atomic_store_explicit(&blocks->handy, number_of(blocks, block), memory_order_release);
+	else
 		push(blocks, &blocks->idle_first, block);
 }
 

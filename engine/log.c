@@ -118,22 +118,45 @@ static void recycle(struct rc_log *log, uint64_t end, uint64_t count)
 		atomic_store_explicit(&log->tail, tail, memory_order_relaxed);
 }
 
+static bool is_live(const struct rc_log *log, uint64_t number)
+{
+	return number != RC_NONE && number >= tail_of(log);
+}
+
+static void fetch(const struct rc_log *log, uint64_t number)
+{
+	if (is_live(log, number))
+		__builtin_prefetch(rc_log_entry(log, number));
+}
+
 /* Where to jump back from a new entry: either to the previous one, or, when the two jumps behind it span the same
  * distance, over both. Any entry is then found in O(log n) steps with one link an entry (Myers, "An applicative
- * random-access stack", 1983). Links to recycled entries are never followed: numbers below the tail are dead. */
-static uint64_t jump_from(const struct rc_log *log, uint64_t previous)
+ * random-access stack", 1983). Links to recycled entries are never followed: numbers below the tail are dead.
+ * The topic remembers those two jumps, and the next entry that will be looked at is asked for now: a publisher must not
+ * wait for memory that was written long ago. */
+static uint64_t jump_from(const struct rc_log *log, struct rc_topic *topic, uint64_t previous, uint64_t sequence)
 {
-	uint64_t tail = tail_of(log);
-	if (previous == RC_NONE)
+	struct rc_jumps *jumps = &topic->jumps;
+	if (previous == RC_NONE) {
+		*jumps = (struct rc_jumps){ .to = RC_NONE, .then_to = RC_NONE };
 		return RC_NONE;
-	const struct rc_entry *p = rc_log_entry(log, previous);
-	if (p->jump == RC_NONE || p->jump < tail)
-		return previous;
-	const struct rc_entry *q = rc_log_entry(log, p->jump);
-	if (q->jump == RC_NONE || q->jump < tail)
-		return previous;
-	const struct rc_entry *r = rc_log_entry(log, q->jump);
-	return p->sequence - q->sequence == q->sequence - r->sequence ? q->jump : previous;
+	}
+	uint64_t over = jumps->then_to;
+	bool both = is_live(log, jumps->to) && is_live(log, over);
+	if (both && !jumps->then_sequence)
+		jumps->then_sequence = rc_log_entry(log, over)->sequence;
+	if (both && sequence - 1 - jumps->sequence == jumps->sequence - jumps->then_sequence) {
+		*jumps = (struct rc_jumps){ .to = over,
+			                    .sequence = jumps->then_sequence,
+			                    .then_to = rc_log_entry(log, over)->jump };
+		fetch(log, jumps->then_to);
+		return over;
+	}
+	*jumps = (struct rc_jumps){
+		.to = previous, .sequence = sequence - 1, .then_to = jumps->to, .then_sequence = jumps->sequence
+	};
+	fetch(log, jumps->then_to);
+	return previous;
 }
 
 bool rc_log_make_room(struct rc_log *log, uint64_t end, uint64_t count, unsigned *held_by)
@@ -176,14 +199,15 @@ uint64_t rc_log_put(struct rc_log *log, const struct rc_log_message *message, ui
 	                                      : rc_log_place(log, log->write_position, frame_size);
 	uint64_t number = log->filled++;
 	RC_ASSERT(position + frame_size - log->tail_position <= log->size && number - tail_of(log) < log->entry_count);
-	rc_topic_unkeep(log->topics, topic);
+	if (topic->kept)
+		rc_topic_unkeep(log->topics, topic);
 	uint64_t previous = atomic_load_explicit(&topic->newest, memory_order_relaxed);
 	uint64_t sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed) + 1;
 	log->entries[number & (log->entry_count - 1)] = (struct rc_entry){
 		.position = position,
 		.sequence = sequence,
 		.previous = previous,
-		.jump = jump_from(log, previous),
+		.jump = jump_from(log, topic, previous, sequence),
 		.next = RC_NONE,
 		.time_ns = now_ns,
 		.at = put_bytes(log, message, position),
@@ -344,6 +368,7 @@ static void check_entry(const struct rc_log *log, uint64_t number)
 	uint64_t newest = atomic_load_explicit(&topic->newest, memory_order_relaxed);
 	RC_ASSERT(newest != RC_NONE && newest >= number && newest < head && topic->entry_count > 0);
 	RC_ASSERT(newest > number || entry->sequence == atomic_load_explicit(&topic->sequence, memory_order_relaxed));
+	RC_ASSERT(newest > number || entry->jump == topic->jumps.to);
 }
 
 /* That the topic of the newest message counts right. All entries are looked at. */

@@ -298,9 +298,10 @@ RC_API int rc_server_tls(rc_server *server, const struct rc_tls_options *options
                          size_t struct_size);
 #define rc_server_tls(...) rc_server_tls(__VA_ARGS__, sizeof(struct rc_tls_options))
 
-/* Reads the same files again. New connections get what they hold now; older ones go on with what they began with. When
- * something is wrong with a file, nothing changes. Any thread but a worker's, because it reads files. Returns 0, or
- * with *error set what rc_server_tls() returns for files, and -EINVAL when no files were named. */
+/* Reads the same files again. New connections get what they hold now; older ones go on with what they began with, but
+ * those whose certificate was revoked are closed with 1008. When something is wrong with a file, nothing changes. Any
+ * thread but a worker's, because it reads files. Returns 0, or with *error set what rc_server_tls() returns for files,
+ * and -EINVAL when no files were named. */
 RC_API int rc_server_tls_reload(rc_server *server, struct rc_error *error);
 
 /* Starts a thread for each worker. Returns 0 once all are accepting. Otherwise nothing runs, *error is set, and it

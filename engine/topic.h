@@ -19,6 +19,12 @@
 #define RC_TOPIC_SECRET_SIZE 192 /* XXH3's */
 #define RC_NONE UINT64_MAX       /* no entry of the log */
 
+/* Of a topic's newest entry: where its jump leads, and where the jump of that entry leads. */
+struct rc_jumps {
+	uint64_t to, sequence;
+	uint64_t then_to, then_sequence; /* 0: not looked at yet */
+};
+
 struct rc_topic {
 	char *name;
 	uint32_t name_size;
@@ -29,6 +35,7 @@ struct rc_topic {
 	_Atomic uint64_t newest;         /* (shared) number of its newest entry, or RC_NONE */
 	_Atomic uint64_t sequence;       /* (shared) of the newest message */
 	uint64_t entry_count;            /* entries that the log has of it */
+	struct rc_jumps jumps;           /* the log's, see log.c */
 	uint32_t subscription_count;     /* of all workers */
 	uint32_t open_count;             /* of its handle */
 	uint64_t worker_mask;            /* bit i: a worker with index i modulo 64 has subscribers */

@@ -99,10 +99,12 @@ static int find_topics(const struct batch *batch, size_t *found)
 	return 0;
 }
 
+/* As before find_topics(), for the next try. */
 static void let_go_of_topics(const struct batch *batch, size_t found)
 {
 	for (size_t i = 0; i < found; i++) {
 		struct rc_topic *topic = batch->known[i].topic;
+		batch->known[i].hash = topic->hash;
 		topic->entry_count--;
 		rc_topics_release(&batch->server->topics, topic);
 	}

@@ -19,7 +19,15 @@ struct slot_queue {
 };
 
 /* What handlers.report is told of: at most one line a second of each kind. */
-enum report { REPORT_MEMORY, REPORT_REFUSED, REPORT_KERNEL_TLS, REPORT_RING, REPORT_MEMORY_SHORT, REPORT_COUNT };
+enum report {
+	REPORT_MEMORY,
+	REPORT_REFUSED,
+	REPORT_KERNEL_TLS,
+	REPORT_RING,
+	REPORT_MEMORY_SHORT,
+	REPORT_REVOKED,
+	REPORT_COUNT
+};
 
 struct random_words {
 	uint32_t words[256]; /* masks of the client role */

@@ -384,6 +384,7 @@ static bool work(struct worker *worker, bool *stopping, uint64_t *more_at_ns)
 {
 	uint64_t stop_at_ns = atomic_load(&worker->server->stop_at_ns);
 	run_commands(worker);
+	rc_secure_recheck(worker);
 	run_timers(worker);
 	rc_dial_more(worker);
 	if (!stop_at_ns)

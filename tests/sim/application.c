@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * application.c - a program on the public API: handlers that do as the peers' messages tell them, and threads (fibers)
- * that publish and speak to connections from outside, with handles that may be stale.
+ * application.c - a program on the public API: handlers that do as the peers' messages tell them, and what threads
+ * (fibers) say to connections from outside, with handles that may be stale.
  */
 #include "ringcast_stats.h"
 #include "sim.h"
@@ -13,8 +13,6 @@
 uint64_t application_messages, application_closed, application_unsure, application_slow;
 static unsigned posted_count, ran_count;
 
-#define LARGE ((size_t)1 << 17)
-
 /* The end of a connection is never told inside another callback: whoever is in the middle of something may keep what
  * belongs to a connection until it is done. Per thread: the simulator may run another one inside a callback. */
 static unsigned inside[FIBERS_MAX + 1];
@@ -24,29 +22,6 @@ void application_reset(void)
 	memset(inside, 0, sizeof inside);
 	application_messages = application_closed = application_unsure = application_slow = 0;
 	posted_count = ran_count = 0;
-}
-
-/* ---- publishing ---- */
-
-int64_t application_publish(unsigned topic, size_t size, unsigned flags)
-{
-	static uint8_t large[FIBERS_MAX + 1][LARGE];
-	char start[16];
-	size = RC_MAX(size, 9);
-	unsigned id = oracle_new_message(topic, size, flags & RC_PUBLISH_BINARY && !sim.events);
-	if (!id)
-		return 0;
-	/* A publish may wait while others publish: each has bytes of its own. */
-	uint8_t small[4096], *own = size <= sizeof small ? small : large[host_current() + 1];
-	snprintf(start, sizeof start, "T%x%07x", topic, id);
-	memcpy(own, start, 9);
-	tap_fill(own + 9, id, 9, size - 9);
-	const char *name = oracle_topics[topic];
-	TRACE("publish %u: %s, %zu bytes", id, name, size);
-	flags &= ~(sim.events ? RC_PUBLISH_BINARY : 0u);
-	int64_t result = rc_publish(sim.server, name, strlen(name), own, size, flags);
-	oracle_published(id, result);
-	return result;
 }
 
 /* ---- messages to one connection ---- */
@@ -339,7 +314,7 @@ static void ran(void *argument)
 	ran_count++;
 }
 
-static void speak(void)
+void application_speak(void)
 {
 	struct peer *peer = dial_life(&peers[sim_below(PEERS_MAX)]);
 	unsigned topic = sim_below(TOPICS), worker = sim_below(sim.server->worker_count);
@@ -386,41 +361,5 @@ static void speak(void)
 		rc_server_stats(sim.server, &stats);
 		CHECK(stats.log_head >= stats.log_oldest, "a log that ends before it begins");
 		break;
-	}
-}
-
-static size_t some_size(void)
-{
-	size_t most = sim.config.log_size / 4 - 16;
-	switch (sim_below(16)) {
-	case 0:
-		return sim_between(120, 130); /* where the header's length changes */
-	case 1:
-		return sim_between(1000, (uint32_t)RC_MIN(most, 20000));
-	case 2:
-		return sim_one_in(8) ? RC_MIN(most, 70000) : 600;
-	default:
-		return sim_between(9, 200);
-	}
-}
-
-void application_publisher(unsigned index)
-{
-	(void)index;
-	uint64_t pause_ns = 1000u << sim_below(12);
-	unsigned burst_max = 1u << sim_below(6), left = sim_between(20, 400);
-	while (!sim.quiet && !sim.stopping && left) {
-		host_sleep(sim_below((uint32_t)pause_ns * 2));
-		if (sim_one_in(3))
-			speak();
-		unsigned topic = sim.crowd ? sim_below(2) * 3 : sim_below(TOPICS),
-			 flags = sim_one_in(2) ? RC_PUBLISH_BINARY : 0;
-		size_t size = some_size();
-		for (unsigned burst = sim_between(1, burst_max); burst && left; burst--, left--) {
-			application_publish(sim_one_in(4) ? sim_below(TOPICS) : topic, size,
-			                    flags | (sim_one_in(3) ? RC_PUBLISH_WAIT : 0));
-			if (sim_one_in(4))
-				size = some_size();
-		}
 	}
 }

@@ -87,6 +87,7 @@ static bool step(void)
 	sim_mix(who);
 	if (who < FIBERS_MAX) {
 		host_resume(who);
+		oracle_check_rounds();
 		return true;
 	}
 	if (who == FIBERS_MAX + PEERS_MAX) {

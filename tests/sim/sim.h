@@ -16,7 +16,8 @@
  *      kernel.c       TLS records that the kernel makes
  *      zip.c          their compression
  *      tap.c          reads what the server's sends have put into the sockets, byte for byte
- *      application.c  the program on top: handlers, and threads that publish
+ *      application.c  the program on top: its handlers
+ *      publisher.c    and its threads that publish
  *      oracle.c       the truth about topics, and what each subscriber must have got of them
  *
  * Nothing here reads production state to decide what is right, except where it says so.
@@ -354,10 +355,11 @@ void zip_over(struct peer *peer);
 size_t zip_message(struct peer *peer, const void *bytes, size_t size, uint8_t *to, size_t room); /* 0: goes plain */
 size_t zip_bomb(uint8_t *to, size_t room);
 
-/* ---- application.c ---- */
+/* ---- application.c, publisher.c ---- */
 
 extern const struct rc_handlers application_handlers;
 void application_reset(void);
+void application_speak(void);               /* from another thread, to somebody */
 void application_publisher(unsigned index); /* a fiber */
 int64_t application_publish(unsigned topic, size_t size, unsigned flags);
 extern uint64_t application_messages, application_closed, application_unsure, application_slow;
@@ -378,7 +380,9 @@ extern struct rc_topic_options oracle_options[TOPICS];
 
 void oracle_reset(void);
 unsigned oracle_new_message(unsigned topic, size_t size, bool binary); /* 0: no more */
-void oracle_published(unsigned id, int64_t result);
+/* `behind`: so many messages follow it that were published with it. */
+void oracle_published(unsigned id, int64_t result, unsigned behind);
+void oracle_check_rounds(void);           /* none ends between such */
 uint64_t oracle_sequence(unsigned topic); /* of the newest */
 /* After rc_subscribe() returned 0 on the connection's worker, or, posted, on another thread. */
 void oracle_subscribed(struct peer *peer, unsigned topic, const struct rc_start *start, unsigned marker);

@@ -217,7 +217,7 @@ Test(outbox, random_use)
 	uint64_t seed = seed_of("outbox");
 	unsigned refused[2] = { 0 };
 	for (unsigned run = 0; run < 40; run++) {
-		rc_pool_init(&pool, 1 << 14, run % 4 == 3 ? 20000 : 1 << 20);
+		rc_pool_init(&pool, 1 << 14, run % 4 == 3 ? 12000 : 1 << 20);
 		size_t size_max = run % 2 ? 5000 : MODEL_SIZE;
 		memset(&model, 0, sizeof model);
 		struct rc_outbox *outbox = rc_outbox_new(&pool);

@@ -56,7 +56,7 @@ struct app_settings {
 	unsigned permissions;
 	struct option_list topics, rooms;  /* for whom no token names any; empty: all */
 	struct option_list publish_topics; /* what /api may publish to; empty: all */
-	struct option_list origins, trusted, api_keys, operator_keys;
+	struct option_list hosts, origins, trusted, api_keys, operator_keys;
 	const char *api_key_file, *operator_key_file;
 	struct networks proxies;    /* that are trusted */
 	struct keys api, operators; /* all of them; the operators' only read figures */

@@ -51,6 +51,10 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		{ "origin", OPTION_LIST, &s->origins, "ORIGIN",
 		  "whose pages may connect: https://example.org, https://*.example.org, or *\n"
 		  "for any (those of the host that is asked; repeatable); others get 403" },
+		{ "host", OPTION_LIST, &s->hosts, "NAME",
+		  "a name by which browsers may ask a listener on loopback where no token is\n"
+		  "needed, as when a proxy hands them on: example.org, *.example.org (addresses,\n"
+		  "localhost, and the names of --origin; repeatable); others get 403" },
 		{ "trust-proxy", OPTION_LIST, &s->trusted, "ADDR[/BITS]",
 		  "proxies whose X-Forwarded-For or PROXY header is believed (none;\nrepeatable)" },
 		{ "auth", OPTION_CHOICE, &s->auth, "auto|off|optional|required",
