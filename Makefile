@@ -133,8 +133,9 @@ bench-topics: all $(BUILD)/benches/topics ## many topics, published from the ser
 bench-peers: all $(BUILD)/benches/floor ## ringcast, the kernel's floor and other servers side by side (QUICK=1, ONLY=bun,fan)
 	@python3 -B benches/peers/run.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)
 
-bench-latency: all ## open loop at 10 to 90 % of the capacity, to p99.99, against the peers (QUICK=1, ONLY=bun)
-	@python3 -B benches/latency.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)
+bench-latency: all $(BUILD)/benches/settings ## the settings of ringcast-latency(7), then open loop against the peers (QUICK=1, ONLY=settings, ONLY=bun)
+	@$(BUILD)/benches/settings $(if $(QUICK),--tiny)
+	@[ '$(ONLY)' = settings ] || python3 -B benches/latency.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)
 
 million: all ## a million connections on this machine and broadcasts to all (N=100000; ARGS=--growth: 1k, 10k ... N)
 	@python3 -B benches/million.py $(or $(N),1000000) --program $(BUILD)/ringcast --out $(BUILD)/million $(ARGS)
@@ -146,7 +147,7 @@ flame: ## a flame graph (SVG) of a running server: PID=123 TIME=10 OUT=flame.svg
 RPATH := $(if $(filter /lib /lib/% /usr/lib /usr/lib/% /usr/local/lib /usr/local/lib/%,$(LIBDIR)),,-Wl,-rpath,$${libdir} )
 
 install: all $(BUILD)/man3/ringcast.3 ## into $(DESTDIR)$(PREFIX) and $(LIBDIR): program, libraries, headers, pkg-config file, man pages, systemd units
-	install -d $(addprefix $(DESTDIR),$(addprefix $(PREFIX)/,bin include share/man/man1 share/man/man3) $(LIBDIR)/pkgconfig)
+	install -d $(addprefix $(DESTDIR),$(addprefix $(PREFIX)/,bin include $(addprefix share/man/,man1 man3 man7)) $(LIBDIR)/pkgconfig)
 	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/ringcast
 	install -m 644 $(HEADERS) $(DESTDIR)$(PREFIX)/include
 	install -m 644 $(LIBRARY) $(DESTDIR)$(LIBDIR)/libringcast.a
@@ -158,6 +159,7 @@ install: all $(BUILD)/man3/ringcast.3 ## into $(DESTDIR)$(PREFIX) and $(LIBDIR):
 		>$(DESTDIR)$(LIBDIR)/pkgconfig/ringcast.pc
 	install -m 644 tools/ringcast.1 $(DESTDIR)$(PREFIX)/share/man/man1/ringcast.1
 	install -m 644 $(BUILD)/man3/*.3 $(DESTDIR)$(PREFIX)/share/man/man3
+	install -m 644 tools/ringcast-latency.7 $(DESTDIR)$(PREFIX)/share/man/man7/ringcast-latency.7
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,lib/systemd/system share/doc/ringcast share/ringcast)
 	install -m 644 tools/web/package.json $(DESTDIR)$(PREFIX)/share/ringcast/package.json
 	install -m 644 $(BUILD)/tools/web/ringcast.js $(DESTDIR)$(PREFIX)/share/ringcast/ringcast.js
@@ -169,7 +171,7 @@ install: all $(BUILD)/man3/ringcast.3 ## into $(DESTDIR)$(PREFIX) and $(LIBDIR):
 uninstall: ## removes what install put there
 	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,libringcast.a libringcast.so libringcast.so.$(SOVERSION) $(notdir $(SHARED)) \
 		pkgconfig/ringcast.pc)
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(HEADERS:engine/%=include/%) share/man/man1/ringcast.1 \
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(HEADERS:engine/%=include/%) share/man/man1/ringcast.1 share/man/man7/ringcast-latency.7 \
 		lib/systemd/system/ringcast.service lib/systemd/system/ringcast.socket \
 		share/ringcast/ringcast.js share/ringcast/package.json share/doc/ringcast/ringcast.conf share/doc/ringcast/DIALECT.md)
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man3/,$(shell python3 tools/man3.py --list $(HEADERS)))

@@ -189,10 +189,17 @@ struct rc_deflate_options {
 	bool client_takeover; /* clients may refer to their earlier messages, which costs 40 KB for each that does */
 };
 
+/* In which pages the log lies. */
+enum rc_huge_pages {
+	RC_HUGE_PAGES_OFF,         /* as the system has it */
+	RC_HUGE_PAGES_TRANSPARENT, /* those of 2 MiB, where the kernel has some to give; else small ones */
+	RC_HUGE_PAGES_RESERVED,    /* those of 2 MiB that the sysctl vm.nr_hugepages set aside, or an error */
+};
+
 /* How a server is set up. rc_config_init() fills in the defaults, which stand here beside each field; where none does,
  * it is 0. */
 struct rc_config {
-	unsigned worker_count; /* at most 1024; 0: as many as processors this process may run on */
+	unsigned worker_count; /* at most 1024; 0: one for each of `cpus`, or as many as processors it may run on */
 	struct rc_handlers handlers;
 	unsigned connections_max;         /* all workers together; 0: as many as the descriptor limit allows */
 	unsigned connections_per_address; /* 0: no limit */
@@ -218,7 +225,7 @@ struct rc_config {
 	unsigned notsent_lowat_size;   /* TCP_NOTSENT_LOWAT of listeners: unsent bytes in the kernel; default 32 KiB */
 	/* A worker fans out in rounds. The time between two of them grows with the number of sends and is at most this,
 	 * so that what is published meanwhile leaves in one send. The first message after a pause leaves at once, and
-	 * few subscribers hardly wait. Default 2 ms. */
+	 * few subscribers hardly wait. 0: each message leaves as soon as the worker sees it. Default 2 ms. */
 	unsigned round_interval_us;
 	/* Sends of at least this many bytes of the log are zero-copy (Linux 6.14), except to a peer for whom the kernel
 	 * copies in the end; 0: none are. Such a send holds its part of the log until the peer's system has
@@ -230,6 +237,16 @@ struct rc_config {
 	bool kernel_tls;
 	struct rc_deflate_options deflate; /* of listeners that do not say otherwise; its level counts for all */
 	bool busy_poll;                    /* workers spin instead of sleeping: a processor each, for shorter delays */
+	/* From here on ringcast-latency(7) says what each gives and costs. */
+	unsigned spin_us;  /* when nothing comes any more, spin so long before sleeping: nobody has to wake it then */
+	bool log_prefault; /* all of the log is in memory before the first message */
+	bool log_lock;     /* likewise, and it never leaves it: needs RLIMIT_MEMLOCK or CAP_IPC_LOCK */
+	enum rc_huge_pages log_huge_pages;
+	int numa_node; /* where the log lies, and the threads of rc_server_start() run; default -1: anywhere */
+	/* These are for the threads that rc_server_start() makes. */
+	const unsigned *cpus;     /* worker n runs on cpus[n % cpu_count] alone; null and 0: anywhere */
+	unsigned cpu_count;       /* at most 1024 */
+	unsigned thread_priority; /* 1 to 99: SCHED_FIFO, needs RLIMIT_RTPRIO or CAP_SYS_NICE. 0: as other threads */
 };
 
 /* Fills in the defaults. Any thread. */
@@ -239,7 +256,8 @@ RC_API void rc_config_init(struct rc_config *config, size_t struct_size);
 /* -------------------------------------------------------------------------------------------------------- server -- */
 
 /* Makes a server that does nothing yet. The configuration is copied. Null with *error set: -EINVAL (a value is out of
- * range), -E2BIG (it sets what this library does not know), -ENOMEM, -EMFILE. `error` may be null here and below. */
+ * range), -E2BIG (it sets what this library does not know), -ENOMEM, -EMFILE, or the errno with which the kernel
+ * refused what was asked for the log: -EPERM, -EAGAIN. `error` may be null here and below. */
 RC_API rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error, size_t struct_size);
 #define rc_server_new(...) rc_server_new(__VA_ARGS__, sizeof(struct rc_config))
 
@@ -305,8 +323,9 @@ RC_API int rc_server_tls(rc_server *server, const struct rc_tls_options *options
 RC_API int rc_server_tls_reload(rc_server *server, struct rc_error *error);
 
 /* Starts a thread for each worker. Returns 0 once all are accepting. Otherwise nothing runs, *error is set, and it
- * returns -EINVAL (a wss:// listener without rc_server_tls()), -EBUSY (it was started before), or the errno with which
- * a thread, its ring or its memory was refused: -EAGAIN, -ENOSYS, -EPERM, -EMFILE, -ENOMEM ... */
+ * returns -EINVAL (a wss:// listener without rc_server_tls(), or a processor that is not there), -EBUSY (it was started
+ * before), or the errno with which a thread, its place, its ring or its memory was refused: -EAGAIN, -ENOSYS, -EPERM,
+ * -EMFILE, -ENOMEM ... */
 RC_API int rc_server_start(rc_server *server, struct rc_error *error);
 
 /* Runs worker `index` in the calling thread until the server stops, instead of rc_server_start(). Call it once for each

@@ -5,16 +5,15 @@
 #include "server.h"
 
 #include "growing.h"
+#include "place.h"
 #include "text.h"
 #include "worker.h"
 
 #include <netinet/in.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/un.h>
 #include <time.h>
@@ -46,6 +45,7 @@ void(rc_config_init)(struct rc_config *given, size_t struct_size)
 		.notsent_lowat_size = RC_NOTSENT_LOWAT,
 		.round_interval_us = RC_ROUND_INTERVAL_US,
 		.deflate = { .level = RC_DEFLATE_LEVEL, .bits = 15, .size_min = RC_DEFLATE_SIZE_MIN },
+		.numa_node = -1,
 	};
 	rc_growing_give(given, struct_size, &defaults, sizeof defaults);
 }
@@ -83,15 +83,7 @@ static int check_config(const struct rc_config *config, struct rc_error *error)
 		               config->deflate.level, config->deflate.bits);
 	if (config->policy > RC_POLICY_LAST)
 		return rc_fail(error, -EINVAL, "an unknown policy");
-	return 0;
-}
-
-static unsigned processor_count(void)
-{
-	cpu_set_t set;
-	if (sched_getaffinity(0, sizeof set, &set) < 0)
-		return 1;
-	return (unsigned)CPU_COUNT(&set);
+	return rc_place_check(config, error);
 }
 
 static uint64_t clock_ns(clockid_t clock)
@@ -116,7 +108,8 @@ static void follow_limits(struct rc_config *config)
 		config->send_size_max = RC_MAX(RC_SEND_SIZE_DEFAULT, 2 * (largest + RC_FRAME_HEADER_MAX));
 }
 
-static int make_log(struct rc_server *server)
+/* *error is set where the memory was refused. */
+static int make_log(struct rc_server *server, struct rc_error *error)
 {
 	const struct rc_config *config = &server->config;
 	const struct rc_topic_options defaults = { .policy = config->policy };
@@ -124,17 +117,15 @@ static int make_log(struct rc_server *server)
 	/* The ring, what is known of its entries, and the blocks, which are touched only where they are used. */
 	uint64_t asides_offset = config->log_size + entry_count * sizeof(struct rc_entry);
 	uint64_t blocks_offset = asides_offset + entry_count * sizeof(struct rc_aside);
-	server->log_memory_size = blocks_offset + config->log_size;
-	server->log_memory = mmap(NULL, server->log_memory_size, PROT_READ | PROT_WRITE,
-	                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	int result = rc_place_map(config, blocks_offset + config->log_size, &server->log_memory,
+	                          &server->log_memory_size, error);
+	if (result < 0)
+		return result;
 	server->floors = calloc(server->worker_count, sizeof *server->floors);
-	if (server->log_memory == MAP_FAILED || !server->floors) {
-		if (server->log_memory == MAP_FAILED)
-			server->log_memory = NULL;
+	if (!server->floors)
 		return -ENOMEM;
-	}
-	int result = rc_topics_init(&server->topics, &defaults, config->log_size, clock_ns(CLOCK_REALTIME) / 1000000,
-	                            server->seed);
+	result = rc_topics_init(&server->topics, &defaults, config->log_size, clock_ns(CLOCK_REALTIME) / 1000000,
+	                        server->seed);
 	if (result < 0)
 		return result;
 	server->epoch = server->topics.epoch_next;
@@ -163,6 +154,20 @@ static int make_workers(struct rc_server *server)
 		if (result < 0)
 			return result;
 	}
+	return 0;
+}
+
+/* The caller's may go when rc_server_new() has returned. */
+static int copy_cpus(struct rc_server *server)
+{
+	struct rc_config *config = &server->config;
+	size_t size = config->cpu_count * sizeof *config->cpus;
+	if (!size)
+		return 0;
+	server->cpus = malloc(size);
+	if (!server->cpus)
+		return -ENOMEM;
+	config->cpus = memcpy(server->cpus, config->cpus, size);
 	return 0;
 }
 
@@ -203,6 +208,7 @@ static void note_limits(struct rc_server *server, uint64_t size_max, unsigned ms
 rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error, size_t struct_size)
 {
 	struct rc_config taken;
+	struct rc_error refused = { 0 };
 	const struct rc_config *config = &taken;
 	if (take_config(&taken, given, struct_size, error) < 0 || check_config(config, error) < 0 ||
 	    rc_choose_kernels(error) < 0)
@@ -217,7 +223,7 @@ rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error
 	rc_handshake_accept(accept, "");
 	server->config = *config;
 	follow_limits(&server->config);
-	server->worker_count = config->worker_count ? config->worker_count : processor_count();
+	server->worker_count = config->worker_count ? config->worker_count : rc_place_worker_count(config);
 	if (!server->config.lag_size_max)
 		server->config.lag_size_max = config->log_size;
 	server->lag_size_least = RC_MIN(server->config.lag_size_max, config->log_size);
@@ -237,13 +243,18 @@ rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error
 	if (result == 0)
 		result = make_workers(server);
 	if (result == 0)
-		result = make_log(server);
+		result = copy_cpus(server);
+	if (result == 0)
+		result = make_log(server, &refused);
 	if (result == 0 && config->connections_per_address && !(server->addresses = rc_addresses_new(server->seed)))
 		result = -ENOMEM;
 	if (result == 0 && config->handlers.unopened_max && !(server->unopened = rc_addresses_new(server->seed)))
 		result = -ENOMEM;
 	if (result < 0) {
-		rc_fail(error, result, "cannot make a server: %s", strerror(-result));
+		if (refused.code)
+			rc_fail(error, result, "%s", refused.text);
+		else
+			rc_fail(error, result, "cannot make a server: %s", strerror(-result));
 		rc_server_free(server);
 		return NULL;
 	}
@@ -270,8 +281,8 @@ void rc_server_free(rc_server *server)
 	}
 	free(server->workers);
 	rc_topics_destroy(&server->topics);
-	if (server->log_memory)
-		munmap(server->log_memory, server->log_memory_size);
+	rc_place_unmap(server->log_memory, server->log_memory_size);
+	free(server->cpus);
 	free(server->floors);
 	rc_addresses_free(server->addresses);
 	rc_addresses_free(server->unopened);
@@ -344,7 +355,9 @@ static void *worker_thread(void *argument)
 	char name[32];
 	snprintf(name, sizeof name, "ringcast-%u", worker->index);
 	pthread_setname_np(pthread_self(), name);
-	int result = rc_worker_open(worker, &start->error);
+	int result = rc_place_thread(&worker->server->config, worker->index, &start->error);
+	if (result == 0)
+		result = rc_worker_open(worker, &start->error);
 	pthread_mutex_lock(&start->lock);
 	start->result = result;
 	start->finished = true;

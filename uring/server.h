@@ -41,6 +41,7 @@ struct rc_server {
 	size_t deflate_size_min;                                    /* of all listeners */
 	void *log_memory;
 	size_t log_memory_size;
+	unsigned *cpus; /* of the configuration, or null */
 	struct worker *workers;
 	unsigned worker_count;
 	struct listener listeners[RC_LISTENERS_MAX];

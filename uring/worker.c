@@ -351,6 +351,8 @@ static int reap(struct worker *worker, int64_t wait_ns)
 	atomic_store_explicit(&worker->mailbox.sleeping, false, memory_order_relaxed);
 	worker->now_ns = rc_ring_now(worker->ring);
 	rc_count(&worker->stats.ticks, 1);
+	if (count > 0)
+		worker->active_ns = worker->now_ns;
 	for (int i = 0; i < count; i++)
 		take_completion(worker, &worker->completions[i]);
 	return RC_MIN(count, 0);
@@ -359,7 +361,10 @@ static int reap(struct worker *worker, int64_t wait_ns)
 /* Likewise. */
 static int wait(struct worker *worker, bool stopping, uint64_t more_at_ns)
 {
-	bool spins = worker->server->config.busy_poll;
+	const struct rc_config *config = &worker->server->config;
+	uint64_t spin_ns = (uint64_t)config->spin_us * 1000;
+	/* While it spins it does not count as asleep: to publish then is no system call. */
+	bool spins = config->busy_poll || worker->now_ns - worker->active_ns < spin_ns;
 	int64_t wait_ns = spins ? 0 : time_to_wait(worker, stopping, more_at_ns);
 	/* Between two rounds it waits for the time alone: publishers need not wake it. */
 	if (wait_ns && more_at_ns == UINT64_MAX && !prepare_to_sleep(worker))

@@ -44,6 +44,7 @@ struct worker {
 	_Atomic bool taken; /* some thread runs it, or has */
 	struct stepped stepped;
 	uint64_t now_ns;
+	uint64_t active_ns;     /* something completed */
 	struct mailbox mailbox; /* (shared) */
 	struct rc_stats stats;  /* (shared) written with rc_count() */
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * loop.c WORKERS IDLE_MS - a program with an epoll loop of its own, inside which all workers of a server are stepped. Another
- * thread does what standard input says: "publish TEXT" to the topic t, "steps" prints how often the loop stepped,
- * "stop MS" stops the server. /t is the topic; elsewhere it answers with the same message. test_loop.py runs it.
+ * loop.c WORKERS IDLE_MS - a program with an epoll loop of its own, inside which all workers of a server are stepped.
+ * Another thread does what standard input says: "publish TEXT" to the topic t, "steps" prints how often the loop
+ * stepped, "stop MS" stops the server. /t is the topic; elsewhere it answers with the same message. test_loop.py runs
+ * it.
  */
 #include "ringcast_latency.h"
 

@@ -117,8 +117,8 @@ def test_what_is_installed():
     here = tree()
     headers = ["include/" + os.path.basename(path) for path in glob.glob(os.path.join(TOP, "engine/ringcast*.h"))]
     for path in (*headers, "bin/ringcast", "lib/libringcast.a", "lib/libringcast.so", "lib/pkgconfig/ringcast.pc",
-                 "share/man/man1/ringcast.1", "share/man/man3/rc_publish.3", "share/ringcast/ringcast.js",
-                 "share/ringcast/package.json"):
+                 "share/man/man1/ringcast.1", "share/man/man3/rc_publish.3", "share/man/man7/ringcast-latency.7",
+                 "share/ringcast/ringcast.js", "share/ringcast/package.json"):
         assert os.path.isfile(here.at(path)), path
     done = subprocess.run([here.at("bin/ringcast"), "--version"], capture_output=True, text=True)
     version = here.flags("--modversion")[0] if shutil.which("pkg-config") else done.stdout.split()[-1]
@@ -329,6 +329,23 @@ def test_man_page():
     if shutil.which("groff"):
         done = subprocess.run(["groff", "-man", "-ww", "-z", "-Tutf8", here.at("share/man/man1/ringcast.1")],
                               capture_output=True, text=True)
+        equal(done.stderr, "")
+
+
+def test_latency_page():
+    """Each setting in it is a flag of both servers, and the formatter has nothing to complain of."""
+    here = tree()
+    path = here.at("share/man/man7/ringcast-latency.7")
+    with open(path, encoding="utf-8") as file:
+        page = file.read().replace("\\-", "-")
+    flags = set(re.findall(r"^\.B[IR] +\"?--([a-z-]+)", page, re.M))
+    assert len(flags) >= 9, flags
+    for verb in ("serve", "app"):
+        text = subprocess.run([here.at("bin/ringcast"), verb, "--help"], capture_output=True, text=True).stdout
+        for flag in flags:
+            assert re.search(rf"^  --{flag}\b", text, re.M), f"ringcast {verb} has no --{flag}"
+    if shutil.which("groff"):
+        done = subprocess.run(["groff", "-man", "-ww", "-z", "-Tutf8", path], capture_output=True, text=True)
         equal(done.stderr, "")
 
 

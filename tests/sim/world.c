@@ -44,6 +44,7 @@ static void choose_config(void)
 	config->idle_timeout_ms = sim_one_in(3) ? 2000 : sim_one_in(2) ? 0 : 120000;
 	config->close_timeout_ms = sim_between(1000, 5000);
 	config->busy_poll = sim_one_in(20);
+	config->spin_us = sim_one_in(8) ? sim_between(1, 500) : 0;
 	config->deflate.on = sim_one_in(2);
 	config->deflate.size_min = sim_one_in(2) ? 16 : 200;
 	config->deflate.level = sim_between(1, 9);

@@ -173,6 +173,7 @@ static bool make_server(struct app *app, const struct app_settings *settings)
 	config.log_size = settings->log_size;
 	config.policy = (enum rc_policy)settings->policy;
 	config.kernel_tls = settings->kernel_tls;
+	latency_apply(&settings->latency, &config);
 	config.memory_max = settings->memory_max;
 	config.idle_timeout_ms = settings->idle_timeout_ms;
 	config.handshake_timeout_ms = settings->handshake_timeout_ms;
@@ -253,12 +254,14 @@ static void warn_fixed(const struct app_settings *old, const struct app_settings
 	            old->listen.count == new->listen.count && old->api_listen.count == new->api_listen.count &&
 	            old->message_max == new->message_max && old->body_max == new->body_max &&
 	            old->connections_max == new->connections_max && old->idle_timeout_ms == new->idle_timeout_ms &&
-	            old->policy == new->policy && old->subscriptions_max == new->subscriptions_max;
+	            old->policy == new->policy &&
+	            old->subscriptions_max == new->subscriptions_max &&latency_equal(&old->latency, &new->latency);
 	for (unsigned i = 0; same && i < new->listen.count; i++)
 		same = strcmp(old->listen.items[i], new->listen.items[i]) == 0;
 	if (!same)
-		app_log_say(APP_LOG_WARNING, "reload", NULL,
-		            "addresses, workers, sizes, idle time and policy change only with a restart");
+		app_log_say(
+		    APP_LOG_WARNING, "reload", NULL,
+		    "addresses, workers and their places, sizes, idle time and policy change only with a restart");
 }
 
 static void recheck(void *context, struct app_node *node)

@@ -76,6 +76,7 @@ static struct app_settings *make_defaults(void)
 		.log_level = APP_LOG_INFO,
 		.log_rate = 100,
 	};
+	latency_defaults(&settings->latency);
 	return settings;
 }
 
@@ -303,6 +304,9 @@ static bool finish(struct app_settings *settings)
 		                      settings->permissions_text),
 		       false;
 	settings->permissions = (unsigned)permissions;
+	const char *wrong = latency_parse(&settings->latency);
+	if (wrong)
+		return command_failed("cpus '%s': %s", settings->latency.cpus_text, wrong), false;
 	for (unsigned i = 0; i < settings->trusted.count; i++)
 		if (!networks_add(&settings->proxies, settings->trusted.items[i]))
 			return command_failed("trust-proxy '%s': expected an address, or one with /BITS",

@@ -11,6 +11,7 @@
 
 #include "lib/address.h"
 #include "lib/keys.h"
+#include "lib/latency.h"
 #include "lib/options.h"
 #include "token.h"
 
@@ -39,6 +40,7 @@ struct app_settings {
 	const char *tls_client_ca, *tls_crl;  /* likewise */
 	struct option_list keep_last;
 	bool kernel_tls;
+	struct latency latency;
 
 	/* who may */
 	int preset;

@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "feeder.h"
+#include "lib/latency.h"
 #include "lib/wait.h"
 #include "live.h"
 #include "ringcast.h"
@@ -42,6 +43,7 @@ const struct subcommand command_serve = {
 
 struct serve {
 	struct rc_config config;
+	struct latency latency;
 	struct serve_routes routes;
 	struct serve_feeder feeder;
 	struct wait wait;
@@ -62,6 +64,7 @@ struct rule {
 static const struct option_entry *make_options(struct serve *serve)
 {
 	struct rc_config *config = &serve->config;
+	struct latency *latency = &serve->latency;
 	const struct option_entry options[] = {
 		{ "listen", OPTION_LIST, &serve->listen, "ADDR:PORT",
 		  "where to listen (127.0.0.1:8080; repeatable): also :8080 for all\n"
@@ -136,7 +139,7 @@ static const struct option_entry *make_options(struct serve *serve)
 		{ "congestion", OPTION_TEXT, &config->congestion, "NAME", "TCP congestion control (the system's)" },
 		{ "notsent-lowat", OPTION_SIZE32, &config->notsent_lowat_size, "SIZE",
 		  "what the kernel may hold unsent for a connection (32k)" },
-		{ "round-interval", OPTION_COUNT, &config->round_interval_us, "MICROSECONDS",
+		{ "round-interval", OPTION_COUNT, &latency->round_interval_us, "MICROSECONDS",
 		  "the longest pause between two rounds of sending; 0: none\n(2000)" },
 		{ "zero-copy-min", OPTION_SIZE, &config->zero_copy_size_min, "SIZE",
 		  "sends of at least this size are not copied; for network\ncards, from 16k (never)" },
@@ -154,8 +157,21 @@ static const struct option_entry *make_options(struct serve *serve)
 		  "let clients compress with what they sent before:\n40 KB a connection that does" },
 		{ "cohort", OPTION_LIST, &serve->cohort, "PATTERN",
 		  "compress these topics as one stream for all who have\nonly that topic: a fraction of the bytes" },
-		{ "busy-poll", OPTION_FLAG, &config->busy_poll, NULL,
+		{ "busy-poll", OPTION_FLAG, &latency->busy_poll, NULL,
 		  "spin instead of sleeping: each worker takes a processor" },
+		{ "spin-us", OPTION_COUNT, &latency->spin_us, "MICROSECONDS",
+		  "when nothing comes any more, spin so long before sleeping\n(0)" },
+		{ "cpus", OPTION_TEXT, &latency->cpus_text, "LIST",
+		  "the processors of the workers, one each, in turn: 2,3,6-8\n(where the system puts them)" },
+		{ "numa-node", OPTION_COUNT, &latency->numa_node, "N",
+		  "the node where the log lies and the workers run (any)" },
+		{ "priority", OPTION_COUNT, &latency->priority, "N",
+		  "1 to 99: workers run as SCHED_FIFO (as other threads)" },
+		{ "log-prefault", OPTION_FLAG, &latency->log_prefault, NULL,
+		  "bring all of the log into memory at the start" },
+		{ "log-lock", OPTION_FLAG, &latency->log_lock, NULL, "and keep it there" },
+		{ "log-huge-pages", OPTION_CHOICE, &latency->log_huge_pages, LATENCY_HUGE_PAGES,
+		  "in which pages the log lies (off); reserved: those of\nvm.nr_hugepages, or it does not start" },
 		{ "quiet", OPTION_FLAG, &serve->quiet, NULL, "print no figures while running" },
 		{ 0 },
 	};
@@ -235,6 +251,7 @@ static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, 
 {
 	int operand;
 	rc_config_init(&serve->config);
+	latency_defaults(&serve->latency);
 	serve->policy = serve->config.policy;
 	serve->drain_ms = DRAIN_DEFAULT_MS;
 	serve->feeder.speed = 1;
@@ -244,6 +261,10 @@ static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, 
 		return status;
 	if (operand < argc)
 		return options_wrong(&command_serve, "serve takes no argument, but got '%s'", argv[operand]);
+	const char *wrong = latency_parse(&serve->latency);
+	if (wrong)
+		return options_wrong(&command_serve, "--cpus '%s': %s", serve->latency.cpus_text, wrong);
+	latency_apply(&serve->latency, &serve->config);
 	if (serve->feeder.path && serve->routes.demo)
 		return options_wrong(&command_serve, "--replay and --demo are two feeds; choose one");
 	if (serve->routes.demo && !(serve->feeder.speed > 0))
