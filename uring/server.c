@@ -6,6 +6,7 @@
 
 #include "growing.h"
 #include "place.h"
+#include "producer.h"
 #include "text.h"
 #include "worker.h"
 
@@ -285,6 +286,7 @@ void rc_server_free(rc_server *server)
 	free(server->cpus);
 	free(server->floors);
 	rc_addresses_free(server->addresses);
+	rc_producing_free(server->producing);
 	rc_addresses_free(server->unopened);
 	for (unsigned i = 0; i < RC_ENCODING_COUNT; i++)
 		rc_encode_free(server, (enum rc_encoding_id)i);

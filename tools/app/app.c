@@ -23,6 +23,7 @@
 #include "lib/wait.h"
 #include "log.h"
 #include "login.h"
+#include "producers.h"
 #include "wire.h"
 
 #define LOOK_MS 1000 /* between two sweeps of who has been away for too long */
@@ -115,6 +116,16 @@ static void take_inherited(struct option_list *listen, struct option_list *api)
 	free(names);
 }
 
+static bool listen_producers(struct app *app, const struct app_settings *settings, FILE *said)
+{
+	struct rc_error error;
+	if (app_producers_listen(app, settings, &error) < 0)
+		return command_failed("%s", error.text), false;
+	if (settings->producers.address)
+		fprintf(said, "producers at %s\n", settings->producers.address);
+	return true;
+}
+
 static bool listen_everywhere(struct app *app, const struct app_settings *settings, FILE *said)
 {
 	struct option_list listen = settings->listen, api = settings->api_listen;
@@ -130,7 +141,8 @@ static bool listen_everywhere(struct app *app, const struct app_settings *settin
 	int open = app_exposure_too_open(settings, &app->listeners, app->api_listener_first);
 	if (open >= 0)
 		return command_failed("%s " APP_EXPOSURE_WORDS, listen.items[open]), false;
-	return listen_at(app, &listen, "", said) && listen_at(app, &api, " (api)", said);
+	return listen_at(app, &listen, "", said) && listen_at(app, &api, " (api)", said) &&
+	       listen_producers(app, settings, said);
 }
 
 static bool become(const char *name)

@@ -18,6 +18,7 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		  "and fd:3; proxy+ADDR:PORT expects the PROXY protocol" },
 		{ "api-listen", OPTION_LIST, &s->api_listen, "ADDR:PORT",
 		  "serve /api here and nowhere else (repeatable)" },
+		PRODUCERS_OPTIONS(&s->producers),
 		{ "tls-cert", OPTION_LIST, &s->tls_cert, "FILE",
 		  "certificate chain (PEM) for --listen wss://ADDR:PORT, with its --tls-key\n(repeatable)" },
 		{ "tls-key", OPTION_LIST, &s->tls_key, "FILE", "the key of a --tls-cert" },
