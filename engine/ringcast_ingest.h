@@ -23,6 +23,7 @@ struct rc_produced {
 	uint64_t time_ns; /* the producer's own time, or 0 */
 };
 
+/* Who may publish, what, and how much a producer gets. */
 struct rc_producers_options {
 	/* Who may: besides the mode of the socket's file, which the kernel sees to. None: whom the mode lets in. */
 	const unsigned *uids;
@@ -52,7 +53,7 @@ RC_API int rc_server_listen_producers(rc_server *server, const char *address,
                                       size_t struct_size);
 #define rc_server_listen_producers(...) rc_server_listen_producers(__VA_ARGS__, sizeof(struct rc_producers_options))
 
-/* Totals since the start, except where a comment says "now". */
+/* What is counted of producers: totals since the start, except where a comment says "now". */
 struct rc_producer_stats {
 	uint64_t producers; /* now connected */
 	uint64_t accepted;
@@ -64,7 +65,7 @@ struct rc_producer_stats {
 	uint64_t records_refused; /* not published: not UTF-8, too large for the log, too many topics ... */
 	uint64_t held;            /* times that a record had to wait because the log had no room */
 };
-/* Any thread. */
+/* Fills in the totals. Any thread. */
 RC_API void rc_producer_stats(rc_server *server, struct rc_producer_stats *stats, size_t struct_size);
 #define rc_producer_stats(...) rc_producer_stats(__VA_ARGS__, sizeof(struct rc_producer_stats))
 

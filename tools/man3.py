@@ -9,7 +9,9 @@ What it takes for granted of a header:
   - A comment right above declarations is theirs, up to the next blank line or comment. Together they are one page, named
     after its first function (or else its first type); the others' names lead to it.
   - A sentence that begins with "Returns", "Null with", "Otherwise" or "Or" is of the return value. The words in brackets
-    behind a code there say when it comes; so does a table of codes, indented. "What rc_x() does" and "as rc_x() does" take over the errors of rc_x().
+    behind a code there say when it comes; so does a table of codes, indented. "What rc_x() does" and "as rc_x() does"
+    take over the errors of rc_x().
+  - A function that is defined in the header counts as declared, unless its comment begins with "Inside: ", or it has none.
   - A sentence that speaks of threads, or says from where a function may be called, is of the threads. Where there is none,
     the convention at the head of ringcast.h holds.
 """
@@ -19,7 +21,8 @@ import sys
 import textwrap
 
 WIDTH = 78
-NO_THREADS = "One thread at a time, and not while the workers run."
+NO_THREADS = ["One thread at a time, and not while the workers run.", "One thread at a time for each producer."]
+DEFINED = re.compile(r"^static inline ([^{;]*?\))\n\{\n.*?^\}\n", re.S | re.M)
 DECLARED = re.compile(r"^RC_API\b[^;(]*?\b(rc_\w+)\(", re.M)
 TYPED = re.compile(r"^(?:struct|enum|union) (rc_\w+) \{|^typedef .*?\b(rc_\w+);|^#define (RC_\w+)", re.M)
 CONSTANT = re.compile(r"^#define RC_\w+ [^_].*\n", re.M)
@@ -34,7 +37,8 @@ COMMON = {  # for codes that a comment leaves without words
     "EAGAIN": "the system lacks a resource for now", "EACCES": "the system does not permit it",
     "EADDRINUSE": "the address is in use", "EBUSY": "it is too late for that", "EMFILE": "no descriptor is left",
     "ENOENT": "there is no such file", "ENOMEM": "memory is short", "ENOSYS": "the kernel has no io_uring",
-    "ENOTCONN": "the connection is no more, or is closing", "EPERM": "the system does not permit it",
+    "ENOTCONN": "the connection is no more, or is closing", "EPIPE": "the other end has let go",
+    "ETIMEDOUT": "no answer came in time", "EPERM": "the system does not permit it",
 }
 
 
@@ -138,6 +142,8 @@ def pages_of(path):
     with open(path, encoding="utf-8") as file:
         text = file.read()
     text = text[text.index("#endif", text.index("__cplusplus")) + len("#endif"):text.rindex("#ifdef __cplusplus")]
+    inline = bool(DEFINED.search(text))
+    text = DEFINED.sub(r"RC_API \1;\n", text)
     pages, section, common, comment, code, before = [], "", [], [], "", "blank"
     sequence = [*items(text.lstrip("\n")), ("blank", "\n")]
     for index, (kind, part) in enumerate(sequence):
@@ -145,7 +151,9 @@ def pages_of(path):
             page = Page(os.path.basename(path), section, common, comment, code)
             if pages and page.name and page.name == pages[-1].name:  # a struct, and the function of its name
                 page = Page(page.header, section, common, pages.pop().comment + [""] + comment, pages_code + code)
-            pages.append(page)
+            page.inline = inline
+            if not inline or comment and not comment[0].startswith("Inside: "):
+                pages.append(page)
             pages_code, comment, code = page.code, [], ""
         banner = re.match(r"/\* -{5,} *(.*?) *-- \*/", part)
         if banner:
@@ -226,7 +234,7 @@ def written(page, pages, version):
              '.TH %s 3 "" "ringcast %s" "ringcast"' % (page.name, version), ".SH NAME",
              ", ".join(page.names) + " \\- " + escaped(page.summary()), ".SH SYNOPSIS", ".nf",
              *(escaped(line) for line in synopsis(page)), ".fi"]
-    lines += [".PP", "Link with \\fI\\-lringcast\\fP.", ".SH DESCRIPTION"]
+    lines += [".PP", "Nothing is to be linked." if page.inline else "Link with \\fI\\-lringcast\\fP.", ".SH DESCRIPTION"]
     told = [*page.prose]
     told.append([("text", text) for text in page.common if text and not ABOUT_THREADS.search(text)])
     if "struct_size" in page.code:
@@ -249,7 +257,8 @@ def written(page, pages, version):
             lines += [".TP", ".B \\-" + code, prose(when.rstrip(".") + ".", names)]
     if page.functions:
         lines += [".SH THREADS", *(prose(text, names) for text in page.threads or
-                                    list(filter(ABOUT_THREADS.search, page.common)) or [NO_THREADS])]
+                                    list(filter(ABOUT_THREADS.search, page.common)) or
+                                    [NO_THREADS[page.inline]])]
     near = [other.name for other in pages if other is not page and other.section == page.section and
             other.header == page.header]
     near = near[:9] + [name for other in pages for name in other.types if name.startswith("rc_") and other is not page and

@@ -54,6 +54,11 @@ def functions():
     for path in HEADERS:
         for declaration, name in re.findall(r"^RC_API ([^;]*?\b(rc_\w+)\([^;]*;)", COMMENT.sub("", header_text(path)), re.M):
             yield os.path.basename(path), name, squeezed(declaration)
+        # What the header itself defines, but for what its comment calls inner, or says nothing of.
+        for comment, declaration, name in re.findall(r"^(/\*(?:(?!\*/)[\s\S])*\*/)\nstatic inline ([^{;]*?\b(rc_\w+)\([^{;]*)\n\{",
+                                                     header_text(path), re.M):
+            if not comment.startswith("/* Inside: "):
+                yield os.path.basename(path), name, squeezed(declaration)
 
 
 def squeezed(text):
