@@ -115,7 +115,8 @@ def check_program(compiler, suffix, *which):
 
 def test_what_is_installed():
     here = tree()
-    for path in ("bin/ringcast", "include/ringcast.h", "include/ringcast_client.h", "include/ringcast_stats.h",
+    for path in ("bin/ringcast", "include/ringcast.h", "include/ringcast_client.h", "include/ringcast_ingest.h",
+                 "include/ringcast_producer.h", "include/ringcast_stats.h",
                  "lib/libringcast.a", "lib/libringcast.so", "lib/pkgconfig/ringcast.pc", "share/man/man1/ringcast.1", "share/ringcast/ringcast.js",
                  "share/ringcast/package.json"):
         assert os.path.isfile(here.at(path)), path
