@@ -12,6 +12,7 @@ VARIANT := $(if $(VARIANT),$(VARIANT)-)$(if $(findstring thread,$(SANITIZE)),tsa
 endif
 BUILD ?= build$(if $(VARIANT),/$(VARIANT))
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
 VERSION := $(shell sed -n 's/^\#define RC_VERSION "\(.*\)"/\1/p' engine/ringcast.h)
 # Raised when a program built before can no longer run: tests/abi/README.md says what that is.
 SOVERSION := 1
@@ -43,14 +44,15 @@ PROGRAM := $(BUILD)/ringcast
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIBRARY_OBJECTS := $(call objects,$(wildcard engine/*.c tls/*.c uring/*.c))
 CHECKED_OBJECTS := $(if $(SANITIZE),,$(patsubst %.c,$(BUILD)/obj/checked/%.o,$(wildcard engine/*.c)))
-TOOL_OBJECTS := $(call objects,$(wildcard tools/*.c tools/*/*.c))
+EXAMPLES := $(patsubst tools/examples/%.c,$(BUILD)/examples/%,$(wildcard tools/examples/*.c))
+TOOL_OBJECTS := $(call objects,$(filter-out tools/examples/%,$(wildcard tools/*.c tools/*/*.c)))
 UNIT_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(patsubst tests/unit/%.c,$(BUILD)/tests/unit_%,$(wildcard tests/unit/*.c)))
 # Programs without a test framework, for what the thread sanitizer is to see.
 THREAD_TESTS := $(patsubst tests/threads/%.c,$(BUILD)/tests/threads_%,$(wildcard tests/threads/*.c))
 FUZZ_TARGETS := $(filter-out run,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
 FUZZ_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%))
 # The simulator: the library without what touches the kernel, in a build of its own with small bounds, under one main.
-SIM_SOURCES := $(filter-out $(wildcard uring/ring*.c) uring/slots.c uring/listen.c uring/probe.c,$(wildcard engine/*.c tls/*.c uring/*.c)) $(wildcard tests/sim/*.c)
+SIM_SOURCES := $(filter-out $(wildcard uring/ring*.c) uring/slots.c uring/listen.c uring/probe.c uring/names.c,$(wildcard engine/*.c tls/*.c uring/*.c)) $(wildcard tests/sim/*.c)
 SIM_OBJECTS := $(patsubst %.c,$(BUILD)/obj/sim/%.o,$(SIM_SOURCES))
 SIM_WRAPPED := malloc calloc realloc free strdup mmap clock_gettime nanosleep eventfd write close dup \
 	getrandom pthread_mutex_lock pthread_mutex_unlock
@@ -59,24 +61,30 @@ SIM_TESTS := $(if $(findstring thread,$(SANITIZE)),,tests/sim/runs.sh $(if $(SAN
 STARVED := $(BUILD)/tests/ringcast_starved
 # Producers: those that a reader is to copy from, and one for the tests.
 PRODUCERS := $(BUILD)/examples/producer/quotes $(BUILD)/examples/producer/quotes_cpp $(BUILD)/tests/producer_peer
+# A program with an event loop of its own.
+LOOP := $(BUILD)/tests/loop
 STARVED_WRAPPED := malloc calloc realloc strdup strndup
 BENCHES := $(patsubst benches/%.c,$(BUILD)/benches/%,$(wildcard benches/*.c))
 READY := $(BUILD)/setup-build.done
 READY_TEST := $(BUILD)/setup-test.done
+READY_EXAMPLES := $(BUILD)/setup-examples.done
+READY_INSTALL := $(BUILD)/setup-install.done
 
 # As many jobs as processors, unless the caller chose.
 ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run test test-asan test-tsan test-vm lint soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame install uninstall clean help fmt
+.PHONY: all run examples test test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame install uninstall clean help fmt
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
 run: $(PROGRAM) ## the server with a demonstration feed on 127.0.0.1:8080 (ARGS="--relay ..." adds flags)
 	@$(PROGRAM) serve --listen 127.0.0.1:8080 --demo $(ARGS)
 
-test: all $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(PRODUCERS) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
+examples: $(EXAMPLES) ## the programs of tools/examples, in $(BUILD)/examples: what to copy from when you embed the library
+
+test: all $(EXAMPLES) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(LOOP) $(PRODUCERS) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
 	@CC='$(CC)' SANITIZE='$(or $(SANITIZE),$(INSTRUMENTED))' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(SIM_TESTS) \
 		$(if $(SANITIZE),,tests/benches.sh tests/cross.sh)
 
@@ -92,8 +100,11 @@ fuzz: ## one fuzzer for a while, by clang's libFuzzer: TARGET=session TIME=60 (n
 sim: $(BUILD)/sim ## the simulator: SEEDS=100000 runs on a hostile ring, FROM=1
 	@$(BUILD)/sim --seeds $(or $(SEEDS),10000) --from $(or $(FROM),1)
 
-lint: all ## format, structure (who uses whom), clang-tidy, cppcheck, and the hardening of what was linked
+lint: all ## format, structure (who uses whom), clang-tidy, cppcheck, what programs built before rely on, hardening
 	@$(foreach room,tls uring tools tests,INCLUDE_$(room)='$(INCLUDE_$(room))') sh tests/lint.sh $(BUILD)
+
+abi-freeze: all ## from now on `make lint` holds the library to what programs can rely on today: tests/abi/README.md
+	@sh tools/setup.sh lint && CC='$(CC)' /usr/bin/python3 -B tests/abi/check.py $(BUILD) --freeze
 
 test-vm: all ## the live tests and the systemd units on Linux 6.1, the oldest kernel promised, in qemu (ONLY=word)
 	@ONLY='$(ONLY)' sh tests/vm/run.sh $(BUILD)
@@ -129,8 +140,9 @@ bench-topics: all $(BUILD)/benches/topics ## many topics, published from the ser
 bench-peers: all $(BUILD)/benches/floor ## ringcast, the kernel's floor and other servers side by side (QUICK=1, ONLY=bun,fan)
 	@python3 -B benches/peers/run.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)
 
-bench-latency: all ## open loop at 10 to 90 % of the capacity, to p99.99, against the peers (QUICK=1, ONLY=bun)
-	@python3 -B benches/latency.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)
+bench-latency: all $(BUILD)/benches/settings ## the settings of ringcast-latency(7), then open loop against the peers (QUICK=1, ONLY=settings, ONLY=bun)
+	@$(BUILD)/benches/settings $(if $(QUICK),--tiny)
+	@[ '$(ONLY)' = settings ] || python3 -B benches/latency.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)
 
 million: all ## a million connections on this machine and broadcasts to all (N=100000; ARGS=--growth: 1k, 10k ... N)
 	@python3 -B benches/million.py $(or $(N),1000000) --program $(BUILD)/ringcast --out $(BUILD)/million $(ARGS)
@@ -138,17 +150,23 @@ million: all ## a million connections on this machine and broadcasts to all (N=1
 flame: ## a flame graph (SVG) of a running server: PID=123 TIME=10 OUT=flame.svg
 	@sh tools/perf/flame.sh $(or $(PID),$$(pidof -s ringcast)) $(or $(TIME),10) $(or $(OUT),flame.svg)
 
-install: all ## into $(DESTDIR)$(PREFIX): program, libraries, headers, pkg-config file, man page, systemd units
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include lib/pkgconfig share/man/man1)
+# Programs look there by themselves in the system's own folders; elsewhere pkg-config has them told.
+RPATH := $(if $(filter /lib /lib/% /usr/lib /usr/lib/% /usr/local/lib /usr/local/lib/%,$(LIBDIR)),,-Wl,-rpath,$${libdir} )
+
+install: all $(BUILD)/man3/ringcast.3 ## into $(DESTDIR)$(PREFIX) and $(LIBDIR): program, libraries, headers, pkg-config file, man pages, systemd units
+	install -d $(addprefix $(DESTDIR),$(addprefix $(PREFIX)/,bin include $(addprefix share/man/,man1 man3 man7)) $(LIBDIR)/pkgconfig)
 	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/ringcast
 	install -m 644 $(HEADERS) $(DESTDIR)$(PREFIX)/include
-	install -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/libringcast.a
-	install -m 755 $(SHARED) $(DESTDIR)$(PREFIX)/lib/$(notdir $(SHARED))
-	ln -sf $(notdir $(SHARED)) $(DESTDIR)$(PREFIX)/lib/libringcast.so.$(SOVERSION)
-	ln -sf libringcast.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libringcast.so
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(LIBS)|' ringcast.pc.in \
-		>$(DESTDIR)$(PREFIX)/lib/pkgconfig/ringcast.pc
+	install -m 644 $(LIBRARY) $(DESTDIR)$(LIBDIR)/libringcast.a
+	install -m 755 $(SHARED) $(DESTDIR)$(LIBDIR)/$(notdir $(SHARED))
+	ln -sf $(notdir $(SHARED)) $(DESTDIR)$(LIBDIR)/libringcast.so.$(SOVERSION)
+	ln -sf libringcast.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libringcast.so
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|' -e 's|@RPATH@|$(RPATH)|' \
+		-e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(LIBS)|' ringcast.pc.in \
+		>$(DESTDIR)$(LIBDIR)/pkgconfig/ringcast.pc
 	install -m 644 tools/ringcast.1 $(DESTDIR)$(PREFIX)/share/man/man1/ringcast.1
+	install -m 644 $(BUILD)/man3/*.3 $(DESTDIR)$(PREFIX)/share/man/man3
+	install -m 644 tools/ringcast-latency.7 $(DESTDIR)$(PREFIX)/share/man/man7/ringcast-latency.7
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,lib/systemd/system share/doc/ringcast share/ringcast)
 	install -m 644 tools/web/package.json $(DESTDIR)$(PREFIX)/share/ringcast/package.json
 	install -m 644 $(BUILD)/tools/web/ringcast.js $(DESTDIR)$(PREFIX)/share/ringcast/ringcast.js
@@ -158,10 +176,12 @@ install: all ## into $(DESTDIR)$(PREFIX): program, libraries, headers, pkg-confi
 	@[ -n "$(DESTDIR)" ] || ldconfig 2>/dev/null || true
 
 uninstall: ## removes what install put there
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(patsubst engine/%,include/%,$(HEADERS)) lib/libringcast.a lib/libringcast.so \
-		lib/libringcast.so.$(SOVERSION) lib/$(notdir $(SHARED)) lib/pkgconfig/ringcast.pc share/man/man1/ringcast.1 \
+	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,libringcast.a libringcast.so libringcast.so.$(SOVERSION) $(notdir $(SHARED)) \
+		pkgconfig/ringcast.pc)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(HEADERS:engine/%=include/%) share/man/man1/ringcast.1 share/man/man7/ringcast-latency.7 \
 		lib/systemd/system/ringcast.service lib/systemd/system/ringcast.socket \
 		share/ringcast/ringcast.js share/ringcast/package.json share/doc/ringcast/ringcast.conf share/doc/ringcast/DIALECT.md)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man3/,$(shell python3 tools/man3.py --list $(HEADERS)))
 
 clean: ## removes $(BUILD)
 	rm -rf $(BUILD)
@@ -184,6 +204,12 @@ $(READY): tools/setup.sh
 
 $(READY_TEST): tools/setup.sh | $(READY)
 	@CC='$(CC)' sh tools/setup.sh test && touch $@
+
+$(READY_EXAMPLES): tools/setup.sh | $(READY)
+	@CC='$(CC)' sh tools/setup.sh examples && touch $@
+
+$(READY_INSTALL): tools/setup.sh | $(READY)
+	@CC='$(CC)' sh tools/setup.sh install && touch $@
 
 $(BUILD)/obj/%.o: %.c Makefile | $(READY)
 	@mkdir -p $(@D)
@@ -235,6 +261,26 @@ $(BUILD)/examples/producer/%_cpp: tools/examples/producer/%.cpp engine/ringcast_
 $(BUILD)/tests/producer_peer: $(BUILD)/obj/tests/live/producer_peer.o
 	@mkdir -p $(@D)
 	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ -o $@
+
+$(LOOP): $(BUILD)/obj/tests/live/loop.o $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+
+# The manual's section 3 comes from the headers' comments.
+$(BUILD)/man3/ringcast.3: tools/man3.py $(HEADERS) | $(READY_INSTALL)
+	$(call say,write $(@D))rm -rf $(@D) && python3 -B tools/man3.py $(@D) $(HEADERS)
+
+# An example sees what is installed, and nothing else of the library. The one with libuv is left out where that is not.
+EXAMPLE = $(CC) $(RC_CFLAGS) -I$(BUILD)/include $(CPPFLAGS) $(CFLAGS) -pie $(RC_LDFLAGS) $(LDFLAGS) $< $(LIBRARY) $(LIBS) -o $@
+$(EXAMPLES): $(HEADERS) $(LIBRARY) | $(READY_EXAMPLES) $(HEADERS:engine/%=$(BUILD)/include/%)
+$(BUILD)/examples/%: tools/examples/%.c
+	@mkdir -p $(@D)
+	$(call say,compile $@)$(EXAMPLE)
+
+$(BUILD)/examples/uv: tools/examples/uv.c
+	@mkdir -p $(@D)
+	$(call say,compile $@)if echo '#include <uv.h>' | $(CC) -E -x c - >/dev/null 2>&1; then $(EXAMPLE) -luv; \
+		else echo 'ringcast: $@ is left out, since libuv is not here'; fi
 
 # For the unit tests of what the programs are made of.
 $(BUILD)/tools.a: $(filter-out %/main.o,$(TOOL_OBJECTS))

@@ -7,6 +7,8 @@
 #define RC_BOUNDS_H
 
 #include "ringcast.h"
+#include "ringcast_client.h"
+#include "ringcast_publish.h"
 
 #include <assert.h>
 #include <stddef.h>
@@ -14,11 +16,13 @@
 #define RC_KIB ((size_t)1024)
 #define RC_MIB (1024 * RC_KIB)
 
-/* ---- handles: worker | slot | generation fill 64 bits ---- */
+/* ---- handles: worker | slot | generation fill 64 bits; the top bit of the generation is for the client role ---- */
 #define RC_WORKER_BITS 10
 #define RC_SLOT_BITS 22
 #define RC_WORKERS_MAX (1u << RC_WORKER_BITS)
-#define RC_SLOTS_MAX (1u << RC_SLOT_BITS) /* connections of one worker */
+#define RC_SLOTS_MAX (1u << RC_SLOT_BITS)      /* connections of one worker */
+#define RC_HANDLE_DIALLED UINT32_C(0x80000000) /* the slot is an index of dialled.h instead */
+#define RC_GENERATION_MASK (RC_HANDLE_DIALLED - 1)
 static_assert(RC_WORKER_BITS + RC_SLOT_BITS == 32, "the generation has the other 32 bits");
 
 /* ---- the opening handshake ---- */
@@ -30,6 +34,15 @@ static_assert(RC_WORKER_BITS + RC_SLOT_BITS == 32, "the generation has the other
 #define RC_PROTOCOL_NAME_MAX 128
 #define RC_HANDSHAKE_TIMEOUT_MS 10000
 static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is told from long headers");
+
+/* ---- the client role ---- */
+#define RC_CONNECT_REQUEST_SIZE_MAX (8 * RC_KIB) /* what a server takes at least, if it is like ours */
+#define RC_ADDRESSES_MAX 8                       /* of one name; the first ones are tried */
+#define RC_NAMES_MAX 1024                        /* names of a server that wait for their addresses */
+#define RC_NAME_THREADS_MAX 4                    /* that ask for them, as many at a time */
+#define RC_CONNECT_AGAIN_MAX_MS 30000            /* the longest pause before the next attempt, if none is named */
+static_assert(RC_CONNECT_HEADERS_SIZE_MAX <= RC_CONNECT_REQUEST_SIZE_MAX / 2,
+              "the rest is the URL's and the library's");
 
 /* ---- frames and messages ---- */
 #define RC_FRAME_HEADER_MAX 14  /* 2 + 8 + 4 */
@@ -59,6 +72,11 @@ static_assert(RC_REQUEST_LINE_MAX < RC_REQUEST_SIZE_MAX, "a long request line is
 #define RC_LOG_SEGMENTS 64          /* the log is recycled in pieces of log_size / this */
 #define RC_LOG_READABLE_SEGMENTS 48 /* how far back a reader may be; the rest is room for publishers */
 #define RC_LOG_BYTES_PER_ENTRY 128  /* index entries = log_size / this: smaller frames fill the index first */
+
+/* Blocks in which publishers build their messages, as much together as the log. A publisher gives his back within the
+ * time, or what he built is not published any more. */
+#define RC_BLOCKS 128
+#define RC_PLACE_TIME_MS 1000
 
 static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before a gathered message");
 
@@ -130,7 +148,7 @@ static_assert(RC_PRODUCER_TICK_SIZE <= RC_PRODUCERS_TICK_SIZE, "one producer can
 #define RC_RECEIVE_BUFFERS_FIRST 64 /* made at the start; doubled whenever none is free */
 #define RC_NOTSENT_LOWAT (32 * RC_KIB)
 #define RC_BATCH_MAX 1024  /* completions that a worker takes at once */
-#define RC_DIALS_MAX 512   /* connects of a worker on their way; further ones wait */
+#define RC_DIALS_MAX 512   /* names looked up and connects of a worker on their way; further ones wait */
 #define RC_REFUSALS_MAX 64 /* connections over the limit that are told so by a 503 */
 #define RC_BACKLOG 4096
 static_assert(RC_SLICE_SENDS < RC_RING_ENTRIES, "a slice is submitted by one call");

@@ -93,16 +93,22 @@ struct rc_url {
  * allowed (section 3). */
 int rc_url_parse(struct rc_url *url, const char *text);
 
-/* Writes the request; `nonce` is 16 random bytes, whose base64 is the key. Returns its length, 0 when it does not fit
- * or `protocols` is no list of tokens. */
+/* Writes a line for the request, zero-terminated. Returns its length, -EINVAL for bytes that may not stand there and
+ * for headers that the request has by itself, or -ENOSPC. */
+int rc_handshake_add_header(char *to, size_t size, const char *name, const char *value);
+
+/* Writes the request; `nonce` is 16 random bytes, whose base64 is the key; `headers` are lines of
+ * rc_handshake_add_header(), or null. Returns its length, 0 when it does not fit or `protocols` is no list of tokens.
+ */
 size_t rc_handshake_request(char *to, size_t size, const struct rc_url *url, const uint8_t nonce[16],
-                            const char *protocols, const struct rc_deflate_wish *wish);
+                            const char *protocols, const char *headers, const struct rc_deflate_wish *wish);
 
 /* Judges a response to that request. Returns its length when it is a correct 101; 0 while more bytes are needed; the
  * negative HTTP status when the server refused; -EPROTO (as -71) for anything that section 4.1 says must fail.
- * `protocol` receives the subprotocol chosen, "" for none. Statuses are above 100, so they do not meet EPROTO. */
+ * `protocol` receives the subprotocol chosen, "" for none. Statuses are above 100, so they do not meet EPROTO. With
+ * -EPROTO *why says what is wrong. */
 int rc_handshake_response_parse(const char *bytes, size_t size, const uint8_t nonce[16], const char *protocols,
                                 char protocol[RC_PROTOCOL_NAME_MAX], const struct rc_deflate_wish *wish,
-                                struct rc_deflate *agreed);
+                                struct rc_deflate *agreed, const char **why);
 
 #endif

@@ -32,8 +32,34 @@ static bool is_list_of_tokens(const char *text)
 	return any;
 }
 
+/* What the request itself says, what would give it a body, and what is agreed hop by hop. */
+static bool is_ours(struct rc_span name)
+{
+	static const char *const ours[] = {
+		"Host",       "Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "Proxy-Connection",
+		"Keep-Alive", "TE",      "Trailer",    "Expect"
+	};
+	static const char prefix[] = "Sec-WebSocket-";
+	for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+		if (rc_span_is(name, ours[i]))
+			return true;
+	return name.size >= sizeof prefix - 1 && rc_span_is((struct rc_span){ name.text, sizeof prefix - 1 }, prefix);
+}
+
+int rc_handshake_add_header(char *to, size_t size, const char *name, const char *value)
+{
+	struct rc_span field = { name, strlen(name) };
+	if (!rc_span_is_token(field) || is_ours(field))
+		return -EINVAL;
+	for (const char *at = value; *at; at++)
+		if (((unsigned char)*at < ' ' && *at != '\t') || *at == 0x7f)
+			return -EINVAL;
+	int used = snprintf(to, size, "%s: %s\r\n", name, value);
+	return used > 0 && (size_t)used < size ? used : -ENOSPC;
+}
+
 size_t rc_handshake_request(char *to, size_t size, const struct rc_url *url, const uint8_t nonce[16],
-                            const char *protocols, const struct rc_deflate_wish *wish)
+                            const char *protocols, const char *headers, const struct rc_deflate_wish *wish)
 {
 	char key[KEY_SIZE + 1], port[8] = "", offer[RC_EXTENSION_SIZE_MAX] = "";
 	if (wish)
@@ -44,13 +70,13 @@ size_t rc_handshake_request(char *to, size_t size, const struct rc_url *url, con
 	if (!url->is_unix && url->port != (url->tls ? 443 : 80))
 		snprintf(port, sizeof port, ":%u", (unsigned)url->port);
 	bool brackets = !url->is_unix && strchr(url->host, ':');
-	int used = snprintf(to, size,
-	                    "GET %s HTTP/1.1\r\nHost: %s%s%s%s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-	                    "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s%s%s%s%s%s\r\n",
-	                    url->target, brackets ? "[" : "", url->is_unix ? "localhost" : url->host,
-	                    brackets ? "]" : "", port, key, protocols ? "Sec-WebSocket-Protocol: " : "",
-	                    protocols ? protocols : "", protocols ? "\r\n" : "",
-	                    wish ? "Sec-WebSocket-Extensions: " : "", offer, wish ? "\r\n" : "");
+	int used = snprintf(
+	    to, size,
+	    "GET %s HTTP/1.1\r\nHost: %s%s%s%s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+	    "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s%s%s%s%s%s%s\r\n",
+	    url->target, brackets ? "[" : "", url->is_unix ? "localhost" : url->host, brackets ? "]" : "", port, key,
+	    protocols ? "Sec-WebSocket-Protocol: " : "", protocols ? protocols : "", protocols ? "\r\n" : "",
+	    wish ? "Sec-WebSocket-Extensions: " : "", offer, wish ? "\r\n" : "", headers ? headers : "");
 	return used > 0 && (size_t)used < size ? (size_t)used : 0;
 }
 
@@ -87,16 +113,25 @@ static bool choose(char to[RC_PROTOCOL_NAME_MAX], struct rc_span value, const ch
 /* What a correct 101 has shown so far. */
 struct proofs {
 	bool upgrade, connection, accept;
+	const char *why; /* it is none */
 	char expected[RC_ACCEPT_SIZE + 1];
 	const struct rc_deflate_wish *wish;
 	struct rc_deflate *agreed;
 };
 
+static bool wrong(struct proofs *proofs, const char *why)
+{
+	proofs->why = why;
+	return false;
+}
+
 static bool judge_field(struct proofs *proofs, struct rc_span name, struct rc_span value, const char *protocols,
                         char protocol[RC_PROTOCOL_NAME_MAX])
 {
-	if (rc_span_is(name, "Upgrade"))
-		return proofs->upgrade = rc_span_is(value, "websocket");
+	if (rc_span_is(name, "Upgrade")) {
+		proofs->upgrade = rc_span_is(value, "websocket");
+		return proofs->upgrade || wrong(proofs, "its Upgrade is not websocket");
+	}
 	if (rc_span_is(name, "Connection")) {
 		struct rc_span item;
 		while (rc_http_item(&value, &item))
@@ -106,35 +141,48 @@ static bool judge_field(struct proofs *proofs, struct rc_span name, struct rc_sp
 	if (rc_span_is(name, "Sec-WebSocket-Accept")) {
 		bool first = !proofs->accept;
 		proofs->accept = rc_span_is_exactly(value, proofs->expected);
-		return first && proofs->accept;
+		return (first && proofs->accept) || wrong(proofs, "its Sec-WebSocket-Accept is not for this request");
 	}
 	if (rc_span_is(name, "Sec-WebSocket-Protocol"))
-		return choose(protocol, value, protocols);
+		return choose(protocol, value, protocols) ||
+		       wrong(proofs, "it chose a subprotocol that was not offered");
 	if (rc_span_is(name, "Sec-WebSocket-Extensions"))
-		return proofs->wish && rc_extension_judge(proofs->agreed, value.text, value.size, proofs->wish);
+		return (proofs->wish && rc_extension_judge(proofs->agreed, value.text, value.size, proofs->wish)) ||
+		       wrong(proofs, "it chose an extension that was not offered");
 	return true;
+}
+
+static int not_ours(const char **why, const char *words)
+{
+	*why = words;
+	return -EPROTO;
 }
 
 int rc_handshake_response_parse(const char *bytes, size_t size, const uint8_t nonce[16], const char *protocols,
                                 char protocol[RC_PROTOCOL_NAME_MAX], const struct rc_deflate_wish *wish,
-                                struct rc_deflate *agreed)
+                                struct rc_deflate *agreed, const char **why)
 {
 	protocol[0] = 0;
+	*why = NULL;
 	*agreed = (struct rc_deflate){ 0 };
 	int head_size = rc_http_head_size(bytes, size);
 	if (head_size <= 0)
-		return head_size ? -EPROTO : 0;
+		return head_size == 0      ? 0
+		       : head_size == -400 ? not_ours(why, "it is no HTTP")
+		                           : not_ours(why, "its head is too long, or has too many headers");
 	struct rc_span head = { bytes, (size_t)head_size }, line, name, value;
 	rc_http_line(&head, &line);
 	int status = parse_status_line(line);
 	if (status != 101)
-		return status >= 200 ? -status : -EPROTO;
+		return status >= 200 ? -status : not_ours(why, "it is no HTTP/1.1 response");
 	char key[KEY_SIZE + 1];
-	struct proofs proofs = { .wish = wish, .agreed = agreed };
+	struct proofs proofs = { .why = "one of its lines is no header", .wish = wish, .agreed = agreed };
 	make_key(key, nonce);
 	rc_handshake_accept(proofs.expected, key);
 	while (rc_http_line(&head, &line))
 		if (!rc_http_field(line, &name, &value) || !judge_field(&proofs, name, value, protocols, protocol))
-			return -EPROTO;
-	return proofs.upgrade && proofs.connection && proofs.accept ? head_size : -EPROTO;
+			return not_ours(why, proofs.why);
+	if (proofs.upgrade && proofs.connection && proofs.accept)
+		return head_size;
+	return not_ours(why, "it lacks Upgrade, Connection or Sec-WebSocket-Accept");
 }

@@ -3,7 +3,8 @@
  * log.c - see log.h. Invariants, which rc_log_check() asserts:
  *   - tail <= granted <= every floor <= head, but for the floors of readers that have ended
  *   - head - tail <= entry_count, and write_position - tail_position <= size
- *   - the live entries, from tail to head, lie in their order between tail_position and write_position; none wraps
+ *   - the live entries, from tail to head, have their positions in order between tail_position and write_position;
+ * those whose bytes are in the ring have them there, and none wraps
  *   - an entry's bytes are one complete frame of its size
  *   - an entry's links lead to earlier entries of its topic, the first to the message before it, and `next` to the
  *     message behind it
@@ -60,11 +61,14 @@ static void forget(struct rc_log *log, uint64_t number)
 {
 	const struct rc_entry *entry = rc_log_entry(log, number);
 	struct rc_topic *topic = rc_topic_at(log->topics, entry->topic);
+	bool is_newest = atomic_load_explicit(&topic->newest, memory_order_relaxed) == number;
 	topic->entry_count--;
-	if (atomic_load_explicit(&topic->newest, memory_order_relaxed) != number)
+	if (is_newest && topic->options.keep_last)
+		rc_topic_keep(log->topics, topic, rc_log_frame(log, entry), entry->size);
+	if (entry->at >= log->size)
+		rc_blocks_forget(&log->blocks, entry->at);
+	if (!is_newest)
 		return;
-	if (topic->options.keep_last)
-		rc_topic_keep(log->topics, topic, rc_log_at(log, entry->position), entry->size);
 	atomic_store_explicit(&topic->newest, RC_NONE, memory_order_relaxed);
 	rc_topics_release(log->topics, topic);
 }
@@ -82,15 +86,15 @@ static bool is_let_go_of(const struct rc_log *log, uint64_t to, unsigned *held_b
 	return true;
 }
 
-/* Has so many segments granted that a frame which ends at `end` and its entry find room. */
-static bool grant(struct rc_log *log, uint64_t end, unsigned *held_by)
+/* Has so many segments granted that frames which end at `end` and their entries find room. */
+static bool grant(struct rc_log *log, uint64_t end, uint64_t count, unsigned *held_by)
 {
 	uint64_t position = log->granted_position, to = log->granted;
 	if (end - position > log->size) {
 		position = (end - log->size + log->segment_size - 1) / log->segment_size * log->segment_size;
 		to = RC_MAX(to, entry_at(log, position));
 	}
-	if (rc_log_head(log) - to == log->entry_count)
+	while (rc_log_head(log) + count - to > log->entry_count)
 		to += log->entry_count / RC_LOG_SEGMENTS;
 	if (to > log->granted && !is_let_go_of(log, to, held_by))
 		return false;
@@ -100,93 +104,180 @@ static bool grant(struct rc_log *log, uint64_t end, unsigned *held_by)
 	return true;
 }
 
-/* Recycles what a frame that ends at `end` needs, and a few entries more of what is granted. */
-static void recycle(struct rc_log *log, uint64_t end)
+/* Recycles what frames that end at `end` need, and a few entries more of what is granted. */
+static void recycle(struct rc_log *log, uint64_t end, uint64_t count)
 {
 	uint64_t tail = tail_of(log), head = rc_log_head(log), begin = tail;
 	while (tail < log->granted &&
-	       (rc_log_entry(log, tail)->position + log->size < end || head - tail == log->entry_count))
+	       (rc_log_entry(log, tail)->position + log->size < end || head + count - tail > log->entry_count))
 		forget(log, tail++);
-	for (unsigned i = 0; i < RECYCLED_A_MESSAGE && tail < log->granted; i++)
+	for (uint64_t i = 0; i < RECYCLED_A_MESSAGE * count && tail < log->granted; i++)
 		forget(log, tail++);
 	log->tail_position = tail < log->granted ? rc_log_entry(log, tail)->position : log->granted_position;
 	if (tail != begin)
 		atomic_store_explicit(&log->tail, tail, memory_order_relaxed);
 }
 
-/* Where to jump back from a new entry: either to the previous one, or, when the two jumps behind it span the same
- * distance, over both. Any entry is then found in O(log n) steps with one link an entry (Myers, "An applicative
- * random-access stack", 1983). Links to recycled entries are never followed: numbers below the tail are dead. */
-static uint64_t jump_from(const struct rc_log *log, uint64_t previous)
+static bool is_live(const struct rc_log *log, uint64_t number)
 {
-	uint64_t tail = tail_of(log);
-	if (previous == RC_NONE)
-		return RC_NONE;
-	const struct rc_entry *p = rc_log_entry(log, previous);
-	if (p->jump == RC_NONE || p->jump < tail)
-		return previous;
-	const struct rc_entry *q = rc_log_entry(log, p->jump);
-	if (q->jump == RC_NONE || q->jump < tail)
-		return previous;
-	const struct rc_entry *r = rc_log_entry(log, q->jump);
-	return p->sequence - q->sequence == q->sequence - r->sequence ? q->jump : previous;
+	return number != RC_NONE && number >= tail_of(log);
 }
 
-int64_t rc_log_append(struct rc_log *log, struct rc_topic *topic, enum rc_opcode opcode, const void *data, size_t size,
-                      uint64_t now_ns, unsigned *held_by)
+static void fetch(const struct rc_log *log, uint64_t number)
 {
-	size_t header_size = rc_frame_header_size(size);
-	if (size > RC_MIN(log->size / 4, RC_LOG_FRAME_SIZE_MAX) - RC_FRAME_HEADER_MAX)
-		return -EMSGSIZE;
-	uint64_t frame_size = header_size + size;
-	uint64_t position = log->write_position;
-	if ((position & (log->size - 1)) + frame_size > log->size)
-		position = (position | (log->size - 1)) + 1; /* a frame never wraps */
-	topic->entry_count++; /* before making room, which may recycle the topic's last message and forget the topic */
-	if (!grant(log, position + frame_size, held_by)) {
-		topic->entry_count--;
-		log->refused++;
-		atomic_store_explicit(&log->wanted, position + frame_size, memory_order_relaxed);
-		RC_VERIFY(rc_log_check(log));
-		return -EAGAIN;
+	if (is_live(log, number))
+		__builtin_prefetch(rc_log_entry(log, number));
+}
+
+/* Where to jump back from a new entry: either to the previous one, or, when the two jumps behind it span the same
+ * distance, over both. Any entry is then found in O(log n) steps with one link an entry (Myers, "An applicative
+ * random-access stack", 1983). Links to recycled entries are never followed: numbers below the tail are dead.
+ * The topic remembers those two jumps, and the next entry that will be looked at is asked for now: a publisher must not
+ * wait for memory that was written long ago. */
+static uint64_t jump_from(const struct rc_log *log, struct rc_topic *topic, uint64_t previous, uint64_t sequence)
+{
+	struct rc_jumps *jumps = &topic->jumps;
+	if (previous == RC_NONE) {
+		*jumps = (struct rc_jumps){ .to = RC_NONE, .then_to = RC_NONE };
+		return RC_NONE;
 	}
-	recycle(log, position + frame_size);
-	rc_topic_unkeep(log->topics, topic);
+	uint64_t over = jumps->then_to;
+	bool both = is_live(log, jumps->to) && is_live(log, over);
+	if (both && !jumps->then_sequence)
+		jumps->then_sequence = rc_log_entry(log, over)->sequence;
+	if (both && sequence - 1 - jumps->sequence == jumps->sequence - jumps->then_sequence) {
+		*jumps = (struct rc_jumps){ .to = over,
+			                    .sequence = jumps->then_sequence,
+			                    .then_to = rc_log_entry(log, over)->jump };
+		fetch(log, jumps->then_to);
+		return over;
+	}
+	*jumps = (struct rc_jumps){
+		.to = previous, .sequence = sequence - 1, .then_to = jumps->to, .then_sequence = jumps->sequence
+	};
+	fetch(log, jumps->then_to);
+	return previous;
+}
 
-	uint8_t *at = rc_log_at(log, position);
-	const struct rc_frame frame = { .fin = true, .opcode = (uint8_t)opcode, .size = size };
-	rc_frame_write(at, &frame);
-	if (size)
-		memcpy(at + header_size, data, size);
+bool rc_log_make_room(struct rc_log *log, uint64_t end, uint64_t count, unsigned *held_by)
+{
+	if (!grant(log, end, count, held_by)) {
+		log->refused++;
+		atomic_store_explicit(&log->wanted, end, memory_order_relaxed);
+		return false;
+	}
+	recycle(log, end, count);
+	return true;
+}
 
-	uint64_t number = atomic_load_explicit(&log->head, memory_order_relaxed);
+static void put_aside(struct rc_log *log, uint64_t number, const struct rc_log_message *message)
+{
+	if (!log->asides || !(log->asides_used |= message->source_ns || message->except))
+		return;
+	log->asides[number & (log->entry_count - 1)] = (struct rc_aside){ .source_ns = message->source_ns,
+		                                                          .except = message->except };
+}
+
+/* Where the bytes of a frame at this position are, which are copied there if they are not. */
+static uint64_t put_bytes(struct rc_log *log, const struct rc_log_message *message, uint64_t position)
+{
+	if (message->built_at)
+		return message->built_at;
+	uint64_t at = position & (log->size - 1);
+	const struct rc_frame frame = { .fin = true, .opcode = (uint8_t)message->opcode, .size = message->size };
+	size_t header_size = rc_frame_write(log->bytes + at, &frame);
+	if (message->size)
+		memcpy(log->bytes + at + header_size, message->data, message->size);
+	return at;
+}
+
+uint64_t rc_log_put(struct rc_log *log, const struct rc_log_message *message, uint64_t now_ns)
+{
+	struct rc_topic *topic = message->topic;
+	uint64_t frame_size = rc_frame_header_size(message->size) + message->size;
+	uint64_t position = message->built_at ? log->write_position
+	                                      : rc_log_place(log, log->write_position, frame_size);
+	uint64_t number = log->filled++;
 	RC_ASSERT(position + frame_size - log->tail_position <= log->size && number - tail_of(log) < log->entry_count);
+	if (topic->kept)
+		rc_topic_unkeep(log->topics, topic);
 	uint64_t previous = atomic_load_explicit(&topic->newest, memory_order_relaxed);
 	uint64_t sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed) + 1;
 	log->entries[number & (log->entry_count - 1)] = (struct rc_entry){
 		.position = position,
 		.sequence = sequence,
 		.previous = previous,
-		.jump = jump_from(log, previous),
+		.jump = jump_from(log, topic, previous, sequence),
+		.next = RC_NONE,
 		.time_ns = now_ns,
+		.at = put_bytes(log, message, position),
 		.size = (uint32_t)frame_size,
 		.topic = topic->id,
-		.next = RC_NONE,
+		.more = message->more,
 	};
+	put_aside(log, number, message);
 	if (previous != RC_NONE)
 		atomic_store_explicit(&log->entries[previous & (log->entry_count - 1)].next, number,
 		                      memory_order_relaxed);
 	log->write_position = position + frame_size;
-	log->published_size += size;
+	log->published_size += message->size;
 	atomic_store_explicit(&topic->sequence, sequence, memory_order_relaxed);
 	atomic_store_explicit(&log->end, log->write_position, memory_order_relaxed);
-	atomic_store_explicit(&log->wanted, 0, memory_order_relaxed);
-	/* release: a worker that finds the entry through its topic sees it whole */
+	/* release: a worker that finds the entry through its topic sees it whole, and the end behind it */
 	atomic_store_explicit(&topic->newest, number, memory_order_release);
+	return sequence;
+}
+
+void rc_log_show(struct rc_log *log)
+{
+	atomic_store_explicit(&log->wanted, 0, memory_order_relaxed);
 	/* seq_cst: paired with a worker that says it sleeps and then looks here once more; see worker.c */
-	atomic_store_explicit(&log->head, number + 1, memory_order_seq_cst);
+	atomic_store_explicit(&log->head, log->filled, memory_order_seq_cst);
 	RC_VERIFY(rc_log_check(log));
+}
+
+int64_t rc_log_append(struct rc_log *log, const struct rc_log_message *message, uint64_t now_ns, unsigned *held_by)
+{
+	if (message->size > rc_log_frame_max(log) - RC_FRAME_HEADER_MAX)
+		return -EMSGSIZE;
+	uint64_t frame_size = rc_frame_header_size(message->size) + message->size;
+	uint64_t end = rc_log_place(log, log->write_position, frame_size) + frame_size;
+	message->topic->entry_count++; /* before making room, which might forget the topic */
+	if (!rc_log_make_room(log, end, 1, held_by)) {
+		message->topic->entry_count--;
+		RC_VERIFY(rc_log_check(log));
+		return -EAGAIN;
+	}
+	uint64_t sequence = rc_log_put(log, message, now_ns);
+	rc_log_show(log);
 	return (int64_t)sequence;
+}
+
+bool rc_log_skip(struct rc_log *log, unsigned *held_by)
+{
+	uint64_t end = log->write_position + log->segment_size;
+	bool done = rc_log_make_room(log, end, 0, held_by);
+	if (done) {
+		log->write_position = end;
+		atomic_store_explicit(&log->end, end, memory_order_relaxed);
+		rc_log_show(log);
+	}
+	return done;
+}
+
+uint64_t rc_log_room(const struct rc_log *log, uint64_t *count)
+{
+	uint64_t head = rc_log_head(log), floor = head, step = log->entry_count / RC_LOG_SEGMENTS;
+	for (unsigned i = 0; i < log->floor_count; i++)
+		floor = RC_MIN(floor, atomic_load_explicit(&log->floors[i], memory_order_acquire));
+	/* Readers are asked for whole segments, of bytes and of the index. */
+	uint64_t held = floor < head ? rc_log_entry(log, floor)->position : log->write_position;
+	uint64_t end = RC_MAX(held / log->segment_size * log->segment_size, log->granted_position) + log->size;
+	uint64_t granted = RC_MAX(floor - RC_MIN(floor, step - 1), log->granted);
+	*count = log->entry_count + granted > head ? log->entry_count + granted - head : 0;
+	/* A frame never wraps: what is surely there is the larger of the two pieces. */
+	uint64_t wrap = (log->write_position | (log->size - 1)) + 1;
+	return end <= wrap ? end - log->write_position : RC_MAX(wrap - log->write_position, end - wrap);
 }
 
 /* Walks back from the newest entry to the earliest that is below neither bound. */
@@ -248,11 +339,15 @@ static void check_entry(const struct rc_log *log, uint64_t number)
 	const struct rc_entry *entry = rc_log_entry(log, number);
 	uint64_t head = rc_log_head(log), end = entry->position + entry->size;
 	RC_ASSERT(entry->position >= log->tail_position);
-	RC_ASSERT((entry->position & (log->size - 1)) + entry->size <= log->size);
-	RC_ASSERT(number + 1 < head ? end <= rc_log_entry(log, number + 1)->position : end == log->write_position);
+	RC_ASSERT(entry->at >= log->size || (entry->position & (log->size - 1)) + entry->size <= log->size);
+	/* Behind the last, segments may have been left out. */
+	RC_ASSERT(number + 1 < head ? end <= rc_log_entry(log, number + 1)->position
+	                            : (log->write_position - end) % log->segment_size == 0);
+	RC_ASSERT(entry->at >= log->size || entry->at == (entry->position & (log->size - 1)));
+	RC_ASSERT(number + 1 < head || !entry->more);
 
 	struct rc_frame frame;
-	int header_size = rc_frame_read(&frame, rc_log_at(log, entry->position), entry->size);
+	int header_size = rc_frame_read(&frame, rc_log_frame(log, entry), entry->size);
 	RC_ASSERT(header_size > 0 && (uint64_t)header_size + frame.size == entry->size);
 	RC_ASSERT(frame.fin && !frame.rsv && !frame.masked);
 	RC_ASSERT(frame.opcode == RC_FRAME_TEXT || frame.opcode == RC_FRAME_BINARY);
@@ -273,6 +368,7 @@ static void check_entry(const struct rc_log *log, uint64_t number)
 	uint64_t newest = atomic_load_explicit(&topic->newest, memory_order_relaxed);
 	RC_ASSERT(newest != RC_NONE && newest >= number && newest < head && topic->entry_count > 0);
 	RC_ASSERT(newest > number || entry->sequence == atomic_load_explicit(&topic->sequence, memory_order_relaxed));
+	RC_ASSERT(newest > number || entry->jump == topic->jumps.to);
 }
 
 /* That the topic of the newest message counts right. All entries are looked at. */
@@ -288,7 +384,7 @@ static void check_count(const struct rc_log *log)
 void rc_log_check(const struct rc_log *log)
 {
 	uint64_t tail = tail_of(log), head = rc_log_head(log);
-	RC_ASSERT(tail <= head && head - tail <= log->entry_count);
+	RC_ASSERT(tail <= head && head == log->filled && head - tail <= log->entry_count);
 	RC_ASSERT(log->tail_position <= log->write_position && log->write_position - log->tail_position <= log->size);
 	RC_ASSERT(log->granted_position % log->segment_size == 0);
 	RC_ASSERT(tail <= log->granted && log->granted <= head);
@@ -304,4 +400,6 @@ void rc_log_check(const struct rc_log *log)
 	}
 	if (head > tail && head - tail <= 2 * CHECKED_ENTRIES)
 		check_count(log);
+	if (log->blocks.block_size)
+		rc_blocks_check(&log->blocks);
 }

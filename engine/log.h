@@ -12,6 +12,11 @@
  * a segment at a time, oldest first: what they let go of is granted. Of that each message recycles what it needs and a
  * few entries more, so that no publisher pays for a whole segment. A message larger than a segment lies across several.
  *
+ * A message may have been built in a block of its own instead (block.h). Then its entry says where its bytes are, and
+ * the bytes of the ring at its position are not used: positions tell how far the log has come, wherever the bytes are.
+ *
+ * Messages that were appended together become visible together, and each but the last says that more belong to it.
+ *
  * Readers hold a floor each: the lowest entry they may still read, or UINT64_MAX for a reader that has ended. Recycling
  * stops at the lowest floor. A floor is raised by its reader at any time and lowered only under the lock.
  *
@@ -22,6 +27,7 @@
 #ifndef RC_LOG_H
 #define RC_LOG_H
 
+#include "block.h"
 #include "check.h"
 #include "topic.h"
 
@@ -35,24 +41,33 @@ struct rc_entry {
 	/* Entry of the topic, or RC_NONE as long as there is none. Whoever sees the head behind an entry sees the link
 	 * to it. */
 	_Atomic uint64_t next;
-	uint64_t time_ns; /* of publishing */
+	uint64_t time_ns; /* of publishing, by the server's own clock */
+	uint64_t at;      /* its bytes, counted from those of the log */
 	uint32_t size;    /* of the frame, header included */
-	uint32_t topic;
-	/* The connection that does not get it, or 0. It may be written when others see the entry already: the only
-	 * thread that looks for this connection is the one that writes it. */
-	_Atomic uint64_t except;
+	uint32_t topic : 31;
+	uint32_t more : 1; /* the next entry was appended with it, and is seen with it */
 };
 static_assert(sizeof(struct rc_entry) == 64, "an entry is one cache line");
+static_assert(RC_TOPICS_MAX <= UINT32_C(1) << 31, "a topic's number has 31 bits in an entry");
+
+/* What hardly any reader of an entry looks at: it lies apart, and nobody touches it before it is needed. */
+struct rc_aside {
+	uint64_t source_ns; /* the publisher's own time, or 0 */
+	uint64_t except;    /* the connection that does not get it, or 0 */
+};
 
 struct rc_log {
 	uint8_t *bytes;
 	struct rc_entry *entries;
+	struct rc_aside *asides;    /* one an entry, zeroed; null: none are kept */
+	bool asides_used;           /* from here on all are written */
 	uint64_t size, entry_count; /* powers of two */
 	uint64_t segment_size;
 	struct rc_topics *topics;
 	_Atomic uint64_t *floors; /* one a reader */
 	unsigned floor_count;
 	uint64_t write_position, tail_position;
+	uint64_t filled;                    /* entries that are written: the head, but while some are put */
 	uint64_t granted, granted_position; /* no reader will read an entry, or a byte, before it */
 	_Atomic uint64_t tail;              /* the oldest entry */
 	_Atomic uint64_t head;              /* the next entry: everything before it is committed */
@@ -61,16 +76,43 @@ struct rc_log {
 	uint64_t published_size;            /* of payloads */
 	uint64_t refused;
 	uint64_t segments_recycled;
+	struct rc_blocks blocks;
 };
 
-/* `bytes` and `entries` are the caller's, of these sizes, which are powers of two. Floors start at 0. */
+/* A message to be put. */
+struct rc_log_message {
+	struct rc_topic *topic;
+	const void *data;
+	size_t size;
+	enum rc_opcode opcode;
+	uint64_t source_ns, except; /* as in struct rc_aside */
+	uint64_t built_at;          /* its frame lies there already, in a block; 0: `data` is copied */
+	bool more;                  /* what is put next belongs to it */
+};
+
+/* `bytes` and `entries` are the caller's, of these sizes, which are powers of two. Floors start at 0. Asides and blocks
+ * are given afterwards, by who has some. */
 void rc_log_init(struct rc_log *log, struct rc_topics *topics, uint8_t *bytes, uint64_t size, struct rc_entry *entries,
                  uint64_t entry_count, _Atomic uint64_t *floors, unsigned floor_count);
 
 /* Appends a message and returns its sequence in the topic; -EMSGSIZE above a quarter of the log, or 2 GiB; or -EAGAIN
  * when the floor of the reader *held_by keeps the space (nothing was appended then). */
-int64_t rc_log_append(struct rc_log *log, struct rc_topic *topic, enum rc_opcode opcode, const void *data, size_t size,
-                      uint64_t now_ns, unsigned *held_by);
+int64_t rc_log_append(struct rc_log *log, const struct rc_log_message *message, uint64_t now_ns, unsigned *held_by);
+
+/* The same in steps, for several messages that are seen at once. First room for all of them: `end` is where the last
+ * one will end by rc_log_place(), and each topic must have been counted one entry more for each, or it may be forgotten
+ * meanwhile. False when *held_by keeps the space: nothing changed then, but for what was counted. */
+bool rc_log_make_room(struct rc_log *log, uint64_t end, uint64_t count, unsigned *held_by);
+
+/* Writes the next message, which nobody sees before rc_log_show(). Returns its sequence. */
+uint64_t rc_log_put(struct rc_log *log, const struct rc_log_message *message, uint64_t now_ns);
+void rc_log_show(struct rc_log *log);
+
+/* Moves on by a segment in which nothing is published, so that what is oldest is let go of. False as above. */
+bool rc_log_skip(struct rc_log *log, unsigned *held_by);
+
+/* What fits before some reader keeps the space: frames of so many bytes together, and no more than *count of them. */
+uint64_t rc_log_room(const struct rc_log *log, uint64_t *count);
 
 /* The topic's first entry with number `from` or above, or RC_NONE. Either `from` is not below the caller's floor, or
  * the caller holds the lock. */
@@ -107,10 +149,29 @@ static inline const struct rc_entry *rc_log_entry(const struct rc_log *log, uint
 	return &log->entries[number & (log->entry_count - 1)];
 }
 
-/* The entry of a topic's newest message, which the log has. With the lock. */
-static inline struct rc_entry *rc_log_newest(struct rc_log *log, const struct rc_topic *topic)
+/* The connection that does not get it, or 0. */
+static inline uint64_t rc_log_except(const struct rc_log *log, uint64_t number)
 {
-	return &log->entries[atomic_load_explicit(&topic->newest, memory_order_relaxed) & (log->entry_count - 1)];
+	return log->asides ? log->asides[number & (log->entry_count - 1)].except : 0;
+}
+
+/* The publisher's own time, or 0. */
+static inline uint64_t rc_log_source_ns(const struct rc_log *log, uint64_t number)
+{
+	return log->asides ? log->asides[number & (log->entry_count - 1)].source_ns : 0;
+}
+
+/* The largest frame, so that some messages always fit beside it. */
+static inline uint64_t rc_log_frame_max(const struct rc_log *log)
+{
+	return RC_MIN(log->size / 4, RC_LOG_FRAME_SIZE_MAX);
+}
+
+/* Where a frame stands that comes behind `position`: it never wraps. */
+static inline uint64_t rc_log_place(const struct rc_log *log, uint64_t position, uint64_t frame_size)
+{
+	bool fits = (position & (log->size - 1)) + frame_size <= log->size;
+	return fits ? position : (position | (log->size - 1)) + 1;
 }
 
 /* The entry of the same topic behind one before `end`, which is not above the head; `end` when there is none. */
@@ -120,9 +181,9 @@ static inline uint64_t rc_log_next(const struct rc_log *log, uint64_t number, ui
 	return next < end ? next : end;
 }
 
-static inline uint8_t *rc_log_at(const struct rc_log *log, uint64_t position)
+static inline uint8_t *rc_log_frame(const struct rc_log *log, const struct rc_entry *entry)
 {
-	return log->bytes + (position & (log->size - 1));
+	return log->bytes + entry->at;
 }
 
 #endif

@@ -111,7 +111,7 @@ struct rc_range rc_plan_frame(const struct rc_log *log, const struct rc_encoding
 		return (struct rc_range){ encoding->bytes + (extent->position & (encoding->size - 1)), extent->size };
 	}
 	const struct rc_entry *entry = rc_log_entry(log, number);
-	return (struct rc_range){ rc_log_at(log, entry->position), entry->size };
+	return (struct rc_range){ rc_log_frame(log, entry), entry->size };
 }
 
 /* Whether an entry goes in its encoding's form. A member of a cohort can read on from the frame it read last, or begin
@@ -184,7 +184,7 @@ static bool take(struct rc_plan *plan, const struct source *source, bool *synced
 	const struct rc_interest *interest = source->interest;
 	uint64_t number = source->number;
 	const struct rc_entry *entry = rc_log_entry(log, number);
-	if (interest->self && atomic_load_explicit(&entry->except, memory_order_relaxed) == interest->self) {
+	if (interest->self && rc_log_except(log, number) == interest->self) {
 		plan->left_out = true;
 		*synced = false; /* what comes after it in the cohort refers to it */
 		return true;

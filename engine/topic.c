@@ -238,7 +238,7 @@ static void remove_bucket(struct rc_topics *topics, uint32_t hole)
 
 void rc_topics_release(struct rc_topics *topics, struct rc_topic *topic)
 {
-	if (topic->subscription_count || topic->entry_count || topic->kept)
+	if (topic->subscription_count || topic->open_count || topic->entry_count || topic->kept)
 		return;
 	uint32_t *bucket = bucket_of(topics, topic->name, topic->name_size, topic->hash);
 	RC_ASSERT(*bucket == topic->id + 1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * topic.h - topics by name (XXH3, seeded) and by number. A topic exists while somebody subscribes to it, the log holds
- * a message of it, or its last value is kept; then its number is given to another.
+ * topic.h - topics by name (XXH3, seeded) and by number. A topic exists while somebody subscribes to it or has it open,
+ * the log holds a message of it, or its last value is kept; then its number is given to another.
  *
  * Threads: every function is called with the log's lock held, except rc_topic_at() and the fields marked (shared),
  * which workers read while they hold an entry of the topic or a subscription to it.
@@ -19,6 +19,12 @@
 #define RC_TOPIC_SECRET_SIZE 192 /* XXH3's */
 #define RC_NONE UINT64_MAX       /* no entry of the log */
 
+/* Of a topic's newest entry: where its jump leads, and where the jump of that entry leads. */
+struct rc_jumps {
+	uint64_t to, sequence;
+	uint64_t then_to, then_sequence; /* 0: not looked at yet */
+};
+
 struct rc_topic {
 	char *name;
 	uint32_t name_size;
@@ -29,7 +35,9 @@ struct rc_topic {
 	_Atomic uint64_t newest;         /* (shared) number of its newest entry, or RC_NONE */
 	_Atomic uint64_t sequence;       /* (shared) of the newest message */
 	uint64_t entry_count;            /* entries that the log has of it */
+	struct rc_jumps jumps;           /* the log's, see log.c */
 	uint32_t subscription_count;     /* of all workers */
+	uint32_t open_count;             /* of its handle */
 	uint64_t worker_mask;            /* bit i: a worker with index i modulo 64 has subscribers */
 	uint8_t *kept;                   /* frame of the newest message when the log has recycled it, or null */
 	uint32_t kept_size;
@@ -87,6 +95,24 @@ void rc_topic_unkeep(struct rc_topics *topics, struct rc_topic *topic);
 static inline struct rc_topic *rc_topic_at(const struct rc_topics *topics, uint32_t id)
 {
 	return &topics->chunks[id / RC_TOPIC_CHUNK][id % RC_TOPIC_CHUNK];
+}
+
+/* A topic's handle: its number, and its epoch, which no topic had before. */
+#define RC_TOPIC_HANDLE_BITS 20
+static_assert(RC_TOPICS_MAX <= 1 << RC_TOPIC_HANDLE_BITS, "a handle holds the topic's number");
+static inline uint64_t rc_topic_handle(const struct rc_topic *topic)
+{
+	return topic->epoch << RC_TOPIC_HANDLE_BITS | topic->id;
+}
+
+/* The open topic with that handle, or null. With the lock. */
+static inline struct rc_topic *rc_topics_opened(const struct rc_topics *topics, uint64_t handle)
+{
+	uint32_t id = (uint32_t)handle & ((1u << RC_TOPIC_HANDLE_BITS) - 1);
+	if (!topics->chunks[id / RC_TOPIC_CHUNK])
+		return NULL;
+	struct rc_topic *topic = rc_topic_at(topics, id);
+	return topic->open_count && rc_topic_handle(topic) == handle ? topic : NULL;
 }
 
 /* Whether who is behind gets only its newest message. */

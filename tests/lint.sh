@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # lint.sh BUILD: the format of the sources, their structure (who uses whom), clang-tidy (.clang-tidy says what is looked
-# for, and why not more), cppcheck, and the hardening that the linked program and library must show. Each prints one line,
-# after what it found. The exit status is 1 if anything was found. `make lint` hands in what each room may include:
+# for, and why not more), cppcheck, what programs built before rely on (tests/abi), and the hardening that the linked program
+# and library must show. Each prints one line, after what it found. The exit status is 1 if anything was found. `make lint` hands in what each room may include:
 # INCLUDE_uring and its like.
 set -u
 cd "$(dirname "$0")/.."
@@ -75,6 +75,7 @@ tidy
 verdict clang-tidy $?
 check
 verdict cppcheck $?
+/usr/bin/python3 -B tests/abi/check.py "$build" || failed=1
 sh tests/hardening.sh "$build"
 verdict hardening $?
 exit $failed

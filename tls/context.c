@@ -8,6 +8,7 @@
 #include "bounds.h"
 #include "check.h"
 #include "error.h"
+#include "revoked.h"
 #include "ringcast_client.h"
 
 #include <errno.h>
@@ -46,6 +47,7 @@ struct rc_tls_context {
 	unsigned context_count;
 	struct rc_tls_tickets *tickets;
 	bool verifies;
+	struct rc_tls_revoked revoked; /* by its lists; no marks when it has none */
 };
 
 /* What OpenSSL says of a file, and the remedy where its words do not say it. */
@@ -303,6 +305,11 @@ struct rc_tls_context *rc_tls_context_server(const struct rc_tls_options *option
 		}
 		context->context_count++;
 	}
+	if (options->crl && !rc_tls_revoked_read(&context->revoked, SSL_CTX_get_cert_store(context->contexts[0]))) {
+		rc_fail(error, -ENOMEM, "no memory for the revocation list '%s'", options->crl);
+		rc_tls_context_release(context);
+		return NULL;
+	}
 	return context;
 }
 
@@ -359,6 +366,7 @@ void rc_tls_context_release(struct rc_tls_context *context)
 		return;
 	for (unsigned i = 0; i < context->context_count; i++)
 		SSL_CTX_free(context->contexts[i]);
+	rc_tls_revoked_free(&context->revoked);
 	free(context);
 }
 
@@ -369,4 +377,9 @@ SSL_CTX *rc_tls_context_ssl(const struct rc_tls_context *context)
 bool rc_tls_context_verifies(const struct rc_tls_context *context)
 {
 	return context->verifies;
+}
+
+const struct rc_tls_revoked *rc_tls_context_revoked(const struct rc_tls_context *context)
+{
+	return context->revoked.marks ? &context->revoked : NULL;
 }

@@ -38,6 +38,10 @@ void rc_tls_context_release(struct rc_tls_context *context); /* null is allowed 
 SSL_CTX *rc_tls_context_ssl(const struct rc_tls_context *context);
 bool rc_tls_context_verifies(const struct rc_tls_context *context);
 
+/* Whom its revocation lists name; null when it has none. */
+struct rc_tls_revoked;
+const struct rc_tls_revoked *rc_tls_context_revoked(const struct rc_tls_context *context);
+
 /* In stream.c: what OpenSSL's callbacks, which a context names, need of a connection. */
 void rc_tls_note_secret(const SSL *ssl, const char *line);
 const struct rc_tls_context *rc_tls_context_of(const SSL *ssl);

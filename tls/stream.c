@@ -16,6 +16,7 @@
 #include "check.h"
 #include "context.h"
 #include "reader.h"
+#include "revoked.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -42,6 +43,8 @@ struct rc_tls_stream {
 	uint8_t alert[2];    /* that the kernel is to send; none while the level is 0 */
 	unsigned long error;
 	char *subject;             /* of the peer's certificate, or null */
+	struct rc_tls_mark *marks; /* of it and of who vouched for it, where there are revocation lists */
+	unsigned mark_count;
 	struct rc_tls_half sender; /* before it is open: the secret, and how many records OpenSSL made with it */
 	struct rc_tls_reader reader;
 };
@@ -236,6 +239,7 @@ void rc_tls_stream_free(struct rc_tls_stream *stream)
 	rc_tls_reader_close(&stream->reader);
 	rc_tls_context_release(stream->context);
 	free(stream->subject);
+	free(stream->marks);
 	free(stream);
 }
 
@@ -299,6 +303,8 @@ static bool take_over(struct rc_tls_stream *stream)
 	stream->open = true;
 	stream->resumed = SSL_session_reused(ssl);
 	stream->subject = take_subject(ssl);
+	if (rc_tls_context_revoked(stream->context) && !rc_tls_marks_of(ssl, &stream->marks, &stream->mark_count))
+		return false;
 	unsigned bound = SSL_SESSION_get_max_fragment_length(SSL_get0_session(ssl));
 	if (bound != TLSEXT_max_fragment_length_DISABLED)
 		stream->record_max = (uint16_t)(RC_TLS_RECORD_LEAST << (bound - TLSEXT_max_fragment_length_512));
@@ -462,6 +468,15 @@ const char *rc_tls_why(const struct rc_tls_stream *stream, bool *distrusted)
 		words = words ? words : stream->reader.why;
 	}
 	return words ? words : "TLS failed";
+}
+
+bool rc_tls_stream_is_revoked(const struct rc_tls_stream *stream, const struct rc_tls_context *context)
+{
+	const struct rc_tls_revoked *revoked = rc_tls_context_revoked(context);
+	for (unsigned i = 0; revoked && i < stream->mark_count; i++)
+		if (rc_tls_revoked_has(revoked, &stream->marks[i]))
+			return true;
+	return false;
 }
 
 bool rc_tls_subject(const struct rc_tls_stream *stream, char *to, size_t size)

@@ -88,6 +88,10 @@ bool rc_tls_saw_close(const struct rc_tls_stream *stream); /* the peer's close_n
  * because of the peer's certificate. */
 const char *rc_tls_why(const struct rc_tls_stream *stream, bool *distrusted);
 
+/* Whether a certificate that the peer showed is on this context's revocation lists, as far as the one that the stream
+ * began with had lists. */
+bool rc_tls_stream_is_revoked(const struct rc_tls_stream *stream, const struct rc_tls_context *context);
+
 /* The subject of the certificate that the peer showed and that was verified, as RFC 2253 writes it. Returns whether
  * there is one that fits. */
 bool rc_tls_subject(const struct rc_tls_stream *stream, char *to, size_t size);

@@ -126,6 +126,7 @@ static int run(int argc, char **argv)
 		{ "binary", OPTION_FLAG, &binary, NULL, "send binary messages (text messages must be UTF-8)" },
 		{ "raw", OPTION_FLAG, &raw, NULL, "send all of standard input as one message" },
 		{ "deflate", OPTION_FLAG, &sender.client.deflate, NULL, "offer compression (permessage-deflate)" },
+		CLIENT_CONNECT_OPTIONS(&sender.client),
 		CLIENT_TLS_OPTIONS(&sender.client.tls),
 		{ 0 },
 	};

@@ -1,17 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# setup.sh build|test|fuzz|lint|vm|coverage: makes sure that what building needs is here, and with another word also what
+# setup.sh build|examples|install|test|fuzz|lint|vm|coverage: makes sure that what building needs is here, and with another word also what
 # that step needs. On Debian and its kin what is missing is installed from the distribution's own packages, after a line
 # that says so; elsewhere it is named, and the script fails. Whether a thing is here is judged by asking for the command or
 # the header, never by a package's name. The Makefile calls this once a build directory.
 set -eu
-level=${1:?build, test, fuzz, lint, vm or coverage}
+level=${1:?build, examples, install, test, fuzz, lint, vm or coverage}
 CC=${CC:-gcc}
 CXX=${CXX:-g++}
 
-# A line is: the level that needs the thing, how to look for it, what to look for, and Debian's packages. Two levels may
-# stay without: tests skip that want a `wish`, and the program leaves out its `probes`.
+# A line is: the level that needs the thing, how to look for it, what to look for, and Debian's packages. Three levels may
+# stay without: tests skip that want a `wish`, the program leaves out its `probes`, and one of the `examples` is left out.
 needs() {
 	cat <<-END
 	build command $CC $(basename "$CC")
@@ -25,7 +25,9 @@ needs() {
 	build header ini.h libinih-dev
 	build header systemd/sd-daemon.h libsystemd-dev
 	probes header sys/sdt.h systemtap-sdt-dev
+	examples header uv.h libuv1-dev
 	test header criterion/criterion.h libcriterion-dev
+	install command python3 python3
 	test command /usr/bin/python3 python3
 	test command patch patch
 	wish python websockets python3-websockets
@@ -38,6 +40,8 @@ needs() {
 	wish command pkg-config pkg-config
 	wish command openssl openssl
 	wish command curl curl
+	wish command mandoc mandoc
+	wish command abidiff abigail-tools
 	vm command qemu-system-x86_64 qemu-system-x86
 	vm static busybox busybox-static
 	vm command cpio cpio
@@ -48,6 +52,7 @@ needs() {
 	lint command cppcheck cppcheck
 	lint command /usr/bin/python3 python3
 	lint command readelf binutils
+	lint command abidiff abigail-tools
 	coverage command gcovr gcovr
 	fuzz command clang clang
 	fuzz fuzzer clang libclang-rt-dev
@@ -126,6 +131,8 @@ provide() {
 provide build || exit 1
 provide probes || echo "ringcast: built without probes for perf and bpftrace"
 [ "$level" != build ] || exit 0
+case $level in examples | lint) provide examples || echo "ringcast: the example with libuv is left out" ;; esac
+[ "$level" != examples ] || exit 0
 provide "$level" || exit 1
 [ "$level" = test ] || exit 0
 provide wish || echo "ringcast: the tests that want what is missing will skip"

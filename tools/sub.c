@@ -25,7 +25,8 @@ const struct subcommand command_sub = {
 		 "is 0 for 1000 and 1001, and 1 otherwise.",
 	.examples = "  ringcast sub ws://127.0.0.1:8080/topic/market\n"
 		    "  ringcast sub --count 3 'ws://127.0.0.1:8080/topic/ACME.000,BOLT.001?last=1'\n"
-		    "  ringcast sub 'ws://127.0.0.1:8080/topic/orders?since=1041'   continue after message 1041",
+		    "  ringcast sub 'ws://127.0.0.1:8080/topic/orders?since=1041'   continue after message 1041\n"
+		    "  ringcast sub --again 500ms --header 'X-Api-Key: secret' wss://feed.example/ws",
 	.run = run,
 };
 
@@ -46,7 +47,7 @@ static void finish(struct printer *printer)
 	printer->finished = true;
 	for (unsigned index = 0; index < printer->conn_count; index++) {
 		struct client_conn *conn = &printer->conns[index];
-		if (atomic_load(&conn->state) == CLIENT_OPEN)
+		if (atomic_load(&conn->state) != CLIENT_CLOSED)
 			rc_close(printer->client.server, conn->handle, RC_CLOSE_NORMAL, NULL, 0);
 	}
 }
@@ -98,6 +99,9 @@ static int run(int argc, char **argv)
 		{ "count", OPTION_COUNT64, &printer.count_max, "N", "close with 1000 after N messages" },
 		{ "deflate", OPTION_FLAG, &printer.client.deflate, NULL, "offer compression (permessage-deflate)" },
 		{ "raw", OPTION_FLAG, &printer.raw, NULL, "print payloads as they are, without a line end after each" },
+		{ "again", OPTION_MS, &printer.client.again_ms, "TIME",
+		  "open a connection that ends again, after TIME at first and up to 30s" },
+		CLIENT_CONNECT_OPTIONS(&printer.client),
 		CLIENT_TLS_OPTIONS(&printer.client.tls),
 		{ 0 },
 	};

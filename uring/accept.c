@@ -4,6 +4,7 @@
  *
  * Invariant: a listener is armed, or among those that ended, until no more connections are taken.
  */
+#include "proxy.h"
 #include "worker.h"
 
 #include <string.h>
@@ -124,7 +125,10 @@ void rc_accept_completed(struct worker *worker, unsigned listener, const struct 
 	struct acceptor *acceptor = &worker->acceptor;
 	int result = completion->result;
 	if (result >= 0) {
-		take(worker, (uint32_t)result, listener, completion->peer);
+		struct sockaddr_storage peer;
+		if (completion->peer)
+			rc_peer_unmap(&peer, completion->peer);
+		take(worker, (uint32_t)result, listener, completion->peer ? &peer : NULL);
 	} else if (result == -ENFILE || result == -EMFILE || result == -ENOMEM || result == -ENOBUFS) {
 		rc_count(&worker->stats.refused, 1);
 		rc_worker_report(worker, REPORT_REFUSED,

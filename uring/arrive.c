@@ -13,6 +13,8 @@
 #include "trace.h"
 #include "worker.h"
 
+#include <string.h>
+
 void rc_arrive_end(struct worker *worker, uint32_t slot, int result)
 {
 	struct connection *conn = &worker->connections[slot];
@@ -20,9 +22,16 @@ void rc_arrive_end(struct worker *worker, uint32_t slot, int result)
 		rc_secure_ended(worker, slot);
 	if (conn->state == CONNECTION_FLUSHING && result == 0)
 		return; /* it may still want to read the answer */
-	int status = conn->client && conn->state == CONNECTION_HANDSHAKE ? (result ? result : -ECONNRESET) : 0;
-	rc_ending_note(
-	    worker, &(struct ending){ .kind = ENDING_CUT, .slot = slot, .code = RC_CLOSE_ABNORMAL, .status = status });
+	struct ending ending = { .kind = ENDING_CUT, .slot = slot, .code = RC_CLOSE_ABNORMAL };
+	if (conn->client) {
+		bool opens = conn->state == CONNECTION_HANDSHAKE;
+		ending.status = !opens ? 0 : result ? result : -ECONNRESET;
+		ending.reason = result  ? strerrordesc_np(-result)
+		                : opens ? "the server ended the connection before it answered"
+		                        : "the server ended the connection without a Close";
+		ending.reason_size = ending.reason ? strlen(ending.reason) : 0;
+	}
+	rc_ending_note(worker, &ending);
 }
 
 /* Plaintext. */

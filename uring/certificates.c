@@ -128,8 +128,13 @@ int rc_server_tls_reload(rc_server *server, struct rc_error *error)
 	pthread_mutex_lock(&certificates->reload_lock);
 	if (certificates->options.pair_count)
 		context = rc_tls_context_server(&certificates->options, certificates->tickets, &why);
-	if (context)
+	if (context) {
 		replace(certificates, &certificates->server, context);
+		/* Each worker looks at its connections once more. */
+		atomic_fetch_add(&certificates->reload_count, 1);
+		for (unsigned i = 0; i < server->worker_count; i++)
+			rc_mailbox_knock(&server->workers[i].mailbox);
+	}
 	pthread_mutex_unlock(&certificates->reload_lock);
 	return context ? 0 : rc_fail(error, why.code, "%s", why.text);
 }

@@ -8,6 +8,7 @@
 #include "context.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct rc_server;
 
@@ -15,6 +16,7 @@ struct certificates {
 	pthread_mutex_t lock; /* held to take or to replace a context */
 	struct rc_tls_context *server, *client;
 	struct rc_tls_tickets *tickets;
+	_Atomic unsigned reload_count;
 	pthread_mutex_t reload_lock;   /* one reload at a time */
 	struct rc_tls_options options; /* the server's, copied */
 };

@@ -20,7 +20,7 @@ static void tell_closed(struct worker *worker, uint32_t slot, rc_conn handle, co
 {
 	struct connection *conn = &worker->connections[slot];
 	const struct rc_handlers *handlers = &worker->server->config.handlers;
-	const struct rc_closing closing = {
+	struct rc_closing closing = {
 		.code = conn->close_code ? conn->close_code : ending->code,
 		.reason = ending->reason ? ending->reason : "",
 		.reason_size = ending->reason ? ending->reason_size : 0,
@@ -34,6 +34,8 @@ static void tell_closed(struct worker *worker, uint32_t slot, rc_conn handle, co
 	rc_count(&worker->stats.closed, 1);
 	if (!conn->close_received && rc_form_of(conn)->websocket)
 		rc_count(&worker->stats.closed_abnormal, 1);
+	if (conn->client)
+		rc_dial_left(worker, slot, &closing);
 	if (handlers->close)
 		handlers->close(handlers->context, handle, conn->user, &closing);
 }
@@ -214,7 +216,7 @@ void rc_close_done(struct worker *worker, uint32_t slot)
 	if (conn->counted)
 		rc_addresses_leave(worker->server->addresses, worker->acceptor.address_indexes[slot]);
 	rc_accept_opened(worker, slot);
-	uint32_t generation = atomic_load_explicit(&conn->generation, memory_order_relaxed) + 1;
+	uint32_t generation = (atomic_load_explicit(&conn->generation, memory_order_relaxed) + 1) & RC_GENERATION_MASK;
 	atomic_store_explicit(&conn->generation, generation ? generation : 1, memory_order_relaxed);
 	conn->state = CONNECTION_FREE;
 	conn->closing_slot = false;

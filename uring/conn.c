@@ -21,21 +21,32 @@ unsigned rc_conn_worker(rc_conn conn)
 	return (unsigned)(conn >> (32 + RC_SLOT_BITS));
 }
 
-struct worker *rc_conn_worker_of(rc_server *server, rc_conn conn, uint32_t *slot)
+struct worker *rc_conn_worker_of(rc_server *server, rc_conn conn)
 {
 	uint64_t index = conn >> (32 + RC_SLOT_BITS);
-	if (index >= server->worker_count)
-		return NULL;
-	struct worker *worker = &server->workers[index];
-	*slot = (uint32_t)(conn >> 32) & (RC_SLOTS_MAX - 1);
-	return *slot < worker->slot_count ? worker : NULL;
+	return index < server->worker_count ? &server->workers[index] : NULL;
 }
 
-bool rc_conn_is_fresh(const struct worker *worker, uint32_t slot, rc_conn conn)
+static uint32_t slot_in(rc_conn conn)
 {
+	return (uint32_t)(conn >> 32) & (RC_SLOTS_MAX - 1);
+}
+
+bool rc_conn_is_fresh(const struct worker *worker, rc_conn conn)
+{
+	uint32_t slot = slot_in(conn), generation = (uint32_t)conn;
+	if (generation & RC_HANDLE_DIALLED)
+		return rc_dialled_find(worker, conn);
 	/* Only a slot that nobody has used yet has the generation 0. */
-	return worker->connections && (uint32_t)conn &&
-	       atomic_load_explicit(&worker->connections[slot].generation, memory_order_relaxed) == (uint32_t)conn;
+	return worker->connections && slot < worker->slot_count && generation &&
+	       atomic_load_explicit(&worker->connections[slot].generation, memory_order_relaxed) == generation;
+}
+
+bool rc_conn_slot(const struct worker *worker, rc_conn conn, uint32_t *slot)
+{
+	const struct dialled *entry = rc_dialled_find(worker, conn);
+	*slot = entry ? entry->slot - 1 : slot_in(conn);
+	return !entry || entry->slot;
 }
 
 /* ---- at once, or posted ---- */
@@ -57,12 +68,21 @@ struct posted_call {
 	uint8_t bytes[];
 };
 
+static int close_here(struct worker *worker, uint32_t slot, const struct call *call);
+
+static int act_here(struct worker *worker, rc_conn conn, const struct call *call)
+{
+	uint32_t slot;
+	bool stops = call->act == close_here && rc_dial_give_up(worker, conn) == 0;
+	int result = rc_conn_slot(worker, conn, &slot) ? call->act(worker, slot, call) : -ENOTCONN;
+	return stops ? 0 : result;
+}
+
 static void run_call(struct worker *worker, struct command *command)
 {
 	struct posted_call *posted = (struct posted_call *)command;
-	uint32_t slot;
-	if (rc_conn_worker_of(worker->server, posted->conn, &slot) && rc_conn_is_fresh(worker, slot, posted->conn))
-		posted->call.act(worker, slot, &posted->call);
+	if (rc_conn_is_fresh(worker, posted->conn))
+		act_here(worker, posted->conn, &posted->call);
 	free(posted);
 }
 
@@ -89,11 +109,15 @@ static int post_call(struct worker *worker, rc_conn conn, const struct call *cal
 
 static int act_or_post(rc_server *server, rc_conn conn, const struct call *call)
 {
-	uint32_t slot;
-	struct worker *worker = rc_conn_worker_of(server, conn, &slot);
-	if (!worker || !rc_conn_is_fresh(worker, slot, conn))
+	struct worker *worker = rc_conn_worker_of(server, conn);
+	if (!worker || !rc_conn_is_fresh(worker, conn))
 		return -ENOTCONN;
-	return worker == rc_worker_here ? call->act(worker, slot, call) : post_call(worker, conn, call);
+	if (worker != rc_worker_here)
+		return post_call(worker, conn, call);
+	/* What rc_connect() has just posted to this very worker is met behind it. */
+	const struct dialled *entry = rc_dialled_find(worker, conn);
+	bool begins = entry && !entry->dial && !entry->slot;
+	return begins && call->act == close_here ? post_call(worker, conn, call) : act_here(worker, conn, call);
 }
 
 /* ---- saying something ---- */
@@ -159,11 +183,13 @@ int rc_respond(rc_server *server, rc_conn conn, int status, const char *content_
                const void *body, size_t size)
 {
 	uint32_t slot;
-	struct worker *worker = rc_conn_worker_of(server, conn, &slot);
-	if (!worker || !rc_conn_is_fresh(worker, slot, conn))
+	struct worker *worker = rc_conn_worker_of(server, conn);
+	if (!worker || !rc_conn_is_fresh(worker, conn))
 		return -ENOTCONN;
+	if (worker != rc_worker_here || !rc_conn_slot(worker, conn, &slot))
+		return -EINVAL;
 	const struct connection *found = &worker->connections[slot];
-	if (worker != rc_worker_here || status < 200 || status > 599 || !rc_form_of(found)->answers_later)
+	if (status < 200 || status > 599 || !rc_form_of(found)->answers_later)
 		return -EINVAL;
 	if (size > server->config.send_size_max)
 		return -ENOBUFS;

@@ -9,10 +9,13 @@
 
 struct worker;
 
-/* The worker that a handle names, and the slot; null for one that cannot be. Any thread. */
-struct worker *rc_conn_worker_of(rc_server *server, rc_conn conn, uint32_t *slot);
+/* The worker that a handle names; null for one that there is not. Any thread. */
+struct worker *rc_conn_worker_of(rc_server *server, rc_conn conn);
 
-/* Whether the handle means the connection that is in the slot now. Any thread. */
-bool rc_conn_is_fresh(const struct worker *worker, uint32_t slot, rc_conn conn);
+/* Whether the handle still means somebody. Any thread. */
+bool rc_conn_is_fresh(const struct worker *worker, rc_conn conn);
+
+/* The slot that a fresh handle means now, on its worker. False: a client's that has none at the moment. */
+bool rc_conn_slot(const struct worker *worker, rc_conn conn, uint32_t *slot);
 
 #endif

@@ -117,7 +117,6 @@ void rc_handshake_free(struct worker *worker, struct handshake *handshake)
 	if (!handshake)
 		return;
 	rc_pool_give(&worker->pool, handshake->bytes, handshake->capacity);
-	free(handshake->protocols);
 	rc_pool_give(&worker->pool, handshake, RC_POOL_BLOCK_MIN);
 }
 

@@ -44,7 +44,7 @@ struct handshake {
 	bool head_judged;             /* of a request with a body, which may come */
 	char proxy[INET6_ADDRSTRLEN]; /* who sent it */
 	uint8_t nonce[16];            /* client role */
-	char *protocols;              /* client role: what was offered, or null */
+	const char *protocols;        /* client role: what was offered, or null; its dial's */
 	bool offers_deflate;          /* client role */
 	char *bytes; /* the request or response so far, a block of the pool; before, what TLS has not read yet */
 	size_t size, capacity;

@@ -206,7 +206,7 @@ static size_t write_alone(struct worker *worker, enum rc_encoding_id id, uint64_
 	const struct rc_server *server = worker->server;
 	RC_ASSERT(id == RC_ENCODING_SSE);
 	const struct rc_entry *entry = rc_log_entry(&server->log, number);
-	const uint8_t *frame = rc_log_at(&server->log, entry->position);
+	const uint8_t *frame = rc_log_frame(&server->log, entry);
 	struct rc_frame header;
 	size_t header_size = (size_t)rc_frame_read(&header, frame, entry->size);
 	if (header.opcode != RC_FRAME_TEXT)
@@ -260,7 +260,7 @@ static size_t encode_entry(struct worker *worker, uint64_t number)
 	if (!audience ||
 	    audience->wanted[RC_ENCODING_LOG] == atomic_load_explicit(&audience->member_count, memory_order_relaxed))
 		return 0;
-	const uint8_t *frame = rc_log_at(&server->log, entry->position);
+	const uint8_t *frame = rc_log_frame(&server->log, entry);
 	struct rc_frame header;
 	size_t header_size = 0, taken = 0;
 	for (unsigned id = RC_ENCODING_DEFLATE_8; id < RC_ENCODING_COUNT; id++) {
@@ -283,15 +283,19 @@ static size_t encode_entry(struct worker *worker, uint64_t number)
 	return taken;
 }
 
-/* Only what has its encodings is planned, so this goes in slices as well. */
+/* Only what has its encodings is planned, so this goes in slices as well, but never to between messages that were
+ * published as one. */
 void rc_encode_new(struct worker *worker)
 {
 	struct encoder *encoder = &worker->encoder;
 	uint64_t head = rc_log_head(&worker->server->log);
 	if (!encoder->wanted_count)
 		encoder->end = head;
-	for (size_t taken = 0; encoder->end < head && taken < RC_SLICE_ENCODE_SIZE; encoder->end++)
+	bool more = false;
+	for (size_t taken = 0; encoder->end < head && (taken < RC_SLICE_ENCODE_SIZE || more); encoder->end++) {
+		more = rc_log_entry(&worker->server->log, encoder->end)->more;
 		taken += encode_entry(worker, encoder->end);
+	}
 }
 
 /* ---- ending ---- */

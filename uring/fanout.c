@@ -67,6 +67,17 @@ static void touch(struct worker *worker, uint64_t number)
 	worker->round.walk[worker->round.walk_count++] = topic;
 }
 
+/* Where a round ends that begins there: never between messages that were published as one. They fit the window. */
+static uint64_t round_end(const struct worker *worker, uint64_t begin)
+{
+	const struct rc_log *log = &worker->server->log;
+	uint64_t end = RC_MIN(worker->encoder.end, begin + RC_PLAN_WINDOW);
+	while (rc_log_entry(log, end - 1)->more)
+		end--;
+	RC_ASSERT(end > begin);
+	return end;
+}
+
 /* Begins the next round if there is something new. */
 static void begin_round(struct worker *worker)
 {
@@ -76,7 +87,7 @@ static void begin_round(struct worker *worker)
 	worker->round.number++;
 	while (!worker->round.walk_count && worker->round.end < worker->encoder.end) {
 		worker->round.begin = worker->round.end;
-		worker->round.end = RC_MIN(worker->encoder.end, worker->round.begin + RC_PLAN_WINDOW);
+		worker->round.end = round_end(worker, worker->round.begin);
 		for (uint64_t number = worker->round.begin; number < worker->round.end; number++)
 			touch(worker, number);
 	}

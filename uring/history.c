@@ -23,13 +23,14 @@ struct page {
 static bool visit_entry(const struct rc_log *log, uint64_t number, uint64_t now_ns, const struct page *page)
 {
 	const struct rc_entry *entry = rc_log_entry(log, number);
-	const uint8_t *frame = rc_log_at(log, entry->position);
+	const uint8_t *frame = rc_log_frame(log, entry);
 	uint32_t header_size = frame[1] < 126 ? 2 : frame[1] == 126 ? 4 : 10; /* ours are never masked */
 	const struct rc_past past = {
 		.epoch = page->epoch,
 		.sequence = entry->sequence,
 		.age_ns = now_ns > entry->time_ns ? now_ns - entry->time_ns : 0,
-		.except = atomic_load_explicit(&entry->except, memory_order_relaxed),
+		.time_ns = rc_log_source_ns(log, number),
+		.except = rc_log_except(log, number),
 		.opcode = (enum rc_opcode)(frame[0] & 15),
 		.data = frame + header_size,
 		.size = entry->size - header_size,

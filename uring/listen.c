@@ -83,6 +83,63 @@ static int parse_options(struct listener *listener, char *text, struct rc_error 
 	return 0;
 }
 
+/* A host that is no address: what its user may have meant. */
+static int host_error(const struct listener *listener, const char *host, struct rc_error *error)
+{
+	if (strchr(host, ':') && !host[strspn(host, "0123456789abcdefABCDEF:.")])
+		return rc_fail(error, -EINVAL, "'%s': an IPv6 address stands in brackets, as in [::1]:8080",
+		               listener->address);
+	if (!*host || strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") < strlen(host))
+		return rc_fail(error, -EINVAL,
+		               "'%s' is not an address to listen on: write 127.0.0.1:8080, [::1]:8080, :8080 for all "
+		               "addresses, or unix:/PATH",
+		               listener->address);
+	return rc_fail(error, -EINVAL,
+	               "'%s': names are not looked up here: write the address of %s on this machine (`getent ahosts "
+	               "%s` shows it), :PORT for all addresses, or localhost:PORT",
+	               listener->address, host, host);
+}
+
+/* "127.0.0.1:8080", "[::1]:8080", "localhost:8080"; ":8080" and "*:8080" for all addresses, of IPv6 and IPv4. */
+static int parse_internet(struct listener *listener, const char *text, struct rc_error *error)
+{
+	struct sockaddr_in *four = (struct sockaddr_in *)&listener->socket_address;
+	struct sockaddr_in6 *six = (struct sockaddr_in6 *)&listener->socket_address;
+	char host[256];
+	const char *colon = strrchr(text, ':');
+	size_t size = colon ? (size_t)(colon - text) : 0;
+	uint16_t port;
+	if (!colon)
+		return rc_fail(error, -EINVAL,
+		               "'%s' is not an address to listen on: it has no port; write 127.0.0.1:8080, [::1]:8080, "
+		               ":8080 for all addresses, or unix:/PATH",
+		               listener->address);
+	if (!parse_port(colon + 1, &port))
+		return rc_fail(error, -EINVAL, "'%s': behind the last colon stands a port, 0 to 65535",
+		               listener->address);
+	size = RC_MIN(size, sizeof host - 1);
+	memcpy(host, text, size);
+	host[size] = 0;
+	listener->everywhere = !*host || strcmp(host, "*") == 0;
+	if (strcmp(host, "localhost") == 0)
+		strcpy(host, "127.0.0.1");
+	bool bracketed = host[0] == '[' && host[size - 1] == ']';
+	if (bracketed)
+		host[size - 1] = 0;
+	if (listener->everywhere || (bracketed && inet_pton(AF_INET6, host + 1, &six->sin6_addr) == 1)) {
+		six->sin6_family = AF_INET6;
+		six->sin6_port = port;
+		listener->socket_address_size = sizeof *six;
+		return 0;
+	}
+	if (bracketed || inet_pton(AF_INET, host, &four->sin_addr) != 1)
+		return host_error(listener, host, error);
+	four->sin_family = AF_INET;
+	four->sin_port = port;
+	listener->socket_address_size = sizeof *four;
+	return 0;
+}
+
 int rc_listen_parse(struct listener *listener, const char *address, const struct rc_deflate_options *deflate,
                     struct rc_error *error)
 {
@@ -109,37 +166,15 @@ int rc_listen_parse(struct listener *listener, const char *address, const struct
 		return parse_unix(listener, text + 5, error);
 	if (strncmp(text, "fd:", 3) == 0)
 		return parse_inherited(listener, text + 3, error);
-	char host[INET6_ADDRSTRLEN + 2];
-	const char *colon = strrchr(text, ':');
-	size_t size = colon ? (size_t)(colon - text) : 0;
-	uint16_t port;
-	if (!colon || size >= sizeof host || !parse_port(colon + 1, &port))
-		goto wrong;
-	memcpy(host, text, size);
-	host[size] = 0;
-	if (strcmp(host, "localhost") == 0)
-		strcpy(host, "127.0.0.1");
-	struct sockaddr_in *four = (struct sockaddr_in *)&listener->socket_address;
-	struct sockaddr_in6 *six = (struct sockaddr_in6 *)&listener->socket_address;
-	if (host[0] == '[' && host[size - 1] == ']') {
-		host[size - 1] = 0;
-		if (inet_pton(AF_INET6, host + 1, &six->sin6_addr) != 1)
-			goto wrong;
-		six->sin6_family = AF_INET6;
-		six->sin6_port = port;
-		listener->socket_address_size = sizeof *six;
-		return 0;
-	}
-	if (inet_pton(AF_INET, host, &four->sin_addr) != 1)
-		goto wrong;
-	four->sin_family = AF_INET;
-	four->sin_port = port;
-	listener->socket_address_size = sizeof *four;
-	return 0;
-wrong:
-	return rc_fail(error, -EINVAL,
-	               "'%s' is not an address to listen on: write 127.0.0.1:8080, [::1]:8080 or unix:/PATH",
-	               listener->address);
+	return parse_internet(listener, text, error);
+}
+
+/* A listener for all addresses has one socket, to which IPv4 peers come in mapped addresses. */
+static void set_six_only(int fd, const struct listener *listener)
+{
+	int only = !listener->everywhere;
+	if (listener->socket_address.ss_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only);
 }
 
 static int set_options(int fd, const struct listener *listener, const struct rc_config *config, struct rc_error *error)
@@ -150,8 +185,7 @@ static int set_options(int fd, const struct listener *listener, const struct rc_
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	if (lowat)
 		setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat, sizeof lowat);
-	if (listener->socket_address.ss_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+	set_six_only(fd, listener);
 	if (config->congestion &&
 	    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, config->congestion, (socklen_t)strlen(config->congestion)) < 0)
 		return rc_fail(error, -errno,
@@ -193,12 +227,22 @@ static int port_is_taken(const struct listener *listener)
 	if (fd < 0)
 		return errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	if (listener->socket_address.ss_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+	set_six_only(fd, listener);
 	if (bind(fd, (const struct sockaddr *)&listener->socket_address, listener->socket_address_size) < 0)
 		code = errno;
 	close(fd);
 	return code;
+}
+
+/* A kernel without IPv6 has all addresses in 0.0.0.0. */
+static void use_four(struct listener *listener)
+{
+	in_port_t port = ((const struct sockaddr_in6 *)&listener->socket_address)->sin6_port;
+	struct sockaddr_in *four = (struct sockaddr_in *)&listener->socket_address;
+	memset(four, 0, sizeof listener->socket_address);
+	four->sin_family = AF_INET;
+	four->sin_port = port;
+	listener->socket_address_size = sizeof *four;
 }
 
 int rc_listen_open(struct listener *listener, const struct rc_config *config, bool first, struct rc_error *error)
@@ -218,6 +262,11 @@ int rc_listen_open(struct listener *listener, const struct rc_config *config, bo
 	if (first && family == AF_UNIX)
 		rc_listen_remove_stale((const struct sockaddr_un *)&listener->socket_address, SOCK_STREAM);
 	int taken = first && family != AF_UNIX ? port_is_taken(listener) : 0;
+	if (listener->everywhere && family == AF_INET6 && (taken == EAFNOSUPPORT || taken == EADDRNOTAVAIL)) {
+		use_four(listener);
+		family = AF_INET;
+		taken = port_is_taken(listener);
+	}
 	if (taken)
 		return bind_error(listener, taken, error);
 	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -10,6 +10,7 @@
 #include "bounds.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -42,10 +43,10 @@ void rc_mailbox_wake(struct mailbox *mailbox)
 		rc_mailbox_knock(mailbox);
 }
 
-int rc_mailbox_post(struct mailbox *mailbox, struct command *command)
+static int add(struct mailbox *mailbox, struct command *command, unsigned count_max)
 {
 	command->next = NULL;
-	if (atomic_fetch_add(&mailbox->count, 1) >= RC_COMMANDS_MAX) {
+	if (atomic_fetch_add(&mailbox->count, 1) >= count_max) {
 		atomic_fetch_sub(&mailbox->count, 1);
 		return -EAGAIN;
 	}
@@ -62,6 +63,16 @@ int rc_mailbox_post(struct mailbox *mailbox, struct command *command)
 	}
 	rc_mailbox_wake(mailbox);
 	return 0;
+}
+
+int rc_mailbox_post(struct mailbox *mailbox, struct command *command)
+{
+	return add(mailbox, command, RC_COMMANDS_MAX);
+}
+
+int rc_mailbox_deliver(struct mailbox *mailbox, struct command *command)
+{
+	return add(mailbox, command, UINT_MAX);
 }
 
 struct command *rc_mailbox_take(struct mailbox *mailbox)

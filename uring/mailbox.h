@@ -39,6 +39,9 @@ void rc_mailbox_knock(struct mailbox *mailbox);
  * command is still the caller's then. */
 int rc_mailbox_post(struct mailbox *mailbox, struct command *command);
 
+/* The same for an answer that must not be lost, however many wait: its asker bounds them. Returns 0 or -ENOTCONN. */
+int rc_mailbox_deliver(struct mailbox *mailbox, struct command *command);
+
 /* Takes all that waits, oldest first, linked by `next`; rc_mailbox_done() after each was run. */
 struct command *rc_mailbox_take(struct mailbox *mailbox);
 void rc_mailbox_done(struct mailbox *mailbox);

@@ -11,6 +11,7 @@
 #include "trace.h"
 #include "worker.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +30,8 @@ static void open_connection(struct worker *worker, uint32_t slot)
 	rc_connection_set_state(worker, slot, CONNECTION_OPEN, rc_connection_silence_ms(worker));
 	/* cppcheck-suppress sizeofwithnumericparameter; the probe asks for the size of its arguments */
 	RC_TRACE2(handshake, slot, 101);
+	if (conn->client)
+		rc_dial_opened(worker, slot);
 	if (handlers->open)
 		handlers->open(handlers->context, rc_handle(worker, slot), conn->user);
 }
@@ -151,18 +154,39 @@ static int judge_request(struct worker *worker, uint32_t slot, char *bytes, size
 
 /* ---- the client's side ---- */
 
+/* Why the response opened nothing. */
+static void refused(struct worker *worker, uint32_t slot, int result, const char *why)
+{
+	char *words = worker->dialler.why;
+	int status = result <= -100 ? -result : result, size = 0;
+	if (status > 0)
+		size = snprintf(words, sizeof worker->dialler.why, "the server answered with HTTP status %d %s", status,
+		                rc_http_status_text(status));
+	else if (why)
+		size = snprintf(words, sizeof worker->dialler.why, "the answer opens no WebSocket: %s", why);
+	else
+		size = snprintf(words, sizeof worker->dialler.why, "out of memory");
+	rc_ending_note(worker, &(struct ending){ .kind = ENDING_CUT,
+	                                         .slot = slot,
+	                                         .code = RC_CLOSE_ABNORMAL,
+	                                         .status = status,
+	                                         .reason = words,
+	                                         .reason_size = (size_t)size });
+}
+
 static int judge_response(struct worker *worker, uint32_t slot, const char *bytes, size_t size)
 {
 	struct connection *conn = &worker->connections[slot];
 	char protocol[RC_PROTOCOL_NAME_MAX];
 	struct rc_deflate agreed;
+	const char *why;
 	int result = rc_handshake_response_parse(bytes, size, conn->handshake->nonce, conn->handshake->protocols,
 	                                         protocol, conn->handshake->offers_deflate ? &rc_dial_wish : NULL,
-	                                         &agreed);
+	                                         &agreed, &why);
 	if (result > 0 && !rc_agree_with_server(worker, slot, &agreed))
 		result = -ENOMEM;
 	if (result < 0)
-		cut(worker, slot, result <= -100 ? -result : result);
+		refused(worker, slot, result, why);
 	else if (result > 0)
 		open_connection(worker, slot);
 	return result;
@@ -177,12 +201,12 @@ size_t rc_opening_take(struct worker *worker, uint32_t slot, uint8_t *bytes, siz
 	char *head = (char *)bytes;
 	size_t total = size, before = handshake->size;
 	if (before && !(head = rc_handshake_gather(worker, handshake, bytes, size, &total))) {
-		cut(worker, slot, 0);
+		cut(worker, slot, conn->client ? -ENOMEM : 0);
 		return size;
 	}
 	int used = conn->client ? judge_response(worker, slot, head, total) : judge_request(worker, slot, head, total);
 	if (used == 0 && !before && !rc_handshake_gather(worker, handshake, bytes, size, &total))
-		cut(worker, slot, 0);
+		cut(worker, slot, conn->client ? -ENOMEM : 0);
 	/* Frames after the head lie in the receive buffer, whichever way the head was gathered. */
 	return used > 0 ? (size_t)used - before : size;
 }

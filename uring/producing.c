@@ -18,7 +18,10 @@
 
 static int64_t publish(void *context, const struct rc_produced *message)
 {
-	return rc_publish(context, message->topic, message->topic_size, message->data, message->size, message->flags);
+	struct rc_publication publication = {
+		.data = message->data, .size = message->size, .flags = message->flags, .time_ns = message->time_ns
+	};
+	return rc_publish_with(context, message->topic, message->topic_size, &publication);
 }
 
 /* ---- settings ---- */

@@ -148,3 +148,16 @@ void rc_peer_name(char text[INET6_ADDRSTRLEN], const struct sockaddr_storage *pe
 	else if (peer->ss_family == AF_INET6)
 		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)peer)->sin6_addr, text, INET6_ADDRSTRLEN);
 }
+
+void rc_peer_unmap(struct sockaddr_storage *plain, const struct sockaddr_storage *peer)
+{
+	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)peer;
+	struct sockaddr_in *four = (struct sockaddr_in *)plain;
+	*plain = *peer;
+	if (peer->ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&six->sin6_addr))
+		return;
+	memset(plain, 0, sizeof *plain);
+	four->sin_family = AF_INET;
+	four->sin_port = six->sin6_port;
+	memcpy(&four->sin_addr, &six->sin6_addr.s6_addr[12], sizeof four->sin_addr);
+}

@@ -22,4 +22,8 @@ int rc_proxy_parse(const uint8_t *bytes, size_t size, struct sockaddr_storage *p
 /* Who a peer is, as text: its address, "unix" or "unknown". */
 void rc_peer_name(char text[INET6_ADDRSTRLEN], const struct sockaddr_storage *peer);
 
+/* The same peer; one of IPv4 that came to a socket of IPv6 (RFC 4291, section 2.5.5.2) is one of IPv4 again, so that it
+ * counts and is named like any other. */
+void rc_peer_unmap(struct sockaddr_storage *plain, const struct sockaddr_storage *peer);
+
 #endif

@@ -2,22 +2,26 @@
  *
  * publish.c - the public functions that publish. Any thread may call them. It must not know who is subscribed, beyond
  * which workers are to be woken.
+ *
+ * Whatever can be looked at without the log is looked at before its lock is taken. With it nothing fails any more, but
+ * for room in the log and among the topics, and those are asked for before anything changes.
  */
+#include "publish.h"
+
 #include "conn.h"
 #include "growing.h"
 #include "text.h"
 #include "trace.h"
 #include "worker.h"
 
+#include <string.h>
 #include <time.h>
 
 #define WAIT_NS 50000 /* between two tries of a publisher that waits */
 
-static void nap(void)
-{
-	const struct timespec time = { .tv_nsec = WAIT_NS };
-	nanosleep(&time, NULL);
-}
+static_assert(RC_PUBLISH_MANY_MAX <= RC_PLAN_WINDOW, "a round has room for all that is seen at once");
+
+/* ---- the lock, and who is woken ---- */
 
 static void wake_all(struct rc_server *server)
 {
@@ -37,17 +41,6 @@ static void wake_masked(struct rc_server *server, uint64_t mask)
 		rc_mailbox_wake(&server->workers[__builtin_ctzll(mask)].mailbox);
 }
 
-bool rc_text_valid(const void *text, size_t size)
-{
-	return rc_utf8_valid(text, size);
-}
-
-static bool is_right(const struct rc_publication *message)
-{
-	return message->flags & (RC_PUBLISH_BINARY | RC_PUBLISH_UNCHECKED) ||
-	       rc_utf8_valid(message->data, message->size);
-}
-
 /* Workers without subscribers sleep through messages, but must raise their floors before the log comes around: those
  * that are half of it back. As bits of a topic's worker_mask. With the lock. */
 static uint64_t far_back(const struct rc_server *server)
@@ -63,47 +56,175 @@ static uint64_t far_back(const struct rc_server *server)
 	return mask;
 }
 
-static int64_t publish_once(rc_server *server, const char *name, size_t name_size, uint64_t hash,
-                            struct rc_publication *message)
+void rc_appending_begin(struct rc_server *server, struct appending *appending)
 {
-	struct rc_log *log = &server->log;
-	enum rc_opcode opcode = message->flags & RC_PUBLISH_BINARY ? RC_BINARY : RC_TEXT;
-	int error = 0;
-	unsigned held_by = 0;
-	int64_t result;
-	uint64_t mask = 0;
-	uint64_t now_ns = rc_server_now();
+	pthread_mutex_lock(&server->log_lock);
+	*appending = (struct appending){ .segment = server->log.write_position / server->log.segment_size,
+		                         .recycled = server->log.segments_recycled };
+}
 
+/* Who is not woken now is noted for rc_flush(). */
+static void leave_asleep(struct rc_server *server, uint64_t mask)
+{
+	if (mask & ~atomic_load_explicit(&server->quiet_mask, memory_order_relaxed))
+		atomic_fetch_or(&server->quiet_mask, mask);
+}
+
+void rc_appending_end(struct rc_server *server, const struct appending *appending, int64_t result, unsigned flags)
+{
+	const struct rc_log *log = &server->log;
+	uint64_t mask = 0;
+	if (RC_UNLIKELY(log->write_position / log->segment_size != appending->segment))
+		mask = far_back(server);
+	if (RC_UNLIKELY(log->segments_recycled != appending->recycled))
+		RC_TRACE1(segment_recycled, log->segments_recycled);
+	pthread_mutex_unlock(&server->log_lock);
+	if (result == -EAGAIN)
+		wake_all(server);
+	else if (result > 0 && flags & RC_PUBLISH_QUIET)
+		leave_asleep(server, appending->mask);
+	else if (result > 0)
+		mask |= appending->mask;
+	if (mask)
+		wake_masked(server, mask);
+}
+
+bool rc_appending_waits(struct rc_server *server, unsigned flags)
+{
+	const struct timespec time = { .tv_nsec = WAIT_NS };
+	if (!(flags & RC_PUBLISH_WAIT) || rc_worker_here || rc_workers_stepped || atomic_load(&server->stop_at_ns))
+		return false;
+	nanosleep(&time, NULL);
+	return true;
+}
+
+void rc_flush(rc_server *server)
+{
+	uint64_t mask = atomic_load(&server->quiet_mask) ? atomic_exchange(&server->quiet_mask, 0) : 0;
+	if (mask)
+		wake_masked(server, mask);
+}
+
+size_t rc_server_room(rc_server *server, size_t *messages)
+{
+	uint64_t count;
+	pthread_mutex_lock(&server->log_lock);
+	uint64_t size = rc_log_room(&server->log, &count);
+	pthread_mutex_unlock(&server->log_lock);
+	if (messages)
+		*messages = count;
+	return size;
+}
+
+/* ---- text ---- */
+
+bool rc_text_valid(const void *text, size_t size)
+{
+	return rc_utf8_valid(text, size);
+}
+
+bool rc_publish_is_right(const void *data, size_t size, unsigned flags)
+{
+	return flags & RC_PUBLISH_OF_MESSAGES || rc_utf8_valid(data, size);
+}
+
+static enum rc_opcode opcode_of(unsigned flags)
+{
+	return flags & RC_PUBLISH_BINARY ? RC_BINARY : RC_TEXT;
+}
+
+/* ---- topics ---- */
+
+/* A name with its hash, or a handle. */
+struct address {
+	const char *name;
+	size_t name_size;
+	uint64_t hash;
+	rc_topic handle;
+};
+
+/* With the lock. Null with *error. */
+static struct rc_topic *topic_of(struct rc_server *server, const struct address *address, int *error)
+{
+	if (!address->handle)
+		return rc_topics_get(&server->topics, address->name, address->name_size, address->hash, error);
+	*error = -ENOENT;
+	return rc_topics_opened(&server->topics, address->handle);
+}
+
+int rc_topic_open(rc_server *server, const char *name, size_t name_size, rc_topic *handle)
+{
+	int error = -EINVAL;
+	*handle = 0;
+	if (!name_size || name_size > RC_TOPIC_NAME_MAX)
+		return error;
+	uint64_t hash = rc_topic_hash(&server->topics, name, name_size);
 	pthread_mutex_lock(&server->log_lock);
 	struct rc_topic *topic = rc_topics_get(&server->topics, name, name_size, hash, &error);
 	if (topic) {
-		uint64_t segment = log->write_position / log->segment_size, recycled = log->segments_recycled;
-		uint64_t sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed) + 1;
-		message->epoch = topic->epoch;
-		if (message->make)
-			message->size = message->make(message->context, sequence, topic->epoch, &message->data);
-		result = message->make && !is_right(message)
-		             ? -EILSEQ
-		             : rc_log_append(log, topic, opcode, message->data, message->size, now_ns, &held_by);
-		if (result > 0 && message->except)
-			atomic_store_explicit(&rc_log_newest(log, topic)->except, message->except,
-			                      memory_order_relaxed);
-		mask = topic->worker_mask;
-		if (log->write_position / log->segment_size != segment)
-			mask |= far_back(server);
-		if (log->segments_recycled != recycled)
-			RC_TRACE1(segment_recycled, log->segments_recycled);
-		if (result < 0)
-			rc_topics_release(&server->topics, topic);
-	} else {
-		result = error;
+		topic->open_count++;
+		*handle = rc_topic_handle(topic);
 	}
 	pthread_mutex_unlock(&server->log_lock);
+	return topic ? 0 : error;
+}
 
-	if (result == -EAGAIN)
-		wake_all(server);
-	else if (result > 0)
-		wake_masked(server, mask);
+int rc_topic_close(rc_server *server, rc_topic handle)
+{
+	pthread_mutex_lock(&server->log_lock);
+	struct rc_topic *topic = rc_topics_opened(&server->topics, handle);
+	if (topic) {
+		topic->open_count--;
+		rc_topics_release(&server->topics, topic);
+	}
+	pthread_mutex_unlock(&server->log_lock);
+	return topic ? 0 : -ENOENT;
+}
+
+/* ---- one message ---- */
+
+/* With the lock. */
+static int64_t append(struct rc_server *server, struct rc_topic *topic, struct rc_publication *message, uint64_t now_ns)
+{
+	unsigned held_by;
+	message->epoch = topic->epoch;
+	if (message->make) {
+		uint64_t sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed) + 1;
+		message->size = message->make(message->context, sequence, topic->epoch, &message->data);
+		if (!rc_publish_is_right(message->data, message->size, message->flags))
+			return -EILSEQ;
+	}
+	const struct rc_log_message appended = { .topic = topic,
+		                                 .data = message->data,
+		                                 .size = message->size,
+		                                 .opcode = opcode_of(message->flags),
+		                                 .source_ns = message->time_ns,
+		                                 .except = message->except };
+	return rc_log_append(&server->log, &appended, now_ns, &held_by);
+}
+
+static int64_t publish_once(rc_server *server, const struct address *address, struct rc_publication *message)
+{
+	struct appending appending;
+	int error = 0;
+	uint64_t now_ns = rc_server_now();
+	rc_appending_begin(server, &appending);
+	struct rc_topic *topic = topic_of(server, address, &error);
+	int64_t result = topic ? append(server, topic, message, now_ns) : error;
+	if (RC_LIKELY(result > 0))
+		appending.mask = topic->worker_mask;
+	else if (topic)
+		rc_topics_release(&server->topics, topic);
+	rc_appending_end(server, &appending, result, message->flags);
+	return result;
+}
+
+static int64_t publish(rc_server *server, const struct address *address, struct rc_publication *message)
+{
+	int64_t result;
+	do {
+		result = publish_once(server, address, message);
+	} while (result == -EAGAIN && rc_appending_waits(server, message->flags));
 	return result;
 }
 
@@ -112,29 +233,31 @@ static int64_t publish_once(rc_server *server, const char *name, size_t name_siz
 static bool leave_out(rc_server *server, rc_conn conn)
 {
 	uint32_t slot;
-	struct worker *worker = rc_conn_worker_of(server, conn, &slot);
+	struct worker *worker = rc_conn_worker_of(server, conn);
 	if (!worker || worker != rc_worker_here)
 		return false;
-	if (rc_conn_is_fresh(worker, slot, conn))
+	if (rc_conn_is_fresh(worker, conn) && rc_conn_slot(worker, conn, &slot))
 		worker->connections[slot].cursor.own_ahead = true;
 	return true;
 }
 
-static int64_t publish(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message)
+static bool flags_are_known(unsigned flags)
 {
-	if (!topic_size || topic_size > RC_TOPIC_NAME_MAX || (message->except && !leave_out(server, message->except)))
+	return !(flags & ~(unsigned)(RC_PUBLISH_OF_MESSAGES | RC_PUBLISH_OF_CALLS));
+}
+
+static int64_t publish_checked(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message)
+{
+	struct address address = { .name = topic, .name_size = topic_size, .handle = message->topic };
+	if ((!address.handle && (!topic_size || topic_size > RC_TOPIC_NAME_MAX)) || !flags_are_known(message->flags) ||
+	    (message->except && !leave_out(server, message->except)))
 		return -EINVAL;
 	/* Before the lock: the copy under it then finds the bytes in the cache. */
-	if (!message->make && !is_right(message))
+	if (!message->make && !rc_publish_is_right(message->data, message->size, message->flags))
 		return -EILSEQ;
-	uint64_t hash = rc_topic_hash(&server->topics, topic, topic_size);
-	bool may_wait = message->flags & RC_PUBLISH_WAIT && !rc_worker_here;
-	for (;;) {
-		int64_t result = publish_once(server, topic, topic_size, hash, message);
-		if (result != -EAGAIN || !may_wait || atomic_load(&server->stop_at_ns))
-			return result;
-		nap();
-	}
+	if (!address.handle)
+		address.hash = rc_topic_hash(&server->topics, topic, topic_size);
+	return publish(server, &address, message);
 }
 
 int64_t(rc_publish_with)(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *given,
@@ -144,7 +267,7 @@ int64_t(rc_publish_with)(rc_server *server, const char *topic, size_t topic_size
 	int taken = rc_growing_take(&message, sizeof message, given, struct_size);
 	if (taken < 0)
 		return taken;
-	int64_t result = publish(server, topic, topic_size, &message);
+	int64_t result = publish_checked(server, topic, topic_size, &message);
 	if (RC_KNOWS(struct rc_publication, epoch, struct_size))
 		given->epoch = message.epoch;
 	return result;
@@ -154,5 +277,18 @@ int64_t rc_publish(rc_server *server, const char *topic, size_t topic_size, cons
                    unsigned flags)
 {
 	struct rc_publication message = { .data = data, .size = size, .flags = flags };
-	return publish(server, topic, topic_size, &message);
+	return publish_checked(server, topic, topic_size, &message);
+}
+
+int64_t rc_publish_to(rc_server *server, rc_topic topic, const void *data, size_t size, unsigned flags)
+{
+	const struct address address = { .handle = topic };
+	struct rc_publication message = { .data = data, .size = size, .flags = flags };
+	if (!topic)
+		return -ENOENT;
+	if (!flags_are_known(flags))
+		return -EINVAL;
+	if (!rc_publish_is_right(data, size, flags))
+		return -EILSEQ;
+	return publish(server, &address, &message);
 }

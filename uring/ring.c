@@ -14,10 +14,12 @@
 #include <errno.h>
 #include <linux/tls.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/uio.h>
 #include <time.h>
+#include <unistd.h>
 
 #define SEND_ZC_REPORT_USAGE (1u << 3) /* Linux 6.2: the notification says whether the kernel copied ... */
 #define NOTIFICATION_COPIED (1u << 31) /* ... by this bit of its result */
@@ -179,6 +181,9 @@ static bool take(struct rc_ring *ring, const struct io_uring_cqe *cqe, struct rc
 	case FOR_CLOSE: /* the kernel closes a socket while it submits, so closes complete in their order */
 		rc_slots_end_closing(&ring->slots);
 		break;
+	case FOR_TIMER:
+		ring->timer_ns = 0;
+		return false;
 	case FOR_NOBODY:
 		return false;
 	default:
@@ -199,15 +204,14 @@ static bool take(struct rc_ring *ring, const struct io_uring_cqe *cqe, struct rc
 		out->buffer = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
 		out->data = ring->buffers + (size_t)out->buffer * ring->buffer_size;
 		ring->buffers_touched = true;
+		ring->received_ns = 0;
 	}
 	return true;
 }
 
-int rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, unsigned max, int64_t timeout_ns)
+/* What the caller let go of since the last time. */
+static void before_entering(struct rc_ring *ring)
 {
-	int entered;
-	if (ring->refused)
-		return ring->refused;
 	if (ring->pending_done)
 		rc_ring_recycle(ring);
 	if (ring->buffers_more)
@@ -217,6 +221,25 @@ int rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, unsign
 		io_uring_buf_ring_advance(ring->buffer_ring, (int)ring->buffers_added);
 		ring->buffers_added = 0;
 	}
+}
+
+/* What is worked off in this wait is taken in it too, and needs no word. */
+static void hush(struct rc_ring *ring)
+{
+	uint64_t count;
+	ssize_t got = read(ring->event_fd, &count, sizeof count);
+	(void)got; /* nothing, when it is called without need */
+	io_uring_cq_eventfd_toggle(&ring->uring, false);
+}
+
+int rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, unsigned max, int64_t timeout_ns)
+{
+	int entered;
+	if (ring->refused)
+		return ring->refused;
+	if (ring->event_fd >= 0)
+		hush(ring);
+	before_entering(ring);
 	unsigned submitted = io_uring_sq_ready(&ring->uring);
 	if (timeout_ns == 0 || io_uring_cq_ready(&ring->uring)) {
 		entered = io_uring_submit_and_get_events(&ring->uring);
@@ -246,6 +269,75 @@ int rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, unsign
 	io_uring_cq_advance(&ring->uring, seen);
 	RC_TRACE2(tick, count, submitted);
 	return (int)count;
+}
+
+/* ---- inside another loop ---- */
+
+/* The ring's own descriptor would not do: with DEFER_TASKRUN nothing wakes who polls it before a completion is worked
+ * off, and that is done in our own calls alone. A registered eventfd is written to as soon as there is one to work off.
+ */
+int rc_ring_signal(struct rc_ring *ring, int event_fd)
+{
+	int result = io_uring_register_eventfd(&ring->uring, event_fd);
+	if (result == 0)
+		ring->event_fd = event_fd;
+	return result;
+}
+
+/* A timer that rings too early does no harm, so one that runs is left alone unless it would be late. */
+static void set_timer(struct rc_ring *ring, uint64_t at_ns)
+{
+	const uint64_t tag = tag_make(FOR_TIMER, 0);
+	if (ring->timer_ns && ring->timer_ns <= at_ns)
+		return;
+	struct io_uring_sqe *sqe = next_entry(ring);
+	ring->timer_time = (struct __kernel_timespec){ (int64_t)(at_ns / 1000000000), (int64_t)(at_ns % 1000000000) };
+	if (ring->timer_ns) { /* where it has just rung, its completion waits to be taken */
+		io_uring_prep_timeout_update(sqe, &ring->timer_time, tag, IORING_TIMEOUT_ABS);
+		sqe->user_data = tag_make(FOR_NOBODY, 0);
+	} else {
+		io_uring_prep_timeout(sqe, &ring->timer_time, 0, IORING_TIMEOUT_ABS);
+		sqe->user_data = tag;
+	}
+	ring->timer_ns = at_ns;
+}
+
+/* When the receive buffers are to be given back, which is done if it is time; UINT64_MAX if there is nothing to give.
+ */
+static uint64_t buffers_idle_ns(struct rc_ring *ring, uint64_t now_ns)
+{
+	if (ring->buffers_touched && !ring->received_ns)
+		ring->received_ns = now_ns;
+	if (ring->buffers_touched && now_ns >= ring->received_ns + BUFFERS_IDLE_NS && !io_uring_cq_ready(&ring->uring))
+		give_buffers_back(ring);
+	return ring->buffers_touched ? ring->received_ns + BUFFERS_IDLE_NS : UINT64_MAX;
+}
+
+int rc_ring_arm(struct rc_ring *ring, int64_t timeout_ns)
+{
+	if (ring->refused)
+		return ring->refused;
+	before_entering(ring);
+	io_uring_cq_eventfd_toggle(&ring->uring, true);
+	if (timeout_ns == 0 || io_uring_cq_ready(&ring->uring)) {
+		struct io_uring_sqe *sqe = next_entry(ring);
+		io_uring_prep_nop(sqe); /* it completes at once, which is heard */
+		sqe->user_data = tag_make(FOR_NOBODY, 0);
+	} else {
+		uint64_t now_ns = rc_ring_now(ring), at_ns = buffers_idle_ns(ring, now_ns);
+		if (timeout_ns > 0)
+			at_ns = RC_MIN(at_ns, now_ns + (uint64_t)timeout_ns);
+		if (at_ns != UINT64_MAX)
+			set_timer(ring, at_ns);
+	}
+	/* What came since the wait is worked off here, now that it is heard. */
+	atomic_thread_fence(memory_order_seq_cst);
+	int entered = io_uring_submit_and_get_events(&ring->uring);
+	if (is_refusal(entered))
+		ring->refused = entered;
+	if (ring->refused)
+		return ring->refused;
+	return io_uring_sq_ready(&ring->uring) ? -EAGAIN : 0;
 }
 
 /* ---- time and chance ---- */

@@ -3,10 +3,10 @@
  * ring.h - the seam between what the server decides and what the kernel does: a handful of operations without a type of
  * liburing. uring/ring*.c implement it on io_uring; a test may implement it otherwise.
  *
- * An operation is only prepared by its function; it is submitted by the next rc_ring_wait(), and its outcome comes as a
- * completion with the tag it was given. Preparing cannot fail: a full submission queue is submitted on the way.
- * A slot is an index in the ring's own table of descriptors; on an older kernel it stands for an ordinary descriptor.
- * One thread owns a ring and calls everything here.
+ * An operation is only prepared by its function; it is submitted by the next rc_ring_wait() or rc_ring_arm(), and its
+ * outcome comes as a completion with the tag it was given. Preparing cannot fail: a full submission queue is submitted
+ * on the way. A slot is an index in the ring's own table of descriptors; on an older kernel it stands for an ordinary
+ * descriptor. One thread owns a ring and calls everything here.
  */
 #ifndef RC_RING_H
 #define RC_RING_H
@@ -68,6 +68,9 @@ bool rc_ring_can_connect(const struct rc_ring *ring);
 void rc_ring_connect(struct rc_ring *ring, const struct sockaddr_storage *to, socklen_t to_size,
                      const struct sockaddr_storage *source, socklen_t source_size, uint64_t tag);
 
+/* Ends a connect that has not completed: it completes soon, with -ECANCELED unless it was done already. */
+void rc_ring_connect_cancel(struct rc_ring *ring, uint64_t tag);
+
 /* Receives until the end of the stream (result 0), an error, or -ENOBUFS (no buffer was free): one completion for each
  * buffer filled, and one for how it ends. */
 void rc_ring_receive(struct rc_ring *ring, unsigned slot, uint64_t tag);
@@ -115,6 +118,16 @@ void rc_ring_watch(struct rc_ring *ring, int event_fd, uint64_t tag);
  * Returns how many, or a negative errno when the kernel lets nobody into the ring any more: it is only to be closed
  * then. What `peer` points to is valid until the next call. */
 int rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, unsigned max, int64_t timeout_ns);
+
+/* For a ring inside another loop, in place of rc_ring_watch(): from now on an eventfd is written to when there is
+ * something to take; each wait empties it. Returns 0 or a negative errno. */
+int rc_ring_signal(struct rc_ring *ring, int event_fd);
+
+/* On such a ring, in place of a wait: submits, and sees to it that the eventfd is written to when something has
+ * completed, but after timeout_ns at the latest (0: at once; negative: no later than that). That may be early, with
+ * nothing to take. Returns 0, -EAGAIN when the kernel had no room for all that was prepared, so that it must be called
+ * again soon, or what rc_ring_wait() does when nobody is let in. */
+int rc_ring_arm(struct rc_ring *ring, int64_t timeout_ns);
 
 /* What a refusal to be let in means, with the remedy. Returns the code. */
 int rc_ring_explain(int code, struct rc_error *error);

@@ -214,6 +214,19 @@ void rc_ring_connect(struct rc_ring *ring, const struct sockaddr_storage *to, so
 		start_connect(ring, pending, slot_for(ring, fd));
 }
 
+void rc_ring_connect_cancel(struct rc_ring *ring, uint64_t tag)
+{
+	for (unsigned i = 0; i < ring->pending_made; i++) {
+		struct pending *pending = &ring->pending[i];
+		if (pending->tag != tag)
+			continue;
+		pending->cancelled = true;
+		struct io_uring_sqe *sqe = next_entry(ring);
+		io_uring_prep_cancel64(sqe, tag_of(ring, FOR_CONNECT, pending), 0);
+		sqe->user_data = tag_make(FOR_NOBODY, 0);
+	}
+}
+
 /* ---- completions ---- */
 
 static bool take_accept(struct rc_ring *ring, unsigned index, const struct io_uring_cqe *cqe, struct rc_completion *out)
@@ -252,16 +265,6 @@ static bool take_accept_one(struct rc_ring *ring, struct pending *pending, int r
 	return finish(ring, pending, slot, more || accepting->armed ? RC_RING_MORE : 0, out);
 }
 
-/* The socket is in the table: close our own descriptor of it and connect. */
-static bool take_install(struct rc_ring *ring, struct pending *pending, int result, struct rc_completion *out)
-{
-	close(pending->fd); /* the table holds the file now */
-	if (result != 1)
-		return finish(ring, pending, result < 0 ? result : -ENFILE, 0, out);
-	start_connect(ring, pending, pending->slot);
-	return false;
-}
-
 static bool take_connect(struct rc_ring *ring, struct pending *pending, int result, struct rc_completion *out)
 {
 	if (pending->slot >= 0 && result < 0 && !ring->direct) {
@@ -272,6 +275,18 @@ static bool take_connect(struct rc_ring *ring, struct pending *pending, int resu
 		sqe->user_data = tag_make(FOR_NOBODY, 0);
 	}
 	return finish(ring, pending, result < 0 ? result : pending->slot, 0, out);
+}
+
+/* The socket is in the table: close our own descriptor of it and connect. */
+static bool take_install(struct rc_ring *ring, struct pending *pending, int result, struct rc_completion *out)
+{
+	close(pending->fd); /* the table holds the file now */
+	if (result != 1)
+		return finish(ring, pending, result < 0 ? result : -ENFILE, 0, out);
+	if (pending->cancelled)
+		return take_connect(ring, pending, -ECANCELED, out);
+	start_connect(ring, pending, pending->slot);
+	return false;
 }
 
 bool rc_ring_take_step(struct rc_ring *ring, const struct io_uring_cqe *cqe, struct rc_completion *out)

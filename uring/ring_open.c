@@ -136,6 +136,7 @@ int rc_ring_open(struct rc_ring **out, struct rc_ring_config *config, struct rc_
 	if (!ring)
 		return fail(error, -ENOMEM, "no memory for a ring");
 	ring->uring.ring_fd = -1;
+	ring->event_fd = -1;
 	ring->buffer_ring = MAP_FAILED;
 	ring->buffers = MAP_FAILED;
 	ring->messages = calloc(config->entry_count, sizeof *ring->messages);

@@ -48,6 +48,7 @@ struct pending {
 	socklen_t address_size;
 	int fd;
 	int slot;
+	bool cancelled; /* a connect, while its socket is on its way into the table */
 	uint64_t tag;
 	struct pending *next;
 };
@@ -73,6 +74,11 @@ struct rc_ring {
 	unsigned pending_made; /* ever used */
 	struct accepting accepting[RC_LISTENERS_MAX];
 	unsigned accepting_count;
+	/* of a ring inside another loop */
+	int event_fd;                        /* that is written to when there is something to take, or -1 */
+	struct __kernel_timespec timer_time; /* read when the entry is submitted */
+	uint64_t timer_ns;                   /* of the timer that runs; 0: none does */
+	uint64_t received_ns;                /* since then nothing was received */
 };
 
 /* What an operation is for: its tag says this above the value that follows. */
@@ -84,6 +90,7 @@ enum purpose {
 	FOR_PEER,       /* asking for its address */
 	FOR_INSTALL,    /* into the kernel's table */
 	FOR_CONNECT,
+	FOR_TIMER, /* no value */
 	FOR_NOBODY /* no value */
 };
 

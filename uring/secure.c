@@ -69,6 +69,15 @@ static struct rc_tls_stream *stream_of(struct worker *worker, uint32_t slot)
 	return own->stream;
 }
 
+/* The lists may have been read again since the handshake began. */
+static bool is_revoked_by_now(struct worker *worker, const struct rc_tls_stream *stream)
+{
+	struct rc_tls_context *context = rc_certificates_take(worker->server);
+	bool revoked = context && rc_tls_stream_is_revoked(stream, context);
+	rc_tls_context_release(context);
+	return revoked;
+}
+
 /* Returns DONE, MORE or FAILED. */
 static enum rc_tls_result shake_hands(struct worker *worker, uint32_t slot)
 {
@@ -80,6 +89,8 @@ static enum rc_tls_result shake_hands(struct worker *worker, uint32_t slot)
 		if (!rc_seal_put_aside(worker, slot))
 			result = RC_TLS_FAILED;
 	}
+	if (result == RC_TLS_DONE && is_revoked_by_now(worker, stream))
+		result = RC_TLS_FAILED;
 	if (result == RC_TLS_FAILED) {
 		rc_count(&worker->stats.tls_failed, 1);
 	} else if (result == RC_TLS_DONE) {
@@ -105,6 +116,33 @@ bool rc_secure_dial(struct worker *worker, uint32_t slot, const char *host)
 	secure->wire.in = secure->wire.in_end = NULL;
 	rc_seal_set_reply(worker);
 	return shake_hands(worker, slot) == RC_TLS_MORE;
+}
+
+void rc_secure_recheck(struct worker *worker)
+{
+	static const char reason[] = "the certificate was revoked";
+	struct secure_worker *secure = &worker->secure;
+	unsigned reload_count = atomic_load(&worker->server->certificates.reload_count), count = 0;
+	if (secure->reload_count == reload_count)
+		return;
+	secure->reload_count = reload_count;
+	struct rc_tls_context *context = rc_certificates_take(worker->server);
+	for (uint32_t slot = 0; slot < worker->slot_high; slot++) {
+		const struct connection *conn = &worker->connections[slot];
+		const struct rc_tls_stream *stream = conn->client ? NULL : secure->of_slot[slot].stream;
+		if (!stream || !rc_connection_listens(conn) || !rc_tls_stream_is_revoked(stream, context))
+			continue;
+		const struct ending ending = { .kind = conn->state == CONNECTION_OPEN ? ENDING_CLOSE : ENDING_CUT,
+			                       .slot = slot,
+			                       .code = RC_CLOSE_POLICY,
+			                       .reason = reason,
+			                       .reason_size = sizeof reason - 1 };
+		count += rc_ending_note(worker, &ending);
+	}
+	rc_tls_context_release(context);
+	if (count)
+		rc_worker_report(worker, REPORT_REVOKED, "worker %u: %u connections are closed: %s", worker->index,
+		                 count, reason);
 }
 
 void rc_secure_ended(struct worker *worker, uint32_t slot)

@@ -42,6 +42,7 @@ struct secure_worker {
 	struct slot_queue to_step; /* handshakes that wait, connection.stepping */
 	unsigned turns_left;       /* of handshakes, in this tick */
 	bool kernel_refused;       /* it makes no records */
+	unsigned reload_count;     /* certificates were looked at after so many reloads */
 };
 
 int rc_secure_open(struct worker *worker);
@@ -75,6 +76,9 @@ bool rc_secure_fed(struct worker *worker, uint32_t slot);
 
 /* The stream of bytes has ended, or the time is up: counts what that means for TLS. */
 void rc_secure_ended(struct worker *worker, uint32_t slot);
+
+/* After certificates were read again: notes the end of those connections whose certificate is revoked by now. */
+void rc_secure_recheck(struct worker *worker);
 
 /* The slot is free. */
 void rc_secure_free(struct worker *worker, uint32_t slot);

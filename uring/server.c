@@ -5,26 +5,21 @@
 #include "server.h"
 
 #include "growing.h"
+#include "place.h"
 #include "producer.h"
 #include "text.h"
 #include "worker.h"
 
 #include <netinet/in.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
-const char *rc_strerror(int code)
-{
-	return strerror(code < 0 ? -code : code);
-}
 const char *rc_version(void)
 {
 	return RC_VERSION;
@@ -51,6 +46,7 @@ void(rc_config_init)(struct rc_config *given, size_t struct_size)
 		.notsent_lowat_size = RC_NOTSENT_LOWAT,
 		.round_interval_us = RC_ROUND_INTERVAL_US,
 		.deflate = { .level = RC_DEFLATE_LEVEL, .bits = 15, .size_min = RC_DEFLATE_SIZE_MIN },
+		.numa_node = -1,
 	};
 	rc_growing_give(given, struct_size, &defaults, sizeof defaults);
 }
@@ -88,15 +84,7 @@ static int check_config(const struct rc_config *config, struct rc_error *error)
 		               config->deflate.level, config->deflate.bits);
 	if (config->policy > RC_POLICY_LAST)
 		return rc_fail(error, -EINVAL, "an unknown policy");
-	return 0;
-}
-
-static unsigned processor_count(void)
-{
-	cpu_set_t set;
-	if (sched_getaffinity(0, sizeof set, &set) < 0)
-		return 1;
-	return (unsigned)CPU_COUNT(&set);
+	return rc_place_check(config, error);
 }
 
 static uint64_t clock_ns(clockid_t clock)
@@ -121,28 +109,32 @@ static void follow_limits(struct rc_config *config)
 		config->send_size_max = RC_MAX(RC_SEND_SIZE_DEFAULT, 2 * (largest + RC_FRAME_HEADER_MAX));
 }
 
-static int make_log(struct rc_server *server)
+/* *error is set where the memory was refused. */
+static int make_log(struct rc_server *server, struct rc_error *error)
 {
 	const struct rc_config *config = &server->config;
 	const struct rc_topic_options defaults = { .policy = config->policy };
 	uint64_t entry_count = config->log_size / RC_LOG_BYTES_PER_ENTRY;
-	server->log_memory_size = config->log_size + entry_count * sizeof(struct rc_entry);
-	server->log_memory = mmap(NULL, server->log_memory_size, PROT_READ | PROT_WRITE,
-	                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	/* The ring, what is known of its entries, and the blocks, which are touched only where they are used. */
+	uint64_t asides_offset = config->log_size + entry_count * sizeof(struct rc_entry);
+	uint64_t blocks_offset = asides_offset + entry_count * sizeof(struct rc_aside);
+	int result = rc_place_map(config, blocks_offset + config->log_size, &server->log_memory,
+	                          &server->log_memory_size, error);
+	if (result < 0)
+		return result;
 	server->floors = calloc(server->worker_count, sizeof *server->floors);
-	if (server->log_memory == MAP_FAILED || !server->floors) {
-		if (server->log_memory == MAP_FAILED)
-			server->log_memory = NULL;
+	if (!server->floors)
 		return -ENOMEM;
-	}
-	int result = rc_topics_init(&server->topics, &defaults, config->log_size, clock_ns(CLOCK_REALTIME) / 1000000,
-	                            server->seed);
+	result = rc_topics_init(&server->topics, &defaults, config->log_size, clock_ns(CLOCK_REALTIME) / 1000000,
+	                        server->seed);
 	if (result < 0)
 		return result;
 	server->epoch = server->topics.epoch_next;
 	rc_log_init(&server->log, &server->topics, server->log_memory, config->log_size,
 	            (struct rc_entry *)((uint8_t *)server->log_memory + config->log_size), entry_count, server->floors,
 	            server->worker_count);
+	server->log.asides = (struct rc_aside *)((uint8_t *)server->log_memory + asides_offset);
+	rc_blocks_init(&server->log.blocks, server->log_memory, blocks_offset, config->log_size / RC_BLOCKS);
 	return 0;
 }
 
@@ -155,13 +147,28 @@ static int make_workers(struct rc_server *server)
 		struct worker *worker = &server->workers[i];
 		worker->server = server;
 		worker->index = i;
-		rc_dialler_open(&worker->dialler);
+		rc_dialler_open(worker);
+		rc_dialled_open(&worker->dialled);
 		for (unsigned j = 0; j < RC_LISTENERS_MAX; j++)
 			worker->acceptor.fds[j] = -1;
 		int result = rc_mailbox_open(&worker->mailbox);
 		if (result < 0)
 			return result;
 	}
+	return 0;
+}
+
+/* The caller's may go when rc_server_new() has returned. */
+static int copy_cpus(struct rc_server *server)
+{
+	struct rc_config *config = &server->config;
+	size_t size = config->cpu_count * sizeof *config->cpus;
+	if (!size)
+		return 0;
+	server->cpus = malloc(size);
+	if (!server->cpus)
+		return -ENOMEM;
+	config->cpus = memcpy(server->cpus, config->cpus, size);
 	return 0;
 }
 
@@ -202,6 +209,7 @@ static void note_limits(struct rc_server *server, uint64_t size_max, unsigned ms
 rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error, size_t struct_size)
 {
 	struct rc_config taken;
+	struct rc_error refused = { 0 };
 	const struct rc_config *config = &taken;
 	if (take_config(&taken, given, struct_size, error) < 0 || check_config(config, error) < 0 ||
 	    rc_choose_kernels(error) < 0)
@@ -216,7 +224,7 @@ rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error
 	rc_handshake_accept(accept, "");
 	server->config = *config;
 	follow_limits(&server->config);
-	server->worker_count = config->worker_count ? config->worker_count : processor_count();
+	server->worker_count = config->worker_count ? config->worker_count : rc_place_worker_count(config);
 	if (!server->config.lag_size_max)
 		server->config.lag_size_max = config->log_size;
 	server->lag_size_least = RC_MIN(server->config.lag_size_max, config->log_size);
@@ -231,16 +239,23 @@ rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error
 	int result = getrandom(&server->seed, sizeof server->seed, 0) == sizeof server->seed ? 0 : -EIO;
 	if (result == 0)
 		result = rc_certificates_open(server);
+	if (result == 0 && !(server->names = rc_names_new()))
+		result = -ENOMEM;
 	if (result == 0)
 		result = make_workers(server);
 	if (result == 0)
-		result = make_log(server);
+		result = copy_cpus(server);
+	if (result == 0)
+		result = make_log(server, &refused);
 	if (result == 0 && config->connections_per_address && !(server->addresses = rc_addresses_new(server->seed)))
 		result = -ENOMEM;
 	if (result == 0 && config->handlers.unopened_max && !(server->unopened = rc_addresses_new(server->seed)))
 		result = -ENOMEM;
 	if (result < 0) {
-		rc_fail(error, result, "cannot make a server: %s", strerror(-result));
+		if (refused.code)
+			rc_fail(error, result, "%s", refused.text);
+		else
+			rc_fail(error, result, "cannot make a server: %s", strerror(-result));
 		rc_server_free(server);
 		return NULL;
 	}
@@ -251,6 +266,7 @@ void rc_server_free(rc_server *server)
 {
 	if (!server)
 		return;
+	rc_names_free(server->names);
 	for (unsigned i = 0; server->workers && i < server->worker_count; i++) {
 		struct worker *worker = &server->workers[i];
 		for (unsigned j = 0; j < server->listener_count; j++)
@@ -266,8 +282,8 @@ void rc_server_free(rc_server *server)
 	}
 	free(server->workers);
 	rc_topics_destroy(&server->topics);
-	if (server->log_memory)
-		munmap(server->log_memory, server->log_memory_size);
+	rc_place_unmap(server->log_memory, server->log_memory_size);
+	free(server->cpus);
 	free(server->floors);
 	rc_addresses_free(server->addresses);
 	rc_producing_free(server->producing);
@@ -341,7 +357,9 @@ static void *worker_thread(void *argument)
 	char name[32];
 	snprintf(name, sizeof name, "ringcast-%u", worker->index);
 	pthread_setname_np(pthread_self(), name);
-	int result = rc_worker_open(worker, &start->error);
+	int result = rc_place_thread(&worker->server->config, worker->index, &start->error);
+	if (result == 0)
+		result = rc_worker_open(worker, &start->error);
 	pthread_mutex_lock(&start->lock);
 	start->result = result;
 	start->finished = true;
@@ -387,6 +405,17 @@ static int check_listeners(const struct rc_server *server, struct rc_error *erro
 	return 0;
 }
 
+int rc_server_take_worker(rc_server *server, unsigned index, struct rc_error *error)
+{
+	int result = check_listeners(server, error);
+	if (result < 0)
+		return result;
+	if (atomic_exchange(&server->workers[index].taken, true))
+		return rc_fail(error, -EBUSY, "worker %u runs already", index);
+	atomic_store(&server->started, true);
+	return 0;
+}
+
 int rc_server_start(rc_server *server, struct rc_error *error)
 {
 	int checked = check_listeners(server, error);
@@ -395,6 +424,7 @@ int rc_server_start(rc_server *server, struct rc_error *error)
 	if (atomic_exchange(&server->started, true))
 		return rc_fail(error, -EBUSY, "the server has been started before");
 	for (unsigned i = 0; i < server->worker_count; i++) {
+		atomic_store(&server->workers[i].taken, true);
 		int result = start_worker(&server->workers[i], error);
 		if (result < 0) {
 			rc_server_stop(server, 0);
@@ -409,10 +439,9 @@ int rc_server_run(rc_server *server, unsigned index, struct rc_error *error)
 {
 	if (index >= server->worker_count)
 		return rc_fail(error, -EINVAL, "worker %u: there are %u", index, server->worker_count);
-	int result = check_listeners(server, error);
+	int result = rc_server_take_worker(server, index, error);
 	if (result < 0)
 		return result;
-	atomic_store(&server->started, true);
 	result = rc_worker_open(&server->workers[index], error);
 	return result < 0 ? result : rc_worker_run(&server->workers[index]);
 }

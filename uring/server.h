@@ -19,15 +19,17 @@
 
 struct producing;
 struct worker;
+struct names;
 
 struct listener {
 	char address[300]; /* as given, for messages */
 	struct sockaddr_storage socket_address;
 	socklen_t socket_address_size;
 	struct rc_deflate_options deflate;
-	bool secure;   /* wss */
-	bool proxied;  /* connections begin with a PROXY header */
-	int inherited; /* a descriptor that listens already, or -1 */
+	bool secure;     /* wss */
+	bool proxied;    /* connections begin with a PROXY header */
+	int inherited;   /* a descriptor that listens already, or -1 */
+	bool everywhere; /* on all addresses, of IPv6 and IPv4 */
 };
 
 struct rc_server {
@@ -41,6 +43,7 @@ struct rc_server {
 	size_t deflate_size_min;                                    /* of all listeners */
 	void *log_memory;
 	size_t log_memory_size;
+	unsigned *cpus; /* of the configuration, or null */
 	struct worker *workers;
 	unsigned worker_count;
 	struct listener listeners[RC_LISTENERS_MAX];
@@ -49,12 +52,14 @@ struct rc_server {
 	uint64_t lag_size_least, lag_ns_least; /* no topic's limit is below these */
 	uint64_t lag_step_size;                /* the log grows by this between two looks at who is behind */
 	struct certificates certificates;
+	struct names *names;            /* who asks for addresses */
 	struct rc_addresses *addresses; /* null without connections_per_address */
 	struct producing *producing;    /* null without rc_server_listen_producers() */
 	struct rc_addresses *unopened;  /* null without handlers.unopened_max */
 	_Atomic uint64_t stop_at_ns;    /* 0: runs; else the end of draining */
 	_Atomic bool started;
 	_Atomic uint64_t publish_refused;
+	_Atomic uint64_t quiet_mask; /* workers that RC_PUBLISH_QUIET left asleep */
 	uint64_t start_ns;
 	uint64_t seed;   /* of every table whose keys peers choose */
 	uint64_t epoch;  /* of event ids: differs from one start to the next */
@@ -63,6 +68,10 @@ struct rc_server {
 
 /* CLOCK_MONOTONIC, as the log's entries have it. */
 uint64_t rc_server_now(void);
+
+/* server.c: before a thread opens a worker that rc_server_start() did not give to it. Returns 0, or with *error set
+ * -EINVAL (a wss:// listener without rc_server_tls()) or -EBUSY (it was taken). */
+int rc_server_take_worker(rc_server *server, unsigned index, struct rc_error *error);
 
 /* listen.c */
 int rc_listen_parse(struct listener *listener, const char *text, const struct rc_deflate_options *deflate,

@@ -53,7 +53,7 @@ static uint64_t begin_at(struct worker *worker, struct connection *conn, const s
 	}
 	if (start && start->last && !start->resume && !start->after.epoch && (newest != RC_NONE || topic->kept)) {
 		const struct rc_entry *entry = newest != RC_NONE ? rc_log_entry(log, newest) : NULL;
-		if (entry ? copy_last(worker, conn, rc_log_at(log, entry->position), entry->size)
+		if (entry ? copy_last(worker, conn, rc_log_frame(log, entry), entry->size)
 		          : copy_last(worker, conn, topic->kept, topic->kept_size))
 			*first = sequence;
 	}

@@ -9,20 +9,19 @@
 #include "opening.h"
 #include "worker.h"
 
-static void cut(struct worker *worker, uint32_t slot, const char *reason, size_t reason_size, int status)
+static void cut(struct worker *worker, uint32_t slot, const char *reason, size_t reason_size)
 {
 	rc_count(&worker->stats.timeouts, 1);
 	rc_ending_note(worker, &(struct ending){ .kind = ENDING_CUT,
 	                                         .slot = slot,
 	                                         .code = RC_CLOSE_ABNORMAL,
 	                                         .reason = reason,
-	                                         .reason_size = reason_size,
-	                                         .status = status });
+	                                         .reason_size = reason_size });
 }
 
 static void cut_idle(struct worker *worker, uint32_t slot)
 {
-	cut(worker, slot, "idle", 4, 0);
+	cut(worker, slot, "idle", 4);
 }
 
 /* Since its last sign of life, or since its state began. */
@@ -93,10 +92,6 @@ static bool is_early(struct worker *worker, uint32_t slot, uint64_t timeout_ms)
 static void never_opened(struct worker *worker, uint32_t slot)
 {
 	const struct connection *conn = &worker->connections[slot];
-	if (conn->client) {
-		cut(worker, slot, NULL, 0, -ETIMEDOUT);
-		return;
-	}
 	rc_count(&worker->stats.timeouts, 1);
 	if (conn->secure && !rc_secure_is_open(worker, slot))
 		rc_arrive_end(worker, slot, -ETIMEDOUT);
@@ -118,7 +113,7 @@ void rc_timeout(struct worker *worker, uint32_t slot)
 	case CONNECTION_CLOSING:
 	case CONNECTION_FLUSHING:
 		if (!is_early(worker, slot, config->close_timeout_ms))
-			cut(worker, slot, NULL, 0, 0);
+			cut(worker, slot, NULL, 0);
 		break;
 	case CONNECTION_ENDING:
 		rc_hold_reset(worker, slot);

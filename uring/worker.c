@@ -21,6 +21,7 @@
 #define STOP_SLICE 1024 /* connections told to go away in a tick */
 
 _Thread_local struct worker *rc_worker_here;
+_Thread_local unsigned rc_workers_stepped;
 
 /* ---- opening and closing ---- */
 
@@ -30,13 +31,14 @@ static int open_parts(struct worker *worker)
 	/* A slot that nobody has used takes no memory. */
 	worker->connections = rc_map(count * sizeof *worker->connections);
 	worker->wheel.links = rc_map(count * sizeof *worker->wheel.links);
+	worker->dialled.of_slot = rc_map(count * sizeof *worker->dialled.of_slot);
 	if (worker->server->addresses)
 		worker->acceptor.address_indexes = rc_map(count * sizeof *worker->acceptor.address_indexes);
 	if (worker->server->unopened)
 		worker->acceptor.unopened = rc_map(count * sizeof *worker->acceptor.unopened);
-	if (!worker->connections || !worker->wheel.links || !rc_queue_open(&worker->to_pump, count) ||
-	    !rc_endings_open(&worker->endings, count) || !rc_compress_open(worker) ||
-	    (worker->server->addresses && !worker->acceptor.address_indexes) ||
+	if (!worker->connections || !worker->wheel.links || !worker->dialled.of_slot ||
+	    !rc_queue_open(&worker->to_pump, count) || !rc_endings_open(&worker->endings, count) ||
+	    !rc_compress_open(worker) || (worker->server->addresses && !worker->acceptor.address_indexes) ||
 	    (worker->server->unopened && !worker->acceptor.unopened))
 		return -ENOMEM;
 	rc_wheel_init(&worker->wheel, worker->wheel.links, worker->now_ns / RC_TICK_NS);
@@ -69,9 +71,34 @@ static int fail_to_open(const struct rc_config *config, unsigned slot_count, int
 	return rc_fail(error, result, "no memory for the tables of a worker");
 }
 
+/* A publisher's word must reach a loop of the program's own as it is: passed on through the ring, it would be late by
+ * as long as the kernel takes to write to an eventfd from inside a write to another. */
 static void watch_mailbox(struct worker *worker)
 {
-	rc_ring_watch(worker->ring, worker->mailbox.wake_fd, rc_tag_make(TAG_WOKEN, 0, 0, 0));
+	if (worker->stepped.state == STEP_NONE)
+		rc_ring_watch(worker->ring, worker->mailbox.wake_fd, rc_tag_make(TAG_WOKEN, 0, 0, 0));
+}
+
+/* Submits, so that the mailbox's descriptor is readable after wait_ns at the latest. Returns 0 or a negative errno. */
+static int arm(struct worker *worker, int64_t wait_ns)
+{
+	int result = rc_ring_arm(worker->ring, wait_ns);
+	if (result == -EAGAIN)
+		rc_mailbox_knock(&worker->mailbox);
+	return result == -EAGAIN ? 0 : result;
+}
+
+/* Its first step submits what is prepared. */
+static int begin_stepping(struct worker *worker, struct rc_error *error)
+{
+	int result = rc_ring_signal(worker->ring, worker->mailbox.wake_fd);
+	if (result == 0)
+		result = arm(worker, 0);
+	if (result < 0) {
+		rc_fail(error, result, "the kernel gives a ring no eventfd: %s", strerror(-result));
+		rc_worker_close(worker);
+	}
+	return result;
 }
 
 int rc_worker_open(struct worker *worker, struct rc_error *error)
@@ -90,6 +117,7 @@ int rc_worker_open(struct worker *worker, struct rc_error *error)
 		return result;
 	worker->slot_count = ring.slot_count;
 	worker->now_ns = rc_ring_now(worker->ring);
+	rc_dialler_open(worker);
 	uint64_t slots = (uint64_t)ring.slot_count * worker->server->worker_count;
 	result = slots < config->connections_max ? -EMFILE : open_parts(worker);
 	if (result < 0) {
@@ -100,7 +128,7 @@ int rc_worker_open(struct worker *worker, struct rc_error *error)
 	watch_mailbox(worker);
 	rc_accept_begin(worker);
 	rc_producers_begin(worker);
-	return 0;
+	return worker->stepped.state == STEP_NONE ? 0 : begin_stepping(worker, error);
 }
 
 /* Runs what was posted. A command whose connection is gone does nothing but free itself. */
@@ -145,6 +173,8 @@ void rc_worker_close(struct worker *worker)
 	rc_endings_close(&worker->endings);
 	rc_queue_close(&worker->to_pump);
 	rc_unmap(worker->wheel.links, worker->slot_count * sizeof *worker->wheel.links);
+	rc_unmap(worker->dialled.of_slot, worker->slot_count * sizeof *worker->dialled.of_slot);
+	worker->dialled.of_slot = NULL;
 	rc_unmap(worker->acceptor.address_indexes, worker->slot_count * sizeof *worker->acceptor.address_indexes);
 	rc_unmap(worker->acceptor.unopened, worker->slot_count * sizeof *worker->acceptor.unopened);
 	worker->acceptor.address_indexes = worker->acceptor.unopened = NULL;
@@ -156,6 +186,7 @@ void rc_worker_free(struct worker *worker)
 {
 	end_commands(worker); /* of a worker that never ran */
 	rc_dial_close(worker);
+	rc_dialled_close(&worker->dialled);
 	rc_unmap(worker->connections, worker->slot_count * sizeof *worker->connections);
 	rc_subscribers_destroy(&worker->subscribers);
 }
@@ -217,7 +248,7 @@ static void take_completion(struct worker *worker, const struct rc_completion *c
 			watch_mailbox(worker);
 		break;
 	case TAG_DIALLED:
-		rc_dial_done(worker, tag.slot, completion->result);
+		rc_dial_done(worker, &tag, completion->result);
 		rc_close_noted(worker);
 		break;
 	case TAG_PRODUCER:
@@ -282,6 +313,7 @@ static int64_t time_to_wait(const struct worker *worker, bool stopping, uint64_t
 	until = RC_MIN(until, rc_lag_next_look_ns(worker));
 	until = RC_MIN(until, rc_budget_next_look_ns(worker));
 	until = RC_MIN(until, rc_producers_next_look_ns(worker));
+	until = RC_MIN(until, rc_dial_next_ns(worker));
 	if (stopping)
 		until = RC_MIN(until, worker->now_ns + STOP_TICK_NS);
 	if (until == UINT64_MAX)
@@ -299,11 +331,24 @@ static bool prepare_to_sleep(struct worker *worker)
 	return false;
 }
 
+/* Returns how long it may sleep: not at all when there is something to do already. Between two rounds it waits for the
+ * time alone, and publishers need not wake it; its producers must, where other workers may begin a round before. */
+static int64_t fall_asleep(struct worker *worker, int64_t wait_ns, uint64_t more_at_ns)
+{
+	bool between_rounds = more_at_ns != UINT64_MAX;
+	if (wait_ns && !between_rounds && !prepare_to_sleep(worker))
+		return 0;
+	if (wait_ns && (!between_rounds || worker->server->worker_count > 1) && !rc_producers_sleep(worker))
+		return 0;
+	return wait_ns;
+}
+
 static void run_timers(struct worker *worker)
 {
 	uint32_t slot;
 	while (rc_wheel_next(&worker->wheel, worker->now_ns / RC_TICK_NS, &slot))
 		rc_timeout(worker, slot);
+	rc_dial_timers(worker);
 	rc_close_noted(worker);
 }
 
@@ -321,25 +366,29 @@ static uint64_t flush(struct worker *worker)
 }
 
 /* Returns 0, or a negative errno when the ring is over. */
-static int wait(struct worker *worker, bool stopping, uint64_t more_at_ns)
+static int reap(struct worker *worker, int64_t wait_ns)
 {
-	bool spins = worker->server->config.busy_poll;
-	int64_t wait_ns = spins ? 0 : time_to_wait(worker, stopping, more_at_ns);
-	bool between_rounds = more_at_ns != UINT64_MAX;
-	/* Between two rounds it waits for the time alone: publishers need not wake it. Its producers must, where other
-	 * workers may begin a round of their own before. */
-	if (wait_ns && !between_rounds && !prepare_to_sleep(worker))
-		wait_ns = 0;
-	if (wait_ns && (!between_rounds || worker->server->worker_count > 1) && !rc_producers_sleep(worker))
-		wait_ns = 0;
 	int count = rc_ring_wait(worker->ring, worker->completions, RC_BATCH_MAX, wait_ns);
 	atomic_store_explicit(&worker->mailbox.sleeping, false, memory_order_relaxed);
 	rc_producers_wake(worker);
 	worker->now_ns = rc_ring_now(worker->ring);
 	rc_count(&worker->stats.ticks, 1);
+	if (count > 0)
+		worker->active_ns = worker->now_ns;
 	for (int i = 0; i < count; i++)
 		take_completion(worker, &worker->completions[i]);
 	return RC_MIN(count, 0);
+}
+
+/* Likewise. */
+static int wait(struct worker *worker, bool stopping, uint64_t more_at_ns)
+{
+	const struct rc_config *config = &worker->server->config;
+	uint64_t spin_ns = (uint64_t)config->spin_us * 1000;
+	/* While it spins it does not count as asleep: to publish then is no system call. */
+	bool spins = config->busy_poll || worker->now_ns - worker->active_ns < spin_ns;
+	int64_t wait_ns = spins ? 0 : time_to_wait(worker, stopping, more_at_ns);
+	return reap(worker, fall_asleep(worker, wait_ns, more_at_ns));
 }
 
 /* Its ring is over. Whoever connects would still be given to it, so the whole server ends. */
@@ -354,26 +403,56 @@ static void fail(struct worker *worker, int code)
 		handlers->failed(handlers->context, &error);
 }
 
+/* All of a tick but its wait. Returns false when the worker has drained. */
+static bool work(struct worker *worker, bool *stopping, uint64_t *more_at_ns)
+{
+	uint64_t stop_at_ns = atomic_load(&worker->server->stop_at_ns);
+	run_commands(worker);
+	rc_secure_recheck(worker);
+	run_timers(worker);
+	rc_dial_more(worker);
+	if (!stop_at_ns)
+		rc_accept_again(worker);
+	else if (stop_slice(worker, stop_at_ns))
+		return false;
+	rc_producer_door_look(worker);
+	rc_producers_read(worker);
+	*stopping = stop_at_ns != 0;
+	*more_at_ns = flush(worker);
+	return true;
+}
+
 int rc_worker_run(struct worker *worker)
 {
 	int result = 0;
+	bool stopping;
+	uint64_t more_at_ns;
 	rc_worker_here = worker;
-	while (result == 0) {
-		uint64_t stop_at_ns = atomic_load(&worker->server->stop_at_ns);
-		run_commands(worker);
-		rc_dial_more(worker);
-		run_timers(worker);
-		if (!stop_at_ns)
-			rc_accept_again(worker);
-		else if (stop_slice(worker, stop_at_ns))
-			break;
-		rc_producer_door_look(worker);
-		rc_producers_read(worker);
-		result = wait(worker, stop_at_ns != 0, flush(worker));
-	}
+	while (result == 0 && work(worker, &stopping, &more_at_ns))
+		result = wait(worker, stopping, more_at_ns);
 	if (result < 0)
 		fail(worker, result);
 	rc_worker_close(worker);
 	rc_worker_here = NULL;
 	return result;
+}
+
+int rc_worker_tick(struct worker *worker)
+{
+	bool stopping, goes_on = false;
+	uint64_t more_at_ns;
+	rc_worker_here = worker;
+	int result = reap(worker, 0);
+	if (result == 0 && (goes_on = work(worker, &stopping, &more_at_ns))) {
+		int64_t wait_ns = time_to_wait(worker, stopping, more_at_ns);
+		/* One that is stepped without a pause needs nobody to wake it. */
+		bool spins = worker->server->config.busy_poll;
+		result = arm(worker, spins ? wait_ns : fall_asleep(worker, wait_ns, more_at_ns));
+	}
+	if (result < 0)
+		fail(worker, result);
+	if (result < 0 || !goes_on)
+		rc_worker_close(worker);
+	rc_worker_here = NULL;
+	return result < 0 ? result : goes_on;
 }

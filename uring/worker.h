@@ -11,6 +11,7 @@
 #include "compress.h"
 #include "connection.h"
 #include "dial.h"
+#include "dialled.h"
 #include "encode.h"
 #include "ending.h"
 #include "fanout.h"
@@ -24,6 +25,7 @@
 #include "secure.h"
 #include "server.h"
 #include "service.h"
+#include "step.h"
 #include "subscriber.h"
 #include "tag.h"
 #include "wheel.h"
@@ -40,7 +42,10 @@ struct worker {
 	struct rc_ring *ring;
 	pthread_t thread;
 	bool has_thread;
+	_Atomic bool taken; /* some thread runs it, or has */
+	struct stepped stepped;
 	uint64_t now_ns;
+	uint64_t active_ns;     /* something completed */
 	struct mailbox mailbox; /* (shared) */
 	struct rc_stats stats;  /* (shared) written with rc_count() */
 
@@ -60,6 +65,7 @@ struct worker {
 
 	/* in the order in which a message meets them */
 	struct acceptor acceptor;
+	struct dialled_table dialled; /* (shared) */
 	struct dialler dialler;
 	struct producers producers;
 	struct secure_worker secure;
@@ -77,6 +83,8 @@ struct worker {
 
 /* The worker whose callback is running on this thread, or null. */
 extern _Thread_local struct worker *rc_worker_here;
+/* How many workers this thread steps (step.c): it must not wait for them, also outside their ticks. */
+extern _Thread_local unsigned rc_workers_stepped;
 
 static inline uint64_t rc_tag(const struct worker *worker, enum tag_kind kind, uint32_t slot, unsigned detail)
 {
@@ -86,6 +94,8 @@ static inline uint64_t rc_tag(const struct worker *worker, enum tag_kind kind, u
 
 static inline rc_conn rc_handle(const struct worker *worker, uint32_t slot)
 {
+	if (worker->connections[slot].client)
+		return rc_dialled_handle_of(worker, slot);
 	uint32_t generation = atomic_load_explicit(&worker->connections[slot].generation, memory_order_relaxed);
 	return (uint64_t)worker->index << (32 + RC_SLOT_BITS) | (uint64_t)slot << 32 | generation;
 }
@@ -94,6 +104,9 @@ static inline rc_conn rc_handle(const struct worker *worker, uint32_t slot)
 int rc_worker_open(struct worker *worker, struct rc_error *error);
 /* Returns 0, or the errno with which its ring was over. */
 int rc_worker_run(struct worker *worker);
+/* For a loop of the program's own: one tick that never waits. Returns 1, or 0 or a negative errno when it has ended and
+ * is closed. */
+int rc_worker_tick(struct worker *worker);
 void rc_worker_close(struct worker *worker);
 /* What other threads may look at until the server is freed: handles and counters. */
 void rc_worker_free(struct worker *worker);

@@ -33,7 +33,7 @@ static void check_url(const char *text, const char *protocols)
 	          again.tls == url.tls && again.is_unix == url.is_unix,
 	      "%s is not %s", text, written);
 
-	size_t size = rc_handshake_request(request, sizeof request, &url, nonce, protocols, NULL);
+	size_t size = rc_handshake_request(request, sizeof request, &url, nonce, protocols, NULL, NULL);
 	if (!size)
 		return;
 	struct rc_http_request parsed;
@@ -82,11 +82,13 @@ static void check_response(const uint8_t *data, size_t size, const char *protoco
 {
 	char protocol[RC_PROTOCOL_NAME_MAX];
 	struct rc_deflate agreed;
+	const char *why;
 	int verdict = 0;
 	for (size_t known = 0; known <= size; known += size < 1000 ? 1 : size - known < 61 ? 1 : 61) {
 		char *bytes = exact_copy(data, known);
-		int here = rc_handshake_response_parse(bytes, known, nonce, protocols, protocol, NULL, &agreed);
+		int here = rc_handshake_response_parse(bytes, known, nonce, protocols, protocol, NULL, &agreed, &why);
 		HOLDS(!verdict || here == verdict, "%d, and %d after %zu bytes", verdict, here, known);
+		HOLDS((here == -EPROTO) == (why != NULL), "%d without a reason", here);
 		HOLDS(here <= (int)known && (here >= 0 || here == -EPROTO || (here <= -200 && here > -600)), "%d",
 		      here);
 		verdict = here;

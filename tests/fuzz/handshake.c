@@ -213,7 +213,8 @@ static void check_answer(const struct rc_http_request *request, uint64_t chances
 	snprintf(key, sizeof key, "%s", request->key);
 	bool proper = nonce[16] == 0;
 	struct rc_deflate agreed;
-	int taken = rc_handshake_response_parse(to, size, nonce, chosen, protocol, NULL, &agreed);
+	const char *why;
+	int taken = rc_handshake_response_parse(to, size, nonce, chosen, protocol, NULL, &agreed, &why);
 	HOLDS(taken == (proper ? (int)size : -71), "our client says %d to %s", taken, key);
 	HOLDS(!proper || strcmp(protocol, chosen ? chosen : "") == 0, "subprotocol %s", protocol);
 }

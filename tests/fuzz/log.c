@@ -70,7 +70,7 @@ static void check_entry(uint64_t number)
 	HOLDS((entry->position & (LOG_SIZE - 1)) + entry->size <= LOG_SIZE, "a frame wraps");
 	HOLDS(entry->position >= log_.tail_position && entry->position + entry->size <= log_.write_position, "outside");
 	HOLDS(strcmp(rc_topic_at(&topics, entry->topic)->name, model[p->topic].name) == 0, "another topic");
-	check_frame(rc_log_at(&log_, entry->position), entry->size, number);
+	check_frame(rc_log_frame(&log_, entry), entry->size, number);
 }
 
 static struct rc_topic *find(unsigned index)
@@ -136,7 +136,10 @@ static void publish(unsigned index, uint32_t size, bool binary)
 		return;
 	make_payload(payload, count, size);
 	published[count] = (struct published){ index, model[index].sequence + 1, size, binary };
-	int64_t sequence = rc_log_append(&log_, topic, binary ? RC_BINARY : RC_TEXT, payload, size, count, &held_by);
+	const struct rc_log_message message = {
+		.topic = topic, .opcode = binary ? RC_BINARY : RC_TEXT, .data = payload, .size = size
+	};
+	int64_t sequence = rc_log_append(&log_, &message, count, &held_by);
 	HOLDS((sequence == -EMSGSIZE) == (size > LOG_SIZE / 4 - RC_FRAME_HEADER_MAX), "%u bytes", size);
 	if (sequence < 0) {
 		HOLDS(sequence == -EMSGSIZE || (sequence == -EAGAIN && held_by < READERS), "%lld", (long long)sequence);

@@ -36,7 +36,10 @@ static void publish(unsigned index, uint32_t size)
 	for (uint32_t i = 0; i < size; i++)
 		payload[i] = (uint8_t)(number * 13 + i * 5 + (i >> 8));
 	atomic_store(&floors[0], rc_log_head(&log_));
-	HOLDS(rc_log_append(&log_, topic_at[index], RC_BINARY, payload, size, 0, &held_by) > 0, "not taken");
+	const struct rc_log_message message = {
+		.topic = topic_at[index], .opcode = RC_BINARY, .data = payload, .size = size
+	};
+	HOLDS(rc_log_append(&log_, &message, 0, &held_by) > 0, "not taken");
 }
 
 static bool wants(const struct rc_interest *interest, uint64_t number, bool *conflate)
@@ -100,7 +103,7 @@ static size_t check_plan(const struct rc_plan *p, const struct rc_interest *inte
 			continue;
 		uint32_t skip = rest ? partial : 0;
 		HOLDS(size + entry->size - skip <= p->size &&
-		          memcmp(flat + size, rc_log_at(&log_, entry->position) + skip, entry->size - skip) == 0,
+		          memcmp(flat + size, rc_log_frame(&log_, entry) + skip, entry->size - skip) == 0,
 		      "the bytes of entry %llu", (unsigned long long)number);
 		size += entry->size - skip;
 		frames++;

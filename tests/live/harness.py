@@ -118,7 +118,10 @@ class Server:
             if preexec:
                 preexec()
 
-        self.process = subprocess.Popen(arguments + list(flags), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        self._launch(arguments + list(flags), len(listen), before, inherit)
+
+    def _launch(self, arguments, listeners=1, before=die_with_parent, inherit=()):
+        self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True, preexec_fn=before, pass_fds=inherit)
         Server.alive.append(self)
         self.lines, self.errors = [], []
@@ -126,8 +129,8 @@ class Server:
                         for pair in ((self.process.stdout, self.lines), (self.process.stderr, self.errors))]
         for reader in self.readers:
             reader.start()
-        until(lambda: len(self.urls()) >= len(listen) or self.process.poll() is not None, "the listening lines")
-        if len(self.urls()) < len(listen):
+        until(lambda: len(self.urls()) >= listeners or self.process.poll() is not None, "the listening lines")
+        if len(self.urls()) < listeners:
             raise AssertionError("the server ended: " + "".join(self.errors)[-400:])
         self.url = self.urls()[0]
         port = re.search(r":(\d+)/?$", self.url)

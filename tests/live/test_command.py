@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import tempfile
 
@@ -90,6 +91,38 @@ def test_how_they_end():
         for wrong in ("http://127.0.0.1:1/", "ws://", "127.0.0.1:1"):
             done = command(verb, wrong, stdin=b"")
             assert done.returncode > 0 and done.stderr, wrong
+
+
+def test_names_headers_and_again():
+    """sub asks for names, says its headers, and comes back; what is wrong is said in words."""
+    def fails(words, *arguments):
+        done = command("sub", *arguments)
+        equal(done.returncode, 1)
+        assert words in done.stderr.decode(), done.stderr
+
+    fails("127.0.0.1 port 1: Connection refused", "ws://localhost:1/")
+    fails("the name 'no-such-host.invalid' cannot be found: ", "ws://no-such-host.invalid/")
+    fails("--header is too long, or of those", "--header", "Host: x", "ws://127.0.0.1:1/")
+    fails("'NAME: VALUE' is expected", "--header", "x", "ws://127.0.0.1:1/")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        fails("no answer to the handshake in time", "--timeout", "200ms", f"ws://127.0.0.1:{port}/")
+        listener.accept()[0].close()
+        sub = subprocess.Popen([PROGRAM, "sub", "--again", "20ms", "--header", "X-Key: a b", f"ws://localhost:{port}/"],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               preexec_fn=die_with_parent)
+        for _ in range(3):
+            peer = listener.accept()[0]
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += peer.recv(4096)
+            assert b"\r\nX-Key: a b\r\n" in head, head
+            peer.close()
+        listener.accept()[0].sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+        out, said = sub.communicate(timeout=15 * SLOW)
+        equal((sub.returncode, out), (1, b""))
+        equal(said.count(b"; again in "), 3)
+        assert b"refused with HTTP status 403" in said, said
 
 
 def test_sub_interrupted():

@@ -307,6 +307,40 @@ def test_tickets_outlive_no_certificate():
         equal(server.stats()["tls_handshakes"], 6)
 
 
+class HalfWay:
+    """A TLS handshake that stops when the server has answered, and goes on when it is told to."""
+
+    def __init__(self, server, context):
+        self.socket = socket.create_connection(("127.0.0.1", server.secure_port), timeout=10 * SLOW)
+        self.read, self.written = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.read, self.written, server_hostname="localhost")
+        while not self.shaken():
+            self.socket.sendall(self.written.read())
+            self.read.write(self.socket.recv(65536))
+        # What is written now holds the certificate, and waits.
+
+    def shaken(self):
+        try:
+            self.tls.do_handshake()
+            return True
+        except ssl.SSLWantReadError:
+            return False
+
+    def lets_in(self):
+        self.tls.write(b"GET /echo HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        try:
+            self.socket.sendall(self.written.read())
+            while got := self.socket.recv(65536):
+                self.read.write(got)
+                try:
+                    return self.tls.read(100).startswith(b"HTTP/1.1")
+                except ssl.SSLWantReadError:
+                    pass
+        except (ssl.SSLError, OSError):
+            pass
+        return False
+
+
 def test_revoked_certificates():
     good, bad = pair("good"), Pair("bad", authority=authority())
     path = os.path.join(DIRECTORY.name, "crl.pem")
@@ -324,10 +358,19 @@ def test_revoked_certificates():
     with Both("--echo", "--tls-client-ca", authority().path, "--tls-crl", path) as server:
         honest = meet(good)
         assert lets_in(bad), "nobody is revoked yet"
+        there, waiting = [meet(bad) for _ in range(5)], Secure(server, as_client(bad))
+        half, half_good = HalfWay(server, as_client(bad)), HalfWay(server, as_client(good))
         revoke(path, bad)
         server.process.send_signal(signal.SIGHUP)
         until(lambda: "read again" in "".join(server.errors), "the reload")
         assert not lets_in(bad), "revoked"
+        # Who was there before goes too, and is told why; the log has it.
+        for one in there:
+            one.expect_close(1008)
+            equal(one.closed, (1008, "the certificate was revoked"))
+        assert waiting.at_end()
+        assert half_good.lets_in() and not half.lets_in(), "a handshake that began before"
+        until(lambda: "the certificate was revoked" in "".join(server.errors), "a line for the operator")
         assert lets_in(good)
         # A list that is none changes nothing.
         with open(path, "w", encoding="ascii") as file:

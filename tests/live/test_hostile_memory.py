@@ -73,12 +73,12 @@ def one_round(server, number):
 
     try:
         for path in ("/poll/t,p*?since=0,0", "/poll/quiet%d?since=0&wait=1" % number, "/sse/t,p*?since=0", "/ws/refused/name"):
-            begin(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            begin(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         for path, body in (("publish", {"topic": "t", "data": "x" * 3000}), ("publish", {"topic": f"p{number}", "data": 1}),
                            ("send", {"to": "a", "content": 1, "reliable": True}), ("broadcast", {"content": 1}),
                            ("disconnect", {"userId": "c"})):
             data = json.dumps(body).encode()
-            begin(f"POST /api/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data)
+            begin(f"POST /api/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data)
         for name, other, query in (("a", "b", "?reliable=1"), ("b", "a", ""), ("away", "a", "")):
             client = begin(b"")
             client.send(client.request("/ws/" + name + query))

@@ -169,9 +169,9 @@ def kinds(client, count):
 
 def test_messages_cost_their_size():
     """Of 64 KB messages far fewer are read than of small ones, whatever is in them, and who goes on is closed soon."""
-    with App("--messages-per-second", "1", "--burst", "100", limits=True) as server:
-        for text in ('{"type":"ping","x":"%s"}' % ("x" * 60000), "[" + "0," * 30000 + "0]", "{" * 60000):
-            client = server.client()
+    with App("--messages-per-second", "1", "--burst", "100", "--trust-proxy", "127.0.0.1", limits=True) as server:
+        for number, text in enumerate(('{"type":"ping","x":"%s"}' % ("x" * 60000), "[" + "0," * 30000 + "0]", "{" * 60000)):
+            client = server.client(X_Forwarded_For=f"192.0.2.{number}")
             for _ in range(4):
                 client.text(text)
             client.say("ping")
@@ -180,7 +180,7 @@ def test_messages_cost_their_size():
             equal([m.get("code") for m in heard[1:4]], ["RATE_LIMIT_EXCEEDED"] * 3, text[:20])
             equal((heard[0].get("code", "INVALID_JSON"), heard[4]["type"]), ("INVALID_JSON", "pong"))
         # A thousand units of refusals are 17 of these.
-        client, count = server.client(), 0
+        client, count = server.client(X_Forwarded_For="192.0.2.66"), 0
         try:
             while count < 100:
                 client.text("x" * 60000)
@@ -343,7 +343,7 @@ def test_history_comes_in_pages():
 def ask(server, path, headers=""):
     """Status and body of a poll."""
     with Raw(server) as raw:
-        raw.send(f"GET /poll/{path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode())
+        raw.send(f"GET /poll/{path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode())
         status, _, body = raw.response()
         return status, body
 
@@ -400,7 +400,7 @@ def test_requests_have_a_rate():
         assert found[:30] == [200] * 30 and 429 in found, found
         assert found.count(200) <= 41 + 21 * passed, (found.count(200), passed)
         with Raw(server) as raw:
-            raw.send(f"GET /sse/a?token={token(sub='b')} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            raw.send(f"GET /sse/a?token={token(sub='b')} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             status, headers, _ = raw.response()
             equal((status, headers.get("retry-after")), (429, "1"))
         # One who follows by WebSocket is not concerned, and polls that wait are within the rate.
@@ -500,13 +500,13 @@ def test_a_body_waits_for_its_key():
         for path, status in (("/api/publish", 401), ("/api/nothing", 401), ("/", 413), ("/ws", 413), ("/poll/a", 413)):
             for headers in ("", "X-API-Key: wrong\r\n", "Authorization: Bearer x\r\n"):
                 with Raw(server) as raw:
-                    raw.send(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n{headers}\r\n".encode())
+                    raw.send(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n{headers}\r\n".encode())
                     equal(raw.response()[0], status, path + headers)
         before, raws = server.memory(), []
         for _ in range(20):
             raw = Raw(server)
             try:
-                raw.send(b"POST /api/publish HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n" + b"x" * 4000000)
+                raw.send(b"POST /api/publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n" + b"x" * 4000000)
             except (BrokenPipeError, ConnectionResetError):
                 pass
             raws.append(raw)

@@ -1,19 +1,33 @@
 # SPDX-License-Identifier: MIT
 """Who is believed: places, proxies, names, keys, cookies and tokens that are not what they say. An attacker tries what he
 should not be able to; where others can be hurt, honest clients beside him are the judges."""
+import json
 import os
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 
-from app import SECRET, App, Client, equal, token, until
+from app import SECRET, App, Client, b64, equal, token, until
 from harness import Raw, Server, command, run
 
 KEY, OTHER = "a key of 24 random bytes", "another of random bytes."
 FORWARDED = ("Forwarded: for=1.2.3.4", "Via: 1.1 proxy", "X-Forwarded-For: 1.2.3.4", "X-Forwarded-Proto: https",
              "X-Forwarded-Host: example.org", "X-Real-IP: 1.2.3.4", "X-Client-IP: 1.2.3.4", "CF-Connecting-IP: 1.2.3.4",
              "True-Client-IP: 1.2.3.4", "x-real-ip:", "CDN-Loop: cdn.example")
+
+
+def token_by(private, **claims):
+    """One that an Ed25519 key signed."""
+    claims.setdefault("exp", int(time.time()) + 3600)
+    signed = b64(b'{"alg":"EdDSA"}') + "." + b64(json.dumps(claims).encode())
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(signed.encode())
+        file.flush()
+        done = subprocess.run(["openssl", "pkeyutl", "-sign", "-inkey", private, "-rawin", "-in", file.name],
+                              check=True, capture_output=True)
+    return signed + "." + b64(done.stdout)
 
 
 def ask(server, path, *headers, method="GET", body=b"", host="localhost", source=None, port=None):
@@ -71,12 +85,13 @@ def test_what_a_proxy_hands_on_is_not_local():
 
 def test_a_listener_for_others_trusts_no_place():
     """Where others can come in, coming from loopback proves nothing."""
-    with App("--open", listen=("0.0.0.0:0",)) as server:
-        server.port = int(server.url.rsplit(":", 1)[1])
-        equal([ask(server, path) for path in ("/api/stats", "/stats", "/metrics")], [401, 401, 401])
-        equal(ask(server, "/api/publish", **POST), 401)
-        server.client("/ws/a").settle()
-    with Server(listen=("0.0.0.0:0", "127.0.0.1:0")) as server:
+    for address in ("0.0.0.0:0", ":0", "*:0"):
+        with App("--open", listen=(address,)) as server:
+            server.port = int(server.url.rsplit(":", 1)[1])
+            equal([ask(server, path) for path in ("/api/stats", "/stats", "/metrics")], [401, 401, 401])
+            equal(ask(server, "/api/publish", **POST), 401)
+            server.client("/ws/a").settle()
+    with Server(listen=(":0", "127.0.0.1:0")) as server:
         ports = [int(url.rsplit(":", 1)[1]) for url in server.urls()]
         equal([status_of(server, "/publish/t", port=port) for port in ports], [403, 101])
         equal([ask(server, "/stats", port=port) for port in ports], [401, 200])
@@ -216,7 +231,7 @@ def test_figures_are_for_operators():
 
 def test_origins_that_nobody_named():
     """Without a list, only pages of the host itself connect."""
-    with App() as server:
+    with App("--host", "example.org", "--host", "a.b") as server:
         for host, origin in (("localhost", "http://localhost"), ("example.org", "https://example.org"),
                              ("example.org:443", "https://example.org"), ("EXAMPLE.org", "https://example.ORG"),
                              ("example.org", "http://example.org:80"), ("a.b:8080", "http://a.b:8080")):
@@ -235,6 +250,41 @@ def test_origins_that_nobody_named():
                     % path.encode()
                 raw.send(request.replace(b"@", b"https://\xff\xfe"))
                 equal(raw.response()[0], 403, path)
+
+
+def test_names_that_strangers_point_here():
+    """A page of a name whose owner points it at 127.0.0.1 is of the host that it asks. Where no token is needed, that name
+    must be known, for WebSockets, and for plain requests, which carry no Origin then; honest pages and programs go on."""
+    def tries(server, host, origin=None):
+        lines = ["Origin: " + origin] if origin else []
+        return [ask(server, "/poll/t?wait=0", *lines, host=host)] + \
+            ([status_of(server, "/ws", *lines, host=host)] if origin else [])
+
+    for flags in ((), ("--token-secret", SECRET, "--auth", "optional")):
+        with App("--trust-proxy", "127.0.0.1", *flags) as server:
+            for host in ("evil.example", f"evil.example:{server.port}", "localhost.evil.example", "127.0.0.1.evil.example",
+                         "[::1].evil.example", "evillocalhost", "2130706433.evil", "localhost.", "127.0.0.1.xip.example"):
+                equal(set(tries(server, host, "http://" + host)), {403}, host)
+                equal(set(tries(server, host)), {403}, host)
+                equal(ask(server, "/poll/t", "X-Forwarded-For: 192.0.2.1", host=host), 403, host)
+            for host in ("localhost", f"127.0.0.1:{server.port}", "[::1]:80", "192.0.2.7", "LOCALHOST:1", "app.localhost"):
+                equal(set(tries(server, host, "http://" + host)), {200, 101}, host)
+            equal(status_of(server, "/ws", host="anything.example"), 101, "no browser")
+    with App("--host", "here.example", "--host", "*.there.example", "--origin", "https://far.example:8443") as server:
+        for host, known in (("here.example", True), ("HERE.example:8080", True), ("a.there.example", True),
+                            ("there.example", False), ("x.here.example", False), ("far.example", True)):
+            equal(tries(server, host)[0], 200 if known else 403, host)
+        equal(tries(server, "far.example", "https://far.example:8443"), [200, 101])
+        equal(tries(server, "here.example", "http://here.example"), [403, 403], "pages of --origin alone")
+    # With a token nobody needs to be known by the place, nor where everybody is expected.
+    bearer = "Authorization: Bearer " + token(sub="u")
+    with App("--token-secret", SECRET) as server:
+        equal(status_of(server, "/ws", "Origin: http://evil.example", bearer, host="evil.example"), 101)
+    with App("--origin", "*") as server:
+        equal(tries(server, "any.example", "http://any.example"), [200, 101])
+    for name in ("*", "a/b", "http://a", "a:80"):
+        done = command("app", "--host", name)
+        equal((done.returncode, b"host" in done.stderr), (1, True), name)
 
 
 def test_cookies_of_pages_of_others():
@@ -428,6 +478,44 @@ def test_lesser_settings_take_back_what_was_given():
                 client.say("join_room", room="lobby").expect_error("PERMISSION_DENIED")
 
 
+def test_who_would_not_be_let_in_any_more():
+    """A key that is taken away takes those with it whose tokens it signed, and so does a demand for tokens those who have
+    none; who has a token of a key that stays hears nothing of it."""
+    with tempfile.TemporaryDirectory() as directory:
+        path, key = os.path.join(directory, "conf"), os.path.join(directory, "public.pem")
+        private = os.path.join(directory, "private.pem")
+        subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", private], check=True, capture_output=True)
+        subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", key], check=True, capture_output=True)
+
+        def write(text):
+            with open(path, "w", encoding="ascii") as file:
+                file.write(text)
+
+        write(f"token-key = {key}\ntoken-secret = {SECRET}\nauth = optional\n")
+        with App("--config", path) as server:
+            old = [server.client("/ws", Authorization="Bearer " + token(sub="old")).in_room("r") for _ in range(3)]
+            anonymous, waiting = server.client(), Raw(server)
+            waiting.send(f"GET /sse/a?token={token(sub='old')} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            waiting.response(has_body=False)
+            new = server.client("/ws/new").say("auth", token=token_by(private, sub="new"))
+            new.expect("auth_success")
+            # What does not concern them leaves all of them where they are.
+            write(f"token-secret = {SECRET}\ntoken-key = {key}\nauth = optional\nstore-age = 1h\n")
+            server.process.send_signal(signal.SIGHUP)
+            for client in old + [anonymous, new]:
+                client.settle_after("user_joined")
+            write(f"token-key = {key}\n")
+            server.process.send_signal(signal.SIGHUP)
+            for client in old + [anonymous]:
+                client.expect_close(1008)
+            equal({client.closed[1] for client in old}, {"the token's key is gone"})
+            equal(anonymous.closed[1], "authentication required")
+            while waiting.more():
+                waiting.buffer.clear()
+            new.settle()
+            equal(ask(server, "/poll/a", f"Authorization: Bearer {token(sub='old')}"), 401)
+
+
 def test_tokens_for_others():
     with App("--token-secret", SECRET, "--token-audience", "chat", "--token-audience", "feeds", "--token-issuer", "https://id") \
             as server:
@@ -523,7 +611,8 @@ def test_feeds_by_topic():
 def test_does_not_start_open_by_mistake():
     secret = ("--token-secret", SECRET)
     for flags in (("--listen", "0.0.0.0:0"), ("--listen", "127.0.0.1:0", "--listen", "[::]:0"), ("--listen", "0.0.0.0:0", "--auth", "off", *secret),
-                  ("--listen", "0.0.0.0:0", "--api-key", KEY), ("--listen", "proxy+0.0.0.0:0",)):
+                  ("--listen", "0.0.0.0:0", "--api-key", KEY), ("--listen", "proxy+0.0.0.0:0",), ("--listen", ":0"),
+                  ("--listen", "*:0"), ("--listen", "localhost:0", "--listen", "ws://:0"), ("--listen", "proxy+*:0")):
         done = command("app", *flags)
         equal(done.returncode, 1, str(flags))
         assert b"--open" in done.stderr or b"(open)" in done.stderr, done
@@ -664,7 +753,8 @@ def test_config_check_says_what_is_open():
         guarded = "tls-cert = c\ntls-key = k\ntls-client-ca = ca.pem\n"  # who has no certificate does not get in
         check("listen = wss://0.0.0.0:8443\nlisten = proxy+wss://0.0.0.0:8444\n" + guarded, "a certificate of ca.pem")
         assert b"0.0.0.0:8080" in check("listen = wss://0.0.0.0:8443\nlisten = 0.0.0.0:8080\n" + guarded, status=1).stderr
-        assert b"(open)" in check("listen = 0.0.0.0:8080\n", status=1).stderr
+        for address in ("0.0.0.0:8080", ":8080", "*:8080"):
+            assert b"(open)" in check(f"listen = {address}\n", status=1).stderr
         check(f"listen = 0.0.0.0:8080\ntoken-secret = {SECRET}\napi-key = {KEY}\norigin = https://example.org\n"
               "trust-proxy = 10.0.0.0/8\ntopics = market/*\ntoken-audience = chat\n", "who shows one that our key signed, until its end",
               "without a token            nobody", "https://example.org", "10.0.0.0/8", "market/*", "chat", "one of 1 keys",

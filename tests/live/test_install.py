@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`make install` as an embedder meets it: C and C++ programs built by pkg-config against the installed tree, statically
 and shared, the symbols that the shared library shows, and the README's own example."""
+import errno
 import glob
 import os
 import re
@@ -9,7 +10,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 
 from harness import BUILD, SANITIZED, SLOW, TOP, Raw, Skip, die_with_parent, equal, run, until
 
@@ -115,10 +115,10 @@ def check_program(compiler, suffix, *which):
 
 def test_what_is_installed():
     here = tree()
-    for path in ("bin/ringcast", "include/ringcast.h", "include/ringcast_client.h", "include/ringcast_ingest.h",
-                 "include/ringcast_producer.h", "include/ringcast_stats.h",
-                 "lib/libringcast.a", "lib/libringcast.so", "lib/pkgconfig/ringcast.pc", "share/man/man1/ringcast.1", "share/ringcast/ringcast.js",
-                 "share/ringcast/package.json"):
+    headers = ["include/" + os.path.basename(path) for path in glob.glob(os.path.join(TOP, "engine/ringcast*.h"))]
+    for path in (*headers, "bin/ringcast", "lib/libringcast.a", "lib/libringcast.so", "lib/pkgconfig/ringcast.pc",
+                 "share/man/man1/ringcast.1", "share/man/man3/rc_publish.3", "share/man/man7/ringcast-latency.7",
+                 "share/ringcast/ringcast.js", "share/ringcast/package.json"):
         assert os.path.isfile(here.at(path)), path
     done = subprocess.run([here.at("bin/ringcast"), "--version"], capture_output=True, text=True)
     version = here.flags("--modversion")[0] if shutil.which("pkg-config") else done.stdout.split()[-1]
@@ -172,6 +172,34 @@ def test_each_header_alone_in_cplusplus():
     check_headers("g++", ".cc")
 
 
+def test_each_error_in_words():
+    """Each error that a header names is told in words of ours, with what helps behind a colon; others in the system's."""
+    here = tree()
+    named = set()
+    for header in headers():
+        with open(header, encoding="utf-8") as file:
+            named |= set(re.findall(r"-(E[A-Z0-9]{2,})\b", file.read()))
+    assert {"EINVAL", "EAGAIN", "EEXIST"} <= named, named
+    source, output = os.path.join(here.root, "errors.c"), os.path.join(here.root, "errors")
+    with open(source, "w", encoding="ascii") as file:
+        file.write("#include <errno.h>\n#include <limits.h>\n#include <ringcast.h>\n#include <stdio.h>\nint main(void)\n{\n")
+        for name in sorted(named):
+            file.write(f'printf("{name}\\t%s\\t%s\\n", rc_strerror(-{name}), rc_strerror({name}));\n')
+        file.write('printf("%s\\n%s\\n%d\\n", rc_strerror(-EXDEV), rc_strerror(0), rc_strerror(INT_MIN) != NULL);\n}\n')
+    here.build(os.environ.get("CC") or "gcc", source, output)
+    done = subprocess.run([output], env=here.environment(), capture_output=True, text=True, check=True)
+    *lines, other, none, least = done.stdout.splitlines()
+    texts = {}
+    for line in lines:
+        name, text, positive = line.split("\t")
+        equal(text, positive)
+        assert text != os.strerror(getattr(errno, name)), f"{name}: only the system's words, {text!r}"
+        assert re.match(r"[a-z][^:]+: .{10,}[^.]$", text) and len(text) < 120, f"{name}: {text!r}"
+        texts[text] = name
+    equal(sorted(texts.values()), sorted(named), "errors with words of their own")
+    equal((other, none, least), (os.strerror(errno.EXDEV), os.strerror(0), "1"))
+
+
 def test_c_program():
     check_program(os.environ.get("CC") or "gcc", ".c")
 
@@ -184,53 +212,109 @@ def test_cplusplus_program():
     check_program("g++", ".cc")
 
 
-def test_readme_example():
+def readme():
+    """The README's example, and the commands below it that build and run it."""
+    with open(os.path.join(TOP, "README.md"), encoding="utf-8") as file:
+        text = file.read()
+    found = re.search(r"^```c\n(.*?)^```\n\n((?:    [^\n]*\n)+)", text, re.M | re.S)
+    assert found, "README.md has no example in C with its commands"
+    assert found.group(1).count("\n") < 60, "the example is 60 lines or longer"
+    return found.group(1), [line.strip() for line in found.group(2).splitlines()]
+
+
+def serves(process, port):
+    """Until it answers; then it ends as a user would end it."""
+    def answers():
+        assert process.poll() is None, process.communicate()[1]
+        try:
+            return Raw(("127.0.0.1", port))
+        except ConnectionRefusedError:
+            return None
+
+    try:
+        with until(answers, "the example listening") as raw:
+            raw.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            equal(raw.response()[0], 404)
+        with Raw(("127.0.0.1", port)).open("/topic/time") as raw:
+            assert raw.receive_text().isdigit()
+        process.send_signal(signal.SIGTERM)
+        equal(process.wait(10 * SLOW), 0)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_readme_steps():
+    """To the letter, in a home of their own: installed to a prefix, built by pkg-config as C and as C++, run."""
+    tree()
+    need("pkg-config")
+    need("cc")
+    need("c++")
+    example, lines = readme()
+    port = int(re.search(r'"127\.0\.0\.1:(\d+)"', example).group(1))
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind(("127.0.0.1", port))
+        except OSError as why:
+            raise Skip(f"port {port} is taken") from why
+    kept = {name: value for name, value in os.environ.items()
+            if not name.startswith(("MAKE", "MFLAGS", "PKG_CONFIG", "LD_", "DESTDIR", "LIBDIR"))}
+    with tempfile.TemporaryDirectory() as home:
+        environment = dict(kept, HOME=home, BUILD=os.path.relpath(BUILD, TOP))
+        with open(os.path.join(home, "clock.c"), "w", encoding="utf-8") as file:
+            file.write(example)
+        exports, runs = [], 0
+        for line in lines:
+            if "./clock" in line:
+                script = "\n".join(["set -e", *exports, line.replace("./clock", "exec ./clock")])
+                serves(subprocess.Popen(["sh", "-c", script], cwd=home, env=environment, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.PIPE, text=True, preexec_fn=die_with_parent), port)
+                runs += 1
+            elif line.startswith("make "):
+                made = subprocess.run(["sh", "-c", line], cwd=TOP, env=environment, capture_output=True, text=True)
+                equal(made.returncode, 0, made.stderr)
+            else:
+                assert line.startswith("export "), line
+                exports.append(line)
+        equal(runs, 2, "as C and as C++")
+
+
+def test_readme_example_without_a_word():
+    """Strict compilers of C and C++ have nothing to say of it, shared or static."""
     need("pkg-config")
     here = tree()
-    readme = os.path.join(TOP, "README.md")
-    found = None
-    if os.path.exists(readme):
-        with open(readme, encoding="utf-8") as file:
-            found = re.search(r"^```c\n(.*?)^```", file.read(), re.M | re.S)
-    assert found, "README.md has no example in C"
-    assert found.group(1).count("\n") < 60, "the example is 60 lines or longer"
     source, output = os.path.join(here.root, "example.c"), os.path.join(here.root, "example")
     with open(source, "w", encoding="utf-8") as file:
-        file.write(found.group(1))
-    here.build((os.environ.get("CC") or "gcc") + " -pthread", source, output)
-    port = re.search(r'"(?:ws://)?(?:127\.0\.0\.1|0\.0\.0\.0|\[::\]|\[::1\]):(\d+)', found.group(1))
-    port = int(port.group(1)) if port else 0
-    if port:
-        with socket.socket() as taken:
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                taken.bind(("127.0.0.1", port))
-            except OSError as why:
-                raise Skip(f"compiles; not run, because port {port} is taken") from why
-    process = subprocess.Popen([output], env=here.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                               preexec_fn=die_with_parent)
-    try:
-        def serves():
-            assert process.poll() is None, process.stderr.read()
-            try:
-                return Raw(("127.0.0.1", port))
-            except ConnectionRefusedError:
-                return None
+        file.write(readme()[0])
+    for compiler in ((os.environ.get("CC") or "gcc") + " -std=c11 -D_GNU_SOURCE", "g++ -std=c++11 -x c++"):
+        if shutil.which(compiler.split()[0]):
+            here.build(compiler + " -Wpedantic", source, output)
 
-        if port:
-            with until(serves, "the example listening") as raw:
-                raw.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                assert raw.response()[0] >= 200
-        else:
-            time.sleep(0.5)
-            assert process.poll() in (None, 0), process.stderr.read()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(5 * SLOW)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+
+def test_where_programs_look():
+    """pkg-config tells a program the folder, but not one where the loader looks anyway; LIBDIR may be elsewhere."""
+    need("pkg-config")
+    tree()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "PKG_CONFIG"))}
+    for flags, libdir, rpath in ((("PREFIX=/usr/local",), "/usr/local/lib", False),
+                                 (("PREFIX=/usr", "LIBDIR=/usr/lib/x86_64-linux-gnu"), "/usr/lib/x86_64-linux-gnu", False),
+                                 (("PREFIX=/opt/rc",), "/opt/rc/lib", True),
+                                 (("PREFIX=/opt/rc", "LIBDIR=/opt/rc/lib64"), "/opt/rc/lib64", True),
+                                 (("PREFIX=/opt/rc", "LIBDIR=/srv/lib"), "/srv/lib", True)):
+        with tempfile.TemporaryDirectory() as root:
+            for target in ("install", "uninstall"):
+                call = ["make", "--no-print-directory", target, f"BUILD={os.path.relpath(BUILD, TOP)}", f"DESTDIR={root}"]
+                made = subprocess.run([*call, *flags], cwd=TOP, env=kept, capture_output=True, text=True)
+                equal(made.returncode, 0, made.stderr)
+                if target == "uninstall":
+                    equal([name for _, _, files in os.walk(root) for name in files], [], flags)
+                    continue
+                assert os.path.exists(root + libdir + "/libringcast.so"), flags
+                environment = dict(kept, PKG_CONFIG_LIBDIR=root + libdir + "/pkgconfig")
+                shown = subprocess.run(["pkg-config", "--libs", "--keep-system-libs", "ringcast"], env=environment,
+                                       capture_output=True, text=True, check=True).stdout.split()
+                equal(shown, ["-L" + libdir, *(["-Wl,-rpath," + libdir] if rpath else []), "-lringcast"], flags)
 
 
 def test_man_page():
@@ -245,6 +329,23 @@ def test_man_page():
     if shutil.which("groff"):
         done = subprocess.run(["groff", "-man", "-ww", "-z", "-Tutf8", here.at("share/man/man1/ringcast.1")],
                               capture_output=True, text=True)
+        equal(done.stderr, "")
+
+
+def test_latency_page():
+    """Each setting in it is a flag of both servers, and the formatter has nothing to complain of."""
+    here = tree()
+    path = here.at("share/man/man7/ringcast-latency.7")
+    with open(path, encoding="utf-8") as file:
+        page = file.read().replace("\\-", "-")
+    flags = set(re.findall(r"^\.B[IR] +\"?--([a-z-]+)", page, re.M))
+    assert len(flags) >= 9, flags
+    for verb in ("serve", "app"):
+        text = subprocess.run([here.at("bin/ringcast"), verb, "--help"], capture_output=True, text=True).stdout
+        for flag in flags:
+            assert re.search(rf"^  --{flag}\b", text, re.M), f"ringcast {verb} has no --{flag}"
+    if shutil.which("groff"):
+        done = subprocess.run(["groff", "-man", "-ww", "-z", "-Tutf8", path], capture_output=True, text=True)
         equal(done.stderr, "")
 
 

@@ -48,6 +48,57 @@ def test_ipv6():
         equal(raw.close(), 1000)
 
 
+def upgrade_from(source, port, path):
+    """The status of a handshake from this address, and the socket, to be kept open."""
+    one = socket.create_connection(("127.0.0.1", port), timeout=10 * SLOW, source_address=(source, 0))
+    one.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode())
+    return int(one.recv(100).split()[1]), one
+
+
+def test_all_addresses():
+    """Peers of IPv4 come to the socket of IPv6, and are peers of IPv4 all the same: each counts for itself."""
+    for address in (":0", "*:0", "ws://:0"):
+        with Server("--echo", listen=(address,), workers=2) as server:
+            port = int(server.url.rsplit(":", 1)[1])
+            for host in ("127.0.0.1", "127.0.0.2") + (("::1",) if has_ipv6() else ()):
+                with Raw((host, port)).open() as raw:
+                    raw.text(host)
+                    equal(raw.receive_text(), host, address)
+            refuses("--listen", f":{port}", words=(str(port), "something else listens there"))
+    flags = ("--echo", "--relay", "--connections-per-address", "1", "--publish-from", "127.0.0.2")
+    with Server(*flags, listen=(":0",)) as server:
+        port = int(server.url.rsplit(":", 1)[1])
+        first, one = upgrade_from("127.0.0.1", port, "/relay/a")
+        again, two = upgrade_from("127.0.0.1", port, "/relay/a")
+        other, three = upgrade_from("127.0.0.2", port, "/publish/a")
+        equal((first, again, other), (101, 429, 101))
+        one.close()
+        until(lambda: upgrade_from("127.0.0.1", port, "/publish/a")[0] == 403, "a free place, and no right to publish")
+        two.close()
+        three.close()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        refuses("--listen", f":{taken.getsockname()[1]}", words=("something else listens there",))
+
+
+def test_localhost():
+    with Server("--echo", listen=("localhost:0",)) as server:
+        Raw(("127.0.0.1", int(server.url.rsplit(":", 1)[1]))).open().close()
+
+
+def test_what_is_no_address_to_listen_on():
+    for address, word in (("example.org:80", "getent ahosts example.org"), ("example.org:80", ":PORT"), ("a-b.c_d:0", "looked up"),
+                          ("1.2.3.4.5:80", "looked up"), ("8080", "no port"), ("8080", ":8080"), ("example.org", "no port"),
+                          ("::1:8080", "[::1]:8080"), ("[::1:80", "not an address"), ("[fe80::%lo]:1", "not an address"),
+                          ("**:80", "not an address"), ("http://127.0.0.1:80", "not an address"), ("[]:80", "not an address"),
+                          ("[*]:80", "not an address"), ("a b:80", "not an address"), ("[::1]", "0 to 65535"),
+                          (":", "0 to 65535"), (":65536", "0 to 65535"), ("*:x", "0 to 65535"),
+                          ("127.0.0.1:80/x", "0 to 65535")):
+        refuses("--listen", address, words=(f"'{address}'", word))
+
+
 def test_unix_socket():
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "s.sock")

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * application.c - a program on the public API: handlers that do as the peers' messages tell them, and threads (fibers)
- * that publish and speak to connections from outside, with handles that may be stale.
+ * application.c - a program on the public API: handlers that do as the peers' messages tell them, and what threads
+ * (fibers) say to connections from outside, with handles that may be stale.
  */
 #include "ringcast_stats.h"
 #include "sim.h"
@@ -10,10 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-uint64_t application_messages, application_closed, application_slow;
+uint64_t application_messages, application_closed, application_unsure, application_slow;
 static unsigned posted_count, ran_count;
-
-#define LARGE ((size_t)1 << 17)
 
 /* The end of a connection is never told inside another callback: whoever is in the middle of something may keep what
  * belongs to a connection until it is done. Per thread: the simulator may run another one inside a callback. */
@@ -22,31 +20,8 @@ static unsigned inside[FIBERS_MAX + 1];
 void application_reset(void)
 {
 	memset(inside, 0, sizeof inside);
-	application_messages = application_closed = application_slow = 0;
+	application_messages = application_closed = application_unsure = application_slow = 0;
 	posted_count = ran_count = 0;
-}
-
-/* ---- publishing ---- */
-
-int64_t application_publish(unsigned topic, size_t size, unsigned flags)
-{
-	static uint8_t large[FIBERS_MAX + 1][LARGE];
-	char start[16];
-	size = RC_MAX(size, 9);
-	unsigned id = oracle_new_message(topic, size, flags & RC_PUBLISH_BINARY && !sim.events);
-	if (!id)
-		return 0;
-	/* A publish may wait while others publish: each has bytes of its own. */
-	uint8_t small[4096], *own = size <= sizeof small ? small : large[host_current() + 1];
-	snprintf(start, sizeof start, "T%x%07x", topic, id);
-	memcpy(own, start, 9);
-	tap_fill(own + 9, id, 9, size - 9);
-	const char *name = oracle_topics[topic];
-	TRACE("publish %u: %s, %zu bytes", id, name, size);
-	flags &= ~(sim.events ? RC_PUBLISH_BINARY : 0u);
-	int64_t result = rc_publish(sim.server, name, strlen(name), own, size, flags);
-	oracle_published(id, result);
-	return result;
 }
 
 /* ---- messages to one connection ---- */
@@ -133,6 +108,7 @@ static void unsubscribe(struct peer *peer, unsigned topic)
 static void close_peer(struct peer *peer)
 {
 	struct rc_pool *pool = &rc_worker_here->pool;
+	dial_ends(peer);
 	size_t size_max = pool->used_size_max;
 	if (sim.weights[FAULT_ALLOCATION] && !sim.quiet && sim_one_in(4)) {
 		sim_met(FAULT_ALLOCATION);
@@ -204,7 +180,9 @@ static int on_request(void *context, rc_request *request)
 static void on_open(void *context, rc_conn conn, void *user)
 {
 	(void)context;
-	struct peer *peer = user;
+	struct peer *peer = dial_life(user);
+	if (peer->kind == PEER_SERVER)
+		dial_opened(user, conn);
 	CHECK(!peer->conn_open && !peer->closes, "peer %u opens twice", peer->index);
 	CHECK(peer->kind == PEER_SERVER || peer->conn == conn, "peer %u has another handle", peer->index);
 	peer->conn = conn;
@@ -217,7 +195,7 @@ static void on_open(void *context, rc_conn conn, void *user)
 static void on_message(void *context, rc_conn conn, void *user, const struct rc_message *message)
 {
 	(void)context;
-	struct peer *peer = user;
+	struct peer *peer = dial_life(user);
 	uint8_t wanted[OUT_MAX];
 	char start[8] = { 0 };
 	application_messages++;
@@ -247,7 +225,7 @@ static void on_message(void *context, rc_conn conn, void *user, const struct rc_
 static void on_pong(void *context, rc_conn conn, void *user, const uint8_t *data, size_t size)
 {
 	(void)context;
-	struct peer *peer = user;
+	struct peer *peer = dial_life(user);
 	CHECK(peer->conn_open && peer->conn == conn, "peer %u: a pong while it is not open", peer->index);
 	CHECK(!size || (size == 1 && data[0] == 'G') || (size == 4 && memcmp(data, "pong", 4) == 0),
 	      "peer %u: a wrong pong", peer->index);
@@ -257,6 +235,8 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 {
 	(void)context;
 	struct peer *peer = user;
+	if (peer->kind == PEER_SERVER && !(peer = dial_closed(peer, conn, closing)))
+		return;
 	CHECK(peer->closes == 0, "peer %u is closed twice", peer->index);
 	CHECK(peer->requested || peer->kind == PEER_SERVER, "peer %u is closed, and was not open", peer->index);
 	CHECK(conn == peer->conn || !peer->conn_open, "peer %u is closed with another handle", peer->index);
@@ -264,9 +244,11 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 	peer->closes++;
 	peer->conn_open = false;
 	peer->closing = *closing;
-	if (!conn) /* a connect that failed */
-		peer_refused(peer);
-	application_closed += conn != 0;
+	/* Of a client's connection that memory was short for, or that was given up just then, nobody here knows whether
+	 * it began. */
+	bool unsure = peer->kind == PEER_SERVER && (closing->status == -ENOMEM || closing->status == -ECANCELED);
+	application_unsure += unsure;
+	application_closed += !unsure;
 	application_slow += closing->code == RC_CLOSE_POLICY;
 	for (unsigned i = 0; i < TOPICS; i++)
 		oracle_unsubscribed(peer, i);
@@ -332,9 +314,9 @@ static void ran(void *argument)
 	ran_count++;
 }
 
-static void speak(void)
+void application_speak(void)
 {
-	struct peer *peer = &peers[sim_below(PEERS_MAX)];
+	struct peer *peer = dial_life(&peers[sim_below(PEERS_MAX)]);
 	unsigned topic = sim_below(TOPICS), worker = sim_below(sim.server->worker_count);
 	const char *name = oracle_topics[topic];
 	char text[16];
@@ -356,6 +338,7 @@ static void speak(void)
 			break;
 		if (!peer->app_close)
 			peer->app_close = 4001;
+		dial_ends(peer);
 		rc_close(sim.server, peer->conn, peer->app_close, NULL, 0);
 		break;
 	case 5:
@@ -378,41 +361,5 @@ static void speak(void)
 		rc_server_stats(sim.server, &stats);
 		CHECK(stats.log_head >= stats.log_oldest, "a log that ends before it begins");
 		break;
-	}
-}
-
-static size_t some_size(void)
-{
-	size_t most = sim.config.log_size / 4 - 16;
-	switch (sim_below(16)) {
-	case 0:
-		return sim_between(120, 130); /* where the header's length changes */
-	case 1:
-		return sim_between(1000, (uint32_t)RC_MIN(most, 20000));
-	case 2:
-		return sim_one_in(8) ? RC_MIN(most, 70000) : 600;
-	default:
-		return sim_between(9, 200);
-	}
-}
-
-void application_publisher(unsigned index)
-{
-	(void)index;
-	uint64_t pause_ns = 1000u << sim_below(12);
-	unsigned burst_max = 1u << sim_below(6), left = sim_between(20, 400);
-	while (!sim.quiet && !sim.stopping && left) {
-		host_sleep(sim_below((uint32_t)pause_ns * 2));
-		if (sim_one_in(3))
-			speak();
-		unsigned topic = sim.crowd ? sim_below(2) * 3 : sim_below(TOPICS),
-			 flags = sim_one_in(2) ? RC_PUBLISH_BINARY : 0;
-		size_t size = some_size();
-		for (unsigned burst = sim_between(1, burst_max); burst && left; burst--, left--) {
-			application_publish(sim_one_in(4) ? sim_below(TOPICS) : topic, size,
-			                    flags | (sim_one_in(3) ? RC_PUBLISH_WAIT : 0));
-			if (sim_one_in(4))
-				size = some_size();
-		}
 	}
 }

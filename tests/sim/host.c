@@ -39,7 +39,8 @@ static struct fiber {
 	ucontext_t context;
 	void (*run)(unsigned index);
 	void *fake_stack;
-	struct worker *here; /* rc_worker_here of that thread */
+	struct worker *here; /* rc_worker_here of that thread ... */
+	unsigned stepped;    /* ... and rc_workers_stepped */
 	uint64_t wake_ns;
 	bool alive;
 } fibers[FIBERS_MAX];
@@ -86,6 +87,7 @@ void host_fiber(unsigned index, void (*run)(unsigned index))
 	fiber->run = run;
 	fiber->alive = true;
 	fiber->here = NULL;
+	fiber->stepped = 0;
 	fiber->wake_ns = 0;
 	fiber->fake_stack = NULL;
 	getcontext(&fiber->context);
@@ -102,11 +104,14 @@ bool host_resume(unsigned index)
 		return false;
 	current = (int)index;
 	rc_worker_here = fiber->here;
+	rc_workers_stepped = fiber->stepped;
 	SWITCH_BEGIN(&outside_fake, stacks[index], STACK_SIZE);
 	swapcontext(&outside, &fiber->context);
 	SWITCH_END(outside_fake, NULL, NULL);
 	fiber->here = rc_worker_here;
+	fiber->stepped = rc_workers_stepped;
 	rc_worker_here = NULL;
+	rc_workers_stepped = 0;
 	current = -1;
 	return fiber->alive;
 }

@@ -39,6 +39,9 @@ const char *const sim_fault_names[FAULT_COUNT] = {
 	"clock jump",
 	"preempted",
 	"connect refused",
+	"connect hangs",
+	"name not found",
+	"name found late",
 	"zero copy failed",
 	"zero copy copied",
 	"zero copy released late",
@@ -54,6 +57,9 @@ const char *const sim_fault_names[FAULT_COUNT] = {
 	"wrong TLS record",
 	"server-sent event",
 	"kernel TLS",
+	"connected again",
+	"given up",
+	"another address",
 };
 
 static void on_signal(int number)

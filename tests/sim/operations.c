@@ -215,11 +215,26 @@ static void watch_now(struct rc_ring *ring, struct operation *op)
 
 static void connect_now(struct rc_ring *ring, struct operation *op)
 {
-	struct peer *peer = socket_dialled(op->fd);
-	int slot = free_slot(ring);
-	if (!peer || slot < 0 || sim_fault(FAULT_CONNECT_REFUSED)) {
-		finish(ring, op, slot < 0 ? slot : sim_one_in(2) ? -ECONNREFUSED : -ETIMEDOUT);
+	struct peer *peer = NULL;
+	if (op->hangs || (op->cancelled && sim_one_in(2))) {
+		if (op->cancelled)
+			finish(ring, op, -ECANCELED);
 		return;
+	}
+	int slot = free_slot(ring);
+	if (slot < 0) {
+		finish(ring, op, slot);
+		return;
+	}
+	switch (dial_reaches(&op->to, &peer)) {
+	case REACHED_NOTHING:
+		op->hangs = true;
+		return;
+	case REACHED_NOBODY:
+		finish(ring, op, -ECONNREFUSED);
+		return;
+	case REACHED_PEER:
+		break;
 	}
 	ring->slots[slot] = (struct slot){ .state = SLOT_OPEN, .peer = peer };
 	socket_link(peer);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * oracle.c - the truth: what was published, in which order, and what each subscriber must have got of it. It looks into
- * the production log for three things only, and reads them in the plainest way: where a message lies (to know how far
- * back is too far), what is still there when somebody resumes, and what the counters say.
+ * the production code for four things only, and reads them in the plainest way: where a message lies (to know how far
+ * back is too far), what is still there when somebody resumes, where rounds end, and what the counters say.
  */
 #include "ringcast_stats.h"
 #include "sim.h"
@@ -27,9 +27,14 @@ static struct truth {
 	struct tally deliveries, dropped, conflated;
 } truths[TOPICS];
 
+/* Messages before and behind that number were published as one. */
+#define NUMBERS 65536
+static bool inseparable[NUMBERS];
+
 void oracle_reset(void)
 {
 	memset(truths, 0, sizeof truths);
+	memset(inseparable, 0, sizeof inseparable);
 	oracle_message_count = 0;
 }
 
@@ -69,7 +74,7 @@ static void forget_topic(unsigned topic)
 	}
 }
 
-void oracle_published(unsigned id, int64_t result)
+void oracle_published(unsigned id, int64_t result, unsigned behind)
 {
 	struct message *message = &oracle_messages[id];
 	struct truth *truth = &truths[message->topic];
@@ -87,11 +92,26 @@ void oracle_published(unsigned id, int64_t result)
 	truth->sequence = (uint64_t)result;
 	truth->ids[result] = id;
 	message->sequence = (uint64_t)result;
-	message->number = rc_log_head(log) - 1;
+	message->number = rc_log_head(log) - 1 - behind;
+	inseparable[(message->number + 1) % NUMBERS] = behind > 0;
 	message->position = rc_log_entry(log, message->number)->position;
 	message->time_ns = rc_log_entry(log, message->number)->time_ns; /* before the publisher waited for the lock */
 	CHECK(message->time_ns <= sim.now_ns, "a message of the future");
 	sim_mix(id);
+}
+
+/* Where rounds stand is the production code's; between which messages none may, is known here. */
+void oracle_check_rounds(void)
+{
+	for (unsigned i = 0; i < sim.server->worker_count; i++) {
+		const struct worker *worker = &sim.server->workers[i];
+		CHECK(!inseparable[worker->round.end % NUMBERS],
+		      "worker %u: a round ends between what was published as one", i);
+		/* Unless it is in the middle of making them. */
+		if (worker->ring && ring_waits(worker->ring))
+			CHECK(!inseparable[worker->encoder.end % NUMBERS],
+			      "worker %u: encodings end between what was published as one", i);
+	}
 }
 
 /* It keeps publishers waiting. Of a message that was refused, nobody here knows whether it was still waiting when the

@@ -156,14 +156,7 @@ static void offer(struct peer *peer)
 		peer->settled = peer->state == PEER_OVER;
 		return;
 	}
-	char url[64];
-	peer->secure = sim.secure && sim_one_in(2);
-	snprintf(url, sizeof url, "ws%s://10.1.1.1:%u/feed", peer->secure ? "s" : "", peer->index);
-	const struct rc_connect_options options = { .user = peer, .protocols = sim_one_in(2) ? "a, b" : NULL };
-	peer->state = PEER_OFFERED;
-	if (rc_connect(sim.server, sim_below(sim.server->worker_count), url, &options) < 0) {
-		peer_refused(peer);
-	}
+	dial_offer(peer);
 }
 
 void peer_step(struct peer *peer)

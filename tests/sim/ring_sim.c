@@ -102,7 +102,21 @@ void rc_ring_connect(struct rc_ring *ring, const struct sockaddr_storage *to, so
 {
 	(void)to_size, (void)source, (void)source_size;
 	CHECK(rc_ring_can_connect(ring), "a connect that was not asked for");
-	prepare(ring, OP_CONNECT, NO_SLOT, tag)->fd = socket_port(to);
+	prepare(ring, OP_CONNECT, NO_SLOT, tag)->to = *to;
+}
+
+void rc_ring_connect_cancel(struct rc_ring *ring, uint64_t tag)
+{
+	unsigned found = 0;
+	for (unsigned i = 0; i < OPERATIONS_MAX; i++) {
+		struct operation *op = &ring->operations[i];
+		if (op->kind != OP_CONNECT || op->tag != tag)
+			continue;
+		op->cancelled = true;
+		op->ready_ns = 0;
+		found++;
+	}
+	CHECK(found == 1, "%u connects are cancelled by one call", found);
 }
 
 void rc_ring_receive(struct rc_ring *ring, unsigned slot, uint64_t tag)
@@ -208,7 +222,8 @@ static bool any_visible(const struct rc_ring *ring)
 bool ring_rests(struct rc_ring *ring)
 {
 	operations_go_on(ring);
-	return !any_visible(ring) && !ring->prepared_count;
+	bool signalled = ring->event_fd && host_written(ring->event_fd) != ring->written;
+	return !any_visible(ring) && !ring->prepared_count && !signalled;
 }
 
 bool ring_waits(struct rc_ring *ring)
@@ -295,6 +310,8 @@ int rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, unsign
 	ring->wake_ns = timeout_ns < 0 ? UINT64_MAX : sim.now_ns + (uint64_t)timeout_ns;
 	host_yield();
 	ring->waits = false;
+	if (ring->event_fd)
+		ring->written = host_written(ring->event_fd);
 	operations_go_on(ring);
 	if (!ring->held && sim_fault(FAULT_OVERFLOW))
 		ring->held = sim_between(1, 5);
@@ -324,6 +341,23 @@ int rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, unsign
 	}
 	ring->completion_count = kept;
 	return (int)count;
+}
+
+int rc_ring_signal(struct rc_ring *ring, int event_fd)
+{
+	CHECK(ring->open && !ring->event_fd, "a closed ring, or a second eventfd");
+	ring->event_fd = event_fd;
+	return 0;
+}
+
+int rc_ring_arm(struct rc_ring *ring, int64_t timeout_ns)
+{
+	CHECK(ring->open && ring->event_fd, "a closed ring is armed, or one that signals nobody");
+	submit(ring);
+	operations_go_on(ring);
+	ring->waits = timeout_ns != 0 && !sim_fault(FAULT_WOKEN_EARLY);
+	ring->wake_ns = timeout_ns < 0 ? UINT64_MAX : sim.now_ns + (uint64_t)timeout_ns;
+	return 0;
 }
 
 void rc_ring_buffer_return(struct rc_ring *ring, uint16_t number)

@@ -31,6 +31,8 @@ enum kind {
 	OP_OPTION
 };
 
+enum reached { REACHED_PEER, REACHED_NOBODY, REACHED_NOTHING };
+
 struct operation {
 	enum kind kind;
 	bool over; /* its last completion was made */
@@ -47,7 +49,9 @@ struct operation {
 	unsigned waiting;    /* completions not handed out */
 	bool zero_copy, never_released;
 	bool is_alert;
-	int level, name;     /* of an option, whose value is ranges[0] */
+	struct sockaddr_storage to; /* of a connect */
+	bool hangs, cancelled;      /* likewise */
+	int level, name;            /* of an option, whose value is ranges[0] */
 	uint64_t held_total; /* of a zero-copy send that was taken: where its bytes end in the stream; 0: not taken */
 	uint64_t seen;
 };
@@ -72,6 +76,8 @@ struct slot {
 
 struct rc_ring {
 	bool open, waits;
+	int event_fd;     /* of a ring inside another loop, or 0 ... */
+	uint64_t written; /* ... and how often it was written to before the last wait */
 	uint64_t wake_ns;
 	unsigned held; /* waits that still bring nothing */
 	struct slot slots[SLOTS];
@@ -109,9 +115,8 @@ void socket_close(struct slot *slot);
 void socket_abort(struct peer *peer);
 void socket_take(struct peer *peer, uint8_t *to, size_t size); /* of what came up */
 struct sockaddr_storage socket_address(const struct peer *peer);
-int socket_port(const struct sockaddr_storage *address);
-struct peer *socket_dialled(int port);
 void socket_link(struct peer *peer);
+enum reached dial_reaches(const struct sockaddr_storage *address, struct peer **peer); /* dials.c */
 bool listener_waiting(int fd);
 struct peer *listener_take(int fd);
 

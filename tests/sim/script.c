@@ -106,9 +106,11 @@ void script_answer(struct peer *peer)
 	}
 	peer_excuse(peer, "it answers wrongly");
 	peer->script_over = true;
-	unsigned which = sim_below(4);
+	unsigned which = sim_below(5); /* 3: nothing at all */
 	if (which < 3)
 		peer_write(peer, wrong[which], strlen(wrong[which]));
+	else if (which == 4)
+		peer_write(peer, answer, sim_between(1, sizeof answer - 2));
 }
 
 /* ---- frames ---- */

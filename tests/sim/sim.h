@@ -11,11 +11,13 @@
  *      operations.c   what becomes of what it was asked to do
  *      peer.c         the other ends: naive WebSocket clients and servers that write raw bytes
  *      script.c       what they do
+ *      dials.c        whom the code under test dials, by name and address, and the truth about that
  *      secret.c       their TLS
  *      kernel.c       TLS records that the kernel makes
  *      zip.c          their compression
  *      tap.c          reads what the server's sends have put into the sockets, byte for byte
- *      application.c  the program on top: handlers, and threads that publish
+ *      application.c  the program on top: its handlers
+ *      publisher.c    and its threads that publish
  *      oracle.c       the truth about topics, and what each subscriber must have got of them
  *
  * Nothing here reads production state to decide what is right, except where it says so.
@@ -53,6 +55,9 @@ enum fault {
 	FAULT_CLOCK_JUMP,
 	FAULT_PREEMPTED, /* another thread runs between two steps of a tick */
 	FAULT_CONNECT_REFUSED,
+	FAULT_CONNECT_HANGS,    /* until it is cancelled */
+	FAULT_NAME_FAILED,      /* a resolver that answers nothing just now, or too many questions */
+	FAULT_NAME_LATE,        /* its answer may come after the time-out */
 	FAULT_ZERO_COPY_FAILED, /* no memory to pin, or no such thing on this socket */
 	FAULT_COPIED,           /* the kernel let go, and says that it had copied */
 	FAULT_LATE_RELEASE,     /* it lets go long after the peer has read */
@@ -69,6 +74,9 @@ enum fault {
 	MET_WRONG_RECORD,    /* or does what no peer may */
 	MET_EVENT,           /* a message as a server-sent event */
 	MET_KERNEL_TLS,      /* a socket whose kernel makes the records */
+	MET_AGAIN,           /* a connection of ours that came back */
+	MET_GIVEN_UP,        /* or that rc_close() gave up, at any moment of its life */
+	MET_OTHER_ADDRESS,   /* or that opened after another address had failed */
 	FAULT_COUNT
 };
 extern const char *const sim_fault_names[FAULT_COUNT];
@@ -92,6 +100,7 @@ struct sim {
 	bool secure;                /* some connections are TLS */
 	bool events;                /* some peers read server-sent events, so all that is published is text */
 	bool old_kernel;            /* options are set at once */
+	bool stepped;               /* workers are inside a loop of the program's own */
 	bool verbose;
 	uint64_t jumped_ns; /* when the clock jumped last */
 	rc_server *server;
@@ -292,6 +301,20 @@ void script_answer(struct peer *peer); /* to a request, when it is a server */
 void script_frame(struct peer *peer, unsigned first, const void *payload, size_t size);
 void script_close(struct peer *peer, uint16_t code);
 
+/* ---- dials.c ---- */
+
+void dials_reset(void);
+bool dials_rest(void);                     /* each is open, or over */
+void dial_offer(struct peer *peer);        /* rc_connect() to it */
+void dial_give_up(struct peer *first);     /* rc_close() */
+void dial_ends(const struct peer *life);   /* rc_close() is about to be called on its handle */
+struct peer *dial_life(struct peer *peer); /* of those that we dial, the one that has the connection now */
+void dial_opened(struct peer *first, rc_conn conn);
+/* Returns the peer whose connection that was; null: there was none. */
+struct peer *dial_closed(struct peer *first, rc_conn conn, const struct rc_closing *closing);
+void names_step(void);
+uint64_t names_next_ns(void);
+
 /* ---- tap.c ---- */
 
 void tap_take(struct peer *peer, const uint8_t *bytes, size_t size);
@@ -332,13 +355,14 @@ void zip_over(struct peer *peer);
 size_t zip_message(struct peer *peer, const void *bytes, size_t size, uint8_t *to, size_t room); /* 0: goes plain */
 size_t zip_bomb(uint8_t *to, size_t room);
 
-/* ---- application.c ---- */
+/* ---- application.c, publisher.c ---- */
 
 extern const struct rc_handlers application_handlers;
 void application_reset(void);
+void application_speak(void);               /* from another thread, to somebody */
 void application_publisher(unsigned index); /* a fiber */
 int64_t application_publish(unsigned topic, size_t size, unsigned flags);
-extern uint64_t application_messages, application_closed, application_slow;
+extern uint64_t application_messages, application_closed, application_unsure, application_slow;
 extern bool application_rests;
 
 /* ---- oracle.c ---- */
@@ -356,7 +380,9 @@ extern struct rc_topic_options oracle_options[TOPICS];
 
 void oracle_reset(void);
 unsigned oracle_new_message(unsigned topic, size_t size, bool binary); /* 0: no more */
-void oracle_published(unsigned id, int64_t result);
+/* `behind`: so many messages follow it that were published with it. */
+void oracle_published(unsigned id, int64_t result, unsigned behind);
+void oracle_check_rounds(void);           /* none ends between such */
 uint64_t oracle_sequence(unsigned topic); /* of the newest */
 /* After rc_subscribe() returned 0 on the connection's worker, or, posted, on another thread. */
 void oracle_subscribed(struct peer *peer, unsigned topic, const struct rc_start *start, unsigned marker);

@@ -12,7 +12,10 @@
 
 #include "../../engine/bounds.h"
 
+#undef RC_PUBLISH_MANY_MAX
+#undef RC_PLACES_MAX
 #undef RC_SLICE_SENDS
+#undef RC_SLICE_ENCODE_SIZE
 #undef RC_PLAN_WINDOW
 #undef RC_PLAN_TAKEN_MAX
 #undef RC_PLAN_RANGES_MAX
@@ -32,8 +35,12 @@
 #undef RC_TLS_STAGES
 #undef RC_TLS_RECORDS_A_KEY
 #undef RC_TLS_RECORDS_SHARED
+#undef RC_DIALS_MAX
 
+#define RC_PUBLISH_MANY_MAX 12
+#define RC_PLACES_MAX 3
 #define RC_SLICE_SENDS 4
+#define RC_SLICE_ENCODE_SIZE (4 * RC_KIB)
 #define RC_PLAN_WINDOW 64
 #define RC_PLAN_TAKEN_MAX 24
 #define RC_PLAN_RANGES_MAX 4
@@ -53,5 +60,6 @@
 #define RC_TLS_STAGES 3
 #define RC_TLS_RECORDS_A_KEY 10
 #define RC_TLS_RECORDS_SHARED 3
+#define RC_DIALS_MAX 2
 
 #endif

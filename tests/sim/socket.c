@@ -72,17 +72,6 @@ struct sockaddr_storage socket_address(const struct peer *peer)
 	return storage;
 }
 
-int socket_port(const struct sockaddr_storage *address)
-{
-	return ntohs(((const struct sockaddr_in *)address)->sin_port);
-}
-
-struct peer *socket_dialled(int port)
-{
-	struct peer *peer = port < PEERS_MAX ? &peers[port] : NULL;
-	return peer && peer->kind == PEER_SERVER && peer->state == PEER_OFFERED ? peer : NULL;
-}
-
 /* ---- listeners ---- */
 
 static struct listening {

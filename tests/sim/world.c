@@ -2,6 +2,7 @@
  *
  * world.c - the world of a seed: which faults strike how often, how the server is configured, what is reset before it.
  */
+#include "ringcast_latency.h"
 #include "sim.h"
 
 #include <stdlib.h>
@@ -43,6 +44,7 @@ static void choose_config(void)
 	config->idle_timeout_ms = sim_one_in(3) ? 2000 : sim_one_in(2) ? 0 : 120000;
 	config->close_timeout_ms = sim_between(1000, 5000);
 	config->busy_poll = sim_one_in(20);
+	config->spin_us = sim_one_in(8) ? sim_between(1, 500) : 0;
 	config->deflate.on = sim_one_in(2);
 	config->deflate.size_min = sim_one_in(2) ? 16 : 200;
 	config->deflate.level = sim_between(1, 9);
@@ -51,6 +53,7 @@ static void choose_config(void)
 	config->kernel_tls = sim_one_in(2);
 	sim.old_kernel = sim_one_in(2);
 	sim.events = sim_one_in(4);
+	sim.stepped = sim_one_in(4);
 	config->zero_copy_size_min = sim_one_in(3) ? sim_between(1, 600) : 0;
 }
 
@@ -73,9 +76,28 @@ static void add_rules(void)
 	}
 }
 
+/* A program's own loop: its descriptor is readable when the ring can run, see run.c. */
+static int loop(unsigned index)
+{
+	int result = rc_server_fd(sim.server, index);
+	if (result < 0)
+		return result;
+	do {
+		if (!sim.config.busy_poll)
+			host_yield();
+		result = rc_worker_step(sim.server, index);
+	} while (result > 0);
+	CHECK(rc_worker_step(sim.server, index) == result, "a worker that has ended goes on");
+	return result;
+}
+
 static void worker_fiber(unsigned index)
 {
 	struct rc_error error;
+	if (sim.stepped) {
+		sim.results[index] = loop(index);
+		return;
+	}
 	sim.results[index] = rc_server_run(sim.server, index, &error);
 }
 
@@ -114,6 +136,7 @@ void world_begin(uint64_t seed)
 	ring_reset();
 	listener_reset();
 	peer_reset_all();
+	dials_reset();
 	secret_reset_all();
 	kernel_reset_all();
 	oracle_reset();

@@ -143,13 +143,13 @@ def mute(server, chances):
 def polls(server, chances):
     for path in (",".join("*" * 250), ",".join(chr(97 + n) + "*" for n in range(16)), ",".join(f"t{n}" for n in range(250))):
         with Raw(server) as raw:
-            raw.send(f"GET /poll/{path}?since={','.join('0' * (path.count(',') + 1))}&wait=1 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            raw.send(f"GET /poll/{path}?since={','.join('0' * (path.count(',') + 1))}&wait=1 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             drain(raw)
 
 
 def streams(server, chances):
     with Raw(server, receive_buffer=4096) as raw:
-        raw.send(b"GET /sse/*,news*?since=0,0 HTTP/1.1\r\nHost: x\r\n\r\n")
+        raw.send(b"GET /sse/*,news*?since=0,0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         time.sleep(0.2 * chances.random())  # reads nothing
 
 
@@ -182,7 +182,7 @@ def talk(server, chances):
 
 def bodies(server, chances):
     with Raw(server) as raw:
-        raw.send(b"POST /api/publish HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 1.2.3.4\r\nContent-Length: 200000\r\n\r\n" + b"x" * 100000)
+        raw.send(b"POST /api/publish HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 1.2.3.4\r\nContent-Length: 200000\r\n\r\n" + b"x" * 100000)
         drain(raw)
 
 

@@ -106,7 +106,7 @@ static void expect_request(const char *text, const char *protocols, const char *
 	cr_assert_eq(rc_url_parse(&url, text), 0);
 	for (size_t size = 0; size < strlen(expected) + 3; size++) {
 		char *to = malloc(size ? size : 1);
-		size_t written = rc_handshake_request(to, size, &url, nonce, protocols, NULL);
+		size_t written = rc_handshake_request(to, size, &url, nonce, protocols, NULL, NULL);
 		if (size > strlen(expected))
 			cr_expect(written == strlen(expected) && memcmp(to, expected, written) == 0, "%s", text);
 		else
@@ -133,8 +133,57 @@ Test(handshake_client, requests)
 		struct rc_url url;
 		char to[512];
 		cr_assert_eq(rc_url_parse(&url, "ws://h"), 0);
-		cr_expect_eq(rc_handshake_request(to, sizeof to, &url, nonce, bad[i], NULL), 0, "%s", bad[i]);
+		cr_expect_eq(rc_handshake_request(to, sizeof to, &url, nonce, bad[i], NULL, NULL), 0, "%s", bad[i]);
 	}
+}
+
+Test(handshake_client, headers)
+{
+	static const struct {
+		const char *name, *value;
+		int result;
+	} headers[] = {
+		{ "X-Key", "abc", 12 },
+		{ "Authorization", "Bearer a.b-c", 29 },
+		{ "Cookie", "", 10 },
+		{ "X", "a\tb", 8 },
+		{ "X", "\xc3\xa4", 7 },
+		{ "Sec-Fetch-Mode", "websocket", 27 },
+		{ "X", "a\r\nHost: b", -EINVAL },
+		{ "X", "a\n", -EINVAL },
+		{ "X", "a\r", -EINVAL },
+		{ "X", "\x7f", -EINVAL },
+		{ "", "a", -EINVAL },
+		{ "X Y", "a", -EINVAL },
+		{ "X:", "a", -EINVAL },
+		{ "X\r\nY", "a", -EINVAL },
+		{ "host", "h", -EINVAL },
+		{ "Upgrade", "h2c", -EINVAL },
+		{ "CONNECTION", "close", -EINVAL },
+		{ "Content-Length", "5", -EINVAL },
+		{ "Transfer-Encoding", "chunked", -EINVAL },
+		{ "Expect", "100-continue", -EINVAL },
+		{ "Sec-WebSocket-Key", "x", -EINVAL },
+		{ "sec-websocket-protocol", "x", -EINVAL },
+		{ "Sec-WebSocket-Anything", "x", -EINVAL },
+	};
+	for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
+		char to[64], exact[64];
+		int size = rc_handshake_add_header(to, sizeof to, headers[i].name, headers[i].value);
+		cr_expect_eq(size, headers[i].result, "%s: %s: %d", headers[i].name, headers[i].value, size);
+		if (size < 0)
+			continue;
+		cr_expect_eq(strlen(to), (size_t)size);
+		cr_expect_eq(rc_handshake_add_header(exact, (size_t)size + 1, headers[i].name, headers[i].value), size);
+		cr_expect_eq(rc_handshake_add_header(exact, (size_t)size, headers[i].name, headers[i].value), -ENOSPC);
+	}
+	struct rc_url url;
+	char to[512];
+	cr_assert_eq(rc_url_parse(&url, "ws://h"), 0);
+	size_t size = rc_handshake_request(to, sizeof to, &url, nonce, NULL, "A: b\r\nC: d\r\n", NULL);
+	cr_assert_gt(size, 16);
+	cr_expect_eq(memcmp(to + size - 16, "\r\nA: b\r\nC: d\r\n\r\n", 16), 0);
+	cr_expect_eq(rc_handshake_request(to, size, &url, nonce, NULL, "A: b\r\nC: d\r\n", NULL), 0);
 }
 
 #define SWITCH "HTTP/1.1 101 Switching Protocols\r\n"
@@ -193,12 +242,14 @@ static const struct {
 };
 
 static struct rc_deflate agreed;
+static const char *why;
 
 static int verdict_at(size_t i, size_t size, char protocol[RC_PROTOCOL_NAME_MAX])
 {
 	char *block = malloc(size ? size : 1);
 	memcpy(block, cases[i].bytes, size);
-	int result = rc_handshake_response_parse(block, size, nonce, cases[i].offered, protocol, NULL, &agreed);
+	int result = rc_handshake_response_parse(block, size, nonce, cases[i].offered, protocol, NULL, &agreed, &why);
+	cr_expect_eq(why != NULL, result == -EPROTO, "%s: words for each fault, and for nothing else", cases[i].rule);
 	free(block);
 	return result;
 }
@@ -224,7 +275,7 @@ Test(handshake_client, frames_behind_the_response_are_left)
 {
 	static const char bytes[] = ALL "\r\n\x81\x05Hello";
 	char protocol[RC_PROTOCOL_NAME_MAX];
-	cr_expect_eq(rc_handshake_response_parse(bytes, sizeof bytes - 1, nonce, NULL, protocol, NULL, &agreed),
+	cr_expect_eq(rc_handshake_response_parse(bytes, sizeof bytes - 1, nonce, NULL, protocol, NULL, &agreed, &why),
 	             (int)sizeof bytes - 8);
 }
 

@@ -52,7 +52,7 @@ Test(log, a_frame_is_the_shortest_header_and_the_payload)
 	model_begin(&m, 1 * RC_MIB, 64, 0, 0);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		cr_assert_eq(model_append(&m, 0, cases[i].size, cases[i].opcode), (int64_t)i + 1);
-		const uint8_t *at = rc_log_at(&m.log, newest()->position);
+		const uint8_t *at = rc_log_frame(&m.log, newest());
 		cr_expect_eq(newest()->size, cases[i].header_size + cases[i].size);
 		cr_expect(memcmp(at, cases[i].header, cases[i].header_size) == 0, "%zu bytes", cases[i].size);
 	}
@@ -90,9 +90,9 @@ Test(log, less_than_2_GiB_in_the_largest_log)
 	cr_assert_eq(rc_topics_init(&topics, &options, 0, 1, 1), 0);
 	rc_log_init(&log, &topics, bytes, size, entries, 64, floors, 1);
 	struct rc_topic *topic = rc_topics_get(&topics, "t", 1, rc_topic_hash(&topics, "t", 1), &error);
-	cr_expect_eq(rc_log_append(&log, topic, RC_TEXT, bytes, ((size_t)1 << 31) - 14, 0, &held_by), -EMSGSIZE);
-	cr_expect_eq(rc_log_append(&log, topic, RC_TEXT, bytes, (size_t)1 << 32, 0, &held_by), -EMSGSIZE);
-	cr_expect_eq(rc_log_append(&log, topic, RC_TEXT, bytes, (size_t)5 << 30, 0, &held_by), -EMSGSIZE);
+	cr_expect_eq(append_raw(&log, topic, RC_TEXT, bytes, ((size_t)1 << 31) - 14, 0, &held_by), -EMSGSIZE);
+	cr_expect_eq(append_raw(&log, topic, RC_TEXT, bytes, (size_t)1 << 32, 0, &held_by), -EMSGSIZE);
+	cr_expect_eq(append_raw(&log, topic, RC_TEXT, bytes, (size_t)5 << 30, 0, &held_by), -EMSGSIZE);
 	rc_topics_destroy(&topics);
 	munmap(bytes, size);
 }
@@ -110,7 +110,7 @@ Test(log, frames_stand_side_by_side_and_never_wrap, .init = small, .fini = end)
 	floor_to(m.head);
 	append(2, 100);
 	cr_expect_eq(newest()->position, RC_LOG_SIZE_MIN);
-	cr_expect_eq(rc_log_at(&m.log, newest()->position), m.log.bytes);
+	cr_expect_eq(rc_log_frame(&m.log, newest()), m.log.bytes);
 	for (unsigned i = 0; i < 3; i++, floor_to(m.head))
 		append(0, large);
 	append(1, large - 102);
@@ -131,7 +131,7 @@ Test(log, held_back_by_a_floor_and_by_nothing_else)
 	const struct rc_log before = m.log;
 	struct rc_topic *topic = model_find(&m, 0);
 	for (unsigned i = 0; i < 3; i++)
-		cr_expect_eq(rc_log_append(&m.log, topic, RC_TEXT, "x", 1, 0, &held_by), -EAGAIN);
+		cr_expect_eq(append_raw(&m.log, topic, RC_TEXT, "x", 1, 0, &held_by), -EAGAIN);
 	cr_expect_eq(held_by, 1);
 	cr_expect_eq(m.log.refused, 3);
 	m.log.refused = 0;
@@ -145,7 +145,7 @@ Test(log, held_back_by_a_floor_and_by_nothing_else)
 	cr_expect_eq(atomic_load(&m.log.tail), 2);
 	cr_expect_eq(model_append(&m, 0, 0, RC_TEXT), -EAGAIN, "the next segment");
 	m.floors[1] = UINT64_MAX;
-	cr_expect_gt(rc_log_append(&m.log, topic, RC_TEXT, "", 0, 0, &held_by), 0, "a reader that has gone");
+	cr_expect_gt(append_raw(&m.log, topic, RC_TEXT, "", 0, 0, &held_by), 0, "a reader that has gone");
 	model_end(&m);
 }
 

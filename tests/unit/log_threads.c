@@ -52,7 +52,7 @@ static void *publish(void *argument)
 		unsigned held_by;
 		do {
 			pthread_mutex_lock(&shared.lock);
-			result = rc_log_append(&shared.log, topic, RC_BINARY, payload, size, i, &held_by);
+			result = append_raw(&shared.log, topic, RC_BINARY, payload, size, i, &held_by);
 			pthread_mutex_unlock(&shared.lock);
 			if (result == -EAGAIN)
 				sched_yield();
@@ -86,7 +86,7 @@ static const struct rc_entry *check_entry(struct reader *reader, uint64_t number
 	size_t size = model_frame(reader->frame, &message);
 	uint64_t end = atomic_load_explicit(&shared.log.end, memory_order_relaxed);
 	CHECK(end >= entry->position + entry->size);
-	CHECK(entry->size == size && memcmp(rc_log_at(&shared.log, entry->position), reader->frame, size) == 0);
+	CHECK(entry->size == size && memcmp(rc_log_frame(&shared.log, entry), reader->frame, size) == 0);
 	return entry;
 }
 

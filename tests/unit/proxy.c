@@ -133,3 +133,31 @@ Test(proxy, at_the_bounds)
 		cr_expect_eq(rc_proxy_parse(bytes, 16 + rest, &peer), over ? -1 : RC_PROXY_V2_SIZE_MAX);
 	}
 }
+
+/* A peer of IPv4 that came to a socket of IPv6 has two addresses, and one of them only is its own. */
+Test(proxy, unmapped)
+{
+	static const char *const cases[][2] = {
+		{ "::ffff:10.0.0.7", "10.0.0.7" },
+		{ "::ffff:127.0.0.1", "127.0.0.1" },
+		{ "::1", "::1" },
+		{ "2001:db8::ffff:10.0.0.7", "2001:db8::ffff:a00:7" },
+		{ "::10.0.0.7", "::10.0.0.7" },
+		{ "64:ff9b::10.0.0.7", "64:ff9b::a00:7" },
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct sockaddr_storage peer = { 0 }, plain;
+		struct sockaddr_in6 *six = (struct sockaddr_in6 *)&peer;
+		char text[INET6_ADDRSTRLEN];
+		six->sin6_family = AF_INET6;
+		six->sin6_port = htons(4711);
+		cr_assert_eq(inet_pton(AF_INET6, cases[i][0], &six->sin6_addr), 1);
+		rc_peer_unmap(&plain, &peer);
+		rc_peer_name(text, &plain);
+		cr_expect_str_eq(text, cases[i][1]);
+		cr_expect_eq(((struct sockaddr_in *)&plain)->sin_port, htons(4711));
+	}
+	struct sockaddr_storage file = { .ss_family = AF_UNIX }, plain;
+	rc_peer_unmap(&plain, &file);
+	cr_expect_eq(plain.ss_family, AF_UNIX);
+}

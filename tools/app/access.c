@@ -57,6 +57,52 @@ static bool is_known_site(const struct app_settings *settings, const rc_request 
 	return false;
 }
 
+/* A name, or one that begins with "*.", for everything below it. */
+static bool name_matches(const char *name, const char *host, size_t size)
+{
+	size_t name_size = local_host_size(name);
+	if (*name != '*')
+		return size == name_size && strncasecmp(host, name, size) == 0;
+	return size >= name_size && strncasecmp(host + size - name_size + 1, name + 1, name_size - 1) == 0;
+}
+
+/* By a name in --host, or of an --origin. */
+static bool is_own_name(const struct app_settings *settings, const char *host, size_t size)
+{
+	for (unsigned i = 0; i < settings->hosts.count; i++)
+		if (name_matches(settings->hosts.items[i], host, size))
+			return true;
+	for (unsigned i = 0; i < settings->origins.count; i++) {
+		const char *name = strstr(settings->origins.items[i], "://");
+		if (name && name[3] && name_matches(name + 3, host, size))
+			return true;
+	}
+	return false;
+}
+
+static bool lets_any_page_in(const struct app_settings *settings)
+{
+	for (unsigned i = 0; i < settings->origins.count; i++)
+		if (strcmp(settings->origins.items[i], "*") == 0)
+			return true;
+	return false;
+}
+
+/* A page of a name that its owner points at 127.0.0.1 is of the host that it asks, and what it gets by plain HTTP it
+ * may read; such a GET has no Origin. What comes by a Unix socket or with a PROXY header was made by no browser. */
+bool app_access_host(const struct app *app, const rc_request *request)
+{
+	const struct app_settings *settings = app_settings_now(app);
+	const char *host = rc_request_header(request, "Host");
+	unsigned listener = rc_request_listener(request);
+	bool browser = rc_request_header(request, "Origin") || !rc_request_is_websocket(request);
+	if (settings->auth == APP_AUTH_REQUIRED || !browser || lets_any_page_in(settings) ||
+	    listener >= app->listeners.count || !app->listeners.loopback[listener] || rc_request_proxy(request) ||
+	    strcmp(rc_request_peer(request), "unix") == 0)
+		return true;
+	return local_host_is_fixed(request) || (host && is_own_name(settings, host, local_host_size(host)));
+}
+
 bool app_access_origin(const struct app_settings *settings, const rc_request *request)
 {
 	const char *origin = rc_request_header(request, "Origin");
@@ -65,10 +111,7 @@ bool app_access_origin(const struct app_settings *settings, const rc_request *re
 		return true;
 	if (!text_is_name(origin, strlen(origin)))
 		return false;
-	for (unsigned i = 0; i < settings->origins.count; i++)
-		if (strcmp(settings->origins.items[i], "*") == 0)
-			return true;
-	return is_known_site(settings, request, origin);
+	return lets_any_page_in(settings) || is_known_site(settings, request, origin);
 }
 
 /* A browser adds cookies to whatever any page asks for. So they say who the user is only where the page is known, and

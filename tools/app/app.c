@@ -77,6 +77,8 @@ static void print_listener(FILE *to, const char *address, int port, const char *
 		fprintf(to, "listening on ws+unix:%s:%s\n", address + 5, what);
 	else if (!strncmp(address, "fd:", 3))
 		fprintf(to, "listening on descriptor %s%s\n", address + 3, what);
+	else if (*address == ':' || *address == '*')
+		fprintf(to, "listening on ws%s://0.0.0.0:%d%s\n", secure ? "s" : "", port, what);
 	else
 		fprintf(to, "listening on ws%s://%.*s:%d%s\n", secure ? "s" : "", (int)(colon ? colon - address : 0),
 		        address, port, what);
@@ -183,6 +185,7 @@ static bool make_server(struct app *app, const struct app_settings *settings)
 	config.log_size = settings->log_size;
 	config.policy = (enum rc_policy)settings->policy;
 	config.kernel_tls = settings->kernel_tls;
+	latency_apply(&settings->latency, &config);
 	config.memory_max = settings->memory_max;
 	config.idle_timeout_ms = settings->idle_timeout_ms;
 	config.handshake_timeout_ms = settings->handshake_timeout_ms;
@@ -263,12 +266,14 @@ static void warn_fixed(const struct app_settings *old, const struct app_settings
 	            old->listen.count == new->listen.count && old->api_listen.count == new->api_listen.count &&
 	            old->message_max == new->message_max && old->body_max == new->body_max &&
 	            old->connections_max == new->connections_max && old->idle_timeout_ms == new->idle_timeout_ms &&
-	            old->policy == new->policy && old->subscriptions_max == new->subscriptions_max;
+	            old->policy == new->policy &&
+	            old->subscriptions_max == new->subscriptions_max &&latency_equal(&old->latency, &new->latency);
 	for (unsigned i = 0; same && i < new->listen.count; i++)
 		same = strcmp(old->listen.items[i], new->listen.items[i]) == 0;
 	if (!same)
-		app_log_say(APP_LOG_WARNING, "reload", NULL,
-		            "addresses, workers, sizes, idle time and policy change only with a restart");
+		app_log_say(
+		    APP_LOG_WARNING, "reload", NULL,
+		    "addresses, workers and their places, sizes, idle time and policy change only with a restart");
 }
 
 static void recheck(void *context, struct app_node *node)

@@ -77,6 +77,10 @@ static int open_client(struct app *app, rc_request *request, struct app_wish *wi
 {
 	const struct app_settings *settings = app_settings_now(app);
 	char scratch[ADDRESS_TEXT_SIZE];
+	if (!app_access_host(app, request)) {
+		app_wish_free(wish);
+		return app_access_refuse(request, 403, "this name is not known to be ours: see --host\n");
+	}
 	if (!app_access_origin(settings, request)) {
 		app_wish_free(wish);
 		return app_access_refuse(request, 403, "this origin is not allowed\n");

@@ -108,6 +108,9 @@ static void print_clients(const struct app_settings *settings)
 	row("topics", "%s; a token may name its own", list_of(&settings->topics, "all", list));
 	row("rooms", "%s; a token may name its own", list_of(&settings->rooms, "all", list));
 	row("pages of", "%s", list_of(&settings->origins, "the host that they ask", list));
+	if (settings->auth != APP_AUTH_REQUIRED)
+		row("  on loopback, asked as", "an address, localhost%s%s", settings->hosts.count ? ", " : "",
+		    list_of(&settings->hosts, "", list));
 	row("cookies as tokens", "from those pages%s", settings->origins.count ? ", but not from *" : "");
 }
 

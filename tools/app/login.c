@@ -267,12 +267,28 @@ void app_login_auth(struct app_client *client, const json_t *message, const json
 	app_clock_set(client);
 }
 
+/* Null, or why a client that was let in would not be let in with these settings. */
+static const char *why_not_any_more(const struct app_client *client, const struct app_settings *settings)
+{
+	if (settings->auth == APP_AUTH_OFF)
+		return NULL;
+	if (client->has_token)
+		return app_token_keys_hold(&settings->keys, client->claims.key) ? NULL : "the token's key is gone";
+	return settings->auth == APP_AUTH_REQUIRED ? "authentication required" : NULL;
+}
+
 void app_login_recheck(struct app_client *client)
 {
 	/* Who has yet to say who it is may do nothing, and has nothing. */
 	if (!client->user && !client->wish)
 		return;
-	client->permissions = permissions_of(client, app_settings_now(client->app));
+	const struct app_settings *settings = app_settings_now(client->app);
+	const char *why = why_not_any_more(client, settings);
+	if (why) {
+		app_close(client, RC_CLOSE_POLICY, why);
+		return;
+	}
+	client->permissions = permissions_of(client, settings);
 	app_rooms_recheck(client);
 	app_feeds_recheck(client);
 }

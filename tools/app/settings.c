@@ -5,6 +5,8 @@
  */
 #include "settings.h"
 
+#include "lib/local.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <ini.h>
@@ -74,6 +76,7 @@ static struct app_settings *make_defaults(void)
 		.log_level = APP_LOG_INFO,
 		.log_rate = 100,
 	};
+	latency_defaults(&settings->latency);
 	return settings;
 }
 
@@ -301,11 +304,20 @@ static bool finish(struct app_settings *settings)
 		                      settings->permissions_text),
 		       false;
 	settings->permissions = (unsigned)permissions;
+	const char *wrong = latency_parse(&settings->latency);
+	if (wrong)
+		return command_failed("cpus '%s': %s", settings->latency.cpus_text, wrong), false;
 	for (unsigned i = 0; i < settings->trusted.count; i++)
 		if (!networks_add(&settings->proxies, settings->trusted.items[i]))
 			return command_failed("trust-proxy '%s': expected an address, or one with /BITS",
 			                      settings->trusted.items[i]),
 			       false;
+	for (unsigned i = 0; i < settings->hosts.count; i++) {
+		const char *name = settings->hosts.items[i];
+		if (local_host_size(name) != strlen(name) || strpbrk(name, "/@") || strcmp(name, "*") == 0)
+			return command_failed("host '%s': expected a name, or *. and a name, without a port", name),
+			       false;
+	}
 	for (unsigned i = 0; i < settings->origins.count; i++)
 		if (!strstr(settings->origins.items[i], "://") && strcmp(settings->origins.items[i], "null") != 0 &&
 		    strcmp(settings->origins.items[i], "*") != 0)

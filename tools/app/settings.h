@@ -11,6 +11,7 @@
 
 #include "lib/address.h"
 #include "lib/keys.h"
+#include "lib/latency.h"
 #include "lib/options.h"
 #include "lib/producers.h"
 #include "token.h"
@@ -41,6 +42,7 @@ struct app_settings {
 	const char *tls_client_ca, *tls_crl;  /* likewise */
 	struct option_list keep_last;
 	bool kernel_tls;
+	struct latency latency;
 
 	/* who may */
 	int preset;
@@ -58,7 +60,7 @@ struct app_settings {
 	unsigned permissions;
 	struct option_list topics, rooms;  /* for whom no token names any; empty: all */
 	struct option_list publish_topics; /* what /api may publish to; empty: all */
-	struct option_list origins, trusted, api_keys, operator_keys;
+	struct option_list hosts, origins, trusted, api_keys, operator_keys;
 	const char *api_key_file, *operator_key_file;
 	struct networks proxies;    /* that are trusted */
 	struct keys api, operators; /* all of them; the operators' only read figures */

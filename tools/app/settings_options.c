@@ -14,7 +14,8 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		  "environment (RINGCAST_NAME) overrides the file, and flags override both" },
 		{ "listen", OPTION_LIST, &s->listen, "ADDR:PORT",
 		  "where to listen (what systemd hands over, or 127.0.0.1:8080; repeatable):\n"
-		  "also unix:/PATH and fd:3; proxy+ADDR:PORT expects the PROXY protocol" },
+		  "also :8080 for all addresses (needs a key for tokens, or --open), unix:/PATH\n"
+		  "and fd:3; proxy+ADDR:PORT expects the PROXY protocol" },
 		{ "api-listen", OPTION_LIST, &s->api_listen, "ADDR:PORT",
 		  "serve /api here and nowhere else (repeatable)" },
 		PRODUCERS_OPTIONS(&s->producers),
@@ -42,6 +43,24 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		{ "handshake-timeout", OPTION_MS, &s->handshake_timeout_ms, "TIME",
 		  "for a client to open its connection (10s)" },
 
+		{ "round-interval", OPTION_COUNT, &s->latency.round_interval_us, "MICROSECONDS",
+		  "the longest pause between two rounds of sending; 0: none (2000)" },
+		{ "busy-poll", OPTION_FLAG, &s->latency.busy_poll, NULL,
+		  "spin instead of sleeping: each worker takes a processor" },
+		{ "spin-us", OPTION_COUNT, &s->latency.spin_us, "MICROSECONDS",
+		  "when nothing comes any more, spin so long before sleeping (0)" },
+		{ "cpus", OPTION_TEXT, &s->latency.cpus_text, "LIST",
+		  "the processors of the workers, one each, in turn: 2,3,6-8 (where the system\nputs them)" },
+		{ "numa-node", OPTION_COUNT, &s->latency.numa_node, "N",
+		  "the node where the log lies and the workers run (any)" },
+		{ "priority", OPTION_COUNT, &s->latency.priority, "N",
+		  "1 to 99: workers run as SCHED_FIFO (as other threads)" },
+		{ "log-prefault", OPTION_FLAG, &s->latency.log_prefault, NULL,
+		  "bring all of the log into memory at the start" },
+		{ "log-lock", OPTION_FLAG, &s->latency.log_lock, NULL, "and keep it there" },
+		{ "log-huge-pages", OPTION_CHOICE, &s->latency.log_huge_pages, LATENCY_HUGE_PAGES,
+		  "in which pages the log lies (off); reserved: those of vm.nr_hugepages, or it\ndoes not start" },
+
 		{ "preset", OPTION_CHOICE, &s->preset, "default|strict",
 		  "what limits are where nobody set them. strict: 10 connections an address,\n"
 		  "5 handshakes a second, 10 messages a second" },
@@ -51,6 +70,10 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		{ "origin", OPTION_LIST, &s->origins, "ORIGIN",
 		  "whose pages may connect: https://example.org, https://*.example.org, or *\n"
 		  "for any (those of the host that is asked; repeatable); others get 403" },
+		{ "host", OPTION_LIST, &s->hosts, "NAME",
+		  "a name by which browsers may ask a listener on loopback where no token is\n"
+		  "needed, as when a proxy hands them on: example.org, *.example.org (addresses,\n"
+		  "localhost, and the names of --origin; repeatable); others get 403" },
 		{ "trust-proxy", OPTION_LIST, &s->trusted, "ADDR[/BITS]",
 		  "proxies whose X-Forwarded-For or PROXY header is believed (none;\nrepeatable)" },
 		{ "auth", OPTION_CHOICE, &s->auth, "auto|off|optional|required",

@@ -14,6 +14,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +27,7 @@
 struct app_token_key {
 	const char *algorithm;
 	EVP_PKEY *key; /* null for HS256 */
+	uint64_t mark; /* by which it is known again when keys were read anew */
 	size_t secret_size;
 	uint8_t secret[];
 };
@@ -49,6 +51,15 @@ const char *app_token_verdict_text(enum app_token_verdict verdict)
 
 /* ---- keys ---- */
 
+static uint64_t mark_of(const void *bytes, size_t size)
+{
+	uint8_t digest[EVP_MAX_MD_SIZE] = { 0 };
+	uint64_t mark;
+	EVP_Digest(bytes, size, digest, NULL, EVP_sha256(), NULL);
+	memcpy(&mark, digest, sizeof mark);
+	return mark;
+}
+
 static const char *add_key(struct app_token_keys *keys, const char *algorithm, EVP_PKEY *key, const void *secret,
                            size_t size)
 {
@@ -58,8 +69,19 @@ static const char *add_key(struct app_token_keys *keys, const char *algorithm, E
 	if (!made)
 		return "no memory";
 	*made = (struct app_token_key){ .algorithm = algorithm, .key = key, .secret_size = size };
-	if (size)
+	if (size) {
 		memcpy(made->secret, secret, size);
+		made->mark = mark_of(secret, size);
+	} else {
+		uint8_t *der = NULL;
+		int der_size = i2d_PUBKEY(key, &der);
+		if (der_size < 0) {
+			free(made);
+			return "no memory";
+		}
+		made->mark = mark_of(der, (size_t)der_size);
+		OPENSSL_free(der);
+	}
 	keys->keys[keys->count++] = made;
 	return NULL;
 }
@@ -104,6 +126,14 @@ const char *app_token_add_pem(struct app_token_keys *keys, const void *pem, size
 	if (error)
 		EVP_PKEY_free(key);
 	return error;
+}
+
+bool app_token_keys_hold(const struct app_token_keys *keys, uint64_t mark)
+{
+	for (unsigned i = 0; i < keys->count; i++)
+		if (keys->keys[i]->mark == mark)
+			return true;
+	return false;
 }
 
 void app_token_keys_free(struct app_token_keys *keys)
@@ -211,7 +241,7 @@ static json_t *decode_json(const char *text, size_t size, uint8_t *scratch)
 }
 
 static enum app_token_verdict check_signature(const struct app_token_keys *keys, const char *token, size_t signed_size,
-                                              size_t size, size_t header_size, uint8_t *scratch)
+                                              size_t size, size_t header_size, uint8_t *scratch, uint64_t *mark)
 {
 	json_t *header = decode_json(token, header_size, scratch);
 	const char *algorithm = json_string_value(json_object_get(header, "alg"));
@@ -224,6 +254,7 @@ static enum app_token_verdict check_signature(const struct app_token_keys *keys,
 	for (unsigned i = 0; i < keys->count && verdict != APP_TOKEN_MALFORMED && verdict != APP_TOKEN_VALID; i++) {
 		if (strcmp(keys->keys[i]->algorithm, algorithm) != 0)
 			continue;
+		*mark = keys->keys[i]->mark;
 		verdict = verify(keys->keys[i], token, signed_size, scratch, (size_t)signature_size) ? APP_TOKEN_VALID
 		                                                                                     : APP_TOKEN_FORGED;
 	}
@@ -389,12 +420,13 @@ enum app_token_verdict app_token_check(const struct app_token_keys *keys, const 
 	const char *second = first ? memchr(first + 1, '.', size - (size_t)(first + 1 - token)) : NULL;
 	if (!second || memchr(second + 1, '.', size - (size_t)(second + 1 - token)))
 		return APP_TOKEN_MALFORMED;
+	uint64_t mark = 0;
 	enum app_token_verdict verdict = check_signature(keys, token, (size_t)(second - token), size,
-	                                                 (size_t)(first - token), scratch);
+	                                                 (size_t)(first - token), scratch, &mark);
 	if (verdict != APP_TOKEN_VALID)
 		return verdict;
 	json_t *payload = decode_json(first + 1, (size_t)(second - first - 1), scratch);
-	struct app_claims read = { 0 };
+	struct app_claims read = { .key = mark };
 	verdict = payload ? read_claims(payload, rules, now_s, &read) : APP_TOKEN_MALFORMED;
 	json_decref(payload);
 	if (verdict == APP_TOKEN_VALID)

@@ -31,6 +31,8 @@ struct app_token_keys {
  * more for RS256, P-256 for ES256, Ed25519 for EdDSA. Returns null or what is wrong. */
 const char *app_token_add_secret(struct app_token_keys *keys, const void *secret, size_t size);
 const char *app_token_add_pem(struct app_token_keys *keys, const void *pem, size_t size);
+/* Whether a key is among these: the mark that claims have of theirs. */
+bool app_token_keys_hold(const struct app_token_keys *keys, uint64_t mark);
 void app_token_keys_free(struct app_token_keys *keys);
 
 /* What the operator wants of a token beyond its signature. */
@@ -50,6 +52,7 @@ struct app_names {
 
 struct app_claims {
 	char subject[APP_SUBJECT_SIZE_MAX + 1];
+	uint64_t key;         /* a mark of the key that signed them */
 	uint64_t expires_s;   /* 0: never */
 	bool has_permissions; /* the claim was there */
 	unsigned permissions;

@@ -7,9 +7,7 @@
 
 #include <errno.h>
 #include <stdio.h>
-
-#include "options.h"
-#include "ringcast_client.h"
+#include <string.h>
 
 #define CLIENT_LOG_SIZE ((size_t)64 << 10)         /* this role publishes nothing */
 #define CLIENT_MESSAGE_SIZE_MAX ((size_t)64 << 20) /* the largest message that any server of ours may send */
@@ -20,7 +18,7 @@ static void on_open(void *context, rc_conn handle, void *user)
 {
 	struct client *client = context;
 	struct client_conn *conn = user;
-	conn->handle = handle;
+	atomic_store(&conn->handle, handle);
 	atomic_store(&conn->state, CLIENT_OPEN);
 	wait_wake(&client->wait);
 }
@@ -38,6 +36,12 @@ static void on_close(void *context, rc_conn handle, void *user, const struct rc_
 	struct client *client = context;
 	struct client_conn *conn = user;
 	(void)handle;
+	if (closing->again_ms) {
+		fprintf(stderr, "closed %u %.*s; again in %u ms\n", closing->code, (int)closing->reason_size,
+		        closing->reason, closing->again_ms);
+		atomic_store(&conn->state, CLIENT_CONNECTING);
+		return;
+	}
 	conn->code = closing->code;
 	conn->status = closing->status;
 	snprintf(conn->reason, sizeof conn->reason, "%.*s", (int)closing->reason_size,
@@ -91,20 +95,55 @@ int client_start(struct client *client)
 	return -1;
 }
 
+/* Divides "NAME: VALUE" lines. The names lie in `names`. Returns 0, or -1 after printing why. */
+static int divide_headers(const struct option_list *lines, struct rc_connect_header *headers, char *names, size_t size)
+{
+	for (unsigned index = 0; index < lines->count; index++) {
+		const char *line = lines->items[index], *colon = strchr(line, ':');
+		if (!colon || (size_t)(colon - line) >= size) {
+			command_failed("--header '%s': 'NAME: VALUE' is expected", line);
+			return -1;
+		}
+		memcpy(names, line, (size_t)(colon - line));
+		names[colon - line] = 0;
+		headers[index] = (struct rc_connect_header){ names, colon + 1 + strspn(colon + 1, " ") };
+		size -= (size_t)(colon - line) + 1;
+		names += colon - line + 1;
+	}
+	return 0;
+}
+
 int client_connect(struct client *client, struct client_conn *conn, const char *url)
 {
+	struct rc_connect_header headers[OPTION_LIST_MAX];
+	char names[RC_CONNECT_HEADERS_SIZE_MAX];
+	rc_conn handle;
+	if (divide_headers(&client->headers, headers, names, sizeof names))
+		return -1;
+	const struct rc_connect_options options = { .user = conn,
+		                                    .deflate = client->deflate,
+		                                    .headers = headers,
+		                                    .header_count = client->headers.count,
+		                                    .timeout_ms = client->timeout_ms,
+		                                    .again_ms = client->again_ms,
+		                                    .conn = &handle };
 	*conn = (struct client_conn){ .client = client, .url = url };
 	atomic_fetch_add(&client->open_count, 1);
 	for (;;) {
-		int code = rc_connect(client->server, 0, url,
-		                      &(struct rc_connect_options){ .user = conn, .deflate = client->deflate });
-		if (!code)
+		int code = rc_connect(client->server, 0, url, &options);
+		if (!code) {
+			atomic_store(&conn->handle, handle);
 			return 0;
+		}
 		if (code == -EAGAIN && wait_until(&client->wait, clock_now() + RETRY_NS) != WAIT_SIGNAL)
 			continue;
 		atomic_fetch_sub(&client->open_count, 1);
 		atomic_store(&conn->state, CLIENT_CLOSED);
 		conn->status = code;
+		if (code == -EINVAL || code == -ENOSPC)
+			snprintf(conn->reason, sizeof conn->reason,
+			         "the URL is not one of ws://, wss:// or ws+unix:, or a --header is too long, "
+			         "or of those that the handshake has itself");
 		client_verdict(conn);
 		return -1;
 	}
@@ -209,8 +248,7 @@ int client_verdict(const struct client_conn *conn)
 	if (conn->status > 0)
 		return command_failed("%s: refused with HTTP status %d", conn->url, conn->status);
 	if (conn->status < 0)
-		return command_failed("%s: %s%s%s", conn->url, rc_strerror(conn->status), *conn->reason ? ": " : "",
-		                      conn->reason);
+		return command_failed("%s: %s", conn->url, *conn->reason ? conn->reason : rc_strerror(conn->status));
 	fprintf(stderr, "closed %u%s%s\n", conn->code, *conn->reason ? " " : "", conn->reason);
 	return conn->code == RC_CLOSE_NORMAL || conn->code == RC_CLOSE_GOING_AWAY ? EXIT_OK : EXIT_FAILED;
 }

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ringcast.h"
+#include "options.h"
 #include "ringcast_client.h"
 #include "wait.h"
 
@@ -24,7 +24,7 @@ struct client;
 struct client_conn {
 	struct client *client;
 	const char *url;
-	rc_conn handle;
+	_Atomic rc_conn handle; /* 0: it has not begun */
 	/* How it ended, once it is closed. */
 	uint16_t code;
 	int status;
@@ -42,6 +42,9 @@ struct client {
 	_Atomic unsigned open_count; /* connections that are not closed */
 	bool interrupted;            /* a signal came; main thread only */
 	bool deflate;                /* connections offer permessage-deflate */
+	struct option_list headers;  /* of the requests, "NAME: VALUE" */
+	unsigned timeout_ms;         /* of an opening; 0: the library's */
+	unsigned again_ms;           /* a connection that ends is opened again after this; 0: it is not */
 };
 
 /* The options of all commands that may speak to wss:// servers, for their tables. */
@@ -51,6 +54,14 @@ struct client {
 	    { "cert", OPTION_TEXT, &(tls)->certificate, "FILE", "wss: a certificate to show, with its chain" },        \
 	{                                                                                                              \
 		"key", OPTION_TEXT, &(tls)->key, "FILE", "wss: and its key"                                            \
+	}
+
+/* And of those that open connections by client_connect(). */
+#define CLIENT_CONNECT_OPTIONS(client)                                                                                 \
+	{ "header", OPTION_LIST, &(client)->headers, "'NAME: VALUE'", "a header of the request; may be repeated" },    \
+	{                                                                                                              \
+		"timeout", OPTION_MS, &(client)->timeout_ms, "TIME",                                                   \
+		    "for a connection to open, its name included; default 10s"                                         \
 	}
 
 /* Gives the TLS options to the server, if any was given. Returns 0, or a negative errno with *error set. */

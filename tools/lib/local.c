@@ -131,6 +131,35 @@ bool local_host_is_loopback(const rc_request *request)
 	return host && authority_is_loopback(host, strlen(host));
 }
 
+size_t local_host_size(const char *host)
+{
+	const char *end = *host == '[' ? strchr(host, ']') : strchrnul(host, ':');
+	if (!end)
+		return 0;
+	end += *end == ']';
+	return (*end == ':' ? strspn(end + 1, "0123456789") == strlen(end + 1) : !*end) ? (size_t)(end - host) : 0;
+}
+
+bool local_host_is_fixed(const rc_request *request)
+{
+	static const char below[] = ".localhost";
+	char text[INET6_ADDRSTRLEN];
+	struct in6_addr address;
+	const char *host = rc_request_header(request, "Host");
+	size_t size = host ? local_host_size(host) : 0, tail = sizeof below - 1;
+	if ((size == tail - 1 && strncasecmp(host, below + 1, size) == 0) ||
+	    (size > tail && strncasecmp(host + size - tail, below, tail) == 0))
+		return true;
+	bool bracket = size && *host == '[';
+	host += bracket;
+	size -= bracket ? 2 : 0;
+	if (!size || size >= sizeof text)
+		return false;
+	memcpy(text, host, size);
+	text[size] = 0;
+	return address_parse(text, &address) && bracket == (strchr(text, ':') != NULL);
+}
+
 bool local_is_trusted(const struct local_listeners *listeners, const rc_request *request)
 {
 	unsigned listener = rc_request_listener(request);

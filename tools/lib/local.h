@@ -36,6 +36,11 @@ bool local_is_from_other_site(const rc_request *request);
 /* Whether the request's Host is a loopback address or `localhost`. A name that somebody owns can be pointed here. */
 bool local_host_is_loopback(const rc_request *request);
 
+/* Whether the request's Host is an address, or `localhost` or a name below it: nobody can point these elsewhere. */
+bool local_host_is_fixed(const rc_request *request);
+/* The same for the size of a Host without its port; 0: it is none. */
+size_t local_host_size(const char *host);
+
 /* Local trust: by a listener of loopback, from loopback, to loopback, and handed on by nobody. */
 bool local_is_trusted(const struct local_listeners *listeners, const rc_request *request);
 

@@ -15,7 +15,7 @@
 #include "units.h"
 
 #define FIRST_ROW 256
-#define ROWS_MAX 96
+#define ROWS_MAX 128
 #define HELP_COLUMN 30
 
 static void complain(const char *format, va_list arguments)

@@ -18,8 +18,7 @@ static void note_failure(struct load *load, const struct rc_closing *closing)
 	if (closing->status > 0)
 		snprintf(text, size, "HTTP status %d", closing->status);
 	else if (closing->status < 0)
-		snprintf(text, size, "%s%s%.*s", rc_strerror(closing->status), closing->reason_size ? ": " : "",
-		         (int)closing->reason_size, closing->reason ? closing->reason : "");
+		snprintf(text, size, "%.*s", (int)closing->reason_size, closing->reason);
 	else
 		snprintf(text, size, "closed %u %.*s", closing->code, (int)closing->reason_size,
 		         closing->reason ? closing->reason : "");

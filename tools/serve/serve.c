@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "feeder.h"
+#include "lib/latency.h"
 #include "lib/producers.h"
 #include "lib/text.h"
 #include "lib/wait.h"
@@ -35,7 +36,7 @@ const struct subcommand command_serve = {
 		 "connections, 1001 to all; a second signal cuts off what is left. With TLS, SIGHUP reads the\n"
 		 "certificates again: connections stay, and a bad file changes nothing.",
 	.examples = "  ringcast serve --demo\n"
-		    "  ringcast serve --listen 0.0.0.0:8080 --listen unix:/run/ringcast.sock --publish-from 10.0.0.7\n"
+		    "  ringcast serve --listen :8080 --listen unix:/run/ringcast.sock --publish-from 10.0.0.7\n"
 		    "  ringcast serve --replay market.tsv --speed 20 --loop\n"
 		    "  ringcast serve --listen wss://0.0.0.0:8443 --tls-cert fullchain.pem --tls-key privkey.pem\n"
 		    "  ringcast serve --policy close --policy-for 'quote.*=conflate' --keep-last 'quote.*'",
@@ -44,6 +45,7 @@ const struct subcommand command_serve = {
 
 struct serve {
 	struct rc_config config;
+	struct latency latency;
 	struct serve_routes routes;
 	struct serve_feeder feeder;
 	struct wait wait;
@@ -65,10 +67,12 @@ struct rule {
 static const struct option_entry *make_options(struct serve *serve)
 {
 	struct rc_config *config = &serve->config;
+	struct latency *latency = &serve->latency;
 	const struct option_entry options[] = {
 		{ "listen", OPTION_LIST, &serve->listen, "ADDR:PORT",
-		  "where to listen (127.0.0.1:8080; repeatable): also [::]:8080,\n"
-		  "unix:/PATH, wss://ADDR:PORT; port 0 is any free one" },
+		  "where to listen (127.0.0.1:8080; repeatable): also :8080 for all\n"
+		  "addresses, [::1]:8080, localhost:8080, unix:/PATH,\n"
+		  "wss://ADDR:PORT; port 0 is any free one" },
 		{ "tls-cert", OPTION_LIST, &serve->tls_cert, "FILE",
 		  "for wss: a certificate and its chain (PEM), with its\n"
 		  "--tls-key; repeatable: the name that a client asks for\n"
@@ -139,7 +143,7 @@ static const struct option_entry *make_options(struct serve *serve)
 		{ "congestion", OPTION_TEXT, &config->congestion, "NAME", "TCP congestion control (the system's)" },
 		{ "notsent-lowat", OPTION_SIZE32, &config->notsent_lowat_size, "SIZE",
 		  "what the kernel may hold unsent for a connection (32k)" },
-		{ "round-interval", OPTION_COUNT, &config->round_interval_us, "MICROSECONDS",
+		{ "round-interval", OPTION_COUNT, &latency->round_interval_us, "MICROSECONDS",
 		  "the longest pause between two rounds of sending; 0: none\n(2000)" },
 		{ "zero-copy-min", OPTION_SIZE, &config->zero_copy_size_min, "SIZE",
 		  "sends of at least this size are not copied; for network\ncards, from 16k (never)" },
@@ -157,8 +161,21 @@ static const struct option_entry *make_options(struct serve *serve)
 		  "let clients compress with what they sent before:\n40 KB a connection that does" },
 		{ "cohort", OPTION_LIST, &serve->cohort, "PATTERN",
 		  "compress these topics as one stream for all who have\nonly that topic: a fraction of the bytes" },
-		{ "busy-poll", OPTION_FLAG, &config->busy_poll, NULL,
+		{ "busy-poll", OPTION_FLAG, &latency->busy_poll, NULL,
 		  "spin instead of sleeping: each worker takes a processor" },
+		{ "spin-us", OPTION_COUNT, &latency->spin_us, "MICROSECONDS",
+		  "when nothing comes any more, spin so long before sleeping\n(0)" },
+		{ "cpus", OPTION_TEXT, &latency->cpus_text, "LIST",
+		  "the processors of the workers, one each, in turn: 2,3,6-8\n(where the system puts them)" },
+		{ "numa-node", OPTION_COUNT, &latency->numa_node, "N",
+		  "the node where the log lies and the workers run (any)" },
+		{ "priority", OPTION_COUNT, &latency->priority, "N",
+		  "1 to 99: workers run as SCHED_FIFO (as other threads)" },
+		{ "log-prefault", OPTION_FLAG, &latency->log_prefault, NULL,
+		  "bring all of the log into memory at the start" },
+		{ "log-lock", OPTION_FLAG, &latency->log_lock, NULL, "and keep it there" },
+		{ "log-huge-pages", OPTION_CHOICE, &latency->log_huge_pages, LATENCY_HUGE_PAGES,
+		  "in which pages the log lies (off); reserved: those of\nvm.nr_hugepages, or it does not start" },
 		{ "quiet", OPTION_FLAG, &serve->quiet, NULL, "print no figures while running" },
 		{ 0 },
 	};
@@ -238,6 +255,7 @@ static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, 
 {
 	int operand;
 	rc_config_init(&serve->config);
+	latency_defaults(&serve->latency);
 	serve->policy = serve->config.policy;
 	serve->drain_ms = DRAIN_DEFAULT_MS;
 	serve->feeder.speed = 1;
@@ -247,6 +265,10 @@ static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, 
 		return status;
 	if (operand < argc)
 		return options_wrong(&command_serve, "serve takes no argument, but got '%s'", argv[operand]);
+	const char *wrong = latency_parse(&serve->latency);
+	if (wrong)
+		return options_wrong(&command_serve, "--cpus '%s': %s", serve->latency.cpus_text, wrong);
+	latency_apply(&serve->latency, &serve->config);
 	if (serve->feeder.path && serve->routes.demo)
 		return options_wrong(&command_serve, "--replay and --demo are two feeds; choose one");
 	if (serve->routes.demo && !(serve->feeder.speed > 0))
@@ -270,7 +292,8 @@ static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, 
 	return make_rules(serve, rules, rule_count);
 }
 
-/* The URL of a listener: its address as it was given, with the port that it got. */
+/* The URL of a listener: its address as it was given, with the port that it got. One on all addresses is reached at
+ * 0.0.0.0 in any case. */
 static void make_url(char url[static 512], const char *address, int port)
 {
 	const char *scheme = !strncmp(address, "wss://", 6) ? "wss" : "ws";
@@ -279,6 +302,8 @@ static void make_url(char url[static 512], const char *address, int port)
 	const char *colon = strrchr(address, ':');
 	if (!strncmp(address, "unix:", 5))
 		snprintf(url, 512, "%s+unix:%s:", scheme, address + 5);
+	else if (*address == ':' || *address == '*')
+		snprintf(url, 512, "%s://0.0.0.0:%d", scheme, port);
 	else
 		snprintf(url, 512, "%s://%.*s:%d", scheme, (int)(colon ? colon - address : (int)strlen(address)),
 		         address, port);

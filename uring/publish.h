@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * publish.h - what every way of publishing does around the change of the log: the lock, and waking who is concerned.
+ */
+#ifndef RC_PUBLISH_H
+#define RC_PUBLISH_H
+
+#include "server.h"
+
+#define RC_PUBLISH_OF_MESSAGES (RC_PUBLISH_BINARY | RC_PUBLISH_UNCHECKED)
+#define RC_PUBLISH_OF_CALLS (RC_PUBLISH_WAIT | RC_PUBLISH_QUIET)
+
+/* A change of the log on its way. */
+struct appending {
+	uint64_t mask; /* workers with subscribers, as bits of a topic's worker_mask; whoever appends adds them */
+	uint64_t segment, recycled;
+};
+
+/* Takes the log's lock. */
+void rc_appending_begin(struct rc_server *server, struct appending *appending);
+
+/* Gives it back, and wakes: all on -EAGAIN; those of the mask after a success, unless flags say RC_PUBLISH_QUIET; and
+ * those that keep the log from coming around. */
+void rc_appending_end(struct rc_server *server, const struct appending *appending, int64_t result, unsigned flags);
+
+/* After -EAGAIN: sleeps a little and returns true, if flags, thread and server allow that. */
+bool rc_appending_waits(struct rc_server *server, unsigned flags);
+
+/* Whether it is no text, or known to be UTF-8, or found to be. */
+bool rc_publish_is_right(const void *data, size_t size, unsigned flags);
+
+#endif

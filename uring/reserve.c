@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * reserve.c - messages that are built in the log itself. It must not know who is subscribed.
+ *
+ * A place is its publisher's until he gives it back; that alone keeps him from writing over somebody's message
+ * (engine/block.h). Reserving and abandoning change nothing that a reader sees.
+ */
+#include "publish.h"
+
+#include "frame.h"
+
+#include <time.h>
+
+#define SKIPS_MAX 8 /* segments that one call leaves out of the log to find a free block */
+
+/* A few milliseconds late, and far cheaper than the exact one: it is for the limit of a second. */
+static uint64_t coarse_now(void)
+{
+	struct timespec time;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
+	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+/* Where all blocks are full, the log goes on without a message, until it has forgotten those in one of them. */
+static struct rc_block *take_block(rc_server *server, struct rc_block *in_hand, size_t size, int *error)
+{
+	struct appending appending;
+	unsigned held_by;
+	rc_appending_begin(server, &appending);
+	struct rc_block *block = rc_blocks_take(&server->log.blocks, in_hand, size, error);
+	for (unsigned i = 0; !block && *error == -EAGAIN && i < SKIPS_MAX && rc_log_skip(&server->log, &held_by); i++)
+		block = rc_blocks_take(&server->log.blocks, NULL, size, error);
+	rc_appending_end(server, &appending, block ? 0 : *error, 0);
+	return block;
+}
+
+int rc_reserve(rc_server *server, size_t size, rc_place *place, void **data)
+{
+	struct rc_blocks *blocks = &server->log.blocks;
+	int error = 0;
+	*place = 0;
+	*data = NULL;
+	if (size > blocks->block_size - RC_FRAME_HEADER_MAX)
+		return -EMSGSIZE;
+	struct rc_block *block = rc_blocks_handy(blocks);
+	if (!block || !rc_block_has_room(blocks, block, size))
+		block = take_block(server, block, size, &error);
+	if (!block)
+		return error;
+	*place = rc_block_begin(blocks, block, size, coarse_now());
+	*data = rc_block_data(blocks, block);
+	return 0;
+}
+
+/* What is built becomes a message. With the lock. */
+static int64_t append_built(rc_server *server, struct rc_block *block, struct rc_log_message *message, uint64_t now_ns)
+{
+	struct rc_log *log = &server->log;
+	uint64_t frame_size = rc_frame_header_size(message->size) + message->size;
+	unsigned held_by;
+	message->topic->entry_count++; /* before making room, which might forget the topic */
+	if (!rc_log_make_room(log, log->write_position + frame_size, 1, &held_by)) {
+		message->topic->entry_count--;
+		return -EAGAIN;
+	}
+	message->built_at = rc_block_finish(&log->blocks, block, message->opcode, message->size);
+	uint64_t sequence = rc_log_put(log, message, now_ns);
+	rc_block_end(&log->blocks, block, message->built_at + frame_size);
+	rc_log_show(log);
+	return (int64_t)sequence;
+}
+
+static int64_t commit_once(rc_server *server, rc_place place, rc_topic topic, struct rc_log_message *message,
+                           uint64_t now_ns, unsigned flags)
+{
+	struct appending appending;
+	int64_t result = -EALREADY;
+	rc_appending_begin(server, &appending);
+	/* Looked up once more: another thread may have given it back meanwhile. */
+	struct rc_block *block = rc_blocks_find(&server->log.blocks, place);
+	message->topic = block ? rc_topics_opened(&server->topics, topic) : NULL;
+	if (message->topic) {
+		result = append_built(server, block, message, now_ns);
+		appending.mask = message->topic->worker_mask;
+	} else if (block) {
+		result = -ENOENT;
+	}
+	rc_appending_end(server, &appending, result, flags);
+	return result;
+}
+
+int rc_abandon(rc_server *server, rc_place place)
+{
+	struct rc_blocks *blocks = &server->log.blocks;
+	pthread_mutex_lock(&server->log_lock);
+	struct rc_block *block = rc_blocks_find(blocks, place);
+	if (block)
+		rc_block_end(blocks, block, 0);
+	RC_VERIFY(rc_blocks_check(blocks));
+	pthread_mutex_unlock(&server->log_lock);
+	return block ? 0 : -EALREADY;
+}
+
+int64_t rc_commit(rc_server *server, rc_place place, rc_topic topic, size_t size, uint64_t time_ns, unsigned flags)
+{
+	struct rc_blocks *blocks = &server->log.blocks;
+	struct rc_log_message message = { .size = size,
+		                          .opcode = flags & RC_PUBLISH_BINARY ? RC_BINARY : RC_TEXT,
+		                          .source_ns = time_ns };
+	const struct rc_block *block = rc_blocks_find(blocks, place);
+	uint64_t now_ns = rc_server_now();
+	if (!block)
+		return -EALREADY;
+	if (now_ns > block->began_ns && now_ns - block->began_ns > RC_PLACE_TIME_MS * UINT64_C(1000000))
+		return rc_abandon(server, place) ? -EALREADY : -ETIMEDOUT;
+	if (flags & ~(unsigned)(RC_PUBLISH_OF_MESSAGES | RC_PUBLISH_OF_CALLS))
+		return -EINVAL;
+	if (size > block->size_max)
+		return -EMSGSIZE;
+	if (!rc_publish_is_right(rc_block_data(blocks, block), size, flags))
+		return -EILSEQ;
+	int64_t result;
+	do {
+		result = commit_once(server, place, topic, &message, now_ns, flags);
+	} while (result == -EAGAIN && rc_appending_waits(server, flags));
+	return result;
+}

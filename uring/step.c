@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * step.c - the public functions that run a worker inside a loop of the program's own. It must not know what a tick
+ * does.
+ *
+ * Invariant: between two steps all that was prepared is submitted, and the worker counts as asleep unless its
+ * descriptor is readable: whoever has work for it makes it so.
+ */
+#include "ringcast_latency.h"
+#include "worker.h"
+
+static struct stepped *stepped_of(rc_server *server, unsigned index)
+{
+	return index < server->worker_count ? &server->workers[index].stepped : NULL;
+}
+
+static int begin(struct worker *worker)
+{
+	struct rc_error error;
+	struct rc_server *server = worker->server;
+	int result = rc_server_take_worker(server, worker->index, &error);
+	if (result == 0) {
+		worker->stepped = (struct stepped){ .state = STEP_OPEN, .thread = pthread_self() };
+		result = rc_worker_open(worker, &error);
+	}
+	if (result == 0) {
+		rc_workers_stepped++;
+		return 0;
+	}
+	worker->stepped.state = STEP_NONE;
+	if (server->config.handlers.report)
+		server->config.handlers.report(server->config.handlers.context, error.text);
+	return result;
+}
+
+int rc_server_fd(rc_server *server, unsigned index)
+{
+	struct stepped *stepped = stepped_of(server, index);
+	if (!stepped)
+		return -EINVAL;
+	struct worker *worker = &server->workers[index];
+	if (stepped->state == STEP_NONE) {
+		int result = begin(worker);
+		if (result < 0)
+			return result;
+	}
+	if (stepped->state == STEP_ENDED)
+		return stepped->result < 0 ? stepped->result : -ENOTCONN;
+	return pthread_equal(stepped->thread, pthread_self()) ? worker->mailbox.wake_fd : -EPERM;
+}
+
+int rc_worker_step(rc_server *server, unsigned index)
+{
+	struct stepped *stepped = stepped_of(server, index);
+	if (!stepped || stepped->state == STEP_NONE)
+		return -EINVAL;
+	if (stepped->state == STEP_ENDED)
+		return stepped->result;
+	if (!pthread_equal(stepped->thread, pthread_self()))
+		return -EPERM;
+	if (rc_worker_here)
+		return -EDEADLK;
+	stepped->result = rc_worker_tick(&server->workers[index]);
+	if (stepped->result <= 0) {
+		stepped->state = STEP_ENDED;
+		rc_workers_stepped--;
+	}
+	return stepped->result;
+}
