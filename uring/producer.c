@@ -402,4 +402,12 @@ void rc_producers_stop(struct worker *worker)
 		if (producer->state == PRODUCER_DRAINING)
 			let_go(worker, producer);
 	}
+	if (worker->server->producing)
+		atomic_fetch_add(&worker->server->producing->stopped, 1);
+}
+
+bool rc_producers_have_stopped(const struct worker *worker)
+{
+	const struct producing *producing = worker->server->producing;
+	return !producing || atomic_load(&producing->stopped) == worker->server->worker_count;
 }

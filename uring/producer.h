@@ -77,7 +77,8 @@ struct producing {
 	/* options.publish, or what stands for it, with its context. */
 	int64_t (*publish)(void *context, const struct rc_produced *message);
 	void *publish_context;
-	_Atomic unsigned count; /* connected, or on their way to a worker */
+	_Atomic unsigned count;   /* connected, or on their way to a worker */
+	_Atomic unsigned stopped; /* workers that have read the last of it */
 	_Atomic uint64_t accepted, refused, cut, topics_refused, records, bytes, records_refused, held;
 };
 
@@ -102,6 +103,8 @@ void rc_producers_wake(struct worker *worker);
 
 /* Publishes what is there, lets go of all, and takes no more. */
 void rc_producers_stop(struct worker *worker);
+/* Whether all workers have done so. */
+bool rc_producers_have_stopped(const struct worker *worker);
 
 /* Takes a process that the door let in. */
 void rc_producers_adopt(struct worker *worker, int socket, pid_t pid, uid_t uid);
