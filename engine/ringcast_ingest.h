@@ -46,7 +46,8 @@ struct rc_producers_options {
  * file of the socket is to have another mode than 0600. `options` is copied; it may be null. Each producer takes
  * ring_size bytes of memory and two descriptors. Returns 0, or with *error set -EINVAL (the address, or an option),
  * -EBUSY (after the start, or the second time), -E2BIG (it sets what this library does not know), -ENOMEM, or the errno
- * with which the kernel refused: -EADDRINUSE, -EACCES, -EMFILE ... */
+ * with which the kernel refused: -EADDRINUSE, -EACCES, -EMFILE ... Without a `publish` of its own, a topic is open (see
+ * rc_topic_open()) from its registration until its producer has gone. */
 RC_API int rc_server_listen_producers(rc_server *server, const char *address,
                                       const struct rc_producers_options *options, struct rc_error *error,
                                       size_t struct_size);
