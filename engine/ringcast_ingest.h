@@ -23,8 +23,9 @@ struct rc_produced {
 	uint64_t time_ns; /* the producer's own time, or 0 */
 };
 
+/* Who may be a producer, what it may publish to, and how much of it there may be. */
 struct rc_producers_options {
-	/* Who may: besides the mode of the socket's file, which the kernel sees to. None: whom the mode lets in. */
+	/* Users, besides the mode of the socket's file, which the kernel sees to. None: whom the mode lets in. */
 	const unsigned *uids;
 	size_t uid_count;
 	/* The topics that they may publish to: names, or prefixes that end in '*'. None: all. */
