@@ -59,10 +59,10 @@ SIM_WRAPPED := malloc calloc realloc free strdup mmap clock_gettime nanosleep ev
 SIM_TESTS := $(if $(findstring thread,$(SANITIZE)),,tests/sim/runs.sh $(if $(SANITIZE),,tests/sim/defects.sh))
 # The program, whose allocations fail as a test says.
 STARVED := $(BUILD)/tests/ringcast_starved
-# Producers: those that a reader is to copy from, and one for the tests.
-PRODUCERS := $(BUILD)/examples/producer/quotes $(BUILD)/examples/producer/quotes_cpp $(BUILD)/tests/producer_peer
 # A program with an event loop of its own.
 LOOP := $(BUILD)/tests/loop
+# Producers: those that a reader is to copy from, and one for the tests.
+PRODUCERS := $(BUILD)/examples/producer/quotes $(BUILD)/examples/producer/quotes_cpp $(BUILD)/tests/producer_peer
 STARVED_WRAPPED := malloc calloc realloc strdup strndup
 BENCHES := $(patsubst benches/%.c,$(BUILD)/benches/%,$(wildcard benches/*.c))
 READY := $(BUILD)/setup-build.done
@@ -249,19 +249,6 @@ $(STARVED): $(TOOL_OBJECTS) $(BUILD)/obj/tests/live/starve.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $(STARVED_WRAPPED:%=-Wl,--wrap=%) $^ $(LIBS) $(TOOL_LIBS) -o $@
 
-# They see one header, and link nothing of ours.
-$(BUILD)/examples/producer/%: tools/examples/producer/%.c engine/ringcast_producer.h Makefile | $(READY) $(BUILD)/include/ringcast_producer.h
-	@mkdir -p $(@D)
-	$(call say,compile $@)$(CC) $(RC_CFLAGS) -I$(BUILD)/include $(CPPFLAGS) $(CFLAGS) -pie $(RC_LDFLAGS) $(LDFLAGS) $< -o $@
-
-$(BUILD)/examples/producer/%_cpp: tools/examples/producer/%.cpp engine/ringcast_producer.h Makefile | $(READY_TEST) $(BUILD)/include/ringcast_producer.h
-	@mkdir -p $(@D)
-	$(call say,compile $@)$(CXX) -std=c++17 -O2 -g -Wall -Wextra -Werror -I$(BUILD)/include $(LDFLAGS) $< -o $@
-
-$(BUILD)/tests/producer_peer: $(BUILD)/obj/tests/live/producer_peer.o
-	@mkdir -p $(@D)
-	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ -o $@
-
 $(LOOP): $(BUILD)/obj/tests/live/loop.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
@@ -281,6 +268,18 @@ $(BUILD)/examples/uv: tools/examples/uv.c
 	@mkdir -p $(@D)
 	$(call say,compile $@)if echo '#include <uv.h>' | $(CC) -E -x c - >/dev/null 2>&1; then $(EXAMPLE) -luv; \
 		else echo 'ringcast: $@ is left out, since libuv is not here'; fi
+# They see one header, and link nothing of ours.
+$(BUILD)/examples/producer/%: tools/examples/producer/%.c engine/ringcast_producer.h Makefile | $(READY) $(BUILD)/include/ringcast_producer.h
+	@mkdir -p $(@D)
+	$(call say,compile $@)$(CC) $(RC_CFLAGS) -I$(BUILD)/include $(CPPFLAGS) $(CFLAGS) -pie $(RC_LDFLAGS) $(LDFLAGS) $< -o $@
+
+$(BUILD)/examples/producer/%_cpp: tools/examples/producer/%.cpp engine/ringcast_producer.h Makefile | $(READY_TEST) $(BUILD)/include/ringcast_producer.h
+	@mkdir -p $(@D)
+	$(call say,compile $@)$(CXX) -std=c++17 -O2 -g -Wall -Wextra -Werror -I$(BUILD)/include $(LDFLAGS) $< -o $@
+
+$(BUILD)/tests/producer_peer: $(BUILD)/obj/tests/live/producer_peer.o
+	@mkdir -p $(@D)
+	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ -o $@
 
 # For the unit tests of what the programs are made of.
 $(BUILD)/tools.a: $(filter-out %/main.o,$(TOOL_OBJECTS))

@@ -51,7 +51,10 @@ static_assert(RC_CONNECT_HEADERS_SIZE_MAX <= RC_CONNECT_REQUEST_SIZE_MAX / 2,
 #define RC_MESSAGE_SIZE_LIMIT (64 * RC_MIB)
 #define RC_FRAGMENTS_DEFAULT                                                                                           \
 	1024 /* at least: the limit is there against work, and grows with the largest message ... */
-#define RC_FRAGMENT_SIZE_LEAST 64 /* ... by one for so many bytes */
+#define RC_FRAGMENT_SIZE_LEAST 64        /* ... by one for so many bytes */
+#define RC_BULK_SIZE_MIN (64 * RC_KIB)   /* who sends such a message is received one message at a time ... */
+#define RC_BULK_AHEAD_MAX RC_MIB         /* ... with so much memory before its bytes come, at most ... */
+#define RC_PLACED_SIZE_MIN (16 * RC_KIB) /* ... and the rest of a frame, if it is so long, where it belongs */
 #define RC_IDLE_TIMEOUT_MS 120000
 #define RC_CLOSE_TIMEOUT_MS 5000
 #define RC_PONGS_QUEUED_MAX 16 /* Pongs that wait; further Pings get one Pong for all, section 5.5.3 */
@@ -143,7 +146,9 @@ static_assert(RC_PRODUCER_TICK_SIZE <= RC_PRODUCERS_TICK_SIZE, "one producer can
 /* ---- the ring ---- */
 #define RC_RING_ENTRIES 1024       /* submission queue */
 #define RC_COMPLETIONS_PER_ENTRY 8 /* completion queue = entries * this */
-#define RC_RECEIVE_BUFFER_SIZE (16 * RC_KIB)
+/* A TLS record fits, or a message of 16 KB with its header. No multiple of a page, so that what arrives, which is
+ * mostly small, does not always meet the same few lines of the cache. */
+#define RC_RECEIVE_BUFFER_SIZE (16 * RC_KIB + 320)
 #define RC_RECEIVE_BUFFERS 512      /* a power of two, at most 32768 */
 #define RC_RECEIVE_BUFFERS_FIRST 64 /* made at the start; doubled whenever none is free */
 #define RC_NOTSENT_LOWAT (32 * RC_KIB)

@@ -41,8 +41,10 @@ static const struct {
 	{ ENOSYS, "the kernel lacks what is needed: `ringcast probe` says what" },
 	{ ENOTCONN, "the connection has ended or is closing, or its worker has: forget the handle" },
 	{ EPERM, "the kernel forbids it: allow io_uring by seccomp and the sysctl kernel.io_uring_disabled" },
+	{ EPIPE, "the server has let go of this producer, or ended: open another one" },
 	{ EPROTO, "the peer answered with something else than TLS or WebSocket: check the URL's scheme and port" },
 	{ ETIMEDOUT, "no answer in time: check the address, and what may drop packets on the way" },
+	{ EUSERS, "as many producers as the server takes are connected: let one go, or raise producers_max" },
 };
 
 const char *rc_strerror(int code)

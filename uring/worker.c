@@ -161,6 +161,8 @@ void rc_worker_close(struct worker *worker)
 	worker->ring = NULL;
 	rc_producers_close(worker);
 	for (uint32_t slot = 0; slot < worker->slot_high; slot++) {
+		worker->connections[slot].receiving = false; /* the ring is closed: nothing is on its way */
+		rc_connection_free_parts(worker, &worker->connections[slot], CONNECTION_ENDING);
 		rc_connection_drop_outbox(worker, &worker->connections[slot]);
 		rc_compress_end(worker, slot);
 	}
@@ -313,8 +315,8 @@ static int64_t time_to_wait(const struct worker *worker, bool stopping, uint64_t
 		until = RC_MIN(until, worker->acceptor.again_ns);
 	until = RC_MIN(until, rc_lag_next_look_ns(worker));
 	until = RC_MIN(until, rc_budget_next_look_ns(worker));
-	until = RC_MIN(until, rc_producers_next_look_ns(worker));
 	until = RC_MIN(until, rc_dial_next_ns(worker));
+	until = RC_MIN(until, rc_producers_next_look_ns(worker));
 	if (stopping)
 		until = RC_MIN(until, worker->now_ns + STOP_TICK_NS);
 	if (until == UINT64_MAX)
@@ -330,18 +332,6 @@ static bool prepare_to_sleep(struct worker *worker)
 		return true;
 	atomic_store(&worker->mailbox.sleeping, false);
 	return false;
-}
-
-/* Returns how long it may sleep: not at all when there is something to do already. Between two rounds it waits for the
- * time alone, and publishers need not wake it; its producers must, where other workers may begin a round before. */
-static int64_t fall_asleep(struct worker *worker, int64_t wait_ns, uint64_t more_at_ns)
-{
-	bool between_rounds = more_at_ns != UINT64_MAX;
-	if (wait_ns && !between_rounds && !prepare_to_sleep(worker))
-		return 0;
-	if (wait_ns && (!between_rounds || worker->server->worker_count > 1) && !rc_producers_sleep(worker))
-		return 0;
-	return wait_ns;
 }
 
 static void run_timers(struct worker *worker)
@@ -381,6 +371,17 @@ static int reap(struct worker *worker, int64_t wait_ns)
 	return RC_MIN(count, 0);
 }
 
+/* Lets publishers know that they must wake this worker, unless there is something to do already. Between two rounds it
+ * waits for the time alone: publishers need not wake it. Its producers must, where other workers may begin a round of
+ * their own before. */
+static bool may_sleep(struct worker *worker, uint64_t more_at_ns)
+{
+	bool between_rounds = more_at_ns != UINT64_MAX;
+	if (!between_rounds && !prepare_to_sleep(worker))
+		return false;
+	return (between_rounds && worker->server->worker_count == 1) || rc_producers_sleep(worker);
+}
+
 /* Likewise. */
 static int wait(struct worker *worker, bool stopping, uint64_t more_at_ns)
 {
@@ -389,7 +390,9 @@ static int wait(struct worker *worker, bool stopping, uint64_t more_at_ns)
 	/* While it spins it does not count as asleep: to publish then is no system call. */
 	bool spins = config->busy_poll || worker->now_ns - worker->active_ns < spin_ns;
 	int64_t wait_ns = spins ? 0 : time_to_wait(worker, stopping, more_at_ns);
-	return reap(worker, fall_asleep(worker, wait_ns, more_at_ns));
+	if (wait_ns && !may_sleep(worker, more_at_ns))
+		wait_ns = 0;
+	return reap(worker, wait_ns);
 }
 
 /* Its ring is over. Whoever connects would still be given to it, so the whole server ends. */
@@ -447,8 +450,9 @@ int rc_worker_tick(struct worker *worker)
 	if (result == 0 && (goes_on = work(worker, &stopping, &more_at_ns))) {
 		int64_t wait_ns = time_to_wait(worker, stopping, more_at_ns);
 		/* One that is stepped without a pause needs nobody to wake it. */
-		bool spins = worker->server->config.busy_poll;
-		result = arm(worker, spins ? wait_ns : fall_asleep(worker, wait_ns, more_at_ns));
+		if (wait_ns && !worker->server->config.busy_poll && !may_sleep(worker, more_at_ns))
+			wait_ns = 0;
+		result = arm(worker, wait_ns);
 	}
 	if (result < 0)
 		fail(worker, result);

@@ -60,6 +60,7 @@ const char *const sim_fault_names[FAULT_COUNT] = {
 	"connected again",
 	"given up",
 	"another address",
+	"a placed receive",
 };
 
 static void on_signal(int number)

@@ -77,6 +77,7 @@ enum fault {
 	MET_AGAIN,           /* a connection of ours that came back */
 	MET_GIVEN_UP,        /* or that rc_close() gave up, at any moment of its life */
 	MET_OTHER_ADDRESS,   /* or that opened after another address had failed */
+	MET_PLACED,          /* bytes that were received where they belong */
 	FAULT_COUNT
 };
 extern const char *const sim_fault_names[FAULT_COUNT];
