@@ -18,7 +18,11 @@ static int begin(struct worker *worker)
 {
 	struct rc_error error;
 	struct rc_server *server = worker->server;
-	int result = rc_server_take_worker(server, worker->index, &error);
+	/* The kernel does not pass a producer's word on from its eventfd to the one that the loop waits for. */
+	int result = server->producing ? rc_fail(&error, -EOPNOTSUPP,
+	                                         "producers need workers with threads of their own: rc_server_start() "
+	                                         "or rc_server_run()")
+	                               : rc_server_take_worker(server, worker->index, &error);
 	if (result == 0) {
 		worker->stepped = (struct stepped){ .state = STEP_OPEN, .thread = pthread_self() };
 		result = rc_worker_open(worker, &error);

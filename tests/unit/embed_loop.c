@@ -3,12 +3,14 @@
  * embed_loop.c - a worker inside the caller's own loop, as a wrong caller meets it, and beside a worker that has a
  * thread. That it serves is shown in tests/live/test_loop.py.
  */
+#include "ringcast_ingest.h"
 #include "ringcast_latency.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -108,6 +110,18 @@ Test(embed_loop, a_listener_without_its_certificate_is_reported)
 	cr_assert_gt(rc_server_listen(server, "wss://127.0.0.1:0", NULL), 0);
 	cr_expect_eq(rc_server_fd(server, 0), -EINVAL);
 	cr_expect_not_null(strstr(end.text, "certificate"), "%s", end.text);
+	rc_server_free(server);
+}
+
+Test(embed_loop, producers_want_a_thread)
+{
+	char address[64];
+	struct end end = { 0 };
+	rc_server *server = make(&end, 1);
+	snprintf(address, sizeof address, "unix:/tmp/ringcast-loop-%d", (int)getpid());
+	cr_assert_eq(rc_server_listen_producers(server, address, NULL, NULL), 0);
+	cr_expect_eq(rc_server_fd(server, 0), -EOPNOTSUPP);
+	cr_expect_not_null(strstr(end.text, "producers need workers with threads"), "%s", end.text);
 	rc_server_free(server);
 }
 
