@@ -36,7 +36,7 @@ INCLUDE_tests := $(INCLUDE_benches)
 LIBS := -luring -lssl -lcrypto -lz
 TOOL_LIBS := -lm -ljansson -linih -lsystemd
 
-# What an embedder sees. Everything beside ringcast.h includes it.
+# What an embedder sees. Everything beside ringcast.h includes it, but ringcast_producer.h, which is for other processes.
 HEADERS := engine/ringcast.h $(wildcard engine/ringcast_*.h)
 WRAPPER := engine/ringcast.hpp
 LIBRARY := $(BUILD)/libringcast.a
@@ -48,6 +48,8 @@ CHECKED_OBJECTS := $(if $(SANITIZE),,$(patsubst %.c,$(BUILD)/obj/checked/%.o,$(w
 EXAMPLES := $(patsubst tools/examples/%.c,$(BUILD)/examples/%,$(wildcard tools/examples/*.c))
 TOOL_OBJECTS := $(call objects,$(filter-out tools/examples/%,$(wildcard tools/*.c tools/*/*.c)))
 UNIT_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(patsubst tests/unit/%.c,$(BUILD)/tests/unit_%,$(wildcard tests/unit/*.c)))
+# Programs without a test framework, for what the thread sanitizer is to see.
+THREAD_TESTS := $(patsubst tests/threads/%.c,$(BUILD)/tests/threads_%,$(wildcard tests/threads/*.c))
 FUZZ_TARGETS := $(filter-out run,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
 FUZZ_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%))
 # The simulator: the library without what touches the kernel, in a build of its own with small bounds, under one main.
@@ -60,6 +62,8 @@ SIM_TESTS := $(if $(findstring thread,$(SANITIZE)),,tests/sim/runs.sh $(if $(SAN
 STARVED := $(BUILD)/tests/ringcast_starved
 # A program with an event loop of its own.
 LOOP := $(BUILD)/tests/loop
+# Producers: those that a reader is to copy from, and one for the tests.
+PRODUCERS := $(BUILD)/examples/producer/quotes $(BUILD)/examples/producer/quotes_cpp $(BUILD)/tests/producer_peer
 STARVED_WRAPPED := malloc calloc realloc strdup strndup
 BENCHES := $(patsubst benches/%.c,$(BUILD)/benches/%,$(wildcard benches/*.c))
 READY := $(BUILD)/setup-build.done
@@ -72,7 +76,7 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run examples test test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-topics bench-peers bench-latency million flame install uninstall clean help fmt
+.PHONY: all run examples test test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame install uninstall clean help fmt
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
@@ -81,14 +85,14 @@ run: $(PROGRAM) ## the server with a demonstration feed on 127.0.0.1:8080 (ARGS=
 
 examples: $(EXAMPLES) ## the programs of tools/examples, in $(BUILD)/examples: what to copy from when you embed the library
 
-test: all $(EXAMPLES) $(UNIT_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(LOOP) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
-	@CC='$(CC)' SANITIZE='$(or $(SANITIZE),$(INSTRUMENTED))' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(FUZZ_TESTS) $(SIM_TESTS) \
+test: all $(EXAMPLES) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(LOOP) $(PRODUCERS) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
+	@CC='$(CC)' SANITIZE='$(or $(SANITIZE),$(INSTRUMENTED))' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(SIM_TESTS) \
 		$(if $(SANITIZE),,tests/benches.sh tests/cross.sh)
 
 test-asan: ## the same tests, built with the address and undefined behaviour sanitizers
 	@$(MAKE) --no-print-directory SANITIZE=address,undefined test
 
-test-tsan: ## the live tests, built with the thread sanitizer (the unit tests' Criterion does not work with it)
+test-tsan: ## the live tests and tests/threads, built with the thread sanitizer (the unit tests' Criterion does not work with it)
 	@$(MAKE) --no-print-directory SANITIZE=thread test
 
 fuzz: ## one fuzzer for a while, by clang's libFuzzer: TARGET=session TIME=60 (no TARGET: each in turn)
@@ -103,7 +107,7 @@ lint: all ## format, structure (who uses whom), clang-tidy, cppcheck, what progr
 abi-freeze: all ## from now on `make lint` holds the library to what programs can rely on today: tests/abi/README.md
 	@sh tools/setup.sh lint && CC='$(CC)' /usr/bin/python3 -B tests/abi/check.py $(BUILD) --freeze
 
-test-vm: all ## the live tests and the systemd units on Linux 6.1, the oldest kernel promised, in qemu (ONLY=word)
+test-vm: all $(LOOP) ## the live tests and the systemd units on Linux 6.1, the oldest kernel promised, in qemu (ONLY=word)
 	@ONLY='$(ONLY)' sh tests/vm/run.sh $(BUILD)
 
 soak: all ## churn, storms, floods, readers that do not read; then attacks around honest users, TIME=60 seconds each
@@ -122,8 +126,11 @@ bench-tls-memory: $(BUILD)/benches/tls_memory ## what an idle TLS connection cos
 	@cd $(BUILD) && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost \
 		-keyout bench.key -out bench.pem 2>/dev/null && benches/tls_memory bench.pem bench.key
 
-bench-publish: $(BUILD)/benches/publish ## rc_publish by 1 to 8 threads, to p99.99, beside a ring under a mutex (ARGS="--rounds 9")
+bench-publish: $(BUILD)/benches/publish ## publishing in each way, by 1 to 8 threads, to p99.99, beside a ring under a mutex (ARGS="--rounds 9")
 	@$(BUILD)/benches/publish $(ARGS)
+
+bench-producer: $(BUILD)/benches/producer ## publishing from a process of its own: its cost, and how long to the first send (ARGS="--size 128 --sleeps")
+	@$(BUILD)/benches/producer $(ARGS)
 
 bench-wake: $(BUILD)/benches/wake ## what waking a sleeping worker costs whoever publishes, by each way the kernel has
 	@$(BUILD)/benches/wake
@@ -262,6 +269,18 @@ $(BUILD)/examples/uv: tools/examples/uv.c
 	@mkdir -p $(@D)
 	$(call say,compile $@)if echo '#include <uv.h>' | $(CC) -E -x c - >/dev/null 2>&1; then $(EXAMPLE) -luv; \
 		else echo 'ringcast: $@ is left out, since libuv is not here'; fi
+# They see one header, and link nothing of ours.
+$(BUILD)/examples/producer/%: tools/examples/producer/%.c engine/ringcast_producer.h Makefile | $(READY) $(BUILD)/include/ringcast_producer.h
+	@mkdir -p $(@D)
+	$(call say,compile $@)$(CC) $(RC_CFLAGS) -I$(BUILD)/include $(CPPFLAGS) $(CFLAGS) -pie $(RC_LDFLAGS) $(LDFLAGS) $< -o $@
+
+$(BUILD)/examples/producer/%_cpp: tools/examples/producer/%.cpp engine/ringcast_producer.h Makefile | $(READY_TEST) $(BUILD)/include/ringcast_producer.h
+	@mkdir -p $(@D)
+	$(call say,compile $@)$(CXX) -std=c++17 -O2 -g -Wall -Wextra -Werror -I$(BUILD)/include $(LDFLAGS) $< -o $@
+
+$(BUILD)/tests/producer_peer: $(BUILD)/obj/tests/live/producer_peer.o
+	@mkdir -p $(@D)
+	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ -o $@
 
 # For the unit tests of what the programs are made of.
 $(BUILD)/tools.a: $(filter-out %/main.o,$(TOOL_OBJECTS))
@@ -276,6 +295,10 @@ $(BUILD)/tests/unit_%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/tools.a $(LIBRARY)
 $(BUILD)/obj/checked/%.o: %.c Makefile | $(READY)
 	@mkdir -p $(@D)
 	$(call say,compile $< with its checks)$(CC) $(RC_CFLAGS) -DRC_CHECK_EACH $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/tests/threads_%: $(BUILD)/obj/tests/threads/%.o $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 
 # The same target twice: with the seeds and some mutants of them as a test, and under libFuzzer (tests/fuzz.sh builds it).
 $(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/run.o $(CHECKED_OBJECTS) $(BUILD)/tools.a $(LIBRARY)

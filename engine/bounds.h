@@ -51,7 +51,10 @@ static_assert(RC_CONNECT_HEADERS_SIZE_MAX <= RC_CONNECT_REQUEST_SIZE_MAX / 2,
 #define RC_MESSAGE_SIZE_LIMIT (64 * RC_MIB)
 #define RC_FRAGMENTS_DEFAULT                                                                                           \
 	1024 /* at least: the limit is there against work, and grows with the largest message ... */
-#define RC_FRAGMENT_SIZE_LEAST 64 /* ... by one for so many bytes */
+#define RC_FRAGMENT_SIZE_LEAST 64        /* ... by one for so many bytes */
+#define RC_BULK_SIZE_MIN (64 * RC_KIB)   /* who sends such a message is received one message at a time ... */
+#define RC_BULK_AHEAD_MAX RC_MIB         /* ... with so much memory before its bytes come, at most ... */
+#define RC_PLACED_SIZE_MIN (16 * RC_KIB) /* ... and the rest of a frame, if it is so long, where it belongs */
 #define RC_IDLE_TIMEOUT_MS 120000
 #define RC_CLOSE_TIMEOUT_MS 5000
 #define RC_PONGS_QUEUED_MAX 16 /* Pongs that wait; further Pings get one Pong for all, section 5.5.3 */
@@ -116,6 +119,22 @@ static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before
 static_assert(RC_TLS_SEND_SIZE_MAX <= RC_TLS_STAGE_SIZE / 2,
               "a block holds at least one send with its records' overhead");
 
+/* ---- producers in processes of their own ---- */
+#define RC_PRODUCERS_DEFAULT 64
+#define RC_PRODUCERS_LIMIT 1024
+#define RC_PRODUCER_TOPICS_DEFAULT 1024 /* of one producer */
+#define RC_PRODUCER_TOPICS_LIMIT 65536
+#define RC_PRODUCER_RING_DEFAULT (1 * RC_MIB)
+#define RC_PRODUCER_RING_MIN (64 * RC_KIB)
+#define RC_PRODUCER_RING_MAX (64 * RC_MIB)
+#define RC_PRODUCER_TICK_SIZE (64 * RC_KIB)   /* read of one producer in a tick, or one larger record ... */
+#define RC_PRODUCERS_TICK_SIZE (512 * RC_KIB) /* ... and of all that a worker has */
+#define RC_PRODUCER_QUESTIONS_A_TICK 16       /* of one producer; further ones wait in its socket */
+#define RC_PRODUCERS_ACCEPTED_A_TICK 16
+#define RC_PRODUCER_RETRY_NS 500000    /* between two tries, when the log has no room */
+#define RC_PRODUCER_PAUSE_NS 100000000 /* before another accept, when descriptors were out */
+static_assert(RC_PRODUCER_TICK_SIZE <= RC_PRODUCERS_TICK_SIZE, "one producer cannot take more than all");
+
 /* ---- time ---- */
 #define RC_TICK_NS 25000000 /* of the timer wheel: 25 ms */
 
@@ -127,13 +146,16 @@ static_assert(RC_TLS_SEND_SIZE_MAX <= RC_TLS_STAGE_SIZE / 2,
 /* ---- the ring ---- */
 #define RC_RING_ENTRIES 1024       /* submission queue */
 #define RC_COMPLETIONS_PER_ENTRY 8 /* completion queue = entries * this */
-#define RC_RECEIVE_BUFFER_SIZE (16 * RC_KIB)
+/* A TLS record fits, or a message of 16 KB with its header. No multiple of a page, so that what arrives, which is
+ * mostly small, does not always meet the same few lines of the cache. */
+#define RC_RECEIVE_BUFFER_SIZE (16 * RC_KIB + 320)
 #define RC_RECEIVE_BUFFERS 512      /* a power of two, at most 32768 */
 #define RC_RECEIVE_BUFFERS_FIRST 64 /* made at the start; doubled whenever none is free */
 #define RC_NOTSENT_LOWAT (32 * RC_KIB)
-#define RC_BATCH_MAX 1024  /* completions that a worker takes at once */
-#define RC_DIALS_MAX 512   /* names looked up and connects of a worker on their way; further ones wait */
-#define RC_REFUSALS_MAX 64 /* connections over the limit that are told so by a 503 */
+#define RC_BATCH_MAX 1024          /* completions that a worker takes at once */
+#define RC_DIALS_MAX 512           /* names looked up and connects of a worker on their way; further ones wait */
+#define RC_MEMORY_MAX_LEAST RC_MIB /* the smallest budget for connections */
+#define RC_REFUSALS_MAX 64         /* connections over the limit that are told so by a 503 */
 #define RC_BACKLOG 4096
 static_assert(RC_SLICE_SENDS < RC_RING_ENTRIES, "a slice is submitted by one call");
 static_assert(RC_COMPLETIONS_PER_ENTRY >= 4, "multishot operations complete more often than they are submitted");

@@ -24,6 +24,10 @@
 static int size_read(uint64_t *value, const uint8_t *bytes, size_t size, unsigned width)
 {
 	uint64_t least = 0, most = 0, shortest = width == 2 ? 126 : 65536;
+	if (RC_LIKELY(size >= 2 && width == 2)) { /* nearly always, so without a loop */
+		*value = (uint64_t)bytes[0] << 8 | bytes[1];
+		return *value < shortest ? -1 : 2;
+	}
 	for (unsigned i = 0; i < width; i++) {
 		least = least << 8 | (i < size ? bytes[i] : 0x00);
 		most = most << 8 | (i < size ? bytes[i] : 0xff);

@@ -7,7 +7,8 @@
  * Invariants between two calls, which rc_session_check() asserts:
  *   - either a part of a header is kept, or a frame is open with bytes still to come, or neither
  *   - gathered_size is what came of the message's frames so far, and what is announced stays within message_size_max
- *   - a block is kept exactly while something is gathered: in a message, in a frame, or right after its MESSAGE event
+ *   - a block is kept while something is gathered: in a message, in a frame, or right after its MESSAGE event; empty it
+ *     is kept only for the frame that is open
  *   - once it is over, nothing is kept
  */
 #include "session.h"
@@ -18,7 +19,8 @@
 #include <string.h>
 
 /* The memory that a large frame gets before its bytes come. Beyond it a peer gets at most four times what it has
- * filled: enough that little is copied on the way, and nothing for an announcement alone. */
+ * filled, or what it filled before (rules.ahead): enough that little is copied on the way, and nothing for an
+ * announcement alone. */
 #define FIRST_BLOCK_SIZE (64 * RC_KIB)
 
 static bool is_control(const struct rc_frame *frame)
@@ -200,13 +202,15 @@ static enum rc_event_kind take_control(struct rc_session *s, const struct rc_ses
 }
 
 /* Room for `piece` more bytes of a frame that has `rest` to come. */
-static bool reserve(struct rc_session *s, struct rc_pool *pool, size_t piece, size_t rest)
+static bool reserve(struct rc_session *s, const struct rc_session_rules *rules, size_t piece, size_t rest)
 {
+	struct rc_pool *pool = rules->pool;
 	size_t needed = RC_GATHERED_HEADROOM + s->gathered_size + piece, capacity;
 	if (needed <= s->gathered_capacity)
 		return true;
 	size_t all = RC_GATHERED_HEADROOM + s->gathered_size + rest;
-	size_t ahead = RC_MIN(all, RC_MAX(FIRST_BLOCK_SIZE, 4 * s->gathered_size));
+	size_t ahead = RC_MAX(FIRST_BLOCK_SIZE, 4 * s->gathered_size);
+	ahead = RC_MIN(all, RC_MAX(ahead, RC_GATHERED_HEADROOM + rules->ahead));
 	uint8_t *block = rc_pool_take(pool, RC_MAX(needed, ahead), &capacity);
 	if (!block)
 		return false;
@@ -252,30 +256,21 @@ static enum rc_event_kind whole_message(struct rc_session *s, const struct rc_se
 	return RC_EVENT_MESSAGE;
 }
 
-static enum rc_event_kind take_data(struct rc_session *s, const struct rc_session_rules *rules, uint8_t **at,
-                                    const uint8_t *end, struct rc_event *event)
+/* Takes the next bytes of the open frame's payload from `data`, which may be where they belong. */
+static enum rc_event_kind gather(struct rc_session *s, const struct rc_session_rules *rules, uint8_t *data, size_t size,
+                                 struct rc_event *event)
 {
 	const struct rc_frame *frame = &s->frame;
-	size_t rest = (size_t)(frame->size - s->frame_done), piece = RC_MIN(rest, (size_t)(end - *at));
-	uint8_t *data = *at;
-	*at += piece;
-	if (frame->fin && !s->in_message && s->frame_done == 0 && piece == rest) {
-		s->in_frame = false;
-		s->fragment_count = 0;
-		return whole_message(s, rules, frame, data, event);
-	}
-	if (piece) {
-		if (!reserve(s, rules->pool, piece, rest))
-			return fail(s, rules, event, RC_CLOSE_INTERNAL, "out of memory");
-		RC_ASSERT(RC_GATHERED_HEADROOM + s->gathered_size + piece <= s->gathered_capacity);
+	if (size) {
+		RC_ASSERT(RC_GATHERED_HEADROOM + s->gathered_size + size <= s->gathered_capacity);
+		uint8_t *to = s->gathered + RC_GATHERED_HEADROOM + s->gathered_size;
 		uint32_t mask = rc_mask_rotate(frame->mask, (size_t)s->frame_done);
-		if (!unmask(&s->utf8, judged_as(s), s->gathered + RC_GATHERED_HEADROOM + s->gathered_size, data, piece,
-		            mask))
+		if (!unmask(&s->utf8, judged_as(s), to, data, size, mask))
 			return fail(s, rules, event, RC_CLOSE_INVALID_DATA, "text is not UTF-8");
-		s->gathered_size += piece;
-		s->frame_done += piece;
+		s->gathered_size += size;
+		s->frame_done += size;
 	}
-	if (piece < rest)
+	if (s->frame_done < frame->size)
 		return RC_EVENT_NONE;
 	s->in_frame = false;
 	s->in_message = !frame->fin;
@@ -290,6 +285,23 @@ static enum rc_event_kind take_data(struct rc_session *s, const struct rc_sessio
 	event->data = s->gathered ? s->gathered + RC_GATHERED_HEADROOM : data;
 	event->size = s->gathered_size;
 	return RC_EVENT_MESSAGE;
+}
+
+static enum rc_event_kind take_data(struct rc_session *s, const struct rc_session_rules *rules, uint8_t **at,
+                                    const uint8_t *end, struct rc_event *event)
+{
+	const struct rc_frame *frame = &s->frame;
+	size_t rest = (size_t)(frame->size - s->frame_done), piece = RC_MIN(rest, (size_t)(end - *at));
+	uint8_t *data = *at;
+	*at += piece;
+	if (frame->fin && !s->in_message && s->frame_done == 0 && piece == rest) {
+		s->in_frame = false;
+		s->fragment_count = 0;
+		return whole_message(s, rules, frame, data, event);
+	}
+	if (piece && !reserve(s, rules, piece, rest))
+		return fail(s, rules, event, RC_CLOSE_INTERNAL, "out of memory");
+	return gather(s, rules, data, piece, event);
 }
 
 static enum rc_event_kind next_by_pieces(struct rc_session *s, const struct rc_session_rules *rules, uint8_t **at,
@@ -340,6 +352,29 @@ enum rc_event_kind rc_session_next(struct rc_session *s, const struct rc_session
 	return kind;
 }
 
+size_t rc_session_place(struct rc_session *s, const struct rc_session_rules *rules, uint8_t **to)
+{
+	if (!s->in_frame || is_control(&s->frame) || (!s->gathered_size && !rules->ahead))
+		return 0;
+	size_t rest = (size_t)(s->frame.size - s->frame_done);
+	if (rest < RC_PLACED_SIZE_MIN || !reserve(s, rules, RC_PLACED_SIZE_MIN, rest))
+		return 0;
+	size_t begin = RC_GATHERED_HEADROOM + s->gathered_size;
+	*to = s->gathered + begin;
+	return RC_MIN(rest, s->gathered_capacity - begin);
+}
+
+enum rc_event_kind rc_session_placed(struct rc_session *s, const struct rc_session_rules *rules, size_t size,
+                                     struct rc_event *event)
+{
+	RC_ASSERT(s->in_frame && !is_control(&s->frame) && size <= s->frame.size - s->frame_done);
+	event->kind = RC_EVENT_NONE;
+	uint8_t *place = s->gathered + RC_GATHERED_HEADROOM + s->gathered_size;
+	enum rc_event_kind kind = gather(s, rules, place, size, event);
+	RC_VERIFY(rc_session_check(s, rules));
+	return kind;
+}
+
 /* ---- the invariants ---- */
 
 static void check_open_frame(const struct rc_session *s, const struct rc_session_rules *rules)
@@ -361,7 +396,8 @@ void rc_session_check(const struct rc_session *s, const struct rc_session_rules 
 	RC_ASSERT(s->header_size < sizeof s->header);
 	RC_ASSERT(s->utf8.open_size <= sizeof s->utf8.open);
 	if (s->gathered)
-		RC_ASSERT(s->gathered_size > 0 && RC_GATHERED_HEADROOM + s->gathered_size <= s->gathered_capacity);
+		RC_ASSERT((s->gathered_size > 0 || s->in_frame) &&
+		          RC_GATHERED_HEADROOM + s->gathered_size <= s->gathered_capacity);
 	else
 		RC_ASSERT(s->gathered_size == 0 && s->gathered_capacity == 0);
 	if (s->over)

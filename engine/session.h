@@ -6,7 +6,7 @@
  * Zeroed, a session is at rest: between two messages, with no byte of a frame seen. A connection at rest needs no
  * session at all, so a worker keeps one zeroed session for all of them, and only a connection in the middle of
  * something owns one. Payloads that lie whole in the received bytes are unmasked there, in place; others are gathered
- * in a block of the pool.
+ * in a block of the pool, or come right there.
  */
 #ifndef RC_SESSION_H
 #define RC_SESSION_H
@@ -20,6 +20,7 @@ struct rc_session_rules {
 	size_t message_size_max; /* a compressed one may be a little larger; it is judged again when it is inflated */
 	unsigned fragments_max;
 	bool deflate; /* RSV1 may mark a message as compressed (RFC 7692, section 6) */
+	size_t ahead; /* memory that a large frame gets before its bytes come, if that is more than any peer gets */
 	struct rc_pool *pool;
 };
 
@@ -64,6 +65,15 @@ struct rc_event {
  * returns RC_EVENT_NONE; the session is then not at rest, and must be reset before it serves anything else. */
 enum rc_event_kind rc_session_next(struct rc_session *session, const struct rc_session_rules *rules, uint8_t **at,
                                    uint8_t *end, struct rc_event *event);
+
+/* Where the rest of the payload that is being received belongs, for a caller who can have it there at once: *to, and
+ * how much of it has room. 0: nowhere, since it is short, or nothing is open, or memory is out. Until
+ * rc_session_placed() or rc_session_reset() the session must not be given anything else. */
+size_t rc_session_place(struct rc_session *session, const struct rc_session_rules *rules, uint8_t **to);
+
+/* `size` bytes have come there. As rc_session_next(), of which the next call takes what follows them. */
+enum rc_event_kind rc_session_placed(struct rc_session *session, const struct rc_session_rules *rules, size_t size,
+                                     struct rc_event *event);
 
 /* True when nothing is kept: the session may be forgotten. Right after a MESSAGE event the block it lies in is still
  * kept, until the next call. */

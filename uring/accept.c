@@ -117,7 +117,7 @@ static void take(struct worker *worker, uint32_t slot, unsigned listener, const 
 	handshake->wants_proxy = server->listeners[listener].proxied;
 	conn->handshake = handshake;
 	rc_connection_set_state(worker, slot, CONNECTION_HANDSHAKE, server->config.handshake_timeout_ms);
-	rc_connection_receive(worker, slot);
+	rc_connection_receive(worker, slot, RECEPTION_STREAM);
 }
 
 void rc_accept_completed(struct worker *worker, unsigned listener, const struct rc_completion *completion)

@@ -34,18 +34,24 @@ void rc_arrive_end(struct worker *worker, uint32_t slot, int result)
 	rc_ending_note(worker, &ending);
 }
 
+static void heard(struct worker *worker, struct connection *conn, size_t size)
+{
+	rc_count(&worker->stats.bytes_received, size);
+	if (conn->state != CONNECTION_OPEN)
+		return;
+	conn->heard = rc_worker_ticks(worker);
+	conn->pinged = false;
+}
+
 /* Plaintext. */
 static void take_bytes(struct worker *worker, uint32_t slot, uint8_t *at, size_t size)
 {
 	struct connection *conn = &worker->connections[slot];
 	uint8_t *end = at + size;
-	rc_count(&worker->stats.bytes_received, size);
+	heard(worker, conn, size);
 	if (conn->state == CONNECTION_HANDSHAKE) {
 		at += rc_opening_take(worker, slot, at, size);
 		rc_close_noted(worker);
-	} else if (conn->state == CONNECTION_OPEN) {
-		conn->heard = rc_worker_ticks(worker);
-		conn->pinged = false;
 	}
 	while (at < end && (conn->state == CONNECTION_OPEN || conn->state == CONNECTION_CLOSING)) {
 		at = rc_frames_take(worker, slot, at, end);
@@ -121,24 +127,64 @@ static void take_received(struct worker *worker, uint32_t slot, uint8_t *bytes, 
 		take_sealed(worker, slot, bytes, size);
 }
 
+/* They lie where they belong. Where nobody wants them any more, nobody writes there any more either. */
+static void take_placed(struct worker *worker, uint32_t slot, size_t size)
+{
+	struct connection *conn = &worker->connections[slot];
+	heard(worker, conn, size);
+	if (conn->state == CONNECTION_OPEN || conn->state == CONNECTION_CLOSING)
+		rc_frames_placed(worker, slot, size);
+}
+
+static void take_result(struct worker *worker, uint32_t slot, const struct rc_completion *completion)
+{
+	if (completion->result > 0 && completion->flags & RC_RING_BUFFER) {
+		take_received(worker, slot, completion->data, (size_t)completion->result);
+	} else if (completion->result > 0) {
+		take_placed(worker, slot, (size_t)completion->result);
+	} else if (completion->result == -ENOBUFS) {
+		rc_count(&worker->stats.receive_starved, 1);
+		RC_TRACE1(no_buffers, slot);
+	} else {
+		rc_arrive_end(worker, slot, completion->result);
+	}
+}
+
+/* Who sends large messages is received one at a time: its head into a shared buffer, which says how long it is, and the
+ * rest where it belongs. That is no copy and few completions; all others are received without being asked for. */
+static void receive_on(struct worker *worker, uint32_t slot)
+{
+	const struct connection *conn = &worker->connections[slot];
+	uint8_t *to;
+	size_t size = conn->secure ? 0 : rc_frames_place(worker, slot, &to);
+	if (size)
+		rc_connection_receive_placed(worker, slot, to, size);
+	else
+		rc_connection_receive(worker, slot, conn->bulk && !conn->secure ? RECEPTION_ONCE : RECEPTION_STREAM);
+}
+
 void rc_arrive(struct worker *worker, uint32_t slot, const struct rc_completion *completion)
 {
 	struct connection *conn = &worker->connections[slot];
-	if (!(completion->flags & RC_RING_MORE))
-		conn->receiving = false;
-	if (completion->result > 0)
-		take_received(worker, slot, completion->data, (size_t)completion->result);
-	else if (completion->result == -ENOBUFS)
-		rc_count(&worker->stats.receive_starved, 1);
-	else
-		rc_arrive_end(worker, slot, completion->result);
-	if (completion->result == -ENOBUFS)
-		RC_TRACE1(no_buffers, slot);
+	bool more = completion->flags & RC_RING_MORE;
+	bool turned = conn->turning && completion->result == -ECANCELED;
+	if (!more)
+		conn->receiving = conn->turning = false;
+	if (!turned)
+		take_result(worker, slot, completion);
 	rc_close_noted(worker);
+	if (!more && !rc_connection_listens(conn))
+		rc_connection_free_parts(worker, conn, CONNECTION_ENDING); /* it was still being received into */
 	if (completion->flags & RC_RING_BUFFER)
 		rc_ring_buffer_return(worker->ring, completion->buffer);
+	if (conn->state == CONNECTION_ENDING)
+		return;
 	/* A receive also ends when the buffers or the completion queue ran out; then it is begun again. */
-	bool again = completion->result > 0 || completion->result == -ENOBUFS;
-	if (!conn->receiving && again && conn->state != CONNECTION_ENDING)
-		rc_connection_receive(worker, slot);
+	if (!more && (completion->result > 0 || completion->result == -ENOBUFS || turned)) {
+		receive_on(worker, slot);
+	} else if (more && !conn->turning && !conn->secure && rc_frames_rest(conn) >= RC_BULK_SIZE_MIN) {
+		/* What it has received by now still comes first. */
+		conn->turning = true;
+		rc_connection_receive_end(worker, slot);
+	}
 }

@@ -132,11 +132,11 @@ static void cut(struct worker *worker, const struct ending *ending)
 	rc_lag_forget(worker, slot);
 	rc_connection_free_parts(worker, conn, before);
 	tell_closed(worker, slot, handle, ending);
-	uint64_t cancelled = rc_tag(worker, TAG_CANCELLED, slot, 0);
 	if (conn->receiving)
-		rc_ring_cancel(worker->ring, slot, rc_tag(worker, TAG_RECEIVED, slot, 0), cancelled);
+		rc_connection_receive_end(worker, slot);
 	if (conn->polling)
-		rc_ring_cancel(worker->ring, slot, rc_tag(worker, TAG_WRITABLE, slot, 0), cancelled);
+		rc_ring_cancel(worker->ring, slot, rc_tag(worker, TAG_WRITABLE, slot, 0),
+		               rc_tag(worker, TAG_CANCELLED, slot, 0));
 }
 
 static void flushed(struct worker *worker, const struct ending *ending)
@@ -157,7 +157,7 @@ static void flushed(struct worker *worker, const struct ending *ending)
 	rc_ring_shutdown(worker->ring, slot, rc_tag(worker, TAG_SHUT, slot, 0));
 }
 
-void rc_close_noted(struct worker *worker)
+void rc_close_all_noted(struct worker *worker)
 {
 	struct ending ending;
 	while (rc_ending_take(worker, &ending)) {
@@ -197,10 +197,10 @@ void rc_close_noted(struct worker *worker)
 
 /* ---- the slot ---- */
 
-void rc_close_try_slot(struct worker *worker, uint32_t slot)
+void rc_close_slot(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
-	if (conn->state != CONNECTION_ENDING || rc_connection_is_busy(conn) || rc_hold_has(&worker->holds, slot))
+	if (rc_connection_is_busy(conn) || rc_hold_has(&worker->holds, slot))
 		return;
 	rc_connection_drop_outbox(worker, conn);
 	rc_compress_end(worker, slot);

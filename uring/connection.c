@@ -68,10 +68,33 @@ unsigned rc_connection_silence_ms(const struct worker *worker)
 	return (worker->server->config.idle_timeout_ms + 1) / 2;
 }
 
-void rc_connection_receive(struct worker *worker, uint32_t slot)
+/* Each way has tags of its own: a cancel that comes late does not meet what was begun since. */
+static uint64_t begin_receiving(struct worker *worker, uint32_t slot, enum reception how)
 {
-	worker->connections[slot].receiving = true;
-	rc_ring_receive(worker->ring, slot, rc_tag(worker, TAG_RECEIVED, slot, 0));
+	struct connection *conn = &worker->connections[slot];
+	conn->receiving = true;
+	conn->reception = (uint8_t)how;
+	return rc_tag(worker, TAG_RECEIVED, slot, how);
+}
+
+void rc_connection_receive(struct worker *worker, uint32_t slot, enum reception how)
+{
+	uint64_t tag = begin_receiving(worker, slot, how);
+	if (how == RECEPTION_STREAM)
+		rc_ring_receive(worker->ring, slot, tag);
+	else
+		rc_ring_receive_once(worker->ring, slot, NULL, 0, tag);
+}
+
+void rc_connection_receive_placed(struct worker *worker, uint32_t slot, uint8_t *to, size_t size)
+{
+	rc_ring_receive_once(worker->ring, slot, to, size, begin_receiving(worker, slot, RECEPTION_PLACED));
+}
+
+void rc_connection_receive_end(struct worker *worker, uint32_t slot)
+{
+	rc_ring_cancel(worker->ring, slot, rc_tag(worker, TAG_RECEIVED, slot, worker->connections[slot].reception),
+	               rc_tag(worker, TAG_CANCELLED, slot, 0));
 }
 
 /* ---- the outbox ---- */
@@ -124,6 +147,8 @@ void rc_connection_free_parts(struct worker *worker, struct connection *conn, en
 {
 	if (before == CONNECTION_HANDSHAKE) {
 		rc_handshake_free(worker, conn->handshake);
+	} else if (conn->receiving && conn->reception == RECEPTION_PLACED) {
+		return; /* the kernel may still write there */
 	} else if (conn->session) {
 		rc_session_reset(conn->session, &worker->pool);
 		rc_pool_give(&worker->pool, conn->session, RC_POOL_BLOCK_MIN);

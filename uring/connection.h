@@ -38,6 +38,12 @@ enum connection_state {
 	CONNECTION_ENDING,
 };
 
+enum reception {
+	RECEPTION_STREAM, /* into shared buffers, one after the other */
+	RECEPTION_ONCE,   /* into one of them */
+	RECEPTION_PLACED, /* to where the session gathers the message */
+};
+
 struct handshake {
 	struct sockaddr_storage peer;
 	bool wants_proxy;             /* the PROXY header has not come yet */
@@ -60,11 +66,14 @@ struct connection {
 	void *user;
 	_Atomic uint32_t generation; /* read by other threads, to refuse stale handles */
 	uint32_t first_subscription; /* number + 1 */
-	uint32_t subscription_count;
-	uint32_t heard;      /* the wheel's tick at the last sign of life, or when the state began */
-	uint16_t close_code; /* of the Close that was sent or received first */
-	uint8_t state;       /* enum connection_state */
-	uint8_t form;        /* enum connection_form */
+	uint32_t subscription_count : 24;
+	uint32_t bulk : 8;     /* its last message was large: the power of two in which it fits; 0: it was not */
+	uint32_t heard;        /* the wheel's tick at the last sign of life, or when the state began */
+	uint16_t close_code;   /* of the Close that was sent or received first */
+	uint8_t state;         /* enum connection_state */
+	uint8_t form : 4;      /* enum connection_form */
+	uint8_t reception : 2; /* enum reception: what is on its way while `receiving` */
+	bool turning : 1;      /* that was cancelled, to go on in another way */
 
 	/* operations on their way: the slot is closed when none is left */
 	bool receiving : 1, sending : 1, polling : 1, shutting : 1, closing_slot : 1;
@@ -96,6 +105,7 @@ struct connection {
 	uint32_t listener : 4;
 };
 static_assert(sizeof(struct connection) == 64, "a connection is one cache line");
+static_assert(RC_SUBSCRIPTIONS_LIMIT < 1u << 24, "a number of subscriptions fits its bits");
 static_assert(RC_LISTENERS_MAX <= 16 && RC_WINDOW_COUNT <= 4, "a listener's number and a window fit their bits");
 
 /* Whether an operation is on its way. */
@@ -132,8 +142,14 @@ void rc_connection_set_state(struct worker *worker, uint32_t slot, enum connecti
 /* How long an open connection may be silent before something is done: half the idle time-out; 0: for ever. */
 unsigned rc_connection_silence_ms(const struct worker *worker);
 
-/* Begins to receive. */
-void rc_connection_receive(struct worker *worker, uint32_t slot);
+/* Begins to receive, in a way other than RECEPTION_PLACED. */
+void rc_connection_receive(struct worker *worker, uint32_t slot, enum reception how);
+
+/* Begins to receive up to `size` bytes to where its session wants them. The session stays until that completes. */
+void rc_connection_receive_placed(struct worker *worker, uint32_t slot, uint8_t *to, size_t size);
+
+/* Ends what is being received: it completes once more, without RC_RING_MORE. */
+void rc_connection_receive_end(struct worker *worker, uint32_t slot);
 
 /* Its outbox, made if there is none; null when memory is out. */
 struct rc_outbox *rc_connection_outbox(struct worker *worker, struct connection *conn);
@@ -144,7 +160,8 @@ bool rc_connection_put(struct worker *worker, uint32_t slot, const void *bytes, 
 /* Drops its outbox. */
 void rc_connection_drop_outbox(struct worker *worker, struct connection *conn);
 
-/* Frees what belongs to the state it was in: a handshake, or a session. */
+/* Frees what belongs to the state it was in: a handshake, or a session. A session that is being received into stays:
+ * this is called again when that has completed. */
 void rc_connection_free_parts(struct worker *worker, struct connection *conn, enum connection_state before);
 
 /* An empty handshake; null when memory is out. */

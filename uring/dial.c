@@ -379,7 +379,7 @@ static void begin_connection(struct worker *worker, uint32_t slot, struct dial *
 	set_timer(worker, dial, dial->until_ns);
 	rc_connection_set_state(worker, slot, CONNECTION_HANDSHAKE, 0);
 	if (put_request(worker, slot, dial) && (!conn->secure || rc_secure_dial(worker, slot, dial->url.host)))
-		rc_connection_receive(worker, slot);
+		rc_connection_receive(worker, slot, RECEPTION_STREAM);
 	else
 		rc_ending_note(worker, &(struct ending){ .kind = ENDING_CUT,
 		                                         .slot = slot,

@@ -120,32 +120,96 @@ static struct rc_session *keep(struct worker *worker, struct rc_session *session
 	return own;
 }
 
-uint8_t *rc_frames_take(struct worker *worker, uint32_t slot, uint8_t *at, uint8_t *end)
+static struct rc_session_rules rules_of(struct worker *worker, const struct connection *conn)
 {
-	struct connection *conn = &worker->connections[slot];
-	const struct rc_session_rules rules = {
+	return (struct rc_session_rules){
 		.client = conn->client,
 		.message_size_max = worker->server->config.message_size_max,
 		.fragments_max = worker->server->config.fragments_max,
 		.deflate = conn->deflate,
+		.ahead = conn->bulk ? RC_MIN((size_t)1 << conn->bulk, RC_BULK_AHEAD_MAX) : 0,
 		.pool = &worker->pool,
 	};
-	if (!rc_form_of(conn)->websocket)
-		return end; /* a client that asked by plain HTTP has nothing more to say */
-	struct rc_session *session = conn->session ? conn->session : &worker->scratch;
-	struct rc_event event = { 0 };
-	while (!conn->ends && rc_session_next(session, &rules, &at, end, &event) != RC_EVENT_NONE) {
-		worker->reading = session->gathered ? session : NULL;
-		take_event(worker, slot, &event);
-		worker->reading = NULL;
-	}
-	bool over = event.kind == RC_EVENT_CLOSE || event.kind == RC_EVENT_FAIL;
-	if (over || is_between_messages(session)) {
+}
+
+static bool is_last(const struct rc_event *event)
+{
+	return event->kind == RC_EVENT_CLOSE || event->kind == RC_EVENT_FAIL;
+}
+
+/* A message tells how large the next one may well be. */
+static void note_size(struct connection *conn, const struct rc_event *event)
+{
+	if (event->kind == RC_EVENT_MESSAGE && (conn->bulk || event->size >= RC_BULK_SIZE_MIN))
+		conn->bulk = event->size < RC_BULK_SIZE_MIN ? 0
+		                                            : (64 - (unsigned)__builtin_clzll(event->size - 1)) & 0xff;
+}
+
+static void hand_over(struct worker *worker, uint32_t slot, struct rc_session *session, const struct rc_event *event)
+{
+	note_size(&worker->connections[slot], event);
+	worker->reading = session->gathered ? session : NULL;
+	take_event(worker, slot, event);
+	worker->reading = NULL;
+}
+
+/* No more comes now: a session at rest is given back, one within a message is the connection's own. */
+static void settle(struct worker *worker, uint32_t slot, struct rc_session *session, bool over)
+{
+	struct connection *conn = &worker->connections[slot];
+	if (!conn->session && rc_session_at_rest(session)) {
+		return; /* nothing was kept: nearly always */
+	} else if (over || is_between_messages(session)) {
 		rc_session_reset(session, &worker->pool);
 		rc_pool_give(&worker->pool, conn->session, RC_POOL_BLOCK_MIN);
 		conn->session = NULL;
 	} else if (!conn->session && !(conn->session = keep(worker, session))) {
 		fail(worker, slot, RC_CLOSE_INTERNAL, "out of memory");
 	}
-	return over ? end : at;
+}
+
+uint8_t *rc_frames_take(struct worker *worker, uint32_t slot, uint8_t *at, uint8_t *end)
+{
+	struct connection *conn = &worker->connections[slot];
+	const struct rc_session_rules rules = rules_of(worker, conn);
+	if (!rc_form_of(conn)->websocket)
+		return end; /* a client that asked by plain HTTP has nothing more to say */
+	struct rc_session *session = conn->session ? conn->session : &worker->scratch;
+	struct rc_event event = { 0 };
+	while (at < end && !conn->ends && rc_session_next(session, &rules, &at, end, &event) != RC_EVENT_NONE)
+		hand_over(worker, slot, session, &event);
+	settle(worker, slot, session, is_last(&event));
+	return is_last(&event) ? end : at;
+}
+
+/* The session of a connection within a message; of any other null. */
+static struct rc_session *own_session(const struct connection *conn)
+{
+	bool reads = conn->state == CONNECTION_OPEN || conn->state == CONNECTION_CLOSING;
+	return reads ? conn->session : NULL;
+}
+
+size_t rc_frames_rest(const struct connection *conn)
+{
+	const struct rc_session *session = own_session(conn);
+	return session && session->in_frame ? (size_t)(session->frame.size - session->frame_done) : 0;
+}
+
+size_t rc_frames_place(struct worker *worker, uint32_t slot, uint8_t **to)
+{
+	const struct connection *conn = &worker->connections[slot];
+	const struct rc_session_rules rules = rules_of(worker, conn);
+	struct rc_session *session = own_session(conn);
+	return session ? rc_session_place(session, &rules, to) : 0;
+}
+
+void rc_frames_placed(struct worker *worker, uint32_t slot, size_t size)
+{
+	struct connection *conn = &worker->connections[slot];
+	const struct rc_session_rules rules = rules_of(worker, conn);
+	struct rc_session *session = conn->session;
+	struct rc_event event = { 0 };
+	if (rc_session_placed(session, &rules, size, &event) != RC_EVENT_NONE)
+		hand_over(worker, slot, session, &event);
+	settle(worker, slot, session, is_last(&event));
 }

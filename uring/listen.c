@@ -207,13 +207,12 @@ static int bind_error(const struct listener *listener, int code, struct rc_error
 	return rc_fail(error, -code, "cannot listen on %s: %s (%s)", listener->address, strerror(code), remedy);
 }
 
-/* A Unix socket's file outlives its server: one at which nobody answers is removed. */
-static void remove_stale(const struct sockaddr_un *address)
+void rc_listen_remove_stale(const struct sockaddr_un *address, int type)
 {
 	struct stat status;
 	if (lstat(address->sun_path, &status) < 0 || !S_ISSOCK(status.st_mode))
 		return;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return;
 	if (connect(fd, (const struct sockaddr *)address, sizeof *address) < 0 && errno == ECONNREFUSED)
@@ -261,7 +260,7 @@ int rc_listen_open(struct listener *listener, const struct rc_config *config, bo
 		return result;
 	}
 	if (first && family == AF_UNIX)
-		remove_stale((const struct sockaddr_un *)&listener->socket_address);
+		rc_listen_remove_stale((const struct sockaddr_un *)&listener->socket_address, SOCK_STREAM);
 	int taken = first && family != AF_UNIX ? port_is_taken(listener) : 0;
 	if (listener->everywhere && family == AF_INET6 && (taken == EAFNOSUPPORT || taken == EADDRNOTAVAIL)) {
 		use_four(listener);

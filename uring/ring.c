@@ -41,6 +41,18 @@ void rc_ring_receive(struct rc_ring *ring, unsigned slot, uint64_t tag)
 	sqe->user_data = tag_make(FOR_CALLER, tag);
 }
 
+void rc_ring_receive_once(struct rc_ring *ring, unsigned slot, void *to, size_t size, uint64_t tag)
+{
+	struct io_uring_sqe *sqe = next_entry(ring);
+	io_uring_prep_recv(sqe, (int)slot, to, to ? size : 0, 0);
+	aim(ring, sqe, slot);
+	if (!to) {
+		sqe->flags |= IOSQE_BUFFER_SELECT;
+		sqe->buf_group = RC_RING_BUFFER_GROUP;
+	}
+	sqe->user_data = tag_make(FOR_CALLER, tag);
+}
+
 void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ranges, unsigned range_count,
                   bool zero_copy, uint64_t tag)
 {

@@ -75,6 +75,10 @@ void rc_ring_connect_cancel(struct rc_ring *ring, uint64_t tag);
  * buffer filled, and one for how it ends. */
 void rc_ring_receive(struct rc_ring *ring, unsigned slot, uint64_t tag);
 
+/* Receives once, what is there or comes next: into a receive buffer, or, where `to` is not null, up to `size` bytes to
+ * there. That memory stays valid, and nobody else's, until the completion. */
+void rc_ring_receive_once(struct rc_ring *ring, unsigned slot, void *to, size_t size, uint64_t tag);
+
 /* Gives a receive buffer back; it is used again after the next rc_ring_wait() at the latest. */
 void rc_ring_buffer_return(struct rc_ring *ring, uint16_t buffer);
 

@@ -15,7 +15,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
+struct producing;
 struct worker;
 struct names;
 
@@ -52,6 +54,7 @@ struct rc_server {
 	struct certificates certificates;
 	struct names *names;            /* who asks for addresses */
 	struct rc_addresses *addresses; /* null without connections_per_address */
+	struct producing *producing;    /* null without rc_server_listen_producers() */
 	struct rc_addresses *unopened;  /* null without handlers.unopened_max */
 	_Atomic uint64_t stop_at_ns;    /* 0: runs; else the end of draining */
 	_Atomic bool started;
@@ -73,6 +76,8 @@ int rc_server_take_worker(rc_server *server, unsigned index, struct rc_error *er
 /* listen.c */
 int rc_listen_parse(struct listener *listener, const char *text, const struct rc_deflate_options *deflate,
                     struct rc_error *error);
+/* A Unix socket's file outlives its server: one at which nobody answers is removed. */
+void rc_listen_remove_stale(const struct sockaddr_un *address, int type);
 int rc_listen_open(struct listener *listener, const struct rc_config *config, bool first, struct rc_error *error);
 
 /* probe.c */

@@ -18,7 +18,8 @@ enum tag_kind {
 	/* of no connection */
 	TAG_ACCEPTED, /* slot: the listener's index */
 	TAG_WOKEN,
-	TAG_DIALLED, /* slot: the dial's index */
+	TAG_DIALLED,  /* slot: the dial's index */
+	TAG_PRODUCER, /* slot: the producer's index; detail: enum producer_watch */
 	/* of a connection */
 	TAG_RECEIVED,
 	TAG_SENT_PLAN, /* detail: the plan's index */

@@ -49,6 +49,8 @@ static int open_parts(struct worker *worker)
 		result = rc_lag_open(worker);
 	if (result == 0)
 		result = rc_fanout_open(worker);
+	if (result == 0)
+		result = rc_producers_open(worker);
 	return result < 0 ? result : rc_secure_open(worker);
 }
 
@@ -125,6 +127,7 @@ int rc_worker_open(struct worker *worker, struct rc_error *error)
 	}
 	watch_mailbox(worker);
 	rc_accept_begin(worker);
+	rc_producers_begin(worker);
 	return worker->stepped.state == STEP_NONE ? 0 : begin_stepping(worker, error);
 }
 
@@ -156,7 +159,10 @@ void rc_worker_close(struct worker *worker)
 	rc_dial_close(worker);
 	rc_ring_close(worker->ring);
 	worker->ring = NULL;
+	rc_producers_close(worker);
 	for (uint32_t slot = 0; slot < worker->slot_high; slot++) {
+		worker->connections[slot].receiving = false; /* the ring is closed: nothing is on its way */
+		rc_connection_free_parts(worker, &worker->connections[slot], CONNECTION_ENDING);
 		rc_connection_drop_outbox(worker, &worker->connections[slot]);
 		rc_compress_end(worker, slot);
 	}
@@ -247,6 +253,9 @@ static void take_completion(struct worker *worker, const struct rc_completion *c
 		rc_dial_done(worker, &tag, completion->result);
 		rc_close_noted(worker);
 		break;
+	case TAG_PRODUCER:
+		rc_producers_completed(worker, &tag, completion);
+		break;
 	case TAG_CANCELLED:
 		break; /* it may come after its slot was closed; all others are waited for before */
 	default:
@@ -280,6 +289,7 @@ static bool stop_slice(struct worker *worker, uint64_t stop_at_ns)
 	if (!stopping->began_ns) {
 		stopping->began_ns = worker->now_ns;
 		rc_accept_stop(worker);
+		rc_producers_stop(worker);
 	}
 	bool half_time = worker->now_ns > stopping->began_ns + (stop_at_ns - stopping->began_ns) / 2;
 	if (rc_fanout_idle(worker) || half_time) {
@@ -305,6 +315,7 @@ static int64_t time_to_wait(const struct worker *worker, bool stopping, uint64_t
 	until = RC_MIN(until, rc_lag_next_look_ns(worker));
 	until = RC_MIN(until, rc_budget_next_look_ns(worker));
 	until = RC_MIN(until, rc_dial_next_ns(worker));
+	until = RC_MIN(until, rc_producers_next_look_ns(worker));
 	if (stopping)
 		until = RC_MIN(until, worker->now_ns + STOP_TICK_NS);
 	if (until == UINT64_MAX)
@@ -349,6 +360,7 @@ static int reap(struct worker *worker, int64_t wait_ns)
 {
 	int count = rc_ring_wait(worker->ring, worker->completions, RC_BATCH_MAX, wait_ns);
 	atomic_store_explicit(&worker->mailbox.sleeping, false, memory_order_relaxed);
+	rc_producers_wake(worker);
 	worker->now_ns = rc_ring_now(worker->ring);
 	rc_count(&worker->stats.ticks, 1);
 	if (count > 0)
@@ -356,6 +368,17 @@ static int reap(struct worker *worker, int64_t wait_ns)
 	for (int i = 0; i < count; i++)
 		take_completion(worker, &worker->completions[i]);
 	return RC_MIN(count, 0);
+}
+
+/* Lets publishers know that they must wake this worker, unless there is something to do already. Between two rounds it
+ * waits for the time alone: publishers need not wake it. Its producers must, where other workers may begin a round of
+ * their own before. */
+static bool may_sleep(struct worker *worker, uint64_t more_at_ns)
+{
+	bool between_rounds = more_at_ns != UINT64_MAX;
+	if (!between_rounds && !prepare_to_sleep(worker))
+		return false;
+	return (between_rounds && worker->server->worker_count == 1) || rc_producers_sleep(worker);
 }
 
 /* Likewise. */
@@ -366,8 +389,7 @@ static int wait(struct worker *worker, bool stopping, uint64_t more_at_ns)
 	/* While it spins it does not count as asleep: to publish then is no system call. */
 	bool spins = config->busy_poll || worker->now_ns - worker->active_ns < spin_ns;
 	int64_t wait_ns = spins ? 0 : time_to_wait(worker, stopping, more_at_ns);
-	/* Between two rounds it waits for the time alone: publishers need not wake it. */
-	if (wait_ns && more_at_ns == UINT64_MAX && !prepare_to_sleep(worker))
+	if (wait_ns && !may_sleep(worker, more_at_ns))
 		wait_ns = 0;
 	return reap(worker, wait_ns);
 }
@@ -396,6 +418,8 @@ static bool work(struct worker *worker, bool *stopping, uint64_t *more_at_ns)
 		rc_accept_again(worker);
 	else if (stop_slice(worker, stop_at_ns))
 		return false;
+	rc_producer_door_look(worker);
+	rc_producers_read(worker);
 	*stopping = stop_at_ns != 0;
 	*more_at_ns = flush(worker);
 	return true;
@@ -425,8 +449,7 @@ int rc_worker_tick(struct worker *worker)
 	if (result == 0 && (goes_on = work(worker, &stopping, &more_at_ns))) {
 		int64_t wait_ns = time_to_wait(worker, stopping, more_at_ns);
 		/* One that is stepped without a pause needs nobody to wake it. */
-		if (wait_ns && more_at_ns == UINT64_MAX && !worker->server->config.busy_poll &&
-		    !prepare_to_sleep(worker))
+		if (wait_ns && !worker->server->config.busy_poll && !may_sleep(worker, more_at_ns))
 			wait_ns = 0;
 		result = arm(worker, wait_ns);
 	}

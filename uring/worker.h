@@ -19,6 +19,7 @@
 #include "lag.h"
 #include "mailbox.h"
 #include "plans.h"
+#include "producer.h"
 #include "ring.h"
 #include "ringcast_stats.h"
 #include "secure.h"
@@ -66,6 +67,7 @@ struct worker {
 	struct acceptor acceptor;
 	struct dialled_table dialled; /* (shared) */
 	struct dialler dialler;
+	struct producers producers;
 	struct secure_worker secure;
 	struct compressor compressor;
 	struct rc_subscribers subscribers; /* (shared) its counters */

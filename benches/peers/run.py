@@ -24,11 +24,16 @@ sys.path.insert(0, os.path.dirname(HERE))
 import chart  # noqa: E402
 import proc  # noqa: E402
 from proc import Failed  # noqa: E402
+from inbound import Inbound  # noqa: E402
 from rooms import Dialect, Rooms, SocketIo  # noqa: E402
 
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 GO = dict(os.environ, GO111MODULE="off", GOPATH="/usr/share/gocode", GOFLAGS="")
 JARS = "/usr/share/java/netty-*.jar"
+JETTY = [f"/usr/share/java/jetty9-{name}.jar" for name in (
+    "server", "servlet", "http", "io", "util", "security", "websocket-api", "websocket-common", "websocket-server",
+    "websocket-servlet", "websocket-client")] + ["/usr/share/java/servlet-api.jar"]
+UWS = os.path.abspath(os.environ["UWS"]) if os.environ.get("UWS") else ""
 
 
 class Peer:
@@ -37,6 +42,7 @@ class Peer:
     def __init__(self, name, about, needs, packages, command, build=None, can=("relay", "deflate", "tls")):
         self.name, self.about, self.needs, self.packages = name, about, needs, packages
         self.command, self.build, self.can = command, build, set(can)
+        self.remedy = ""  # where no package has it
         self.version = ""
 
 
@@ -59,6 +65,23 @@ def cxx(name, about, header, packages, libraries):
     return Peer(name, about, needs, ["g++", *packages], lambda b: [f"{b}/{name}"], build, can=["relay"])
 
 
+def uws():
+    """From source alone; no package has it."""
+    objects = (f"cd {{b}} && cc -O3 -DLIBUS_NO_SSL -I {UWS}/uSockets/src -c {UWS}/uSockets/src/*.c "
+               f"{UWS}/uSockets/src/eventing/*.c {UWS}/uSockets/src/crypto/*.c")
+    program = (f"g++ -std=c++20 -O3 -DLIBUS_NO_SSL -DUWS_NO_ZLIB -I {UWS}/src -I {UWS}/uSockets/src -o {{b}}/uws "
+               f"{HERE}/uws.cpp {{b}}/uws.o/*.o")
+    build = lambda b: ["sh", "-ec", "mkdir -p {b}/uws.o; (".format(b=b) + objects.format(b=f"{b}/uws.o") + "); "
+                       + program.format(b=b)]
+    found = Peer("uws", "uWebSockets, C++, its own topics",
+                 ["sh", "-c", f"test -f '{UWS}/src/App.h' && test -f '{UWS}/uSockets/src/libusockets.h' && "
+                  f"{{ git -C '{UWS}' describe --always --tags 2>/dev/null || echo source; }}"], [],
+                 lambda b: [f"{b}/uws"], build, can=["relay"])
+    found.remedy = (f"{UWS} has no src/App.h, or no uSockets/src" if UWS else
+                    "its source is not here: UWS=FOLDER names a clone of uWebSockets with its submodules")
+    return found
+
+
 def jars():
     return ":".join(sorted(glob.glob(JARS)))
 
@@ -75,6 +98,14 @@ def peers(build):
                  "libnetty-java"], ["default-jdk-headless", "libnetty-java"],
                  lambda b: ["java", "-XX:+UseSerialGC", "-cp", f"{b}:{jars()}", "Netty"],
                  lambda b: ["javac", "-nowarn", "-cp", jars(), "-d", b, f"{HERE}/Netty.java"], can=["relay"])
+    jetty = Peer("jetty", "Jetty 9, Java", ["sh", "-c", f"ls {' '.join(JETTY)} >/dev/null && javac -version && dpkg-query -Wf "
+                 "'${Version}' libjetty9-extra-java"],
+                 ["default-jdk-headless", "libjetty9-java", "libjetty9-extra-java", "libservlet-api-java"],
+                 lambda b: ["java", "-XX:+UseSerialGC", "-cp", f"{b}:{':'.join(JETTY)}", "Jetty"],
+                 lambda b: ["javac", "-nowarn", "-cp", ":".join(JETTY), "-d", b, f"{HERE}/Jetty.java"], can=["relay"])
+    channels = python("channels", "Django Channels under daphne, Python", "channels",
+                      ["python3-django-channels", "python3-daphne"])
+    channels.can = {"relay"}
     socketio = Peer("socketio", "socket.io on Node (npm)", ["sh", "-c", "node -p \"require("
                     f"'{build}/node_modules/socket.io/package.json').version\""], ["npm:socket.io"],
                     lambda b: ["env", f"NODE_PATH={b}/node_modules", "node", f"{HERE}/socketio.js"], can=["rooms"])
@@ -88,13 +119,16 @@ def peers(build):
         go("nhooyr", "nhooyr.io/websocket, Go", "golang-nhooyr-websocket-dev", "nhooyr.io/websocket"),
         python("websockets", "websockets, Python", "websockets.version", ["python3-websockets"]),
         python("fastapi", "FastAPI on uvicorn, Python", "fastapi", ["python3-fastapi", "uvicorn", "python3-uvloop"]),
+        channels,
         python("tornado", "Tornado, Python", "tornado", ["python3-tornado"]),
         python("aiohttp", "aiohttp, Python", "aiohttp", ["python3-aiohttp"]),
         cxx("websocketpp", "websocketpp, C++", "websocketpp/server.hpp", ["libwebsocketpp-dev", "libboost-dev",
                                                                          "libboost-system-dev"], ["-lboost_system"]),
         cxx("beast", "Boost.Beast, C++", "boost/beast.hpp", ["libboost-dev"], []),
+        uws(),
         lws,
         netty,
+        jetty,
         socketio,
     ]
 
@@ -121,8 +155,11 @@ def workloads(options, feeds):
         Workload("fan-4k", "fan-out, 4 KB, one at a time", crowd + span + ["--size", "4k"]),
         Workload("fan-4kx32", "fan-out, 4 KB, bursts of 32", half + span + ["--size", "4k", "--burst", 32]),
         Workload("echo-128", "echo, 128 B", echo + ["--connections", 100]),
-        Workload("echo-16k", "echo, 16 KB", echo + ["--connections", 50, "--size", "16k"], floor=False),
-        Workload("echo-1m", "echo, 1 MB", echo + ["--connections", 4, "--size", "1000000"], floor=False),
+        Workload("echo-16k", "echo, 16 KB", echo + ["--connections", 10, "--size", "16k"], floor=False),
+        Workload("echo-1m", "echo, 1 MB", echo + ["--connections", 2, "--size", "1000000"], floor=False),
+        Workload("inbound", "64 B messages in, nothing back", {"connections": 50 if quick else 1000, "size": 64,
+                                                              "rate": 5000 if quick else 100000,
+                                                              "seconds": 0.4 if quick else 3}, floor=False),
         Workload("connect", "opening and closing", ["--mode", "connect", "--connections", 50, *span]),
         Workload("idle", "idle connections: memory", ["--mode", "idle", "--duration", "500ms", "--connections",
                                                       500 if quick else 15000], "rss", fresh=True),
@@ -166,6 +203,8 @@ def version_of(peer):
 
 def install(peer, build):
     """Says what it installs and does so. Returns whether it seems to have worked."""
+    if not peer.packages:
+        return False
     if peer.packages[0].startswith("npm:"):
         package = peer.packages[0][4:]
         print(f"bench-peers: for {peer.name}, installing {package} from npm", flush=True)
@@ -187,6 +226,8 @@ def prepare(peer, build, may_install):
         peer.version = version_of(peer)
         if peer.version is None and may_install and install(peer, build):
             peer.version = version_of(peer)
+        if peer.version is None and peer.remedy:
+            return peer.remedy
         if peer.version is None:
             return "not installed" + ("" if may_install else " (and not asked to)")
         if peer.build:
@@ -276,9 +317,31 @@ def run_rooms(name, workload, server):
             "deliveries": count, "per_second": count / took, "rss_size": proc.status(server.pid), "wrong": 0, "closed": 0}
 
 
+def run_inbound(workload, server):
+    """The same schedule for each, from the other processor."""
+    wanted = dict(workload.arguments)
+    processors = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {1} & processors or processors)
+    try:
+        inbound = Inbound(server.port, wanted["connections"])
+        inbound.send(wanted["seconds"] / 4, wanted["rate"], wanted["size"])
+        begin, begin_ns = time.monotonic(), proc.cpu_ns(server.pid)
+        count = inbound.send(wanted["seconds"], wanted["rate"], wanted["size"])
+        used_ns, took = proc.cpu_ns(server.pid) - begin_ns, time.monotonic() - begin
+        wrong = inbound.close()
+    except OSError as why:
+        return {"error": str(why)}
+    finally:
+        os.sched_setaffinity(0, processors)
+    return {"figure": used_ns / max(count, 1), "p50_ns": 0, "p99_ns": 0, "skew_p50_ns": 0, "deliveries": count,
+            "per_second": count / took, "rss_size": proc.status(server.pid), "wrong": wrong, "closed": 0}
+
+
 def one_run(name, workload, server, context):
     if workload.needs == "rooms":
         return run_rooms(name, workload, server)
+    if workload.name == "inbound":
+        return run_inbound(workload, server)
     scheme = "wss" if workload.needs == "tls" else "ws"
     arguments = workload.arguments + (["--peer-protocol", "relay"] if workload.relay else [])
     report, said = proc.load(context["program"], f"{scheme}://127.0.0.1:{server.port}", arguments, server)
@@ -345,7 +408,7 @@ def summarize(runs):
 def unit(workload):
     if workload.figure == "rss":
         return "B of RSS a connection"
-    return "ns of processor a " + {"connect": "connection", "echo": "echo"}.get(workload.name.split("-")[0], "delivery")
+    return "ns of processor a " + {"connect": "connection", "echo": "echo", "inbound": "message"}.get(workload.name.split("-")[0], "delivery")
 
 
 def ratio_words(row):
@@ -365,7 +428,8 @@ def print_table(workload, rows):
         if "error" in row:
             print(f"  {name:12} -          {row['error'][:90]}")
             continue
-        print(f"  {name:12} {row['figure']:<10.0f} {ratio_words(row):20} p50 {row['p50_ns'] / 1e3:<9.0f} us  {trouble(row)}",
+        print(f"  {name:12} {row['figure']:<10.0f} {ratio_words(row):20} "
+              f"{'p50 %-9.0f us' % (row['p50_ns'] / 1e3) if row['p50_ns'] else '':16}  {trouble(row)}",
               flush=True)
 
 

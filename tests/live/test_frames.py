@@ -61,6 +61,53 @@ def test_many_at_once_in_random_pieces():
         equal(raw.close(), 1000)
 
 
+def test_large_ones_among_small_ones():
+    """Who sends a large message is received in another way, until a small one comes."""
+    seed = int(os.environ.get("RC_SEED") or random.randrange(1 << 32))
+    print(f"    RC_SEED={seed}")
+    chance = random.Random(seed)
+    with Server("--echo") as server, server.connect() as raw:
+        for number in range(60):
+            message = os.urandom(chance.choice((1, 1, 20000, 65535, 65536, 100000, 1 << 20)))
+            cut = sorted(chance.randrange(len(message) + 1) for _ in range(chance.choice((0, 0, 0, 1, 3))))
+            stream = b""
+            for index, (begin, end) in enumerate(zip([0] + cut, cut + [len(message)])):
+                stream += frame(0 if index else BINARY, message[begin:end], fin=end == len(message) and index == len(cut))
+                stream += frame(PONG, b"nobody asked") if chance.random() < 0.3 else b""
+            for at in range(0, len(stream), step := chance.choice((3000, 17000, 70000, 2 << 20))):
+                raw.send(stream[at:at + step])
+                if chance.random() < 0.02:
+                    time.sleep(0.01)
+            opcode, payload = raw.receive()
+            equal(opcode, BINARY)
+            assert payload == message, f"message {number} of {len(message)} bytes"
+        equal(raw.close(), 1000)
+
+
+def test_large_ones_given_up():
+    """Resets, ends and wrong bytes within a message that is received where it belongs; each peer has sent one before."""
+    whole = frame(TEXT, "x" * 500000)
+    with Server("--echo", "--idle-timeout", "400ms") as server:
+        for how in ("reset", "end", "wrong", "silence"):
+            for size in (10, 16384, 100000, 400000):
+                raw = server.connect()
+                raw.send(whole)
+                equal(raw.receive(), (TEXT, b"x" * 500000))
+                raw.send(whole[:size] + (b"\xff" * 50000 if how == "wrong" else b""))
+                if how == "wrong":
+                    raw.expect_close(1007)
+                elif how == "silence":
+                    assert raw.at_end() or raw.receive_frame()[1] in (PING, CLOSE)
+                elif how == "end":
+                    raw.socket.shutdown(1)
+                else:
+                    raw.socket.setsockopt(1, 13, struct.pack("ii", 1, 0))
+                if how != "silence" or size == 10:
+                    raw.socket.close()
+        until(lambda: server.stats()["connections"] <= 1, "all gone")
+        until(lambda: server.stats()["memory_held"] < 5000, "their memory back")
+
+
 def test_pings():
     with Server("--echo") as server, server.connect() as raw:
         for payload in (b"", b"x", os.urandom(125)):

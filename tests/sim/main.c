@@ -57,9 +57,11 @@ const char *const sim_fault_names[FAULT_COUNT] = {
 	"wrong TLS record",
 	"server-sent event",
 	"kernel TLS",
+	"memory is short",
 	"connected again",
 	"given up",
 	"another address",
+	"a placed receive",
 };
 
 static void on_signal(int number)

@@ -131,6 +131,16 @@ static int take_buffer(struct rc_ring *ring, struct peer *peer, size_t *size)
 	return -1;
 }
 
+static void place(struct rc_ring *ring, struct operation *op, struct peer *peer)
+{
+	op->placed = RC_MIN(op->size, peer->up_size);
+	if (sim_fault(FAULT_ONE_BYTE_RECEIVE))
+		op->placed = 1;
+	socket_take(peer, op->place, op->placed);
+	sim_met(MET_PLACED);
+	finish(ring, op, (int)op->placed);
+}
+
 static void receive_now(struct rc_ring *ring, struct operation *op)
 {
 	struct peer *peer = ring->slots[op->slot].peer;
@@ -149,13 +159,17 @@ static void receive_now(struct rc_ring *ring, struct operation *op)
 		finish(ring, op, broken == FAULT_RESET ? -ECONNRESET : -ECANCELED);
 		return;
 	}
+	if (op->place) {
+		place(ring, op, peer);
+		return;
+	}
 	size_t size;
 	int number = sim_fault(FAULT_NO_BUFFERS) ? -1 : take_buffer(ring, peer, &size);
 	if (number < 0) {
 		finish(ring, op, -ENOBUFS);
 		return;
 	}
-	bool more = !sim_fault(FAULT_ENDED_WITH_DATA);
+	bool more = !op->once && !sim_fault(FAULT_ENDED_WITH_DATA);
 	complete(ring, op, (int)size, RC_RING_BUFFER | (more ? RC_RING_MORE : 0), late());
 	struct rc_completion *out = &ring->completions[ring->completion_count - 1].out;
 	out->buffer = (uint16_t)number;

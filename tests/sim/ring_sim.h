@@ -49,6 +49,9 @@ struct operation {
 	unsigned waiting;    /* completions not handed out */
 	bool zero_copy, never_released;
 	bool is_alert;
+	bool once;                  /* a receive: of one completion ... */
+	uint8_t *place;             /* ... and to here, `size` bytes at most; null: into a buffer */
+	size_t placed;              /* bytes that came there */
 	struct sockaddr_storage to; /* of a connect */
 	bool hangs, cancelled;      /* likewise */
 	int level, name;            /* of an option, whose value is ranges[0] */

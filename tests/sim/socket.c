@@ -169,6 +169,11 @@ int rc_listen_parse(struct listener *listener, const char *text, const struct rc
 	return 0;
 }
 
+void rc_listen_remove_stale(const struct sockaddr_un *address, int type)
+{
+	(void)address, (void)type;
+}
+
 int rc_listen_open(struct listener *listener, const struct rc_config *config, bool first, struct rc_error *error)
 {
 	(void)config, (void)first, (void)error;

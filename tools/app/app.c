@@ -20,11 +20,14 @@
 #include "commands.h"
 #include "date.h"
 #include "exposure.h"
+#include "lib/memory.h"
 #include "lib/wait.h"
 #include "log.h"
 #include "login.h"
+#include "producers.h"
 #include "wire.h"
 
+#define BUDGET_LEAST ((size_t)16 << 20)
 #define LOOK_MS 1000 /* between two sweeps of who has been away for too long */
 
 static int run(int argc, char **argv);
@@ -115,6 +118,16 @@ static void take_inherited(struct option_list *listen, struct option_list *api)
 	free(names);
 }
 
+static bool listen_producers(struct app *app, const struct app_settings *settings, FILE *said)
+{
+	struct rc_error error;
+	if (app_producers_listen(app, settings, &error) < 0)
+		return command_failed("%s", error.text), false;
+	if (settings->producers.address)
+		fprintf(said, "producers at %s\n", settings->producers.address);
+	return true;
+}
+
 static bool listen_everywhere(struct app *app, const struct app_settings *settings, FILE *said)
 {
 	struct option_list listen = settings->listen, api = settings->api_listen;
@@ -130,7 +143,8 @@ static bool listen_everywhere(struct app *app, const struct app_settings *settin
 	int open = app_exposure_too_open(settings, &app->listeners, app->api_listener_first);
 	if (open >= 0)
 		return command_failed("%s " APP_EXPOSURE_WORDS, listen.items[open]), false;
-	return listen_at(app, &listen, "", said) && listen_at(app, &api, " (api)", said);
+	return listen_at(app, &listen, "", said) && listen_at(app, &api, " (api)", said) &&
+	       listen_producers(app, settings, said);
 }
 
 static bool become(const char *name)
@@ -160,6 +174,13 @@ static bool make_rules(struct app *app, const struct app_settings *settings)
 	return !code;
 }
 
+/* Half of what there is beside the log: the rest is for tables, TLS and what waits for users. */
+static size_t budget_of(const struct app_settings *settings)
+{
+	size_t allowed = memory_allowed(""), rest = allowed > settings->log_size ? allowed - settings->log_size : 0;
+	return allowed == SIZE_MAX ? 0 : rest / 2 > BUDGET_LEAST ? rest / 2 : BUDGET_LEAST;
+}
+
 static bool make_server(struct app *app, const struct app_settings *settings)
 {
 	struct rc_config config;
@@ -173,8 +194,8 @@ static bool make_server(struct app *app, const struct app_settings *settings)
 	config.log_size = settings->log_size;
 	config.policy = (enum rc_policy)settings->policy;
 	config.kernel_tls = settings->kernel_tls;
+	config.memory_max = settings->memory_max ? settings->memory_max : budget_of(settings);
 	latency_apply(&settings->latency, &config);
-	config.memory_max = settings->memory_max;
 	config.idle_timeout_ms = settings->idle_timeout_ms;
 	config.handshake_timeout_ms = settings->handshake_timeout_ms;
 	config.handlers = app_clients_handlers(app);

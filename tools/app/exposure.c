@@ -124,6 +124,21 @@ static bool has_loopback(const struct app_settings *settings)
 	return !list->count;
 }
 
+/* The mode of the socket's file is as much of an answer as the users named. */
+static void print_producers(const struct producers *producers)
+{
+	char list[ROW_MAX];
+	const char *mode = producers->address ? strstr(producers->address, "?mode=") : NULL;
+	if (!producers->address) {
+		row("shared memory (producers)", "nobody: there is no place for them");
+		return;
+	}
+	row("shared memory (producers)", "%s, by a socket of mode %s at %s",
+	    list_of(&producers->uids, "every user of this machine whom it lets in", list), mode ? mode + 6 : "0600",
+	    producers->address);
+	row("  publish to", "%s", list_of(&producers->topics, "all topics", list));
+}
+
 static void print_operators(const struct app_settings *settings)
 {
 	char list[ROW_MAX];
@@ -139,6 +154,7 @@ static void print_operators(const struct app_settings *settings)
 	else
 		row("/stats, /metrics", "%s", local);
 	row("/api/publish publishes to", "%s", list_of(&settings->publish_topics, "all topics", list));
+	print_producers(&settings->producers);
 	row("/, /ringcast.js, /healthz", "everybody");
 }
 

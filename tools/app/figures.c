@@ -138,6 +138,12 @@ void app_figures_metrics(struct app *app, struct app_out *out)
 	metric(out, "unacknowledged_total", "counter", "Messages given up on.", atomic_load(&c->unacknowledged));
 	metric(out, "duplicates_total", "counter", "Messages that came again.", atomic_load(&c->duplicates));
 	metric(out, "slow_closed_total", "counter", "Connections closed for reading too slowly.", stats.slow_closed);
+	struct rc_producer_stats producers;
+	rc_producer_stats(app->server, &producers);
+	metric(out, "producers", "gauge", "Producers connected.", producers.producers);
+	metric(out, "producers_refused_total", "counter", "Producers turned away.", producers.refused);
+	metric(out, "producer_records_total", "counter", "Messages of producers.", producers.records);
+	metric(out, "producer_records_refused_total", "counter", "Of those, not published.", producers.records_refused);
 	histogram(out, "handling_seconds", "Time to handle a message.", &c->handling, 1e-6);
 	histogram(out, "ack_seconds", "Time from a message to its ACK.", &c->ack, 1e-3);
 }

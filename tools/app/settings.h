@@ -13,6 +13,7 @@
 #include "lib/keys.h"
 #include "lib/latency.h"
 #include "lib/options.h"
+#include "lib/producers.h"
 #include "token.h"
 
 #define APP_UNSET UINT32_MAX /* a limit that nobody set: the preset decides */
@@ -27,6 +28,7 @@ enum app_log_level { APP_LOG_DEBUG, APP_LOG_INFO, APP_LOG_WARNING, APP_LOG_ERROR
 struct app_settings {
 	/* where and how much; a reload does not change these */
 	struct option_list listen, api_listen;
+	struct producers producers;
 	unsigned workers;
 	size_t log_size;
 	unsigned connections_max;

@@ -18,6 +18,7 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		  "and fd:3; proxy+ADDR:PORT expects the PROXY protocol" },
 		{ "api-listen", OPTION_LIST, &s->api_listen, "ADDR:PORT",
 		  "serve /api here and nowhere else (repeatable)" },
+		PRODUCERS_OPTIONS(&s->producers),
 		{ "tls-cert", OPTION_LIST, &s->tls_cert, "FILE",
 		  "certificate chain (PEM) for --listen wss://ADDR:PORT, with its --tls-key\n(repeatable)" },
 		{ "tls-key", OPTION_LIST, &s->tls_key, "FILE", "the key of a --tls-cert" },
@@ -36,7 +37,7 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		  "keep the newest message of these topics (repeatable)" },
 		{ "memory-max", OPTION_SIZE, &s->memory_max, "SIZE",
 		  "what may be kept for all connections outside the log; when it is short,\nthose who take most are "
-		  "closed (2g a worker)" },
+		  "closed (half of what the machine, or its control\ngroup, has beside the log)" },
 		{ "idle-timeout", OPTION_MS, &s->idle_timeout_ms, "TIME",
 		  "a connection that is silent for so long, even to a Ping, is closed (2m)" },
 		{ "handshake-timeout", OPTION_MS, &s->handshake_timeout_ms, "TIME",

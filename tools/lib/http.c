@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "quote.h"
+#include "ringcast_ingest.h"
 #include "ringcast_stats.h"
 
 #define TOPICS_SHOWN 32
@@ -78,7 +79,7 @@ static const struct figure figures[] = {
 };
 #define FIGURE_COUNT (sizeof figures / sizeof *figures)
 
-static uint64_t value_of(const struct figure *figure, const struct rc_stats *stats)
+static uint64_t value_of(const struct figure *figure, const void *stats)
 {
 	uint64_t value;
 	memcpy(&value, (const char *)stats + figure->offset, sizeof value);
@@ -145,6 +146,33 @@ static void write_lag(FILE *to, rc_server *server)
 	free(lag);
 }
 
+static const struct figure producer_figures[] = {
+	{ "producers", offsetof(struct rc_producer_stats, producers), true, true, "Producers connected now." },
+	{ "producers_accepted", offsetof(struct rc_producer_stats, accepted), false, true, "Producers let in." },
+	{ "producers_refused", offsetof(struct rc_producer_stats, refused), false, true, "Producers turned away." },
+	{ "producers_cut", offsetof(struct rc_producer_stats, cut), false, true,
+	  "Producers let go because their ring made no sense." },
+	{ "producer_topics_refused", offsetof(struct rc_producer_stats, topics_refused), false, true,
+	  "Topics that producers were not given." },
+	{ "producer_records", offsetof(struct rc_producer_stats, records), false, true, "Messages of producers." },
+	{ "producer_bytes", offsetof(struct rc_producer_stats, bytes), false, true, "Their bytes." },
+	{ "producer_records_refused", offsetof(struct rc_producer_stats, records_refused), false, true,
+	  "Messages of producers that could not be published." },
+	{ "producer_held", offsetof(struct rc_producer_stats, held), false, true,
+	  "Times that a producer had to wait because the log had no room." },
+};
+#define PRODUCER_FIGURE_COUNT (sizeof producer_figures / sizeof *producer_figures)
+
+static void write_producers(FILE *to, rc_server *server)
+{
+	struct rc_producer_stats stats;
+	rc_producer_stats(server, &stats);
+	for (size_t index = 0; index < PRODUCER_FIGURE_COUNT; index++)
+		fprintf(to, "%s\"%s\":%" PRIu64, index ? "," : "\"producers\":{", producer_figures[index].name,
+		        value_of(&producer_figures[index], &stats));
+	fputs("},\n", to);
+}
+
 static void write_stats(FILE *to, rc_server *server)
 {
 	struct rc_stats stats;
@@ -157,10 +185,24 @@ static void write_stats(FILE *to, rc_server *server)
 		write_object(to, &stats, true);
 	}
 	fputs("],\n", to);
+	write_producers(to, server);
 	write_lag(to, server);
 	fputs("\"topics\":[", to);
 	write_topics(to, server);
 	fputs("]}\n", to);
+}
+
+static void write_producer_metrics(FILE *to, rc_server *server)
+{
+	struct rc_producer_stats stats;
+	rc_producer_stats(server, &stats);
+	for (size_t index = 0; index < PRODUCER_FIGURE_COUNT; index++) {
+		const struct figure *figure = &producer_figures[index];
+		const char *suffix = figure->now ? "" : "_total";
+		fprintf(to, "# HELP ringcast_%s%s %s\n# TYPE ringcast_%s%s %s\nringcast_%s%s %" PRIu64 "\n",
+		        figure->name, suffix, figure->help, figure->name, suffix, figure->now ? "gauge" : "counter",
+		        figure->name, suffix, value_of(figure, &stats));
+	}
 }
 
 static void write_metrics(FILE *to, rc_server *server)
@@ -184,6 +226,7 @@ static void write_metrics(FILE *to, rc_server *server)
 			fprintf(to, "ringcast_%s%s %" PRIu64 "\n", figure->name, suffix,
 			        value_of(figure, &stats[worker_count]));
 	}
+	write_producer_metrics(to, server);
 	fprintf(to,
 	        "# HELP process_cpu_seconds_total Processor time used.\n# TYPE process_cpu_seconds_total counter\n"
 	        "process_cpu_seconds_total %.3f\n",

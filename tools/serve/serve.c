@@ -9,6 +9,8 @@
 #include "commands.h"
 #include "feeder.h"
 #include "lib/latency.h"
+#include "lib/producers.h"
+#include "lib/text.h"
 #include "lib/wait.h"
 #include "live.h"
 #include "ringcast.h"
@@ -50,6 +52,7 @@ struct serve {
 	rc_server *server;
 	struct option_list listen, publish_from, trust_proxy, policy_for, keep_last, cohort, tls_cert, tls_key;
 	const char *operator_key_file;
+	struct producers producers;
 	struct rc_tls_options tls;
 	int policy;
 	unsigned drain_ms;
@@ -88,6 +91,7 @@ static const struct option_entry *make_options(struct serve *serve)
 		  "who may publish instead of this machine (repeatable):\n"
 		  "an address (with /BITS a block), local, certified (who\n"
 		  "shows a certificate, see --tls-client-ca), any, or none" },
+		PRODUCERS_OPTIONS(&serve->producers),
 		{ "trust-proxy", OPTION_LIST, &serve->trust_proxy, "ADDR[/BITS]",
 		  "proxies whose X-Forwarded-For or PROXY header is\nbelieved (none; repeatable)" },
 		{ "operator-key-file", OPTION_TEXT, &serve->operator_key_file, "FILE",
@@ -324,6 +328,13 @@ static void reload(struct serve *serve)
 		fprintf(stderr, "ringcast: the certificates were read again\n");
 }
 
+/* The names that a producer may give a topic are those that /topic/NAME can ask for. */
+static bool allow_topic(void *context, const char *topic, size_t size)
+{
+	(void)context;
+	return text_is_name(topic, size);
+}
+
 /* Makes, binds and starts. Returns 0, or -1 after printing why. */
 static int start(struct serve *serve, const struct rule *rules, unsigned rule_count)
 {
@@ -348,6 +359,9 @@ static int start(struct serve *serve, const struct rule *rules, unsigned rule_co
 			goto failed;
 		local_listeners_add(&serve->routes.listeners, serve->listen.items[index]);
 	}
+	const struct rc_producers_options asked = { .allow = allow_topic };
+	if (producers_listen(serve->server, &serve->producers, &asked, &error))
+		goto failed;
 	int code = serve_spill_start(&serve->routes.spill, serve->server);
 	if (code) {
 		snprintf(error.text, sizeof error.text, "a thread: %.100s", rc_strerror(code));
@@ -368,6 +382,8 @@ static int start(struct serve *serve, const struct rule *rules, unsigned rule_co
 			       "  ringcast sub '%s/topic/%s?last=1'\n",
 			       url + 2, url, url, "ACME.000,BOLT.001,CRUX.002");
 	}
+	if (serve->producers.address)
+		printf("producers at %s\n", serve->producers.address);
 	fflush(stdout);
 	return 0;
 failed:
