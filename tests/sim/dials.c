@@ -259,8 +259,9 @@ struct peer *dial_closed(struct peer *first, rc_conn conn, const struct rc_closi
 	      (int)closing->reason_size, closing->reason);
 	CHECK(conn == dial->conn && dial->used && !dial->over, "dial %u: closed after its end, or by another handle",
 	      index);
-	bool may_end = dial->asked_to_end || sim.stopping ||
-	               (closing->status == -ENOMEM && sim.struck_here[FAULT_ALLOCATION]),
+	/* Memory was short for its timer, or for its worker, which never began. */
+	bool short_of_memory = sim.struck_here[FAULT_ALLOCATION] && (closing->status == -ENOMEM || !rc_worker_here);
+	bool may_end = dial->asked_to_end || sim.stopping || short_of_memory,
 	     must_end = dial->given_up || !dial->options.again_ms ||
 	                (!dial->open && is_permanent(dial, closing->status));
 	CHECK(!must_end || final, "dial %u: it comes again after what is to stay, status %d", index, closing->status);

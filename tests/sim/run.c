@@ -311,7 +311,7 @@ static void be_quiet(void)
 {
 	sim.quiet = true;
 	/* A worker that spins must not need too many steps for the time to pass. */
-	if (sim.config.busy_poll)
+	if (sim.config.busy_poll || sim.config.spin_us)
 		sim.step_ns = 1000000;
 }
 
