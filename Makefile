@@ -38,6 +38,7 @@ TOOL_LIBS := -lm -ljansson -linih -lsystemd
 
 # What an embedder sees. Everything beside ringcast.h includes it, but ringcast_producer.h, which is for other processes.
 HEADERS := engine/ringcast.h $(wildcard engine/ringcast_*.h)
+WRAPPER := engine/ringcast.hpp
 LIBRARY := $(BUILD)/libringcast.a
 SHARED := $(BUILD)/libringcast.so.$(VERSION)
 PROGRAM := $(BUILD)/ringcast
@@ -106,7 +107,7 @@ lint: all ## format, structure (who uses whom), clang-tidy, cppcheck, what progr
 abi-freeze: all ## from now on `make lint` holds the library to what programs can rely on today: tests/abi/README.md
 	@sh tools/setup.sh lint && CC='$(CC)' /usr/bin/python3 -B tests/abi/check.py $(BUILD) --freeze
 
-test-vm: all ## the live tests and the systemd units on Linux 6.1, the oldest kernel promised, in qemu (ONLY=word)
+test-vm: all $(LOOP) ## the live tests and the systemd units on Linux 6.1, the oldest kernel promised, in qemu (ONLY=word)
 	@ONLY='$(ONLY)' sh tests/vm/run.sh $(BUILD)
 
 soak: all ## churn, storms, floods, readers that do not read; then attacks around honest users, TIME=60 seconds each
@@ -125,7 +126,7 @@ bench-tls-memory: $(BUILD)/benches/tls_memory ## what an idle TLS connection cos
 	@cd $(BUILD) && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost \
 		-keyout bench.key -out bench.pem 2>/dev/null && benches/tls_memory bench.pem bench.key
 
-bench-publish: $(BUILD)/benches/publish ## rc_publish by 1 to 8 threads, to p99.99, beside a ring under a mutex (ARGS="--rounds 9")
+bench-publish: $(BUILD)/benches/publish ## publishing in each way, by 1 to 8 threads, to p99.99, beside a ring under a mutex (ARGS="--rounds 9")
 	@$(BUILD)/benches/publish $(ARGS)
 
 bench-producer: $(BUILD)/benches/producer ## publishing from a process of its own: its cost, and how long to the first send (ARGS="--size 128 --sleeps")
@@ -156,7 +157,7 @@ RPATH := $(if $(filter /lib /lib/% /usr/lib /usr/lib/% /usr/local/lib /usr/local
 install: all $(BUILD)/man3/ringcast.3 ## into $(DESTDIR)$(PREFIX) and $(LIBDIR): program, libraries, headers, pkg-config file, man pages, systemd units
 	install -d $(addprefix $(DESTDIR),$(addprefix $(PREFIX)/,bin include $(addprefix share/man/,man1 man3 man7)) $(LIBDIR)/pkgconfig)
 	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/ringcast
-	install -m 644 $(HEADERS) $(DESTDIR)$(PREFIX)/include
+	install -m 644 $(HEADERS) $(WRAPPER) $(DESTDIR)$(PREFIX)/include
 	install -m 644 $(LIBRARY) $(DESTDIR)$(LIBDIR)/libringcast.a
 	install -m 755 $(SHARED) $(DESTDIR)$(LIBDIR)/$(notdir $(SHARED))
 	ln -sf $(notdir $(SHARED)) $(DESTDIR)$(LIBDIR)/libringcast.so.$(SOVERSION)
@@ -178,7 +179,7 @@ install: all $(BUILD)/man3/ringcast.3 ## into $(DESTDIR)$(PREFIX) and $(LIBDIR):
 uninstall: ## removes what install put there
 	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,libringcast.a libringcast.so libringcast.so.$(SOVERSION) $(notdir $(SHARED)) \
 		pkgconfig/ringcast.pc)
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(HEADERS:engine/%=include/%) share/man/man1/ringcast.1 share/man/man7/ringcast-latency.7 \
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(patsubst engine/%,include/%,$(HEADERS) $(WRAPPER)) share/man/man1/ringcast.1 share/man/man7/ringcast-latency.7 \
 		lib/systemd/system/ringcast.service lib/systemd/system/ringcast.socket \
 		share/ringcast/ringcast.js share/ringcast/package.json share/doc/ringcast/ringcast.conf share/doc/ringcast/DIALECT.md)
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man3/,$(shell python3 tools/man3.py --list $(HEADERS)))

@@ -22,10 +22,11 @@ static uint16_t number_of(const struct rc_blocks *blocks, const struct rc_block 
 	return (uint16_t)(block - blocks->all + 1);
 }
 
-static void push(struct rc_blocks *blocks, uint16_t *first, struct rc_block *block)
+/* Returns the new first of the list. */
+static uint16_t push(struct rc_blocks *blocks, uint16_t first, struct rc_block *block)
 {
-	block->next = *first;
-	*first = number_of(blocks, block);
+	block->next = first;
+	return number_of(blocks, block);
 }
 
 void rc_blocks_init(struct rc_blocks *blocks, uint8_t *bytes, uint64_t offset, uint64_t block_size)
@@ -35,7 +36,7 @@ void rc_blocks_init(struct rc_blocks *blocks, uint8_t *bytes, uint64_t offset, u
 	blocks->offset = offset;
 	blocks->block_size = block_size;
 	for (unsigned i = RC_BLOCKS; i-- > 0;)
-		push(blocks, &blocks->free_first, &blocks->all[i]);
+		blocks->free_first = push(blocks, blocks->free_first, &blocks->all[i]);
 }
 
 bool rc_block_has_room(const struct rc_blocks *blocks, const struct rc_block *block, size_t size)
@@ -49,7 +50,7 @@ static void retire(struct rc_blocks *blocks, struct rc_block *block)
 	block->active = false;
 	blocks->active_count--;
 	if (!block->live)
-		push(blocks, &blocks->free_first, block);
+		blocks->free_first = push(blocks, blocks->free_first, block);
 }
 
 static void give_back(struct rc_blocks *blocks, struct rc_block *block)
@@ -58,26 +59,33 @@ static void give_back(struct rc_blocks *blocks, struct rc_block *block)
 	if (!atomic_load_explicit(&blocks->handy, memory_order_relaxed))
 		atomic_store_explicit(&blocks->handy, number_of(blocks, block), memory_order_release);
 	else
-		push(blocks, &blocks->idle_first, block);
+		blocks->idle_first = push(blocks, blocks->idle_first, block);
+}
+
+/* Its number + 1. */
+static uint32_t take_handy(struct rc_blocks *blocks)
+{
+	/* Looking first leaves the cache line to others. acquire: what the last who built there has left in the block
+	 */
+	return atomic_load_explicit(&blocks->handy, memory_order_relaxed)
+	           ? atomic_exchange_explicit(&blocks->handy, 0, memory_order_acquire)
+	           : 0;
 }
 
 struct rc_block *rc_blocks_handy(struct rc_blocks *blocks)
 {
-	/* Looking first leaves the cache line to others. acquire: what the last who built there has left in the block
-	 */
-	uint32_t number = atomic_load_explicit(&blocks->handy, memory_order_relaxed)
-	                      ? atomic_exchange_explicit(&blocks->handy, 0, memory_order_acquire)
-	                      : 0;
+	uint32_t number = take_handy(blocks);
 	return number ? &blocks->all[number - 1] : NULL;
 }
 
 struct rc_block *rc_blocks_take(struct rc_blocks *blocks, struct rc_block *in_hand, size_t size, int *error)
 {
-	struct rc_block *block = rc_blocks_handy(blocks);
-	if (block)
-		push(blocks, &blocks->idle_first, block);
+	struct rc_block *block;
+	uint32_t number = take_handy(blocks);
+	if (number)
+		blocks->idle_first = push(blocks, blocks->idle_first, &blocks->all[number - 1]);
 	if (in_hand)
-		push(blocks, &blocks->idle_first, in_hand);
+		blocks->idle_first = push(blocks, blocks->idle_first, in_hand);
 	while (blocks->idle_first) {
 		block = &blocks->all[blocks->idle_first - 1];
 		blocks->idle_first = block->next;
@@ -147,7 +155,7 @@ void rc_blocks_forget(struct rc_blocks *blocks, uint64_t at)
 	struct rc_block *block = &blocks->all[(at - blocks->offset) / blocks->block_size];
 	RC_ASSERT(block->live);
 	if (!--block->live && !block->active)
-		push(blocks, &blocks->free_first, block);
+		blocks->free_first = push(blocks, blocks->free_first, block);
 }
 
 void rc_blocks_check(const struct rc_blocks *blocks)

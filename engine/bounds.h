@@ -152,9 +152,10 @@ static_assert(RC_PRODUCER_TICK_SIZE <= RC_PRODUCERS_TICK_SIZE, "one producer can
 #define RC_RECEIVE_BUFFERS 512      /* a power of two, at most 32768 */
 #define RC_RECEIVE_BUFFERS_FIRST 64 /* made at the start; doubled whenever none is free */
 #define RC_NOTSENT_LOWAT (32 * RC_KIB)
-#define RC_BATCH_MAX 1024  /* completions that a worker takes at once */
-#define RC_DIALS_MAX 512   /* names looked up and connects of a worker on their way; further ones wait */
-#define RC_REFUSALS_MAX 64 /* connections over the limit that are told so by a 503 */
+#define RC_BATCH_MAX 1024          /* completions that a worker takes at once */
+#define RC_DIALS_MAX 512           /* names looked up and connects of a worker on their way; further ones wait */
+#define RC_MEMORY_MAX_LEAST RC_MIB /* the smallest budget for connections */
+#define RC_REFUSALS_MAX 64         /* connections over the limit that are told so by a 503 */
 #define RC_BACKLOG 4096
 static_assert(RC_SLICE_SENDS < RC_RING_ENTRIES, "a slice is submitted by one call");
 static_assert(RC_COMPLETIONS_PER_ENTRY >= 4, "multishot operations complete more often than they are submitted");

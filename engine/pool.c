@@ -40,15 +40,21 @@ void rc_pool_destroy(struct rc_pool *pool)
 	pool->free_size = 0;
 }
 
-void *rc_pool_take(struct rc_pool *pool, size_t size, size_t *capacity)
+bool rc_pool_allows(const struct rc_pool *pool, size_t size)
 {
 	unsigned class = class_of(size);
 	if (class >= RC_POOL_CLASSES)
+		return false;
+	size_t block_size = (size_t)1 << (class + SMALLEST_SHIFT), used_size = pool->used_size + block_size;
+	return used_size <= pool->used_size_max && (block_size <= RC_POOL_SMALL || used_size <= pool->large_size_max);
+}
+
+void *rc_pool_take(struct rc_pool *pool, size_t size, size_t *capacity)
+{
+	if (!rc_pool_allows(pool, size))
 		return NULL;
+	unsigned class = class_of(size);
 	size_t block_size = (size_t)1 << (class + SMALLEST_SHIFT);
-	size_t used_size = pool->used_size + block_size;
-	if (used_size > pool->used_size_max || (block_size > RC_POOL_SMALL && used_size > pool->large_size_max))
-		return NULL;
 	void *block = pool->free[class];
 	if (block) {
 		memcpy(&pool->free[class], block, sizeof(void *));

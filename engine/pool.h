@@ -7,6 +7,7 @@
 #ifndef RC_POOL_H
 #define RC_POOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define RC_POOL_CLASSES 24
@@ -25,6 +26,9 @@ void rc_pool_destroy(struct rc_pool *pool); /* every block must have been given 
 
 /* A block of at least `size` bytes, its real size in *capacity; null when the bound is reached or memory is out. */
 void *rc_pool_take(struct rc_pool *pool, size_t size, size_t *capacity);
+
+/* Whether the bounds allow a block of this size now. */
+bool rc_pool_allows(const struct rc_pool *pool, size_t size);
 
 /* Gives back a block with the capacity it was taken with. Null is allowed. */
 void rc_pool_give(struct rc_pool *pool, void *block, size_t capacity);

@@ -51,16 +51,21 @@ static size_t kept_for(const struct worker *worker, uint32_t slot)
 	return size;
 }
 
-static void close_one(struct worker *worker, uint32_t slot)
+static void close_one(struct worker *worker, uint32_t slot, enum ending_kind kind)
 {
 	static const char reason[] = "memory is short";
-	const struct ending ending = { .kind = ENDING_CUT,
+	const struct ending ending = { .kind = kind,
 		                       .slot = slot,
 		                       .code = RC_CLOSE_TRY_LATER,
 		                       .reason = reason,
 		                       .reason_size = sizeof reason - 1 };
 	if (rc_ending_note(worker, &ending))
 		rc_count(&worker->stats.memory_closed, 1);
+}
+
+void rc_budget_refuse(struct worker *worker, uint32_t slot)
+{
+	close_one(worker, slot, ENDING_CLOSE);
 }
 
 /* What is kept for the connections of a look. */
@@ -103,7 +108,7 @@ static void make_room(struct worker *worker, uint64_t wanted)
 		if (!kept || kept < least)
 			continue;
 		sight.leaving += kept;
-		close_one(worker, slot);
+		close_one(worker, slot, ENDING_CUT);
 	}
 	budget->next_slot = count ? (begin + count) % worker->slot_high : 0;
 }

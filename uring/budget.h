@@ -21,6 +21,9 @@ struct budget {
 /* Before the worker's pool is used. */
 void rc_budget_open(struct worker *worker);
 
+/* Notes the end of a connection for which there is no room in the budget. */
+void rc_budget_refuse(struct worker *worker, uint32_t slot);
+
 /* Once a tick: notes the ends of those that must go. */
 void rc_budget_look(struct worker *worker);
 

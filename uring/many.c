@@ -53,11 +53,10 @@ static int check_one(const struct batch *batch, size_t index)
 		return -E2BIG;
 	if (!rc_publish_is_right(message->data, message->size, message->flags))
 		return -EILSEQ;
-	if (message->topic)
-		return 0;
-	if (!message->name_size || message->name_size > RC_TOPIC_NAME_MAX)
+	bool named = !message->topic;
+	if (named && (!message->name_size || message->name_size > RC_TOPIC_NAME_MAX))
 		return -EINVAL;
-	batch->known[index].hash = rc_topic_hash(&batch->server->topics, message->name, message->name_size);
+	batch->known[index].hash = named ? rc_topic_hash(&batch->server->topics, message->name, message->name_size) : 0;
 	return 0;
 }
 
@@ -79,27 +78,25 @@ static int check_all(const struct batch *batch)
 
 /* ---- with the lock ---- */
 
-/* Each message's topic is found and counts one entry more, so that making room does not forget it. */
-static int find_topics(const struct batch *batch, size_t *found)
+/* The topic of a message, which counts one entry more from now on, so that making room does not forget it. */
+static bool find_topic(const struct batch *batch, struct rc_batch_message *message, union known *known)
 {
 	struct rc_topics *topics = &batch->server->topics;
-	for (*found = 0; *found < batch->count; ++*found) {
-		struct rc_batch_message *message = message_of(batch, *found);
-		union known *known = &batch->known[*found];
-		int error = -ENOENT;
-		known->topic = message->topic
-		                   ? rc_topics_opened(topics, message->topic)
-		                   : rc_topics_get(topics, message->name, message->name_size, known->hash, &error);
-		if (!known->topic) {
-			message->result = error;
-			return error;
-		}
-		known->topic->entry_count++;
+	uint64_t hash = known->hash;
+	int error = -ENOENT;
+	struct rc_topic *topic = message->topic
+	                             ? rc_topics_opened(topics, message->topic)
+	                             : rc_topics_get(topics, message->name, message->name_size, hash, &error);
+	if (!topic) {
+		message->result = error;
+		return false;
 	}
-	return 0;
+	known->topic = topic;
+	topic->entry_count++;
+	return true;
 }
 
-/* As before find_topics(), for the next try. */
+/* As before find_topic(), for the next try. */
 static void let_go_of_topics(const struct batch *batch, size_t found)
 {
 	for (size_t i = 0; i < found; i++) {
@@ -110,7 +107,7 @@ static void let_go_of_topics(const struct batch *batch, size_t found)
 	}
 }
 
-static int make_room(const struct batch *batch)
+static bool make_room(const struct batch *batch)
 {
 	struct rc_log *log = &batch->server->log;
 	uint64_t end = log->write_position;
@@ -119,7 +116,7 @@ static int make_room(const struct batch *batch)
 		uint64_t size = frame_size_of(message_of(batch, i));
 		end = rc_log_place(log, end, size) + size;
 	}
-	return rc_log_make_room(log, end, batch->count, &held_by) ? 0 : -EAGAIN;
+	return rc_log_make_room(log, end, batch->count, &held_by);
 }
 
 static uint64_t put_all(const struct batch *batch, uint64_t now_ns)
@@ -145,12 +142,16 @@ static uint64_t put_all(const struct batch *batch, uint64_t now_ns)
 static int publish_once(const struct batch *batch, unsigned flags)
 {
 	struct appending appending;
-	size_t found;
+	size_t found = 0;
+	int result = 0;
 	uint64_t now_ns = rc_server_now();
 	rc_appending_begin(batch->server, &appending);
-	int result = find_topics(batch, &found);
-	if (result == 0)
-		result = make_room(batch);
+	while (found < batch->count && find_topic(batch, message_of(batch, found), &batch->known[found]))
+		found++;
+	if (found < batch->count)
+		result = (int)message_of(batch, found)->result;
+	else if (!make_room(batch))
+		result = -EAGAIN;
 	if (result == 0)
 		appending.mask = put_all(batch, now_ns);
 	else

@@ -210,11 +210,13 @@ static int64_t publish_once(rc_server *server, const struct address *address, st
 	uint64_t now_ns = rc_server_now();
 	rc_appending_begin(server, &appending);
 	struct rc_topic *topic = topic_of(server, address, &error);
-	int64_t result = topic ? append(server, topic, message, now_ns) : error;
-	if (RC_LIKELY(result > 0))
+	int64_t result = error;
+	if (topic) {
+		result = append(server, topic, message, now_ns);
 		appending.mask = topic->worker_mask;
-	else if (topic)
-		rc_topics_release(&server->topics, topic);
+		if (result < 0)
+			rc_topics_release(&server->topics, topic);
+	}
 	rc_appending_end(server, &appending, result, message->flags);
 	return result;
 }

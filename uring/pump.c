@@ -186,6 +186,11 @@ static bool send_bare(struct worker *worker, uint32_t slot)
 	uint8_t *at = NULL;
 	if (size && rc_connection_outbox(worker, conn))
 		at = rc_outbox_add(conn->outbox, &worker->pool, size, SIZE_MAX, &full);
+	/* The budget does not grow by trying again. */
+	if (size && !at && !rc_pool_allows(&worker->pool, size)) {
+		rc_budget_refuse(worker, slot);
+		return false;
+	}
 	if (made || (size && !at)) {
 		rc_worker_queue(worker, slot);
 		return false;

@@ -67,9 +67,9 @@ static int check_config(const struct rc_config *config, struct rc_error *error)
 	if (config->send_size_max > UINT32_MAX / 2)
 		return rc_fail(error, -EINVAL, "%zu bytes waiting for a connection: at most %u", config->send_size_max,
 		               UINT32_MAX / 2);
-	if (config->memory_max && config->memory_max < RC_MIB)
+	if (config->memory_max && config->memory_max < RC_MEMORY_MAX_LEAST)
 		return rc_fail(error, -EINVAL, "%zu bytes of memory for connections: at least %zu, or 0",
-		               config->memory_max, RC_MIB);
+		               config->memory_max, RC_MEMORY_MAX_LEAST);
 	if (!config->subscriptions_max || config->subscriptions_max > RC_SUBSCRIPTIONS_LIMIT)
 		return rc_fail(error, -EINVAL, "%u subscriptions of a connection: 1 to %u", config->subscriptions_max,
 		               RC_SUBSCRIPTIONS_LIMIT);

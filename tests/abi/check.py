@@ -90,9 +90,10 @@ class Types:
                 for member in struct.findall("data-member")}
 
     def structs(self):
-        """name: (size in bits, members), of those that have a body."""
+        """name: (size in bits, members), of ours that have a body."""
         return {struct.get("name"): (int(struct.get("size-in-bits")), self.members(struct))
-                for struct in self.tree.iter("class-decl") if struct.get("size-in-bits") and not struct.get("is-anonymous")}
+                for struct in self.tree.iter("class-decl")
+                if struct.get("size-in-bits") and struct.get("name").startswith("rc_")}
 
 
 def growing():

@@ -481,6 +481,37 @@ def test_nobody_keeps_what_others_made():
             until(lambda: server.figures()["connectedClients"] == 1, "their end")
 
 
+def test_patterns_cost_what_they_look_at():
+    """A pattern looks at all topics there are. One address makes as many as it may; it may not ask for patterns more often
+    for that, a look at them takes little, and nobody's messages wait for it."""
+    with App("--topics-per-address", "10000", "--subscriptions-max", "1000", "--requests-per-second", "100",
+             "--trust-proxy", "127.0.0.1", limits=True) as server:
+        attackers = []
+        for number in range(10):
+            attacker = server.client(f"/ws/m{number}", X_Forwarded_For="192.0.2.66")
+            for part in range(4):
+                attacker.say("subscribe", topics=[f"m{number} {part} {topic}" for topic in range(225)])
+                attacker.expect("subscribed")
+            attackers.append(attacker)
+        assert server.stats()["topics"] >= 9000, server.stats()["topics"]
+        honest, talker = (server.client(f"/ws/{name}", X_Forwarded_For="192.0.2.1").in_room("r") for name in "ab")
+        honest.expect("user_joined")
+        begin, statuses, slowest = time.monotonic(), [], 0
+        for number in range(100):
+            statuses.append(ask(server, "zzz*?wait=0&since=0", "X-Forwarded-For: 192.0.2.66\r\n")[0])
+            if number % 5 == 0:
+                sent = time.monotonic()
+                talker.say("room_message", room="r", content=number)
+                honest.expect("room_message", content=number)
+                slowest = max(slowest, time.monotonic() - sent)
+        passed = time.monotonic() - begin
+        assert statuses.count(204) <= (200 + 100 * passed) / 11 + 1 and 429 in statuses, (statuses.count(204), passed)
+        assert slowest < 0.25 * SLOW, slowest
+        begin = time.monotonic()
+        equal(ask(server, "zzz*?wait=0&since=0", "X-Forwarded-For: 192.0.2.2\r\n")[0], 204)
+        assert time.monotonic() - begin < 0.25 * SLOW
+
+
 def test_rooms_that_are_over_cost_nothing():
     with App() as server:
         client = server.client("/ws/a")

@@ -212,6 +212,30 @@ def test_cplusplus_program():
     check_program("g++", ".cc")
 
 
+def check_wrapper(compiler, *flags):
+    """ringcast.hpp, in C++17, by a program that uses all of it."""
+    need("pkg-config")
+    need(compiler)
+    here = tree()
+    output = os.path.join(here.root, "wrapper")
+    here.build(f"{compiler} -std=c++17 -Wpedantic -pthread {' '.join(flags)}", os.path.join(TOP, "tests/live/wrapper.cc"), output)
+    done = subprocess.run([output], env=here.environment(), capture_output=True, text=True, timeout=60 * SLOW,
+                          preexec_fn=die_with_parent)
+    equal((done.returncode, done.stderr), (0, ""))
+
+
+def test_wrapper():
+    check_wrapper("g++")
+
+
+def test_wrapper_without_exceptions():
+    check_wrapper("g++", "-fno-exceptions", "-fno-rtti")
+
+
+def test_wrapper_by_clang():
+    check_wrapper("clang++")
+
+
 def readme():
     """The README's example, and the commands below it that build and run it."""
     with open(os.path.join(TOP, "README.md"), encoding="utf-8") as file:

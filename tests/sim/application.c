@@ -28,7 +28,7 @@ void application_reset(void)
 
 static bool sent_direct(struct peer *peer, char kind, unsigned number, int result)
 {
-	CHECK(result == 0 || result == -ENOBUFS || (result == -ENOMEM && sim.struck_here[FAULT_ALLOCATION]) ||
+	CHECK(result == 0 || result == -ENOBUFS || (result == -ENOMEM && sim_memory_lacks()) ||
 	          (result == -ENOTCONN && !peer->conn_open),
 	      "peer %u: send gives %d", peer->index, result);
 	CHECK(peer->direct_end - peer->direct_begin < DIRECT_MAX, "too many messages wait for peer %u", peer->index);
@@ -244,6 +244,8 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 	peer->closes++;
 	peer->conn_open = false;
 	peer->closing = *closing;
+	if (closing->code == RC_CLOSE_TRY_LATER && !closing->by_peer && conn)
+		short_closed(peer, conn);
 	/* Of a client's connection that memory was short for, or that was given up just then, nobody here knows whether
 	 * it began. */
 	bool unsure = peer->kind == PEER_SERVER && (closing->status == -ENOMEM || closing->status == -ECANCELED);

@@ -57,6 +57,7 @@ const char *const sim_fault_names[FAULT_COUNT] = {
 	"wrong TLS record",
 	"server-sent event",
 	"kernel TLS",
+	"memory is short",
 	"connected again",
 	"given up",
 	"another address",

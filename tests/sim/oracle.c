@@ -294,8 +294,9 @@ void oracle_close_code(struct peer *peer, uint16_t code)
 	uint16_t echo = peer->close_sent;
 	if (code == peer->violation || code == echo || (code == peer->app_close && code))
 		return;
-	if ((code == RC_CLOSE_GOING_AWAY && sim.stopping) ||
-	    (code == RC_CLOSE_INTERNAL && sim.struck_here[FAULT_ALLOCATION]))
+	if ((code == RC_CLOSE_GOING_AWAY && sim.stopping) || (code == RC_CLOSE_INTERNAL && sim_memory_lacks()))
+		return;
+	if (code == RC_CLOSE_TRY_LATER && sim.config.memory_max)
 		return;
 	CHECK(code == RC_CLOSE_POLICY && may_be_slow(peer), "peer %u: closed with %u, without a reason", peer->index,
 	      code);

@@ -228,7 +228,8 @@ void peer_check(struct peer *peer)
 	/* A TLS handshake that is late ends without an answer; when it was over for the other side, nobody here can
 	 * know. */
 	bool slow = peer->secure && sim.now_ns - peer->linked_ns >= (uint64_t)sim.config.handshake_timeout_ms * 1000000;
-	if (peer->kind == PEER_CLIENT && !sim.config.connections_max && !sim.config.connections_per_address && !slow)
+	bool limited = sim.config.connections_max || sim.config.connections_per_address || sim.config.memory_max;
+	if (peer->kind == PEER_CLIENT && !limited && !slow)
 		CHECK(peer->response, "peer %u: no response", peer->index);
 	if (!over)
 		return;

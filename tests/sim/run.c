@@ -116,7 +116,7 @@ static bool at_rest(struct peer *peer)
 	default:
 		return false;
 	}
-	bool pongs = peer->pong_last == peer->pings_out || sim.struck_here[FAULT_ALLOCATION];
+	bool pongs = peer->pong_last == peer->pings_out || sim_memory_lacks();
 	return peer->conn_open && secret_rests(peer) && !peer->up_size && !peer->down_size &&
 	       peer->out_begin == peer->out_end && !peer->close_sent && !peer->violation && !peer->close_got &&
 	       !peer->up_ended && !peer->reset_by_peer && pongs && peer->direct_begin == peer->direct_end &&

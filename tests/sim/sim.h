@@ -18,6 +18,7 @@
  *      tap.c          reads what the server's sends have put into the sockets, byte for byte
  *      application.c  the program on top: its handlers
  *      publisher.c    and its threads that publish
+ *      short.c        who goes when memory is short
  *      oracle.c       the truth about topics, and what each subscriber must have got of them
  *
  * Nothing here reads production state to decide what is right, except where it says so.
@@ -74,6 +75,7 @@ enum fault {
 	MET_WRONG_RECORD,    /* or does what no peer may */
 	MET_EVENT,           /* a message as a server-sent event */
 	MET_KERNEL_TLS,      /* a socket whose kernel makes the records */
+	MET_MEMORY_SHORT,    /* a connection that had to go because most was kept for it */
 	MET_AGAIN,           /* a connection of ours that came back */
 	MET_GIVEN_UP,        /* or that rc_close() gave up, at any moment of its life */
 	MET_OTHER_ADDRESS,   /* or that opened after another address had failed */
@@ -126,6 +128,11 @@ static inline bool sim_one_in(uint32_t count)
 }
 bool sim_fault(enum fault kind);
 void sim_met(enum fault kind);
+/* Whether there may be no memory for something: an allocation failed, or there is a budget. */
+static inline bool sim_memory_lacks(void)
+{
+	return sim.struck_here[FAULT_ALLOCATION] || sim.config.memory_max;
+}
 void sim_mix(uint64_t value); /* into the hash of the run */
 
 _Noreturn void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -389,6 +396,11 @@ uint64_t oracle_sequence(unsigned topic); /* of the newest */
 void oracle_subscribed(struct peer *peer, unsigned topic, const struct rc_start *start, unsigned marker);
 void oracle_posted(struct peer *peer, unsigned topic);
 void oracle_unsubscribed(struct peer *peer, unsigned topic);
+
+/* ---- short.c ---- */
+
+/* The production code says that it closes a connection because memory is short. */
+void short_closed(struct peer *peer, rc_conn conn);
 struct interest *oracle_interest(struct peer *peer, unsigned topic); /* the newest, or null */
 void oracle_marked(struct peer *peer, unsigned topic, unsigned marker);
 void oracle_got(struct peer *peer, unsigned id, unsigned topic, size_t size, bool binary);

@@ -61,11 +61,11 @@ static void head_over(struct peer *peer)
 		zip_agree(peer);
 	TRACE("peer %u: response %d", peer->index, peer->response);
 	int status = peer->response;
-	bool limited = (status == 503 && sim.config.connections_max) ||
+	bool limited = (status == 503 && (sim.config.connections_max || sim.config.memory_max)) ||
 	               (status == 429 && sim.config.connections_per_address);
 	bool slow = status == 408 &&
 	            sim.now_ns - peer->linked_ns >= (uint64_t)sim.config.handshake_timeout_ms * 1000000;
-	bool no_memory = status == 500 && sim.struck_here[FAULT_ALLOCATION];
+	bool no_memory = status == 500 && sim_memory_lacks();
 	CHECK(status == peer->status || limited || slow || no_memory, "peer %u: status %d instead of %d", peer->index,
 	      status, peer->status);
 }

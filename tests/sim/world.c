@@ -53,6 +53,7 @@ static void choose_config(void)
 	config->kernel_tls = sim_one_in(2);
 	sim.old_kernel = sim_one_in(2);
 	sim.events = sim_one_in(4);
+	config->memory_max = sim_one_in(3) ? sim_between(16, 120) * RC_KIB : 0;
 	sim.stepped = sim_one_in(4);
 	config->zero_copy_size_min = sim_one_in(3) ? sim_between(1, 600) : 0;
 }

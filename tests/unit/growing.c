@@ -218,7 +218,8 @@ Test(growing, configuration)
 	cr_assert_eq(error.code, -E2BIG);
 	cr_assert_not_null(strstr(error.text, rc_version()), "%s", error.text);
 
-	config->handlers.reserved[0] = (void (*)(void))make;
+	config->handlers.reserved[sizeof config->handlers.reserved / sizeof *config->handlers.reserved - 1] =
+	    (void (*)(void))make;
 	cr_assert_null(rc_server_new(config, &error));
 	cr_assert_eq(error.code, -E2BIG);
 }

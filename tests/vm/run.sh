@@ -91,6 +91,7 @@ make_archive() {
 	install -m 755 tests/vm/init "$root/init"
 	add_linked "$build/ringcast" 2>/dev/null || true
 	cp "$build/ringcast" "$root/ringcast/build/ringcast"
+	install -D "$build/tests/loop" "$root/ringcast/build/tests/loop"
 	MAKEFLAGS='' make -s BUILD="$1" DESTDIR="$root" install
 	if command -v openssl >/dev/null; then # makes the certificates of the tests
 		add_linked "$(command -v openssl)"

@@ -20,12 +20,14 @@
 #include "commands.h"
 #include "date.h"
 #include "exposure.h"
+#include "lib/memory.h"
 #include "lib/wait.h"
 #include "log.h"
 #include "login.h"
 #include "producers.h"
 #include "wire.h"
 
+#define BUDGET_LEAST ((size_t)16 << 20)
 #define LOOK_MS 1000 /* between two sweeps of who has been away for too long */
 
 static int run(int argc, char **argv);
@@ -172,6 +174,13 @@ static bool make_rules(struct app *app, const struct app_settings *settings)
 	return !code;
 }
 
+/* Half of what there is beside the log: the rest is for tables, TLS and what waits for users. */
+static size_t budget_of(const struct app_settings *settings)
+{
+	size_t allowed = memory_allowed(""), rest = allowed > settings->log_size ? allowed - settings->log_size : 0;
+	return allowed == SIZE_MAX ? 0 : rest / 2 > BUDGET_LEAST ? rest / 2 : BUDGET_LEAST;
+}
+
 static bool make_server(struct app *app, const struct app_settings *settings)
 {
 	struct rc_config config;
@@ -185,8 +194,8 @@ static bool make_server(struct app *app, const struct app_settings *settings)
 	config.log_size = settings->log_size;
 	config.policy = (enum rc_policy)settings->policy;
 	config.kernel_tls = settings->kernel_tls;
+	config.memory_max = settings->memory_max ? settings->memory_max : budget_of(settings);
 	latency_apply(&settings->latency, &config);
-	config.memory_max = settings->memory_max;
 	config.idle_timeout_ms = settings->idle_timeout_ms;
 	config.handshake_timeout_ms = settings->handshake_timeout_ms;
 	config.handlers = app_clients_handlers(app);

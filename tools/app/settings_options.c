@@ -37,7 +37,7 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		  "keep the newest message of these topics (repeatable)" },
 		{ "memory-max", OPTION_SIZE, &s->memory_max, "SIZE",
 		  "what may be kept for all connections outside the log; when it is short,\nthose who take most are "
-		  "closed (2g a worker)" },
+		  "closed (half of what the machine, or its control\ngroup, has beside the log)" },
 		{ "idle-timeout", OPTION_MS, &s->idle_timeout_ms, "TIME",
 		  "a connection that is silent for so long, even to a Ping, is closed (2m)" },
 		{ "handshake-timeout", OPTION_MS, &s->handshake_timeout_ms, "TIME",

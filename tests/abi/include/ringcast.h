@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
  * ringcast.h - the public contract of a server. Headers beside it hold what is needed more rarely, and include this
- * one: ringcast_client.h (connections that the server opens itself), and ringcast_stats.h (counters, lists of topics,
- * and what the kernel offers).
+ * one: ringcast_client.h (connections that the server opens itself), ringcast_latency.h (workers inside a loop of the
+ * program's own), and ringcast_stats.h (counters, lists of topics, and what the kernel offers).
  *
  * A server is a set of workers (threads, each with an io_uring of its own) around one log. Publishing writes a message
  * into the log once, as a complete frame; a subscriber is a cursor in that log.
  *
  * Conventions
  *   Errors      A function that can fail returns 0 (or a count, or a sequence number) on success and a negative errno
- *               value otherwise; rc_strerror() names it. Each function lists the values that it returns. The library
- *               never prints and never ends the process, except when it finds a fault of its own: then it writes one
- *               line to standard error and aborts, because going on would corrupt streams.
+ *               value otherwise; rc_strerror() says what it means here, and what helps; of codes that no header names,
+ *               what the system says. Each function lists the values that it returns. The library never prints and
+ *               never ends the process, except when it finds a fault of its own: then it writes one line to standard
+ *               error and aborts, because going on would corrupt streams.
  *   Versions    A program runs with every later library of the same soname. For that, structs grow only at their end,
  *               and a function that takes one from its caller has a last parameter `struct_size`: how much of it the
  *               caller knows. Do not pass it: a macro of the function's name does, as in rc_server_stats(server,
@@ -24,7 +25,8 @@
  *   Units       `_size` is bytes. `_count` and `_max` are items, `_size_max` is bytes. `_ms`, `_us` and `_ns` are time.
  *   Text        Text that is passed with its size needs no terminating zero. All other text ends in one.
  *   Threads     "any thread" means any thread at any time between rc_server_new() and rc_server_free(). "worker" means
- *               only from inside a callback, on the worker that made it.
+ *               only from inside a callback, on the worker that made it. A function that says neither is for one thread
+ *               at a time, and not while the workers run.
  *   Callbacks   A callback runs on the worker that owns the connection. It must not block, because everything that this
  *               worker serves waits for it. It may call every function here except rc_server_join(), rc_server_free()
  *               and rc_server_tls_reload().
@@ -53,6 +55,7 @@ extern "C" {
 #define RC_VERSION "0.2.0"
 #define RC_VERSION_NUMBER (RC_VERSION_MAJOR * 1000000 + RC_VERSION_MINOR * 1000 + RC_VERSION_PATCH)
 
+/* What the library alone looks into: a server, and a request as handlers.request sees it. */
 typedef struct rc_server rc_server;
 typedef struct rc_request rc_request;
 
@@ -71,7 +74,12 @@ typedef struct rc_request rc_request;
  * that was kept too long is refused (-ENOTCONN) and can never reach somebody else's connection. 0 is no connection. */
 typedef uint64_t rc_conn;
 
-enum rc_opcode { RC_TEXT = 1, RC_BINARY = 2 }; /* RFC 6455, section 11.8 */
+/* An open topic, see rc_topic_open() in ringcast_publish.h. It is never a pointer: a handle that was closed is refused.
+ * 0 is no topic. */
+typedef uint64_t rc_topic;
+
+/* The kind of a message, RFC 6455 section 11.8. */
+enum rc_opcode { RC_TEXT = 1, RC_BINARY = 2 };
 
 /* Close codes, RFC 6455 section 7.4.1 and the registry it made. 3000 to 4999 are the application's. */
 enum rc_close_code {
@@ -107,6 +115,7 @@ struct rc_error {
 	char text[256];
 };
 
+/* A message that came from a peer. */
 struct rc_message {
 	const uint8_t *data; /* valid until the callback returns */
 	size_t size;
@@ -115,18 +124,24 @@ struct rc_message {
 
 /* How a connection ended. */
 struct rc_closing {
-	uint16_t code;      /* RC_CLOSE_NO_CODE and RC_CLOSE_ABNORMAL included */
-	const char *reason; /* the peer's words, valid until the callback returns */
+	uint16_t code; /* RC_CLOSE_NO_CODE and RC_CLOSE_ABNORMAL included */
+	const char
+	    *reason; /* the peer's words, or the library's for what went wrong; valid until the callback returns */
 	size_t reason_size;
 	bool by_peer; /* the peer began the closing handshake */
 	/* Client role: 0 once the connection was open; else the HTTP status that refused the handshake, or the negative
-	 * errno of what went wrong before: -EMFILE when the worker has no room for another connection, -EKEYREJECTED
-	 * when the server's certificate is not trusted, -EPROTO for any other fault of TLS or of the response. For TLS
-	 * `reason` says why. Server role: 0. */
+	 * errno of what went wrong before: -ENXIO for a name that does not exist, -ETIMEDOUT, -ECONNREFUSED and what
+	 * else a connect may say, -EMFILE when the worker has no room for another connection, -EKEYREJECTED when the
+	 * server's certificate is not trusted, -EPROTO for any other fault of TLS or of the response, -ECANCELED after
+	 * rc_close() and when the server stops. Server role: 0. */
 	int status;
+	/* Client role: the next attempt comes in so many milliseconds, and handle and user stay. 0: this is the end. */
+	unsigned again_ms;
 };
 
-/* Any of these may be null. `context` is handed back as the first argument. */
+struct sockaddr; /* <sys/socket.h> */
+
+/* What the library calls. Any of these may be null. `context` is handed back as the first argument. */
 struct rc_handlers {
 	void *context;
 	/* An opening handshake, or a plain HTTP request, is complete and correct. Return 0 to go on, or an HTTP status
@@ -147,8 +162,9 @@ struct rc_handlers {
 	void (*pong)(void *context, rc_conn conn, void *user, const uint8_t *data, size_t size);
 	/* There is a message for a request that waits (rc_request_wait()): answer it, or wait for the next call. */
 	void (*ready)(void *context, rc_conn conn, void *user);
-	/* Called exactly once for each WebSocket, stream or waiting request that `request` accepted, and for each
-	 * rc_connect() that returned 0. The handle is stale, and 0 where there was none yet. Free `user` here. */
+	/* Called exactly once for each WebSocket, stream or waiting request that `request` accepted: the handle is
+	 * stale, free `user` here. For each rc_connect() that returned 0 it is called at the end of each attempt and of
+	 * each connection; the last time with again_ms 0, and exactly once so. */
 	void (*close)(void *context, rc_conn conn, void *user, const struct rc_closing *closing);
 	/* The library has something to tell the operator: memory or descriptors are used up, for example. Of each kind
 	 * at most one line a second comes. */
@@ -157,7 +173,11 @@ struct rc_handlers {
 	 * *error says why and names the remedy, and `report` was told so. The server stops by itself, since clients
 	 * would go on being sent to that worker: end the program. */
 	void (*failed)(void *context, const struct rc_error *error);
-	void (*reserved[8])(void); /* null: the places of handlers to come */
+	/* How many connections this address may have that are not open: no request has come whole, or an answer is on
+	 * its way; 0: no limit. One more is closed at once. `peer` is null when more came at once than could be asked
+	 * for their addresses: those count as one. Called for each connection, before all else. Null: no limit. */
+	unsigned (*unopened_max)(void *context, const struct sockaddr *peer);
+	void (*reserved[7])(void); /* null: the places of handlers to come */
 };
 
 /* permessage-deflate (RFC 7692). A broadcast is compressed once for each class of windows among its subscribers. */
@@ -169,9 +189,17 @@ struct rc_deflate_options {
 	bool client_takeover; /* clients may refer to their earlier messages, which costs 40 KB for each that does */
 };
 
-/* rc_config_init() fills in the defaults, which stand here beside each field; where none does, it is 0. */
+/* In which pages the log lies. */
+enum rc_huge_pages {
+	RC_HUGE_PAGES_OFF,         /* as the system has it */
+	RC_HUGE_PAGES_TRANSPARENT, /* those of 2 MiB, where the kernel has some to give; else small ones */
+	RC_HUGE_PAGES_RESERVED,    /* those of 2 MiB that the sysctl vm.nr_hugepages set aside, or an error */
+};
+
+/* How a server is set up. rc_config_init() fills in the defaults, which stand here beside each field; where none does,
+ * it is 0. */
 struct rc_config {
-	unsigned worker_count; /* at most 1024; 0: as many as processors this process may run on */
+	unsigned worker_count; /* at most 1024; 0: one for each of `cpus`, or as many as processors it may run on */
 	struct rc_handlers handlers;
 	unsigned connections_max;         /* all workers together; 0: as many as the descriptor limit allows */
 	unsigned connections_per_address; /* 0: no limit */
@@ -197,7 +225,7 @@ struct rc_config {
 	unsigned notsent_lowat_size;   /* TCP_NOTSENT_LOWAT of listeners: unsent bytes in the kernel; default 32 KiB */
 	/* A worker fans out in rounds. The time between two of them grows with the number of sends and is at most this,
 	 * so that what is published meanwhile leaves in one send. The first message after a pause leaves at once, and
-	 * few subscribers hardly wait. Default 2 ms. */
+	 * few subscribers hardly wait. 0: each message leaves as soon as the worker sees it. Default 2 ms. */
 	unsigned round_interval_us;
 	/* Sends of at least this many bytes of the log are zero-copy (Linux 6.14), except to a peer for whom the kernel
 	 * copies in the end; 0: none are. Such a send holds its part of the log until the peer's system has
@@ -209,35 +237,49 @@ struct rc_config {
 	bool kernel_tls;
 	struct rc_deflate_options deflate; /* of listeners that do not say otherwise; its level counts for all */
 	bool busy_poll;                    /* workers spin instead of sleeping: a processor each, for shorter delays */
+	/* From here on ringcast-latency(7) says what each gives and costs. */
+	unsigned spin_us;  /* when nothing comes any more, spin so long before sleeping: nobody has to wake it then */
+	bool log_prefault; /* all of the log is in memory before the first message */
+	bool log_lock;     /* likewise, and it never leaves it: needs RLIMIT_MEMLOCK or CAP_IPC_LOCK */
+	enum rc_huge_pages log_huge_pages;
+	int numa_node; /* where the log lies, and the threads of rc_server_start() run; default -1: anywhere */
+	/* These are for the threads that rc_server_start() makes. */
+	const unsigned *cpus;     /* worker n runs on cpus[n % cpu_count] alone; null and 0: anywhere */
+	unsigned cpu_count;       /* at most 1024 */
+	unsigned thread_priority; /* 1 to 99: SCHED_FIFO, needs RLIMIT_RTPRIO or CAP_SYS_NICE. 0: as other threads */
 };
 
+/* Fills in the defaults. Any thread. */
 RC_API void rc_config_init(struct rc_config *config, size_t struct_size);
 #define rc_config_init(...) rc_config_init(__VA_ARGS__, sizeof(struct rc_config))
 
 /* -------------------------------------------------------------------------------------------------------- server -- */
 
 /* Makes a server that does nothing yet. The configuration is copied. Null with *error set: -EINVAL (a value is out of
- * range), -E2BIG (it sets what this library does not know), -ENOMEM, -EMFILE. `error` may be null here and below. */
+ * range), -E2BIG (it sets what this library does not know), -ENOMEM, -EMFILE, or the errno with which the kernel
+ * refused what was asked for the log: -EPERM, -EAGAIN. `error` may be null here and below. */
 RC_API rc_server *rc_server_new(const struct rc_config *config, struct rc_error *error, size_t struct_size);
 #define rc_server_new(...) rc_server_new(__VA_ARGS__, sizeof(struct rc_config))
 
 /* Adds a listener, before the start. The address is one of
- *   "ws://127.0.0.1:8080", "[::]:8080", "0.0.0.0:0" (a free port)
+ *   "ws://127.0.0.1:8080", "[::1]:8080", "localhost:8080", "0.0.0.0:0" (a free port)
+ *   ":8080", "*:8080"       all addresses, of IPv6 and IPv4 by one socket; of IPv4 alone where there is no IPv6
  *   "wss://127.0.0.1:8443"  with TLS, see rc_server_tls()
  *   "unix:/run/x.sock"
  *   "fd:3"                  a socket that listens already and was inherited; it is duplicated
+ * Other names of hosts are not looked up.
  * With "proxy+" in front, each connection must begin with a PROXY protocol header (version 1 or 2), and its peer is the
  * one that the header names. Use it only for an address that nobody but the proxy can reach, or look at
  * rc_request_proxy(). Behind the address may stand how this listener differs in compression:
  * "?deflate=on&deflate-bits=12&deflate-min=200&deflate-takeover=off". Each worker gets a socket of its own on the
- * address (SO_REUSEPORT). Returns the port (0 for a Unix socket), or with *error set -EINVAL (the address), -EBUSY
- * (after the start), -ENOSPC (RC_LISTENERS_MAX), or the errno with which the kernel refused: -EADDRINUSE, -EACCES,
- * -EMFILE ... */
+ * address (SO_REUSEPORT). Returns the port (0 for a Unix socket), or with *error set -EINVAL (it is none of these
+ * addresses), -EBUSY (after the start), -ENOSPC (RC_LISTENERS_MAX are there), or the errno with which the kernel
+ * refused: -EADDRINUSE, -EACCES, -EMFILE ... */
 RC_API int rc_server_listen(rc_server *server, const char *address, struct rc_error *error);
 
 /* Says how topics behave, before the start. `pattern` is a topic's name, or a prefix that ends in '*'; of those that
- * match a topic, the longest counts. Returns 0, -EINVAL (the pattern or the policy), -ENOSPC (RC_TOPIC_RULES_MAX), or
- * -EBUSY after the start. */
+ * match a topic, the longest counts. Returns 0, -EINVAL (the pattern or the policy), -ENOSPC (RC_TOPIC_RULES_MAX
+ * are there), or -EBUSY (after the start). */
 struct rc_topic_options {
 	enum rc_policy policy;
 	size_t lag_size_max; /* 0: the server's */
@@ -252,12 +294,12 @@ RC_API int rc_server_topic_rule(rc_server *server, const char *pattern, const st
                                 size_t struct_size);
 #define rc_server_topic_rule(...) rc_server_topic_rule(__VA_ARGS__, sizeof(struct rc_topic_options))
 
-/* What wss:// listeners show, before the start: TLS 1.2 and 1.3, ALPN "http/1.1". Sessions are resumed by tickets, but
- * not where clients show certificates: each of their connections is judged by what holds then.
- * Certificates are PEM files with their chain, leaf first; keys are PEM files without a password. A client gets the
- * first pair whose certificate is for the name it asked for (SNI), or else the first of all. The names are copied.
- * Returns 0, or with *error naming the file: -EINVAL (it cannot be used, or the number of pairs), -ENOENT, -EACCES or
- * whatever errno reading it gave, -EBUSY (after the start), -ENOMEM. */
+/* Says what wss:// listeners show, before the start: TLS 1.2 and 1.3, ALPN "http/1.1". Sessions are resumed by tickets,
+ * but not where clients show certificates: each of their connections is judged by what holds then. Certificates are PEM
+ * files with their chain, leaf first; keys are PEM files without a password. A client gets the first pair whose
+ * certificate is for the name it asked for (SNI), or else the first of all. The names are copied. Returns 0, or with
+ * *error naming the file: -EINVAL (it cannot be used, or the number of pairs), -ENOENT, -EACCES or whatever errno
+ * reading it gave, -EBUSY (after the start), -ENOMEM. */
 struct rc_tls_pair {
 	const char *certificate, *key;
 };
@@ -274,17 +316,19 @@ RC_API int rc_server_tls(rc_server *server, const struct rc_tls_options *options
                          size_t struct_size);
 #define rc_server_tls(...) rc_server_tls(__VA_ARGS__, sizeof(struct rc_tls_options))
 
-/* Reads the same files again. New connections get what they hold now; older ones go on with what they began with. When
- * something is wrong with a file, nothing changes. Any thread but a worker's, because it reads files. Returns 0, or
- * with *error set what rc_server_tls() returns for files, and -EINVAL when no files were named. */
+/* Reads the same files again. New connections get what they hold now; older ones go on with what they began with, but
+ * those whose certificate was revoked are closed with 1008. When something is wrong with a file, nothing changes. Any
+ * thread but a worker's, because it reads files. Returns 0, or with *error set what rc_server_tls() returns for files,
+ * and -EINVAL when no files were named. */
 RC_API int rc_server_tls_reload(rc_server *server, struct rc_error *error);
 
-/* Starts a thread for each worker and returns 0 once all are accepting. Otherwise nothing runs, *error is set, and it
- * returns -EINVAL (a wss:// listener without rc_server_tls()), -EBUSY (it was started before), or the errno with which
- * a thread, its ring or its memory was refused: -EAGAIN, -ENOSYS, -EPERM, -EMFILE, -ENOMEM ... */
+/* Starts a thread for each worker. Returns 0 once all are accepting. Otherwise nothing runs, *error is set, and it
+ * returns -EINVAL (a wss:// listener without rc_server_tls(), or a processor that is not there), -EBUSY (it was started
+ * before), or the errno with which a thread, its place, its ring or its memory was refused: -EAGAIN, -ENOSYS, -EPERM,
+ * -EMFILE, -ENOMEM ... */
 RC_API int rc_server_start(rc_server *server, struct rc_error *error);
 
-/* Instead of rc_server_start(): runs worker `index` in the calling thread until the server stops. Call it once for each
+/* Runs worker `index` in the calling thread until the server stops, instead of rc_server_start(). Call it once for each
  * worker, each on a thread of its own. Returns 0 after the end, or at once what rc_server_start() does, with -EINVAL
  * also for an index that no worker has; later the errno of handlers.failed. */
 RC_API int rc_server_run(rc_server *server, unsigned index, struct rc_error *error);
@@ -303,19 +347,22 @@ RC_API void rc_server_free(rc_server *server);
  * -EAGAIN (RC_COMMANDS_MAX wait), -ENOTCONN (the worker has ended), -ENOMEM. */
 RC_API int rc_post(rc_server *server, unsigned worker, void (*fn)(void *argument), void *argument);
 
-/* The worker that a connection belongs to: whose thread its callbacks run on. */
+/* The worker that a connection belongs to: whose thread its callbacks run on. Any thread. */
 RC_API unsigned rc_conn_worker(rc_conn conn);
+/* The number of workers. Any thread. */
 RC_API unsigned rc_server_worker_count(const rc_server *server);
+/* What an error means, in words. `code` may be negative or not. The text is not to be freed. Any thread. */
 RC_API const char *rc_strerror(int code);
+/* The version of the library, as RC_VERSION is of the header; and as RC_VERSION_NUMBER: larger is later. Any thread. */
 RC_API const char *rc_version(void);
-RC_API unsigned rc_version_number(void); /* as RC_VERSION_NUMBER: larger is later */
+RC_API unsigned rc_version_number(void);
 
 /* ---------------------------------------------------------------------------------------------------- publishing -- */
 
 /* Publishes a message: copies it into the log once, and wakes those workers with subscribers that sleep. Any thread,
  * callbacks included. Text must be UTF-8: it is checked before the log is locked, unless the caller knows.
  * Returns the message's sequence number in its topic (from 1), or
- *   -EINVAL   the topic's name is empty or longer than RC_TOPIC_NAME_MAX
+ *   -EINVAL   the topic's name is empty or longer than RC_TOPIC_NAME_MAX, or there is a flag that is none of these
  *   -EILSEQ   text that is not UTF-8
  *   -EMSGSIZE larger than a quarter of the log, or 2 GiB
  *   -ENOSPC   RC_TOPICS_MAX topics exist
@@ -327,11 +374,15 @@ enum rc_publish_flags {
 	/* The text is known to be UTF-8, as what handlers.message was given: it is not looked at once more. Text that
 	 * is not would end every subscriber's connection. */
 	RC_PUBLISH_UNCHECKED = 4,
+	/* Nobody is woken: it leaves with what is published next without this, or by rc_flush() (ringcast_publish.h),
+	 * or when something else wakes the workers. */
+	RC_PUBLISH_QUIET = 8,
 };
 RC_API int64_t rc_publish(rc_server *server, const char *topic, size_t topic_size, const void *data, size_t size,
                           unsigned flags);
 
-/* The same with more to choose. Returns what rc_publish() does, and -EINVAL for an `except` of another worker. */
+/* Publishes with more to choose. Any thread, but for `except`. Returns what rc_publish() does, -EINVAL for an `except`
+ * of another worker, and -ENOENT for a handle of no open topic. */
 struct rc_publication {
 	const void *data;
 	size_t size;
@@ -347,6 +398,10 @@ struct rc_publication {
 	size_t (*make)(void *context, uint64_t sequence, uint64_t epoch, const void **data);
 	void *context;
 	uint64_t epoch; /* out: of the topic, see rc_topic_stats */
+	/* When the message arose, by the publisher's own clock and from where that counts; 0: it does not say. It is
+	 * kept for rc_past and decides nothing: how far a subscriber is behind is told by the server's clock. */
+	uint64_t time_ns;
+	rc_topic topic; /* an open topic; the name is not looked at then, and may be null */
 };
 RC_API int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message,
                                size_t struct_size);
@@ -361,11 +416,12 @@ RC_API bool rc_text_valid(const void *text, size_t size);
  * send_size_max would wait; nothing was queued), -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM. */
 RC_API int rc_send(rc_server *server, rc_conn conn, enum rc_opcode opcode, const void *data, size_t size);
 
-/* The same for text that is known to be UTF-8, as what handlers.message was given: it is not looked at once more. */
+/* Sends text that is known to be UTF-8, as what handlers.message was given: it is not looked at once more. Any thread.
+ * Returns what rc_send() does. */
 RC_API int rc_send_unchecked(rc_server *server, rc_conn conn, enum rc_opcode opcode, const void *data, size_t size);
 
-/* Sends a Ping with up to RC_CONTROL_SIZE_MAX bytes; a stream of events gets a comment instead. Returns as rc_send()
- * does, with -EINVAL also for a larger size. */
+/* Sends a Ping with up to RC_CONTROL_SIZE_MAX bytes; a stream of events gets a comment instead. Any thread. Returns as
+ * rc_send() does, with -EINVAL also for a larger size. */
 RC_API int rc_ping(rc_server *server, rc_conn conn, const void *data, size_t size);
 
 /* Begins the closing handshake with a code that may be sent (1000 to 1003, 1007 to 1014, 3000 to 4999) and up to
@@ -381,7 +437,8 @@ RC_API int rc_close(rc_server *server, rc_conn conn, uint16_t code, const char *
 struct rc_event_id {
 	uint64_t epoch, number;
 };
-/* Reads the text that a client sends as Last-Event-ID. All zero for null, and for text that is no such id. */
+/* Reads the text that a client sends as Last-Event-ID. Any thread. Returns the id, all zero for null and for text that
+ * is no such id. */
 RC_API struct rc_event_id rc_event_id(const char *text);
 
 /* Where a subscription begins. Zeroed: with the next message published. */
@@ -405,7 +462,8 @@ RC_API int rc_subscribe(rc_server *server, rc_conn conn, const char *topic, size
                         size_t struct_size);
 #define rc_subscribe(...) rc_subscribe(__VA_ARGS__, sizeof(struct rc_start))
 
-/* The opposite, likewise. Returns 0, -ENOENT (it is not subscribed), -ENOTCONN, -EAGAIN, -ENOMEM (both posting). */
+/* Ends a subscription. Any thread; it is posted as rc_subscribe() is. Returns 0, -ENOENT (it is not subscribed),
+ * -ENOTCONN (stale, or closing), -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM (posting). */
 RC_API int rc_unsubscribe(rc_server *server, rc_conn conn, const char *topic, size_t topic_size);
 
 /* ------------------------------------------------------------------------------------------------------- history -- */
@@ -418,6 +476,7 @@ struct rc_past {
 	enum rc_opcode opcode;
 	const void *data; /* valid until the callback returns */
 	size_t size;
+	uint64_t time_ns; /* the publisher's own, as in rc_publication; 0: it did not say */
 };
 
 /* Calls visit for the topic's messages after `since`, oldest first, at most `max` of them, until it returns false. Any
@@ -429,8 +488,12 @@ RC_API int rc_topic_read(rc_server *server, const char *topic, size_t topic_size
 
 /* ------------------------------------------------------------------------------------------------------ requests -- */
 
-/* Inside handlers.request and handlers.head only. Text returned is valid until the callback returns. */
+/* Inside handlers.request and handlers.head only, except for rc_respond(). Text returned is valid until the callback
+ * returns. */
+
+/* The server that the request came to. */
 RC_API rc_server *rc_request_server(const rc_request *request);
+/* The method: "GET", "POST". */
 RC_API const char *rc_request_method(const rc_request *request);
 /* The path, percent-decoded, without the query; it never holds a zero byte. */
 RC_API const char *rc_request_path(const rc_request *request);
@@ -449,16 +512,20 @@ RC_API const char *rc_request_proxy(const rc_request *request);
 RC_API unsigned rc_request_listener(const rc_request *request);
 /* The body of a plain HTTP request, at most body_size_max; *size is 0 without one. */
 RC_API const void *rc_request_body(const rc_request *request, size_t *size);
-RC_API bool rc_request_peer_is_local(const rc_request *request); /* 127.0.0.0/8, ::1, or a Unix socket */
+/* Whether the peer is on this machine: 127.0.0.0/8, ::1, or a Unix socket. */
+RC_API bool rc_request_peer_is_local(const rc_request *request);
+/* Whether it came in by a wss:// listener. */
 RC_API bool rc_request_is_tls(const rc_request *request);
 /* The subject of the verified certificate that a TLS client showed ("CN=feeder,O=Example", RFC 2253), or null. */
 RC_API const char *rc_request_peer_subject(rc_request *request);
+/* Whether it is an opening handshake, and not plain HTTP. */
 RC_API bool rc_request_is_websocket(const rc_request *request);
 /* The handle the connection will have when it opens: for subscriptions, which may already be made here. */
 RC_API rc_conn rc_request_conn(const rc_request *request);
 /* Accepts a subprotocol if the client offered it (RFC 6455, section 4.2.2). Returns whether it did. The text is not
  * copied and is read once more when handlers.request has returned, so it must stay, as static text does. */
 RC_API bool rc_request_choose_protocol(rc_request *request, const char *protocol);
+/* Says what the handlers of this connection get as `user`. The library does not look at it. */
 RC_API void rc_request_set_user(rc_request *request, void *user);
 /* Adds a header to whatever is answered, the 101 included. Returns 0, -EINVAL (bytes that may not stand there), -ENOSPC
  * (RC_RESPONSE_HEADERS_SIZE). */

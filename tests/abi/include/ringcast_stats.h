@@ -12,8 +12,8 @@
 extern "C" {
 #endif
 
-/* Totals since the start, except where a comment says "now". Any thread. The counters of one worker are exact; a sum
- * over workers is not taken at one instant. */
+/* What a server counts: totals since the start, except where a comment says "now". The counters of one worker are
+ * exact; a sum over workers is not taken at one instant. Any thread. */
 struct rc_stats {
 	uint64_t connections; /* now open, handshakes included */
 	uint64_t accepted;
@@ -63,12 +63,12 @@ struct rc_stats {
 };
 RC_API void rc_server_stats(rc_server *server, struct rc_stats *stats, size_t struct_size);
 #define rc_server_stats(...) rc_server_stats(__VA_ARGS__, sizeof(struct rc_stats))
-/* Returns 0, or -EINVAL and zeros (no such worker). */
+/* Fills in the same of one worker. Any thread. Returns 0, or -EINVAL (no such worker) and zeros. */
 RC_API int rc_worker_stats(rc_server *server, unsigned worker, struct rc_stats *stats, size_t struct_size);
 #define rc_worker_stats(...) rc_worker_stats(__VA_ARGS__, sizeof(struct rc_stats))
 
-/* The subscribers that are behind now, by the age of the oldest message that waits for each: ages[0] counts those below
- * 1 ms, ages[n] those below 2^n ms, the last one all others. The figures are up to 10 ms old. */
+/* The subscribers that are behind now, by the age of the oldest message of the log that may wait for each: ages[0]
+ * counts those below 1 ms, ages[n] those below 2^n ms, the last one all others. The figures are up to 10 ms old. */
 #define RC_LAG_AGES 16
 #define RC_LAG_SLOWEST 8
 struct rc_lag_stats {
@@ -81,12 +81,13 @@ struct rc_lag_stats {
 	} slowest[RC_LAG_SLOWEST];                 /* the slowest first */
 	size_t slowest_count;
 };
-/* Any thread. */
+/* Fills in who is behind. Any thread. */
 RC_API void rc_lag_stats(rc_server *server, struct rc_lag_stats *stats, size_t struct_size);
 #define rc_lag_stats(...) rc_lag_stats(__VA_ARGS__, sizeof(struct rc_lag_stats))
 
 #define RC_TOPICS_LISTED_MAX 1000 /* topics that one call of rc_topics_top() or rc_topics_match() describes */
 
+/* A topic and what came of its messages, since it was made. */
 struct rc_topic_stats {
 	char name[RC_TOPIC_NAME_MAX + 1];
 	uint64_t epoch;    /* differs when a topic was forgotten and made anew: sequence numbers began again */
@@ -95,7 +96,7 @@ struct rc_topic_stats {
 	uint64_t subscribers;
 	uint64_t deliveries, dropped, conflated, slow_closed;
 };
-/* Returns 0 or -ENOENT. Any thread. */
+/* Describes one topic. Any thread. Returns 0 or -ENOENT (there is no such topic now). */
 RC_API int rc_topic_stats(rc_server *server, const char *topic, size_t topic_size, struct rc_topic_stats *stats,
                           size_t struct_size);
 #define rc_topic_stats(...) rc_topic_stats(__VA_ARGS__, sizeof(struct rc_topic_stats))
@@ -119,8 +120,8 @@ struct rc_feature {
 	bool required;
 	char used[160]; /* what is used, with it or instead of it; for a required one that is missing, the remedy */
 };
-/* Fills in up to `max` features and returns how many. *error is set when a required one is missing. It needs no
- * server. */
+/* Fills in up to `max` features. Returns how many. *error is set when a required one is missing. It needs no
+ * server. Any thread. */
 RC_API size_t rc_probe(struct rc_feature *features, size_t max, struct rc_error *error, size_t struct_size);
 #define rc_probe(...) rc_probe(__VA_ARGS__, sizeof(struct rc_feature))
 
