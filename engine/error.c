@@ -46,9 +46,11 @@ static const struct {
 	{ ENXIO, "there is no host of this name: check its spelling, and the resolver" },
 	{ EPERM,
 	  "not allowed: allow io_uring (seccomp, kernel.io_uring_disabled), and step a worker by one thread alone" },
+	{ EPIPE, "the server has let go of this producer, or ended: open another one" },
 	{ EPROTO, "the peer answered with something else than TLS or WebSocket: check the URL's scheme and port" },
 	{ ETIMEDOUT,
 	  "it was not done in time: check the address and the way to it, or commit what was reserved sooner" },
+	{ EUSERS, "as many producers as the server takes are connected: let one go, or raise producers_max" },
 };
 
 const char *rc_strerror(int code)

@@ -44,7 +44,7 @@ extern "C" {
 
 /* ------------------------------------------------------------------------------------------------ what is shared -- */
 
-/* Whether the server has to be woken. */
+/* Whether the server reads a ring, as its `state` says. */
 enum rc_producer_state {
 	RC_PRODUCER_AWAKE = 0,
 	RC_PRODUCER_ASLEEP = 1, /* a producer that finds this writes to the eventfd; AWAKE, it says so no more */
@@ -87,10 +87,10 @@ struct rc_producer_answer {
 	char text[240];     /* why not, in words */
 };
 
-/* What a producer asks over the socket. */
-enum rc_producer_question_kind { RC_PRODUCER_TOPIC = 1 }; /* a topic is to be numbered */
+/* What a producer may ask for by its socket. */
+enum rc_producer_question_kind { RC_PRODUCER_TOPIC = 1 }; /* a number for a topic */
 
-/* A question, as it is sent. */
+/* A question, as a message of the socket. */
 struct rc_producer_question {
 	uint32_t kind;
 	char name[RC_PRODUCER_NAME_MAX + 1]; /* as many bytes as the message has left; no terminating zero */
@@ -106,7 +106,7 @@ enum rc_producer_flags {
 	RC_PRODUCER_QUIET = 2,
 };
 
-/* A producer. rc_producer_open() fills it in; only `error` is to be read. */
+/* A producer. Its fields are for the functions here alone, but `error`. */
 struct rc_producer {
 	struct rc_producer_shared *shared;
 	uint8_t *bytes;
@@ -119,7 +119,7 @@ struct rc_producer {
 	char error[256]; /* what went wrong in rc_producer_open() or rc_producer_topic(), in words */
 };
 
-/* A message of rc_producer_publish_with(). */
+/* A message, with all that may be said about it. */
 struct rc_producer_message {
 	uint32_t topic;
 	unsigned flags;

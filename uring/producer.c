@@ -42,6 +42,9 @@ static void cancel(struct worker *worker, uint64_t tag)
 
 static void release(struct worker *worker, struct producer *producer)
 {
+	const struct producing *producing = worker->server->producing;
+	for (uint32_t i = 0; producing->close_topic && i < producer->topic_count; i++)
+		producing->close_topic(worker->server, producer->topics[i].handle);
 	rc_producer_ring_free(producer);
 	free(producer->topics);
 	*producer = (struct producer){ .state = PRODUCER_FREE };
@@ -159,7 +162,8 @@ void rc_producers_close(struct worker *worker)
 static int number_topic(struct worker *worker, struct producer *producer, const char *name, size_t size,
                         const char **why)
 {
-	const struct rc_producers_options *options = &worker->server->producing->options;
+	const struct producing *producing = worker->server->producing;
+	const struct rc_producers_options *options = &producing->options;
 	if (!size || size > RC_PRODUCER_NAME_MAX) {
 		*why = "a topic's name has 1 to 255 bytes";
 		return -EINVAL;
@@ -183,6 +187,12 @@ static int number_topic(struct worker *worker, struct producer *producer, const 
 		producer->topic_room = room;
 	}
 	struct producer_topic *topic = &producer->topics[producer->topic_count];
+	topic->handle = 0;
+	int opened = producing->open_topic ? producing->open_topic(worker->server, name, size, &topic->handle) : 0;
+	if (opened < 0) {
+		*why = "the server has as many topics as it takes, or no memory";
+		return opened;
+	}
 	topic->size = (uint8_t)size;
 	memcpy(topic->name, name, size);
 	return (int)producer->topic_count++;
@@ -236,7 +246,7 @@ static int64_t publish(struct worker *worker, const struct producer *producer, c
 		                             .size = record->size,
 		                             .flags = flags,
 		                             .time_ns = record->time_ns };
-	return producing->publish(producing->publish_context, &message);
+	return producing->publish(worker->server, &message, topic->handle);
 }
 
 static void refuse(struct worker *worker, struct producer *producer, const struct rc_record *record, int reason)
@@ -402,4 +412,12 @@ void rc_producers_stop(struct worker *worker)
 		if (producer->state == PRODUCER_DRAINING)
 			let_go(worker, producer);
 	}
+	if (worker->server->producing)
+		atomic_fetch_add(&worker->server->producing->stopped, 1);
+}
+
+bool rc_producers_have_stopped(const struct worker *worker)
+{
+	const struct producing *producing = worker->server->producing;
+	return !producing || atomic_load(&producing->stopped) == worker->server->worker_count;
 }

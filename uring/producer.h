@@ -36,6 +36,7 @@ enum producer_state {
 };
 
 struct producer_topic {
+	rc_topic handle; /* or 0 */
 	uint8_t size;
 	char name[RC_TOPIC_NAME_MAX];
 };
@@ -74,10 +75,13 @@ struct producing {
 	mode_t mode;
 	int listener;
 	struct rc_producers_options options; /* its lists are ours, its zeros are defaults by now */
-	/* options.publish, or what stands for it, with its context. */
-	int64_t (*publish)(void *context, const struct rc_produced *message);
-	void *publish_context;
-	_Atomic unsigned count; /* connected, or on their way to a worker */
+	/* What becomes of a record: options.publish, or the log. For the log, topics are opened as they are registered;
+	 * for a program's own publish the first two are null. */
+	int (*open_topic)(rc_server *server, const char *name, size_t size, rc_topic *topic);
+	int (*close_topic)(rc_server *server, rc_topic topic);
+	int64_t (*publish)(rc_server *server, const struct rc_produced *message, rc_topic topic);
+	_Atomic unsigned count;   /* connected, or on their way to a worker */
+	_Atomic unsigned stopped; /* workers that have read the last of it */
 	_Atomic uint64_t accepted, refused, cut, topics_refused, records, bytes, records_refused, held;
 };
 
@@ -102,6 +106,8 @@ void rc_producers_wake(struct worker *worker);
 
 /* Publishes what is there, lets go of all, and takes no more. */
 void rc_producers_stop(struct worker *worker);
+/* Whether all workers have done so. */
+bool rc_producers_have_stopped(const struct worker *worker);
 
 /* Takes a process that the door let in. */
 void rc_producers_adopt(struct worker *worker, int socket, pid_t pid, uid_t uid);

@@ -5,6 +5,7 @@
  */
 #include "growing.h"
 #include "producer.h"
+#include "ringcast_publish.h"
 #include "worker.h"
 
 #include <stdio.h>
@@ -16,9 +17,21 @@
 #define MODE_DEFAULT 0600
 #define BACKLOG 128
 
-static int64_t publish(void *context, const struct rc_produced *message)
+static int64_t publish_to_log(rc_server *server, const struct rc_produced *message, rc_topic topic)
 {
-	return rc_publish(context, message->topic, message->topic_size, message->data, message->size, message->flags);
+	struct rc_publication publication = { .data = message->data,
+		                              .size = message->size,
+		                              .flags = message->flags,
+		                              .time_ns = message->time_ns,
+		                              .topic = topic };
+	return rc_publish_with(server, NULL, 0, &publication);
+}
+
+static int64_t publish_as_told(rc_server *server, const struct rc_produced *message, rc_topic topic)
+{
+	const struct rc_producers_options *options = &server->producing->options;
+	(void)topic;
+	return options->publish(options->context, message);
 }
 
 /* ---- settings ---- */
@@ -147,8 +160,12 @@ int(rc_server_listen_producers)(rc_server *server, const char *address, const st
 		rc_producing_free(producing);
 		return result;
 	}
-	producing->publish = producing->options.publish ? producing->options.publish : publish;
-	producing->publish_context = producing->options.publish ? producing->options.context : server;
+	producing->publish = publish_as_told;
+	if (!producing->options.publish) {
+		producing->open_topic = rc_topic_open;
+		producing->close_topic = rc_topic_close;
+		producing->publish = publish_to_log;
+	}
 	server->producing = producing;
 	return 0;
 }

@@ -292,7 +292,8 @@ static bool stop_slice(struct worker *worker, uint64_t stop_at_ns)
 		rc_producers_stop(worker);
 	}
 	bool half_time = worker->now_ns > stopping->began_ns + (stop_at_ns - stopping->began_ns) / 2;
-	if (rc_fanout_idle(worker) || half_time) {
+	/* What producers had written by the end comes before the Close, whichever worker reads them. */
+	if ((rc_producers_have_stopped(worker) && rc_fanout_idle(worker)) || half_time) {
 		for (unsigned i = 0; i < STOP_SLICE && i < worker->slot_high; i++) {
 			if (stopping->next_slot >= worker->slot_high)
 				stopping->next_slot = 0;
