@@ -46,6 +46,7 @@ static const struct {
 	{ ENXIO, "there is no host of this name: check its spelling, and the resolver" },
 	{ EPERM,
 	  "not allowed: allow io_uring (seccomp, kernel.io_uring_disabled), and step a worker by one thread alone" },
+	{ EPIPE, "the other side has ended and takes nothing more: begin anew when it is there again" },
 	{ EPROTO, "the peer answered with something else than TLS or WebSocket: check the URL's scheme and port" },
 	{ ETIMEDOUT,
 	  "it was not done in time: check the address and the way to it, or commit what was reserved sooner" },
