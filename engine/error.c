@@ -50,6 +50,7 @@ static const struct {
 	{ EPROTO, "the peer answered with something else than TLS or WebSocket: check the URL's scheme and port" },
 	{ ETIMEDOUT,
 	  "it was not done in time: check the address and the way to it, or commit what was reserved sooner" },
+	{ EUSERS, "as many producers are connected as the server takes: let one go, or raise that limit" },
 };
 
 const char *rc_strerror(int code)
