@@ -23,8 +23,9 @@ struct rc_produced {
 	uint64_t time_ns; /* the producer's own time, or 0 */
 };
 
+/* Who may be a producer, what it may publish to, and how much of it there may be. */
 struct rc_producers_options {
-	/* Who may: besides the mode of the socket's file, which the kernel sees to. None: whom the mode lets in. */
+	/* Users, besides the mode of the socket's file, which the kernel sees to. None: whom the mode lets in. */
 	const unsigned *uids;
 	size_t uid_count;
 	/* The topics that they may publish to: names, or prefixes that end in '*'. None: all. */
@@ -46,13 +47,14 @@ struct rc_producers_options {
  * file of the socket is to have another mode than 0600. `options` is copied; it may be null. Each producer takes
  * ring_size bytes of memory and two descriptors. Returns 0, or with *error set -EINVAL (the address, or an option),
  * -EBUSY (after the start, or the second time), -E2BIG (it sets what this library does not know), -ENOMEM, or the errno
- * with which the kernel refused: -EADDRINUSE, -EACCES, -EMFILE ... */
+ * with which the kernel refused: -EADDRINUSE, -EACCES, -EMFILE ... Without a `publish` of its own, a topic is open (see
+ * rc_topic_open()) from its registration until its producer has gone. */
 RC_API int rc_server_listen_producers(rc_server *server, const char *address,
                                       const struct rc_producers_options *options, struct rc_error *error,
                                       size_t struct_size);
 #define rc_server_listen_producers(...) rc_server_listen_producers(__VA_ARGS__, sizeof(struct rc_producers_options))
 
-/* Totals since the start, except where a comment says "now". */
+/* What is counted of producers: totals since the start, except where a comment says "now". */
 struct rc_producer_stats {
 	uint64_t producers; /* now connected */
 	uint64_t accepted;
@@ -64,7 +66,7 @@ struct rc_producer_stats {
 	uint64_t records_refused; /* not published: not UTF-8, too large for the log, too many topics ... */
 	uint64_t held;            /* times that a record had to wait because the log had no room */
 };
-/* Any thread. */
+/* Fills in the totals. Any thread. */
 RC_API void rc_producer_stats(rc_server *server, struct rc_producer_stats *stats, size_t struct_size);
 #define rc_producer_stats(...) rc_producer_stats(__VA_ARGS__, sizeof(struct rc_producer_stats))
 

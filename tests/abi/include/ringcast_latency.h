@@ -21,7 +21,8 @@ extern "C" {
  * publish or post, and its timers. Wait for that and call rc_worker_step(); never read or close it. It belongs to the
  * server, and stays open until rc_server_free(). A second call returns the same. Returns the descriptor, or what
  * rc_server_start() does, which handlers.report says in words; -EINVAL also for a worker that does not exist, -EBUSY
- * when another thread runs it, -EPERM when another one steps it, -ENOTCONN when it has ended. */
+ * when another thread runs it, -EOPNOTSUPP with rc_server_listen_producers(), which needs threads of the server's,
+ * -EPERM when another one steps it, -ENOTCONN when it has ended. */
 RC_API int rc_server_fd(rc_server *server, unsigned worker);
 
 /* Runs one tick of such a worker: takes what has happened, calls the handlers, sends, and never blocks. What is left to

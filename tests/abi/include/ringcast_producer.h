@@ -44,6 +44,7 @@ extern "C" {
 
 /* ------------------------------------------------------------------------------------------------ what is shared -- */
 
+/* Whether the server reads a ring, as its `state` says. */
 enum rc_producer_state {
 	RC_PRODUCER_AWAKE = 0,
 	RC_PRODUCER_ASLEEP = 1, /* a producer that finds this writes to the eventfd; AWAKE, it says so no more */
@@ -86,8 +87,10 @@ struct rc_producer_answer {
 	char text[240];     /* why not, in words */
 };
 
-enum rc_producer_question_kind { RC_PRODUCER_TOPIC = 1 }; /* a topic is to be numbered */
+/* What a producer may ask for by its socket. */
+enum rc_producer_question_kind { RC_PRODUCER_TOPIC = 1 }; /* a number for a topic */
 
+/* A question, as a message of the socket. */
 struct rc_producer_question {
 	uint32_t kind;
 	char name[RC_PRODUCER_NAME_MAX + 1]; /* as many bytes as the message has left; no terminating zero */
@@ -95,6 +98,7 @@ struct rc_producer_question {
 
 /* ---------------------------------------------------------------------------------------------------- a producer -- */
 
+/* How a message is published. */
 enum rc_producer_flags {
 	RC_PRODUCER_BINARY = 1, /* a binary message instead of text, which must be UTF-8 */
 	/* The server is not shown the record yet: rc_producer_flush() shows it, or the next one without this flag. The
@@ -102,6 +106,7 @@ enum rc_producer_flags {
 	RC_PRODUCER_QUIET = 2,
 };
 
+/* A producer. Its fields are for the functions here alone, but `error`. */
 struct rc_producer {
 	struct rc_producer_shared *shared;
 	uint8_t *bytes;
@@ -114,6 +119,7 @@ struct rc_producer {
 	char error[256]; /* what went wrong in rc_producer_open() or rc_producer_topic(), in words */
 };
 
+/* A message, with all that may be said about it. */
 struct rc_producer_message {
 	uint32_t topic;
 	unsigned flags;
@@ -133,7 +139,7 @@ static inline int rc_producer_fail(struct rc_producer *producer, int code, const
 	return code;
 }
 
-/* Receives an answer, and the descriptors that came with it (or leaves -1 there). */
+/* Inside: receives an answer, and the descriptors that came with it (or leaves -1 there). */
 static inline int rc_producer_hear(struct rc_producer *producer, struct rc_producer_answer *answer, int descriptors[2])
 {
 	union {
@@ -288,7 +294,7 @@ static inline int rc_producer_flush(struct rc_producer *producer)
 	return 0;
 }
 
-/* Whether so many bytes are free, from the next record's place on. */
+/* Inside: whether so many bytes are free, from the next record's place on. */
 static inline int rc_producer_fits(struct rc_producer *producer, uint64_t need)
 {
 	if (need <= producer->size - (producer->head - producer->tail))
@@ -298,7 +304,7 @@ static inline int rc_producer_fits(struct rc_producer *producer, uint64_t need)
 	return need <= producer->size - (producer->head - producer->tail);
 }
 
-/* The ring is full: the server is shown what it was not, and is woken where it waits for other things. */
+/* Inside: the ring is full, so the server is shown what it was not, and is woken where it waits for other things. */
 static inline int rc_producer_full(struct rc_producer *producer)
 {
 	int result = producer->shown != producer->head ? rc_producer_flush(producer) : 0;
@@ -349,7 +355,8 @@ static inline int rc_producer_publish_with(struct rc_producer *producer, const s
 	return message->flags & RC_PRODUCER_QUIET ? 0 : rc_producer_flush(producer);
 }
 
-/* The same with less to choose. `topic` is what rc_producer_topic() returned. */
+/* Publishes with less to choose. `topic` is what rc_producer_topic() returned. Returns what rc_producer_publish_with()
+ * does. */
 static inline int rc_producer_publish(struct rc_producer *producer, int topic, const void *data, size_t size,
                                       unsigned flags)
 {

@@ -70,9 +70,10 @@ typedef uint64_t rc_place;
  *
  * A place holds nobody up. It has no turn among the messages before it is committed, so others publish meanwhile, and
  * workers read on. It lies in a block of the log in which nothing else is built until it is given back by rc_commit()
- * or rc_abandon(). So whatever is written there late meets no message of anybody, even after rc_commit() has refused
- * it. Who never gives it back, as a thread that was ended does not, keeps one of RC_PLACES_MAX places until
- * rc_server_free(). Blocks are as much memory again as log_size; only what is used of it is taken from the system.
+ * or rc_abandon(). So whatever is written there meets no message of anybody, however late, until one of the two has
+ * said that the place is over. Who never gives it back, as a thread that was ended does not, keeps one of RC_PLACES_MAX
+ * places until rc_server_free(). Blocks are as much memory again as log_size. Only what is used of it is taken from the
+ * system, but with log_prefault and log_lock all of it.
  *
  * Any thread. Returns 0, or
  *   -EMSGSIZE larger than a 128th of the log, less 14 bytes
