@@ -71,8 +71,9 @@ static const struct option_entry *make_options(struct serve *serve)
 	const struct option_entry options[] = {
 		{ "listen", OPTION_LIST, &serve->listen, "ADDR:PORT",
 		  "where to listen (127.0.0.1:8080; repeatable): also :8080 for all\n"
-		  "addresses, [::1]:8080, localhost:8080, unix:/PATH,\n"
-		  "wss://ADDR:PORT; port 0 is any free one" },
+		  "addresses, [::1]:8080, localhost:8080, unix:/PATH, fd:3,\n"
+		  "wss://ADDR:PORT; port 0 is any free one; proxy+ADDR:PORT\n"
+		  "expects the PROXY protocol" },
 		{ "tls-cert", OPTION_LIST, &serve->tls_cert, "FILE",
 		  "for wss: a certificate and its chain (PEM), with its\n"
 		  "--tls-key; repeatable: the name that a client asks for\n"
@@ -83,7 +84,7 @@ static const struct option_entry *make_options(struct serve *serve)
 		{ "tls-client-optional", OPTION_FLAG, &serve->tls.client_optional, NULL,
 		  "let clients without a certificate in as well" },
 		{ "tls-crl", OPTION_TEXT, &serve->tls.crl, "FILE",
-		  "revocation lists (PEM) of the authorities of clients; read\nanew with the certificates" },
+		  "revocation lists (PEM) of the authorities of clients; SIGHUP\nreads them again" },
 		{ "workers", OPTION_COUNT, &config->worker_count, "N", "threads, each with a ring (one a processor)" },
 		{ "echo", OPTION_FLAG, &serve->routes.echo, NULL, "serve /echo" },
 		{ "relay", OPTION_FLAG, &serve->routes.relay, NULL, "serve /relay/NAME to everybody" },
@@ -110,7 +111,7 @@ static const struct option_entry *make_options(struct serve *serve)
 		{ "policy-for", OPTION_LIST, &serve->policy_for, "PATTERN=POLICY",
 		  "the policy of one topic, or of a prefix and * (repeatable)" },
 		{ "keep-last", OPTION_LIST, &serve->keep_last, "PATTERN",
-		  "keep the newest message of these topics for ?last=1" },
+		  "keep the newest message of these topics for ?last=1\n(repeatable)" },
 		{ "lag-max", OPTION_SIZE, &config->lag_size_max, "SIZE",
 		  "how far behind is too slow (three quarters of the log)" },
 		{ "lag-age", OPTION_MS, &config->lag_ms_max, "TIME",
@@ -137,8 +138,8 @@ static const struct option_entry *make_options(struct serve *serve)
 		{ "send-max", OPTION_SIZE, &config->send_size_max, "SIZE",
 		  "what may wait for one connection outside the log (4m, or\ntwo of --message-max)" },
 		{ "memory-max", OPTION_SIZE, &config->memory_max, "SIZE",
-		  "what may be kept so for all of them together; when it is\nshort, who takes most is closed (2g a "
-		  "worker)" },
+		  "what may be kept outside the log for all connections; when\nit is short, those who take most are "
+		  "closed (2g a worker)" },
 		{ "drain", OPTION_MS, &serve->drain_ms, "TIME", "for connections to leave when the server ends (5s)" },
 		{ "congestion", OPTION_TEXT, &config->congestion, "NAME", "TCP congestion control (the system's)" },
 		{ "notsent-lowat", OPTION_SIZE32, &config->notsent_lowat_size, "SIZE",
@@ -160,7 +161,8 @@ static const struct option_entry *make_options(struct serve *serve)
 		{ "deflate-takeover", OPTION_FLAG, &config->deflate.client_takeover, NULL,
 		  "let clients compress with what they sent before:\n40 KB a connection that does" },
 		{ "cohort", OPTION_LIST, &serve->cohort, "PATTERN",
-		  "compress these topics as one stream for all who have\nonly that topic: a fraction of the bytes" },
+		  "compress these topics as one stream for all who have\nonly that topic: a fraction of the bytes "
+		  "(repeatable)" },
 		{ "busy-poll", OPTION_FLAG, &latency->busy_poll, NULL,
 		  "spin instead of sleeping: each worker takes a processor" },
 		{ "spin-us", OPTION_COUNT, &latency->spin_us, "MICROSECONDS",
