@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * batch.c - several messages in one, both ways. Towards a client that asked for it: what is its own is gathered, and
- * what it follows is read from the log when its delay is over. A batch is the log read at another speed: nothing is
- * queued for it that the log has anyway.
+ * batch.c - see batch.h. It knows no message but `batch` and `batching`.
  */
 #include "batch.h"
 

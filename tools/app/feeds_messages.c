@@ -241,6 +241,24 @@ void app_feeds_unsubscribe(struct app_client *client, const json_t *message, con
 	app_send(client, out);
 }
 
+/* One message names all that goes: the patterns and the names that the client asked for and may not have any more. */
+void app_feeds_recheck(struct app_client *client)
+{
+	struct app_out *out = &client->crew->out;
+	char name[APP_FEED_NAME_MAX + 1];
+	unsigned count = 0;
+	app_out_clear(out);
+	app_out_type(out, "unsubscribed", NULL);
+	app_out_text(out, ",\"code\":\"PERMISSION_DENIED\",\"topics\":[");
+	while (app_feeds_drop_one(client, app_rights_topic, name)) {
+		app_out_text(out, count++ ? "," : "");
+		app_out_string(out, name, strlen(name));
+	}
+	app_out_text(out, "]}");
+	if (count)
+		app_send(client, out);
+}
+
 /* ---- history ---- */
 
 /* Where a message stands, and how large it is. */
@@ -274,24 +292,6 @@ static bool measure_past(void *context, const struct rc_past *past)
 	if (is_history(reading, past))
 		reading->marks[reading->count++ % reading->max] = (struct mark){ past->sequence, past->size };
 	return true;
-}
-
-/* Names are told in one message: what a client asked for by pattern or by name, and may not have any more. */
-void app_feeds_recheck(struct app_client *client)
-{
-	struct app_out *out = &client->crew->out;
-	char name[APP_FEED_NAME_MAX + 1];
-	unsigned count = 0;
-	app_out_clear(out);
-	app_out_type(out, "unsubscribed", NULL);
-	app_out_text(out, ",\"code\":\"PERMISSION_DENIED\",\"topics\":[");
-	while (app_feeds_drop_one(client, app_rights_topic, name)) {
-		app_out_text(out, count++ ? "," : "");
-		app_out_string(out, name, strlen(name));
-	}
-	app_out_text(out, "]}");
-	if (count)
-		app_send(client, out);
 }
 
 static bool take_past(void *context, const struct rc_past *past)

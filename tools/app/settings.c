@@ -5,8 +5,6 @@
  */
 #include "settings.h"
 
-#include "lib/local.h"
-
 #include <ctype.h>
 #include <errno.h>
 #include <ini.h>
@@ -14,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/local.h"
 #include "ringcast.h"
 
 #define FILE_SIZE_MAX 65536

@@ -24,7 +24,7 @@ static int connect_to(const struct top_source *source)
 {
 	const struct timeval patience = { .tv_sec = 5 };
 	char request[1400];
-	/* Whom a Host of its own is no use to: the server is where the address says. */
+	/* Where the server is, the address says. Any Host will do, and this one may read without a key. */
 	int size = snprintf(
 	    request, sizeof request, "GET /stats HTTP/1.1\r\nHost: localhost\r\n%s%s%sConnection: close\r\n\r\n",
 	    source->key ? "Authorization: Bearer " : "", source->key ? source->key : "", source->key ? "\r\n" : "");
