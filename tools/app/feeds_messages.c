@@ -146,7 +146,9 @@ static int follow(void *context, const char *name, size_t size)
 static void send_lines(struct app_client *client, const struct app_out *lines)
 {
 	struct app_out *out = &client->crew->out;
-	for (size_t at = 0; at < lines->size;) {
+	if (lines->failed)
+		return; /* and so has the answer before them */
+	for (size_t at = 0; at < lines->size && !client->closing;) {
 		const char *end = memchr(lines->bytes + at, '\n', lines->size - at);
 		size_t size = (size_t)(end - (lines->bytes + at));
 		app_out_clear(out);
@@ -215,6 +217,7 @@ void app_feeds_subscribe(struct app_client *client, const json_t *message, const
 	app_out_text(out, ",\"topics\":[");
 	app_out_bytes(out, list->bytes, list->size);
 	app_out_text(out, "]}");
+	out->failed |= list->failed || gaps->failed;
 	app_send(client, out);
 	send_lines(client, gaps);
 	if (code)
@@ -302,8 +305,7 @@ static bool take_past(void *context, const struct rc_past *past)
 		                (reading->count && reading->lines->size + past->size > HISTORY_SIZE_MAX);
 		if (reading->full)
 			return false;
-		app_out_bytes(reading->lines, past->data, past->size);
-		app_out_bytes(reading->lines, "\n", 1);
+		app_out_line(reading->lines, past->data, past->size);
 		reading->count++;
 	}
 	reading->sequence = past->sequence;
