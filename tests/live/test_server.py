@@ -233,6 +233,19 @@ def test_bad_flags():
         assert flags[-1].lstrip("-") in line or flags[-2].lstrip("-") in line, f"{flags}: {line!r} does not name it"
 
 
+def test_too_many_patterns():
+    """64 in all. The demonstration market wants one more, for every topic."""
+    def kept(count):
+        return [word for number in range(count) for word in ("--keep-last", f"t{number}")]
+
+    here = ("--listen", "127.0.0.1:0")
+    refuses(*here, *kept(64), "--policy-for", "u=skip", words=("--keep-last 't63'", "64"))
+    refuses(*here, *kept(64), "--cohort", "u", words=("--cohort", "64"))
+    refuses(*here, *kept(64), "--demo", words=("--demo", "64"))
+    with Server(*kept(63), "--demo") as server:
+        equal(server.get("/")[0], 200)
+
+
 def test_low_descriptor_limit():
     """Either it cannot start, and says why and what to do, or it refuses what goes beyond and serves the rest."""
     def limit(count):

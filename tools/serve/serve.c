@@ -18,7 +18,8 @@
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 #define DRAIN_DEFAULT_MS 5000
-#define RULES_MAX 64
+#define RULES_MAX RC_TOPIC_RULES_MAX
+#define EXPECTED_PATTERN "expected a topic or a prefix and *, at most %d in all"
 
 static int run(int argc, char **argv);
 
@@ -211,7 +212,8 @@ static int make_rules(const struct serve *serve, struct rule *rules, unsigned *c
 		int policy = equals ? option_choice(OPTION_POLICIES, equals + 1) : -1;
 		struct rule *rule = policy < 0 ? NULL : find_rule(rules, count, word, (size_t)(equals - word), policy);
 		if (!rule)
-			return options_wrong(&command_serve, "--policy-for '%s': expected PATTERN=%s, at most %d", word,
+			return options_wrong(&command_serve,
+			                     "--policy-for '%s': expected PATTERN=%s, at most %d in all", word,
 			                     OPTION_POLICIES, RULES_MAX);
 		rule->options.policy = (enum rc_policy)policy;
 	}
@@ -219,20 +221,22 @@ static int make_rules(const struct serve *serve, struct rule *rules, unsigned *c
 		const char *word = serve->keep_last.items[index];
 		struct rule *rule = find_rule(rules, count, word, strlen(word), serve->policy);
 		if (!rule)
-			return options_wrong(&command_serve, "--keep-last '%s': expected a topic or a prefix and *",
-			                     word);
+			return options_wrong(&command_serve, "--keep-last '%s': " EXPECTED_PATTERN, word, RULES_MAX);
 		rule->options.keep_last = true;
 	}
 	for (unsigned index = 0; index < serve->cohort.count; index++) {
 		const char *word = serve->cohort.items[index];
 		struct rule *rule = find_rule(rules, count, word, strlen(word), serve->policy);
 		if (!rule)
-			return options_wrong(&command_serve, "--cohort '%s': expected a topic or a prefix and *", word);
+			return options_wrong(&command_serve, "--cohort '%s': " EXPECTED_PATTERN, word, RULES_MAX);
 		rule->options.cohort = true;
 	}
 	/* The page asks for last values, so that it is full at once. A rule for everything is the user's to change. */
-	if (serve->routes.demo)
-		find_rule(rules, count, "*", 1, serve->policy)->options.keep_last = true;
+	struct rule *all = serve->routes.demo ? find_rule(rules, count, "*", 1, serve->policy) : NULL;
+	if (serve->routes.demo && !all)
+		return options_wrong(&command_serve, "--demo needs a pattern itself, and %d are named", RULES_MAX);
+	if (all)
+		all->options.keep_last = true;
 	return -1;
 }
 
@@ -423,7 +427,7 @@ static void wait_for_end(struct serve *serve)
 static int run(int argc, char **argv)
 {
 	static struct serve serve;
-	static struct rule rules[RULES_MAX + 1];
+	static struct rule rules[RULES_MAX];
 	unsigned rule_count = 0;
 	int status = parse(&serve, rules, &rule_count, argc, argv);
 	if (status >= 0)
