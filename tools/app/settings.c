@@ -285,11 +285,11 @@ static void apply_preset(struct app_settings *settings)
 		settings->messages_per_second = strict ? 10 : 100;
 	if (settings->requests_per_second == APP_UNSET)
 		settings->requests_per_second = settings->messages_per_second;
+	if (settings->burst == APP_UNSET && strict)
+		settings->burst = settings->messages_per_second;
 	if (settings->burst == APP_UNSET)
 		settings->burst = settings->messages_per_second > UINT32_MAX / 2 ? UINT32_MAX
 		                                                                 : settings->messages_per_second * 2;
-	if (strict && settings->burst > settings->messages_per_second)
-		settings->burst = settings->messages_per_second;
 	if (settings->flood == APP_UNSET)
 		settings->flood = settings->burst > UINT32_MAX / 10 ? UINT32_MAX : settings->burst * 10;
 }
