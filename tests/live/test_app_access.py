@@ -310,10 +310,15 @@ def test_config_check():
 
 def test_wrong_settings_do_not_start():
     for flags, words in ((("--content-max", "0"), "content-max"), (("--token-secret", "short"), "32 bytes"),
-                         (("--config", "/no/such"), "/no/such"), (("--listen", "nonsense"), "nonsense"),
+                         (("--config", "/no/such"), "/no/such"), (("--conf", "/no/such"), "--config"),
+                         (("--listen", "nonsense"), "nonsense"),
                          (("--user", "no-such-user-here"), "no-such-user-here"), (("--workers", "x"), "--workers")):
         done = command("app", "--listen", "127.0.0.1:0", *flags)
         assert done.returncode in (1, 2) and words in done.stderr.decode(), (flags, done)
+
+
+def open_files(server):
+    return len(os.listdir(f"/proc/{server.pid}/fd"))
 
 
 def test_reload():
@@ -342,6 +347,13 @@ def test_reload():
             server.process.send_signal(signal.SIGHUP)
             until(lambda: any("the old ones stay" in line for line in server.errors), "a word about the error")
             a.say("direct", to="a", content="123456").expect("direct")
+            os.remove(path)
+            os.mkdir(path)
+            before = open_files(server)
+            for count in (1, 2, 3):
+                server.process.send_signal(signal.SIGHUP)
+                until(lambda: sum("cannot be read" in line for line in server.errors) == count, "a word about the file")
+            equal(open_files(server), before)
 
 
 def test_socket_activation_and_notify():
