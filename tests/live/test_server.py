@@ -222,6 +222,18 @@ def test_port_taken():
         refuses("--listen", f"127.0.0.1:{taken.getsockname()[1]}", words=(str(taken.getsockname()[1]),))
 
 
+def test_it_says_where_it_listens():
+    """As a URL, whatever else stands in the address; an inherited socket by its number."""
+    with Server(listen=("proxy+127.0.0.1:0",)) as server:
+        equal(server.url, f"ws://127.0.0.1:{server.port}")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with Server("--demo", listen=(f"fd:{listener.fileno()}",), inherit=(listener.fileno(),)) as server:
+            equal(server.lines[0], f"listening on descriptor {listener.fileno()}\n")
+            with Raw(listener.getsockname()) as raw:
+                raw.open("/topic/t")
+            assert not any("http" in line for line in server.lines), server.lines
+
+
 def test_bad_flags():
     for flags in (("--no-such-flag",), ("--workers", "x"), ("--workers", "100000"), ("--listen", "nonsense"),
                   ("--listen", "127.0.0.1:99999"), ("--policy", "maybe"), ("--log-size", "1q"), ("--log-size", "5"),

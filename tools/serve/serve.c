@@ -299,15 +299,18 @@ static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, 
 }
 
 /* The URL of a listener: its address as it was given, with the port that it got. One on all addresses is reached at
- * 0.0.0.0 in any case. */
+ * 0.0.0.0 in any case. Of a socket that was inherited only its number is known. */
 static void make_url(char url[static 512], const char *address, int port)
 {
+	address += strncmp(address, "proxy+", 6) ? 0 : 6;
 	const char *scheme = !strncmp(address, "wss://", 6) ? "wss" : "ws";
 	if (!strncmp(address, "ws://", 5) || scheme[2])
 		address = strchr(address, '/') + 2;
 	const char *colon = strrchr(address, ':');
 	if (!strncmp(address, "unix:", 5))
 		snprintf(url, 512, "%s+unix:%s:", scheme, address + 5);
+	else if (!strncmp(address, "fd:", 3))
+		snprintf(url, 512, "descriptor %s", address + 3);
 	else if (*address == ':' || *address == '*')
 		snprintf(url, 512, "%s://0.0.0.0:%d", scheme, port);
 	else
@@ -381,7 +384,7 @@ static int start(struct serve *serve, const struct rule *rules, unsigned rule_co
 		char url[512];
 		make_url(url, serve->listen.items[index], ports[index]);
 		printf("listening on %s\n", url);
-		if (serve->routes.demo && !index && !strstr(url, "+unix:"))
+		if (serve->routes.demo && !index && strstr(url, "://"))
 			printf("the demonstration market:\n"
 			       "  http%s/\n"
 			       "  ringcast sub %s/topic/" SERVE_DEMO_TOPIC "\n"
