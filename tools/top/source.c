@@ -107,7 +107,8 @@ static int find_host(struct top_source *source, const char *target)
 		return fail(source, "expected ws://HOST:PORT, ws+unix:/SOCKET:, or a process id", target);
 	*colon = 0;
 	const char *name = host;
-	if (*host == '[' && colon[-1] == ']') {
+	bool bracket = *host == '[' && colon[-1] == ']';
+	if (bracket) {
 		colon[-1] = 0;
 		name = host + 1;
 	}
@@ -119,7 +120,7 @@ static int find_host(struct top_source *source, const char *target)
 	memcpy(&source->address, found->ai_addr, found->ai_addrlen);
 	source->address_size = found->ai_addrlen;
 	freeaddrinfo(found);
-	snprintf(source->name, sizeof source->name, "%s:%s", host, colon + 1);
+	snprintf(source->name, sizeof source->name, bracket ? "[%s]:%s" : "%s:%s", name, colon + 1);
 	return 0;
 }
 
