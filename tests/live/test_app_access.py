@@ -342,7 +342,13 @@ def test_reload():
                 return a.hear()["type"] == "direct"
 
             until(grew, "the new limit")
-            until(lambda: any("only with a restart" in line for line in server.errors), "a word about the size")
+            # Of each setting that is of no use before a restart there is a word.
+            for count, line in enumerate(("", "memory-max = 64m", "handshake-timeout = 3s", "keep-last = t*", "kernel-tls = yes",
+                                          "producers = unix:/no/such"), 1):
+                if line:
+                    write("content-max = 6\nlog-size = 1m\n" + line + "\n")
+                    server.process.send_signal(signal.SIGHUP)
+                until(lambda: sum("only with a restart" in line for line in server.errors) == count, line)
             write("content-max = nonsense\n")
             server.process.send_signal(signal.SIGHUP)
             until(lambda: any("the old ones stay" in line for line in server.errors), "a word about the error")
