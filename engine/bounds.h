@@ -97,7 +97,7 @@ static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before
 
 #define RC_ROUND_INTERVAL_US 2000 /* between the beginnings of two rounds, at most ... */
 #define RC_ROUND_SEND_NS 8000     /* ... and this for each of its sends: twice what one takes */
-/* A worker whose rounds take longer than they are apart has no time left. The next one then waits until half as much
+/* A worker whose rounds take longer than they are apart has no time left. The next one then waits until as much time
  * again has passed, but not longer than this: more leaves in one send, and that is what saves time. */
 #define RC_ROUND_STRETCHED_NS 32000000
 

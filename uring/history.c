@@ -6,6 +6,7 @@
  * two the log may go on: where what comes next was recycled meanwhile, the page ends, and whoever asks for the next
  * sees the gap at its beginning.
  */
+#include "publish.h"
 #include "worker.h"
 
 #define READ_AT_ONCE 32
@@ -76,6 +77,7 @@ int rc_topic_read(rc_server *server, const char *name, size_t name_size, uint64_
 		pthread_mutex_lock(&server->log_lock);
 		read_piece(&server->log, rc_topics_find(&server->topics, name, name_size, hash), &page);
 		pthread_mutex_unlock(&server->log_lock);
+		rc_appending_pass(server);
 	}
 	return (int)page.count;
 }

@@ -23,6 +23,10 @@ void rc_appending_begin(struct rc_server *server, struct appending *appending);
  * those that keep the log from coming around. */
 void rc_appending_end(struct rc_server *server, const struct appending *appending, int64_t result, unsigned flags);
 
+/* For those who look at much under the lock, piece by piece, right after they gave it back: lets one of the publishers
+ * that wait for it go first. A lock that is taken again at once never reaches a thread that has to wake up. */
+void rc_appending_pass(struct rc_server *server);
+
 /* After -EAGAIN: sleeps a little and returns true, if flags, thread and server allow that. */
 bool rc_appending_waits(struct rc_server *server, unsigned flags);
 

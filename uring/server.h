@@ -37,6 +37,7 @@ struct rc_server {
 	struct rc_topics topics;
 	struct rc_log log;
 	pthread_mutex_t log_lock;
+	_Atomic unsigned publishers_waiting; /* for that lock */
 	_Atomic uint64_t *floors;
 	_Atomic(struct rc_encoding *) encodings[RC_ENCODING_COUNT]; /* made when first wanted */
 	pthread_mutex_t encodings_lock;                             /* inside the log's */

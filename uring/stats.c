@@ -4,6 +4,7 @@
  * not change any.
  */
 #include "growing.h"
+#include "publish.h"
 #include "ringcast_stats.h"
 #include "worker.h"
 
@@ -154,7 +155,7 @@ int(rc_topic_stats)(rc_server *server, const char *name, size_t name_size, struc
 
 /* ---- all topics: in pieces, so that no publisher waits for longer than one takes ---- */
 
-#define LOOKED_AT_ONCE 256
+#define LOOKED_AT_ONCE 64
 #define DESCRIBED_AT_ONCE 16
 
 /* One of the best so far. It may be gone by the time that it is described, and its number another's. */
@@ -189,6 +190,7 @@ static size_t find_best(rc_server *server, struct candidate *best, size_t max)
 				count = insert(best, count, max, topic);
 		}
 		pthread_mutex_unlock(&server->log_lock);
+		rc_appending_pass(server);
 	}
 	return count;
 }
@@ -243,6 +245,7 @@ size_t(rc_topics_match)(rc_server *server, const char *pattern, size_t pattern_s
 		}
 		more |= id < end;
 		pthread_mutex_unlock(&server->log_lock);
+		rc_appending_pass(server);
 	}
 	return count;
 }
