@@ -130,8 +130,8 @@ def test_a_line_that_fills_its_buffer():
         server.post("publish", topic="t", data="x")
         rest = len(plain.receive_text()) - 1  # what stands around the data
         batched = server.client("/ws/batched")
-        batched.say("subscribe", topics=["t"]).expect("subscribed")
         batched.say("batching", count=50, delay=2000).expect("batching")
+        batched.say("subscribe", topics=["t"]).expect("batch")
         server.post("publish", topic="t", data="x" * (full - 1 - rest))
         equal(len(plain.receive_text()), full - 1)
         batched.expect("batch")
