@@ -95,6 +95,9 @@ static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before
 /* The largest rest of a frame cut short that is kept in the outbox; a larger rest is sent from the log. */
 #define RC_REST_SIZE_MAX (64 * RC_KIB)
 
+/* Subscriptions to a round's topics that are listed by connection, at most; a round with more looks for what each
+ * wants anew. */
+#define RC_ROUND_TOUCHES_MAX 65536
 #define RC_ROUND_INTERVAL_US 2000 /* between the beginnings of two rounds, at most ... */
 #define RC_ROUND_SEND_NS 8000     /* ... and this for each of its sends: twice what one takes */
 /* A worker whose rounds take longer than they are apart has no time left. The next one then waits until as much time
