@@ -436,7 +436,7 @@ static uint64_t measure_publishing(struct target *floor, struct target *alone, s
 				                      { .name = "ringcast, subscribers", .target = heard } };
 			if (!chosen(thread_counts[i]))
 				continue;
-			run_case(arms, ARMS_MAX, thread_counts[i], rates[rate]);
+			run_case(arms, 3, thread_counts[i], rates[rate]);
 			published += arms[2].count;
 		}
 	}
@@ -456,7 +456,7 @@ static void measure_readers(void)
 			                      { .name = "rc_topics_top", .target = &many, .reading = TOP },
 			                      { .name = "rc_topics_match", .target = &many, .reading = MATCH } };
 		if (chosen(thread_counts[i]))
-			run_case(arms, ARMS_MAX, thread_counts[i], 0);
+			run_case(arms, 3, thread_counts[i], 0);
 	}
 }
 

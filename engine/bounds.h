@@ -97,9 +97,9 @@ static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before
 
 #define RC_ROUND_INTERVAL_US 2000 /* between the beginnings of two rounds, at most ... */
 #define RC_ROUND_SEND_NS 8000     /* ... and this for each of its sends: twice what one takes */
-/* A worker whose rounds take longer than that has no time left. It then pauses after a round for half the time that
- * the round took, but not until more than this has passed since that began: what is published meanwhile leaves in one
- * send, and that is what saves time. */
+/* A worker whose rounds take longer than that has no time left. It then pauses after a round for as long as the round
+ * took, but not until more than this has passed since that began: what is published meanwhile leaves in one send, and
+ * that is what saves time. */
 #define RC_ROUND_STRETCHED_NS 32000000
 
 #define RC_HOLDS_MAX 64 /* zero-copy sends of a worker whose bytes the kernel holds; beyond, sends copy */

@@ -45,7 +45,7 @@ static const struct {
 	{ ENOSYS, "the kernel lacks what is needed: `ringcast probe` says what" },
 	{ ENOTCONN, "the connection has ended or is closing, or its worker has: forget the handle" },
 	{ ENXIO, "there is no host of this name: check its spelling, and the resolver" },
-	{ EOPNOTSUPP, "producers need workers with threads of their own: use rc_server_start() or rc_server_run()" },
+	{ EOPNOTSUPP, "not with this setting or kernel: handlers.report, or `ringcast probe`, says which" },
 	{ EPERM,
 	  "not allowed: allow io_uring (seccomp, kernel.io_uring_disabled), and step a worker by one thread alone" },
 	{ EPIPE, "the server has let go of this producer, or ended: open another one" },

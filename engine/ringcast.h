@@ -231,8 +231,8 @@ struct rc_config {
 	/* A worker fans out in rounds. The time from the beginning of one to that of the next grows with the number of
 	 * its sends and is at most this, so that what is published meanwhile leaves in one send. The first message
 	 * after a pause leaves at once, and few subscribers hardly wait. A round that itself takes longer than this is
-	 * followed by a pause of half the time that it took, which ends at most 32 ms after the round began. 0: each
-	 * message leaves as soon as the worker sees it. Default 2 ms. */
+	 * followed by a pause as long as it took, which ends at most 32 ms after the round began. 0: each message
+	 * leaves as soon as the worker sees it. Default 2 ms. */
 	unsigned round_interval_us;
 	/* Sends of at least this many bytes of the log are zero-copy (Linux 6.14), except to a peer for whom the kernel
 	 * copies in the end; 0: none are. Such a send holds its part of the log until the peer's system has

@@ -179,7 +179,7 @@ static uint64_t next_round_ns(const struct worker *worker)
 	const struct round *round = &worker->round;
 	uint64_t longest_ns = interval_ns(worker);
 	if (round->took_ns > longest_ns)
-		return round->began_ns + RC_MIN(round->took_ns * 3 / 2, RC_MAX(longest_ns, RC_ROUND_STRETCHED_NS));
+		return round->began_ns + RC_MIN(round->took_ns * 2, RC_MAX(longest_ns, RC_ROUND_STRETCHED_NS));
 	return round->began_ns + RC_MIN(longest_ns, round->sends * RC_ROUND_SEND_NS);
 }
 

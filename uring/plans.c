@@ -64,13 +64,11 @@ static bool conflates(const struct worker *worker, uint32_t topic)
 	return rc_topic_conflates(rc_topic_at(&worker->server->topics, topic));
 }
 
-#define LOOKUPS_A_TOPIC 8 /* cost as much as to look whether a topic has something new */
-
 /* Says what a connection wants in the way that costs least. */
 static void tell_interest(struct worker *worker, uint32_t slot, struct rc_interest *interest, uint64_t window)
 {
 	const struct connection *conn = &worker->connections[slot];
-	if (conn->subscription_count > RC_MIN(window / LOOKUPS_A_TOPIC, RC_PLAN_WINDOW)) {
+	if (conn->subscription_count > RC_MIN(window, RC_PLAN_WINDOW)) {
 		interest->set = &worker->subscribers;
 		interest->slot = slot;
 		interest->conflates = conn->cursor.behind;

@@ -21,6 +21,7 @@
 
 static struct app app;
 static struct app_client client;
+static struct app_address address;
 
 static void begin(void)
 {
@@ -57,9 +58,13 @@ static void begin(void)
 	pthread_cond_init(&app.clock.wake, NULL);
 	HOLDS(app_crews_init(&app, 1, 1) && app_directory_init(&app.directory, 1), "memory");
 
-	client = (struct app_client){
-		.app = &app, .crew = app.crews, .id = "client", .opened = true, .batch_count = UINT32_MAX
-	};
+	memset(&address, 0, sizeof address);
+	client = (struct app_client){ .app = &app,
+		                      .crew = app.crews,
+		                      .id = "client",
+		                      .opened = true,
+		                      .batch_count = UINT32_MAX,
+		                      .address = &address };
 	client.times = APP_TIMES_NONE;
 	client.permissions = app_settings_now(&app)->permissions;
 	HOLDS(app_people_reserve(&app, &client, "alice"), "a user");
@@ -76,6 +81,7 @@ static void end(void)
 	HOLDS(app.directory.users.count == app.directory.waited_for.count + app.directory.remembered.count,
 	      "somebody is here");
 	HOLDS(!client.feed_count && !client.room_count && !app.watches.first, "something is left behind");
+	HOLDS(!address.stake_count && !address.made_count, "a stake is left behind");
 	app_out_free(&client.batch);
 	app_directory_destroy(&app.directory);
 	app_crews_free(&app);

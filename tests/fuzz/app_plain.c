@@ -168,7 +168,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	wish->polls = strncmp(path, "poll/", 5) == 0;
 	words.topics = wish->polls || strncmp(path, "sse/", 4) ? path + (wish->polls ? 5 : 0) : path + 4;
 	take_query(query, &words);
-	struct app_client client = { .app = &app, .crew = app.crews, .id = "client", .opened = true };
+	static struct app_address address;
+	struct app_client client = {
+		.app = &app, .crew = app.crews, .id = "client", .opened = true, .address = &address
+	};
 	client.times = APP_TIMES_NONE;
 	client.permissions = APP_MAY_READ;
 	const char *wrong = app_wish_take(wish, &words, TOPICS_MAX, &status);

@@ -45,6 +45,11 @@ def figures(server):
     return json.loads(server.get("/stats")[2])["producers"]
 
 
+def stands_still(pid):
+    return all(open(f"/proc/{pid}/task/{task}/stat", encoding="ascii").read().rsplit(")", 1)[1].split()[0] == "T"
+               for task in os.listdir(f"/proc/{pid}/task"))
+
+
 def peer(place, topic, *words):
     return subprocess.Popen([PEER, place.path, topic, *(str(word) for word in words)], stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
@@ -156,6 +161,7 @@ def test_a_full_ring_says_so_and_loses_nothing():
         topic, number = producer.topic("t"), 0
         equal(producer.ring_size, 65536)
         server.process.send_signal(signal.SIGSTOP)
+        until(lambda: stands_still(server.process.pid), "the server to stand still")
         while producer.publish(topic, f"{number:0100}"):
             number += 1
         assert 400 < number <= 512, number

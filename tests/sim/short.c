@@ -41,8 +41,9 @@ void short_closed(struct peer *peer, rc_conn conn)
 		    other->polling)
 			most = RC_MAX(most, kept(worker, slot));
 	}
-	/* What was gathered of its message is gone by now. */
-	bool gathered = peer->messages_in != peer->messages_out || peer->out_begin != peer->out_end || peer->up_size;
+	/* What was gathered of its message, or of the answer to a handshake of ours, is gone by now. */
+	bool gathered = !peer->opened || peer->messages_in != peer->messages_out || peer->out_begin != peer->out_end ||
+	                peer->up_size;
 	own = gathered || worker->connections[own_slot].polling ? own : 0;
 	CHECK(own + (gathered ? GATHERED_MAX : 0) >= most / 2,
 	      "peer %u: closed because memory is short, with %zu bytes, and another one stays with %zu", peer->index,
