@@ -7,9 +7,9 @@
  *
  * Those of a case take turns, A B A B, in one process. Each call is timed by itself, and all times are kept and sorted.
  * The clock's own cost is in each of them; it is measured and printed. Who is refused tries again, and only the time of
- * the last try counts. Publisher i has processor i, counted around; all
- * threads of the library, clients and readers included, have the last one. What the kernel gives to somebody else
- * meanwhile is in the tail; "switched" says how often that was.
+ * the last try counts. Publisher i has processor i, counted around; all threads of the library, clients and readers
+ * included, have the last one. When the kernel gives a publisher's processor to somebody else, that is in the tail;
+ * "switched" says how often it was.
  */
 #include "drive.h"
 #include "lib/random.h"

@@ -1,17 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# setup.sh build|examples|install|test|fuzz|lint|vm|coverage: makes sure that what building needs is here, and with another word also what
-# that step needs. On Debian and its kin what is missing is installed from the distribution's own packages, after a line
-# that says so; elsewhere it is named, and the script fails. Whether a thing is here is judged by asking for the command or
-# the header, never by a package's name. The Makefile calls this once a build directory.
+# setup.sh build|examples|install|test|fuzz|lint|vm|coverage: makes sure that what building needs is here, and with another
+# word what that step needs too. On Debian and its kin the script installs what is missing from the distribution's own
+# packages, and says so; elsewhere it names what is missing, and fails. It looks for commands and headers, never for the
+# names of packages. The Makefile calls it once a build directory.
 set -eu
 level=${1:?build, examples, install, test, fuzz, lint, vm or coverage}
 CC=${CC:-gcc}
 CXX=${CXX:-g++}
 
-# A line is: the level that needs the thing, how to look for it, what to look for, and Debian's packages. Three levels may
-# stay without: tests skip that want a `wish`, the program leaves out its `probes`, and one of the `examples` is left out.
+# A line is: the level that needs the thing, how to look for it, what to look for, and Debian's packages. Three levels are
+# not vital: without a `wish` some tests skip, without `probes` the program has none, and one of the `examples` is left out.
 needs() {
 	cat <<-END
 	build command $CC $(basename "$CC")

@@ -20,9 +20,8 @@ const struct subcommand command_sub = {
 	.summary = "print the messages that a server sends",
 	.usage = "[options] URL...",
 	.about = "Connects to each URL (ws://HOST:PORT/PATH, wss://..., or ws+unix:/SOCKET:/PATH) and prints every\n"
-		 "message as a line. It ends when all connections are closed, and says on stderr with which code. The "
-		 "exit status\n"
-		 "is 0 for 1000 and 1001, and 1 otherwise.",
+		 "message as a line. It ends when all connections are closed, and says on stderr with which code.\n"
+		 "The exit status is 0 for 1000 and 1001, and 1 otherwise.",
 	.examples = "  ringcast sub ws://127.0.0.1:8080/topic/market\n"
 		    "  ringcast sub --count 3 'ws://127.0.0.1:8080/topic/ACME.000,BOLT.001?last=1'\n"
 		    "  ringcast sub 'ws://127.0.0.1:8080/topic/orders?since=1041'   continue after message 1041\n"

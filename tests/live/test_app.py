@@ -641,6 +641,16 @@ def open_or_none(server, path, **headers):
     return raw if status == 101 else None
 
 
+def test_strict_is_for_what_nobody_set():
+    for flags, burst in (((), 1), (("--burst", "5"), 5)):
+        with App("--preset", "strict", "--messages-per-second", "1", *flags, limits=True) as server:
+            a = server.client("/ws/a")
+            for _ in range(burst + 2):
+                a.say("ping")
+            types = [a.hear()["type"] for _ in range(burst + 2)]
+            equal((types[:burst], types[-1]), (["pong"] * burst, "error"))
+
+
 def test_rate_and_flood():
     """Over the rate a message is refused and told so; who goes on is closed with 1008."""
     with App("--messages-per-second", "1", "--burst", "5", "--flood", "20", limits=True) as server:

@@ -310,10 +310,15 @@ def test_config_check():
 
 def test_wrong_settings_do_not_start():
     for flags, words in ((("--content-max", "0"), "content-max"), (("--token-secret", "short"), "32 bytes"),
-                         (("--config", "/no/such"), "/no/such"), (("--listen", "nonsense"), "nonsense"),
+                         (("--config", "/no/such"), "/no/such"), (("--conf", "/no/such"), "--config"),
+                         (("--listen", "nonsense"), "nonsense"),
                          (("--user", "no-such-user-here"), "no-such-user-here"), (("--workers", "x"), "--workers")):
         done = command("app", "--listen", "127.0.0.1:0", *flags)
         assert done.returncode in (1, 2) and words in done.stderr.decode(), (flags, done)
+
+
+def open_files(server):
+    return len(os.listdir(f"/proc/{server.pid}/fd"))
 
 
 def test_reload():
@@ -337,11 +342,24 @@ def test_reload():
                 return a.hear()["type"] == "direct"
 
             until(grew, "the new limit")
-            until(lambda: any("only with a restart" in line for line in server.errors), "a word about the size")
+            # Of each setting that is of no use before a restart there is a word.
+            for count, line in enumerate(("", "memory-max = 64m", "handshake-timeout = 3s", "keep-last = t*", "kernel-tls = yes",
+                                          "producers = unix:/no/such"), 1):
+                if line:
+                    write("content-max = 6\nlog-size = 1m\n" + line + "\n")
+                    server.process.send_signal(signal.SIGHUP)
+                until(lambda: sum("only with a restart" in line for line in server.errors) == count, line)
             write("content-max = nonsense\n")
             server.process.send_signal(signal.SIGHUP)
             until(lambda: any("the old ones stay" in line for line in server.errors), "a word about the error")
             a.say("direct", to="a", content="123456").expect("direct")
+            os.remove(path)
+            os.mkdir(path)
+            before = open_files(server)
+            for count in (1, 2, 3):
+                server.process.send_signal(signal.SIGHUP)
+                until(lambda: sum("cannot be read" in line for line in server.errors) == count, "a word about the file")
+            equal(open_files(server), before)
 
 
 def test_socket_activation_and_notify():

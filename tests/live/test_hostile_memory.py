@@ -4,6 +4,7 @@ allocation fails, in the library or in what its callbacks call. A client may be 
 on, forgets nobody, and leaks nothing (which the address sanitizer says at its end).
 
 RC_SEED=number repeats which allocations fail."""
+import contextlib
 import json
 import mmap
 import os
@@ -105,39 +106,70 @@ def check(server):
         honest.settle().close()
 
 
-def test_no_allocation_is_needed_to_survive():
+@contextlib.contextmanager
+def starved(*flags, **more):
+    """A server and the order that says which of its allocations fail."""
     if not os.path.exists(STARVED):
         raise Skip("needs " + STARVED)
-    harness.PROGRAM = STARVED
-    chances, order = random.Random(SEED), Order()
+    harness.PROGRAM, order = STARVED, Order()
     os.environ["RC_STARVE"] = order.file.name
-    print(f"    RC_SEED={SEED}", flush=True)
     try:
-        with App("--permissions", "read,write,broadcast", "--resend-time", "5ms", "--store-age", "2s", "--store-count", "5",
-                 "--log-level", "error", "--log-rate", "1") as server:
-            one_round(server, 0)
-            begin = order.seen()
-            one_round(server, 1)
-            count = order.seen() - begin
-            assert count > 300, f"only {count} allocations in a round"
-            # Each stretch of the round in turn, so that little is left out; and often more than one fails.
-            for number in range(ROUNDS):
-                after = int((number + chances.random()) * count / ROUNDS)
-                order.fail(after, chances.choice((1, 1, 1, 2, 5, 40)))
-                one_round(server, number)
-                equal(server.process.poll(), None, f"after {after}: " + "".join(server.errors)[-2000:])
-                if number % 10 == 9:
-                    order.stop()
-                    check(server)
-            order.stop()
-            check(server)
-            assert order.failed() > ROUNDS, order.failed()
-            until(lambda: server.figures()["connectedClients"] == 0, "everybody's end")
-            figures = server.figures()
-            equal((figures["users"], figures["activeRooms"], server.stats()["subscriptions"]), (0, 0, 0))
-            print(f"    {order.failed()} allocations failed, of {count} in a round", flush=True)
+        with App(*flags, **more) as server:
+            yield server, order
     finally:
         del os.environ["RC_STARVE"]
+
+
+def test_a_line_that_fills_its_buffer():
+    """What was read for a batch lies in a buffer, a line a message. For a line that fills it to the last byte, the line's end
+    alone needs memory. Where there is none, the client is closed and comes back; its updates are not lost in silence."""
+    full = 65536
+    with starved("--log-level", "error", workers=1) as (server, order):
+        plain = server.client("/ws/plain")
+        plain.say("subscribe", topics=["t"]).expect("subscribed")
+        server.post("publish", topic="t", data="x")
+        rest = len(plain.receive_text()) - 1  # what stands around the data
+        batched = server.client("/ws/batched")
+        batched.say("subscribe", topics=["t"]).expect("subscribed")
+        batched.say("batching", count=50, delay=2000).expect("batching")
+        server.post("publish", topic="t", data="x" * (full - 1 - rest))
+        equal(len(plain.receive_text()), full - 1)
+        batched.expect("batch")
+        server.post("publish", topic="t", data="x" * (full - rest))
+        equal(len(plain.receive_text()), full)
+        time.sleep(0.3)
+        order.fail(1, 1)  # the first is for the word to the worker that something is due
+        until(order.failed, "the one allocation")
+        batched.expect_close(1011)
+        check(server)
+
+
+def test_no_allocation_is_needed_to_survive():
+    chances = random.Random(SEED)
+    print(f"    RC_SEED={SEED}", flush=True)
+    with starved("--permissions", "read,write,broadcast", "--resend-time", "5ms", "--store-age", "2s", "--store-count", "5",
+                 "--log-level", "error", "--log-rate", "1") as (server, order):
+        one_round(server, 0)
+        begin = order.seen()
+        one_round(server, 1)
+        count = order.seen() - begin
+        assert count > 300, f"only {count} allocations in a round"
+        # Each stretch of the round in turn, so that little is left out; and often more than one fails.
+        for number in range(ROUNDS):
+            after = int((number + chances.random()) * count / ROUNDS)
+            order.fail(after, chances.choice((1, 1, 1, 2, 5, 40)))
+            one_round(server, number)
+            equal(server.process.poll(), None, f"after {after}: " + "".join(server.errors)[-2000:])
+            if number % 10 == 9:
+                order.stop()
+                check(server)
+        order.stop()
+        check(server)
+        assert order.failed() > ROUNDS, order.failed()
+        until(lambda: server.figures()["connectedClients"] == 0, "everybody's end")
+        figures = server.figures()
+        equal((figures["users"], figures["activeRooms"], server.stats()["subscriptions"]), (0, 0, 0))
+        print(f"    {order.failed()} allocations failed, of {count} in a round", flush=True)
 
 
 run(globals(), limit=100)

@@ -222,6 +222,18 @@ def test_port_taken():
         refuses("--listen", f"127.0.0.1:{taken.getsockname()[1]}", words=(str(taken.getsockname()[1]),))
 
 
+def test_it_says_where_it_listens():
+    """As a URL, whatever else stands in the address; an inherited socket by its number."""
+    with Server(listen=("proxy+127.0.0.1:0",)) as server:
+        equal(server.url, f"ws://127.0.0.1:{server.port}")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with Server("--demo", listen=(f"fd:{listener.fileno()}",), inherit=(listener.fileno(),)) as server:
+            equal(server.lines[0], f"listening on descriptor {listener.fileno()}\n")
+            with Raw(listener.getsockname()) as raw:
+                raw.open("/topic/t")
+            assert not any("http" in line for line in server.lines), server.lines
+
+
 def test_bad_flags():
     for flags in (("--no-such-flag",), ("--workers", "x"), ("--workers", "100000"), ("--listen", "nonsense"),
                   ("--listen", "127.0.0.1:99999"), ("--policy", "maybe"), ("--log-size", "1q"), ("--log-size", "5"),
@@ -231,6 +243,19 @@ def test_bad_flags():
             flags = ("--listen", "127.0.0.1:0") + flags
         line = refuses(*flags)
         assert flags[-1].lstrip("-") in line or flags[-2].lstrip("-") in line, f"{flags}: {line!r} does not name it"
+
+
+def test_too_many_patterns():
+    """64 in all. The demonstration market wants one more, for every topic."""
+    def kept(count):
+        return [word for number in range(count) for word in ("--keep-last", f"t{number}")]
+
+    here = ("--listen", "127.0.0.1:0")
+    refuses(*here, *kept(64), "--policy-for", "u=skip", words=("--keep-last 't63'", "64"))
+    refuses(*here, *kept(64), "--cohort", "u", words=("--cohort", "64"))
+    refuses(*here, *kept(64), "--demo", words=("--demo", "64"))
+    with Server(*kept(63), "--demo") as server:
+        equal(server.get("/")[0], 200)
 
 
 def test_low_descriptor_limit():

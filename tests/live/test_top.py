@@ -47,6 +47,11 @@ def test_who_is_behind():
         until(lambda: not stats(server)["slowest"] and not sum(stats(server)["behind_by_age_ms"]), "caught up")
 
 
+def test_an_ipv6_address_is_named_whole():
+    done = command("top", "--count", "1", "ws://[::1]:1")
+    equal((done.returncode, done.stderr), (1, b"ringcast: [::1]:1: no answer to /stats\n"))
+
+
 def test_slowest_first():
     """No more than eight are named, of all workers together, the oldest first."""
     with Server("--policy", "skip", workers=3) as server, server.connect("/publish/T") as publisher, \

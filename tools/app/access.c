@@ -88,8 +88,8 @@ static bool lets_any_page_in(const struct app_settings *settings)
 	return false;
 }
 
-/* A page of a name that its owner points at 127.0.0.1 is of the host that it asks, and what it gets by plain HTTP it
- * may read; such a GET has no Origin. What comes by a Unix socket or with a PROXY header was made by no browser. */
+/* Whoever owns a name can point it at 127.0.0.1. His page is then of the very host that it asks: its GET has no Origin,
+ * and it may read the answer. No browser uses a Unix socket, or writes a PROXY header. */
 bool app_access_host(const struct app *app, const rc_request *request)
 {
 	const struct app_settings *settings = app_settings_now(app);
@@ -115,7 +115,7 @@ bool app_access_origin(const struct app_settings *settings, const rc_request *re
 }
 
 /* A browser adds cookies to whatever any page asks for. So they say who the user is only where the page is known, and
- * `*` knows none. To a page's own host a plain GET has no Origin; there the browser itself says what it is. */
+ * `*` knows none. A plain GET to the page's own host has no Origin; there the browser says so in Sec-Fetch-Site. */
 bool app_access_cookies(const struct app_settings *settings, const rc_request *request)
 {
 	const char *origin = rc_request_header(request, "Origin"), *site = rc_request_header(request, "Sec-Fetch-Site");

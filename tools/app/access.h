@@ -14,10 +14,10 @@
 
 struct app;
 
-/* Whether pages of the request's origin may connect. */
 /* Whether the name by which a browser asks is one that cannot have been pointed here by a stranger. That matters where
  * only this machine is expected and no token says who it is: by a listener of loopback. */
 bool app_access_host(const struct app *app, const rc_request *request);
+/* Whether pages of the request's origin may connect. */
 bool app_access_origin(const struct app_settings *settings, const rc_request *request);
 /* Whether the request's cookies say who its user is. */
 bool app_access_cookies(const struct app_settings *settings, const rc_request *request);

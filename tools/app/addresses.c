@@ -91,7 +91,7 @@ void app_addresses_sweep(struct app_addresses *addresses, uint32_t rate, uint64_
 	}
 }
 
-/* No longer idle; whoever does not give it a connection settles it. (lock) */
+/* Finds it, or makes it. It is idle no longer: a caller that gives it no connection settles it. (lock) */
 static struct app_address *find(struct app_addresses *addresses, const char *name)
 {
 	size_t size = strlen(name);

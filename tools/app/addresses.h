@@ -2,7 +2,8 @@
  *
  * addresses.h - what one address has and does, whoever connects from there: connections, topics (stakes.h), polls and
  * streams that it asks for, and what its connections that went had used up of their messages. Users with a token are
- * counted in the same way, as "@NAME". Under the directory's lock, which these functions take unless they say (lock).
+ * counted in the same way, as "@NAME". All is under the directory's lock. These functions take it, unless they say
+ * (lock).
  *
  * An address is kept while it has something, and then until its bucket is full again and nothing is owed: to go away
  * and come back is no way around a rate. Of those that are kept only for this there are at most APP_ADDRESSES_IDLE_MAX;
@@ -36,13 +37,13 @@ struct app_address {
 
 struct app_addresses {
 	struct app_table table;
-	TAILQ_HEAD(, app_address) idle; /* those of which only what they have used is left, the oldest first */
+	TAILQ_HEAD(, app_address) idle; /* those that are kept for what they have used alone, the oldest first */
 	size_t idle_count;
 };
 
 bool app_addresses_init(struct app_addresses *addresses, uint64_t seed);
 void app_addresses_destroy(struct app_addresses *addresses);
-/* Forgets those whose buckets have filled, and who owe nothing at this rate of messages any more. (lock) */
+/* Forgets those whose buckets are full again, and that owe nothing any more at this rate of messages. (lock) */
 void app_addresses_sweep(struct app_addresses *addresses, uint32_t rate, uint64_t now_ns);
 
 /* Counts a connection of an address. Null: it has all that it may have, or there is no memory. */
@@ -57,7 +58,7 @@ bool app_address_take_as(struct app *app, const char *user, uint32_t cost);
 void app_address_drain(struct app *app, struct app_address *address, uint32_t cost);
 
 /* A connection's bucket of messages belongs to its user, if that one showed a token, and otherwise (`user` is null) to
- * its address: what is missing when the connection ends, the next one there begins without. */
+ * its address. What is missing in it when the connection ends is missing in the next one's. */
 void app_address_borrow(struct app *app, struct app_address *address, const char *user, struct app_bucket *bucket);
 void app_address_return(struct app *app, struct app_address *address, const char *user, struct app_bucket *bucket);
 

@@ -269,20 +269,51 @@ static void visit_all(struct app *app, void (*fn)(struct app_crew *crew))
 
 /* ---- reloading ---- */
 
+static bool same_text(const char *one, const char *other)
+{
+	return one == other || (one && other && strcmp(one, other) == 0);
+}
+
+static bool same_list(const struct option_list *one, const struct option_list *other)
+{
+	for (unsigned i = 0; i < one->count && i < other->count; i++)
+		if (strcmp(one->items[i], other->items[i]) != 0)
+			return false;
+	return one->count == other->count;
+}
+
+static bool same_producers(const struct producers *one, const struct producers *other)
+{
+	return same_text(one->address, other->address) && same_list(&one->topics, &other->topics) &&
+	       same_list(&one->uids, &other->uids) && one->count_max == other->count_max &&
+	       one->topics_max == other->topics_max && one->ring_size == other->ring_size;
+}
+
+static bool same_places(const struct app_settings *one, const struct app_settings *other)
+{
+	return same_list(&one->listen, &other->listen) && same_list(&one->api_listen, &other->api_listen) &&
+	       same_producers(&one->producers, &other->producers) && same_list(&one->tls_cert, &other->tls_cert) &&
+	       same_list(&one->tls_key, &other->tls_key) && same_text(one->tls_client_ca, other->tls_client_ca) &&
+	       same_text(one->tls_crl, other->tls_crl) && same_text(one->user, other->user) &&
+	       latency_equal(&one->latency, &other->latency);
+}
+
+static bool same_bounds(const struct app_settings *one, const struct app_settings *other)
+{
+	return one->workers == other->workers && one->connections_max == other->connections_max &&
+	       one->log_size == other->log_size && one->memory_max == other->memory_max &&
+	       one->message_max == other->message_max && one->body_max == other->body_max &&
+	       one->subscriptions_max == other->subscriptions_max && one->idle_timeout_ms == other->idle_timeout_ms &&
+	       one->handshake_timeout_ms == other->handshake_timeout_ms && one->kernel_tls == other->kernel_tls &&
+	       one->policy == other->policy && same_list(&one->keep_last, &other->keep_last);
+}
+
 static void warn_fixed(const struct app_settings *old, const struct app_settings *new)
 {
-	bool same = old->workers == new->workers && old->log_size == new->log_size &&
-	            old->listen.count == new->listen.count && old->api_listen.count == new->api_listen.count &&
-	            old->message_max == new->message_max && old->body_max == new->body_max &&
-	            old->connections_max == new->connections_max && old->idle_timeout_ms == new->idle_timeout_ms &&
-	            old->policy == new->policy &&
-	            old->subscriptions_max == new->subscriptions_max &&latency_equal(&old->latency, &new->latency);
-	for (unsigned i = 0; same && i < new->listen.count; i++)
-		same = strcmp(old->listen.items[i], new->listen.items[i]) == 0;
-	if (!same)
-		app_log_say(
-		    APP_LOG_WARNING, "reload", NULL,
-		    "addresses, workers and their places, sizes, idle time and policy change only with a restart");
+	if (!same_places(old, new) || !same_bounds(old, new))
+		app_log_say(APP_LOG_WARNING, "reload", NULL,
+		            "these change only with a restart: addresses, producers, names of certificates, the user, "
+		            "workers and their places, sizes, time-outs of connections, policy and keep-last");
 }
 
 static void recheck(void *context, struct app_node *node)

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * batch.c - several messages in one, both ways. Towards a client that asked for it: what is its own is gathered, and
- * what it follows is read from the log when its delay is over. A batch is the log read at another speed: nothing is
- * queued for it that the log has anyway.
+ * batch.c - see batch.h. It knows no message but `batch` and `batching`.
  */
 #include "batch.h"
 
@@ -56,10 +54,8 @@ static bool take(void *context, const struct rc_past *past)
 {
 	struct pull *pull = context;
 	pull->feed->since = past->sequence;
-	if (past->except != pull->client->conn && past->opcode == RC_TEXT) {
-		app_out_bytes(pull->lines, past->data, past->size);
-		app_out_bytes(pull->lines, "\n", 1);
-	}
+	if (past->except != pull->client->conn && past->opcode == RC_TEXT)
+		app_out_line(pull->lines, past->data, past->size);
 	return pull->lines->size < APP_BATCH_SIZE_MAX;
 }
 
@@ -88,6 +84,8 @@ static void pull_feed(struct app_client *client, struct app_feed *feed)
 		tell_gap(client, feed, stats.oldest - 1);
 	app_out_clear(lines);
 	rc_topic_read(client->app->server, feed->name, feed->size, feed->since, client->batch_count, take, &pull);
+	if (lines->failed)
+		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
 	for (size_t at = 0; at < lines->size && !client->closing;) {
 		size_t size = (size_t)((char *)memchr(lines->bytes + at, '\n', lines->size - at) - (lines->bytes + at));
 		app_batch_add(client, lines->bytes + at, size);

@@ -26,7 +26,8 @@
 #include "wire.h"
 #include "wish.h"
 
-/* As many addresses those may be together whose addresses could not be learned, since all came at once. */
+/* Where too many connections come at once, some cannot be asked for their address. All of these together count as this
+ * many addresses. */
 #define UNKNOWN_ADDRESSES 16
 
 /* ---- the request ---- */
@@ -36,12 +37,12 @@ static bool is_on(const char *value)
 	return value && (strcmp(value, "1") == 0 || strcmp(value, "true") == 0);
 }
 
-/* Whoever runs the server may not know that all clients are one address to it. */
+/* The operator may not know that all clients have one address here. */
 static void warn_of_proxy(const struct app *app, const rc_request *request)
 {
 	if (local_is_forwarded(request) && !networks_hold(&app_settings_now(app)->proxies, local_neighbour(request)))
 		app_log_say(APP_LOG_WARNING, "crowded", NULL,
-		            "all whom the proxy %s hands on count as one address: trust-proxy does not name it",
+		            "all clients of the proxy %s count as one address: trust-proxy does not name it",
 		            local_neighbour(request));
 }
 
@@ -117,7 +118,8 @@ static int open_client(struct app *app, rc_request *request, struct app_wish *wi
 	return 0;
 }
 
-/* Of a proxy's connections all may wait: they are many clients', and count once it has said whose. */
+/* How many connections a peer may have that are not open. A proxy has no limit (0): its connections are those of many
+ * clients, and each counts once the proxy has said whose it is. */
 static unsigned unopened_max(void *context, const struct sockaddr *peer)
 {
 	const struct app_settings *settings = app_settings_now(context);

@@ -38,7 +38,7 @@ static int run(int argc, char **argv)
 		return status;
 	for (unsigned i = 0; i < settings->listen.count; i++)
 		local_listeners_add(&listeners, settings->listen.items[i]);
-	/* What is handed over is handed to the server, and not to us: it will ask. */
+	/* A socket that is handed over (fd:3) is not here to be looked at: the server itself will judge it. */
 	for (unsigned i = 0; i < listeners.count; i++)
 		listeners.loopback[i] |= strstr(settings->listen.items[i], "fd:") != NULL;
 	int open = app_exposure_too_open(settings, &listeners, listeners.count);

@@ -115,7 +115,7 @@ static const struct kind {
 
 /* ---- what is read at all ---- */
 
-/* The parser's memory and time grow with the values, of which there are never more than these characters. */
+/* The parser's memory and time grow with the number of values, and that grows with these characters. */
 static bool is_bounded(const uint8_t *text, size_t size)
 {
 	unsigned depth = 0, values = 0;

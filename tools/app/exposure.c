@@ -124,7 +124,7 @@ static bool has_loopback(const struct app_settings *settings)
 	return !list->count;
 }
 
-/* The mode of the socket's file is as much of an answer as the users named. */
+/* Both the mode of the socket's file and the users that are named say who may. */
 static void print_producers(const struct producers *producers)
 {
 	char list[ROW_MAX];

@@ -146,7 +146,9 @@ static int follow(void *context, const char *name, size_t size)
 static void send_lines(struct app_client *client, const struct app_out *lines)
 {
 	struct app_out *out = &client->crew->out;
-	for (size_t at = 0; at < lines->size;) {
+	if (lines->failed)
+		return; /* and so has the answer before them */
+	for (size_t at = 0; at < lines->size && !client->closing;) {
 		const char *end = memchr(lines->bytes + at, '\n', lines->size - at);
 		size_t size = (size_t)(end - (lines->bytes + at));
 		app_out_clear(out);
@@ -215,6 +217,7 @@ void app_feeds_subscribe(struct app_client *client, const json_t *message, const
 	app_out_text(out, ",\"topics\":[");
 	app_out_bytes(out, list->bytes, list->size);
 	app_out_text(out, "]}");
+	out->failed |= list->failed || gaps->failed;
 	app_send(client, out);
 	send_lines(client, gaps);
 	if (code)
@@ -239,6 +242,24 @@ void app_feeds_unsubscribe(struct app_client *client, const json_t *message, con
 	json_array_foreach(topics, index, each)
 	    app_feeds_drop(client, json_string_value(each), json_string_length(each));
 	app_send(client, out);
+}
+
+/* One message names all that goes: the patterns and the names that the client asked for and may not have any more. */
+void app_feeds_recheck(struct app_client *client)
+{
+	struct app_out *out = &client->crew->out;
+	char name[APP_FEED_NAME_MAX + 1];
+	unsigned count = 0;
+	app_out_clear(out);
+	app_out_type(out, "unsubscribed", NULL);
+	app_out_text(out, ",\"code\":\"PERMISSION_DENIED\",\"topics\":[");
+	while (app_feeds_drop_one(client, app_rights_topic, name)) {
+		app_out_text(out, count++ ? "," : "");
+		app_out_string(out, name, strlen(name));
+	}
+	app_out_text(out, "]}");
+	if (count)
+		app_send(client, out);
 }
 
 /* ---- history ---- */
@@ -276,24 +297,6 @@ static bool measure_past(void *context, const struct rc_past *past)
 	return true;
 }
 
-/* Names are told in one message: what a client asked for by pattern or by name, and may not have any more. */
-void app_feeds_recheck(struct app_client *client)
-{
-	struct app_out *out = &client->crew->out;
-	char name[APP_FEED_NAME_MAX + 1];
-	unsigned count = 0;
-	app_out_clear(out);
-	app_out_type(out, "unsubscribed", NULL);
-	app_out_text(out, ",\"code\":\"PERMISSION_DENIED\",\"topics\":[");
-	while (app_feeds_drop_one(client, app_rights_topic, name)) {
-		app_out_text(out, count++ ? "," : "");
-		app_out_string(out, name, strlen(name));
-	}
-	app_out_text(out, "]}");
-	if (count)
-		app_send(client, out);
-}
-
 static bool take_past(void *context, const struct rc_past *past)
 {
 	struct reading *reading = context;
@@ -302,8 +305,7 @@ static bool take_past(void *context, const struct rc_past *past)
 		                (reading->count && reading->lines->size + past->size > HISTORY_SIZE_MAX);
 		if (reading->full)
 			return false;
-		app_out_bytes(reading->lines, past->data, past->size);
-		app_out_bytes(reading->lines, "\n", 1);
+		app_out_line(reading->lines, past->data, past->size);
 		reading->count++;
 	}
 	reading->sequence = past->sequence;

@@ -43,6 +43,16 @@ void app_out_bytes(struct app_out *out, const void *bytes, size_t size)
 	out->size += size;
 }
 
+void app_out_line(struct app_out *out, const void *bytes, size_t size)
+{
+	char *at = app_out_room(out, size + 1);
+	if (!at)
+		return;
+	memcpy(at, bytes, size);
+	at[size] = '\n';
+	out->size += size + 1;
+}
+
 void app_out_text(struct app_out *out, const char *text)
 {
 	app_out_bytes(out, text, strlen(text));

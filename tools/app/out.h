@@ -32,6 +32,8 @@ char *app_out_room(struct app_out *out, size_t size);
 
 void app_out_bytes(struct app_out *out, const void *bytes, size_t size);
 void app_out_text(struct app_out *out, const char *text);
+/* The bytes and a line end: both, or without memory neither. */
+void app_out_line(struct app_out *out, const void *bytes, size_t size);
 void app_out_format(struct app_out *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void app_out_number(struct app_out *out, uint64_t number);
 

@@ -13,13 +13,13 @@
 #include <stddef.h>
 
 struct app_client;
+struct option_list;
 
 /* Null, or why the client may not be in this room. */
 const char *app_rights_room(const struct app_client *client, const char *name, size_t size);
 /* Null, or why the client may not follow, or read, this feed or all that matches this pattern. */
 const char *app_rights_topic(const struct app_client *client, const char *name, size_t size);
 
-struct option_list;
 /* Whether a list of the settings holds a name, or all that a pattern matches. An empty list holds everything. */
 bool app_is_listed(const struct option_list *list, const char *name, size_t size);
 

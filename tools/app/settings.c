@@ -5,8 +5,6 @@
  */
 #include "settings.h"
 
-#include "lib/local.h"
-
 #include <ctype.h>
 #include <errno.h>
 #include <ini.h>
@@ -14,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/local.h"
 #include "ringcast.h"
 
 #define FILE_SIZE_MAX 65536
@@ -167,9 +166,10 @@ static int read_file(struct app_settings *settings, const struct option_entry *o
 		reader.error_line = (unsigned)wrong_line;
 		snprintf(reader.error, sizeof reader.error, "expected `name = value`");
 	}
-	if (ferror(reader.file) && !reader.error_line)
-		return command_failed("%s: cannot be read", path);
+	bool unreadable = ferror(reader.file);
 	fclose(reader.file);
+	if (unreadable && !reader.error_line)
+		return command_failed("%s: cannot be read", path);
 	if (reader.error_line)
 		return command_failed("%s:%u: %s", path, reader.error_line, reader.error);
 	return -1;
@@ -286,11 +286,11 @@ static void apply_preset(struct app_settings *settings)
 		settings->messages_per_second = strict ? 10 : 100;
 	if (settings->requests_per_second == APP_UNSET)
 		settings->requests_per_second = settings->messages_per_second;
+	if (settings->burst == APP_UNSET && strict)
+		settings->burst = settings->messages_per_second;
 	if (settings->burst == APP_UNSET)
 		settings->burst = settings->messages_per_second > UINT32_MAX / 2 ? UINT32_MAX
 		                                                                 : settings->messages_per_second * 2;
-	if (strict && settings->burst > settings->messages_per_second)
-		settings->burst = settings->messages_per_second;
 	if (settings->flood == APP_UNSET)
 		settings->flood = settings->burst > UINT32_MAX / 10 ? UINT32_MAX : settings->burst * 10;
 }
@@ -380,6 +380,9 @@ int app_settings_read(const struct subcommand *command, int argc, char **argv, s
 		begin_source(options);
 		status = options_parse(command, options, argc, argv, &operand);
 	}
+	/* Of flags getopt_long takes a beginning, too. The file has been looked for by the whole word. */
+	if (status < 0 && settings->file && *settings->file && (!path || strcmp(path, settings->file) != 0))
+		status = options_wrong(command, "--config must be written out");
 	if (status < 0 && operand < argc)
 		status = options_wrong(command, "%s takes no argument, but got '%s'", command->name, argv[operand]);
 	if (status < 0 && !finish(settings))

@@ -17,14 +17,15 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		  "also :8080 for all addresses (needs a key for tokens, or --open), unix:/PATH\n"
 		  "and fd:3; proxy+ADDR:PORT expects the PROXY protocol" },
 		{ "api-listen", OPTION_LIST, &s->api_listen, "ADDR:PORT",
-		  "serve /api here and nowhere else (repeatable)" },
+		  "serve /api, /stats and /metrics here and nowhere else (repeatable)" },
 		PRODUCERS_OPTIONS(&s->producers),
 		{ "tls-cert", OPTION_LIST, &s->tls_cert, "FILE",
 		  "certificate chain (PEM) for --listen wss://ADDR:PORT, with its --tls-key\n(repeatable)" },
 		{ "tls-key", OPTION_LIST, &s->tls_key, "FILE", "the key of a --tls-cert" },
 		{ "tls-client-ca", OPTION_TEXT, &s->tls_client_ca, "FILE",
 		  "for wss: clients must show a certificate of this authority too" },
-		{ "tls-crl", OPTION_TEXT, &s->tls_crl, "FILE", "revocation lists (PEM) of the authorities of clients" },
+		{ "tls-crl", OPTION_TEXT, &s->tls_crl, "FILE",
+		  "revocation lists (PEM) of the authorities of clients; SIGHUP reads them again" },
 		{ "kernel-tls", OPTION_FLAG, &s->kernel_tls, NULL,
 		  "let the kernel make the records of TLS 1.3 (needs its module tls;\nwithout it, nothing changes)" },
 		{ "workers", OPTION_COUNT, &s->workers, "N", "threads, each with a ring (one a processor)" },
@@ -62,8 +63,8 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		  "in which pages the log lies (off); reserved: those of vm.nr_hugepages, or it\ndoes not start" },
 
 		{ "preset", OPTION_CHOICE, &s->preset, "default|strict",
-		  "what limits are where nobody set them. strict: 10 connections an address,\n"
-		  "5 handshakes a second, 10 messages a second" },
+		  "what holds for limits that nobody set; strict: 10 connections an address,\n"
+		  "5 handshakes a second, 10 units of messages a second" },
 		{ "open", OPTION_FLAG, &s->open, NULL,
 		  "let everybody in who reaches a listener that is not loopback; without this\n"
 		  "and without a key for tokens, the server does not listen there" },
@@ -124,7 +125,8 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		{ "messages-per-second", OPTION_COUNT, &s->messages_per_second, "N",
 		  "units from one connection: a message of up to 1 KB is one, a larger one more\n(see DIALECT.md) "
 		  "(100; strict: 10; 0: no limit)" },
-		{ "burst", OPTION_COUNT, &s->burst, "N", "units that a connection may use at once (twice that rate)" },
+		{ "burst", OPTION_COUNT, &s->burst, "N",
+		  "units that a connection may use at once (twice that rate; strict: that rate)" },
 		{ "flood", OPTION_COUNT, &s->flood, "N",
 		  "units over the limit that end a connection (ten times the burst)" },
 		{ "requests-per-second", OPTION_COUNT, &s->requests_per_second, "N",
@@ -145,9 +147,9 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		{ "store-count", OPTION_COUNT, &s->store_count, "N", "messages kept for a user who is away (100)" },
 		{ "store-size", OPTION_SIZE, &s->store_size, "SIZE", "how much of such messages is kept (64k)" },
 		{ "store-total", OPTION_SIZE, &s->store_total, "SIZE",
-		  "how much is kept for all users together, 256 bytes a message included\n(64m)" },
+		  "how much is kept for all users together, 256 bytes a message included\n(64m; 0: no limit)" },
 		{ "store-share", OPTION_SIZE, &s->store_share, "SIZE",
-		  "how much of that one sender may have: a user with a token, or an address\n(4m)" },
+		  "how much of that one sender may have: a user with a token, or an address\n(4m; 0: no limit)" },
 		{ "store-age", OPTION_MS, &s->store_age_ms, "TIME", "how long such a message is kept (24h)" },
 		{ "users-kept", OPTION_COUNT, &s->users_kept_max, "N",
 		  "users who are away and are remembered, and as many for whom something waits\n(100000)" },
@@ -156,7 +158,8 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		{ "resend-max", OPTION_COUNT, &s->resend_max, "N", "how often it is sent again (5)" },
 		{ "unacknowledged-max", OPTION_COUNT, &s->unacknowledged_max, "N",
 		  "messages that may wait for one connection's ACK; the next are sent when there\nis room (64)" },
-		{ "dedupe-time", OPTION_MS, &s->dedupe_ms, "TIME", "how long a message's id is remembered (5m)" },
+		{ "dedupe-time", OPTION_MS, &s->dedupe_ms, "TIME",
+		  "how long a message's id is remembered, among the last 256 of its user (5m)" },
 		{ "batch-max", OPTION_COUNT, &s->batch_max, "N", "messages in a batch, either way (100)" },
 		{ "batch-delay-max", OPTION_MS, &s->batch_delay_max_ms, "TIME",
 		  "the longest delay that a client may ask for (5s)" },
@@ -168,7 +171,8 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		{ "log-format", OPTION_CHOICE, &s->log_format, "text|json", "of what is logged on stderr (text)" },
 		{ "log-level", OPTION_CHOICE, &s->log_level, "debug|info|warning|error",
 		  "what is logged: this and worse (info)" },
-		{ "log-rate", OPTION_COUNT, &s->log_rate, "N", "lines logged a second; more are only counted (100)" },
+		{ "log-rate", OPTION_COUNT, &s->log_rate, "N",
+		  "lines logged a second; more are only counted (100; 0: no limit)" },
 		{ 0 },
 	};
 	static struct option_entry table[sizeof options / sizeof *options];

@@ -32,7 +32,9 @@ void app_batch_flush(struct app_client *client)
 		return;
 	client->batched = 0;
 	app_out_text(&client->batch, "]}");
-	if (!client->batch.failed)
+	if (client->batch.failed)
+		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
+	else
 		send_bytes(client, client->batch.bytes, client->batch.size);
 	app_out_clear(&client->batch);
 }
@@ -70,6 +72,8 @@ void app_close(struct app_client *client, uint16_t code, const char *reason)
 	if (client->closing)
 		return;
 	app_batch_flush(client);
+	if (client->closing)
+		return; /* for what the flush found */
 	client->closing = true;
 	app_clock_set(client);
 	app_log_say(APP_LOG_INFO, "closing", client->id, "%u %s", code, reason);

@@ -126,8 +126,8 @@ static void add_header(rc_request *request, struct app_wish *wish, const char *n
 		wish->headers[used] = 0;
 }
 
-/* Scripts of other sites may read the answer if their WebSocket would be let in. Whether it would, is judged when the
- * client is let in. */
+/* Scripts of other sites may read the answer where a WebSocket of theirs may connect. Whether this client is let in is
+ * judged later. */
 static void allow_origin(const struct app_settings *settings, rc_request *request, struct app_wish *wish)
 {
 	const char *origin = rc_request_header(request, "Origin");

@@ -3,7 +3,6 @@
  * feed.c - see feed.h. The buffer grows by doubling up to one line of FEED_LINE_MAX and is never larger.
  */
 #include "feed.h"
-#include "text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "text.h"
 
 #define BUFFER_SIZE ((size_t)256 << 10)
 #define NS_PER_SECOND 1000000000u

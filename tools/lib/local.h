@@ -38,7 +38,7 @@ bool local_host_is_loopback(const rc_request *request);
 
 /* Whether the request's Host is an address, or `localhost` or a name below it: nobody can point these elsewhere. */
 bool local_host_is_fixed(const rc_request *request);
-/* The same for the size of a Host without its port; 0: it is none. */
+/* The size of a Host without its port. 0: it is not the name of a host. */
 size_t local_host_size(const char *host);
 
 /* Local trust: by a listener of loopback, from loopback, to loopback, and handed on by nobody. */

@@ -58,9 +58,8 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 int options_parse(const struct subcommand *command, const struct option_entry *options, int argc, char **argv,
                   int *operand);
 
-/* Stores the argument of one option, as if it had been given as a flag; an OPTION_FLAG takes null, or yes or no
- * in one of several words. Returns null, or
- * what was expected instead. The text must outlive the target. */
+/* Stores the argument of one option, as if it had been given as a flag. An OPTION_FLAG takes null, or a word for yes or
+ * no. Returns null, or what was expected instead. The text must outlive the target. */
 const char *option_store(const struct option_entry *option, const char *text);
 
 /* Prints `ringcast: WORDS` and where help is found, on stderr. Returns EXIT_USAGE. */

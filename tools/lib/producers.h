@@ -29,7 +29,7 @@ struct producers {
 	    { "producer-topics-max", OPTION_COUNT, &(producers)->topics_max, "N", "topics of one producer (1024)" },   \
 	{                                                                                                              \
 		"producer-ring", OPTION_SIZE, &(producers)->ring_size, "SIZE",                                         \
-		    "of the memory shared with each, a power of two (1m)"                                              \
+		    "size of the memory shared with each, a power of two (1m)"                                         \
 	}
 
 /* Lets them in, as settings and *rules say: of these, what asks and publishes. Nothing without an address. Returns 0,

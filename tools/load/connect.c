@@ -181,7 +181,7 @@ static size_t peer_url(const struct load *load, const struct load_peer *peer, ch
 	return append_path(load, peer, url, (size_t)written);
 }
 
-/* Those that never read subscribe to what the first of the others does. */
+/* The stalled ones subscribe to what the first of the others does. */
 int load_connect_stalled(struct load *load)
 {
 	char url[URL_SIZE];

@@ -18,7 +18,8 @@
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 #define DRAIN_DEFAULT_MS 5000
-#define RULES_MAX 64
+#define RULES_MAX RC_TOPIC_RULES_MAX
+#define EXPECTED_PATTERN "expected a topic or a prefix and *, at most %d in all"
 
 static int run(int argc, char **argv);
 
@@ -71,8 +72,9 @@ static const struct option_entry *make_options(struct serve *serve)
 	const struct option_entry options[] = {
 		{ "listen", OPTION_LIST, &serve->listen, "ADDR:PORT",
 		  "where to listen (127.0.0.1:8080; repeatable): also :8080 for all\n"
-		  "addresses, [::1]:8080, localhost:8080, unix:/PATH,\n"
-		  "wss://ADDR:PORT; port 0 is any free one" },
+		  "addresses, [::1]:8080, localhost:8080, unix:/PATH, fd:3,\n"
+		  "wss://ADDR:PORT; port 0 is any free one; proxy+ADDR:PORT\n"
+		  "expects the PROXY protocol" },
 		{ "tls-cert", OPTION_LIST, &serve->tls_cert, "FILE",
 		  "for wss: a certificate and its chain (PEM), with its\n"
 		  "--tls-key; repeatable: the name that a client asks for\n"
@@ -83,7 +85,7 @@ static const struct option_entry *make_options(struct serve *serve)
 		{ "tls-client-optional", OPTION_FLAG, &serve->tls.client_optional, NULL,
 		  "let clients without a certificate in as well" },
 		{ "tls-crl", OPTION_TEXT, &serve->tls.crl, "FILE",
-		  "revocation lists (PEM) of the authorities of clients; read\nanew with the certificates" },
+		  "revocation lists (PEM) of the authorities of clients; SIGHUP\nreads them again" },
 		{ "workers", OPTION_COUNT, &config->worker_count, "N", "threads, each with a ring (one a processor)" },
 		{ "echo", OPTION_FLAG, &serve->routes.echo, NULL, "serve /echo" },
 		{ "relay", OPTION_FLAG, &serve->routes.relay, NULL, "serve /relay/NAME to everybody" },
@@ -110,7 +112,7 @@ static const struct option_entry *make_options(struct serve *serve)
 		{ "policy-for", OPTION_LIST, &serve->policy_for, "PATTERN=POLICY",
 		  "the policy of one topic, or of a prefix and * (repeatable)" },
 		{ "keep-last", OPTION_LIST, &serve->keep_last, "PATTERN",
-		  "keep the newest message of these topics for ?last=1" },
+		  "keep the newest message of these topics for ?last=1\n(repeatable)" },
 		{ "lag-max", OPTION_SIZE, &config->lag_size_max, "SIZE",
 		  "how far behind is too slow (three quarters of the log)" },
 		{ "lag-age", OPTION_MS, &config->lag_ms_max, "TIME",
@@ -137,8 +139,8 @@ static const struct option_entry *make_options(struct serve *serve)
 		{ "send-max", OPTION_SIZE, &config->send_size_max, "SIZE",
 		  "what may wait for one connection outside the log (4m, or\ntwo of --message-max)" },
 		{ "memory-max", OPTION_SIZE, &config->memory_max, "SIZE",
-		  "what may be kept so for all of them together; when it is\nshort, who takes most is closed (2g a "
-		  "worker)" },
+		  "what may be kept outside the log for all connections; when\nit is short, those who take most are "
+		  "closed (2g a worker)" },
 		{ "drain", OPTION_MS, &serve->drain_ms, "TIME", "for connections to leave when the server ends (5s)" },
 		{ "congestion", OPTION_TEXT, &config->congestion, "NAME", "TCP congestion control (the system's)" },
 		{ "notsent-lowat", OPTION_SIZE32, &config->notsent_lowat_size, "SIZE",
@@ -160,7 +162,8 @@ static const struct option_entry *make_options(struct serve *serve)
 		{ "deflate-takeover", OPTION_FLAG, &config->deflate.client_takeover, NULL,
 		  "let clients compress with what they sent before:\n40 KB a connection that does" },
 		{ "cohort", OPTION_LIST, &serve->cohort, "PATTERN",
-		  "compress these topics as one stream for all who have\nonly that topic: a fraction of the bytes" },
+		  "compress these topics as one stream for all who have\nonly that topic: a fraction of the bytes "
+		  "(repeatable)" },
 		{ "busy-poll", OPTION_FLAG, &latency->busy_poll, NULL,
 		  "spin instead of sleeping: each worker takes a processor" },
 		{ "spin-us", OPTION_COUNT, &latency->spin_us, "MICROSECONDS",
@@ -209,7 +212,8 @@ static int make_rules(const struct serve *serve, struct rule *rules, unsigned *c
 		int policy = equals ? option_choice(OPTION_POLICIES, equals + 1) : -1;
 		struct rule *rule = policy < 0 ? NULL : find_rule(rules, count, word, (size_t)(equals - word), policy);
 		if (!rule)
-			return options_wrong(&command_serve, "--policy-for '%s': expected PATTERN=%s, at most %d", word,
+			return options_wrong(&command_serve,
+			                     "--policy-for '%s': expected PATTERN=%s, at most %d in all", word,
 			                     OPTION_POLICIES, RULES_MAX);
 		rule->options.policy = (enum rc_policy)policy;
 	}
@@ -217,20 +221,22 @@ static int make_rules(const struct serve *serve, struct rule *rules, unsigned *c
 		const char *word = serve->keep_last.items[index];
 		struct rule *rule = find_rule(rules, count, word, strlen(word), serve->policy);
 		if (!rule)
-			return options_wrong(&command_serve, "--keep-last '%s': expected a topic or a prefix and *",
-			                     word);
+			return options_wrong(&command_serve, "--keep-last '%s': " EXPECTED_PATTERN, word, RULES_MAX);
 		rule->options.keep_last = true;
 	}
 	for (unsigned index = 0; index < serve->cohort.count; index++) {
 		const char *word = serve->cohort.items[index];
 		struct rule *rule = find_rule(rules, count, word, strlen(word), serve->policy);
 		if (!rule)
-			return options_wrong(&command_serve, "--cohort '%s': expected a topic or a prefix and *", word);
+			return options_wrong(&command_serve, "--cohort '%s': " EXPECTED_PATTERN, word, RULES_MAX);
 		rule->options.cohort = true;
 	}
 	/* The page asks for last values, so that it is full at once. A rule for everything is the user's to change. */
-	if (serve->routes.demo)
-		find_rule(rules, count, "*", 1, serve->policy)->options.keep_last = true;
+	struct rule *all = serve->routes.demo ? find_rule(rules, count, "*", 1, serve->policy) : NULL;
+	if (serve->routes.demo && !all)
+		return options_wrong(&command_serve, "--demo needs a pattern itself, and %d are named", RULES_MAX);
+	if (all)
+		all->options.keep_last = true;
 	return -1;
 }
 
@@ -293,15 +299,18 @@ static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, 
 }
 
 /* The URL of a listener: its address as it was given, with the port that it got. One on all addresses is reached at
- * 0.0.0.0 in any case. */
+ * 0.0.0.0 in any case. Of a socket that was inherited only its number is known. */
 static void make_url(char url[static 512], const char *address, int port)
 {
+	address += strncmp(address, "proxy+", 6) ? 0 : 6;
 	const char *scheme = !strncmp(address, "wss://", 6) ? "wss" : "ws";
 	if (!strncmp(address, "ws://", 5) || scheme[2])
 		address = strchr(address, '/') + 2;
 	const char *colon = strrchr(address, ':');
 	if (!strncmp(address, "unix:", 5))
 		snprintf(url, 512, "%s+unix:%s:", scheme, address + 5);
+	else if (!strncmp(address, "fd:", 3))
+		snprintf(url, 512, "descriptor %s", address + 3);
 	else if (*address == ':' || *address == '*')
 		snprintf(url, 512, "%s://0.0.0.0:%d", scheme, port);
 	else
@@ -375,7 +384,7 @@ static int start(struct serve *serve, const struct rule *rules, unsigned rule_co
 		char url[512];
 		make_url(url, serve->listen.items[index], ports[index]);
 		printf("listening on %s\n", url);
-		if (serve->routes.demo && !index && !strstr(url, "+unix:"))
+		if (serve->routes.demo && !index && strstr(url, "://"))
 			printf("the demonstration market:\n"
 			       "  http%s/\n"
 			       "  ringcast sub %s/topic/" SERVE_DEMO_TOPIC "\n"
@@ -421,7 +430,7 @@ static void wait_for_end(struct serve *serve)
 static int run(int argc, char **argv)
 {
 	static struct serve serve;
-	static struct rule rules[RULES_MAX + 1];
+	static struct rule rules[RULES_MAX];
 	unsigned rule_count = 0;
 	int status = parse(&serve, rules, &rule_count, argc, argv);
 	if (status >= 0)

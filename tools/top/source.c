@@ -24,7 +24,7 @@ static int connect_to(const struct top_source *source)
 {
 	const struct timeval patience = { .tv_sec = 5 };
 	char request[1400];
-	/* Whom a Host of its own is no use to: the server is where the address says. */
+	/* Where the server is, the address says. Any Host will do, and this one may read without a key. */
 	int size = snprintf(
 	    request, sizeof request, "GET /stats HTTP/1.1\r\nHost: localhost\r\n%s%s%sConnection: close\r\n\r\n",
 	    source->key ? "Authorization: Bearer " : "", source->key ? source->key : "", source->key ? "\r\n" : "");
@@ -107,7 +107,8 @@ static int find_host(struct top_source *source, const char *target)
 		return fail(source, "expected ws://HOST:PORT, ws+unix:/SOCKET:, or a process id", target);
 	*colon = 0;
 	const char *name = host;
-	if (*host == '[' && colon[-1] == ']') {
+	bool bracket = *host == '[' && colon[-1] == ']';
+	if (bracket) {
 		colon[-1] = 0;
 		name = host + 1;
 	}
@@ -119,7 +120,7 @@ static int find_host(struct top_source *source, const char *target)
 	memcpy(&source->address, found->ai_addr, found->ai_addrlen);
 	source->address_size = found->ai_addrlen;
 	freeaddrinfo(found);
-	snprintf(source->name, sizeof source->name, "%s:%s", host, colon + 1);
+	snprintf(source->name, sizeof source->name, bracket ? "[%s]:%s" : "%s:%s", name, colon + 1);
 	return 0;
 }
 
