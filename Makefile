@@ -56,7 +56,7 @@ FUZZ_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(FUZZ_TARGETS:%=$(BUILD)/t
 SIM_SOURCES := $(filter-out $(wildcard uring/ring*.c) uring/slots.c uring/listen.c uring/probe.c uring/names.c,$(wildcard engine/*.c tls/*.c uring/*.c)) $(wildcard tests/sim/*.c)
 SIM_OBJECTS := $(patsubst %.c,$(BUILD)/obj/sim/%.o,$(SIM_SOURCES))
 SIM_WRAPPED := malloc calloc realloc free strdup mmap clock_gettime nanosleep eventfd write close dup \
-	getrandom pthread_mutex_lock pthread_mutex_unlock
+	getrandom pthread_mutex_lock pthread_mutex_trylock pthread_mutex_unlock
 SIM_TESTS := $(if $(findstring thread,$(SANITIZE)),,tests/sim/runs.sh $(if $(SANITIZE),,tests/sim/defects.sh))
 # The program, whose allocations fail as a test says.
 STARVED := $(BUILD)/tests/ringcast_starved

@@ -65,8 +65,7 @@ static void give_back(struct rc_blocks *blocks, struct rc_block *block)
 /* Its number + 1. */
 static uint32_t take_handy(struct rc_blocks *blocks)
 {
-	/* Looking first leaves the cache line to others. acquire: what the last who built there has left in the block
-	 */
+	/* Looking first leaves the cache line to others. acquire: we see what the last one who built there has left */
 	return atomic_load_explicit(&blocks->handy, memory_order_relaxed)
 	           ? atomic_exchange_explicit(&blocks->handy, 0, memory_order_acquire)
 	           : 0;

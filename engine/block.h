@@ -10,7 +10,8 @@
  * many publishers are there at a time as blocks may be active. A full block is free again when the log has forgotten
  * the last entry in it.
  *
- * Threads: with the log's lock, but for rc_blocks_handy() and what it returns, which is the caller's alone.
+ * Threads: with the log's lock, but for rc_blocks_handy(), rc_blocks_find(), and a block that was taken, which is the
+ * caller's alone until a place begins in it.
  */
 #ifndef RC_BLOCK_H
 #define RC_BLOCK_H
@@ -49,8 +50,7 @@ struct rc_block *rc_blocks_handy(struct rc_blocks *blocks);
 bool rc_block_has_room(const struct rc_blocks *blocks, const struct rc_block *block, size_t size);
 
 /* Takes a block with room for a payload of this size, with the lock; `in_hand` is one that proved too full, or null.
- * Null with *error -ENOBUFS (RC_PLACES_MAX are being built in) or -EAGAIN (all blocks are full
- * of what the log has). */
+ * Null with *error -ENOBUFS (RC_PLACES_MAX are being built in) or -EAGAIN (all blocks are full of what the log has). */
 struct rc_block *rc_blocks_take(struct rc_blocks *blocks, struct rc_block *in_hand, size_t size, int *error);
 
 /* Begins a place in a block that one of the two returned, and that has room. Returns its name, never 0. */

@@ -49,8 +49,8 @@ static_assert(RC_CONNECT_HEADERS_SIZE_MAX <= RC_CONNECT_REQUEST_SIZE_MAX / 2,
 #define RC_GATHERED_HEADROOM 64 /* before a gathered message: for a header, with which it may leave in its block */
 #define RC_MESSAGE_SIZE_DEFAULT (1 * RC_MIB)
 #define RC_MESSAGE_SIZE_LIMIT (64 * RC_MIB)
-#define RC_FRAGMENTS_DEFAULT                                                                                           \
-	1024 /* at least: the limit is there against work, and grows with the largest message ... */
+/* Of one message, at least. The limit is there against work, so it grows with the largest message ... */
+#define RC_FRAGMENTS_DEFAULT 1024
 #define RC_FRAGMENT_SIZE_LEAST 64        /* ... by one for so many bytes */
 #define RC_BULK_SIZE_MIN (64 * RC_KIB)   /* who sends such a message is received one message at a time ... */
 #define RC_BULK_AHEAD_MAX RC_MIB         /* ... with so much memory before its bytes come, at most ... */
@@ -95,10 +95,14 @@ static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before
 /* The largest rest of a frame cut short that is kept in the outbox; a larger rest is sent from the log. */
 #define RC_REST_SIZE_MAX (64 * RC_KIB)
 
+/* Subscriptions to a round's topics that are listed by connection, at most; a round with more looks for what each
+ * wants anew. */
+#define RC_ROUND_TOUCHES_MAX 65536
 #define RC_ROUND_INTERVAL_US 2000 /* between the beginnings of two rounds, at most ... */
 #define RC_ROUND_SEND_NS 8000     /* ... and this for each of its sends: twice what one takes */
-/* A worker whose rounds take longer than they are apart has no time left. The next one then waits until as much time
- * again has passed, but not longer than this: more leaves in one send, and that is what saves time. */
+/* A worker whose rounds take longer than that has no time left. It then pauses after a round for as long as the round
+ * took, but not until more than this has passed since that began: what is published meanwhile leaves in one send, and
+ * that is what saves time. */
 #define RC_ROUND_STRETCHED_NS 32000000
 
 #define RC_HOLDS_MAX 64 /* zero-copy sends of a worker whose bytes the kernel holds; beyond, sends copy */

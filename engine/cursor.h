@@ -24,8 +24,8 @@
 
 struct rc_cursor {
 	uint64_t at; /* the next entry to consider; on its way: where it stands if all of the plan leaves */
-	uint32_t
-	    partial;     /* bytes of the frame at `at` that have left, and RC_PARTIAL_ENCODED; its rest is in the log */
+	/* Bytes of the frame at `at` that have left, and RC_PARTIAL_ENCODED; the rest of that frame is in the log. */
+	uint32_t partial;
 	bool behind : 1; /* `at` is its own; without it, it has seen everything before the round */
 	bool on_its_way : 1;
 	bool resuming : 1;  /* something it wants begins further back than it stands */

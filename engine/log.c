@@ -3,8 +3,8 @@
  * log.c - see log.h. Invariants, which rc_log_check() asserts:
  *   - tail <= granted <= every floor <= head, but for the floors of readers that have ended
  *   - head - tail <= entry_count, and write_position - tail_position <= size
- *   - the live entries, from tail to head, have their positions in order between tail_position and write_position;
- * those whose bytes are in the ring have them there, and none wraps
+ *   - the live entries, from tail to head, have their positions in order between tail_position and write_position
+ *   - the bytes of an entry that is in no block are at its position in the ring, and do not wrap
  *   - an entry's bytes are one complete frame of its size
  *   - an entry's links lead to earlier entries of its topic, the first to the message before it, and `next` to the
  *     message behind it

@@ -21,8 +21,9 @@
  * stops at the lowest floor. A floor is raised by its reader at any time and lowered only under the lock.
  *
  * Threads: appending, recycling and searching by sequence want the log's lock, which the caller holds. It is a lock and
- * not a lock-free queue because the frame, its number in the topic, the chain and the index must appear in one order;
- * it is held for one copy of the payload, and readers never take it. Everything in [floor, head) may be read without.
+ * not a lock-free queue because the frame, its number in the topic, the chain and the index must appear in one order.
+ * It is held for the copy of a message, or of those that are published as one, and readers never take it. Everything in
+ * [floor, head) may be read without.
  */
 #ifndef RC_LOG_H
 #define RC_LOG_H

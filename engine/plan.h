@@ -59,9 +59,10 @@ struct rc_interest {
 static_assert(RC_LOG_FRAME_SIZE_MAX <= RC_PARTIAL_SIZE, "bytes of a frame and their flag share 32 bits");
 
 struct rc_plan {
-	uint64_t begin, end; /* nothing is wanted of [asked begin, begin), and nothing behind the taken before end */
-	uint64_t size;       /* bytes of all ranges */
-	uint32_t partial;    /* of the first frame, how much had left before */
+	/* Nothing is wanted from where it was asked for up to begin, nor from behind the last one taken up to end. */
+	uint64_t begin, end;
+	uint64_t size;    /* bytes of all ranges */
+	uint32_t partial; /* of the first frame, how much had left before */
 	const struct rc_encoding *encoding;
 	uint32_t cohort;          /* the interest's */
 	bool synced, synced_end;  /* in step with the cohort at the beginning, and when all of it has left */

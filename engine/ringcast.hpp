@@ -5,13 +5,14 @@
  * error is a negative errno value, named by rc_strerror(); nothing here throws but what the standard library's own
  * allocation does in the caller's hands.
  *
- * Exceptions   None leaves a handler. One that is thrown in `open`, `message`, `pong` or `ready` closes that connection
- *              with 1011, one in `request` or `head` answers it with 500; one anywhere else is only told. Each is told
- * to handlers.report. A program built with -fno-exceptions has none, and the wrapper works there too. Handlers     run
- * on the worker that owns the connection, several at a time where there are several workers: what they share is the
- * program's to guard. They are set once, with the server. Lifetime     connection and request are values without
- * ownership. A request, a message and a closing are good until their handler returns, a connection as long as its
- * handle.
+ *   Exceptions  None leaves a handler. One that is thrown in `open`, `message`, `pong` or `ready` closes that
+ *               connection with 1011, one in `request` or `head` answers it with 500. Each is told to handlers.report,
+ *               and one that is thrown elsewhere is only told. A program built with -fno-exceptions has none, and the
+ *               wrapper works there too.
+ *   Handlers    They run on the worker that owns the connection, several at a time where there are several workers:
+ *               what they share is the program's to guard. They are set once, with the server.
+ *   Lifetime    A connection and a request are values without ownership. A request, a message and a closing are good
+ *               until their handler returns, a connection as long as its handle.
  */
 #ifndef RINGCAST_HPP
 #define RINGCAST_HPP
@@ -86,10 +87,8 @@ class connection
 	connection() = default;
 	connection(rc_server *server, rc_conn conn, void *user = nullptr) : server_(server), conn_(conn), user_(user) {}
 	rc_conn handle() const { return conn_; }
-	void *user() const
-	{
-		return user_;
-	} /* in handlers: what request::set_user() or connect_options.user was given */
+	/* In handlers: what request::set_user() or connect_options.user was given. */
+	void *user() const { return user_; }
 	unsigned worker() const { return rc_conn_worker(conn_); }
 	explicit operator bool() const { return conn_ != 0; }
 	friend bool operator==(const connection &one, const connection &other) { return one.conn_ == other.conn_; }
@@ -507,7 +506,8 @@ class server
 	size_t room(size_t *messages = nullptr) { return rc_server_room(get(), messages); }
 	connection conn(rc_conn handle) const { return { get(), handle }; }
 
-	/* rc_connect(): `conn`, unless null, gets the handle. */
+	/* rc_connect(). Unless null, `conn` gets the handle when this returns; a handler may have been called with it
+	 * by then. options.conn is not looked at. */
 	int connect(unsigned worker, const char *url, const connect_options &options = {}, connection *conn = nullptr)
 	{
 		rc_conn handle = 0;

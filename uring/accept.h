@@ -15,8 +15,7 @@ struct acceptor {
 	uint32_t armed, ended;     /* one bit for each listener */
 	uint64_t again_ns;         /* 0, or when to arm those that ended */
 	uint32_t *address_indexes; /* by slot, with connections_per_address: what rc_addresses_leave() wants */
-	uint32_t
-	    *unopened; /* by slot, with handlers.unopened_max: the same, + 1; 0: it is not among those, or no more */
+	uint32_t *unopened;        /* by slot, with handlers.unopened_max: the same, + 1; 0: it does not count there */
 };
 
 /* Arms every listener. */

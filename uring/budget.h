@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * budget.h - one budget of memory for all workers (rc_config.memory_max): what is kept for connections outside the log.
- * When it is short those who make the server keep most go first, and new ones are refused.
+ * When it is short, those for whom most is kept go first, and new ones are refused.
  */
 #ifndef RC_BUDGET_H
 #define RC_BUDGET_H

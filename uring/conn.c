@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * conn.c - the public functions on one connection. Any thread may call them: on the connection's own worker they act at
- * once, from elsewhere they are posted to it. act_or_post() decides that for all of them. It must not know how anything
- * is sent.
+ * conn.c - the public functions on one connection. Any thread may call them, except for rc_respond(): on the
+ * connection's own worker they act at once, from elsewhere they are posted to it. act_or_post() decides that for all of
+ * them. It must not know how anything is sent.
  */
 #include "conn.h"
 

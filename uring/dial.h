@@ -6,7 +6,8 @@
  *        ^                                           |           |
  *        +------------- PAUSES <---------------------+-----------+
  *
- * At any of them it may be OVER: that is told after the event, and then its handle is stale.
+ * Given up by rc_close() it is OVER, once nothing of it is with the ring. That is told after the event, and then its
+ * handle is stale.
  */
 #ifndef RC_DIAL_H
 #define RC_DIAL_H
@@ -38,8 +39,8 @@ struct dial {
 	bool deflate;
 	unsigned timeout_ms, again_ms, again_max_ms;
 	/* this attempt */
-	uint64_t until_ns; /* the opening must be done; 0: it has not begun. When it pauses, the pause's end */
-	uint64_t due_ns;   /* the timer's */
+	uint64_t until_ns; /* by then it must be open; 0: the attempt has not begun */
+	uint64_t due_ns;   /* the timer's: an address's share of that, all of it, or the end of a pause */
 	struct lookup *lookup;
 	struct rc_address addresses[RC_ADDRESSES_MAX];
 	unsigned address_count, address_at;

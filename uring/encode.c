@@ -283,8 +283,8 @@ static size_t encode_entry(struct worker *worker, uint64_t number)
 	return taken;
 }
 
-/* Only what has its encodings is planned, so this goes in slices as well, but never to between messages that were
- * published as one. */
+/* Only what has its encodings is planned, so this goes in slices as well. A slice does not end between messages that
+ * were published as one. */
 void rc_encode_new(struct worker *worker)
 {
 	struct encoder *encoder = &worker->encoder;

@@ -25,12 +25,14 @@ int rc_fanout_open(struct worker *worker)
 {
 	worker->round.walk = malloc(RC_PLAN_WINDOW * sizeof *worker->round.walk);
 	worker->round.begin = worker->round.end = worker->encoder.end = rc_log_head(&worker->server->log);
-	return worker->round.walk ? rc_plans_open(&worker->plans) : -ENOMEM;
+	int result = worker->round.walk ? rc_touched_open(worker) : -ENOMEM;
+	return result < 0 ? result : rc_plans_open(&worker->plans);
 }
 
 void rc_fanout_close(struct worker *worker)
 {
 	rc_plans_close(&worker->plans);
+	rc_touched_close(worker);
 	free(worker->round.walk);
 }
 
@@ -91,6 +93,7 @@ static void begin_round(struct worker *worker)
 		for (uint64_t number = worker->round.begin; number < worker->round.end; number++)
 			touch(worker, number);
 	}
+	rc_touched_begin(worker);
 }
 
 /* All of a topic's audience was visited. */

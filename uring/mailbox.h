@@ -19,7 +19,7 @@ struct command {
 
 /* Shared; the lock is for the list. */
 struct mailbox {
-	int wake_fd;           /* an eventfd that the worker's ring watches */
+	int wake_fd;           /* an eventfd that the worker's ring watches, or the loop that steps it */
 	_Atomic bool sleeping; /* whoever clears it writes to wake_fd */
 	_Atomic unsigned count;
 	pthread_mutex_t lock;

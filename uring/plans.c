@@ -114,6 +114,11 @@ struct rc_plan *rc_plans_for(struct worker *worker, uint32_t slot, uint64_t begi
 			return shared;
 		rc_plans_forget(plans);
 		interest.topic = topic;
+	} else if (worker->touched.complete && !conn->cursor.behind) {
+		RC_ASSERT(begin >= worker->round.begin && !conn->cursor.partial);
+		interest.wants = plans->wants;
+		interest.want_count = rc_touched_wants(worker, slot, plans->wants);
+		end = worker->round.end;
 	} else {
 		tell_interest(worker, slot, &interest, end - begin);
 	}

@@ -25,7 +25,8 @@ struct plans {
 int rc_plans_open(struct plans *plans);
 void rc_plans_close(struct plans *plans);
 
-/* The plan of a connection for the entries from `begin` to `end`. Null: none is free or memory is out, so try again
+/* The plan of a connection for the entries from `begin` to `end`; one that is not behind may get those of the round
+ * alone, which then must not be over. Null: none is free or memory is out, so try again
  * later. */
 struct rc_plan *rc_plans_for(struct worker *worker, uint32_t slot, uint64_t begin, uint64_t end);
 

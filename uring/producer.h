@@ -5,11 +5,10 @@
  *      door, worker 0      a process connects: who is it, is there room, which worker has the fewest
  *      adopted             that worker makes its ring, and hands it over
  *      each tick           questions of its socket, then records of its ring, a bounded number of bytes of each
- *      asleep              a word in each ring says so; the producer then writes its eventfd, which the worker's ring
- * of the kernel watches leaving             its socket has closed: what was complete is still published, then all of it
- * is freed
+ *      asleep              a word in each ring says so; a producer then writes to its eventfd, which io_uring watches
+ *      leaving             its socket has closed: what is complete is still published, then all of it is freed
  *
- * Nothing is done inside a completion: it only notes which socket has something to say.
+ * Inside a completion nothing is read: it notes which socket has something to say, and frees what is watched no more.
  */
 #ifndef RC_PRODUCER_H
 #define RC_PRODUCER_H

@@ -3,8 +3,8 @@
  * publish.c - the public functions that publish. Any thread may call them. It must not know who is subscribed, beyond
  * which workers are to be woken.
  *
- * Whatever can be looked at without the log is looked at before its lock is taken. With it nothing fails any more, but
- * for room in the log and among the topics, and those are asked for before anything changes.
+ * Whatever can be looked at without the log is looked at before its lock is taken. What may still fail under it is
+ * found before the log changes: a topic, what rc_publication.make made, and room.
  */
 #include "publish.h"
 

@@ -148,11 +148,11 @@ void rc_ring_close_slot(struct rc_ring *ring, unsigned slot, uint64_t tag)
 	sqe->user_data = tag_make(ring->direct ? FOR_CALLER : FOR_CLOSE, tag);
 }
 
-void rc_ring_watch(struct rc_ring *ring, int event_fd, uint64_t tag)
+void rc_ring_watch(struct rc_ring *ring, int fd, uint64_t tag)
 {
 	struct io_uring_sqe *sqe = next_entry(ring);
-	/* Multishot and edge-triggered: the counter never needs to be read. */
-	io_uring_prep_poll_multishot(sqe, event_fd, POLLIN);
+	/* Multishot and edge-triggered: the counter of an eventfd never needs to be read. */
+	io_uring_prep_poll_multishot(sqe, fd, POLLIN);
 	sqe->user_data = tag_make(FOR_CALLER, tag);
 }
 

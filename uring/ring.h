@@ -108,15 +108,16 @@ void rc_ring_poll_writable(struct rc_ring *ring, unsigned slot, uint64_t tag);
  * that did wrong. */
 void rc_ring_shutdown(struct rc_ring *ring, unsigned slot, uint64_t tag);
 
-/* Ends the receive or poll on a slot that was given the tag `of`: it then completes once more, without RC_RING_MORE, in
- * any order with this one's own completion. */
+/* Ends the receive, poll or watch that was given the tag `of`: it then completes once more, without RC_RING_MORE, in
+ * any order with this one's own completion. `slot` is that of a receive or poll. */
 void rc_ring_cancel(struct rc_ring *ring, unsigned slot, uint64_t of, uint64_t tag);
 
 /* Closes a slot on which nothing is on its way. The slot may be used again as soon as it completes. */
 void rc_ring_close_slot(struct rc_ring *ring, unsigned slot, uint64_t tag);
 
-/* A completion each time the eventfd is written to. */
-void rc_ring_watch(struct rc_ring *ring, int event_fd, uint64_t tag);
+/* Watches an ordinary descriptor until it is cancelled: a completion each time something comes, as when an eventfd is
+ * written to, or a socket gets a message, a connection or its end. What is there is not read. */
+void rc_ring_watch(struct rc_ring *ring, int fd, uint64_t tag);
 
 /* Submits, waits up to timeout_ns (0: only looks; negative: for ever) for a completion, and takes up to `max`.
  * Returns how many, or a negative errno when the kernel lets nobody into the ring any more: it is only to be closed

@@ -99,7 +99,7 @@ static int open_table(struct rc_ring *ring, struct rc_ring_config *config, struc
 		return fail(error, result, "the descriptor limit is too low: raise 'ulimit -n' (systemd: LimitNOFILE)");
 	if (result == -ENOMEM)
 		return fail(error, result,
-		            "no memory for the table of connections: lower --connections-max or raise 'ulimit -l'");
+		            "no memory for the table of connections: lower connections_max, or raise 'ulimit -l'");
 	if (result < 0)
 		return fail(error, result, "cannot register the table of connections");
 	return 0;

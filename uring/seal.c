@@ -45,7 +45,6 @@ void rc_seal_set_reply(struct worker *worker)
 	secure->wire.out_end = secure->reply + RC_TLS_REPLY_SIZE;
 }
 
-/* Keeps what the stream has written into the reply, to be sent. */
 bool rc_seal_put_aside(struct worker *worker, uint32_t slot)
 {
 	struct secure_worker *secure = &worker->secure;

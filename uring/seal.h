@@ -37,7 +37,7 @@ bool rc_seal_can_stage(const struct staging *staging);
  * the last, and sends that. False when that failed: the connection's end was noted. Only when rc_seal_can_stage(). */
 bool rc_seal_send(struct worker *worker, uint32_t slot, const struct rc_range *ranges, size_t size, bool last);
 
-/* Keeps what the stream has written into the worker's reply, to be sent before all else. False: no room. */
+/* Puts aside what the stream has written into the worker's reply, to be sent before all else. False: no room. */
 bool rc_seal_put_aside(struct worker *worker, uint32_t slot);
 /* Makes the reply empty. */
 void rc_seal_set_reply(struct worker *worker);

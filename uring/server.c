@@ -176,7 +176,7 @@ static void init_lock(pthread_mutex_t *lock)
 {
 	pthread_mutexattr_t attributes;
 	pthread_mutexattr_init(&attributes);
-	/* Held for the copy of one message: spinning a little costs less than sleeping. */
+	/* Mostly held for the copy of one message: spinning a little costs less than sleeping. */
 	pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ADAPTIVE_NP);
 	pthread_mutex_init(lock, &attributes);
 	pthread_mutexattr_destroy(&attributes);

@@ -163,6 +163,7 @@ static void remove_locked(struct worker *worker, uint32_t slot, struct rc_subscr
 	struct rc_topic *topic = rc_topic_at(&server->topics, record->topic);
 	struct rc_audience *audience = rc_audience_at(&worker->subscribers, record->topic);
 	rc_encode_leave(worker, conn, record->topic);
+	rc_touched_spoil(worker);
 	uint32_t moved = rc_subscribers_remove(&worker->subscribers, record, &conn->first_subscription);
 	conn->subscription_count--;
 	rc_count(&worker->stats.subscriptions, (uint64_t)-1);

@@ -2,7 +2,7 @@
  *
  * worker.c - the tick: reap, process, flush, one submission. It must not know what a message or a topic is.
  *
- *      posted commands, timers -> fan-out prepares sends -> [ submit and wait ] -> completions -> again
+ *      commands, timers, dials, producers -> fan-out prepares sends -> [ submit and wait ] -> completions -> again
  *
  * Nothing is sent from inside an event: what an event wants sent is queued and leaves with the next submission. Nothing
  * ends inside one either: what was noted is acted on after it (close.h).

@@ -28,6 +28,7 @@
 #include "step.h"
 #include "subscriber.h"
 #include "tag.h"
+#include "touched.h"
 #include "wheel.h"
 
 /* Draining: which connections have been told. */
@@ -73,6 +74,7 @@ struct worker {
 	struct rc_subscribers subscribers; /* (shared) its counters */
 	struct encoder encoder;
 	struct round round;
+	struct touched touched;
 	struct plans plans;
 	struct holds holds;
 	struct laggards laggards;

@@ -146,6 +146,7 @@ void host_reset(void)
 /* ---- locks ---- */
 
 int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex);
+int __wrap_pthread_mutex_trylock(pthread_mutex_t *mutex);
 int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex);
 
 int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex)
@@ -154,6 +155,12 @@ int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex)
 	host_preempt();
 	locks_held++;
 	return 0;
+}
+
+/* Nobody is within a lock while another thread runs. */
+int __wrap_pthread_mutex_trylock(pthread_mutex_t *mutex)
+{
+	return __wrap_pthread_mutex_lock(mutex);
 }
 
 int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex)

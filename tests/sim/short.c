@@ -19,6 +19,14 @@ static size_t kept(const struct worker *worker, uint32_t slot)
 	return size_of(conn->outbox) + (conn->secure ? size_of(worker->secure.of_slot[slot].aside) : 0);
 }
 
+bool short_has_closed(void)
+{
+	uint64_t count = 0;
+	for (unsigned i = 0; i < sim.config.worker_count; i++)
+		count += sim.server->workers[i].stats.memory_closed;
+	return count;
+}
+
 void short_closed(struct peer *peer, rc_conn conn)
 {
 	const struct worker *worker = &sim.server->workers[rc_conn_worker(conn)];

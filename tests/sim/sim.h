@@ -401,6 +401,8 @@ void oracle_unsubscribed(struct peer *peer, unsigned topic);
 
 /* The production code says that it closes a connection because memory is short. */
 void short_closed(struct peer *peer, rc_conn conn);
+/* Whether any connection went for that. */
+bool short_has_closed(void);
 struct interest *oracle_interest(struct peer *peer, unsigned topic); /* the newest, or null */
 void oracle_marked(struct peer *peer, unsigned topic, unsigned marker);
 void oracle_got(struct peer *peer, unsigned id, unsigned topic, size_t size, bool binary);
