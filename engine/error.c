@@ -24,7 +24,7 @@ static const struct {
 	{ EALREADY, "the place is over, committed, abandoned or timed out: reserve another one" },
 	{ EBUSY, "it is too late for this: call it before the start, or in a request before it is subscribed" },
 	{ ECANCELED, "it was given up, or the server stopped, before it was done: begin anew with one that runs" },
-	{ ECONNABORTED, "the attempt ended before the connection was open: begin anew" },
+	{ ECONNABORTED, "memory was short before the connection was open: begin anew, or give the process more" },
 	{ ECONNREFUSED, "connection refused, nobody listens there: check host and port, and that the server runs" },
 	{ ECONNRESET, "the peer broke the connection off: its own log may say why" },
 	{ EDEADLK, "a callback would wait for its own worker: call it outside of the handlers" },

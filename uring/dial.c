@@ -435,6 +435,10 @@ static void cancel_connect(struct worker *worker, const struct dial *dial)
 static void expire(struct worker *worker, struct dial *dial)
 {
 	struct dialler *dialler = &worker->dialler;
+	if (dial->state == DIAL_PAUSES && atomic_load(&worker->server->stop_at_ns)) {
+		tell(worker, dial, -ECANCELED, "the server stops");
+		return;
+	}
 	if (dial->state == DIAL_PAUSES) {
 		begin_attempt(worker, dial);
 		return;

@@ -117,12 +117,13 @@ int rc_names_ask(struct names *names, struct lookup *lookup)
 	int result = 0;
 	lookup->next = NULL;
 	pthread_mutex_lock(&names->lock);
-	if (names->waiting >= RC_NAMES_MAX)
+	if (names->waiting >= RC_NAMES_MAX) {
 		result = -EAGAIN;
-	else if (names->waiting >= names->idle && names->threads < RC_NAME_THREADS_MAX)
+	} else if (names->waiting >= names->idle && names->threads < RC_NAME_THREADS_MAX) {
 		result = start_thread(names);
-	if (result < 0 && result != -EAGAIN && names->threads)
-		result = 0; /* those that there are serve it too */
+		if (names->threads)
+			result = 0; /* those that there are serve it too */
+	}
 	if (result == 0) {
 		*names->end = lookup;
 		names->end = &lookup->next;

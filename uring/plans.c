@@ -128,7 +128,7 @@ struct rc_plan *rc_plans_for(struct worker *worker, uint32_t slot, uint64_t begi
 	interest.self = conn->cursor.own_ahead ? rc_handle(worker, slot) : 0;
 	rc_plan_make(plan, &worker->server->log, &interest, begin, end, conn->cursor.partial);
 	/* It has passed all entries of its own: from here on it may share plans again. */
-	if (!plan->left_out && plan->end == end && end == worker->encoder.end)
+	if (!plan->left_out && plan->end == end && end >= plans->own_end)
 		conn->cursor.own_ahead = false;
 	if (topic != UINT32_MAX) {
 		plans->shared = plan;

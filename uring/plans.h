@@ -19,6 +19,7 @@ struct plans {
 	uint64_t shared_begin, shared_end; /* ... from where to where it was asked for ... */
 	uint32_t shared_size_min;          /* ... and from what size encoded */
 	struct rc_want *wants;             /* what a connection with several topics wants: room for RC_PLAN_WINDOW */
+	uint64_t own_end;                  /* behind the last message that some connection here does not get */
 };
 
 /* Returns 0 or -ENOMEM. */

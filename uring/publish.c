@@ -276,7 +276,10 @@ static int64_t publish_checked(rc_server *server, const char *topic, size_t topi
 		return -EILSEQ;
 	if (!address.handle)
 		address.hash = rc_topic_hash(&server->topics, topic, topic_size);
-	return publish(server, &address, message);
+	int64_t result = publish(server, &address, message);
+	if (message->except && result > 0)
+		rc_worker_here->plans.own_end = rc_log_head(&server->log);
+	return result;
 }
 
 int64_t(rc_publish_with)(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *given,

@@ -10,6 +10,7 @@
 #include "text.h"
 #include "worker.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -296,6 +297,17 @@ void rc_server_free(rc_server *server)
 	free(server);
 }
 
+/* A path can be bound only once: all workers accept from the same socket then. */
+static int share_socket(const struct listener *listener, int fd, struct rc_error *error)
+{
+	int copy = dup(fd);
+	if (copy < 0)
+		return rc_fail(error, -errno, "cannot listen on %s: %s%s", listener->address, strerror(errno),
+		               errno == EMFILE ? ": raise the descriptor limit (ulimit -n)" : "");
+	fcntl(copy, F_SETFD, FD_CLOEXEC);
+	return copy;
+}
+
 int rc_server_listen(rc_server *server, const char *address, struct rc_error *error)
 {
 	if (atomic_load(&server->started))
@@ -311,8 +323,7 @@ int rc_server_listen(rc_server *server, const char *address, struct rc_error *er
 		server->deflate_size_min = RC_MIN(server->deflate_size_min, listener->deflate.size_min);
 	bool is_unix = listener->socket_address.ss_family == AF_UNIX;
 	for (unsigned i = 0; i < server->worker_count; i++) {
-		/* A path can be bound only once: all workers accept from the same socket then. */
-		int fd = is_unix && i ? dup(server->workers[0].acceptor.fds[index])
+		int fd = is_unix && i ? share_socket(listener, server->workers[0].acceptor.fds[index], error)
 		                      : rc_listen_open(listener, &server->config, i == 0, error);
 		if (fd < 0) {
 			while (i-- > 0)

@@ -124,6 +124,26 @@ Test(connect, what_is_to_stay_is_not_tried_again)
 	stop_raw(&raw);
 }
 
+/* The server takes its time, because a peer does not answer its Close. */
+Test(connect, nothing_is_tried_again_while_the_server_stops)
+{
+	static struct raw raw;
+	static struct client client;
+	start_raw(&raw, serve_websocket);
+	start_client(&client, 0);
+	run_client(&client);
+	dial_raw(&client, &raw, (struct rc_connect_options){ 0 });
+	AWAIT(client.opened == 1);
+	dial(&client, "ws://127.0.0.1:1/", (struct rc_connect_options){ .again_ms = 100, .again_max_ms = 100 });
+	AWAIT(client.closed == 1);
+	stop_client(&client);
+	stop_raw(&raw);
+	cr_expect_eq(client.final, 2);
+	for (unsigned i = 1; i < client.closed; i++)
+		cr_expect(client.told[i].closing.status == 0 || client.told[i].closing.status == -ECANCELED, "%u: %s",
+		          i, client.told[i].reason);
+}
+
 /* ---- a handle at once ---- */
 
 static void connect_and_close(void *argument)

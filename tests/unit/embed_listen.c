@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
  * embed_listen.c - a listener on all addresses where the kernel has no IPv6: it has those of IPv4 then, on one port for
- * all workers.
+ * all workers. And one on a path, whose one socket all workers share.
  */
 #include "ringcast.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -66,4 +70,64 @@ Test(embed_listen, without_ipv6)
 	cr_assert_eq(rc_server_listen(server, "[::]:0", &error), -EAFNOSUPPORT,
 	             "who asks for IPv6 hears that there is none");
 	rc_server_free(server);
+}
+
+/* ---- on a path ---- */
+
+static rc_server *server;
+static struct rc_error error;
+static char path[64], address[80];
+
+static void begin(void)
+{
+	struct rc_config config;
+	rc_config_init(&config);
+	config.worker_count = 3;
+	config.log_size = 1 << 16;
+	server = rc_server_new(&config, &error);
+	cr_assert_not_null(server, "%s", error.text);
+	snprintf(path, sizeof path, "/tmp/ringcast-embed-listen-%d", (int)getpid());
+	snprintf(address, sizeof address, "unix:%s", path);
+}
+
+static void end(void)
+{
+	rc_server_free(server);
+	unlink(path);
+}
+
+/* How many descriptors a child would get that is not told of any. */
+static unsigned count_inherited(void)
+{
+	unsigned count = 0;
+	for (int fd = 0; fd < 256; fd++) {
+		int flags = fcntl(fd, F_GETFD);
+		count += flags >= 0 && !(flags & FD_CLOEXEC);
+	}
+	return count;
+}
+
+Test(embed_listen, no_child_inherits_a_path, .init = begin, .fini = end)
+{
+	unsigned before = count_inherited();
+	cr_assert_eq(rc_server_listen(server, address, &error), 0, "%s", error.text);
+	cr_expect_eq(count_inherited(), before);
+}
+
+/* One descriptor is left, and each worker wants one. */
+Test(embed_listen, too_few_descriptors_for_all_workers, .init = begin, .fini = end)
+{
+	struct rlimit limit, before;
+	int next = open("/dev/null", O_RDONLY);
+	close(next);
+	getrlimit(RLIMIT_NOFILE, &before);
+	limit = before;
+	limit.rlim_cur = (rlim_t)next + 1;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	int result = rc_server_listen(server, address, &error);
+	setrlimit(RLIMIT_NOFILE, &before);
+	cr_expect_eq(result, -EMFILE, "%d", result);
+	cr_expect_eq(error.code, -EMFILE);
+	cr_expect_not_null(strstr(error.text, "ulimit -n"), "%s", error.text);
+	cr_expect_eq(rc_server_listen(server, address, &error), 0, "%s", error.text);
 }
