@@ -373,7 +373,7 @@ int app_settings_read(const struct subcommand *command, int argc, char **argv, s
 		return command_failed("no memory");
 	const struct option_entry *options = app_settings_options(settings);
 	const char *path = find_file(argc, argv);
-	int operand, status = path ? read_file(settings, options, path) : -1;
+	int operand = argc, status = path ? read_file(settings, options, path) : -1;
 	if (status < 0)
 		status = read_environment(command, settings, options);
 	if (status < 0) {
