@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * ringcast.h - the public contract of a server. Headers beside it hold what is needed more rarely, and include this
- * one: ringcast_client.h (connections that the server opens itself), ringcast_latency.h (workers inside a loop of the
- * program's own), and ringcast_stats.h (counters, lists of topics, and what the kernel offers).
+ * one: ringcast_publish.h (topics by handle, many messages as one, messages built in the log), ringcast_client.h
+ * (connections that the server opens itself), ringcast_ingest.h (processes that publish through shared memory, for whom
+ * there is ringcast_producer.h), ringcast_latency.h (workers inside a loop of the program's own), and ringcast_stats.h
+ * (counters, lists of topics, and what the kernel offers).
  *
  * A server is a set of workers (threads, each with an io_uring of its own) around one log. Publishing writes a message
  * into the log once, as a complete frame; a subscriber is a cursor in that log.
@@ -130,10 +132,11 @@ struct rc_closing {
 	size_t reason_size;
 	bool by_peer; /* the peer began the closing handshake */
 	/* Client role: 0 once the connection was open; else the HTTP status that refused the handshake, or the negative
-	 * errno of what went wrong before: -ENXIO for a name that does not exist, -ETIMEDOUT, -ECONNREFUSED and what
-	 * else a connect may say, -EMFILE when the worker has no room for another connection, -EKEYREJECTED when the
-	 * server's certificate is not trusted, -EPROTO for any other fault of TLS or of the response, -ECANCELED after
-	 * rc_close() and when the server stops. Server role: 0. */
+	 * errno of what went wrong before: -ENXIO for a name that does not exist, -EAGAIN when names cannot be looked
+	 * up just now, -ETIMEDOUT, -ECONNREFUSED and what else a connect may say, -ECONNRESET when the server ended the
+	 * connection before it answered, -EMFILE when the worker has no room for another connection, -EKEYREJECTED when
+	 * the server's certificate is not trusted, -EPROTO for any other fault of TLS or of the response, -ENOMEM or
+	 * -ECONNABORTED when memory is short, -ECANCELED after rc_close() and when the server stops. Server role: 0. */
 	int status;
 	/* Client role: the next attempt comes in so many milliseconds, and handle and user stay. 0: this is the end. */
 	unsigned again_ms;
@@ -174,8 +177,9 @@ struct rc_handlers {
 	 * would go on being sent to that worker: end the program. */
 	void (*failed)(void *context, const struct rc_error *error);
 	/* How many connections this address may have that are not open: no request has come whole, or an answer is on
-	 * its way; 0: no limit. One more is closed at once. `peer` is null when more came at once than could be asked
-	 * for their addresses: those count as one. Called for each connection, before all else. Null: no limit. */
+	 * its way; 0: no limit. One more is closed at once. They count as for connections_per_address. `peer` is null
+	 * when more came at once than could be asked for their addresses: those count as one. Called for each
+	 * connection, before all else. Null: no limit. */
 	unsigned (*unopened_max)(void *context, const struct sockaddr *peer);
 	void (*reserved[7])(void); /* null: the places of handlers to come */
 };
@@ -189,7 +193,7 @@ struct rc_deflate_options {
 	bool client_takeover; /* clients may refer to their earlier messages, which costs 40 KB for each that does */
 };
 
-/* In which pages the log lies. */
+/* In which pages the log's memory lies. */
 enum rc_huge_pages {
 	RC_HUGE_PAGES_OFF,         /* as the system has it */
 	RC_HUGE_PAGES_TRANSPARENT, /* those of 2 MiB, where the kernel has some to give; else small ones */
@@ -201,11 +205,12 @@ enum rc_huge_pages {
 struct rc_config {
 	unsigned worker_count; /* at most 1024; 0: one for each of `cpus`, or as many as processors it may run on */
 	struct rc_handlers handlers;
-	unsigned connections_max;         /* all workers together; 0: as many as the descriptor limit allows */
-	unsigned connections_per_address; /* 0: no limit */
-	unsigned subscriptions_max;       /* of one connection, 1 to 65536; default 256 */
-	size_t body_size_max;    /* of a plain HTTP request, at most 16 MiB; a larger one gets 413. 0: no bodies */
-	size_t message_size_max; /* received, 1 to 64 MiB; a larger one is closed with 1009. Default 1 MiB */
+	unsigned connections_max; /* all workers together; 0: as many as the descriptor limit allows */
+	/* 0: no limit. Addresses of IPv6 count by their /64, and who comes by a "proxy+" listener by the proxy's. */
+	unsigned connections_per_address;
+	unsigned subscriptions_max; /* of one connection, 1 to 65536; default 256 */
+	size_t body_size_max;       /* of a plain HTTP request, at most 16 MiB; a larger one gets 413. 0: no bodies */
+	size_t message_size_max;    /* received, 1 to 64 MiB; a larger one is closed with 1009. Default 1 MiB */
 	unsigned fragments_max; /* of one received message; 0: 1024, or one for every 64 bytes of the largest message */
 	size_t send_size_max;   /* waiting for one connection outside the log: rc_send() and Pongs; and the body of an
 	                         * HTTP answer; at most 2 GiB. 0: 4 MiB, or two of the largest messages or bodies */
@@ -223,9 +228,11 @@ struct rc_config {
 	unsigned close_timeout_ms;     /* for the peer to answer a Close, not 0; default 5 s */
 	const char *congestion;        /* TCP congestion control of listeners; null: the system's */
 	unsigned notsent_lowat_size;   /* TCP_NOTSENT_LOWAT of listeners: unsent bytes in the kernel; default 32 KiB */
-	/* A worker fans out in rounds. The time between two of them grows with the number of sends and is at most this,
-	 * so that what is published meanwhile leaves in one send. The first message after a pause leaves at once, and
-	 * few subscribers hardly wait. 0: each message leaves as soon as the worker sees it. Default 2 ms. */
+	/* A worker fans out in rounds. The time from the beginning of one to that of the next grows with the number of
+	 * its sends and is at most this, so that what is published meanwhile leaves in one send. The first message
+	 * after a pause leaves at once, and few subscribers hardly wait. A round that itself takes longer than this is
+	 * followed by a pause as long as it took, which ends at most 32 ms after the round began. 0: each message
+	 * leaves as soon as the worker sees it. Default 2 ms. */
 	unsigned round_interval_us;
 	/* Sends of at least this many bytes of the log are zero-copy (Linux 6.14), except to a peer for whom the kernel
 	 * copies in the end; 0: none are. Such a send holds its part of the log until the peer's system has
@@ -237,9 +244,10 @@ struct rc_config {
 	bool kernel_tls;
 	struct rc_deflate_options deflate; /* of listeners that do not say otherwise; its level counts for all */
 	bool busy_poll;                    /* workers spin instead of sleeping: a processor each, for shorter delays */
-	/* From here on ringcast-latency(7) says what each gives and costs. */
+	/* From here on ringcast-latency(7) says what each gives and costs. The log's memory is less than 2.7 times
+	 * log_size, with its index and the blocks of rc_reserve(). */
 	unsigned spin_us;  /* when nothing comes any more, spin so long before sleeping: nobody has to wake it then */
-	bool log_prefault; /* all of the log is in memory before the first message */
+	bool log_prefault; /* all of that is in memory before the first message */
 	bool log_lock;     /* likewise, and it never leaves it: needs RLIMIT_MEMLOCK or CAP_IPC_LOCK */
 	enum rc_huge_pages log_huge_pages;
 	int numa_node; /* where the log lies, and the threads of rc_server_start() run; default -1: anywhere */

@@ -45,10 +45,10 @@ struct rc_connect_options {
 	 * its share of it, so that the next one is tried in time. 0: the server's handshake_timeout_ms. */
 	unsigned timeout_ms;
 	/* Unless 0, the connection is opened again when it ends, and when it could not be opened. The pause before the
-	 * next attempt begins with again_ms and doubles from one attempt to the next up to again_max_ms (0: 30 s). Each
-	 * pause is a random time between half of that and the whole, so that many clients do not come back as one. It
-	 * begins anew with again_ms when a connection was open for again_max_ms: a server that accepts and ends at once
-	 * does not make it begin anew. */
+	 * next attempt begins with again_ms and doubles from one attempt to the next up to again_max_ms (0: 30 s, or
+	 * again_ms if that is longer). Each pause is a random time between half of that and the whole, so that many
+	 * clients do not come back as one. It begins anew with again_ms when a connection was open for again_max_ms: a
+	 * server that accepts and ends at once does not make it begin anew. */
 	unsigned again_ms, again_max_ms;
 	/* Unless null, gets the handle, before any handler is called with it. */
 	rc_conn *conn;
@@ -69,7 +69,7 @@ struct rc_connect_options {
  *
  * It is not tried again either when the server stops, or when the connection was not open and what went wrong is there
  * to stay: an HTTP status of 300 to 499 but 408, 425 and 429, a certificate that is not trusted, a name that does not
- * exist, a Unix socket's file that may not be opened. */
+ * exist (unless the connection has been open before), a Unix socket's file that may not be opened. */
 RC_API int rc_connect(rc_server *server, unsigned worker, const char *url, const struct rc_connect_options *options,
                       size_t struct_size);
 #define rc_connect(...) rc_connect(__VA_ARGS__, sizeof(struct rc_connect_options))

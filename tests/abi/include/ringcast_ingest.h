@@ -25,7 +25,8 @@ struct rc_produced {
 
 /* Who may be a producer, what it may publish to, and how much of it there may be. */
 struct rc_producers_options {
-	/* Users, besides the mode of the socket's file, which the kernel sees to. None: whom the mode lets in. */
+	/* The users who may be producers. The mode of the socket's file holds besides, which the kernel sees to. None:
+	 * whoever the mode lets in. */
 	const unsigned *uids;
 	size_t uid_count;
 	/* The topics that they may publish to: names, or prefixes that end in '*'. None: all. */
@@ -35,7 +36,7 @@ struct rc_producers_options {
 	bool (*allow)(void *context, const char *topic, size_t topic_size);
 	/* Instead of rc_publish(), for a program whose messages have a form of their own; or null. It returns what
 	 * rc_publish() does: -EAGAIN leaves the message in the ring and it comes again, anything else below 0 refuses
-	 * it. Both run on a worker and must not block. */
+	 * it. `allow` and `publish` run on the workers, on several at a time, and must not block. */
 	int64_t (*publish)(void *context, const struct rc_produced *message);
 	void *context;
 	unsigned producers_max; /* connected at a time, at most 1024; 0: 64 */
@@ -45,10 +46,10 @@ struct rc_producers_options {
 
 /* Lets producers in, before the start, once. The address is "unix:/run/x.sock", and behind it "?mode=0660" where the
  * file of the socket is to have another mode than 0600. `options` is copied; it may be null. Each producer takes
- * ring_size bytes of memory and two descriptors. Returns 0, or with *error set -EINVAL (the address, or an option),
- * -EBUSY (after the start, or the second time), -E2BIG (it sets what this library does not know), -ENOMEM, or the errno
- * with which the kernel refused: -EADDRINUSE, -EACCES, -EMFILE ... Without a `publish` of its own, a topic is open (see
- * rc_topic_open()) from its registration until its producer has gone. */
+ * ring_size bytes of memory and two descriptors. Without options.publish a producer's topics are open (see
+ * rc_topic_open()) from their registration until it has gone. Returns 0, or with *error set -EINVAL (the address, or an
+ * option), -EBUSY (after the start, or the second time), -E2BIG (it sets what this library does not know), -ENOMEM, or
+ * the errno with which the kernel refused: -EADDRINUSE, -EACCES, -EMFILE ... */
 RC_API int rc_server_listen_producers(rc_server *server, const char *address,
                                       const struct rc_producers_options *options, struct rc_error *error,
                                       size_t struct_size);

@@ -20,9 +20,12 @@ extern "C" {
  * it. The descriptor is readable whenever the worker has something to do: connections, messages, what other threads
  * publish or post, and its timers. Wait for that and call rc_worker_step(); never read or close it. It belongs to the
  * server, and stays open until rc_server_free(). A second call returns the same. Returns the descriptor, or what
- * rc_server_start() does, which handlers.report says in words; -EINVAL also for a worker that does not exist, -EBUSY
- * when another thread runs it, -EOPNOTSUPP with rc_server_listen_producers(), which needs threads of the server's,
- * -EPERM when another one steps it, -ENOTCONN when it has ended. */
+ * rc_server_start() does, which handlers.report says in words; or
+ *   -EINVAL     there is no such worker
+ *   -EBUSY      another thread runs it
+ *   -EPERM      another thread steps it
+ *   -EOPNOTSUPP the server listens for producers, which only workers with threads of their own hear
+ *   -ENOTCONN   it has ended */
 RC_API int rc_server_fd(rc_server *server, unsigned worker);
 
 /* Runs one tick of such a worker: takes what has happened, calls the handlers, sends, and never blocks. What is left to

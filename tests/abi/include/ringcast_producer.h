@@ -47,7 +47,7 @@ extern "C" {
 /* Whether the server reads a ring, as its `state` says. */
 enum rc_producer_state {
 	RC_PRODUCER_AWAKE = 0,
-	RC_PRODUCER_ASLEEP = 1, /* a producer that finds this writes to the eventfd; AWAKE, it says so no more */
+	RC_PRODUCER_ASLEEP = 1, /* a producer that finds this makes it AWAKE, and then writes to the eventfd */
 	RC_PRODUCER_GONE = 2,   /* the server has let go of this producer */
 };
 
@@ -78,8 +78,8 @@ struct rc_producer_record {
 #define RC_PRODUCER_SKIP UINT32_MAX
 #define RC_PRODUCER_RECORD_MAX(ring_size) ((ring_size) / 4)
 
-/* The socket is of type SOCK_SEQPACKET. The server's first message is an answer, with the memory's and the eventfd's
- * descriptors beside it; so is each reply to a question. */
+/* The socket is of type SOCK_SEQPACKET. The server's first message is such an answer, with the memory's and the
+ * eventfd's descriptors beside it. Each question gets an answer too, without descriptors. */
 struct rc_producer_answer {
 	int32_t result; /* the number of a topic, or a negative errno value */
 	uint32_t version;
@@ -242,7 +242,8 @@ static inline int rc_producer_open(struct rc_producer *producer, const char *pat
 
 /* Registers a topic, once. Returns its number for rc_producer_publish(), or, with producer->error in words, -EINVAL
  * (the name is empty or too long), -EACCES (this producer may not publish to it), -ENOSPC (it has as many topics as the
- * server takes of one), -ENOMEM, -ETIMEDOUT, -EPIPE. It waits for the server's answer. */
+ * server takes of one), -ENOMEM, -ETIMEDOUT, -EPIPE. It waits for the server's answer. Close the producer after
+ * -ETIMEDOUT: an answer that comes late would be taken for that to the next question. */
 static inline int rc_producer_topic(struct rc_producer *producer, const char *name, size_t size)
 {
 	struct rc_producer_question question;

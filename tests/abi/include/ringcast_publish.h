@@ -18,8 +18,8 @@ extern "C" {
 /* Opens a topic, so that publishing to it looks up no name. Any thread may call this, and any thread may use the handle
  * until it is closed. A handle keeps its topic, with its sequence numbers and its epoch, even while nobody subscribes
  * and the log has none of its messages; the topic counts for RC_TOPICS_MAX meanwhile. Who opens a name once more gets
- * the same number, and closes it once more. A handle that was closed by all is refused, also when the name is
- * opened again later, unless the topic lived on meanwhile.
+ * the same handle, and closes it once more. A handle that was closed as often as it was opened is refused, also when
+ * the name is opened again later, unless the topic lived on meanwhile.
  * Returns 0, -EINVAL (the name), -ENOSPC (RC_TOPICS_MAX topics exist), -ENOMEM. */
 RC_API int rc_topic_open(rc_server *server, const char *name, size_t name_size, rc_topic *topic);
 
@@ -48,7 +48,7 @@ struct rc_batch_message {
 /* Publishes all of these messages, in this order, or none: under one lock, with one wake-up. All are looked at before
  * anybody sees the first, and then everybody sees all at once: nothing that others publish comes between them, and a
  * round of fan-out has all of them or none. So a subscriber that keeps up finds them in one send, as far as one send
- * goes. To one that is behind the policies of the topics apply, message by message.
+ * goes. To one that is behind, the policies of the topics apply message by message.
  * `flags` may be RC_PUBLISH_WAIT and RC_PUBLISH_QUIET. Any thread. Returns `count`, and 0 for no messages, or what
  * rc_publish() does, of which
  *   -EMSGSIZE more than RC_PUBLISH_MANY_MAX messages; together larger than a quarter of the log, each with 14 bytes
@@ -72,19 +72,22 @@ typedef uint64_t rc_place;
  * workers read on. It lies in a block of the log in which nothing else is built until it is given back by rc_commit()
  * or rc_abandon(). So whatever is written there meets no message of anybody, however late, until one of the two has
  * said that the place is over. Who never gives it back, as a thread that was ended does not, keeps one of RC_PLACES_MAX
- * places until rc_server_free(). Blocks are as much memory again as log_size. Only what is used of it is taken from the
- * system, but with log_prefault and log_lock all of it.
+ * places until rc_server_free(). All blocks together are as much memory again as log_size. Only what is used of it is
+ * taken from the system, but with log_prefault, log_lock and reserved huge pages all of it. A block that has no room
+ * for the next place is left to its messages, so places that are far larger than what is committed use up blocks, and
+ * the log lets go of its oldest messages sooner.
  *
  * Any thread. Returns 0, or
  *   -EMSGSIZE larger than a 128th of the log, less 14 bytes
  *   -ENOBUFS  RC_PLACES_MAX places are being built in
- *   -EAGAIN   a worker is so far behind in the log that all blocks are in use */
+ *   -EAGAIN   all blocks are full of messages that the log still has. Each call lets go of some of the oldest, unless
+ *             a worker is too far behind for that: try again */
 RC_API int rc_reserve(rc_server *server, size_t size, rc_place *place, void **data);
 
-/* Publishes the first `size` bytes of a place to an open topic, with the publisher's own time, if it is not 0. Flags
- * are those of rc_publish(). Any thread; after a success the bytes must not be touched any more. After the first two of
- * these errors the place is over. After the others it is as it was, so that it can be put right and committed, or
- * abandoned. Returns the sequence number, or
+/* Publishes the first `size` bytes of a place to an open topic. `time_ns` is the publisher's own time, as in
+ * rc_publication; 0: it does not say. Flags are those of rc_publish(). Any thread; after a success the bytes must not
+ * be touched any more. After the first two of these errors the place is over. After the others it is as it was, so that
+ * it can be put right and committed, or abandoned. Returns the sequence number, or
  *   -ETIMEDOUT it was reserved more than a second ago: it is over, and nothing is published
  *   -EALREADY  it is over: committed, abandoned or timed out before
  *   -EMSGSIZE  larger than what was reserved
@@ -103,9 +106,9 @@ RC_API int rc_abandon(rc_server *server, rc_place place);
 /* Wakes the workers that RC_PUBLISH_QUIET left asleep, once each, whichever threads published. Any thread. */
 RC_API void rc_flush(rc_server *server);
 
-/* How much can be published now before it is refused: so many bytes, of which each message takes its size and up to 10
- * more, and at most *messages of them (which may be null). Workers make more room as they send. Other publishers take
- * of it, and so may a subscriber that begins far back. Any thread. */
+/* How much can be published now before a message is refused. Returns the bytes, of which each message takes its size
+ * and up to 10 more; *messages is how many messages at most, and `messages` may be null. Workers make more room as they
+ * send. Other publishers take of it, and so may a subscriber that begins far back. Any thread. */
 RC_API size_t rc_server_room(rc_server *server, size_t *messages);
 
 #ifdef __cplusplus
