@@ -242,8 +242,8 @@ static inline int rc_producer_open(struct rc_producer *producer, const char *pat
 
 /* Registers a topic, once. Returns its number for rc_producer_publish(), or, with producer->error in words, -EINVAL
  * (the name is empty or too long), -EACCES (this producer may not publish to it), -ENOSPC (it has as many topics as the
- * server takes of one), -ENOMEM, -ETIMEDOUT, -EPIPE. It waits for the server's answer. Close the producer after
- * -ETIMEDOUT: an answer that comes late would be taken for that to the next question. */
+ * server takes of one), -ENOMEM, -EPIPE. It waits for the server's answer; -ETIMEDOUT after some seconds without
+ * one, and the producer is then over: an answer that comes late would be taken for that to the next question. */
 static inline int rc_producer_topic(struct rc_producer *producer, const char *name, size_t size)
 {
 	struct rc_producer_question question;
@@ -256,6 +256,8 @@ static inline int rc_producer_topic(struct rc_producer *producer, const char *na
 	if (send(producer->socket, &question, offsetof(struct rc_producer_question, name) + size, MSG_NOSIGNAL) < 0)
 		return rc_producer_fail(producer, errno == EAGAIN ? -ETIMEDOUT : -errno, "the server does not listen");
 	result = rc_producer_hear(producer, &answer, descriptors);
+	if (result == -ETIMEDOUT)
+		shutdown(producer->socket, SHUT_RDWR);
 	if (result >= 0 && (uint32_t)result >= producer->topic_count)
 		producer->topic_count = (uint32_t)result + 1;
 	return result;

@@ -151,16 +151,36 @@ static void scribble(long seconds, uint64_t seed)
 	printf("%lu\n", rings);
 }
 
+/* Asks for two topics of a server that was stopped meanwhile: a line when it may be stopped, one when it may go on. */
+static void ask_late(void)
+{
+	struct rc_producer producer;
+	char line[8];
+	begin(&producer);
+	puts("open");
+	fflush(stdout);
+	if (!fgets(line, sizeof line, stdin))
+		die("no word to go on", -EPIPE);
+	printf("%d\n", rc_producer_topic(&producer, "first", 5));
+	fflush(stdout);
+	if (!fgets(line, sizeof line, stdin))
+		die("no word to go on", -EPIPE);
+	printf("%d\n", rc_producer_topic(&producer, "second", 6));
+	rc_producer_close(&producer);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 5)
-		die("PATH TOPIC flood|die|scribble COUNT [SEED]", -EINVAL);
+		die("PATH TOPIC flood|late|die|scribble COUNT [SEED]", -EINVAL);
 	path = argv[1];
 	topic = argv[2];
 	long count = atol(argv[4]);
 	uint64_t seed = argc > 5 ? strtoull(argv[5], NULL, 10) : 1;
 	if (strcmp(argv[3], "flood") == 0)
 		flood(count);
+	else if (strcmp(argv[3], "late") == 0)
+		ask_late();
 	else if (strcmp(argv[3], "die") == 0)
 		die_often(count, seed);
 	else

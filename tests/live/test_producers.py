@@ -172,6 +172,21 @@ def test_a_full_ring_says_so_and_loses_nothing():
         equal(reader.receive_text(), "last")
 
 
+def test_an_answer_that_comes_late_is_nobodys():
+    with Place() as place, place.serve() as server:
+        asks = subprocess.Popen([PEER, place.path, "t", "late", "0"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                text=True, preexec_fn=die_with_parent)
+        equal(asks.stdout.readline(), "open\n")
+        server.process.send_signal(signal.SIGSTOP)
+        until(lambda: stands_still(server.process.pid), "the server to stand still")
+        asks.stdin.write("\n")
+        asks.stdin.flush()
+        equal(int(asks.stdout.readline()), -errno.ETIMEDOUT)
+        server.process.send_signal(signal.SIGCONT)
+        until(lambda: figures(server)["producers"] == 0, "that it has gone")
+        equal(int(asks.communicate("\n", timeout=20 * SLOW)[0]), -errno.EPIPE)
+
+
 def test_a_log_without_room_holds_the_producer_back():
     count = 10000 if SANITIZED else 100000
     with Place() as place, place.serve("--log-size", "64k", "--policy", "skip", workers=2) as server:
