@@ -103,6 +103,7 @@ static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before
 /* A worker whose rounds take longer than that has no time left. It then pauses after a round for as long as the round
  * took, but not until more than this has passed since that began: what is published meanwhile leaves in one send, and
  * that is what saves time. */
+#define RC_ROUNDS_CROWDED 4 /* in a row, before that is so */
 #define RC_ROUND_STRETCHED_NS 32000000
 
 #define RC_HOLDS_MAX 64 /* zero-copy sends of a worker whose bytes the kernel holds; beyond, sends copy */

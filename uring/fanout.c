@@ -186,13 +186,17 @@ static uint64_t next_round_ns(const struct worker *worker)
 	return round->began_ns + RC_MIN(longest_ns, round->sends * RC_ROUND_SEND_NS);
 }
 
-/* Its sends have left with the tick before this one, which did not wait. */
+/* Its sends have left with the tick before this one, which did not wait. Only where more has come meanwhile, round
+ * after round, is there something to gain: who waits for an answer before publishing again shall not wait longer. */
 static void note_time(struct worker *worker)
 {
 	struct round *round = &worker->round;
-	if (round->timed)
-		round->took_ns = worker->now_ns - round->began_ns;
+	if (!round->timed)
+		return;
 	round->timed = false;
+	round->crowded = rc_log_head(&worker->server->log) > round->end ? round->crowded + 1 : 0;
+	if (round->crowded >= RC_ROUNDS_CROWDED)
+		round->took_ns = worker->now_ns - round->began_ns;
 }
 
 uint64_t rc_fanout_slice(struct worker *worker)
@@ -210,13 +214,16 @@ uint64_t rc_fanout_slice(struct worker *worker)
 	}
 	bool may_begin = worker->round.walk_index == worker->round.walk_count &&
 	                 worker->now_ns >= next_round_ns(worker);
-	if (may_begin && worker->round.end < worker->encoder.end)
+	bool begins = may_begin && worker->round.end < worker->encoder.end;
+	if (begins)
 		begin_round(worker);
 	worker->round.sends += walk(worker, RC_SLICE_SENDS - sends);
 	if (worker->round.walk_index == worker->round.walk_count) {
 		worker->round.begin = worker->round.end; /* now everyone who is not behind has it */
 		/* One that fits into a slice is never long. */
 		worker->round.timed = walks && interval_ns(worker);
+		if (begins)
+			worker->round.crowded = 0;
 	}
 	rc_plans_forget(&worker->plans);
 	if (worker->round.timed || worker->to_pump.count || worker->round.walk_index < worker->round.walk_count ||

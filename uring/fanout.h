@@ -16,6 +16,7 @@ struct round {
 	uint64_t began_ns;
 	uint64_t sends;   /* so far */
 	uint64_t took_ns; /* all sends of the last round, where it had so many that this counts; else 0 */
+	unsigned crowded; /* so many rounds one after the other were long, and more had come when they were over */
 	bool timed;       /* its last sends leave with this tick: the next one knows how long it took */
 	uint32_t *walk;   /* topics touched by it */
 	uint32_t walk_count, walk_index;
