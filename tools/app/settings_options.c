@@ -166,7 +166,8 @@ static void add_limits(struct option_table *table, struct app_settings *s)
 		{ "topics-per-address", OPTION_COUNT, &s->topics_per_address, "N",
 		  "rooms, and topics without messages, that one address may make; with those of\n"
 		  "others it may be in twice as many (10000; 0: no limit)" },
-		{ "history-max", OPTION_COUNT, &s->history_max, "N", "messages in one answer to `history` (100)" },
+		{ "history-max", OPTION_COUNT, &s->history_max, "N",
+		  "messages in one answer to `history`, at most 1000000 (100)" },
 	};
 	options_add(table, options, sizeof options / sizeof *options);
 }
