@@ -103,22 +103,21 @@ int rc_abandon(rc_server *server, rc_place place)
 
 int64_t rc_commit(rc_server *server, rc_place place, rc_topic topic, size_t size, uint64_t time_ns, unsigned flags)
 {
-	struct rc_blocks *blocks = &server->log.blocks;
 	struct rc_log_message message = { .size = size,
 		                          .opcode = flags & RC_PUBLISH_BINARY ? RC_BINARY : RC_TEXT,
 		                          .source_ns = time_ns };
-	const struct rc_block *block = rc_blocks_find(blocks, place);
+	struct rc_place_seen seen;
 	uint64_t now_ns = rc_server_now();
-	if (!block)
+	if (!rc_blocks_see(&server->log.blocks, place, &seen))
 		return -EALREADY;
-	if (now_ns > block->began_ns && now_ns - block->began_ns > RC_PLACE_TIME_MS * UINT64_C(1000000))
+	if (now_ns > seen.began_ns && now_ns - seen.began_ns > RC_PLACE_TIME_MS * UINT64_C(1000000))
 		return rc_abandon(server, place) ? -EALREADY : -ETIMEDOUT;
 	if (flags & ~(unsigned)(RC_PUBLISH_OF_MESSAGES | RC_PUBLISH_OF_CALLS))
 		return -EINVAL;
-	if (size > block->size_max)
+	if (size > seen.size_max)
 		return -EMSGSIZE;
-	if (!rc_publish_is_right(rc_block_data(blocks, block), size, flags))
-		return -EILSEQ;
+	if (!rc_publish_is_right(seen.data, size, flags)) /* or by now it is another one's text */
+		return rc_blocks_find(&server->log.blocks, place) ? -EILSEQ : -EALREADY;
 	int64_t result;
 	do {
 		result = commit_once(server, place, topic, &message, now_ns, flags);
