@@ -11,7 +11,8 @@
 
 #include <time.h>
 
-#define SKIPS_MAX 8 /* segments that one call leaves out of the log to find a free block */
+#define SKIPS_AT_ONCE 8 /* segments that are left out of the log, to find a free block, before the lock is given back  \
+	                 */
 
 /* A few milliseconds late, and far cheaper than the exact one: it is for the limit of a second. */
 static uint64_t coarse_now(void)
@@ -21,16 +22,35 @@ static uint64_t coarse_now(void)
 	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
 
-/* Where all blocks are full, the log goes on without a message, until it has forgotten those in one of them. */
-static struct rc_block *take_block(rc_server *server, struct rc_block *in_hand, size_t size, int *error)
+/* A piece of the search: with the lock. Sets *goes_on where the log could let go of more. */
+static struct rc_block *look_for_block(rc_server *server, struct rc_block *in_hand, size_t size, bool *goes_on,
+                                       int *error)
 {
 	struct appending appending;
 	unsigned held_by;
 	rc_appending_begin(server, &appending);
 	struct rc_block *block = rc_blocks_take(&server->log.blocks, in_hand, size, error);
-	for (unsigned i = 0; !block && *error == -EAGAIN && i < SKIPS_MAX && rc_log_skip(&server->log, &held_by); i++)
-		block = rc_blocks_take(&server->log.blocks, NULL, size, error);
-	rc_appending_end(server, &appending, block ? 0 : *error, 0);
+	*goes_on = !block && *error == -EAGAIN;
+	for (unsigned i = 0; *goes_on && i < SKIPS_AT_ONCE; i++) {
+		*goes_on = rc_log_skip(&server->log, &held_by);
+		if (*goes_on)
+			block = rc_blocks_take(&server->log.blocks, NULL, size, error);
+		*goes_on &= !block && *error == -EAGAIN;
+	}
+	rc_appending_end(server, &appending, block || *goes_on ? 0 : *error, 0);
+	return block;
+}
+
+/* Where all blocks are full, the log goes on without a message, until it has forgotten those in one of them: all that
+ * it has, where places were far larger than what was committed. */
+static struct rc_block *take_block(rc_server *server, struct rc_block *in_hand, size_t size, int *error)
+{
+	bool goes_on;
+	struct rc_block *block = look_for_block(server, in_hand, size, &goes_on, error);
+	for (unsigned skips = SKIPS_AT_ONCE; goes_on && skips <= RC_LOG_SEGMENTS; skips += SKIPS_AT_ONCE) {
+		rc_appending_pass(server);
+		block = look_for_block(server, NULL, size, &goes_on, error);
+	}
 	return block;
 }
 
