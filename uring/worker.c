@@ -301,7 +301,8 @@ static bool stop_slice(struct worker *worker, uint64_t stop_at_ns)
 		}
 		rc_close_noted(worker);
 	}
-	return (!worker->used_count && !worker->acceptor.armed) || worker->now_ns >= stop_at_ns;
+	bool left = !worker->used_count && !worker->acceptor.armed && worker->producers.over;
+	return left || worker->now_ns >= stop_at_ns;
 }
 
 /* ---- the tick ---- */
