@@ -76,7 +76,7 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run examples test test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame install uninstall clean help fmt
+.PHONY: all run examples test test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame install uninstall clean help fmt FORCE
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
@@ -216,6 +216,18 @@ $(BUILD)/obj/%.o: %.c Makefile | $(READY)
 	@mkdir -p $(@D)
 	$(call say,compile $<)$(CC) $(RC_CFLAGS) $(INCLUDE_$(firstword $(subst /, ,$<))) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
+# What was built, for --version. The file is touched only when it would say something else: then a commit costs one
+# compilation. In a tarball the commit stands in a file, and liburing's version is in no header of 2.3.
+$(BUILD)/include/build_version.h: FORCE | $(READY)
+	@mkdir -p $(@D)
+	@commit=$$(cat tools/package/commit); case $$commit in '$$Format'*) \
+		commit=$$(git describe --always --abbrev=12 --exclude='*' --dirty=', and changes' 2>/dev/null || echo unknown) ;; esac; \
+	uring=$$(sed -n 's/^Version: *//p' "$$(dirname "$$($(CC) -print-file-name=liburing.so)")/pkgconfig/liburing.pc" 2>/dev/null); \
+	printf '#define RC_COMMIT "%s"\n#define RC_LIBURING "%s"\n' "$$commit" "$${uring:-of a version that nobody told}" >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+$(BUILD)/obj/tools/version.o: $(BUILD)/include/build_version.h
+
 $(TOOL_OBJECTS): | $(HEADERS:engine/%=$(BUILD)/include/%)
 
 # The assembler includes these files, and no .d file lists them.
@@ -283,7 +295,7 @@ $(BUILD)/tests/producer_peer: $(BUILD)/obj/tests/live/producer_peer.o
 	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ -o $@
 
 # For the unit tests of what the programs are made of.
-$(BUILD)/tools.a: $(filter-out %/main.o,$(TOOL_OBJECTS))
+$(BUILD)/tools.a: $(filter-out %/main.o %/version.o,$(TOOL_OBJECTS))
 	@rm -f $@
 	@ar rcs $@ $^
 

@@ -121,8 +121,12 @@ def test_what_is_installed():
                  "share/ringcast/ringcast.js", "share/ringcast/package.json"):
         assert os.path.isfile(here.at(path)), path
     done = subprocess.run([here.at("bin/ringcast"), "--version"], capture_output=True, text=True)
-    version = here.flags("--modversion")[0] if shutil.which("pkg-config") else done.stdout.split()[-1]
-    equal(done.stdout, f"ringcast {version}\n")
+    version = here.flags("--modversion")[0] if shutil.which("pkg-config") else done.stdout.split()[1]
+    lines = done.stdout.splitlines()
+    equal(lines[0], f"ringcast {version}")
+    for line, form in zip(lines[1:], (r"commit ([0-9a-f]{12,40}(, and changes)?|unknown)", r"compiled by (gcc|clang) \d\S* for \S+",
+                                      r"OpenSSL 3\.\S+, compiled against 3\.\S+", r"liburing \d+\.\d+"), strict=True):
+        assert re.match(form, line), line
     equal(os.path.basename(os.path.realpath(here.at("lib/libringcast.so"))), f"libringcast.so.{version}")
 
 
@@ -346,7 +350,7 @@ def test_man_page():
     here = tree()
     with open(here.at("share/man/man1/ringcast.1"), encoding="utf-8") as file:
         page = file.read().replace("\\-", "-")
-    for verb in ("serve", "sub", "pub", "load", "replay", "probe"):
+    for verb in ("serve", "sub", "pub", "load", "replay", "health", "probe"):
         text = subprocess.run([here.at("bin/ringcast"), verb, "--help"], capture_output=True, text=True).stdout
         for flag in re.findall(r"^  --(?!help)([a-z0-9-]+)", text, re.M):
             assert re.search(rf"--{flag}\b", page), f"ringcast {verb} --{flag} is not in the man page"
