@@ -301,7 +301,8 @@ static bool stop_slice(struct worker *worker, uint64_t stop_at_ns)
 		}
 		rc_close_noted(worker);
 	}
-	return (!worker->used_count && !worker->acceptor.armed) || worker->now_ns >= stop_at_ns;
+	bool left = !worker->used_count && !worker->acceptor.armed && worker->producers.over;
+	return left || worker->now_ns >= stop_at_ns;
 }
 
 /* ---- the tick ---- */
@@ -334,6 +335,16 @@ static bool prepare_to_sleep(struct worker *worker)
 	return false;
 }
 
+/* Likewise for commands alone. */
+static bool prepare_to_doze(struct worker *worker)
+{
+	atomic_store(&worker->mailbox.dozing, true);
+	if (!atomic_load(&worker->mailbox.count))
+		return true;
+	atomic_store(&worker->mailbox.dozing, false);
+	return false;
+}
+
 static void run_timers(struct worker *worker)
 {
 	uint32_t slot;
@@ -361,6 +372,7 @@ static int reap(struct worker *worker, int64_t wait_ns)
 {
 	int count = rc_ring_wait(worker->ring, worker->completions, RC_BATCH_MAX, wait_ns);
 	atomic_store_explicit(&worker->mailbox.sleeping, false, memory_order_relaxed);
+	atomic_store_explicit(&worker->mailbox.dozing, false, memory_order_relaxed);
 	rc_producers_wake(worker);
 	worker->now_ns = rc_ring_now(worker->ring);
 	rc_count(&worker->stats.ticks, 1);
@@ -372,12 +384,14 @@ static int reap(struct worker *worker, int64_t wait_ns)
 }
 
 /* Lets publishers know that they must wake this worker, unless there is something to do already. Between two rounds it
- * waits for the time alone: publishers need not wake it. Its producers must, where other workers may begin a round of
- * their own before. */
-static bool may_sleep(struct worker *worker, uint64_t more_at_ns)
+ * waits for the time alone: publishers need not wake it, and commands only where that is long. Its producers must,
+ * where other workers may begin a round of their own before. */
+static bool may_sleep(struct worker *worker, int64_t wait_ns, uint64_t more_at_ns)
 {
 	bool between_rounds = more_at_ns != UINT64_MAX;
 	if (!between_rounds && !prepare_to_sleep(worker))
+		return false;
+	if (between_rounds && wait_ns > RC_DOZE_NS && !prepare_to_doze(worker))
 		return false;
 	return (between_rounds && worker->server->worker_count == 1) || rc_producers_sleep(worker);
 }
@@ -390,7 +404,7 @@ static int wait(struct worker *worker, bool stopping, uint64_t more_at_ns)
 	/* While it spins it does not count as asleep: to publish then is no system call. */
 	bool spins = config->busy_poll || worker->now_ns - worker->active_ns < spin_ns;
 	int64_t wait_ns = spins ? 0 : time_to_wait(worker, stopping, more_at_ns);
-	if (wait_ns && !may_sleep(worker, more_at_ns))
+	if (wait_ns && !may_sleep(worker, wait_ns, more_at_ns))
 		wait_ns = 0;
 	return reap(worker, wait_ns);
 }
@@ -450,7 +464,7 @@ int rc_worker_tick(struct worker *worker)
 	if (result == 0 && (goes_on = work(worker, &stopping, &more_at_ns))) {
 		int64_t wait_ns = time_to_wait(worker, stopping, more_at_ns);
 		/* One that is stepped without a pause needs nobody to wake it. */
-		if (wait_ns && !worker->server->config.busy_poll && !may_sleep(worker, more_at_ns))
+		if (wait_ns && !worker->server->config.busy_poll && !may_sleep(worker, wait_ns, more_at_ns))
 			wait_ns = 0;
 		result = arm(worker, wait_ns);
 	}
