@@ -39,9 +39,12 @@ INCLUDE_tests := $(INCLUDE_benches)
 LIBS := -luring -lssl -lcrypto -lz
 TOOL_LIBS := -lm -ljansson -linih -lsystemd
 
-# What an embedder sees. Everything beside ringcast.h includes it, but ringcast_producer.h, which is for other processes.
-HEADERS := engine/ringcast.h $(wildcard engine/ringcast_*.h)
+# What an embedder sees. Everything beside ringcast.h includes it, but for the two that are for
+# other processes: ringcast_producer.h, and ringcast_record.h, which that includes.
+HEADERS := engine/ringcast.h $(wildcard engine/ringcast_*.h) uring/ringcast_producer.h
 WRAPPER := engine/ringcast.hpp
+PRODUCER_HEADERS := engine/ringcast_record.h uring/ringcast_producer.h
+INCLUDED := $(addprefix $(BUILD)/include/,$(notdir $(HEADERS)))
 LIBRARY := $(BUILD)/libringcast.a
 SHARED := $(BUILD)/libringcast.so.$(VERSION)
 PROGRAM := $(BUILD)/ringcast
@@ -195,7 +198,7 @@ install: all $(BUILD)/man3/ringcast.3 $(COMPLETIONS) ## into $(DESTDIR)$(PREFIX)
 uninstall: ## removes what install put there
 	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,libringcast.a libringcast.so libringcast.so.$(SOVERSION) $(notdir $(SHARED)) \
 		pkgconfig/ringcast.pc)
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(patsubst engine/%,include/%,$(HEADERS) $(WRAPPER)) share/man/man1/ringcast.1 share/man/man7/ringcast-latency.7 \
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(addprefix include/,$(notdir $(HEADERS) $(WRAPPER))) share/man/man1/ringcast.1 share/man/man7/ringcast-latency.7 \
 		share/ringcast/ringcast.js share/ringcast/package.json share/doc/ringcast/ringcast.conf \
 		$(BASH_COMPLETIONS)/ringcast $(ZSH_COMPLETIONS)/_ringcast $(FISH_COMPLETIONS)/ringcast.fish \
 		$(addprefix share/doc/ringcast/,$(notdir $(DOCUMENTS)) $(addprefix examples/,$(notdir $(SAMPLES)))))
@@ -263,7 +266,7 @@ $(BUILD)/obj/tools/version.o: $(BUILD)/include/build_version.h
 $(COMPLETIONS): tools/package/completions.py $(PROGRAM) | $(READY_INSTALL)
 	$(call say,write $(@D))python3 -B tools/package/completions.py $(PROGRAM) $(@D)
 
-$(TOOL_OBJECTS): | $(HEADERS:engine/%=$(BUILD)/include/%)
+$(TOOL_OBJECTS): | $(INCLUDED)
 
 # The assembler includes these files, and no .d file lists them.
 $(BUILD)/obj/tools/app/web.o: $(wildcard tools/web/*.*) $(BUILD)/tools/web/ringcast.js
@@ -277,7 +280,7 @@ $(BUILD)/tools/web/ringcast.js: tools/web/join.awk tools/web/package.json $(wild
 
 $(BUILD)/include/%.h:
 	@mkdir -p $(@D)
-	@ln -sf $(abspath engine/$*.h) $@
+	@ln -sf $(abspath $(filter %/$*.h,$(HEADERS))) $@
 
 $(call objects,$(wildcard tests/unit/*.c)): | $(READY_TEST)
 
@@ -307,7 +310,7 @@ $(BUILD)/man3/ringcast.3: tools/man3.py $(HEADERS) | $(READY_INSTALL)
 
 # An example sees what is installed, and nothing else of the library. The one with libuv is left out where that is not.
 EXAMPLE = $(CC) $(RC_CFLAGS) -I$(BUILD)/include $(CPPFLAGS) $(CFLAGS) -pie $(RC_LDFLAGS) $(LDFLAGS) $< $(LIBRARY) $(LIBS) -o $@
-$(EXAMPLES): $(HEADERS) $(LIBRARY) | $(READY_EXAMPLES) $(HEADERS:engine/%=$(BUILD)/include/%)
+$(EXAMPLES): $(HEADERS) $(LIBRARY) | $(READY_EXAMPLES) $(INCLUDED)
 $(BUILD)/examples/%: tools/examples/%.c
 	@mkdir -p $(@D)
 	$(call say,compile $@)$(EXAMPLE)
@@ -317,11 +320,11 @@ $(BUILD)/examples/uv: tools/examples/uv.c
 	$(call say,compile $@)if echo '#include <uv.h>' | $(CC) -E -x c - >/dev/null 2>&1; then $(EXAMPLE) -luv; \
 		else echo 'ringcast: $@ is left out, since libuv is not here'; fi
 # They see one header, and link nothing of ours.
-$(BUILD)/examples/producer/%: tools/examples/producer/%.c engine/ringcast_producer.h Makefile | $(READY) $(BUILD)/include/ringcast_producer.h
+$(BUILD)/examples/producer/%: tools/examples/producer/%.c $(PRODUCER_HEADERS) Makefile | $(READY) $(INCLUDED)
 	@mkdir -p $(@D)
 	$(call say,compile $@)$(CC) $(RC_CFLAGS) -I$(BUILD)/include $(CPPFLAGS) $(CFLAGS) -pie $(RC_LDFLAGS) $(LDFLAGS) $< -o $@
 
-$(BUILD)/examples/producer/%_cpp: tools/examples/producer/%.cpp engine/ringcast_producer.h Makefile | $(READY_TEST) $(BUILD)/include/ringcast_producer.h
+$(BUILD)/examples/producer/%_cpp: tools/examples/producer/%.cpp $(PRODUCER_HEADERS) Makefile | $(READY_TEST) $(INCLUDED)
 	@mkdir -p $(@D)
 	$(call say,compile $@)$(CXX) -std=c++17 -O2 -g -Wall -Wextra -Werror -I$(BUILD)/include $(LDFLAGS) $< -o $@
 

@@ -115,7 +115,7 @@ def check_program(compiler, suffix, *which):
 
 def test_what_is_installed():
     here = tree()
-    headers = ["include/" + os.path.basename(path) for path in glob.glob(os.path.join(TOP, "engine/ringcast*.h"))]
+    headers = ["include/" + os.path.basename(path) for path in glob.glob(os.path.join(TOP, "[eu]*/ringcast*.h"))]
     for path in (*headers, "bin/ringcast", "lib/libringcast.a", "lib/libringcast.so", "lib/pkgconfig/ringcast.pc",
                  "share/man/man1/ringcast.1", "share/man/man3/rc_publish.3", "share/man/man7/ringcast-latency.7",
                  "share/ringcast/ringcast.js", "share/ringcast/package.json", "lib/systemd/system/ringcast.service",
