@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 
-from harness import BUILD, PROGRAM, SANITIZED, SLOW, TOP, Raw, Server, Skip, command, die_with_parent, equal, run, until
+from harness import BUILD, PROGRAM, SANITIZED, SLOW, TOP, Server, Skip, command, die_with_parent, equal, run, until
 
 PACKAGE = os.path.join(TOP, "tools/package/container")
 SHIPPED = os.path.join(PACKAGE, "seccomp.json")

@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 
 from app import App, Client
-from harness import BUILD, SLOW, TOP, Raw, Skip, command, die_with_parent, equal, run, until
+from harness import SLOW, TOP, Raw, Skip, command, die_with_parent, equal, run, until
 
 PACKAGE = os.path.join(TOP, "tools/package")
 HOST = "feed.example.org"
