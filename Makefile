@@ -214,7 +214,7 @@ deb: ## Debian packages of what was committed, by debhelper, in $(BUILD)/deb
 	@sh tools/package/deb.sh $(BUILD) $(VERSION)
 
 test-deb: deb ## installs these packages in a bare Debian 12 made by debootstrap, uses them, and removes them (root)
-	@/usr/bin/python3 -B tests/package/deb.py $(BUILD)
+	@sh tools/setup.sh test-deb && /usr/bin/python3 -B tests/package/deb.py $(BUILD)
 
 image: all ## a container image with the program and what it links, by podman, buildah or docker: IMAGE=ringcast
 	@sh tools/package/container/image.sh $(BUILD) $(or $(IMAGE),ringcast)

@@ -112,7 +112,8 @@ make_archive() {
 	cp -r "$build/tools/web" "$root/ringcast/build/tools"
 	for file in tests/live/*.py; do
 		case $file in
-		*_aiohttp.py | *_bench.py | *_examples.py | *_install.py | *_man3.py | *_perf.py | *_websockets.py | *_ws.py) ;;
+		*_aiohttp.py | *_bench.py | *_completions.py | *_container.py | *_examples.py | *_install.py | *_man3.py | \
+			*_package.py | *_perf.py | *_websockets.py | *_ws.py) ;;
 		*) cp "$file" "$root/ringcast/tests/live" ;;
 		esac
 	done
