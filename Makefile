@@ -70,13 +70,14 @@ READY := $(BUILD)/setup-build.done
 READY_TEST := $(BUILD)/setup-test.done
 READY_EXAMPLES := $(BUILD)/setup-examples.done
 READY_INSTALL := $(BUILD)/setup-install.done
+READY_DOCS := $(BUILD)/setup-docs.done
 
 # As many jobs as processors, unless the caller chose.
 ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run examples test test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame install uninstall clean help fmt
+.PHONY: all run examples test test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame docs install uninstall clean help fmt
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
@@ -151,6 +152,9 @@ million: all ## a million connections on this machine and broadcasts to all (N=1
 flame: ## a flame graph (SVG) of a running server: PID=123 TIME=10 OUT=flame.svg
 	@sh tools/perf/flame.sh $(or $(PID),$$(pidof -s ringcast)) $(or $(TIME),10) $(or $(OUT),flame.svg)
 
+docs: $(READY_DOCS) ## the documentation as plain HTML, to be read without a network: $(BUILD)/docs/index.html
+	$(call say,write $(BUILD)/docs)rm -rf $(BUILD)/docs && python3 -B tools/docs/build.py $(BUILD)/docs
+
 # Programs look there by themselves in the system's own folders; elsewhere pkg-config has them told.
 RPATH := $(if $(filter /lib /lib/% /usr/lib /usr/lib/% /usr/local/lib /usr/local/lib/%,$(LIBDIR)),,-Wl,-rpath,$${libdir} )
 
@@ -211,6 +215,9 @@ $(READY_EXAMPLES): tools/setup.sh | $(READY)
 
 $(READY_INSTALL): tools/setup.sh | $(READY)
 	@CC='$(CC)' sh tools/setup.sh install && touch $@
+
+$(READY_DOCS): tools/setup.sh | $(READY)
+	@CC='$(CC)' sh tools/setup.sh docs && touch $@
 
 $(BUILD)/obj/%.o: %.c Makefile | $(READY)
 	@mkdir -p $(@D)
