@@ -59,7 +59,7 @@ THREAD_TESTS := $(patsubst tests/threads/%.c,$(BUILD)/tests/threads_%,$(wildcard
 FUZZ_TARGETS := $(filter-out run,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
 FUZZ_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%))
 # The simulator: the library without what touches the kernel, in a build of its own with small bounds, under one main.
-SIM_SOURCES := $(filter-out $(wildcard uring/ring*.c) uring/slots.c uring/listen.c uring/probe.c uring/names.c,$(wildcard engine/*.c tls/*.c uring/*.c)) $(wildcard tests/sim/*.c)
+SIM_SOURCES := $(filter-out $(wildcard uring/ring*.c) uring/slots.c uring/listen.c uring/probe.c uring/probe_send.c uring/names.c,$(wildcard engine/*.c tls/*.c uring/*.c)) $(wildcard tests/sim/*.c)
 SIM_OBJECTS := $(patsubst %.c,$(BUILD)/obj/sim/%.o,$(SIM_SOURCES))
 SIM_WRAPPED := malloc calloc realloc free strdup mmap clock_gettime nanosleep eventfd write close dup \
 	getrandom pthread_mutex_lock pthread_mutex_trylock pthread_mutex_unlock
@@ -81,13 +81,14 @@ READY := $(BUILD)/setup-build.done
 READY_TEST := $(BUILD)/setup-test.done
 READY_EXAMPLES := $(BUILD)/setup-examples.done
 READY_INSTALL := $(BUILD)/setup-install.done
+READY_DOCS := $(BUILD)/setup-docs.done
 
 # As many jobs as processors, unless the caller chose.
 ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run examples test test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame install uninstall dist deb image completions test-deb clean help fmt FORCE
+.PHONY: all run examples test test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame docs install uninstall dist deb image completions test-deb clean help fmt FORCE
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
@@ -161,6 +162,9 @@ million: all ## a million connections on this machine and broadcasts to all (N=1
 
 flame: ## a flame graph (SVG) of a running server: PID=123 TIME=10 OUT=flame.svg
 	@sh tools/perf/flame.sh $(or $(PID),$$(pidof -s ringcast)) $(or $(TIME),10) $(or $(OUT),flame.svg)
+
+docs: $(READY_DOCS) ## the documentation as plain HTML, to be read without a network: $(BUILD)/docs/index.html
+	$(call say,write $(BUILD)/docs)rm -rf $(BUILD)/docs && python3 -B tools/docs/build.py $(BUILD)/docs
 
 # Programs look there by themselves in the system's own folders; elsewhere pkg-config has them told.
 RPATH := $(if $(filter /lib /lib/% /usr/lib /usr/lib/% /usr/local/lib /usr/local/lib/%,$(LIBDIR)),,-Wl,-rpath,$${libdir} )
@@ -246,6 +250,9 @@ $(READY_EXAMPLES): tools/setup.sh | $(READY)
 
 $(READY_INSTALL): tools/setup.sh | $(READY)
 	@CC='$(CC)' sh tools/setup.sh install && touch $@
+
+$(READY_DOCS): tools/setup.sh | $(READY)
+	@CC='$(CC)' sh tools/setup.sh docs && touch $@
 
 $(BUILD)/obj/%.o: %.c Makefile | $(READY)
 	@mkdir -p $(@D)

@@ -6,6 +6,7 @@
 #include "worker.h"
 
 #include "growing.h"
+#include "probe.h"
 #include "ringcast_stats.h"
 #include "text.h"
 
@@ -115,6 +116,22 @@ static void probe_limits(struct findings *findings, bool direct)
 	}
 }
 
+static void probe_zero_copy(struct findings *findings, bool known)
+{
+	enum rc_zero_copy tried = known ? rc_probe_zero_copy() : RC_ZERO_COPY_UNTRIED;
+	const char *used = "before Linux 6.14 nobody knows whether it copied: sends copy once into the socket";
+	if (tried == RC_ZERO_COPY_COPIED)
+		used = "for --zero-copy-min; the one tried here was copied after all, as all over loopback are: it "
+		       "saves work only on a network card that gathers";
+	else if (tried == RC_ZERO_COPY_DONE)
+		used = "for --zero-copy-min; the one tried here, over loopback, was not copied";
+	else if (tried == RC_ZERO_COPY_REFUSED)
+		used = "one was tried, and the kernel refused it: sends copy once into the socket";
+	else if (known)
+		used = "none could be tried over loopback: see whether a connection to 127.0.0.1 opens";
+	add(findings, "zero-copy send", tried >= RC_ZERO_COPY_COPIED, false, used);
+}
+
 size_t(rc_probe)(struct rc_feature *features, size_t max, struct rc_error *error, size_t struct_size)
 {
 	struct findings findings = {
@@ -146,10 +163,7 @@ size_t(rc_probe)(struct rc_feature *features, size_t max, struct rc_error *error
 	}
 	if (ring >= 0)
 		close(ring);
-	bool zero_copy = offers & RC_RING_FEATURE_6_14;
-	add(&findings, "zero-copy send", zero_copy, false,
-	    zero_copy ? "sends from the log without a copy where --zero-copy-min asks for it"
-	              : "before Linux 6.14 nobody knows whether it copied: sends copy once into the socket");
+	probe_zero_copy(&findings, offers & RC_RING_FEATURE_6_14);
 	int tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	/* On a socket that is not connected, a kernel that has it fails for just that reason. */
 	bool kernel_tls = tcp >= 0 && setsockopt(tcp, IPPROTO_TCP, TCP_ULP, "tls", sizeof "tls") < 0 &&
