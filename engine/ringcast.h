@@ -6,8 +6,8 @@
  * there is ringcast_producer.h), ringcast_latency.h (workers inside a loop of the program's own), and ringcast_stats.h
  * (counters, lists of topics, and what the kernel offers).
  *
- * A server is a set of workers (threads, each with an io_uring of its own) around one log. Publishing writes a message
- * into the log once, as a complete frame; a subscriber is a cursor in that log.
+ * A server is a set of workers (threads, each with an io_uring of its own, or an epoll) around one log. Publishing
+ * writes a message into the log once, as a complete frame; a subscriber is a cursor in that log.
  *
  * Conventions
  *   Errors      A function that can fail returns 0 (or a count, or a sequence number) on success and a negative errno
@@ -200,6 +200,14 @@ enum rc_huge_pages {
 	RC_HUGE_PAGES_RESERVED,    /* those of 2 MiB that the sysctl vm.nr_hugepages set aside, or an error */
 };
 
+/* What a worker's ring is made of. On epoll everything works as on io_uring, but each send is a call of its own, no
+ * send is zero-copy, and each connection takes a descriptor of the process, as on io_uring before Linux 6.14. */
+enum rc_ring_kind {
+	RC_RING_AUTO,  /* io_uring; where it is forbidden, switched off or older than Linux 6.1, epoll */
+	RC_RING_URING, /* io_uring, or an error */
+	RC_RING_EPOLL, /* Linux 4.18 */
+};
+
 /* How a server is set up. rc_config_init() fills in the defaults, which stand here beside each field; where none does,
  * it is 0. */
 struct rc_config {
@@ -255,6 +263,8 @@ struct rc_config {
 	const unsigned *cpus;     /* worker n runs on cpus[n % cpu_count] alone; null and 0: anywhere */
 	unsigned cpu_count;       /* at most 1024 */
 	unsigned thread_priority; /* 1 to 99: SCHED_FIFO, needs RLIMIT_RTPRIO or CAP_SYS_NICE. 0: as other threads */
+	/* RC_RING_AUTO is decided by rc_server_new(); when it is epoll, handlers.report says why at the start. */
+	enum rc_ring_kind ring;
 };
 
 /* Fills in the defaults. Any thread. */

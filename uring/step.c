@@ -9,6 +9,8 @@
 #include "ringcast_latency.h"
 #include "worker.h"
 
+#include <unistd.h>
+
 static struct stepped *stepped_of(rc_server *server, unsigned index)
 {
 	return index < server->worker_count ? &server->workers[index].stepped : NULL;
@@ -24,13 +26,16 @@ static int begin(struct worker *worker)
 	                                         "or rc_server_run()")
 	                               : rc_server_take_worker(server, worker->index, &error);
 	if (result == 0) {
-		worker->stepped = (struct stepped){ .state = STEP_OPEN, .thread = pthread_self() };
+		worker->stepped =
+		    (struct stepped){ .state = STEP_OPEN, .thread = pthread_self(), .fd = worker->mailbox.wake_fd };
 		result = rc_worker_open(worker, &error);
 	}
 	if (result == 0) {
 		rc_workers_stepped++;
 		return 0;
 	}
+	if (worker->stepped.state == STEP_OPEN && worker->stepped.fd != worker->mailbox.wake_fd)
+		close(worker->stepped.fd);
 	worker->stepped.state = STEP_NONE;
 	if (server->config.handlers.report)
 		server->config.handlers.report(server->config.handlers.context, error.text);
@@ -50,7 +55,7 @@ int rc_server_fd(rc_server *server, unsigned index)
 	}
 	if (stepped->state == STEP_ENDED)
 		return stepped->result < 0 ? stepped->result : -ENOTCONN;
-	return pthread_equal(stepped->thread, pthread_self()) ? worker->mailbox.wake_fd : -EPERM;
+	return pthread_equal(stepped->thread, pthread_self()) ? stepped->fd : -EPERM;
 }
 
 int rc_worker_step(rc_server *server, unsigned index)
