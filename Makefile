@@ -76,7 +76,7 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run examples test test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame install uninstall clean help fmt
+.PHONY: all run examples test test-epoll test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame install uninstall clean help fmt
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
@@ -88,6 +88,10 @@ examples: $(EXAMPLES) ## the programs of tools/examples, in $(BUILD)/examples: w
 test: all $(EXAMPLES) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(LOOP) $(PRODUCERS) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
 	@CC='$(CC)' SANITIZE='$(or $(SANITIZE),$(INSTRUMENTED))' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(SIM_TESTS) \
 		$(if $(SANITIZE),,tests/benches.sh tests/cross.sh)
+
+test-epoll: all $(EXAMPLES) $(UNIT_TESTS) $(STARVED) $(LOOP) $(PRODUCERS) $(READY_TEST) ## the tests that need a ring, all of them on the one on epoll (of the others `make test` runs a part there; ONLY=word)
+	@RC_RING=epoll CC='$(CC)' SANITIZE='$(SANITIZE)' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) \
+		$$(grep -l rc_server_new tests/unit/*.c | sed 's|tests/unit/\(.*\)\.c|$(BUILD)/tests/unit_\1|')
 
 test-asan: ## the same tests, built with the address and undefined behaviour sanitizers
 	@$(MAKE) --no-print-directory SANITIZE=address,undefined test

@@ -60,6 +60,7 @@ struct rc_stats {
 	uint64_t log_oldest;      /* number of the oldest message that the log has ... */
 	uint64_t log_head;        /* ... and of the next one */
 	uint64_t lag_ns;          /* now: since the oldest message that some worker has not yet sent was published */
+	uint64_t ring;            /* what the workers run on: RC_RING_URING or RC_RING_EPOLL */
 };
 RC_API void rc_server_stats(rc_server *server, struct rc_stats *stats, size_t struct_size);
 #define rc_server_stats(...) rc_server_stats(__VA_ARGS__, sizeof(struct rc_stats))

@@ -11,11 +11,13 @@
 #include "trace.h"
 
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #define COARSE_NS 20000000 /* from here on a wait is rounded up to milliseconds */
-#define AREA_STEP 64       /* what was received begins at a line of the cache */
+#define AREA_IDLE_NS 1000000000
+#define AREA_STEP 64 /* what was received begins at a line of the cache */
 
 /* ---- operations ---- */
 
@@ -245,10 +247,20 @@ static int wait_finely(struct rc_epoll *ring, int64_t timeout_ns)
 	return ready <= 0 ? ready : epoll_wait(ring->fd, ring->events, RC_EPOLL_EVENTS, 0);
 }
 
-/* Returns 0, or a negative errno when the ring is over. */
+/* Nothing was received for a while. */
+static void give_area_back(struct rc_epoll *ring)
+{
+	madvise(ring->area, ring->area_size, MADV_DONTNEED);
+	ring->area_touched = false;
+}
+
+/* Takes what happens. Returns 0, or a negative errno when the ring is over. */
 static int look(struct rc_epoll *ring, int64_t timeout_ns)
 {
 	int count;
+	bool until_idle = ring->area_touched && (timeout_ns < 0 || timeout_ns > AREA_IDLE_NS);
+	if (until_idle)
+		timeout_ns = AREA_IDLE_NS;
 	if (timeout_ns > 0 && timeout_ns < COARSE_NS)
 		count = wait_finely(ring, timeout_ns);
 	else
@@ -259,6 +271,8 @@ static int look(struct rc_epoll *ring, int64_t timeout_ns)
 		return ring->refused = -errno;
 	for (int i = 0; i < count; i++)
 		note(ring, &ring->events[i]);
+	if (until_idle && count == 0)
+		give_area_back(ring);
 	return 0;
 }
 
@@ -280,6 +294,8 @@ static bool receive(struct rc_epoll *ring, uint32_t slot, struct rc_completion *
 	if (got > 0 && !own->placed) {
 		out->flags = RC_RING_BUFFER;
 		out->data = to;
+		ring->area_touched = true;
+		ring->received_ns = 0;
 		ring->area_used += ((size_t)got + AREA_STEP - 1) / AREA_STEP * AREA_STEP;
 	}
 	if (got <= 0 || own->once)
@@ -379,6 +395,16 @@ static void set_timer(struct rc_epoll *ring, uint64_t at_ns)
 	ring->timer_ns = at_ns;
 }
 
+/* When the area's memory is to be given back, which is done if it is time; UINT64_MAX if there is nothing to give. */
+static uint64_t area_idle_ns(struct rc_epoll *ring, uint64_t now_ns)
+{
+	if (!ring->received_ns)
+		ring->received_ns = now_ns;
+	if (ring->area_touched && now_ns >= ring->received_ns + AREA_IDLE_NS)
+		give_area_back(ring);
+	return ring->area_touched ? ring->received_ns + AREA_IDLE_NS : UINT64_MAX;
+}
+
 int rc_epoll_arm(struct rc_epoll *ring, int64_t timeout_ns)
 {
 	if (ring->refused)
@@ -387,8 +413,12 @@ int rc_epoll_arm(struct rc_epoll *ring, int64_t timeout_ns)
 		const uint64_t one = 1;
 		ssize_t written = write(ring->event_fd, &one, sizeof one);
 		(void)written; /* it fails only when the counter is full, and then the descriptor is readable */
-	} else if (timeout_ns > 0) {
-		set_timer(ring, rc_ring_clock() + (uint64_t)timeout_ns);
+	} else {
+		uint64_t now_ns = rc_ring_clock(), at_ns = area_idle_ns(ring, now_ns);
+		if (timeout_ns > 0)
+			at_ns = RC_MIN(at_ns, now_ns + (uint64_t)timeout_ns);
+		if (at_ns != UINT64_MAX)
+			set_timer(ring, at_ns);
 	}
 	return 0;
 }

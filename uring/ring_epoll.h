@@ -99,6 +99,7 @@ struct rc_epoll {
 	size_t done_begin, done_end, done_max;
 	uint8_t *area;
 	size_t area_size, area_used, buffer_size;
+	bool area_touched; /* since its memory was given back */
 	struct listening listening[RC_LISTENERS_MAX];
 	unsigned listening_count;
 	struct sockaddr_storage peers[RC_EPOLL_ACCEPTS];
@@ -110,7 +111,8 @@ struct rc_epoll {
 	/* of a ring inside another loop */
 	int event_fd; /* or -1, as the timer's */
 	int timer_fd;
-	uint64_t timer_ns; /* of the timer that runs; 0: none does */
+	uint64_t timer_ns;    /* of the timer that runs; 0: none does */
+	uint64_t received_ns; /* since then nothing was received */
 };
 
 /* A completion, to be taken by this wait or the next. There is room: a slot has at most eight at a time. */

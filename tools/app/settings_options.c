@@ -44,6 +44,9 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		{ "handshake-timeout", OPTION_MS, &s->handshake_timeout_ms, "TIME",
 		  "for a client to open its connection (10s)" },
 
+		{ "ring", OPTION_CHOICE, &s->latency.ring, LATENCY_RINGS,
+		  "what the workers run on: uring is io_uring; auto takes epoll where that is\n"
+		  "forbidden or too old (auto)" },
 		{ "round-interval", OPTION_COUNT, &s->latency.round_interval_us, "MICROSECONDS",
 		  "the longest pause between two rounds of sending; 0: none (2000)" },
 		{ "busy-poll", OPTION_FLAG, &s->latency.busy_poll, NULL,

@@ -87,6 +87,9 @@ static const struct option_entry *make_options(struct serve *serve)
 		{ "tls-crl", OPTION_TEXT, &serve->tls.crl, "FILE",
 		  "revocation lists (PEM) of the authorities of clients; SIGHUP\nreads them again" },
 		{ "workers", OPTION_COUNT, &config->worker_count, "N", "threads, each with a ring (one a processor)" },
+		{ "ring", OPTION_CHOICE, &latency->ring, LATENCY_RINGS,
+		  "what the workers run on: uring is io_uring; auto takes epoll\nwhere that is forbidden or too old "
+		  "(auto)" },
 		{ "echo", OPTION_FLAG, &serve->routes.echo, NULL, "serve /echo" },
 		{ "relay", OPTION_FLAG, &serve->routes.relay, NULL, "serve /relay/NAME to everybody" },
 		{ "publish-from", OPTION_LIST, &serve->publish_from, "ADDR",
