@@ -111,8 +111,8 @@ lint: all ## format, structure (who uses whom), clang-tidy, cppcheck, what progr
 abi-freeze: all ## from now on `make lint` holds the library to what programs can rely on today: tests/abi/README.md
 	@sh tools/setup.sh lint && CC='$(CC)' /usr/bin/python3 -B tests/abi/check.py $(BUILD) --freeze
 
-test-vm: all $(LOOP) ## the live tests and the systemd units on Linux 6.1, the oldest kernel promised, in qemu (ONLY=word)
-	@ONLY='$(ONLY)' sh tests/vm/run.sh $(BUILD)
+test-vm: all $(LOOP) ## the live tests and the systemd units on Linux 6.1, or with KERNEL=5.10 on Debian 11's, in qemu (ONLY=word)
+	@ONLY='$(ONLY)' KERNEL='$(KERNEL)' sh tests/vm/run.sh $(BUILD)
 
 soak: all ## churn, storms, floods, readers that do not read; then attacks around honest users, TIME=60 seconds each
 	@RC_SOAK=$(or $(TIME),60) /usr/bin/python3 -B tests/soak/test_soak.py $(BUILD)
