@@ -7,7 +7,8 @@
 # hosts); its only file system is an archive with what `make install` installs, systemd, Python and the tests. This prints
 # what the guest prints on its serial console, one line a test. It ends with 77 where qemu or the kernel is not to be had.
 #
-# ONLY=word works as in `make test`. The tests of installing and those against other implementations are left out.
+# ONLY=word and RC_RING=epoll work as in `make test`. The tests of installing and those against other implementations are
+# left out.
 set -eu
 cd "$(dirname "$0")/../.."
 version=${KERNEL:-6.1}
@@ -146,7 +147,7 @@ make_archive "$1"
 timeout -k 5 "${RC_VM_LIMIT:-1200}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 2G -nodefaults \
 	-no-reboot -display none -serial stdio -device virtio-rng-pci -kernel "$kernel"/boot/vmlinuz-* \
 	-initrd "$vm/initramfs" \
-	-append "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on systemd.unit=inside.service systemd.crash_reboot=1 ONLY=${ONLY:-} RC_SLOW=${RC_SLOW:-10}" \
+	-append "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on systemd.unit=inside.service systemd.crash_reboot=1 ONLY=${ONLY:-} RC_SLOW=${RC_SLOW:-10} RC_RING=${RC_RING:-}" \
 	</dev/null 2>"$vm/qemu.log" | sed -u 's|\r||g' | tee "$vm/console"
 result=$(sed -n 's/^vm: the tests ended with //p' "$vm/console")
 if [ -z "$result" ]; then
