@@ -172,7 +172,7 @@ struct rc_handlers {
 	/* The library has something to tell the operator: memory or descriptors are used up, for example. Of each kind
 	 * at most one line a second comes. */
 	void (*report)(void *context, const char *text);
-	/* The kernel lets a worker go on no longer, as when a seccomp filter was set that forbids io_uring_enter:
+	/* The kernel lets a worker go on no longer, as when a seccomp filter was set that forbids what it waits with:
 	 * *error says why and names the remedy, and `report` was told so. The server stops by itself, since clients
 	 * would go on being sent to that worker: end the program. */
 	void (*failed)(void *context, const struct rc_error *error);
@@ -242,9 +242,10 @@ struct rc_config {
 	 * followed by a pause as long as it took, which ends at most 32 ms after the round began. 0: each message
 	 * leaves as soon as the worker sees it. Default 2 ms. */
 	unsigned round_interval_us;
-	/* Sends of at least this many bytes of the log are zero-copy (Linux 6.14), except to a peer for whom the kernel
-	 * copies in the end; 0: none are. Such a send holds its part of the log until the peer's system has
-	 * acknowledged it. It gains from some 16 KiB up, with a network card that gathers; over loopback it only costs.
+	/* Sends of at least this many bytes of the log are zero-copy (io_uring of Linux 6.14), except to a peer for
+	 * whom the kernel copies in the end; 0: none are. Such a send holds its part of the log until the peer's system
+	 * has acknowledged it. It gains from some 16 KiB up, with a network card that gathers; over loopback it only
+	 * costs.
 	 */
 	size_t zero_copy_size_min;
 	/* The kernel makes the records of TLS 1.3 where it can (its module `tls`). What leaves is then copied once, and
@@ -343,7 +344,7 @@ RC_API int rc_server_tls_reload(rc_server *server, struct rc_error *error);
 /* Starts a thread for each worker. Returns 0 once all are accepting. Otherwise nothing runs, *error is set, and it
  * returns -EINVAL (a wss:// listener without rc_server_tls(), or a processor that is not there), -EBUSY (it was started
  * before), or the errno with which a thread, its place, its ring or its memory was refused: -EAGAIN, -ENOSYS, -EPERM,
- * -EMFILE, -ENOMEM ... */
+ * -EMFILE, -ENOMEM ... A ring is refused only if rc_config.ring insists on io_uring, or if epoll is forbidden too. */
 RC_API int rc_server_start(rc_server *server, struct rc_error *error);
 
 /* Runs worker `index` in the calling thread until the server stops, instead of rc_server_start(). Call it once for each

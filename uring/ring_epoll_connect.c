@@ -49,6 +49,8 @@ void rc_epoll_accept(struct rc_epoll *ring, int listener, uint64_t tag)
 	rc_ring_set_blocking(listener, false); /* another worker, or another process, may be faster */
 	*listening = (struct listening){ .tag = tag, .fd = listener, .family = address.ss_family };
 	int result = rc_epoll_control(ring, EPOLL_CTL_ADD, listener, EPOLLIN | EPOLLEXCLUSIVE, ABOUT_LISTENER, index);
+	if (result == -EINVAL) /* gVisor has no such flag: more workers are woken than needed */
+		result = rc_epoll_control(ring, EPOLL_CTL_ADD, listener, EPOLLIN, ABOUT_LISTENER, index);
 	listening->armed = result == 0;
 	if (result < 0)
 		rc_epoll_done(ring, tag, result, 0);
@@ -166,8 +168,13 @@ void rc_epoll_connect(struct rc_epoll *ring, const struct sockaddr_storage *to, 
 /* A connect is over. Where it failed, its slot goes at once: the caller never heard of it. */
 static void end_connect(struct rc_epoll *ring, struct connecting *connecting, int result)
 {
-	if (result < 0)
-		close(rc_slots_remove(&ring->slots, connecting->slot));
+	if (result < 0) {
+		int fd = rc_slots_remove(&ring->slots, connecting->slot);
+		/* Where a child of this process has it too, closing it would not do, and its word be taken for
+		 * another's. */
+		rc_epoll_control(ring, EPOLL_CTL_DEL, fd, 0, ABOUT_CONNECT, 0);
+		close(fd);
+	}
 	rc_epoll_done(ring, connecting->tag, result < 0 ? result : (int)connecting->slot, 0);
 	connecting->used = false;
 	ring->connect_count--;

@@ -223,6 +223,8 @@ static void choose_ring(struct rc_server *server)
 		server->epoll = true;
 		memcpy(server->epoll_why, why.text, sizeof why.text);
 	}
+	if (server->epoll)
+		server->config.zero_copy_size_min = 0; /* there is no such send */
 }
 
 rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error, size_t struct_size)
