@@ -216,6 +216,9 @@ static void add_running(struct option_table *table, struct serve *serve)
 {
 	struct latency *latency = &serve->latency;
 	const struct option_entry options[] = {
+		{ "ring", OPTION_CHOICE, &latency->ring, LATENCY_RINGS,
+		  "what the workers run on: uring is io_uring; auto takes epoll\nwhere that is forbidden or too old "
+		  "(auto)" },
 		{ "busy-poll", OPTION_FLAG, &latency->busy_poll, NULL,
 		  "spin instead of sleeping: each worker takes a processor" },
 		{ "spin-us", OPTION_COUNT, &latency->spin_us, "MICROSECONDS",
