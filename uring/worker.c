@@ -16,6 +16,7 @@
 #include "timeout.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #define STOP_TICK_NS 5000000
 #define STOP_SLICE 1024 /* connections told to go away in a tick */
@@ -79,7 +80,8 @@ static void watch_mailbox(struct worker *worker)
 		rc_ring_watch(worker->ring, worker->mailbox.wake_fd, rc_tag_make(TAG_WOKEN, 0, 0, 0));
 }
 
-/* Submits, so that the mailbox's descriptor is readable after wait_ns at the latest. Returns 0 or a negative errno. */
+/* Submits, so that the descriptor of the worker is readable after wait_ns at the latest. Returns 0 or a negative errno.
+ */
 static int arm(struct worker *worker, int64_t wait_ns)
 {
 	int result = rc_ring_arm(worker->ring, wait_ns);
@@ -92,8 +94,10 @@ static int arm(struct worker *worker, int64_t wait_ns)
 static int begin_stepping(struct worker *worker, struct rc_error *error)
 {
 	int result = rc_ring_signal(worker->ring, worker->mailbox.wake_fd);
-	if (result == 0)
+	if (result >= 0) {
+		worker->stepped.fd = result;
 		result = arm(worker, 0);
+	}
 	if (result < 0) {
 		rc_fail(error, result, "the kernel gives a ring no eventfd: %s", strerror(-result));
 		rc_worker_close(worker);
@@ -111,12 +115,16 @@ int rc_worker_open(struct worker *worker, struct rc_error *error)
 		.buffer_size = RC_RECEIVE_BUFFER_SIZE,
 		.ring_count = worker->server->worker_count,
 		.old_kernel = worker->server->old_kernel,
+		.epoll = worker->server->epoll,
 	};
 	int result = rc_ring_open(&worker->ring, &ring, error);
 	if (result < 0)
 		return result;
 	worker->slot_count = ring.slot_count;
 	worker->now_ns = rc_ring_now(worker->ring);
+	if (worker->server->epoll_why[0] && !atomic_exchange(&worker->server->epoll_told, true))
+		rc_worker_report(worker, REPORT_RING, "epoll serves in place of io_uring: %s",
+		                 worker->server->epoll_why);
 	rc_dialler_open(worker);
 	uint64_t slots = (uint64_t)ring.slot_count * worker->server->worker_count;
 	result = slots < config->connections_max ? -EMFILE : open_parts(worker);
@@ -187,6 +195,8 @@ void rc_worker_close(struct worker *worker)
 void rc_worker_free(struct worker *worker)
 {
 	end_commands(worker); /* of a worker that never ran */
+	if (worker->stepped.state != STEP_NONE && worker->stepped.fd != worker->mailbox.wake_fd)
+		close(worker->stepped.fd);
 	rc_dial_close(worker);
 	rc_dialled_close(&worker->dialled);
 	rc_unmap(worker->connections, worker->slot_count * sizeof *worker->connections);
@@ -414,7 +424,7 @@ static void fail(struct worker *worker, int code)
 {
 	const struct rc_handlers *handlers = &worker->server->config.handlers;
 	struct rc_error error;
-	rc_ring_explain(code, &error);
+	rc_ring_explain(worker->ring, code, &error);
 	rc_worker_report(worker, REPORT_RING, "worker %u ends: %s", worker->index, error.text);
 	rc_server_stop(worker->server, 0);
 	if (handlers->failed)
