@@ -60,6 +60,9 @@ struct rc_stats {
 	uint64_t log_oldest;      /* number of the oldest message that the log has ... */
 	uint64_t log_head;        /* ... and of the next one */
 	uint64_t lag_ns;          /* now: since the oldest message that some worker has not yet sent was published */
+	/* These are of the workers again. */
+	uint64_t encoded;      /* messages written as events or in a form of ringcast_form.h, each once for all readers ... */
+	uint64_t encoded_size; /* ... and the bytes that they became */
 };
 RC_API void rc_server_stats(rc_server *server, struct rc_stats *stats, size_t struct_size);
 #define rc_server_stats(...) rc_server_stats(__VA_ARGS__, sizeof(struct rc_stats))
