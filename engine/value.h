@@ -2,7 +2,7 @@
  *
  * value.h - what there is to tell of a message, wherever it lies: in the log, or kept as the newest of its key. Forms
  * on the wire are written from this alone, and from marks: they say to a subscriber that it is given less than
- * everything, and up to where.
+ * everything, and up to where (ringcast_feed.h, "Numbers").
  */
 #ifndef RC_VALUE_H
 #define RC_VALUE_H
@@ -26,6 +26,13 @@ struct rc_value {
 
 /* Of an entry that the caller may read. */
 void rc_value_of_entry(struct rc_value *value, const struct rc_log *log, uint64_t number);
+
+/* Of the topic's newest message, which was kept when the log recycled it (rc_topic_options.keep_last). With the lock.
+ */
+void rc_value_of_kept(struct rc_value *value, const struct rc_topic *topic);
+
+/* Of a key's newest message. With the lock. */
+void rc_value_of_key(struct rc_value *value, const struct rc_log *log, const struct rc_key *key);
 
 enum rc_mark_kind {
 	RC_MARK_STATE,  /* what it knows of the topic is void. What follows, up to `sequence`, is the topic's state */

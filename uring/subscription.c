@@ -11,8 +11,8 @@
 
 #include <string.h>
 
-/* Puts a copy of the topic's newest message into the outbox, in the connection's form: it may leave the log at any
- * time, or has left it. With the lock. False when there is no room for it or memory is out. */
+/* Puts a copy of the last frame into the outbox, in the connection's form: it may leave the log at any time, or has
+ * left it. With the lock. False when there is no room for it or memory is out. */
 static bool copy_last(struct worker *worker, struct connection *conn, const struct rc_value *value)
 {
 	const struct form *form = rc_form_of(conn);
@@ -24,25 +24,6 @@ static bool copy_last(struct worker *worker, struct connection *conn, const stru
 	if (at)
 		form->write(at, value);
 	return at;
-}
-
-static void value_of_kept(struct rc_value *value, const struct rc_topic *topic)
-{
-	struct rc_frame header;
-	size_t header_size = (size_t)rc_frame_read(&header, topic->kept, topic->kept_size);
-	uint64_t sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed);
-	*value = (struct rc_value){
-		.topic = topic->name,
-		.topic_size = topic->name_size,
-		.frame = topic->kept,
-		.frame_size = topic->kept_size,
-		.data = topic->kept + header_size,
-		.size = (size_t)header.size,
-		.epoch = topic->epoch,
-		.sequence = sequence,
-		.previous = sequence - 1,
-		.opcode = header.opcode,
-	};
 }
 
 /* Where the subscription begins; *first is the sequence number that comes first. With the lock. */
@@ -75,7 +56,7 @@ static uint64_t begin_at(struct worker *worker, struct connection *conn, const s
 		if (newest != RC_NONE)
 			rc_value_of_entry(&value, log, newest);
 		else
-			value_of_kept(&value, topic);
+			rc_value_of_kept(&value, topic);
 		if (copy_last(worker, conn, &value))
 			*first = sequence;
 	}
