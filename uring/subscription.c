@@ -110,8 +110,8 @@ static bool begins_with_state(const struct worker *worker, const struct connecti
 	return !start->resume || !has_all;
 }
 
-/* What it asks to resume was of another beginning of the topic. Then all that the log has is new to it, and its form says
- * so; or the state comes, where that is asked for. */
+/* What it asks to resume was of another beginning of the topic. Then all that the log has is new to it, and its form
+ * says so; or the state comes, where that is asked for. */
 static bool begins_anew(const struct rc_topic *topic, const struct rc_start *start)
 {
 	if (!start || !start->resume || !start->since || !start->epoch || start->after.epoch)
