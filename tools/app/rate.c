@@ -4,6 +4,8 @@
  */
 #include "rate.h"
 
+#include <string.h>
+
 #include "app.h"
 #include "client.h"
 #include "fields.h"
@@ -13,8 +15,11 @@
 #define STRANGER_SIZE_MAX 4096 /* of a message from a client whose user is not known yet */
 #define STRANGER_MESSAGES_MAX 10
 
-uint32_t app_cost_of_topics(const json_t *topics)
+uint32_t app_cost_of_subscribe(const json_t *message)
 {
+	const json_t *topics = json_object_get(message, "topics");
+	bool state = json_is_true(json_object_get(message, "state")) ||
+	             json_is_true(json_object_get(message, "snapshot"));
 	uint32_t names = 0, patterns = 0;
 	size_t index;
 	json_t *each;
@@ -25,7 +30,7 @@ uint32_t app_cost_of_topics(const json_t *topics)
 		names += !pattern;
 		patterns += pattern;
 	}
-	return names / 8 + patterns * APP_COST_PATTERN;
+	return (state ? names : names / 8) + patterns * APP_COST_PATTERN;
 }
 
 static const char *user_of(const struct app_client *client)
@@ -41,9 +46,17 @@ void app_rate_begin(struct app_client *client)
 	app_address_borrow(client->app, client->address, user_of(client), &client->bucket);
 }
 
-void app_rate_become(struct app_client *client)
+void app_rate_become(struct app_client *client, const char *user, uint32_t price)
 {
-	app_address_borrow(client->app, client->address, user_of(client), &client->bucket);
+	const char *before = user_of(client);
+	if (before && strcmp(before, user) == 0)
+		return;
+	/* Whoever it was until now goes on owing what it said. That is still missing to the connection, too: a login
+	 * fills no bucket. */
+	struct app_bucket owing = client->bucket;
+	owing.level += price * APP_BUCKET_UNIT;
+	app_address_return(client->app, client->address, before, &owing);
+	app_address_borrow(client->app, client->address, user, &client->bucket);
 }
 
 void app_rate_end(struct app_client *client)
