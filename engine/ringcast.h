@@ -66,7 +66,7 @@ typedef struct rc_request rc_request;
 #define RC_TOPICS_MAX (1u << 20) /* topics at a time */
 #define RC_KEY_MAX 64            /* bytes of a publication's key, see ringcast_feed.h */
 #define RC_KEYS_MAX (1u << 22)   /* keys at a time, of all topics */
-#define RC_RATE_MAX 1000         /* updates a second that a subscription may ask for */
+#define RC_RATE_MAX 1000         /* looks a second that a subscription may ask for */
 #define RC_TOPIC_RULES_MAX 64    /* rules of rc_server_topic_rule() */
 #define RC_COHORTS_MAX 256       /* topics compressed as one stream at a time, 268 KB each at the largest window */
 #define RC_COMMANDS_MAX 65536    /* calls from other threads that wait for one worker */
@@ -108,15 +108,12 @@ enum rc_policy {
 	RC_POLICY_CLOSE,    /* it is closed with 1008 and a reason that says so */
 	RC_POLICY_SKIP,     /* its waiting messages are dropped and counted; it goes on with the newest */
 	RC_POLICY_CONFLATE, /* from the moment a send to it is cut short until it has caught up, it gets only the
-	                     * newest message of each of these topics, or of each key where the messages have
-	                     * keys; the others are counted */
-	RC_POLICY_RESYNC,   /* it is told (handlers.resync), and goes on from the topic's state as it is then, or from
-	                     * its newest base */
+	                     * newest message of each of these topics, or of each key; the others are counted */
+	RC_POLICY_RESYNC,   /* it is told (handlers.resync), and goes on from the topic's state, or its newest base */
 	RC_POLICY_LAST = RC_POLICY_RESYNC,
 };
 
 /* ------------------------------------------------------------------------------------------------- configuration -- */
-
 /* Why something could not be made, in one line that names the remedy. `code` is a negative errno value. */
 struct rc_error {
 	int code;
@@ -187,12 +184,11 @@ struct rc_handlers {
 	 * when more came at once than could be asked for their addresses: those count as one. Called for each
 	 * connection, before all else. Null: no limit. */
 	unsigned (*unopened_max)(void *context, const struct sockaddr *peer);
-	/* The subscriber was overrun, and goes on from the topic's state: what it knows of the topic is void.
-	 * `sequence` is that of the newest message the state holds. Called before the first of it leaves, so what
-	 * rc_send() says here comes first. For topics of RC_POLICY_RESYNC, and of RC_POLICY_CONFLATE with keys. */
+	/* The subscriber was overrun: what it knows of the topic is void. It goes on from the state, up to `sequence`,
+	 * but what rc_send() says here comes first. For RC_POLICY_RESYNC, and RC_POLICY_CONFLATE with keys. */
 	void (*resync)(void *context, rc_conn conn, void *user, const char *topic, uint64_t epoch, uint64_t sequence);
-	/* What was published to the topic since its newest base is more than rc_topic_options.snapshot_factor times the
-	 * base's size: publish a new one (RC_PUBLISH_SNAPSHOT). Called once for each base, on the first worker. */
+	/* More than snapshot_factor (rc_topic_options) times the size of the topic's newest base came since: publish a
+	 * new one (RC_PUBLISH_SNAPSHOT). Called once for each base, on the first worker. */
 	void (*snapshot_wanted)(void *context, const char *topic, size_t topic_size);
 	void (*reserved[5])(void); /* null: the places of handlers to come */
 };
@@ -277,8 +273,8 @@ struct rc_config {
 	const unsigned *cpus;     /* worker n runs on cpus[n % cpu_count] alone; null and 0: anywhere */
 	unsigned cpu_count;       /* at most 1024 */
 	unsigned thread_priority; /* 1 to 99: SCHED_FIFO, needs RLIMIT_RTPRIO or CAP_SYS_NICE. 0: as other threads */
-	/* Bytes of the newest values of keys that are kept when the log lets go of them, and as many again for those
-	 * that readers are being sent; see ringcast_feed.h for what is dropped beyond. 0: as log_size. */
+	/* Bytes of values kept when the log lets go of them, and as many again for states being sent: ringcast_feed.h.
+	 * 0: as log_size. */
 	size_t state_max;
 	/* RC_RING_AUTO is decided by rc_server_new(); when it is epoll, handlers.report says why at the start. */
 	enum rc_ring_kind ring;
@@ -289,7 +285,6 @@ RC_API void rc_config_init(struct rc_config *config, size_t struct_size);
 #define rc_config_init(...) rc_config_init(__VA_ARGS__, sizeof(struct rc_config))
 
 /* -------------------------------------------------------------------------------------------------------- server -- */
-
 /* Makes a server that does nothing yet. The configuration is copied. Null with *error set: -EINVAL (a value is out of
  * range), -E2BIG (it sets what this library does not know), -ENOMEM, -EMFILE, or the errno with which the kernel
  * refused what was asked for the log: -EPERM, -EAGAIN. `error` may be null here and below. */
@@ -395,7 +390,6 @@ RC_API const char *rc_version(void);
 RC_API unsigned rc_version_number(void);
 
 /* ---------------------------------------------------------------------------------------------------- publishing -- */
-
 /* Publishes a message: copies it into the log once, and wakes those workers with subscribers that sleep. Any thread,
  * callbacks included. Text must be UTF-8: it is checked before the log is locked, unless the caller knows.
  * Returns the message's sequence number in its topic (from 1), or
@@ -473,7 +467,6 @@ RC_API int rc_ping(rc_server *server, rc_conn conn, const void *data, size_t siz
 RC_API int rc_close(rc_server *server, rc_conn conn, uint16_t code, const char *reason, size_t reason_size);
 
 /* ------------------------------------------------------------------------------------------------- subscriptions -- */
-
 /* The id of a server-sent event. `epoch` tells the starts of the server apart; `number` counts the messages of all
  * topics since that start. */
 struct rc_event_id {
@@ -494,13 +487,10 @@ struct rc_start {
 	struct rc_event_id after;
 	uint64_t first; /* out, on the worker only: the sequence number that comes first; above since + 1 is a gap */
 	bool resumed;   /* out, likewise: it begins right behind `after` */
-	/* First the topic's state: the newest message of each key, in the order of the log; see ringcast_feed.h. With
-	 * `resume` (or `after`) only where the log does not reach back so far, instead of a gap. */
+	/* First the topic's state (ringcast_feed.h); with `resume` or `after` only instead of a gap. */
 	bool state;
-	bool snapshot; /* first the topic's newest base and what came after it; or the state, if the log has it not */
-	/* Its topic is looked at so often a second at most, and then it gets the newest of each key, or the newest
-	 * message where they have none; up to RC_RATE_MAX. 0: everything, at once. */
-	unsigned rate;
+	bool snapshot;  /* first the topic's newest base and what came after it; or the state, if the log has it not */
+	unsigned rate;  /* so often a second at most (RC_RATE_MAX) the newest of each key; 0: everything, at once */
 	uint64_t epoch; /* unless 0: that of `since`. In another one the topic began anew, and so does this */
 };
 
@@ -517,7 +507,6 @@ RC_API int rc_subscribe(rc_server *server, rc_conn conn, const char *topic, size
 RC_API int rc_unsubscribe(rc_server *server, rc_conn conn, const char *topic, size_t topic_size);
 
 /* ------------------------------------------------------------------------------------------------------- history -- */
-
 /* A message that the log still has. */
 struct rc_past {
 	uint64_t epoch, sequence;
@@ -541,7 +530,6 @@ RC_API int rc_topic_read(rc_server *server, const char *topic, size_t topic_size
                          bool (*visit)(void *context, const struct rc_past *past), void *context);
 
 /* ------------------------------------------------------------------------------------------------------ requests -- */
-
 /* Inside handlers.request and handlers.head only, except for rc_respond(). Text returned is valid until the callback
  * returns. */
 

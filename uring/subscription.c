@@ -269,10 +269,11 @@ void rc_subscription_resume(struct worker *worker, uint32_t slot)
 	for (uint32_t at = conn->first_subscription; at;) {
 		struct rc_subscription *record = rc_subscription_at(&worker->subscribers, at - 1);
 		/* What the others have had, they must not get again. */
-		if (!record->resumes)
+		if (record->resumes)
+			lowest = RC_MIN(lowest, record->from);
+		else
 			record->from = RC_MAX(record->from, seen_by(worker, at - 1));
 		record->resumes = false;
-		lowest = RC_MIN(lowest, record->from);
 		at = record->next;
 	}
 	rc_cursor_resumed(cursor, lowest);
