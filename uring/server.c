@@ -134,7 +134,7 @@ static int make_log(struct rc_server *server, struct rc_error *error)
 	if (result < 0)
 		return result;
 	server->epoch = server->topics.epoch_next;
-	result = rc_keys_init(&server->keys, &server->topics, config->state_max ? config->state_max : config->log_size);
+	result = rc_keys_init(&server->keys, &server->topics, server->pictures.size_max);
 	if (result < 0)
 		return result;
 	rc_log_init(&server->log, &server->topics, server->log_memory, config->log_size,
@@ -260,6 +260,7 @@ rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error
 	choose_ring(server);
 	init_lock(&server->log_lock);
 	init_lock(&server->encodings_lock);
+	rc_pictures_open(&server->pictures, config->state_max ? config->state_max : config->log_size);
 	server->deflate_size_min = config->deflate.size_min;
 	int result = getrandom(&server->seed, sizeof server->seed, 0) == sizeof server->seed ? 0 : -EIO;
 	if (result == 0)
@@ -306,6 +307,7 @@ void rc_server_free(rc_server *server)
 			unlink(path->sun_path);
 	}
 	free(server->workers);
+	rc_pictures_close(&server->pictures);
 	rc_keys_destroy(&server->keys);
 	rc_topics_destroy(&server->topics);
 	rc_place_unmap(server->log_memory, server->log_memory_size);
@@ -372,6 +374,8 @@ int(rc_server_topic_rule)(rc_server *server, const char *pattern, const struct r
 	if (result < 0)
 		return result;
 	note_limits(server, options.lag_size_max, options.lag_ms_max);
+	if (!server->config.handlers.snapshot_wanted)
+		options.snapshot_factor = 0;
 	return rc_topics_add_rule(&server->topics, pattern, &options);
 }
 
