@@ -129,9 +129,8 @@ struct rc_message {
 
 /* How a connection ended. */
 struct rc_closing {
-	uint16_t code; /* RC_CLOSE_NO_CODE and RC_CLOSE_ABNORMAL included */
-	const char
-	    *reason; /* the peer's words, or the library's for what went wrong; valid until the callback returns */
+	uint16_t code;      /* RC_CLOSE_NO_CODE and RC_CLOSE_ABNORMAL included */
+	const char *reason; /* the peer's words, or the library's for what went wrong; for the callback alone */
 	size_t reason_size;
 	bool by_peer; /* the peer began the closing handshake */
 	/* Client role: 0 once the connection was open; else the HTTP status that refused the handshake, or the negative
@@ -209,14 +208,6 @@ enum rc_huge_pages {
 	RC_HUGE_PAGES_RESERVED,    /* those of 2 MiB that the sysctl vm.nr_hugepages set aside, or an error */
 };
 
-/* What a worker's ring is made of. On epoll everything works as on io_uring, but each send is a call of its own, no
- * send is zero-copy, and each connection takes a descriptor of the process, as on io_uring before Linux 6.14. */
-enum rc_ring_kind {
-	RC_RING_AUTO,  /* io_uring; where it is forbidden, switched off or older than Linux 6.1, epoll */
-	RC_RING_URING, /* io_uring, or an error */
-	RC_RING_EPOLL, /* Linux 4.18 */
-};
-
 /* How a server is set up. rc_config_init() fills in the defaults, which stand here beside each field; where none does,
  * it is 0. */
 struct rc_config {
@@ -253,9 +244,7 @@ struct rc_config {
 	unsigned round_interval_us;
 	/* Sends of at least this many bytes of the log are zero-copy (io_uring of Linux 6.14), except to a peer for
 	 * whom the kernel copies in the end; 0: none are. Such a send holds its part of the log until the peer's system
-	 * has acknowledged it. It gains from some 16 KiB up, with a network card that gathers; over loopback it only
-	 * costs.
-	 */
+	 * has acknowledged it. It gains from some 16 KiB up, with a card that gathers; over loopback it only costs. */
 	size_t zero_copy_size_min;
 	/* The kernel makes the records of TLS 1.3 where it can (its module `tls`). What leaves is then copied once, and
 	 * encrypted there. A peer that wants new keys is closed. */
@@ -276,8 +265,7 @@ struct rc_config {
 	/* Bytes of values kept when the log lets go of them, and as many again for states being sent: ringcast_feed.h.
 	 * 0: as log_size. */
 	size_t state_max;
-	/* RC_RING_AUTO is decided by rc_server_new(); when it is epoll, handlers.report says why at the start. */
-	enum rc_ring_kind ring;
+	unsigned ring; /* enum rc_ring_kind of ringcast_latency.h; 0: io_uring, or where that is not to be had, epoll */
 };
 
 /* Fills in the defaults. Any thread. */

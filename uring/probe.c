@@ -205,7 +205,7 @@ size_t(rc_probe)(struct rc_feature *features, size_t max, struct rc_error *error
 	               : "records are made here (modprobe tls)");
 	if (tcp >= 0)
 		close(tcp);
-	probe_limits(&findings, uring);
+	probe_limits(&findings, uring && offers & RC_RING_FEATURE_6_14);
 	struct rc_error wrong = { 0 };
 	int kernels = rc_choose_kernels(&wrong);
 	add(&findings, "text kernels", strcmp(rc_text_chosen(), "scalar") != 0, false,

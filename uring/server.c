@@ -7,6 +7,7 @@
 #include "growing.h"
 #include "place.h"
 #include "producer.h"
+#include "ringcast_latency.h"
 #include "text.h"
 #include "worker.h"
 

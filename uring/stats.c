@@ -5,6 +5,7 @@
  */
 #include "growing.h"
 #include "publish.h"
+#include "ringcast_latency.h"
 #include "ringcast_stats.h"
 #include "worker.h"
 

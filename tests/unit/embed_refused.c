@@ -4,6 +4,7 @@
  * that ring hears of it, with the remedy, and no worker spins; who does not insist gets the other ring.
  */
 #include "ringcast.h"
+#include "ringcast_latency.h"
 #include "ringcast_stats.h"
 
 #include <criterion/criterion.h>
@@ -153,7 +154,7 @@ Test(embed_refused, a_ring_that_there_is_not)
 	struct rc_error error = { 0 };
 	struct rc_config config;
 	rc_config_init(&config);
-	config.ring = (enum rc_ring_kind)3;
+	config.ring = 3;
 	cr_expect_null(rc_server_new(&config, &error));
 	cr_expect_eq(error.code, -EINVAL);
 }

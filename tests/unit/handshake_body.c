@@ -33,6 +33,7 @@ static const struct {
 	{ POST "Content-Length: 2\r\nContent-Length: 2\r\n\r\nxy", 400, "" },
 	{ POST "Transfer-Encoding: chunked\r\n\r\n", 413, "" },
 	{ POST "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\nxy", 413, "" },
+	{ "\r\n", 400, "" }, /* a head without a request line ends there */
 	{ OPENING "\r\n", 0, "" },
 	{ OPENING "Content-Length: 2\r\n\r\nxy", 400, "" },
 };

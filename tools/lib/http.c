@@ -13,6 +13,7 @@
 
 #include "quote.h"
 #include "ringcast_ingest.h"
+#include "ringcast_latency.h"
 #include "ringcast_stats.h"
 
 #define TOPICS_SHOWN 32

@@ -73,5 +73,5 @@ void latency_apply(const struct latency *latency, struct rc_config *config)
 	config->spin_us = latency->spin_us;
 	config->round_interval_us = latency->round_interval_us;
 	config->busy_poll = latency->busy_poll;
-	config->ring = (enum rc_ring_kind)latency->ring;
+	config->ring = (unsigned)latency->ring;
 }
