@@ -75,9 +75,11 @@ def test_each_option_is_there():
 def test_bash():
     equal(in_bash("se"), ["serve"])
     equal(in_bash("serve", "--poli"), ["--policy", "--policy-for"])
-    equal(in_bash("serve", "--policy", "c"), ["close", "conflate"])
-    equal(in_bash("serve", "--policy", "=", "s"), ["skip"])
-    equal(in_bash("serve", "--policy", "="), ["close", "skip", "conflate"])
+    policies = re.search(r"^  --policy (\S+)", command("serve", "--help").stdout.decode(), re.M).group(1).split("|")
+    assert {"close", "skip", "conflate"} <= set(policies), policies
+    equal(in_bash("serve", "--policy", "c"), [word for word in policies if word.startswith("c")])
+    equal(in_bash("serve", "--policy", "=", "s"), [word for word in policies if word.startswith("s")])
+    equal(in_bash("serve", "--policy", "="), policies)
     equal(in_bash("serve", "--workers", ""), [])
     equal(in_bash("serve", "--tls-cert", "ringcast."), ["ringcast.fish"])
     equal(in_bash("config", "ch"), ["check"])
@@ -88,7 +90,7 @@ def test_bash():
 def test_fish():
     equal(in_fish("ringcast se"), ["serve"])
     equal(sorted(in_fish("ringcast serve --poli")), ["--policy", "--policy-for"])
-    equal(sorted(in_fish("ringcast serve --policy c")), ["close", "conflate"])
+    assert {"close", "conflate"} <= set(in_fish("ringcast serve --policy c"))
     equal(in_fish("ringcast serve --tls-cert ringcast.f"), ["ringcast.fish"])
     assert "check" in in_fish("ringcast config ch")
 

@@ -12,10 +12,11 @@ from harness import SLOW, Server, Skip, command, equal, run
 APP = "app"
 
 
-def health(*arguments):
+def health(*arguments, **environment):
     """The exit status and the words of one call."""
     patience = () if "--timeout" in arguments else ("--timeout", f"{3 * SLOW}s")
-    done = command("health", *patience, *arguments)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RINGCAST_")}
+    done = command("health", *patience, *arguments, env=dict(kept, **environment))
     equal(done.stdout, b"")
     text = done.stderr.decode()
     assert text.count("\n") == (done.returncode and 1) or done.returncode == 2, text
@@ -74,6 +75,23 @@ def test_a_server():
     fails(r"Connection refused; does the server run", f"http://127.0.0.1:{port}/healthz")
 
 
+def test_the_environment():
+    """Without a URL the environment's server is asked, or a path of it; a token is shown to it."""
+    with Server() as server:
+        url = f"ws://127.0.0.1:{server.port}/topic/x"
+        equal(health(RINGCAST_URL=url), (0, ""))
+        equal(health("/healthz", RINGCAST_URL=url), (0, ""))
+        equal(health("/nowhere", RINGCAST_URL=url)[0], 1)
+        equal(health(f"127.0.0.1:{server.port}/nowhere")[0], 1)
+        equal(health(f"127.0.0.1:{server.port}"), (0, ""))
+    fails("set RINGCAST_URL to its server", "/healthz", status=2)
+    with Answers(b"HTTP/1.0 200 ok\r\n\r\n") as peer:
+        equal(health(peer.url, RINGCAST_TOKEN="abc"), (0, ""))
+        assert b"\r\nAuthorization: Bearer abc\r\n" in peer.got, peer.got
+    got, text = health("http://127.0.0.1:1", RINGCAST_TOKEN="a secret")
+    assert got == 1 and "RINGCAST_TOKEN: expected" in text and "secret" not in text, text
+
+
 def test_an_application_server():
     class App(Server):
         verb = APP
@@ -115,8 +133,8 @@ def test_tls():
             equal(health("--ca", f"{folder}/cert", url), (0, ""))
             if has_localhost():
                 equal(health("--ca", f"{folder}/cert", url.replace("127.0.0.1", "localhost")), (0, ""))
-            fails("self.signed certificate; name its authority by --ca", url)
-            fails("mismatch; name its authority", "--ca", f"{folder}/cert", other)
+            fails(r"its certificate: self.signed certificate \(--ca names an authority\)", url)
+            fails("its certificate: IP address mismatch", "--ca", f"{folder}/cert", other)
             fails("not HTTP; if it expects TLS, write https", url.replace("wss", "ws"))
             fails("no-such-file: ", "--ca", f"{folder}/no-such-file", url)
 
@@ -138,7 +156,7 @@ def test_it_ends_in_time():
 
 
 def test_wrong_calls():
-    for url in ("127.0.0.1:8080", "ftp://x", "http://", "http://:80", "http://[::1", "http://x:y z", "ws+unix:", "http://a]b:x/"):
+    for url in ("127.0.0.1:1", "ftp://x", "http://", "http://:80", "http://[::1", "http://x:y z", "ws+unix:", "http://a]b:x/"):
         got, text = health(url)
         assert got in (1, 2) and "ringcast: " in text, (url, got, text)
     fails("one URL", "http://a", "http://b", status=2)

@@ -93,6 +93,9 @@ bool stream_find(struct stream_place *place, const char *url, char words[STREAM_
 		return fail(words, gai_strerror(code));
 	memcpy(&place->address, found->ai_addr, found->ai_addrlen);
 	place->address_size = found->ai_addrlen;
+	for (const struct addrinfo *each = found->ai_next; each && place->further_count < STREAM_FURTHER_MAX;
+	     each = each->ai_next)
+		memcpy(&place->further[place->further_count++], each->ai_addr, each->ai_addrlen);
 	freeaddrinfo(found);
 	snprintf(place->name, sizeof place->name, strchr(place->host, ':') ? "[%s]:%s" : "%s:%s", place->host, port);
 	return true;
@@ -155,11 +158,11 @@ static bool begin_tls(struct stream *stream, const struct stream_place *place, S
 
 /* ---- bytes ---- */
 
-bool stream_open(struct stream *stream, const struct stream_place *place, SSL_CTX *tls,
-                 const struct stream_limits *limits, char words[STREAM_WORDS_SIZE])
+static bool connect_to(struct stream *stream, const struct sockaddr_storage *address, socklen_t size,
+                       const struct stream_limits *limits, char words[STREAM_WORDS_SIZE])
 {
 	const struct timeval patience = { .tv_sec = limits->seconds };
-	*stream = (struct stream){ .fd = socket(place->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0) };
+	*stream = (struct stream){ .fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0) };
 	if (stream->fd < 0)
 		return fail(words, strerror(errno));
 	/* Before it connects: the window that it offers depends on it. */
@@ -167,13 +170,24 @@ bool stream_open(struct stream *stream, const struct stream_place *place, SSL_CT
 		setsockopt(stream->fd, SOL_SOCKET, SO_RCVBUF, &limits->receive_buffer_size, sizeof(int));
 	setsockopt(stream->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
 	setsockopt(stream->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-	bool good = !connect(stream->fd, (const struct sockaddr *)&place->address, place->address_size);
-	if (!good) /* a connect that takes too long is "in progress" */
-		fail(words, strerror(errno == EINPROGRESS ? ETIMEDOUT : errno));
-	else if (place->secure)
-		good = begin_tls(stream, place, tls, words);
-	if (!good)
+	if (!connect(stream->fd, (const struct sockaddr *)address, size))
+		return true;
+	/* a connect that takes too long is "in progress" */
+	fail(words, strerror(errno == EINPROGRESS ? ETIMEDOUT : errno));
+	stream_close(stream);
+	return false;
+}
+
+bool stream_open(struct stream *stream, const struct stream_place *place, SSL_CTX *tls,
+                 const struct stream_limits *limits, char words[STREAM_WORDS_SIZE])
+{
+	bool good = connect_to(stream, &place->address, place->address_size, limits, words);
+	for (unsigned index = 0; !good && index < place->further_count; index++)
+		good = connect_to(stream, &place->further[index], sizeof place->further[index], limits, words);
+	if (good && place->secure && !begin_tls(stream, place, tls, words)) {
 		stream_close(stream);
+		good = false;
+	}
 	return good;
 }
 

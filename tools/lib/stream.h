@@ -16,10 +16,13 @@
 
 #define STREAM_WORDS_SIZE 256
 
-/* Where a URL leads. */
+/* Where a URL leads. A name may have several addresses: the next is tried where nobody listens at one. */
+#define STREAM_FURTHER_MAX 7
 struct stream_place {
 	struct sockaddr_storage address;
 	socklen_t address_size;
+	struct sockaddr_storage further[STREAM_FURTHER_MAX];
+	unsigned further_count;
 	bool secure;
 	char host[256]; /* without brackets and port: what a certificate must be for */
 	char name[300]; /* for people, and for a Host header: "127.0.0.1:8080", "unix:/run/x.sock" */
