@@ -39,8 +39,7 @@ static void check_descriptors(struct report *report, const struct machine *machi
 		                     limit == MACHINE_UNLIMITED ? "none" : "%" PRIu64, limit);
 		if (limit < needed) {
 			report_why(finding, "a connection takes a descriptor: %" PRIu64 "%s are needed", needed, each);
-			report_command(finding, "ulimit -n %" PRIu64 "    (before the program, in its shell)",
-			               needed);
+			report_command(finding, "ulimit -n %" PRIu64 "    (before the program, in its shell)", needed);
 			report_command(finding, "systemctl edit ringcast    ([Service] LimitNOFILE=%" PRIu64 ")",
 			               needed);
 		}
