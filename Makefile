@@ -88,7 +88,7 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run examples test test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame docs install uninstall dist deb image completions test-deb clean help fmt FORCE
+.PHONY: all run examples test test-epoll test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame docs install uninstall dist deb image completions test-deb clean help fmt FORCE
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
@@ -100,6 +100,10 @@ examples: $(EXAMPLES) ## the programs of tools/examples, in $(BUILD)/examples: w
 test: all $(EXAMPLES) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(LOOP) $(PRODUCERS) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
 	@CC='$(CC)' SANITIZE='$(or $(SANITIZE),$(INSTRUMENTED))' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(SIM_TESTS) \
 		$(if $(SANITIZE),,tests/benches.sh tests/cross.sh)
+
+test-epoll: all $(EXAMPLES) $(UNIT_TESTS) $(STARVED) $(LOOP) $(PRODUCERS) $(READY_TEST) ## the tests that need a ring, all of them on the one on epoll (of the others `make test` runs a part there; ONLY=word)
+	@RC_RING=epoll CC='$(CC)' SANITIZE='$(SANITIZE)' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) \
+		$$(grep -l rc_server_new tests/unit/*.c | sed 's|tests/unit/\(.*\)\.c|$(BUILD)/tests/unit_\1|')
 
 test-asan: ## the same tests, built with the address and undefined behaviour sanitizers
 	@$(MAKE) --no-print-directory SANITIZE=address,undefined test
@@ -119,8 +123,8 @@ lint: all ## format, structure (who uses whom), clang-tidy, cppcheck, what progr
 abi-freeze: all ## from now on `make lint` holds the library to what programs can rely on today: tests/abi/README.md
 	@sh tools/setup.sh lint && CC='$(CC)' /usr/bin/python3 -B tests/abi/check.py $(BUILD) --freeze
 
-test-vm: all $(LOOP) ## the live tests and the systemd units on Linux 6.1, the oldest kernel promised, in qemu (ONLY=word)
-	@ONLY='$(ONLY)' sh tests/vm/run.sh $(BUILD)
+test-vm: all $(LOOP) ## the live tests and the systemd units on Linux 6.1, or with KERNEL=5.10 on Debian 11's, in qemu (ONLY=word)
+	@ONLY='$(ONLY)' KERNEL='$(KERNEL)' sh tests/vm/run.sh $(BUILD)
 
 soak: all ## churn, storms, floods, readers that do not read; then attacks around honest users, TIME=60 seconds each
 	@RC_SOAK=$(or $(TIME),60) /usr/bin/python3 -B tests/soak/test_soak.py $(BUILD)
@@ -218,7 +222,7 @@ deb: ## Debian packages of what was committed, by debhelper, in $(BUILD)/deb
 	@sh tools/package/deb.sh $(BUILD) $(VERSION)
 
 test-deb: deb ## installs these packages in a bare Debian 12 made by debootstrap, uses them, and removes them (root)
-	@/usr/bin/python3 -B tests/package/deb.py $(BUILD)
+	@sh tools/setup.sh test-deb && /usr/bin/python3 -B tests/package/deb.py $(BUILD)
 
 image: all ## a container image with the program and what it links, by podman, buildah or docker: IMAGE=ringcast
 	@sh tools/package/container/image.sh $(BUILD) $(or $(IMAGE),ringcast)

@@ -10,6 +10,7 @@
 #include "app/settings.h"
 #include "commands.h"
 #include "lib/environment.h"
+#include "ringcast.h"
 #include "version.h"
 
 static const struct subcommand *const commands[] = {

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 #
 # setup.sh LEVEL, one of build, examples, install, docs, test, fuzz, lint, vm, coverage, deb, test-deb, image: makes sure
-# that what building needs is here, and with another word what that step needs too. On Debian and its kin the script installs
-# what is missing from the distribution's own packages, and says so; elsewhere it names what is missing, and fails. It looks
-# for commands and headers, never for the names of packages. The Makefile calls it once a build directory.
+# that what building needs is here, and with another word what that step needs too. On Debian and its kin the script
+# installs what is missing from the distribution's own packages, and says so; elsewhere it names what is missing, and
+# fails. It looks for commands and headers, never for the names of packages. The Makefile calls it once a build
+# directory.
 set -eu
 level=${1:?build, examples, install, docs, test, fuzz, lint, vm, coverage, deb, test-deb or image}
 CC=${CC:-gcc}

@@ -12,8 +12,8 @@
 #include "choice.h"
 
 #define OPTION_LIST_MAX 64
-#define OPTIONS_MAX 128                       /* in a table */
-#define OPTION_POLICIES "close|skip|conflate" /* what --policy takes, in the order of enum rc_policy */
+#define OPTIONS_MAX 128                              /* in a table */
+#define OPTION_POLICIES "close|skip|conflate|resync" /* what --policy takes, in the order of enum rc_policy */
 
 struct option_list {
 	const char *items[OPTION_LIST_MAX];
@@ -44,17 +44,17 @@ struct option_entry {
 	const char *help;     /* may have several lines */
 };
 
+/* A long table is put together of groups, one function each. */
+struct option_table {
+	struct option_entry entries[OPTIONS_MAX + 1]; /* the last has no name */
+	size_t count;
+};
+
 /* An option that means nothing by itself. `needs` names those of which one must be given too ("replay|demo"), the word
  * of a choice ("mode=broadcast"), or behind a '!' one beside which it means nothing ("!insecure"). */
 struct option_need {
 	const char *name; /* null ends a table */
 	const char *needs;
-};
-
-/* A long table is put together of groups, one function each. */
-struct option_table {
-	struct option_entry entries[OPTIONS_MAX + 1]; /* the last has no name */
-	size_t count;
 };
 
 struct subcommand {
