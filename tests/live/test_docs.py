@@ -73,12 +73,12 @@ def test_nothing_is_left_out():
     for name, _ in docs.PAGES:
         page = Page(name + ".html")
         assert len(page.words) > 1000, name
-        assert "{{" not in page.text and "@BODY@" not in page.text and "PAGE rc_" not in page.text and "Page rc_" not in page.text, name
+        assert "{{" not in page.text and "@BODY@" not in page.text and "HEADER-LIST" not in page.text and "PAGE rc_" not in page.text and "Page rc_" not in page.text, name
         for other, _ in docs.PAGES:
             assert other + ".html" in page.links, (name, other)
     reference = Page("reference.html")
     for header in docs.headers():
-        assert header + ".html" in reference.links, header
+        assert os.path.basename(header) + ".html" in reference.links, header
     with open(os.path.join(TOP, "engine", "ringcast.h"), encoding="utf-8") as file:
         functions = re.findall(r"^RC_API\b[^;(]*?\b(rc_\w+)\(", file.read(), re.M)
     assert len(functions) > 40, functions

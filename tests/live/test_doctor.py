@@ -117,6 +117,9 @@ def test_how_many_count():
     few = {**WELL, "proc/self/limits": LIMITS.format(2048), NET + "core/somaxconn": "128\n",
            NET + "ipv4/tcp_mem": "2000 3000 4000\n", "proc/meminfo": "MemTotal: 262144 kB\n"}
     equal(examine(few, "--connections", "1000")[1], 0)
+    # On epoll each connection takes a descriptor of the process.
+    report, _ = examine({**WELL, "proc/self/limits": LIMITS.format(50000), "proc/sys/kernel/io_uring_disabled": "2\n"})
+    assert any("LimitNOFILE=101024" in line for one in report["findings"] for line in one["commands"]), report
     report, status = examine(WELL, "--connections", "10000000")
     equal(status, 1)
     for name in ("descriptor limit", "fs.nr_open", "memory", "net.ipv4.tcp_mem"):

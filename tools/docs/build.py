@@ -151,7 +151,21 @@ def manuals(folder):
 
 
 def headers():
-    return sorted(name for name in os.listdir(os.path.join(TOP, "engine")) if re.fullmatch(r"ringcast(_\w+)?\.hp?p?", name))
+    """The paths of what is installed, ringcast.h first."""
+    found = [os.path.join(room, name) for room in ("engine", "uring") for name in os.listdir(os.path.join(TOP, room))
+             if re.fullmatch(r"ringcast(_\w+)?\.hp?p?", name)]
+    return sorted(found, key=os.path.basename)
+
+
+def header_list():
+    """A link to each header, with the first sentence of its head."""
+    items = []
+    for path in headers():
+        name = os.path.basename(path)
+        words = re.search(rf"^ \* {re.escape(name)} - ((?: ?.*\n)+?)(?: \*/| \*\n)", read(path), re.M)
+        about = re.split(r"[.:;] ?", " ".join(re.sub(r"^ \* ?", "", words.group(1), flags=re.M).split()))[0] if words else ""
+        items.append(f'<li><a href="{name}.html">{name}</a>: {html.escape(about)}</li>')
+    return "<ul>\n" + "\n".join(items) + "\n</ul>\n"
 
 
 def build(out):
@@ -160,7 +174,7 @@ def build(out):
         if name.endswith((".svg", ".css")):
             shutil.copy(os.path.join(HERE, name), out)
     with tempfile.TemporaryDirectory() as folder:
-        files = [os.path.join("engine", name) for name in headers() if name.endswith(".h")]
+        files = [path for path in headers() if path.endswith(".h")]
         subprocess.run([sys.executable, "-B", "tools/man3.py", folder, *files], cwd=TOP, check=True)
         functions, aliases = manuals(folder)
     names = set(functions) | set(aliases) | {"ringcast.1", "ringcast-latency.7"}
@@ -170,12 +184,14 @@ def build(out):
         write(out, name, name[:-2], f'<h1>{name[:-2]}</h1>\n<p>See <a href="{target}.html">{target[:-2]}</a>.</p>', names, "reference")
     for name in ("ringcast.1", "ringcast-latency.7"):
         write(out, name, name[:-2], f"<h1>{name[:-2]}({name[-1]})</h1>\n" + from_man(read("tools/" + name)), names, "reference")
-    for name in headers():
-        body = f"<h1>{name}</h1>\n<pre><code>{html.escape(read('engine/' + name))}</code></pre>"
+    for path in headers():
+        name = os.path.basename(path)
+        body = f"<h1>{name}</h1>\n<pre><code>{html.escape(read(path))}</code></pre>"
         write(out, name, name, body, names, "reference")
     for name, title in PAGES:
         body = pandoc(page_text(name), "-f", "markdown+auto_identifiers+gfm_auto_identifiers-smart+raw_attribute")
         if name == "reference":
+            body = body.replace("<p>HEADER-LIST</p>", header_list())
             body += "<p class=names>" + "\n".join(f'<a href="{one}.html">{one[:-2]}</a>' for one in sorted(functions)) + "</p>"
         write(out, name, title, body, names)
 

@@ -39,8 +39,7 @@ static void check_descriptors(struct report *report, const struct machine *machi
 		                     limit == MACHINE_UNLIMITED ? "none" : "%" PRIu64, limit);
 		if (limit < needed) {
 			report_why(finding, "a connection takes a descriptor: %" PRIu64 "%s are needed", needed, each);
-			report_command(finding, "ulimit -n %" PRIu64 "    (before the program, in its shell)",
-			               needed);
+			report_command(finding, "ulimit -n %" PRIu64 "    (before the program, in its shell)", needed);
 			report_command(finding, "systemctl edit ringcast    ([Service] LimitNOFILE=%" PRIu64 ")",
 			               needed);
 		}
@@ -156,7 +155,7 @@ static void check_io_uring(struct report *report, const struct machine *machine)
 		return;
 	}
 	struct finding *finding = report_add(report, VERDICT_CHANGE, "kernel.io_uring_disabled", "%" PRIu64, *disabled);
-	report_why(finding, "%s",
+	report_why(finding, "%s; without it the server uses epoll, which takes more of a processor",
 	           *disabled == 1 ? "io_uring is only for root and the group of kernel.io_uring_group"
 	                          : "io_uring is switched off for everybody");
 	report_command(finding, "sysctl -w kernel.io_uring_disabled=0");

@@ -130,12 +130,15 @@ void machine_group(const struct machine *machine, char group[MACHINE_LINE_SIZE])
 void machine_look(struct machine *machine, const char *root)
 {
 	unsigned major = 0, minor = 0;
+	uint64_t disabled;
 	char line[MACHINE_LINE_SIZE];
 	*machine = (struct machine){ .root = root };
 	machine_line(machine, line, "/proc/sys/kernel/osrelease");
 	snprintf(machine->kernel, sizeof machine->kernel, "%.60s", *line ? line : "of an unknown release");
 	sscanf(line, "%u.%u", &major, &minor);
-	machine->direct = major > 6 || (major == 6 && minor >= 14);
+	/* Where there is no io_uring, the ring is epoll, and each connection takes a descriptor. */
+	bool rings = !machine_numbers(machine, &disabled, 1, "/proc/sys/kernel/io_uring_disabled") || disabled < 2;
+	machine->direct = rings && (major > 6 || (major == 6 && minor >= 14));
 	machine_line(machine, line, "/sys/devices/system/cpu/online");
 	machine->processors = machine_count_list(line);
 	if (!machine->processors)

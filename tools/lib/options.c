@@ -65,19 +65,6 @@ static void print_help(const struct subcommand *command, const struct option_ent
 	printf("  --help%*sthis text\n\nexamples:\n%s\n", HELP_COLUMN - 8, "", command->examples);
 }
 
-int option_choice(const char *choices, const char *word)
-{
-	size_t size = strlen(word);
-	for (int index = 0;; index++) {
-		const char *end = strchrnul(choices, '|');
-		if ((size_t)(end - choices) == size && !memcmp(choices, word, size))
-			return index;
-		if (!*end)
-			return -1;
-		choices = end + 1;
-	}
-}
-
 void options_add(struct option_table *table, const struct option_entry *group, size_t count)
 {
 	assert(count <= OPTIONS_MAX - table->count);

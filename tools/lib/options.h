@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "choice.h"
+
 #define OPTION_LIST_MAX 64
 #define OPTIONS_MAX 128                              /* in a table */
 #define OPTION_POLICIES "close|skip|conflate|resync" /* what --policy takes, in the order of enum rc_policy */
@@ -86,8 +88,5 @@ int options_wrong(const struct subcommand *command, const char *format, ...) __a
 
 /* Prints `ringcast: WORDS` on stderr. Returns EXIT_FAILED. */
 int command_failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-/* The index of `word` among `choices` ("a|b|c"), or -1. */
-int option_choice(const char *choices, const char *word);
 
 #endif

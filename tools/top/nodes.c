@@ -65,10 +65,9 @@ void nodes_free(struct node *nodes, unsigned count)
 /* Adds the numbers of an object to those of another. Of a lag the larger one stays. */
 static void add_numbers(json_t *sum, json_t *from)
 {
-	const char *name;
-	json_t *value;
-	json_object_foreach(from, name, value)
-	{
+	for (void *at = json_object_iter(from); at; at = json_object_iter_next(from, at)) {
+		const char *name = json_object_iter_key(at);
+		const json_t *value = json_object_iter_value(at);
 		double old = json_number_value(json_object_get(sum, name)), new = json_number_value(value);
 		if (!json_is_number(value))
 			continue;
@@ -139,8 +138,7 @@ static json_t *sort(json_t *list, int (*order)(const void *, const void *))
 json_t *nodes_sum(const struct node *nodes, unsigned count, bool before)
 {
 	json_t *sum = json_pack("{s:{},s:[],s:f}", "total", "behind_by_age_ms", "cpu_seconds", 0.0);
-	json_t *by_name = json_object(), *slowest = json_array(), *topics = json_array(), *topic;
-	const char *name;
+	json_t *by_name = json_object(), *slowest = json_array(), *topics = json_array();
 	unsigned added = 0;
 	for (unsigned index = 0; sum && index < count; index++) {
 		const json_t *look = before ? nodes[index].before : nodes[index].now;
@@ -155,7 +153,8 @@ json_t *nodes_sum(const struct node *nodes, unsigned count, bool before)
 		                    json_real(json_number_value(json_object_get(sum, "cpu_seconds")) +
 		                              json_number_value(json_object_get(look, "cpu_seconds"))));
 	}
-	json_object_foreach(by_name, name, topic) json_array_append(topics, topic);
+	for (void *at = json_object_iter(by_name); at; at = json_object_iter_next(by_name, at))
+		json_array_append(topics, json_object_iter_value(at));
 	json_object_set_new(sum, "topics", sort(topics, compare_subscribers));
 	json_object_set_new(sum, "slowest", sort(slowest, compare_lag));
 	json_decref(by_name);
