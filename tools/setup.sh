@@ -40,6 +40,7 @@ needs() {
 	wish command pkg-config pkg-config
 	wish command openssl openssl
 	wish command curl curl
+	wish command promtool prometheus
 	wish command mandoc mandoc
 	wish command abidiff abigail-tools
 	vm command qemu-system-x86_64 qemu-system-x86

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "log.h"
 #include "text.h"
 #include "units.h"
 
@@ -20,6 +21,12 @@
 
 static void complain(const char *format, va_list arguments)
 {
+	if (log_is_json()) {
+		char words[1024];
+		vsnprintf(words, sizeof words, format, arguments);
+		log_say(LEVEL_ERROR, "failed", NULL, "%s", words);
+		return;
+	}
 	flockfile(stderr);
 	fputs("ringcast: ", stderr);
 	vfprintf(stderr, format, arguments);
@@ -42,7 +49,8 @@ int options_wrong(const struct subcommand *command, const char *format, ...)
 	va_start(arguments, format);
 	complain(format, arguments);
 	va_end(arguments);
-	fprintf(stderr, "try 'ringcast %s --help'\n", command->name);
+	if (!log_is_json())
+		fprintf(stderr, "try 'ringcast %s --help'\n", command->name);
 	return EXIT_USAGE;
 }
 
@@ -148,6 +156,12 @@ const char *option_store(const struct option_entry *option, const char *text)
 int options_parse(const struct subcommand *command, const struct option_entry *options, int argc, char **argv,
                   int *operand)
 {
+	return options_parse_noting(command, options, argc, argv, operand, NULL, NULL);
+}
+
+int options_parse_noting(const struct subcommand *command, const struct option_entry *options, int argc, char **argv,
+                         int *operand, void (*note)(void *context, const struct option_entry *option), void *context)
+{
 	struct option rows[ROWS_MAX + 2] = { 0 };
 	unsigned count = 0;
 	for (; count < ROWS_MAX && options[count].name; count++) {
@@ -173,6 +187,8 @@ int options_parse(const struct subcommand *command, const struct option_entry *o
 			return options_wrong(command, "--%s '%s': expected %s", option->name, optarg, error);
 		if (error)
 			return options_wrong(command, "--%s '%s': %s", option->name, optarg, error);
+		if (note)
+			note(context, option);
 	}
 	*operand = optind;
 	return -1;

@@ -58,6 +58,10 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 int options_parse(const struct subcommand *command, const struct option_entry *options, int argc, char **argv,
                   int *operand);
 
+/* The same, and tells of each option that it has stored. */
+int options_parse_noting(const struct subcommand *command, const struct option_entry *options, int argc, char **argv,
+                         int *operand, void (*note)(void *context, const struct option_entry *option), void *context);
+
 /* Stores the argument of one option, as if it had been given as a flag. An OPTION_FLAG takes null, or a word for yes or
  * no. Returns null, or what was expected instead. The text must outlive the target. */
 const char *option_store(const struct option_entry *option, const char *text);
