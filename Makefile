@@ -174,6 +174,7 @@ install: all $(BUILD)/man3/ringcast.3 ## into $(DESTDIR)$(PREFIX) and $(LIBDIR):
 	sed -e 's|@PREFIX@|$(PREFIX)|' tools/systemd/ringcast.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/ringcast.service
 	install -m 644 tools/systemd/ringcast.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/ringcast.socket
 	install -m 644 tools/systemd/ringcast.conf tools/app/DIALECT.md $(DESTDIR)$(PREFIX)/share/doc/ringcast
+	install -m 644 tools/package/grafana.json tools/package/alerts.yml $(DESTDIR)$(PREFIX)/share/ringcast
 	@[ -n "$(DESTDIR)" ] || ldconfig 2>/dev/null || true
 
 uninstall: ## removes what install put there
@@ -181,7 +182,7 @@ uninstall: ## removes what install put there
 		pkgconfig/ringcast.pc)
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(patsubst engine/%,include/%,$(HEADERS) $(WRAPPER)) share/man/man1/ringcast.1 share/man/man7/ringcast-latency.7 \
 		lib/systemd/system/ringcast.service lib/systemd/system/ringcast.socket \
-		share/ringcast/ringcast.js share/ringcast/package.json share/doc/ringcast/ringcast.conf share/doc/ringcast/DIALECT.md)
+		share/ringcast/ringcast.js share/ringcast/package.json share/ringcast/grafana.json share/ringcast/alerts.yml share/doc/ringcast/ringcast.conf share/doc/ringcast/DIALECT.md)
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man3/,$(shell python3 tools/man3.py --list $(HEADERS)))
 
 clean: ## removes $(BUILD)

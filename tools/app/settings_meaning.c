@@ -195,11 +195,6 @@ bool app_settings_finish(struct app_settings *settings)
 	if (settings->auth >= APP_AUTH_OPTIONAL && !settings->keys.count)
 		return app_wrong(settings, "auth", 0, "auth needs a key for tokens: token-secret-file or token-key"),
 		       false;
-	int open = admin_too_open(&settings->admin, settings->api.count + settings->operators.count);
-	if (open >= 0)
-		return app_wrong(settings, "admin-listen", (unsigned)open, "admin-listen '%s' " ADMIN_OPEN_WORDS,
-		                 settings->admin.listen.items[open]),
-		       false;
 	settings->token_rules = (struct app_token_rules){
 		.audiences = settings->token_audiences.items,
 		.audience_count = settings->token_audiences.count,

@@ -164,7 +164,7 @@ static void print_listener(FILE *to, const char *address, int port, const char *
 /* In a check, a socket that somebody would hand over is not there to be looked at: the start will judge it. */
 static bool is_absent(const char *address, const FILE *said)
 {
-	return !said && strstr(address, "fd:");
+	return !said && local_address_is_absent(address);
 }
 
 /* Whether somebody could listen there. In a check it may be the server whose settings these are who does. */
@@ -216,14 +216,38 @@ static void take_inherited(struct option_list *listen, struct option_list *api)
 	free(names);
 }
 
+/* Whether a file may be made there. What is there now may be a socket that nobody listens at any more. */
+static bool look_at_producers(struct app *app, const struct app_settings *settings)
+{
+	const char *given = settings->producers.address;
+	struct rc_error error;
+	char address[512];
+	if (!given || strncmp(given, "unix:", 5) != 0)
+		return true;
+	snprintf(address, sizeof address, "%.*s", (int)strcspn(given, "?"), given);
+	int code = rc_listen_check(app->server, address, &error);
+	if (code < 0 && code != -EADDRINUSE)
+		return app_wrong(settings, "producers", 0, "producers: %s", error.text), false;
+	return true;
+}
+
+/* `used` stands in the words for the address that was set. */
+static void wrong_producers(const struct app_settings *settings, const struct rc_error *error, const char *used)
+{
+	const char *name = strstr(error->text, "producer-uids") ? "producer-uids" : "producers";
+	const char *found = strstr(error->text, used);
+	if (found)
+		app_wrong(settings, name, 0, "producers: %.*s%s%s", (int)(found - error->text), error->text,
+		          settings->producers.address, found + strlen(used));
+	else
+		app_wrong(settings, name, 0, "producers: %s", error->text);
+}
+
 static bool listen_producers(struct app *app, const struct app_settings *settings, FILE *said)
 {
 	struct rc_error error;
-	/* There the whole is made, and goes again: nobody asks at a socket before the start. */
 	if (settings->producers.address && app_producers_listen(app, settings, &error) < 0)
-		return app_wrong(settings, strstr(error.text, "producer-uids") ? "producer-uids" : "producers", 0,
-		                 "producers: %s", error.text),
-		       false;
+		return wrong_producers(settings, &error, settings->producers.address), false;
 	if (settings->producers.address && said)
 		fprintf(said, "producers at %s\n", settings->producers.address);
 	return true;
@@ -250,7 +274,13 @@ static bool listen_everywhere(struct app *app, const struct app_settings *settin
 		return false;
 	add_listeners(app, &listen, said);
 	add_listeners(app, &admin, said);
-	int open = app_exposure_too_open(settings, &app->listeners, app->admin.first);
+	const struct admin_settings handed = { .listen = admin, .open = settings->admin.open };
+	int open = admin_too_open(&handed, settings->api.count + settings->operators.count);
+	if (open >= 0)
+		return app_wrong(settings, "admin-listen", (unsigned)open, "admin-listen '%s' " ADMIN_OPEN_WORDS,
+		                 admin.items[open]),
+		       false;
+	open = app_exposure_too_open(settings, &app->listeners, app->admin.first);
 	if (open >= 0)
 		return app_wrong(settings, "listen", (unsigned)open, "%s " APP_EXPOSURE_WORDS, listen.items[open]),
 		       false;
@@ -322,8 +352,8 @@ bool app_start(struct app *app, const struct app_settings *settings, FILE *said)
 	if (!app_directory_init(&app->directory, seed) || !app_gate_init(&app->gate, seed))
 		return command_failed("no memory"), false;
 	/* The log of accesses comes last: a reload must be able to open it again. */
-	if (!prepare(app, settings, said) || !listen_producers(app, settings, said) || !become(settings->user) ||
-	    !open_access_log(app, settings, said))
+	if (!prepare(app, settings, said) || !look_at_producers(app, settings) ||
+	    !listen_producers(app, settings, said) || !become(settings->user) || !open_access_log(app, settings, said))
 		return false;
 	if (!health_open(&app->health, app->server) ||
 	    !app_crews_init(app, rc_server_worker_count(app->server), seed) || app_clock_start(app, app_clients_due))
@@ -345,19 +375,15 @@ static bool check_producers(struct app *app, const struct app_settings *settings
 	const char *mode = settings->producers.address ? strchr(settings->producers.address, '?') : NULL;
 	if (!settings->producers.address)
 		return true;
+	if (!look_at_producers(app, settings))
+		return false;
 	if (strncmp(settings->producers.address, "unix:", 5) != 0 || !mkdtemp(folder))
 		return listen_producers(app, settings, NULL);
-	/* Of its own place it is asked whether a file may be made there. */
-	snprintf(address, sizeof address, "%.*s", (int)strcspn(settings->producers.address, "?"),
-	         settings->producers.address);
-	int code = rc_listen_check(app->server, address, &error);
-	if (code < 0 && code != -EADDRINUSE) {
-		rmdir(folder);
-		return app_wrong(settings, "producers", 0, "producers: %s", error.text), false;
-	}
 	snprintf(address, sizeof address, "unix:%s/producers%s", folder, mode ? mode : "");
 	elsewhere.producers.address = address;
-	bool good = listen_producers(app, &elsewhere, NULL);
+	bool good = app_producers_listen(app, &elsewhere, &error) == 0;
+	if (!good)
+		wrong_producers(settings, &error, address);
 	/* The server takes the file away with it. */
 	rc_server_free(app->server);
 	app->server = NULL;

@@ -16,7 +16,8 @@ int admin_too_open(const struct admin_settings *settings, bool has_key)
 	if (has_key || settings->open)
 		return -1;
 	for (unsigned i = 0; i < settings->listen.count; i++)
-		if (!local_address_is_loopback(settings->listen.items[i]))
+		if (!local_address_is_loopback(settings->listen.items[i]) &&
+		    !local_address_is_absent(settings->listen.items[i]))
 			return (int)i;
 	return -1;
 }

@@ -4,6 +4,7 @@
  */
 #include "local.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -94,6 +95,12 @@ bool local_address_is_loopback(const char *address)
 	if (!strncmp(address, "fd:", 3))
 		return socket_is_loopback(atoi(address + 3));
 	return authority_is_loopback(address, strcspn(address, "?"));
+}
+
+bool local_address_is_absent(const char *address)
+{
+	const char *descriptor = strstr(address, "fd:");
+	return descriptor && fcntl(atoi(descriptor + 3), F_GETFD) < 0;
 }
 
 void local_listeners_add(struct local_listeners *listeners, const char *address)
