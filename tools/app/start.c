@@ -270,7 +270,9 @@ static bool listen_everywhere(struct app *app, const struct app_settings *settin
 	if (!listen.count)
 		listen.items[listen.count++] = APP_LISTEN_DEFAULT;
 	app->admin.first = admin.count ? listen.count : UINT32_MAX;
-	if (!look_at(app, settings, "listen", &listen, said) || !look_at(app, settings, "admin-listen", &admin, said))
+	/* A check does not look at the default: systemd may listen there for us. */
+	if (((said || settings->listen.count) && !look_at(app, settings, "listen", &listen, said)) ||
+	    !look_at(app, settings, "admin-listen", &admin, said))
 		return false;
 	add_listeners(app, &listen, said);
 	add_listeners(app, &admin, said);

@@ -114,35 +114,37 @@ static uint64_t count_descriptors(void)
 	return count == COUNTED_MAX ? UINT64_MAX : count ? count - 1 : 0; /* without the one that counts */
 }
 
-/* Field 22 of /proc/self/stat, behind the name, which may hold anything: ticks from the boot to the start. */
+static double seconds_by(clockid_t clock)
+{
+	struct timespec now = { 0 };
+	clock_gettime(clock, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* Field 22 of /proc/self/stat, behind the name, which may hold anything: ticks from the boot to the start. The time of
+ * the boot itself stands where a service may not look. */
 static double start_seconds(void)
 {
-	char text[1024], *at;
-	uint64_t ticks = 0, boot = 0;
+	char text[1024];
+	uint64_t ticks = 0;
 	FILE *file = fopen("/proc/self/stat", "re");
 	size_t size = file ? fread(text, 1, sizeof text - 1, file) : 0;
 	if (file)
 		fclose(file);
 	text[size] = 0;
-	at = strrchr(text, ')');
+	const char *at = strrchr(text, ')');
 	for (unsigned field = 2; at && field < 22; field++)
 		at = strchr(at + 1, ' ');
 	if (at)
 		ticks = strtoull(at + 1, NULL, 10);
-	file = fopen("/proc/stat", "re");
-	while (file && fgets(text, sizeof text, file) && sscanf(text, "btime %" SCNu64, &boot) != 1) {
-	}
-	if (file)
-		fclose(file);
-	return (double)boot + (double)ticks / (double)sysconf(_SC_CLK_TCK);
+	double since_boot = (double)ticks / (double)sysconf(_SC_CLK_TCK);
+	return seconds_by(CLOCK_REALTIME) - seconds_by(CLOCK_BOOTTIME) + since_boot;
 }
 
 void process_figures(struct process_figures *figures)
 {
-	struct timespec used = { 0 };
 	struct rlimit limit = { 0 };
 	uint64_t pages[2] = { 0 };
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
 	getrlimit(RLIMIT_NOFILE, &limit);
 	FILE *file = fopen("/proc/self/statm", "re");
 	if (file && fscanf(file, "%" SCNu64 " %" SCNu64, &pages[0], &pages[1]) != 2)
@@ -151,7 +153,7 @@ void process_figures(struct process_figures *figures)
 		fclose(file);
 	uint64_t page_size = (uint64_t)sysconf(_SC_PAGESIZE);
 	*figures = (struct process_figures){
-		.cpu_seconds = (double)used.tv_sec + (double)used.tv_nsec / 1e9,
+		.cpu_seconds = seconds_by(CLOCK_PROCESS_CPUTIME_ID),
 		.started_seconds = start_seconds(),
 		.virtual_size = pages[0] * page_size,
 		.resident_size = pages[1] * page_size,
