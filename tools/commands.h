@@ -15,6 +15,7 @@ extern const struct subcommand command_pub;
 extern const struct subcommand command_replay;
 extern const struct subcommand command_load;
 extern const struct subcommand command_top;
+extern const struct subcommand command_health;
 extern const struct subcommand command_probe;
 
 #endif

@@ -25,7 +25,7 @@ void app_origin_note(struct app_origins *origins, const struct option_entry *tab
 	const struct option_list *list = option->kind == OPTION_LIST ? option->target : NULL;
 	unsigned item = list && list->count ? list->count - 1 : 0;
 	/* A setting may have two names. */
-	for (unsigned row = 0; table[row].name && row < APP_ROWS_MAX; row++) {
+	for (unsigned row = 0; table[row].name && row < OPTIONS_MAX; row++) {
 		if (table[row].target != option->target)
 			continue;
 		origins->sources[row] = (uint8_t)source;
@@ -45,7 +45,7 @@ unsigned app_origin_line(const struct app_origins *origins, const struct option_
                          const struct option_entry *option)
 {
 	unsigned row = (unsigned)(option - table);
-	bool once = option->kind != OPTION_LIST && row < APP_ROWS_MAX && origins->sources[row] == APP_BY_FILE;
+	bool once = option->kind != OPTION_LIST && row < OPTIONS_MAX && origins->sources[row] == APP_BY_FILE;
 	return once ? origins->lines[row][0] : 0;
 }
 
@@ -58,8 +58,8 @@ int app_wrong(const struct app_settings *settings, const char *name, unsigned it
 	va_start(arguments, format);
 	vsnprintf(words, sizeof words, format, arguments);
 	va_end(arguments);
-	enum app_source source = row < APP_ROWS_MAX ? origins->sources[row] : APP_BY_DEFAULT;
-	unsigned line = row < APP_ROWS_MAX && item < OPTION_LIST_MAX ? origins->lines[row][item] : 0;
+	enum app_source source = row < OPTIONS_MAX ? origins->sources[row] : APP_BY_DEFAULT;
+	unsigned line = row < OPTIONS_MAX && item < OPTION_LIST_MAX ? origins->lines[row][item] : 0;
 	app_origin_variable(name, variable);
 	if (source == APP_BY_FILE && line)
 		return command_failed("%s:%u: %s", origins->path, line, words);

@@ -10,8 +10,6 @@
 
 #include "lib/options.h"
 
-#define APP_ROWS_MAX 128
-
 struct app_settings;
 
 enum app_source { APP_BY_DEFAULT, APP_BY_FILE, APP_BY_ENVIRONMENT, APP_BY_FLAG };
@@ -19,8 +17,8 @@ enum app_source { APP_BY_DEFAULT, APP_BY_FILE, APP_BY_ENVIRONMENT, APP_BY_FLAG }
 /* By the rows of the option table. */
 struct app_origins {
 	const char *path; /* of the file */
-	uint8_t sources[APP_ROWS_MAX];
-	unsigned lines[APP_ROWS_MAX][OPTION_LIST_MAX]; /* in the file; of a list's items each, else the first */
+	uint8_t sources[OPTIONS_MAX];
+	unsigned lines[OPTIONS_MAX][OPTION_LIST_MAX]; /* in the file; of a list's items each, else the first */
 };
 
 /* The name of a setting in the environment: RINGCAST_CONTENT_MAX. */

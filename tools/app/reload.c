@@ -103,10 +103,10 @@ static bool same(const struct option_entry *one, const struct option_entry *othe
 /* The names of the settings that differ: those that only a start reads, or all others. */
 static void name_changes(struct app_settings *before, struct app_settings *now, bool of_start, char *to, size_t room)
 {
-	static struct option_entry table[APP_ROWS_MAX];
+	static struct option_entry table[OPTIONS_MAX];
 	const struct option_entry *rows = app_settings_options(before);
 	unsigned count = 0;
-	while (count + 1 < APP_ROWS_MAX && rows[count].name) {
+	while (count + 1 < OPTIONS_MAX && rows[count].name) {
 		table[count] = rows[count];
 		count++;
 	}

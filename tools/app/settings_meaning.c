@@ -151,6 +151,10 @@ static bool check_limits(const struct app_settings *settings)
 	for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
 		if (!limits[i].value)
 			return app_wrong(settings, limits[i].name, 0, "%s must not be 0", limits[i].name), false;
+	if (settings->history_max > APP_HISTORY_MAX)
+		return app_wrong(settings, "history-max", 0, "history-max %u: at most %u messages in one answer",
+		                 settings->history_max, APP_HISTORY_MAX),
+		       false;
 	if (settings->subscriptions_max > SUBSCRIPTIONS_LIMIT)
 		return app_wrong(settings, "subscriptions-max", 0, "subscriptions-max %u: at most %u",
 		                 settings->subscriptions_max, SUBSCRIPTIONS_LIMIT),

@@ -11,10 +11,9 @@
 #define DRAIN_DEFAULT_MS 5000
 #define EXPECTED_PATTERN "expected a topic or a prefix and *, at most %d in all"
 
-static const struct option_entry *make_options(struct serve *serve)
+static void add_listeners(struct option_table *table, struct serve *serve)
 {
 	struct rc_config *config = &serve->config;
-	struct latency *latency = &serve->latency;
 	const struct option_entry options[] = {
 		{ "listen", OPTION_LIST, &serve->listen, "ADDR:PORT",
 		  "where to listen (127.0.0.1:8080; repeatable): also :8080 for all\n"
@@ -47,6 +46,13 @@ static const struct option_entry *make_options(struct serve *serve)
 		  "keys, one a line, of at least 16 bytes: who shows one as\n"
 		  "`Authorization: Bearer KEY` may read /stats, /metrics and\n"
 		  "/profile (without: this machine alone); SIGHUP reads it again" },
+	};
+	options_add(table, options, sizeof options / sizeof *options);
+}
+
+static void add_feeds(struct option_table *table, struct serve *serve)
+{
+	const struct option_entry options[] = {
 		{ "replay", OPTION_TEXT, &serve->feeder.path, "FILE",
 		  "publish a recording: seconds<TAB>topic<TAB>payload a line" },
 		{ "speed", OPTION_NUMBER, &serve->feeder.speed, "X",
@@ -60,6 +66,14 @@ static const struct option_entry *make_options(struct serve *serve)
 		  "the policy of one topic, or of a prefix and * (repeatable)" },
 		{ "keep-last", OPTION_LIST, &serve->keep_last, "PATTERN",
 		  "keep the newest message of these topics for ?last=1\n(repeatable)" },
+	};
+	options_add(table, options, sizeof options / sizeof *options);
+}
+
+static void add_limits(struct option_table *table, struct serve *serve)
+{
+	struct rc_config *config = &serve->config;
+	const struct option_entry options[] = {
 		{ "lag-max", OPTION_SIZE, &config->lag_size_max, "SIZE",
 		  "how far behind is too slow (three quarters of the log)" },
 		{ "lag-age", OPTION_MS, &config->lag_ms_max, "TIME",
@@ -91,6 +105,15 @@ static const struct option_entry *make_options(struct serve *serve)
 		{ "drain-delay", OPTION_MS, &serve->drain_delay_ms, "TIME",
 		  "before that, serve on for so long while /readyz says 503\n(0)" },
 		{ "drain", OPTION_MS, &serve->drain_ms, "TIME", "for connections to leave when the server ends (5s)" },
+	};
+	options_add(table, options, sizeof options / sizeof *options);
+}
+
+static void add_sending(struct option_table *table, struct serve *serve)
+{
+	struct rc_config *config = &serve->config;
+	struct latency *latency = &serve->latency;
+	const struct option_entry options[] = {
 		{ "congestion", OPTION_TEXT, &config->congestion, "NAME", "TCP congestion control (the system's)" },
 		{ "notsent-lowat", OPTION_SIZE32, &config->notsent_lowat_size, "SIZE",
 		  "what the kernel may hold unsent for a connection (32k)" },
@@ -113,6 +136,14 @@ static const struct option_entry *make_options(struct serve *serve)
 		{ "cohort", OPTION_LIST, &serve->cohort, "PATTERN",
 		  "compress these topics as one stream for all who have\nonly that topic: a fraction of the bytes "
 		  "(repeatable)" },
+	};
+	options_add(table, options, sizeof options / sizeof *options);
+}
+
+static void add_running(struct option_table *table, struct serve *serve)
+{
+	struct latency *latency = &serve->latency;
+	const struct option_entry options[] = {
 		{ "busy-poll", OPTION_FLAG, &latency->busy_poll, NULL,
 		  "spin instead of sleeping: each worker takes a processor" },
 		{ "spin-us", OPTION_COUNT, &latency->spin_us, "MICROSECONDS",
@@ -130,11 +161,20 @@ static const struct option_entry *make_options(struct serve *serve)
 		  "in which pages the log lies (off); reserved: those of\nvm.nr_hugepages, or it does not start" },
 		LOG_OPTIONS(&serve->log),
 		{ "quiet", OPTION_FLAG, &serve->quiet, NULL, "print no figures while running" },
-		{ 0 },
 	};
-	static struct option_entry table[sizeof options / sizeof *options];
-	memcpy(table, options, sizeof options);
-	return table;
+	options_add(table, options, sizeof options / sizeof *options);
+}
+
+static const struct option_entry *make_options(struct serve *serve)
+{
+	static struct option_table table;
+	table = (struct option_table){ 0 };
+	add_listeners(&table, serve);
+	add_feeds(&table, serve);
+	add_limits(&table, serve);
+	add_sending(&table, serve);
+	add_running(&table, serve);
+	return table.entries;
 }
 
 /* The rule of a pattern, which is made if there is none. Null when there are too many or the pattern is no name. */
