@@ -4,7 +4,6 @@
  */
 #include "local.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -100,7 +99,9 @@ bool local_address_is_loopback(const char *address)
 bool local_address_is_absent(const char *address)
 {
 	const char *descriptor = strstr(address, "fd:");
-	return descriptor && fcntl(atoi(descriptor + 3), F_GETFD) < 0;
+	struct sockaddr_storage bound;
+	socklen_t size = sizeof bound;
+	return descriptor && getsockname(atoi(descriptor + 3), (struct sockaddr *)&bound, &size) < 0;
 }
 
 void local_listeners_add(struct local_listeners *listeners, const char *address)
