@@ -4,20 +4,12 @@
  */
 #include "origin.h"
 
-#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/environment.h"
 #include "settings.h"
-
-void app_origin_variable(const char *name, char to[static 64])
-{
-	size_t at = (size_t)snprintf(to, 64, "RINGCAST_");
-	for (; *name && at + 1 < 64; name++)
-		to[at++] = *name == '-' ? '_' : (char)toupper((unsigned char)*name);
-	to[at] = 0;
-}
 
 void app_origin_note(struct app_origins *origins, const struct option_entry *table, const struct option_entry *option,
                      enum app_source source, unsigned line)
@@ -53,14 +45,14 @@ int app_wrong(const struct app_settings *settings, const char *name, unsigned it
 {
 	const struct app_origins *origins = &settings->where;
 	unsigned row = row_of(app_settings_options((struct app_settings *)(uintptr_t)settings), name);
-	char words[600], variable[64];
+	char words[600], variable[ENVIRONMENT_NAME_SIZE];
 	va_list arguments;
 	va_start(arguments, format);
 	vsnprintf(words, sizeof words, format, arguments);
 	va_end(arguments);
 	enum app_source source = row < OPTIONS_MAX ? origins->sources[row] : APP_BY_DEFAULT;
 	unsigned line = row < OPTIONS_MAX && item < OPTION_LIST_MAX ? origins->lines[row][item] : 0;
-	app_origin_variable(name, variable);
+	environment_name(name, variable);
 	if (source == APP_BY_FILE && line)
 		return command_failed("%s:%u: %s", origins->path, line, words);
 	if (source == APP_BY_FILE)

@@ -21,9 +21,6 @@ struct app_origins {
 	unsigned lines[OPTIONS_MAX][OPTION_LIST_MAX]; /* in the file; of a list's items each, else the first */
 };
 
-/* The name of a setting in the environment: RINGCAST_CONTENT_MAX. */
-void app_origin_variable(const char *name, char to[static 64]);
-
 /* Notes where an option was stored just now. */
 void app_origin_note(struct app_origins *origins, const struct option_entry *table, const struct option_entry *option,
                      enum app_source source, unsigned line);

@@ -41,6 +41,7 @@ static const char *const fixed[] = {
 	"subscriptions-max",
 	"idle-timeout",
 	"handshake-timeout",
+	"ring",
 	"round-interval",
 	"busy-poll",
 	"spin-us",

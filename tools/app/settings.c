@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/environment.h"
 #include "ringcast.h"
 
 static const char *keep(struct app_settings *settings, const char *text)
@@ -204,12 +205,14 @@ static int read_environment(const struct subcommand *command, struct app_setting
 {
 	begin_source(options);
 	for (const struct option_entry *option = options; option->name; option++) {
-		char name[64];
-		app_origin_variable(option->name, name);
+		char name[ENVIRONMENT_NAME_SIZE];
+		environment_name(option->name, name);
 		const char *value = getenv(name);
-		char *kept = value ? (char *)keep(settings, value) : NULL, *rest = kept;
-		if (!value || !kept)
+		if (!value)
 			continue;
+		char *kept = (char *)keep(settings, value), *rest = kept;
+		if (!kept)
+			return command_failed("%s: no memory", name);
 		bool list = option->kind == OPTION_LIST;
 		for (char *word = list ? strtok_r(kept, " ", &rest) : kept; word;
 		     word = list ? strtok_r(NULL, " ", &rest) : NULL) {
@@ -263,7 +266,7 @@ int app_settings_read(const struct subcommand *command, int argc, char **argv, s
 		return command_failed("no memory");
 	const struct option_entry *options = app_settings_options(settings);
 	const char *path = find_file(argc, argv);
-	log_expect_json(argc, argv);
+	log_expect_json(argc, argv, true);
 	int operand = argc, status = path ? read_file(settings, options, path, true) : -1;
 	if (status < 0)
 		status = read_environment(command, settings, options);

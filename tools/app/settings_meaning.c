@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/environment.h"
 #include "lib/local.h"
+#include "lib/needs.h"
 #include "settings.h"
 
 #define FILE_SIZE_MAX 65536
@@ -187,9 +189,34 @@ static bool check_tls(const struct app_settings *settings)
 	       check_secure(settings, "admin-listen", &settings->admin.listen);
 }
 
+static const struct option_need needs[] = {
+	{ "producer-uids", "producers" },
+	{ "producer-topics", "producers" },
+	{ "producers-max", "producers" },
+	{ "producer-topics-max", "producers" },
+	{ "producer-ring", "producers" },
+	{ "spin-us", "!busy-poll" },
+	{ "token-audience", "token-key|token-secret-file|token-secret" },
+	{ "token-issuer", "token-key|token-secret-file|token-secret" },
+	{ "token-expiry", "token-key|token-secret-file|token-secret" },
+	{ "token-permissions", "token-key|token-secret-file|token-secret" },
+	{ 0 },
+};
+
+/* What is set without effect. The words begin with its name. */
+static bool check_needs(struct app_settings *settings)
+{
+	char words[NEEDS_WORDS_SIZE], name[ENVIRONMENT_NAME_SIZE];
+	if (!needs_find(needs, app_settings_options(settings), needs_is_set, NULL, "", words))
+		return true;
+	snprintf(name, sizeof name, "%.*s", (int)strcspn(words, " :"), words);
+	return app_wrong(settings, name, 0, "%s", words), false;
+}
+
 bool app_settings_finish(struct app_settings *settings)
 {
-	if (!read_words(settings) || !check_limits(settings) || !check_tls(settings) || !load_keys(settings) ||
+	if (!check_needs(settings) || !read_words(settings) || !check_limits(settings) || !check_tls(settings) ||
+	    !load_keys(settings) ||
 	    !load_api_keys(settings, &settings->api, "api-key", &settings->api_keys, settings->api_key_file) ||
 	    !load_api_keys(settings, &settings->operators, "operator-key", &settings->operator_keys,
 	                   settings->operator_key_file))

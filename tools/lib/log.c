@@ -49,11 +49,11 @@ void log_file_wants_json(bool json)
 		atomic_store(&as_json, json);
 }
 
-void log_expect_json(int argc, char **argv)
+void log_expect_json(int argc, char **argv, bool environment)
 {
 	static const char flag[] = "--log-format";
 	const size_t size = sizeof flag - 1;
-	const char *word = getenv("RINGCAST_LOG_FORMAT");
+	const char *word = environment ? getenv("RINGCAST_LOG_FORMAT") : NULL;
 	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
 		if (strcmp(argv[i], flag) == 0 && i + 1 < argc)
 			word = argv[++i];

@@ -39,8 +39,10 @@ struct log_settings {
 		    "file\nanew (none)"                                                                                \
 	}
 
-/* Looks for --log-format and RINGCAST_LOG_FORMAT, so that the first words already are as they will be. */
-void log_expect_json(int argc, char **argv);
+/* Looks for --log-format, and in the environment where that counts, so that the first words already are as they will
+ * be.
+ */
+void log_expect_json(int argc, char **argv, bool environment);
 /* A settings file wants it, or not; what log_expect_json() found counts for more. */
 void log_file_wants_json(bool json);
 bool log_is_json(void);

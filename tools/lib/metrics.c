@@ -13,6 +13,7 @@
 #include "process.h"
 #include "ringcast_ingest.h"
 #include "ringcast_stats.h"
+#include "stats.h"
 
 #define GAUGE "gauge"
 #define COUNTER "counter"
@@ -225,7 +226,7 @@ static void write_certificates(FILE *to, rc_server *server)
 	free(shown);
 }
 
-static void write_build(FILE *to)
+static void write_build(FILE *to, rc_server *server)
 {
 	metrics_head(to, "build_info", GAUGE, "Always 1; the labels say what runs.");
 	fputs("ringcast_build_info{", to);
@@ -235,6 +236,8 @@ static void write_build(FILE *to)
 	putc(',', to);
 	write_label(to, "openssl", OpenSSL_version(OPENSSL_VERSION_STRING));
 	fputs("} 1\n", to);
+	metrics_head(to, "ring_info", GAUGE, "Always 1; the label says what the workers run on.");
+	fprintf(to, "ringcast_ring_info{ring=\"%s\"} 1\n", stats_ring_name(server));
 }
 
 static void write_service(FILE *to, const struct metrics *metrics)
@@ -278,7 +281,7 @@ static void write_process(FILE *to)
 
 void metrics_write(const struct metrics *metrics, FILE *to)
 {
-	write_build(to);
+	write_build(to, metrics->server);
 	write_service(to, metrics);
 	write_server(to, metrics->server);
 	write_times(to, metrics->server);

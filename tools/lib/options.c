@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "needs.h"
 #include "text.h"
 #include "units.h"
 
@@ -160,6 +161,19 @@ const char *option_store(const struct option_entry *option, const char *text)
 	return "unknown kind of option";
 }
 
+/* Rows that were given, as bits. */
+struct given {
+	const struct option_entry *options;
+	uint64_t bits[OPTIONS_MAX / 64];
+};
+
+static bool is_given(const void *context, const struct option_entry *option)
+{
+	const struct given *given = context;
+	size_t row = (size_t)(option - given->options);
+	return given->bits[row / 64] >> row % 64 & 1;
+}
+
 int options_parse(const struct subcommand *command, const struct option_entry *options, int argc, char **argv,
                   int *operand)
 {
@@ -170,6 +184,8 @@ int options_parse_noting(const struct subcommand *command, const struct option_e
                          int *operand, void (*note)(void *context, const struct option_entry *option), void *context)
 {
 	struct option rows[OPTIONS_MAX + 2] = { 0 };
+	struct given given = { .options = options };
+	char words[NEEDS_WORDS_SIZE];
 	unsigned count = 0;
 	for (; count < OPTIONS_MAX && options[count].name; count++) {
 		rows[count].name = options[count].name;
@@ -196,7 +212,10 @@ int options_parse_noting(const struct subcommand *command, const struct option_e
 			return options_wrong(command, "--%s '%s': %s", option->name, optarg, error);
 		if (note)
 			note(context, option);
+		given.bits[(value - FIRST_ROW) / 64] |= UINT64_C(1) << (value - FIRST_ROW) % 64;
 	}
+	if (needs_find(command->needs, options, is_given, &given, "--", words))
+		return options_wrong(command, "%s", words);
 	*operand = optind;
 	return -1;
 }

@@ -166,11 +166,19 @@ static void write_producers(FILE *to, rc_server *server)
 	fputs("},\n", to);
 }
 
+const char *stats_ring_name(rc_server *server)
+{
+	struct rc_stats stats;
+	rc_server_stats(server, &stats);
+	return stats.ring == RC_RING_EPOLL ? "epoll" : "io_uring";
+}
+
 void stats_write(FILE *to, rc_server *server)
 {
 	struct rc_stats stats;
 	rc_server_stats(server, &stats);
-	fprintf(to, "{\"version\":\"%s\",\"cpu_seconds\":%.3f,\n\"total\":", rc_version(), cpu_seconds());
+	fprintf(to, "{\"version\":\"%s\",\"ring\":\"%s\",\"cpu_seconds\":%.3f,\n\"total\":", rc_version(),
+	        stats_ring_name(server), cpu_seconds());
 	write_object(to, &stats, false);
 	fputs(",\n\"workers\":[", to);
 	for (unsigned worker = 0; !rc_worker_stats(server, worker, &stats); worker++) {

@@ -9,6 +9,9 @@
 
 #include "ringcast.h"
 
+/* What the server's workers run on: "io_uring" or "epoll". */
+const char *stats_ring_name(rc_server *server);
+
 void stats_write(FILE *to, rc_server *server);
 
 #endif

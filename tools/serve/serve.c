@@ -17,6 +17,26 @@
 
 static int run(int argc, char **argv);
 
+static const struct option_need needs[] = {
+	{ "tls-client-optional", "tls-client-ca" },
+	{ "kernel-tls", "tls-cert" },
+	{ "producer-uids", "producers" },
+	{ "producer-topics", "producers" },
+	{ "producers-max", "producers" },
+	{ "producer-topics-max", "producers" },
+	{ "producer-ring", "producers" },
+	{ "speed", "replay|demo" },
+	{ "loop", "replay" },
+	{ "seed", "demo" },
+	{ "deflate-min", "deflate" },
+	{ "deflate-bits", "deflate" },
+	{ "deflate-level", "deflate" },
+	{ "deflate-takeover", "deflate" },
+	{ "cohort", "deflate" },
+	{ "spin-us", "!busy-poll" },
+	{ 0 },
+};
+
 const struct subcommand command_serve = {
 	.name = "serve",
 	.summary = "serve topics to subscribers",
@@ -36,6 +56,7 @@ const struct subcommand command_serve = {
 		    "  ringcast serve --replay market.tsv --speed 20 --loop\n"
 		    "  ringcast serve --listen wss://0.0.0.0:8443 --tls-cert fullchain.pem --tls-key privkey.pem\n"
 		    "  ringcast serve --policy close --policy-for 'quote.*=conflate' --keep-last 'quote.*'",
+	.needs = needs,
 	.run = run,
 };
 

@@ -144,6 +144,9 @@ static void add_running(struct option_table *table, struct serve *serve)
 {
 	struct latency *latency = &serve->latency;
 	const struct option_entry options[] = {
+		{ "ring", OPTION_CHOICE, &latency->ring, LATENCY_RINGS,
+		  "what the workers run on: uring is io_uring; auto takes epoll\nwhere that is forbidden or too old "
+		  "(auto)" },
 		{ "busy-poll", OPTION_FLAG, &latency->busy_poll, NULL,
 		  "spin instead of sleeping: each worker takes a processor" },
 		{ "spin-us", OPTION_COUNT, &latency->spin_us, "MICROSECONDS",
@@ -262,7 +265,6 @@ int serve_settings_parse(const struct subcommand *command, struct serve *serve, 
 	latency_defaults(&serve->latency);
 	serve->policy = serve->config.policy;
 	serve->log = (struct log_settings)LOG_DEFAULTS;
-	log_expect_json(argc, argv);
 	serve->drain_ms = DRAIN_DEFAULT_MS;
 	serve->feeder.speed = 1;
 	serve->feeder.seed = 1;
@@ -289,8 +291,6 @@ int serve_settings_parse(const struct subcommand *command, struct serve *serve, 
 		return options_wrong(command, "--publish-from certified needs --tls-client-ca");
 	if (serve->tls.crl && !serve->tls.client_ca)
 		return options_wrong(command, "--tls-crl needs --tls-client-ca");
-	if (serve->tls.client_optional && !serve->tls.client_ca)
-		return options_wrong(command, "--tls-client-optional needs --tls-client-ca");
 	if (!serve->listen.count)
 		serve->listen.items[serve->listen.count++] = LISTEN_DEFAULT;
 	serve->config.policy = (enum rc_policy)serve->policy;
