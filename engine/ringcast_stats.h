@@ -101,6 +101,8 @@ struct rc_times {
 	uint64_t counts[RC_TIMES];
 	uint64_t sum_ns;
 };
+
+/* What is timed. */
 struct rc_times_stats {
 	struct rc_times handshake;  /* from the accept, or the connect, until a connection is open; TLS included */
 	struct rc_times round_trip; /* from the Ping that a silent connection gets to its Pong */
