@@ -33,6 +33,7 @@ static const char *const fixed[] = {
 	"workers",
 	"connections-max",
 	"log-size",
+	"state-max",
 	"policy",
 	"keep-last",
 	"memory-max",

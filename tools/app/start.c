@@ -95,6 +95,7 @@ void app_start_config(const struct app_settings *settings, struct rc_config *con
 	config->message_size_max = settings->message_max;
 	config->body_size_max = settings->body_max;
 	config->log_size = settings->log_size;
+	config->state_max = settings->state_max;
 	config->policy = (enum rc_policy)settings->policy;
 	config->kernel_tls = settings->kernel_tls;
 	config->memory_max = settings->memory_max ? settings->memory_max : budget_of(settings);

@@ -55,6 +55,9 @@ static const struct row of_workers[] = {
 	    "Messages compressed: once for each window size or cohort."),
 	ROW("compression_input_bytes_total", COUNTER, compressed_from, "Their bytes before compression."),
 	ROW("compression_output_bytes_total", COUNTER, compressed_to, "Their bytes after compression."),
+	ROW("messages_encoded_total", COUNTER, encoded,
+	    "Messages written as events or in a form, each once for all readers."),
+	ROW("encoded_bytes_total", COUNTER, encoded_size, "The bytes that they became."),
 	ROW("messages_inflated_total", COUNTER, inflated, "Messages received compressed."),
 	ROW("sends_total", COUNTER, sends, "Sends submitted."),
 	ROW("sends_short_total", COUNTER, sends_short, "Sends that came back short or would have blocked."),
@@ -71,6 +74,7 @@ static const struct row of_workers[] = {
 	    "TLS connections that the peer ended without a close_notify."),
 	ROW("subscriptions", GAUGE, subscriptions, "Subscriptions now."),
 	ROW("subscribers_behind", GAUGE, behind, "Subscribers behind now."),
+	ROW("resyncs_total", COUNTER, resyncs, "Subscribers that were overrun and went on from the state."),
 };
 
 /* A value for the whole server. */
@@ -80,6 +84,10 @@ static const struct row of_server[] = {
 	ROW("publishes_refused_total", COUNTER, publish_refused,
 	    "Publishes refused because a worker was a whole log behind."),
 	ROW("topics", GAUGE, topics, "Topics now."),
+	ROW("keys", GAUGE, keys, "Keys now, of all topics."),
+	ROW("state_bytes", GAUGE, state_size, "Keys' values that are kept though the log let go of them."),
+	ROW("state_sent_bytes", GAUGE, state_sent_size, "States as readers are being sent them."),
+	ROW("state_dropped_total", COUNTER, state_dropped, "Values of keys that were dropped for want of room."),
 	ROW("log_oldest_message", GAUGE, log_oldest, "Number of the oldest message in the log."),
 	ROW("log_next_message", GAUGE, log_head, "Number of the next message."),
 };

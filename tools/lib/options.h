@@ -10,8 +10,8 @@
 #include <stddef.h>
 
 #define OPTION_LIST_MAX 64
-#define OPTIONS_MAX 128                       /* in a table */
-#define OPTION_POLICIES "close|skip|conflate" /* what --policy takes, in the order of enum rc_policy */
+#define OPTIONS_MAX 128                              /* in a table */
+#define OPTION_POLICIES "close|skip|conflate|resync" /* what --policy takes, in the order of enum rc_policy */
 
 struct option_list {
 	const char *items[OPTION_LIST_MAX];

@@ -43,10 +43,18 @@ const struct subcommand command_serve = {
 	.usage = "[options]",
 	.about = "Serves over WebSocket (RFC 6455):\n"
 		 "  /topic/NAME[,NAME...]  every message published to these topics; ?last=1 begins with the newest,\n"
-		 "                         ?since=SEQUENCE with those after it that the log still has\n"
+		 "                         ?since=SEQUENCE (&epoch=EPOCH) with those after it that the log still has,\n"
+		 "                         ?state=1 with the newest of each key, ?snapshot=1 with the newest base;\n"
+		 "                         ?rate=N: at most N looks a second. ?form=json and ?form=binary tell topic,\n"
+		 "                         numbers and key with each message\n"
 		 "  /publish/NAME          every message sent is published to the topic\n"
+		 "  /publish?form=json     each names its topic: "
+		 "{\"t\":TOPIC,\"k\"?:KEY,\"d\":PAYLOAD,\"r\"?:true,\"b\"?:true};\n"
+		 "                         an array of them is published as one\n"
 		 "  /relay/NAME            both at once (with --relay), /echo echoes (with --echo)\n"
-		 "and over HTTP: /healthz, /readyz, /stats (JSON), /metrics (Prometheus), /profile (pprof).\n"
+		 "and over HTTP: /sse/NAME[,NAME...] (events), /poll/NAME[,NAME...] (?since=, ?wait=SECONDS),\n"
+		 "POST /publish/NAME (?key=, ?lines=1, ?form=json), /healthz, /readyz, /stats (JSON), /metrics\n"
+		 "(Prometheus), /profile (pprof).\n"
 		 "Times are written 250ms, 25s, 2m; sizes 512, 64k, 1m, 1g. SIGTERM or SIGINT ends it: no new\n"
 		 "connections, 1001 to all; a second signal cuts off what is left. SIGHUP reads the\n"
 		 "certificates and keys of operators again and opens the log of accesses anew: connections stay,\n"
@@ -209,11 +217,14 @@ static int start(struct serve *serve)
 	if (producers_listen(serve->server, &serve->producers, &asked, &error))
 		goto failed;
 	int code = serve_spill_start(&serve->routes.spill, serve->server);
+	if (!code && (code = serve_polls_start(&serve->routes.polls, serve->server)))
+		serve_spill_end(&serve->routes.spill);
 	if (code) {
 		snprintf(error.text, sizeof error.text, "a thread: %.100s", rc_strerror(code));
 		goto failed;
 	}
 	if (rc_server_start(serve->server, &error)) {
+		serve_polls_end(&serve->routes.polls);
 		serve_spill_end(&serve->routes.spill);
 		goto failed;
 	}
@@ -314,6 +325,7 @@ static int run(int argc, char **argv)
 	sigaction(SIGTERM, &(struct sigaction){ .sa_handler = stop_now }, NULL);
 	wait_release(&serve.wait);
 	rc_server_join(serve.server);
+	serve_polls_end(&serve.routes.polls);
 	serve_spill_end(&serve.routes.spill);
 	/* Nothing is left to cut off, and soon the handler would find no server. */
 	signal(SIGINT, SIG_IGN);

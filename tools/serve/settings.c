@@ -7,8 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/units.h"
+
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 #define DRAIN_DEFAULT_MS 5000
+#define BODY_SIZE_MAX ((size_t)16 << 20) /* that the library takes */
+#define HEARTBEAT_MS_MAX 3600000
 #define EXPECTED_PATTERN "expected a topic or a prefix and *, at most %d in all"
 
 static void add_listeners(struct option_table *table, struct serve *serve)
@@ -66,6 +70,10 @@ static void add_feeds(struct option_table *table, struct serve *serve)
 		  "the policy of one topic, or of a prefix and * (repeatable)" },
 		{ "keep-last", OPTION_LIST, &serve->keep_last, "PATTERN",
 		  "keep the newest message of these topics for ?last=1\n(repeatable)" },
+		{ "heartbeat", OPTION_LIST, &serve->heartbeat, "PATTERN=TIME",
+		  "after so long a silence, tell these topics' readers in a\nform the newest number (repeatable)" },
+		{ "state-max", OPTION_SIZE, &serve->config.state_max, "SIZE",
+		  "values of keys that are kept when the log lets go of them\n(as the log)" },
 	};
 	options_add(table, options, sizeof options / sizeof *options);
 }
@@ -198,7 +206,7 @@ static struct serve_rule *find_rule(struct serve_rule *rules, unsigned *count, c
 	return rule;
 }
 
-/* --policy-for and --keep-last to rules. Returns -1, or the exit status of a usage error. */
+/* --policy-for and the others that name topics to rules. Returns -1, or the exit status of a usage error. */
 static int make_rules(const struct subcommand *command, const struct serve *serve, struct serve_rule *rules,
                       unsigned *count)
 {
@@ -218,6 +226,20 @@ static int make_rules(const struct subcommand *command, const struct serve *serv
 		if (!rule)
 			return options_wrong(command, "--keep-last '%s': " EXPECTED_PATTERN, word, SERVE_RULES_MAX);
 		rule->options.keep_last = true;
+	}
+	for (unsigned index = 0; index < serve->heartbeat.count; index++) {
+		const char *word = serve->heartbeat.items[index], *equals = strrchr(word, '=');
+		uint64_t time_ns = 0;
+		bool timed = equals && !units_parse_time(equals + 1, &time_ns) &&
+		             time_ns / NS_PER_MS <= HEARTBEAT_MS_MAX;
+		struct serve_rule *rule = timed && time_ns >= NS_PER_MS
+		                              ? find_rule(rules, count, word, (size_t)(equals - word), serve->policy)
+		                              : NULL;
+		if (!rule)
+			return options_wrong(command,
+			                     "--heartbeat '%s': expected PATTERN=TIME, 1ms to 1h, at most %d in all",
+			                     word, SERVE_RULES_MAX);
+		rule->options.heartbeat_ms = (unsigned)(time_ns / NS_PER_MS);
 	}
 	for (unsigned index = 0; index < serve->cohort.count; index++) {
 		const char *word = serve->cohort.items[index];
@@ -291,6 +313,8 @@ int serve_settings_parse(const struct subcommand *command, struct serve *serve, 
 		return options_wrong(command, "--publish-from certified needs --tls-client-ca");
 	if (serve->tls.crl && !serve->tls.client_ca)
 		return options_wrong(command, "--tls-crl needs --tls-client-ca");
+	serve->config.body_size_max = serve->config.message_size_max < BODY_SIZE_MAX ? serve->config.message_size_max
+	                                                                             : BODY_SIZE_MAX;
 	if (!serve->listen.count)
 		serve->listen.items[serve->listen.count++] = LISTEN_DEFAULT;
 	serve->config.policy = (enum rc_policy)serve->policy;

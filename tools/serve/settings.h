@@ -36,7 +36,8 @@ struct serve {
 	struct admin admin;
 	struct health health;
 	struct service service;
-	struct option_list listen, publish_from, trust_proxy, policy_for, keep_last, cohort, tls_cert, tls_key;
+	struct option_list listen, publish_from, trust_proxy, policy_for, keep_last, heartbeat, cohort, tls_cert,
+	    tls_key;
 	struct producers producers;
 	struct rc_tls_options tls;
 	int policy;
