@@ -77,7 +77,7 @@ def test_bash():
     equal(in_bash("serve", "--poli"), ["--policy", "--policy-for"])
     equal(in_bash("serve", "--policy", "c"), ["close", "conflate"])
     equal(in_bash("serve", "--policy", "=", "s"), ["skip"])
-    equal(in_bash("serve", "--policy", "="), ["close", "skip", "conflate"])
+    equal(in_bash("serve", "--policy", "="), ["close", "skip", "conflate", "resync"])
     equal(in_bash("serve", "--workers", ""), [])
     equal(in_bash("serve", "--tls-cert", "ringcast."), ["ringcast.fish"])
     equal(in_bash("config", "ch"), ["check"])
