@@ -201,13 +201,14 @@ install: all $(BUILD)/man3/ringcast.3 $(COMPLETIONS) ## into $(DESTDIR)$(PREFIX)
 	install -m 644 $(BUILD)/completions/ringcast.fish $(DESTDIR)$(PREFIX)/$(FISH_COMPLETIONS)/ringcast.fish
 	install -m 644 tools/systemd/ringcast.conf $(DOCUMENTS) $(DESTDIR)$(PREFIX)/share/doc/ringcast
 	install -m 644 $(SAMPLES) $(DESTDIR)$(PREFIX)/share/doc/ringcast/examples
+	install -m 644 tools/package/grafana.json tools/package/alerts.yml $(DESTDIR)$(PREFIX)/share/ringcast
 	@[ -n "$(DESTDIR)" ] || ldconfig 2>/dev/null || true
 
 uninstall: ## removes what install put there
 	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,libringcast.a libringcast.so libringcast.so.$(SOVERSION) $(notdir $(SHARED)) \
 		pkgconfig/ringcast.pc)
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(addprefix include/,$(notdir $(HEADERS) $(WRAPPER))) share/man/man1/ringcast.1 share/man/man7/ringcast-latency.7 \
-		share/ringcast/ringcast.js share/ringcast/package.json share/doc/ringcast/ringcast.conf \
+		share/ringcast/ringcast.js share/ringcast/package.json share/ringcast/grafana.json share/ringcast/alerts.yml share/doc/ringcast/ringcast.conf \
 		$(BASH_COMPLETIONS)/ringcast $(ZSH_COMPLETIONS)/_ringcast $(FISH_COMPLETIONS)/ringcast.fish \
 		$(addprefix share/doc/ringcast/,$(notdir $(DOCUMENTS)) $(addprefix examples/,$(notdir $(SAMPLES)))))
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,ringcast.service ringcast.socket)

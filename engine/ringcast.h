@@ -163,7 +163,8 @@ struct rc_handlers {
 	/* The connection is open. Here and below, `user` is what rc_request_set_user() or rc_connect() was given. */
 	void (*open)(void *context, rc_conn conn, void *user);
 	void (*message)(void *context, rc_conn conn, void *user, const struct rc_message *message);
-	/* A Pong came, with its payload of at most 125 bytes. */
+	/* A Pong came, with its payload of at most 125 bytes: the application's own, of rc_ping(), or the 8 bytes of a
+	 * Ping that a silent connection got. */
 	void (*pong)(void *context, rc_conn conn, void *user, const uint8_t *data, size_t size);
 	/* There is a message for a request that waits (rc_request_wait()): answer it, or wait for the next call. */
 	void (*ready)(void *context, rc_conn conn, void *user);
@@ -294,6 +295,10 @@ RC_API rc_server *rc_server_new(const struct rc_config *config, struct rc_error 
  * addresses), -EBUSY (after the start), -ENOSPC (RC_LISTENERS_MAX are there), or the errno with which the kernel
  * refused: -EADDRINUSE, -EACCES, -EMFILE ... */
 RC_API int rc_server_listen(rc_server *server, const char *address, struct rc_error *error);
+
+/* Whether rc_server_listen() would take this address, without listening there: nobody who connects notices. Returns 0,
+ * or what rc_server_listen() does; so -EADDRINUSE also where the very server that the address is for runs already. */
+RC_API int rc_listen_check(const rc_server *server, const char *address, struct rc_error *error);
 
 /* Says how topics behave, before the start. `pattern` is a topic's name, or a prefix that ends in '*'; of those that
  * match a topic, the longest counts. Returns 0, -EINVAL (the pattern or the policy), -ENOSPC (RC_TOPIC_RULES_MAX
@@ -564,6 +569,9 @@ RC_API int rc_request_add_header(rc_request *request, const char *name, const ch
  * plain text, a null body for the status in words. Returns 0, -EINVAL (another status than 200 to 599, or a
  * content_type of more than some 800 bytes), -ENOBUFS (more than send_size_max), -ENOMEM. */
 RC_API int rc_request_respond(rc_request *request, int status, const char *content_type, const void *body, size_t size);
+/* The status of the answer that it has so far, should the handler now return 0: that of rc_request_respond(), 101 for a
+ * WebSocket, 200 for a stream, 426, or 0 for a request that waits. */
+RC_API int rc_request_status(const rc_request *request);
 
 /* Accepts a plain GET as a stream of server-sent events (WHATWG HTML, section 9.2), before it is subscribed to
  * anything. If handlers.request then returns 0, it opens like a WebSocket: open, rc_send() of text, rc_close(), close.

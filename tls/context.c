@@ -8,6 +8,7 @@
 #include "bounds.h"
 #include "check.h"
 #include "error.h"
+#include "judge.h"
 #include "revoked.h"
 #include "ringcast_client.h"
 
@@ -50,6 +51,23 @@ struct rc_tls_context {
 	struct rc_tls_revoked revoked; /* by its lists; no marks when it has none */
 };
 
+/* What OpenSSL refuses by its security level, in this certificate or one of its chain; or null. */
+static const char *weakness(unsigned long code)
+{
+	if (ERR_GET_LIB(code) != ERR_LIB_SSL)
+		return NULL;
+	switch (ERR_GET_REASON(code)) {
+	case SSL_R_EE_KEY_TOO_SMALL:
+		return "its key is too small: RSA has 2048 bits at least; make a new key and a certificate for it";
+	case SSL_R_CA_KEY_TOO_SMALL:
+		return "one in its chain has a key that is too small: have it signed by another authority";
+	case SSL_R_CA_MD_TOO_WEAK:
+		return "one in its chain is signed with MD5 or SHA-1: have it signed with SHA-256 or better";
+	default:
+		return NULL;
+	}
+}
+
 /* What OpenSSL says of a file, and the remedy where its words do not say it. */
 static int fail_file(struct rc_error *error, const char *what, const char *path)
 {
@@ -58,6 +76,8 @@ static int fail_file(struct rc_error *error, const char *what, const char *path)
 	if (ERR_SYSTEM_ERROR(first))
 		return rc_fail(error, -ERR_GET_REASON(first), "%s '%s': %s", what, path,
 		               strerror(ERR_GET_REASON(first)));
+	if (weakness(code))
+		return rc_fail(error, -EINVAL, "%s '%s' is weak: %s", what, path, weakness(code));
 	if (ERR_GET_REASON(code) == X509_R_KEY_VALUES_MISMATCH && ERR_GET_LIB(code) == ERR_LIB_X509)
 		return rc_fail(error, -EINVAL, "%s '%s' is not the key of its certificate", what, path);
 	return rc_fail(error, -EINVAL, "%s '%s' cannot be used: %s (a PEM file is expected)", what, path,
@@ -148,12 +168,15 @@ static int use_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPH
 
 /* ---- what a server's contexts have in common ---- */
 
+/* It is asked for nothing but an encrypted key: that is what `context` is told. */
 static int no_password(char *to, int size, int writing, void *context)
 {
+	bool *encrypted = context;
 	(void)to;
 	(void)size;
 	(void)writing;
-	(void)context;
+	if (encrypted)
+		*encrypted = true;
 	return -1; /* OpenSSL would ask on the terminal */
 }
 
@@ -182,9 +205,22 @@ static int use_pair(SSL_CTX *ctx, const char *certificate, const char *key, stru
 	ERR_clear_error();
 	if (SSL_CTX_use_certificate_chain_file(ctx, certificate) != 1)
 		return fail_file(error, "the certificate", certificate);
-	if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1 || SSL_CTX_check_private_key(ctx) != 1)
-		return fail_file(error, "the key", key);
-	return 0;
+	int result = rc_tls_judge(SSL_CTX_get0_certificate(ctx), certificate, error);
+	if (result < 0)
+		return result;
+	bool encrypted = false;
+	SSL_CTX_set_default_passwd_cb_userdata(ctx, &encrypted);
+	bool good = SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) == 1 && SSL_CTX_check_private_key(ctx) == 1;
+	SSL_CTX_set_default_passwd_cb_userdata(ctx, NULL);
+	if (good)
+		return 0;
+	if (encrypted)
+		return rc_fail(
+		    error, -EINVAL,
+		    "the key '%s' is encrypted, and nobody is asked for its password: write it without one, as "
+		    "`openssl pkey -in %s -out FILE` does",
+		    key, key);
+	return fail_file(error, "the key", key);
 }
 
 /* RFC 7301: a client that names protocols must name ours. */
@@ -374,6 +410,12 @@ SSL_CTX *rc_tls_context_ssl(const struct rc_tls_context *context)
 {
 	return context->contexts[0];
 }
+
+const X509 *rc_tls_context_certificate(const struct rc_tls_context *context, unsigned index)
+{
+	return index < context->context_count ? SSL_CTX_get0_certificate(context->contexts[index]) : NULL;
+}
+
 bool rc_tls_context_verifies(const struct rc_tls_context *context)
 {
 	return context->verifies;

@@ -36,6 +36,8 @@ void rc_tls_context_release(struct rc_tls_context *context); /* null is allowed 
 
 /* For stream.c: what a new connection is made from, and whether names are checked. */
 SSL_CTX *rc_tls_context_ssl(const struct rc_tls_context *context);
+/* What the pair shows; null beyond the last one. It stays as long as the context. */
+const X509 *rc_tls_context_certificate(const struct rc_tls_context *context, unsigned index);
 bool rc_tls_context_verifies(const struct rc_tls_context *context);
 
 /* Whom its revocation lists name; null when it has none. */

@@ -10,6 +10,7 @@
 #include "app/settings.h"
 #include "commands.h"
 #include "lib/environment.h"
+#include "lib/log.h"
 #include "ringcast.h"
 #include "version.h"
 
@@ -71,6 +72,9 @@ int main(int argc, char **argv)
 		if (strcmp(commands[index]->name, name))
 			continue;
 		static struct app_settings none;
+		bool is_app = commands[index] == &command_app;
+		if (is_app || commands[index] == &command_serve)
+			log_expect_json(argc, argv, is_app);
 		if (!asks_for_help(argc, argv) && !environment_is_known(app_settings_options(&none)))
 			return EXIT_USAGE;
 		raise_descriptor_limit();

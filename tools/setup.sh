@@ -43,6 +43,7 @@ needs() {
 	wish command pkg-config pkg-config
 	wish command openssl openssl
 	wish command curl curl
+	wish command promtool prometheus
 	wish command mandoc mandoc
 	wish command pandoc pandoc
 	wish command unshare util-linux

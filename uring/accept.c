@@ -115,6 +115,7 @@ static void take(struct worker *worker, uint32_t slot, unsigned listener, const 
 	if (peer)
 		handshake->peer = *peer;
 	handshake->wants_proxy = server->listeners[listener].proxied;
+	handshake->began_ns = worker->now_ns;
 	conn->handshake = handshake;
 	rc_connection_set_state(worker, slot, CONNECTION_HANDSHAKE, server->config.handshake_timeout_ms);
 	rc_connection_receive(worker, slot, RECEPTION_STREAM);

@@ -4,9 +4,11 @@
  * Invariant: once there is a server's context there always is one; a bad one never takes its place.
  */
 #include "growing.h"
+#include "judge.h"
 #include "ringcast_client.h"
 #include "worker.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -137,6 +139,26 @@ int rc_server_tls_reload(rc_server *server, struct rc_error *error)
 	}
 	pthread_mutex_unlock(&certificates->reload_lock);
 	return context ? 0 : rc_fail(error, why.code, "%s", why.text);
+}
+
+size_t(rc_certificates)(rc_server *server, struct rc_certificate *out, size_t max, size_t struct_size)
+{
+	struct certificates *certificates = &server->certificates;
+	struct rc_tls_context *context = rc_certificates_take(server);
+	size_t count = 0;
+	const X509 *shown;
+	for (; context && (shown = rc_tls_context_certificate(context, (unsigned)count)); count++) {
+		struct rc_certificate described;
+		if (count >= max)
+			continue;
+		memset(&described, 0, sizeof described);
+		rc_tls_describe(shown, &described);
+		/* Names do not change once the server has started. */
+		snprintf(described.file, sizeof described.file, "%s", certificates->options.pairs[count].certificate);
+		rc_growing_give((uint8_t *)out + count * struct_size, struct_size, &described, sizeof described);
+	}
+	rc_tls_context_release(context);
+	return count;
 }
 
 int(rc_server_tls_client)(rc_server *server, const struct rc_tls_client_options *given, struct rc_error *error,

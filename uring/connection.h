@@ -46,6 +46,7 @@ enum reception {
 
 struct handshake {
 	struct sockaddr_storage peer;
+	uint64_t began_ns;            /* the accept, or the connect */
 	bool wants_proxy;             /* the PROXY header has not come yet */
 	bool head_judged;             /* of a request with a body, which may come */
 	char proxy[INET6_ADDRSTRLEN]; /* who sent it */
@@ -90,6 +91,7 @@ struct connection {
 	bool crowded : 1;        /* over the limit of its address: its request gets 429 */
 	bool counted : 1;        /* among its address's connections */
 	bool pinged : 1;         /* an idle Ping waits for a sign of life */
+	bool asked : 1;          /* its Pong has not come; other signs of life may have */
 	bool close_sent : 1;     /* a Close */
 	bool close_received : 1; /* likewise */
 	bool by_peer : 1;        /* the peer's Close came first */

@@ -377,6 +377,7 @@ static void begin_connection(struct worker *worker, uint32_t slot, struct dial *
 	rc_count(&worker->stats.connected, 1);
 	conn->client = conn->opened = true;
 	conn->secure = dial->url.tls;
+	handshake->began_ns = worker->now_ns;
 	conn->handshake = handshake;
 	conn->user = dial->user;
 	dial->state = DIAL_BEGAN;

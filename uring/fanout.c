@@ -199,6 +199,17 @@ static void note_time(struct worker *worker)
 		round->took_ns = worker->now_ns - round->began_ns;
 }
 
+/* How old a round's oldest message was when its last send was prepared. */
+static void note_lag(struct worker *worker)
+{
+	const struct round *round = &worker->round;
+	if (!round->walk_count)
+		return; /* nobody wanted what was in it */
+	uint64_t now_ns = rc_ring_now(worker->ring);
+	uint64_t published_ns = rc_log_entry(&worker->server->log, round->begin)->time_ns;
+	rc_times_note(&worker->times.lag, now_ns > published_ns ? now_ns - published_ns : 0);
+}
+
 uint64_t rc_fanout_slice(struct worker *worker)
 {
 	unsigned sends = 0;
@@ -219,6 +230,8 @@ uint64_t rc_fanout_slice(struct worker *worker)
 		begin_round(worker);
 	worker->round.sends += walk(worker, RC_SLICE_SENDS - sends);
 	if (worker->round.walk_index == worker->round.walk_count) {
+		if (begins || walks)
+			note_lag(worker);
 		worker->round.begin = worker->round.end; /* now everyone who is not behind has it */
 		/* One that fits into a slice is never long. */
 		worker->round.timed = walks && interval_ns(worker);

@@ -86,6 +86,10 @@ static void take_event(struct worker *worker, uint32_t slot, const struct rc_eve
 			answer_ping(worker, slot, event);
 		break;
 	case RC_EVENT_PONG:
+		if (conn->asked) {
+			conn->asked = false;
+			rc_times_take_pong(worker, event->data, event->size);
+		}
 		if (open && handlers->pong)
 			handlers->pong(handlers->context, rc_handle(worker, slot), conn->user, event->data,
 			               event->size);

@@ -245,6 +245,52 @@ static void use_four(struct listener *listener)
 	listener->socket_address_size = sizeof *four;
 }
 
+/* What a bind to a path would say, without leaving one behind. */
+static int try_path(const struct listener *listener, struct rc_error *error)
+{
+	const struct sockaddr_un *address = (const struct sockaddr_un *)&listener->socket_address;
+	char folder[sizeof address->sun_path];
+	struct stat status;
+	snprintf(folder, sizeof folder, "%s", address->sun_path);
+	char *slash = strrchr(folder, '/');
+	if (slash)
+		slash[slash == folder] = 0;
+	if (access(slash ? folder : ".", W_OK | X_OK) < 0)
+		return bind_error(listener, errno, error);
+	if (lstat(address->sun_path, &status) < 0)
+		return 0;
+	/* A socket that nobody listens at any more makes room at the start. */
+	int fd = S_ISSOCK(status.st_mode) ? socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
+	bool stale = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) < 0 &&
+	             errno == ECONNREFUSED;
+	if (fd >= 0)
+		close(fd);
+	return stale ? 0 : bind_error(listener, EADDRINUSE, error);
+}
+
+int rc_listen_check(const rc_server *server, const char *address, struct rc_error *error)
+{
+	struct listener listener;
+	int result = rc_listen_parse(&listener, address, &server->config.deflate, error);
+	if (result < 0 || listener.inherited >= 0)
+		return result;
+	if (listener.socket_address.ss_family == AF_UNIX)
+		return try_path(&listener, error);
+	int taken = port_is_taken(&listener);
+	if (listener.everywhere && (taken == EAFNOSUPPORT || taken == EADDRNOTAVAIL)) {
+		use_four(&listener);
+		taken = port_is_taken(&listener);
+	}
+	if (taken)
+		return bind_error(&listener, taken, error);
+	int fd = socket(listener.socket_address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return rc_fail(error, -errno, "cannot make a socket for %s: %s", listener.address, strerror(errno));
+	result = set_options(fd, &listener, &server->config, error);
+	close(fd);
+	return result;
+}
+
 int rc_listen_open(struct listener *listener, const struct rc_config *config, bool first, struct rc_error *error)
 {
 	int family = listener->socket_address.ss_family, on = 1;

@@ -25,6 +25,7 @@ static void open_connection(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
 	const struct rc_handlers *handlers = &worker->server->config.handlers;
+	rc_times_note(&worker->times.handshake, worker->now_ns - conn->handshake->began_ns);
 	rc_connection_free_parts(worker, conn, CONNECTION_HANDSHAKE);
 	rc_accept_opened(worker, slot);
 	rc_connection_set_state(worker, slot, CONNECTION_OPEN, rc_connection_silence_ms(worker));

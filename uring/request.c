@@ -149,6 +149,18 @@ int rc_request_respond(rc_request *request, int status, const char *type, const 
 	return respond(request, status, type, body, size);
 }
 
+int rc_request_status(const rc_request *request)
+{
+	const struct form *form = rc_form_of(&request->worker->connections[request->slot]);
+	if (request->verdict->status)
+		return request->verdict->status;
+	if (request->http->websocket)
+		return 101;
+	if (request->is_head || form->answers_later)
+		return 0;
+	return form->websocket ? 426 : 200;
+}
+
 int rc_request_add_header(rc_request *request, const char *name, const char *value)
 {
 	struct rc_span field = { name, strlen(name) };

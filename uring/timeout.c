@@ -56,9 +56,11 @@ static void silent_websocket(struct worker *worker, uint32_t slot)
 		return;
 	}
 	if (silent_ms >= rc_connection_silence_ms(worker)) {
+		uint8_t mark[RC_PING_MARK_SIZE];
+		rc_times_mark_ping(worker, mark);
 		if (!conn->pinged)
-			rc_say(worker, slot, RC_FRAME_PING, NULL, 0);
-		conn->pinged = true;
+			rc_say(worker, slot, RC_FRAME_PING, mark, sizeof mark);
+		conn->pinged = conn->asked = true;
 		rc_worker_set_timer(worker, slot, timeout_ms - silent_ms);
 	} else {
 		rc_worker_set_timer(worker, slot, rc_connection_silence_ms(worker) - silent_ms);

@@ -31,6 +31,7 @@
 #include "step.h"
 #include "subscriber.h"
 #include "tag.h"
+#include "times.h"
 #include "touched.h"
 #include "wheel.h"
 
@@ -49,9 +50,10 @@ struct worker {
 	_Atomic bool taken; /* some thread runs it, or has */
 	struct stepped stepped;
 	uint64_t now_ns;
-	uint64_t active_ns;     /* something completed */
-	struct mailbox mailbox; /* (shared) */
-	struct rc_stats stats;  /* (shared) written with rc_count() */
+	uint64_t active_ns;          /* something completed */
+	struct mailbox mailbox;      /* (shared) */
+	struct rc_stats stats;       /* (shared) written with rc_count() */
+	struct rc_times_stats times; /* (shared) written with rc_times_note() */
 
 	/* its connections, and what several of its parts need */
 	struct connection *connections;

@@ -146,7 +146,7 @@ class Server:
             lines.append(line)
 
     def urls(self):
-        found = (re.search(r"listening on (\S+)", line) for line in list(self.lines))
+        found = (re.search(r'listening on ([^\s"]+)', line) for line in list(self.lines))
         return [match.group(1).rstrip("/") for match in found if match]
 
     @property

@@ -708,9 +708,9 @@ def test_api():
         equal(server.get("/healthz")[0], 200)
         status, _, text = server.get("/metrics")
         equal(status, 200)
-        assert b"ringcast_handling_seconds_bucket{le=" in text and b"ringcast_clients 0" in text, text
+        assert b"ringcast_app_handling_seconds_bucket{le=" in text and b"ringcast_app_clients 0" in text, text
         for line in text.decode().splitlines():
-            assert re.fullmatch(r"# (HELP|TYPE) \w+ .+|ringcast_\w+(\{[^}]*\})? [-+.\deInf]+", line), line
+            assert re.fullmatch(r"# (HELP|TYPE) \w+ .+|(ringcast|process)_\w+(\{[^}]*\})? [-+.\deInf]+", line), line
 
 
 def test_api_body_size():

@@ -385,14 +385,15 @@ def test_socket_activation_and_notify():
         process = subprocess.Popen(["/bin/sh", "-c", script, PROGRAM], env=environment, preexec_fn=before, close_fds=False,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
-            equal(notified.recv(100), b"READY=1")
+            equal(notified.recv(100), b"READY=1\nSTATUS=serving on 1 listeners")
             client = Client(listener.getsockname()).join_in("/ws/a")
             client.settle()
             process.send_signal(signal.SIGHUP)
             assert notified.recv(200).startswith(b"RELOADING=1\nMONOTONIC_USEC="), "reloading"
-            equal(notified.recv(100), b"READY=1")
+            told = notified.recv(400)
+            assert told.startswith(b"READY=1\nSTATUS=reloaded at ") and told.endswith(b": settings taken"), told
             process.send_signal(signal.SIGTERM)
-            equal(notified.recv(100), b"STOPPING=1")
+            equal(notified.recv(100), b"STOPPING=1\nSTATUS=draining")
             client.expect("going_away")
             client.expect_close(1001)
             equal(process.wait(10), 0, process.stderr.read())

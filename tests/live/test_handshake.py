@@ -233,7 +233,7 @@ def test_health_stats_metrics():
             if line and not line.startswith("#"):
                 name, value = line.rsplit(" ", 1)
                 values[name] = float(value)
-        equal(values["ringcast_published_total"], 1)
+        equal(values["ringcast_messages_published_total"], 1)
         equal(sum(value for name, value in values.items() if name.startswith("ringcast_subscriptions{")), 1)
         equal(server.get("/healthz", method="HEAD")[0], 200)
         held.close()

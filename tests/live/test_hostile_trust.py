@@ -619,7 +619,11 @@ def test_does_not_start_open_by_mistake():
     for flags in (secret, ("--open",), ("--auth", "optional", *secret)):
         with App(*flags, listen=("0.0.0.0:0",)):
             pass
-    with App("--api-listen", "0.0.0.0:0") as server:  # which asks for a key, or is closed
+    # A listener for operators wants a key, or that somebody says that it is meant so.
+    done = command("app", "--listen", "127.0.0.1:0", "--api-listen", "0.0.0.0:0")
+    equal(done.returncode, 1, done.stderr)
+    assert b"admin-open" in done.stderr, done.stderr
+    with App("--api-listen", "0.0.0.0:0", "--api-key", KEY) as server:
         until(lambda: len(server.urls()) == 2, "two listeners")
         equal(ask(server, "/api/stats", port=int(server.urls()[1].rsplit(":", 1)[1])), 401)
 
@@ -741,7 +745,7 @@ def test_config_check_says_what_is_open():
             with open(path, "w", encoding="utf-8") as file:
                 file.write(text)
             done = command("config", "check", path)
-            equal(done.returncode, status, done)
+            equal(done.returncode, status, str(done))
             said = done.stdout.decode()
             for words in wanted:
                 assert words in said, f"{words!r} is not in:\n{said}"
@@ -750,14 +754,17 @@ def test_config_check_says_what_is_open():
         check("", "everybody, under any name; may read, write", "the host that they ask", "this machine, by a listener", "nobody")
         check("listen = 0.0.0.0:8080\nopen = yes\n", "0.0.0.0:8080", "everybody who reaches it", "nobody: it has no key")
         check("listen = fd:3\n", "what is handed over")
-        guarded = "tls-cert = c\ntls-key = k\ntls-client-ca = ca.pem\n"  # who has no certificate does not get in
-        check("listen = wss://0.0.0.0:8443\nlisten = proxy+wss://0.0.0.0:8444\n" + guarded, "a certificate of ca.pem")
+        key, authority = os.path.join(directory, "key"), os.path.join(directory, "ca.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "90",
+                        "-subj", "/CN=localhost", "-keyout", key, "-out", authority], check=True, capture_output=True)
+        guarded = f"tls-cert = {authority}\ntls-key = {key}\ntls-client-ca = {authority}\n"  # who has none does not get in
+        check("listen = wss://0.0.0.0:8443\nlisten = proxy+wss://0.0.0.0:8444\n" + guarded, f"a certificate of {authority}")
         assert b"0.0.0.0:8080" in check("listen = wss://0.0.0.0:8443\nlisten = 0.0.0.0:8080\n" + guarded, status=1).stderr
         for address in ("0.0.0.0:8080", ":8080", "*:8080"):
             assert b"(open)" in check(f"listen = {address}\n", status=1).stderr
         check(f"listen = 0.0.0.0:8080\ntoken-secret = {SECRET}\napi-key = {KEY}\norigin = https://example.org\n"
               "trust-proxy = 10.0.0.0/8\ntopics = market/*\ntoken-audience = chat\n", "who shows one that our key signed, until its end",
-              "without a token            nobody", "https://example.org", "10.0.0.0/8", "market/*", "chat", "one of 1 keys",
+              "without a token             nobody", "https://example.org", "10.0.0.0/8", "market/*", "chat", "one of 1 keys",
               "256 connections", "50 handshakes a second")
 
 

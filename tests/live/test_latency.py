@@ -152,15 +152,20 @@ def test_a_settings_file_has_them_too():
     cpu = min(os.sched_getaffinity(0))
     text = f"cpus = {cpu}\nspin-us = 50\nnuma-node = 0\nlog-prefault = yes\nlog-huge-pages = transparent\nround-interval = 0\nbusy-poll = no\n"
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
-        file.write(text)
-        file.flush()
+        def write(words):
+            file.seek(0)
+            file.truncate()
+            file.write(words)
+            file.flush()
+            return file.name
+
+        write(text)
         equal(command("config", "check", file.name).returncode, 0)
         with App("--config", file.name, workers=0) as server:
             (task,) = workers_of(server).values()
             equal(os.sched_getaffinity(task), {cpu})
-        file.write("cpus = 2-1\n")
-        file.flush()
-        refused(("config", "check", file.name), "cpus '2-1'")
+        refused(("config", "check", write(text.replace(f"cpus = {cpu}", "cpus = 2-1"))), f"{file.name}:1: cpus '2-1'")
+        refused(("config", "check", write(text + "cpus = 1\n")), f"{file.name}:8: cpus: given twice: line 1 has it already")
 
 
 run(globals(), limit=40)

@@ -244,7 +244,8 @@ static void on_pong(void *context, rc_conn conn, void *user, const uint8_t *data
 	(void)context;
 	struct peer *peer = dial_life(user);
 	CHECK(peer->conn_open && peer->conn == conn, "peer %u: a pong while it is not open", peer->index);
-	CHECK(!size || (size == 1 && data[0] == 'G') || (size == 4 && memcmp(data, "pong", 4) == 0),
+	/* 8 bytes are the mark of a Ping that a silent connection gets. */
+	CHECK(size == 8 || (size == 1 && data[0] == 'G') || (size == 4 && memcmp(data, "pong", 4) == 0),
 	      "peer %u: a wrong pong", peer->index);
 }
 

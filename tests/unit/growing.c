@@ -8,11 +8,13 @@
 #include "ringcast.h"
 #include "ringcast_client.h"
 #include "ringcast_stats.h"
+#include "tls_files.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define CANARY 0xa5
 #define BEYOND 64 /* bytes of a later version */
@@ -96,6 +98,7 @@ Test(growing, what_is_filled_in)
 	EACH_SIZE(struct rc_stats, cr_assert_eq((rc_worker_stats)(server, 0, of, size), 0));
 	EACH_SIZE(struct rc_stats, cr_assert_eq((rc_worker_stats)(server, 1, of, size), -EINVAL));
 	EACH_SIZE(struct rc_lag_stats, (rc_lag_stats)(server, of, size));
+	EACH_SIZE(struct rc_times_stats, (rc_times_stats)(server, of, size));
 	EACH_SIZE(struct rc_config, (rc_config_init)(of, size));
 	EACH_SIZE(struct rc_feature, cr_assert_eq((rc_probe)(of, 1, NULL, size), 1));
 	cr_assert_eq(rc_publish(server, "t", 1, "x", 1, 0), 1);
@@ -103,6 +106,26 @@ Test(growing, what_is_filled_in)
 	EACH_SIZE(struct rc_topic_stats, cr_assert_eq((rc_topics_top)(server, of, 1, size), 1));
 	rc_server_stats(server, &stats);
 	cr_assert_eq(stats.published, 1);
+	rc_server_free(server);
+}
+
+Test(growing, certificates)
+{
+	rc_server *server = make();
+	struct pair here = make_pair("localhost", "DNS:localhost", NULL);
+	const struct rc_tls_pair pairs = { here.path, here.key_path };
+	const struct rc_tls_options options = { .pairs = &pairs, .pair_count = 1 };
+	struct rc_certificate shown;
+	struct rc_error error;
+	cr_assert_eq(rc_certificates(server, &shown, 1), 0);
+	cr_assert_eq(rc_server_tls(server, &options, &error), 0, "%s", error.text);
+	EACH_SIZE(struct rc_certificate, cr_assert_eq((rc_certificates)(server, of, 1, size), 1));
+	cr_assert_eq(rc_certificates(server, NULL, 0), 1, "how many there are");
+	cr_assert_eq(rc_certificates(server, &shown, 1), 1);
+	cr_assert_str_eq(shown.file, here.path);
+	cr_assert_str_eq(shown.subject, "CN=localhost,O=Example");
+	cr_assert_eq(shown.ends_s - shown.begins_s, 86400 + 3600);
+	cr_assert(shown.begins_s <= time(NULL) && shown.ends_s > time(NULL));
 	rc_server_free(server);
 }
 

@@ -113,3 +113,16 @@ Test(handshake_body, none_where_none_is_allowed)
 		free(bytes);
 	}
 }
+
+/* The head ends before it began: nothing behind it is looked at. */
+Test(handshake_body, an_empty_line)
+{
+	static const char text[] = "\r\nContent-Length: 3\r\n\r\nabc";
+	for (size_t size = 2; size < sizeof text; size++) {
+		struct rc_http_request request;
+		char *bytes = malloc(size);
+		memcpy(bytes, text, size);
+		cr_expect_eq(rc_handshake_parse_body(&request, bytes, size, BODY_MAX), -400, "%zu bytes", size);
+		free(bytes);
+	}
+}

@@ -4,12 +4,14 @@
  */
 #include "bounds.h"
 
+#include "judge.h"
 #include "ringcast_client.h"
 #include "seed.h"
 #include "tls_side.h"
 
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/rsa.h>
 #include <string.h>
 
 TestSuite(tls, .init = prepare);
@@ -230,10 +232,37 @@ Test(tls, garbage)
 	}
 }
 
+/* Also where OpenSSL would let it pass. */
+Test(tls, weak_certificates)
+{
+	struct pair authority = make_pair("authority", NULL, NULL),
+		    self = make_pair_of(EVP_EC_gen("P-256"), EVP_sha1(), "x", NULL, NULL);
+	const struct {
+		struct pair pair;
+		const char *word;
+	} cases[] = {
+		{ make_pair("fine", NULL, &authority), NULL },
+		{ make_pair_of(EVP_RSA_gen(2048), EVP_sha256(), "fine", NULL, &authority), NULL },
+		{ self, NULL },
+		{ make_pair_of(EVP_RSA_gen(1024), EVP_sha256(), "short", NULL, &authority), "1024 bits" },
+		{ make_pair_of(EVP_EC_gen("P-192"), EVP_sha256(), "short", NULL, &authority), "192 bits" },
+		{ make_pair_of(EVP_EC_gen("P-256"), EVP_sha1(), "old", NULL, &authority), "SHA-1" },
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct rc_error error = { 0 };
+		int code = rc_tls_judge(cases[i].pair.certificate, "the-file", &error);
+		cr_expect_eq(code, cases[i].word ? -EINVAL : 0, "case %zu: %s", i, error.text);
+		cr_expect(!cases[i].word ||
+		              (strstr(error.text, cases[i].word) && strstr(error.text, "'the-file' is weak")),
+		          "case %zu: %s", i, error.text);
+	}
+}
+
 Test(tls, wrong_files)
 {
 	char empty[64], locked[64];
 	struct pair other = make_pair("other", NULL, NULL);
+	struct pair weak = make_pair_of(EVP_RSA_gen(1024), EVP_sha256(), "weak", NULL, NULL);
 	snprintf(empty, sizeof empty, "%s/empty", temporary());
 	snprintf(locked, sizeof locked, "%s/locked", temporary());
 	fclose(fopen(empty, "w"));
@@ -249,7 +278,8 @@ Test(tls, wrong_files)
 		{ empty, here.key_path, NULL, "cannot be used", empty, -EINVAL },
 		{ here.path, empty, NULL, "cannot be used", empty, -EINVAL },
 		{ here.path, other.key_path, NULL, "not the key", other.key_path, -EINVAL },
-		{ here.path, locked, NULL, "cannot be used", locked, -EINVAL },
+		{ weak.path, weak.key_path, NULL, "is weak", weak.path, -EINVAL },
+		{ here.path, locked, NULL, "is encrypted", locked, -EINVAL },
 		{ here.key_path, here.path, NULL, "cannot be used", here.key_path, -EINVAL },
 		{ here.path, here.key_path, "/nowhere", "authority", "/nowhere", -ENOENT },
 		{ here.path, here.key_path, empty, "authority", empty, -EINVAL },

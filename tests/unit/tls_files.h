@@ -59,10 +59,11 @@ static inline void add_extension(X509 *certificate, int nid, const char *value)
 }
 
 /* Signed by `authority`, or by itself and an authority. `names` is as in "DNS:a.example,IP:127.0.0.1", or null. */
-static inline struct pair make_pair(const char *name, const char *names, const struct pair *authority)
+static inline struct pair make_pair_of(EVP_PKEY *key, const EVP_MD *digest, const char *name, const char *names,
+                                       const struct pair *authority)
 {
 	static long serial = 1;
-	struct pair pair = { .key = EVP_EC_gen("P-256"), .certificate = X509_new() };
+	struct pair pair = { .key = key, .certificate = X509_new() };
 	X509 *certificate = pair.certificate;
 	X509_set_version(certificate, 2);
 	ASN1_INTEGER_set(X509_get_serialNumber(certificate), serial++);
@@ -77,12 +78,17 @@ static inline struct pair make_pair(const char *name, const char *names, const s
 		add_extension(certificate, NID_subject_alt_name, names);
 	if (!authority)
 		add_extension(certificate, NID_basic_constraints, "critical,CA:TRUE");
-	cr_assert(X509_sign(certificate, authority ? authority->key : pair.key, EVP_sha256()));
+	cr_assert(X509_sign(certificate, authority ? authority->key : pair.key, digest));
 	snprintf(pair.path, sizeof pair.path, "%s/%ld.pem", temporary(), serial);
 	snprintf(pair.key_path, sizeof pair.key_path, "%s/%ld.key", temporary(), serial);
 	write_pem(pair.path, NULL, certificate);
 	write_pem(pair.key_path, pair.key, NULL);
 	return pair;
+}
+
+static inline struct pair make_pair(const char *name, const char *names, const struct pair *authority)
+{
+	return make_pair_of(EVP_EC_gen("P-256"), EVP_sha256(), name, names, authority);
 }
 
 #endif

@@ -14,7 +14,6 @@
 #include "date.h"
 #include "figures.h"
 #include "letters.h"
-#include "lib/http.h"
 #include "lib/text.h"
 #include "names.h"
 #include "people.h"
@@ -237,40 +236,13 @@ static int answer_api(struct app *app, rc_request *request, const char *path)
 	return status;
 }
 
-static int answer_metrics(struct app *app, rc_request *request)
-{
-	struct app_out out = { 0 };
-	app_figures_metrics(app, &out);
-	int code = out.failed ? -ENOMEM
-	                      : rc_request_respond(request, 200, "text/plain; version=0.0.4", out.bytes, out.size);
-	app_out_free(&out);
-	return code ? 503 : 0;
-}
-
-/* What operators read: it names topics, and tells how busy the server is. */
-static int answer_figures(struct app *app, rc_request *request, bool metrics)
-{
-	struct call call = { .app = app, .request = request };
-	const char *why;
-	if (app_access_figures(app, request, &why))
-		return metrics ? answer_metrics(app, request) : http_answer(request);
-	int status = refuse_key(&call, why);
-	app_out_free(&call.out);
-	return status;
-}
-
-static bool is_elsewhere(const struct app *app, const rc_request *request)
-{
-	return app->api_listener_first != UINT32_MAX && rc_request_listener(request) < app->api_listener_first;
-}
-
 int app_api_head(struct app *app, rc_request *request)
 {
 	struct call call = { .app = app, .request = request };
 	const char *why;
 	if (strncmp(rc_request_path(request), "/api/", 5) != 0)
 		return 413; /* nothing else takes a body */
-	if (is_elsewhere(app, request))
+	if (admin_is_elsewhere(&app->admin, request))
 		return 404;
 	if (app_access_api(app, request, &why))
 		return 0;
@@ -282,22 +254,18 @@ int app_api_head(struct app *app, rc_request *request)
 int app_api_answer(struct app *app, rc_request *request)
 {
 	const char *path = rc_request_path(request);
-	bool on_api_port = rc_request_listener(request) >= app->api_listener_first;
-	bool api_elsewhere = is_elsewhere(app, request);
-	if (strcmp(path, "/healthz") == 0)
-		return rc_request_respond(request, atomic_load(&app->draining) ? 503 : 200, "text/plain", "ok\n", 3)
-		           ? 503
-		           : 0;
-	if (strncmp(path, "/api/", 5) == 0)
-		return api_elsewhere ? 404 : answer_api(app, request, path);
-	bool metrics = strcmp(path, "/metrics") == 0;
-	if (metrics || strcmp(path, "/stats") == 0)
-		return api_elsewhere ? 404 : answer_figures(app, request, metrics);
-	/* Also on the API's port, where the dashboard gets its figures. */
-	int code = app_web_answer(request);
+	const char *why = NULL;
+	bool reads = app_access_figures(app, request, &why);
+	int code = admin_answer(&app->admin, request, reads ? NULL : why);
 	if (code >= 0)
 		return code;
-	if (on_api_port)
+	if (strncmp(path, "/api/", 5) == 0)
+		return admin_is_elsewhere(&app->admin, request) ? 404 : answer_api(app, request, path);
+	/* Also on the API's port, where the dashboard gets its figures. */
+	code = app_web_answer(request);
+	if (code >= 0)
+		return code;
+	if (admin_is_here(&app->admin, request))
 		return 404;
 	/* 0: the library answers 426. The client meant a WebSocket. */
 	return strcmp(path, "/ws") == 0 || strncmp(path, "/ws/", 4) == 0 ? 0 : 404;

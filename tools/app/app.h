@@ -23,13 +23,18 @@
 #include "directory.h"
 #include "feeds.h"
 #include "gate.h"
+#include "lib/access_log.h"
+#include "lib/admin.h"
+#include "lib/health.h"
 #include "lib/local.h"
+#include "lib/service.h"
 #include "ringcast.h"
 #include "settings.h"
 
 struct app {
 	rc_server *server;
 	_Atomic(struct app_settings *) settings;
+	struct app_settings *started; /* with which it began: what only a start reads is as it stands there */
 	struct app_directory directory;
 	struct app_crew *crews; /* by worker */
 	unsigned crew_count;
@@ -39,7 +44,10 @@ struct app {
 	_Atomic uint64_t numbers; /* given to messages that the server sends as DATA or direct */
 	_Atomic bool draining;
 	struct local_listeners listeners;
-	unsigned api_listener_first; /* listeners from this one on serve /api alone; UINT_MAX: there are none */
+	struct admin admin;
+	struct health health;
+	struct service service;
+	struct access_log access;
 	struct app_watches watches;
 	struct app_gate gate;
 	struct app_clock clock;

@@ -8,6 +8,7 @@
 #include <sys/random.h>
 
 #include "app.h"
+#include "lib/visit.h"
 #include "reliable.h"
 #include "wish.h"
 
@@ -40,6 +41,23 @@ void app_crews_free(struct app *app)
 		free(crew->deadlines.heap);
 	}
 	free(app->crews);
+}
+
+struct crew_visit {
+	struct app *app;
+	void (*fn)(struct app_crew *crew);
+};
+
+static void visit_crew(void *context, unsigned worker)
+{
+	const struct crew_visit *visit = context;
+	visit->fn(&visit->app->crews[worker]);
+}
+
+void app_crews_visit(struct app *app, void (*fn)(struct app_crew *crew))
+{
+	struct crew_visit visit = { .app = app, .fn = fn };
+	visit_workers(app->server, visit_crew, &visit);
 }
 
 struct app_client *app_crew_find(const struct app_crew *crew, rc_conn conn)

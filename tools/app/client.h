@@ -80,6 +80,9 @@ struct app_client {
 bool app_crews_init(struct app *app, unsigned count, uint64_t seed);
 void app_crews_free(struct app *app);
 
+/* Runs `fn` on every worker, one after the other: afterwards no callback is running that began before. From a thread
+ * that is none of them. */
+void app_crews_visit(struct app *app, void (*fn)(struct app_crew *crew));
 struct app_client *app_crew_find(const struct app_crew *crew, rc_conn conn);
 
 /* A client that nobody knows yet, on the worker of its handle; null without memory. `wish` is null for a WebSocket; it

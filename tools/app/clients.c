@@ -14,9 +14,9 @@
 #include "client.h"
 #include "date.h"
 #include "dialect.h"
+#include "lib/log.h"
 #include "lib/text.h"
 #include "lib/wait.h"
-#include "log.h"
 #include "login.h"
 #include "people.h"
 #include "plain.h"
@@ -41,9 +41,9 @@ static bool is_on(const char *value)
 static void warn_of_proxy(const struct app *app, const rc_request *request)
 {
 	if (local_is_forwarded(request) && !networks_hold(&app_settings_now(app)->proxies, local_neighbour(request)))
-		app_log_say(APP_LOG_WARNING, "crowded", NULL,
-		            "all clients of the proxy %s count as one address: trust-proxy does not name it",
-		            local_neighbour(request));
+		log_say(LEVEL_WARNING, "crowded", NULL,
+		        "all clients of the proxy %s count as one address: trust-proxy does not name it",
+		        local_neighbour(request));
 }
 
 static int refuse_rate(rc_request *request)
@@ -129,31 +129,45 @@ static unsigned unopened_max(void *context, const struct sockaddr *peer)
 	return networks_hold_peer(&settings->proxies, peer) ? 0 : max;
 }
 
-static int on_head(void *context, rc_request *request)
+/* One line in the log of accesses. */
+static int note(struct app *app, rc_request *request, int status)
 {
-	return app_api_head(context, request);
+	char scratch[ADDRESS_TEXT_SIZE];
+	if (!atomic_load_explicit(&app->access.on, memory_order_relaxed))
+		return status;
+	return access_log_request(&app->access, request,
+	                          local_client(&app_settings_now(app)->proxies, request, scratch), status);
 }
 
-static int on_request(void *context, rc_request *request)
+static int on_head(void *context, rc_request *request)
 {
 	struct app *app = context;
+	int status = app_api_head(app, request);
+	return status || rc_request_status(request) ? note(app, request, status) : 0;
+}
+
+static int judge_request(struct app *app, rc_request *request)
+{
 	const char *path = rc_request_path(request);
 	if (!text_is_utf8(path, strlen(path)))
 		return app_access_refuse(request, 400, "the path is not UTF-8\n");
 	if (!rc_request_is_websocket(request)) {
 		struct app_wish *wish = NULL;
-		int status = rc_request_listener(request) < app->api_listener_first ? app_wish_read(app, request, &wish)
-		                                                                    : -1;
+		int status = admin_is_here(&app->admin, request) ? -1 : app_wish_read(app, request, &wish);
 		if (wish)
 			return open_client(app, request, wish);
 		return status >= 0 ? status : app_api_answer(app, request);
 	}
-	if (rc_request_listener(request) >= app->api_listener_first ||
-	    (strcmp(path, "/ws") != 0 && strncmp(path, "/ws/", 4) != 0))
+	if (admin_is_here(&app->admin, request) || (strcmp(path, "/ws") != 0 && strncmp(path, "/ws/", 4) != 0))
 		return 404;
 	if (atomic_load(&app->draining))
 		return app_access_refuse(request, 503, "going away\n");
 	return open_client(app, request, NULL);
+}
+
+static int on_request(void *context, rc_request *request)
+{
+	return note(context, request, judge_request(context, request));
 }
 
 /* ---- its life ---- */
@@ -185,7 +199,7 @@ static void on_open(void *context, rc_conn conn, void *user)
 		app_plain_open(client);
 	else
 		welcome(client);
-	app_log_say(APP_LOG_DEBUG, "open", client->id, "user %s", client->user ? client->user->name : "not yet known");
+	log_say(LEVEL_DEBUG, "open", client->id, "user %s", client->user ? client->user->name : "not yet known");
 	if (client->user)
 		app_people_arrive(client);
 	app_clock_set(client);
@@ -230,11 +244,11 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 {
 	struct app *app = context;
 	struct app_client *client = user;
-	(void)conn;
+	access_log_end(&app->access, conn, closing);
 	client->closing = true;
 	if (client->opened) {
-		app_log_say(APP_LOG_DEBUG, "close", client->id, "%u %.*s", closing->code, (int)closing->reason_size,
-		            closing->reason);
+		log_say(LEVEL_DEBUG, "close", client->id, "%u %.*s", closing->code, (int)closing->reason_size,
+		        closing->reason);
 		atomic_fetch_sub(&app->counters.open, 1);
 		app_clock_remove(client);
 		app_rooms_leave_all(client);
@@ -251,7 +265,7 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 static void on_report(void *context, const char *text)
 {
 	(void)context;
-	app_log_say(APP_LOG_WARNING, "server", NULL, "%s", text);
+	log_say(LEVEL_WARNING, "server", NULL, "%s", text);
 }
 
 /* The report said why. */

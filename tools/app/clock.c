@@ -9,8 +9,8 @@
 
 #include "app.h"
 #include "client.h"
+#include "lib/log.h"
 #include "lib/wait.h"
-#include "log.h"
 
 #define GRAIN_NS UINT64_C(10000000) /* deadlines closer together than this are handled together */
 
@@ -115,7 +115,7 @@ void app_clock_set(struct app_client *client)
 		take_out(deadlines, client);
 	times->deadline_ns = deadline_ns;
 	if (deadline_ns != APP_NEVER && !times->heap_position && !put_in(deadlines, client))
-		app_log_say(APP_LOG_ERROR, "memory", client->id, "no memory for its deadline");
+		log_say(LEVEL_ERROR, "memory", client->id, "no memory for its deadline");
 	if (first_of(deadlines) != first_ns)
 		show_first(client->crew);
 }

@@ -32,7 +32,7 @@ static void row(const char *what, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(words, sizeof words, format, arguments);
 	va_end(arguments);
-	printf("  %-26s %s\n", what, words);
+	printf("  %-27s %s\n", what, words);
 }
 
 /* The items of a list, or what stands for an empty one. */
@@ -69,15 +69,15 @@ static void print_listener(const char *address, const char *what)
 
 static void print_listeners(const struct app_settings *settings)
 {
-	bool apart = settings->api_listen.count > 0;
+	bool apart = settings->admin.listen.count > 0;
 	printf("\nWHO REACHES IT\n");
 	for (unsigned i = 0; i < settings->listen.count; i++)
 		print_listener(settings->listen.items[i], apart ? "clients" : "clients, /api, figures");
 	if (!settings->listen.count)
 		print_listener(APP_LISTEN_DEFAULT, apart ? "clients, unless systemd hands over another"
 		                                         : "clients, /api, figures, unless systemd hands over another");
-	for (unsigned i = 0; i < settings->api_listen.count; i++)
-		print_listener(settings->api_listen.items[i], "/api, figures");
+	for (unsigned i = 0; i < settings->admin.listen.count; i++)
+		print_listener(settings->admin.listen.items[i], "/api, figures");
 }
 
 static void print_clients(const struct app_settings *settings)
@@ -117,7 +117,7 @@ static void print_clients(const struct app_settings *settings)
 /* Whether there is a listener by which this machine may operate the server. */
 static bool has_loopback(const struct app_settings *settings)
 {
-	const struct option_list *list = settings->api_listen.count ? &settings->api_listen : &settings->listen;
+	const struct option_list *list = settings->admin.listen.count ? &settings->admin.listen : &settings->listen;
 	for (unsigned i = 0; i < list->count; i++)
 		if (local_address_is_loopback(list->items[i]) && strncmp(list->items[i], "proxy+", 6) != 0)
 			return true;
@@ -149,13 +149,17 @@ static void print_operators(const struct app_settings *settings)
 		row("/api", "who shows one of %u keys", settings->api.count);
 	else
 		row("/api", "%s", local);
-	if (settings->api.count || settings->operators.count)
-		row("/stats, /metrics", "who shows one of %u keys", settings->api.count + settings->operators.count);
+	if (settings->admin.open)
+		row("/stats, /metrics, /profile", "everybody who reaches a listener for operators");
+	else if (settings->api.count || settings->operators.count)
+		row("/stats, /metrics, /profile", "who shows one of %u keys",
+		    settings->api.count + settings->operators.count);
 	else
-		row("/stats, /metrics", "%s", local);
+		row("/stats, /metrics, /profile", "%s", local);
 	row("/api/publish publishes to", "%s", list_of(&settings->publish_topics, "all topics", list));
 	print_producers(&settings->producers);
-	row("/, /ringcast.js, /healthz", "everybody");
+	row("/, /ringcast.js", "everybody");
+	row("/healthz, /readyz", "everybody");
 }
 
 static void print_limit(const char *what, unsigned count, const char *of)

@@ -16,7 +16,7 @@
 #include "app.h"
 #include "client.h"
 #include "letters.h"
-#include "log.h"
+#include "lib/log.h"
 #include "names.h"
 #include "ringcast_stats.h"
 
@@ -227,8 +227,8 @@ void app_feeds_begun(struct app *app, const char *topic, size_t size)
 		letter.number = put_start(&each->start);
 		if (app_name_reaches(each->pattern, each->size, topic, size) &&
 		    app_letter_post(app, each->conn, begin_topic, &letter))
-			app_log_say(APP_LOG_ERROR, "pattern", NULL, "a subscriber of %.*s was not told of a new topic",
-			            (int)each->size, each->pattern);
+			log_say(LEVEL_ERROR, "pattern", NULL, "a subscriber of %.*s was not told of a new topic",
+			        (int)each->size, each->pattern);
 	}
 	pthread_mutex_unlock(&app->watches.lock);
 }

@@ -8,7 +8,7 @@
 
 #include "app.h"
 #include "client.h"
-#include "lib/http.h"
+#include "lib/metrics.h"
 #include "lib/wait.h"
 #include "ringcast_stats.h"
 
@@ -86,71 +86,46 @@ void app_figures_stats(struct app *app, struct app_out *out)
 
 /* ---- Prometheus ---- */
 
-static void metric(struct app_out *out, const char *name, const char *type, const char *help, uint64_t value)
+static void histogram(FILE *to, const char *name, const char *help, const struct app_latency *latency, double unit)
 {
-	app_out_format(out, "# HELP ringcast_%s %s\n# TYPE ringcast_%s %s\nringcast_%s %llu\n", name, help, name, type,
-	               name, (unsigned long long)value);
+	uint64_t counts[APP_LATENCY_BUCKETS];
+	for (unsigned i = 0; i < APP_LATENCY_BUCKETS; i++)
+		counts[i] = atomic_load(&latency->buckets[i]);
+	metrics_histogram(to, name, help, counts, APP_LATENCY_BUCKETS, unit, (double)atomic_load(&latency->ns) / 1e9);
 }
 
-static void histogram(struct app_out *out, const char *name, const char *help, const struct app_latency *latency,
-                      double unit)
+void app_figures_metrics(void *context, FILE *to)
 {
-	uint64_t count = 0;
-	app_out_format(out, "# HELP ringcast_%s %s\n# TYPE ringcast_%s histogram\n", name, help, name);
-	for (unsigned i = 0; i < APP_LATENCY_BUCKETS; i++) {
-		count += atomic_load(&latency->buckets[i]);
-		if (i + 1 < APP_LATENCY_BUCKETS)
-			app_out_format(out, "ringcast_%s_bucket{le=\"%g\"} %llu\n", name,
-			               (double)(UINT64_C(1) << i) * unit, (unsigned long long)count);
-	}
-	app_out_format(out, "ringcast_%s_bucket{le=\"+Inf\"} %llu\nringcast_%s_sum %.9f\nringcast_%s_count %llu\n",
-	               name, (unsigned long long)count, name, (double)atomic_load(&latency->ns) / 1e9, name,
-	               (unsigned long long)count);
-}
-
-void app_figures_metrics(struct app *app, struct app_out *out)
-{
+	struct app *app = context;
 	struct app_counters *c = &app->counters;
-	struct here here = count_here(app);
-	struct rc_stats stats;
-	rc_server_stats(app->server, &stats);
-	metric(out, "clients", "gauge", "Connections that are open.", here.clients);
-	metric(out, "users", "gauge", "Users with a connection.", here.users);
-	metric(out, "users_away", "gauge", "Users remembered without one.", here.away);
-	metric(out, "rooms", "gauge", "Rooms with a member.", here.rooms);
-	metric(out, "topics", "gauge", "Topics of the log, rooms included.", stats.topics);
-	metric(out, "subscriptions", "gauge", "Subscriptions.", stats.subscriptions);
-	metric(out, "behind", "gauge", "Subscribers that are behind.", stats.behind);
-	metric(out, "app_messages_received_total", "counter", "Messages of the dialect received.",
-	       atomic_load(&c->received));
-	metric(out, "app_errors_total", "counter", "Errors told to clients.", atomic_load(&c->errors));
-	metric(out, "messages_sent_total", "counter", "Messages sent to single connections.", stats.messages_sent);
-	metric(out, "deliveries_total", "counter", "Messages of topics delivered.", stats.deliveries);
-	metric(out, "published_total", "counter", "Messages published.", stats.published);
-	metric(out, "bytes_received_total", "counter", "Bytes received.", stats.bytes_received);
-	metric(out, "bytes_sent_total", "counter", "Bytes sent.", stats.bytes_sent);
-	metric(out, "reconnections_total", "counter", "Users who came back.", atomic_load(&c->reconnections));
-	metric(out, "rejected_total", "counter", "Handshakes refused.", atomic_load(&c->rejected));
-	metric(out, "flooded_total", "counter", "Connections closed for sending too much.", atomic_load(&c->flooded));
-	metric(out, "stored_total", "counter", "Messages stored for users who were away.", atomic_load(&c->stored));
-	metric(out, "store_dropped_total", "counter", "Of those, dropped for count, size or age.",
-	       atomic_load(&c->store_dropped));
-	metric(out, "resent_total", "counter", "Messages sent again for want of an ACK.", atomic_load(&c->resent));
-	metric(out, "unacknowledged_total", "counter", "Messages given up on.", atomic_load(&c->unacknowledged));
-	metric(out, "duplicates_total", "counter", "Messages that came again.", atomic_load(&c->duplicates));
-	metric(out, "slow_closed_total", "counter", "Connections closed for reading too slowly.", stats.slow_closed);
-	struct rc_producer_stats producers;
-	rc_producer_stats(app->server, &producers);
-	metric(out, "producers", "gauge", "Producers connected.", producers.producers);
-	metric(out, "producers_refused_total", "counter", "Producers turned away.", producers.refused);
-	metric(out, "producer_records_total", "counter", "Messages of producers.", producers.records);
-	metric(out, "producer_records_refused_total", "counter", "Of those, not published.", producers.records_refused);
-	app_out_format(out,
-	               "# HELP ringcast_ring_info What the workers run on.\n# TYPE ringcast_ring_info gauge\n"
-	               "ringcast_ring_info{ring=\"%s\"} 1\n",
-	               http_ring_name(app->server));
-	histogram(out, "handling_seconds", "Time to handle a message.", &c->handling, 1e-6);
-	histogram(out, "ack_seconds", "Time from a message to its ACK.", &c->ack, 1e-3);
+	const struct here here = count_here(app);
+	const struct {
+		const char *name, *type, *help;
+		uint64_t value;
+	} rows[] = {
+		{ "app_clients", "gauge", "Clients: WebSockets, streams and polls that wait.", here.clients },
+		{ "app_users", "gauge", "Users with a connection.", here.users },
+		{ "app_users_away", "gauge", "Users remembered without one.", here.away },
+		{ "app_rooms", "gauge", "Rooms with a member.", here.rooms },
+		{ "app_messages_received_total", "counter", "Messages of the dialect received.",
+		  atomic_load(&c->received) },
+		{ "app_api_requests_total", "counter", "Requests to /api.", atomic_load(&c->api_requests) },
+		{ "app_errors_total", "counter", "Errors told to clients.", atomic_load(&c->errors) },
+		{ "app_reconnections_total", "counter", "Users who came back.", atomic_load(&c->reconnections) },
+		{ "app_rejected_total", "counter", "Handshakes refused.", atomic_load(&c->rejected) },
+		{ "app_flooded_total", "counter", "Connections closed for sending too much.",
+		  atomic_load(&c->flooded) },
+		{ "app_stored_total", "counter", "Messages stored for users who were away.", atomic_load(&c->stored) },
+		{ "app_store_dropped_total", "counter", "Of those, dropped for count, size or age.",
+		  atomic_load(&c->store_dropped) },
+		{ "app_resent_total", "counter", "Messages sent again for want of an ACK.", atomic_load(&c->resent) },
+		{ "app_unacknowledged_total", "counter", "Messages given up on.", atomic_load(&c->unacknowledged) },
+		{ "app_duplicates_total", "counter", "Messages that came again.", atomic_load(&c->duplicates) },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		metrics_value(to, rows[i].name, rows[i].type, rows[i].help, rows[i].value);
+	histogram(to, "app_handling_seconds", "Time to handle a message.", &c->handling, 1e-6);
+	histogram(to, "app_ack_seconds", "Time from a message to its ACK.", &c->ack, 1e-3);
 }
 
 /* ---- names ---- */

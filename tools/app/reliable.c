@@ -15,8 +15,8 @@
 #include "date.h"
 #include "directory.h"
 #include "fields.h"
+#include "lib/log.h"
 #include "lib/wait.h"
-#include "log.h"
 #include "updates.h"
 #include "wire.h"
 
@@ -273,8 +273,8 @@ void app_reliable_due(struct app_client *client, uint64_t now_ns)
 		struct app_pending *pending = *link;
 		if (pending->due_ns <= now_ns && pending->tries == tries_max) {
 			APP_COUNT(client->app, unacknowledged);
-			app_log_say(APP_LOG_INFO, "unacknowledged", client->id, "%llx after %u times",
-			            (unsigned long long)pending->number, tries_max + 1);
+			log_say(LEVEL_INFO, "unacknowledged", client->id, "%llx after %u times",
+			        (unsigned long long)pending->number, tries_max + 1);
 			give_up(client, pending);
 			remove_pending(client, link);
 			continue;

@@ -10,10 +10,13 @@
 #define APP_SETTINGS_H
 
 #include "lib/address.h"
+#include "lib/admin.h"
 #include "lib/keys.h"
 #include "lib/latency.h"
+#include "lib/log.h"
 #include "lib/options.h"
 #include "lib/producers.h"
+#include "origin.h"
 #include "token.h"
 
 #define APP_UNSET UINT32_MAX    /* a limit that nobody set: the preset decides */
@@ -24,11 +27,11 @@ enum app_auth { APP_AUTH_AUTO, APP_AUTH_OFF, APP_AUTH_OPTIONAL, APP_AUTH_REQUIRE
 enum app_token_expiry { APP_EXPIRY_REQUIRED, APP_EXPIRY_OPTIONAL };
 enum app_token_permissions { APP_CLAIMS_DEFAULT, APP_CLAIMS_NEEDED };
 enum app_preset { APP_PRESET_DEFAULT, APP_PRESET_STRICT };
-enum app_log_level { APP_LOG_DEBUG, APP_LOG_INFO, APP_LOG_WARNING, APP_LOG_ERROR };
 
 struct app_settings {
 	/* where and how much; a reload does not change these */
-	struct option_list listen, api_listen;
+	struct option_list listen;
+	struct admin_settings admin;
 	struct producers producers;
 	unsigned workers;
 	size_t log_size;
@@ -81,15 +84,15 @@ struct app_settings {
 	unsigned dedupe_ms;
 	unsigned history_max;
 	unsigned batch_max, batch_delay_max_ms;
-	unsigned drain_ms, comeback_ms;
+	unsigned drain_ms, drain_delay_ms, comeback_ms;
 
 	/* what is said */
 	const char *user; /* to become once the listeners are there */
-	int log_format, log_level;
-	unsigned log_rate;
+	struct log_settings log;
 
 	const char *file; /* the configuration file, or null */
-	char **strings;   /* what the targets above point to */
+	struct app_origins where;
+	char **strings; /* what the targets above point to */
 	unsigned string_count;
 };
 
@@ -102,6 +105,9 @@ int app_settings_read(const struct subcommand *command, int argc, char **argv, s
 
 /* Reads defaults and one file alone. Returns as app_settings_read() does. */
 int app_settings_read_file(const char *path, struct app_settings **out);
+
+/* In settings_meaning.c: gives the words their meaning. Returns false after saying what is wrong. */
+bool app_settings_finish(struct app_settings *settings);
 
 void app_settings_free(struct app_settings *settings);
 

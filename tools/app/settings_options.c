@@ -14,8 +14,8 @@ static void add_listeners(struct option_table *table, struct app_settings *s)
 		  "where to listen (what systemd hands over, or 127.0.0.1:8080; repeatable):\n"
 		  "also :8080 for all addresses (needs a key for tokens, or --open), unix:/PATH\n"
 		  "and fd:3; proxy+ADDR:PORT expects the PROXY protocol" },
-		{ "api-listen", OPTION_LIST, &s->api_listen, "ADDR:PORT",
-		  "serve /api, /stats and /metrics here and nowhere else (repeatable)" },
+		ADMIN_OPTIONS(&s->admin),
+		{ "api-listen", OPTION_LIST, &s->admin.listen, "ADDR:PORT", "an older name of --admin-listen" },
 		PRODUCERS_OPTIONS(&s->producers),
 		{ "tls-cert", OPTION_LIST, &s->tls_cert, "FILE",
 		  "certificate chain (PEM) for --listen wss://ADDR:PORT, with its --tls-key\n(repeatable)" },
@@ -199,6 +199,8 @@ static void add_delivery(struct option_table *table, struct app_settings *s)
 		{ "batch-max", OPTION_COUNT, &s->batch_max, "N", "messages in a batch, either way (100)" },
 		{ "batch-delay-max", OPTION_MS, &s->batch_delay_max_ms, "TIME",
 		  "the longest delay that a client may ask for (5s)" },
+		{ "drain-delay", OPTION_MS, &s->drain_delay_ms, "TIME",
+		  "before that, serve on for so long while /readyz says 503 (0)" },
 		{ "drain", OPTION_MS, &s->drain_ms, "TIME", "for connections to leave when the server ends (5s)" },
 		{ "comeback", OPTION_MS, &s->comeback_ms, "TIME",
 		  "clients are told to come back within this time, spread out (10s)" },
@@ -210,11 +212,7 @@ static void add_process(struct option_table *table, struct app_settings *s)
 {
 	const struct option_entry options[] = {
 		{ "user", OPTION_TEXT, &s->user, "NAME", "become this user once the addresses are bound" },
-		{ "log-format", OPTION_CHOICE, &s->log_format, "text|json", "of what is logged on stderr (text)" },
-		{ "log-level", OPTION_CHOICE, &s->log_level, "debug|info|warning|error",
-		  "what is logged: this and worse (info)" },
-		{ "log-rate", OPTION_COUNT, &s->log_rate, "N",
-		  "lines logged a second; more are only counted (100; 0: no limit)" },
+		LOG_OPTIONS(&s->log),
 	};
 	options_add(table, options, sizeof options / sizeof *options);
 }

@@ -9,7 +9,7 @@
 
 #include "app.h"
 #include "client.h"
-#include "log.h"
+#include "lib/log.h"
 #include "wish.h"
 
 static int try_bytes(struct app_client *client, const char *bytes, size_t size)
@@ -76,6 +76,6 @@ void app_close(struct app_client *client, uint16_t code, const char *reason)
 		return; /* for what the flush found */
 	client->closing = true;
 	app_clock_set(client);
-	app_log_say(APP_LOG_INFO, "closing", client->id, "%u %s", code, reason);
+	log_say(LEVEL_INFO, "closing", client->id, "%u %s", code, reason);
 	rc_close(client->app->server, client->conn, code, reason, strlen(reason));
 }

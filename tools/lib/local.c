@@ -96,6 +96,14 @@ bool local_address_is_loopback(const char *address)
 	return authority_is_loopback(address, strcspn(address, "?"));
 }
 
+bool local_address_is_absent(const char *address)
+{
+	const char *descriptor = strstr(address, "fd:");
+	struct sockaddr_storage bound;
+	socklen_t size = sizeof bound;
+	return descriptor && getsockname(atoi(descriptor + 3), (struct sockaddr *)&bound, &size) < 0;
+}
+
 void local_listeners_add(struct local_listeners *listeners, const char *address)
 {
 	if (listeners->count == RC_LISTENERS_MAX)

@@ -25,6 +25,8 @@ struct local_listeners {
 /* Whether nobody but this machine reaches a listener: as rc_server_listen() takes it, "127.0.0.1:80", "unix:/x.sock",
  * "fd:3" (then the socket itself is asked). */
 bool local_address_is_loopback(const char *address);
+/* Whether it is a descriptor (fd:3) of which this process has no socket: nothing can be said of it. */
+bool local_address_is_absent(const char *address);
 /* Adds the listeners in the order in which the server has them. */
 void local_listeners_add(struct local_listeners *listeners, const char *address);
 

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "log.h"
 #include "needs.h"
 #include "text.h"
 #include "units.h"
@@ -21,6 +22,12 @@
 
 static void complain(const char *format, va_list arguments)
 {
+	if (log_is_json()) {
+		char words[1024];
+		vsnprintf(words, sizeof words, format, arguments);
+		log_say(LEVEL_ERROR, "failed", NULL, "%s", words);
+		return;
+	}
 	flockfile(stderr);
 	fputs("ringcast: ", stderr);
 	vfprintf(stderr, format, arguments);
@@ -43,7 +50,8 @@ int options_wrong(const struct subcommand *command, const char *format, ...)
 	va_start(arguments, format);
 	complain(format, arguments);
 	va_end(arguments);
-	fprintf(stderr, "try 'ringcast %s --help'\n", command->name);
+	if (!log_is_json())
+		fprintf(stderr, "try 'ringcast %s --help'\n", command->name);
 	return EXIT_USAGE;
 }
 
@@ -156,6 +164,12 @@ static bool is_given(const void *context, const struct option_entry *option)
 int options_parse(const struct subcommand *command, const struct option_entry *options, int argc, char **argv,
                   int *operand)
 {
+	return options_parse_noting(command, options, argc, argv, operand, NULL, NULL);
+}
+
+int options_parse_noting(const struct subcommand *command, const struct option_entry *options, int argc, char **argv,
+                         int *operand, void (*note)(void *context, const struct option_entry *option), void *context)
+{
 	struct option rows[OPTIONS_MAX + 2] = { 0 };
 	struct given given = { .options = options };
 	char words[NEEDS_WORDS_SIZE];
@@ -183,6 +197,8 @@ int options_parse(const struct subcommand *command, const struct option_entry *o
 			return options_wrong(command, "--%s '%s': expected %s", option->name, optarg, error);
 		if (error)
 			return options_wrong(command, "--%s '%s': %s", option->name, optarg, error);
+		if (note)
+			note(context, option);
 		given.bits[(value - FIRST_ROW) / 64] |= UINT64_C(1) << (value - FIRST_ROW) % 64;
 	}
 	if (needs_find(command->needs, options, is_given, &given, "--", words))

@@ -76,6 +76,10 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 int options_parse(const struct subcommand *command, const struct option_entry *options, int argc, char **argv,
                   int *operand);
 
+/* The same, and tells of each option that it has stored. */
+int options_parse_noting(const struct subcommand *command, const struct option_entry *options, int argc, char **argv,
+                         int *operand, void (*note)(void *context, const struct option_entry *option), void *context);
+
 /* Appends the `count` entries of a group to a table that was all zeros at first. */
 void options_add(struct option_table *table, const struct option_entry *group, size_t count);
 

@@ -9,6 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define COUNTED_MAX 65536 /* descriptors */
 
 static bool read_first_number(const char *path, uint64_t *number)
 {
@@ -89,4 +95,69 @@ struct process_cost process_cost(unsigned pid)
 	cost.rss_size = read_rss(pid);
 	cost.softirq_found = sum_softirq(&cost.softirq_ns);
 	return cost;
+}
+
+/* ---- this process ---- */
+
+/* Linux tells their number from 6.2 on; before, they are counted, unless that takes too long: UINT64_MAX. */
+static uint64_t count_descriptors(void)
+{
+	uint64_t count = 0;
+	struct stat status;
+	if (stat("/proc/self/fd", &status) == 0 && status.st_size > 0)
+		return (uint64_t)status.st_size;
+	DIR *open = opendir("/proc/self/fd");
+	for (const struct dirent *entry; open && count < COUNTED_MAX && (entry = readdir(open));)
+		count += entry->d_name[0] != '.';
+	if (open)
+		closedir(open);
+	return count == COUNTED_MAX ? UINT64_MAX : count ? count - 1 : 0; /* without the one that counts */
+}
+
+static double seconds_by(clockid_t clock)
+{
+	struct timespec now = { 0 };
+	clock_gettime(clock, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* Field 22 of /proc/self/stat, behind the name, which may hold anything: ticks from the boot to the start. The time of
+ * the boot itself stands where a service may not look. */
+static double start_seconds(void)
+{
+	char text[1024];
+	uint64_t ticks = 0;
+	FILE *file = fopen("/proc/self/stat", "re");
+	size_t size = file ? fread(text, 1, sizeof text - 1, file) : 0;
+	if (file)
+		fclose(file);
+	text[size] = 0;
+	const char *at = strrchr(text, ')');
+	for (unsigned field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	if (at)
+		ticks = strtoull(at + 1, NULL, 10);
+	double since_boot = (double)ticks / (double)sysconf(_SC_CLK_TCK);
+	return seconds_by(CLOCK_REALTIME) - seconds_by(CLOCK_BOOTTIME) + since_boot;
+}
+
+void process_figures(struct process_figures *figures)
+{
+	struct rlimit limit = { 0 };
+	uint64_t pages[2] = { 0 };
+	getrlimit(RLIMIT_NOFILE, &limit);
+	FILE *file = fopen("/proc/self/statm", "re");
+	if (file && fscanf(file, "%" SCNu64 " %" SCNu64, &pages[0], &pages[1]) != 2)
+		pages[0] = pages[1] = 0;
+	if (file)
+		fclose(file);
+	uint64_t page_size = (uint64_t)sysconf(_SC_PAGESIZE);
+	*figures = (struct process_figures){
+		.cpu_seconds = seconds_by(CLOCK_PROCESS_CPUTIME_ID),
+		.started_seconds = start_seconds(),
+		.virtual_size = pages[0] * page_size,
+		.resident_size = pages[1] * page_size,
+		.fds = count_descriptors(),
+		.fds_max = limit.rlim_cur,
+	};
 }

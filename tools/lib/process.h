@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * process.h - what another process costs, as /proc tells it.
+ * process.h - what a process costs, another or this one, as /proc tells it.
  */
 #ifndef LIB_PROCESS_H
 #define LIB_PROCESS_H
@@ -17,5 +17,13 @@ struct process_cost {
 };
 
 struct process_cost process_cost(unsigned pid);
+
+/* What Prometheus' clients tell of the process they are in. */
+struct process_figures {
+	double cpu_seconds, started_seconds; /* of processor time; since 1970 */
+	uint64_t resident_size, virtual_size;
+	uint64_t fds, fds_max; /* UINT64_MAX: not known */
+};
+void process_figures(struct process_figures *figures);
 
 #endif

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/log.h"
 #include "lib/units.h"
 #include "lib/wait.h"
 #include "ringcast_stats.h"
@@ -33,7 +34,7 @@ static void take(struct serve_live *live)
 
 void serve_live_begin(struct serve_live *live, rc_server *server)
 {
-	bool terminal = isatty(STDOUT_FILENO);
+	bool terminal = isatty(STDOUT_FILENO) && !log_is_json();
 	*live = (struct serve_live){
 		.server = server,
 		.terminal = terminal,
@@ -57,11 +58,16 @@ void serve_live_show(struct serve_live *live)
 	struct pollfd polled = { .fd = STDOUT_FILENO, .events = POLLOUT };
 	if (poll(&polled, 1, 0) != 1 || !(polled.revents & POLLOUT))
 		return;
-	printf("%s%" PRIu64 " connections  published %s/s  delivered %s/s  lag %s  CPU %.1f %%%s%s",
-	       live->terminal ? "\r\033[K" : "", now->connections,
-	       units_format_count(in, (double)(now->published - old->published) / seconds),
-	       units_format_count(out, (double)delivered / seconds), units_format_time(lag, now->lag_ns),
-	       (double)(live->cpu_ns - before.cpu_ns) / 1e7 / seconds, slow, live->terminal ? "" : "\n");
+	char line[256];
+	snprintf(line, sizeof line, "%" PRIu64 " connections  published %s/s  delivered %s/s  lag %s  CPU %.1f %%%s",
+	         now->connections, units_format_count(in, (double)(now->published - old->published) / seconds),
+	         units_format_count(out, (double)delivered / seconds), units_format_time(lag, now->lag_ns),
+	         (double)(live->cpu_ns - before.cpu_ns) / 1e7 / seconds, slow);
+	if (!live->terminal) {
+		log_print("figures", "%s", line);
+		return;
+	}
+	printf("\r\033[K%s", line);
 	fflush(stdout);
 }
 

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "ask.h"
-#include "lib/http.h"
+#include "lib/log.h"
 #include "lib/text.h"
 #include "page.h"
 #include "publish.h"
@@ -70,10 +70,34 @@ static bool may_publish(const struct serve_routes *routes, rc_request *request)
 	return is_publisher(routes, request);
 }
 
-static bool may_read_figures(const struct serve_routes *routes, rc_request *request)
+struct keys *serve_routes_read_keys(struct serve_routes *routes, bool *read)
 {
-	return routes->operators.count ? keys_open(&routes->operators, request)
-	                               : local_is_trusted(&routes->listeners, request);
+	struct keys *keys = routes->operator_key_file ? calloc(1, sizeof *keys) : NULL;
+	*read = !routes->operator_key_file || (keys && keys_read(keys, routes->operator_key_file));
+	if (*read)
+		return atomic_exchange(&routes->operators, keys);
+	serve_routes_free_keys(keys);
+	return NULL;
+}
+
+void serve_routes_free_keys(struct keys *keys)
+{
+	if (keys)
+		keys_free(keys);
+	free(keys);
+}
+
+/* Returns null for who may read the figures, or what to tell him. */
+static const char *why_no_figures(const struct serve_routes *routes, rc_request *request)
+{
+	const struct keys *operators = atomic_load_explicit(&routes->operators, memory_order_acquire);
+	if (routes->admin_open && admin_is_here(routes->admin, request))
+		return NULL;
+	if (operators)
+		return keys_open(operators, request) ? NULL : "the operator's key is missing or wrong";
+	return local_is_trusted(&routes->listeners, request)
+	           ? NULL
+	           : "without --operator-key-file, this machine alone may read the figures";
 }
 
 static int say(rc_request *request, int status, const char *words)
@@ -213,13 +237,11 @@ static int poll(struct serve_routes *routes, rc_request *request, const char *na
 static int route_http(struct serve_routes *routes, rc_request *request)
 {
 	const char *path = rc_request_path(request);
-	if ((!strcmp(path, "/stats") || !strcmp(path, "/metrics")) && !may_read_figures(routes, request)) {
-		rc_request_add_header(request, "WWW-Authenticate", "Bearer");
-		return say(request, 401,
-		           routes->operators.count
-		               ? "the operator's key is missing or wrong\n"
-		               : "without --operator-key-file, this machine alone may read the figures\n");
-	}
+	int code = admin_answer(routes->admin, request, why_no_figures(routes, request));
+	if (code >= 0)
+		return code;
+	if (admin_is_here(routes->admin, request))
+		return 404;
 	bool get = !strcmp(rc_request_method(request), "GET");
 	if (get && !strncmp(path, "/sse/", 5))
 		return follow(request, path + 5);
@@ -227,30 +249,28 @@ static int route_http(struct serve_routes *routes, rc_request *request)
 		return poll(routes, request, path + 6);
 	if (!strcmp(rc_request_method(request), "POST") && published_topic(path))
 		return post(routes, request, published_topic(path));
-	int code = http_answer(request);
-	if (code >= 0)
-		return code;
 	if (routes->demo && !strcmp(path, "/"))
 		return rc_request_respond(request, 200, "text/html; charset=utf-8", serve_page, serve_page_size) ? 503
 		                                                                                                 : 0;
 	if (!strcmp(path, "/"))
 		return say(request, 200,
 		           "ringcast: connect with a WebSocket to /topic/NAME; see also /sse/NAME, /poll/NAME, /stats, "
-		           "/metrics\n");
+		           "/metrics, /healthz, /readyz\n");
 	bool websocket_only = !strncmp(path, "/topic/", 7) || published_topic(path) ||
 	                      (routes->relay && !strncmp(path, "/relay/", 7)) ||
 	                      (routes->echo && !strcmp(path, "/echo"));
 	return websocket_only ? 0 : 404; /* 0: the library answers 426 */
 }
 
-static int on_request(void *context, rc_request *request)
+static int route_request(struct serve_routes *routes, rc_request *request)
 {
-	struct serve_routes *routes = context;
 	const char *path = rc_request_path(request);
 	if (!text_is_utf8(path, strlen(path)))
 		return say(request, 400, "the path is not UTF-8\n");
 	if (!rc_request_is_websocket(request))
 		return route_http(routes, request);
+	if (admin_is_here(routes->admin, request))
+		return 404;
 	if (!strncmp(path, "/topic/", 7))
 		return follow(request, path + 7);
 	if (published_topic(path))
@@ -263,6 +283,20 @@ static int on_request(void *context, rc_request *request)
 		return 0;
 	}
 	return 404;
+}
+
+/* One line in the log of accesses. */
+static int note(struct serve_routes *routes, rc_request *request, int status)
+{
+	char scratch[ADDRESS_TEXT_SIZE];
+	if (!atomic_load_explicit(&routes->access.on, memory_order_relaxed))
+		return status;
+	return access_log_request(&routes->access, request, local_client(&routes->proxies, request, scratch), status);
+}
+
+static int on_request(void *context, rc_request *request)
+{
+	return note(context, request, route_request(context, request));
 }
 
 static void on_message(void *context, rc_conn conn, void *user, const struct rc_message *message)
@@ -293,9 +327,8 @@ static void on_message(void *context, rc_conn conn, void *user, const struct rc_
 static void on_close(void *context, rc_conn conn, void *user, const struct rc_closing *closing)
 {
 	struct route *route = user;
-	(void)context;
-	(void)conn;
-	(void)closing;
+	struct serve_routes *routes = context;
+	access_log_end(&routes->access, conn, closing);
 	if (route && route->kind == ROUTE_POLL)
 		serve_poll_free(route->poll);
 	if (route && (route->kind == ROUTE_PUBLISH || route->kind == ROUTE_POLL))
@@ -312,19 +345,26 @@ static void on_ready(void *context, rc_conn conn, void *user)
 }
 
 /* Before memory is spent on what a stranger wants to publish. */
-static int on_head(void *context, rc_request *request)
+static int judge_head(struct serve_routes *routes, rc_request *request)
 {
-	struct serve_routes *routes = context;
 	const char *path = rc_request_path(request);
 	if (strcmp(rc_request_method(request), "POST") != 0 || !published_topic(path))
 		return 413; /* nothing else takes a body */
+	if (admin_is_here(routes->admin, request))
+		return 404;
 	return may_publish(routes, request) ? 0 : refuse_publisher(request);
+}
+
+static int on_head(void *context, rc_request *request)
+{
+	int status = judge_head(context, request);
+	return status || rc_request_status(request) ? note(context, request, status) : 0;
 }
 
 static void on_report(void *context, const char *text)
 {
 	(void)context;
-	command_failed("%s", text);
+	log_say(LEVEL_WARNING, "server", NULL, "%s", text);
 }
 
 /* The report said why. */

@@ -78,7 +78,7 @@ async function get(path) {
 
 /** The histogram of handling times, as the count below each bound. @param {string} metrics */
 function readBuckets(metrics) {
-	const found = metrics.matchAll(/^ringcast_handling_seconds_bucket\{le="([^"]+)"\} (\d+)$/gm);
+	const found = metrics.matchAll(/^ringcast_app_handling_seconds_bucket\{le="([^"]+)"\} (\d+)$/gm);
 	return [...found].map(([, bound, count]) => ({ bound: bound === "+Inf" ? Infinity : +bound, count: +count }));
 }
 

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * settings_meaning.c - what the words of the settings mean, once all sources have been read: lists to networks, files
+ * to keys, and which settings go together. What is wrong is said with the place where it was written.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/environment.h"
+#include "lib/local.h"
+#include "lib/needs.h"
+#include "settings.h"
+
+#define FILE_SIZE_MAX 65536
+#define SUBSCRIPTIONS_LIMIT 65535u /* the library has one more, which is for what goes to everyone */
+
+/* A whole small file, with a zero behind it. Returns its size or -1 after saying why. */
+static long read_small(const struct app_settings *settings, const char *name, unsigned item, const char *path, char *to,
+                       size_t room)
+{
+	FILE *file = fopen(path, "re");
+	if (!file) {
+		app_wrong(settings, name, item, "%s: %s", path, strerror(errno));
+		return -1;
+	}
+	size_t size = fread(to, 1, room - 1, file);
+	bool whole = !ferror(file) && fgetc(file) == EOF;
+	fclose(file);
+	to[size] = 0;
+	if (whole)
+		return (long)size;
+	app_wrong(settings, name, item, "%s: cannot be read, or is larger than %zu bytes", path, room - 1);
+	return -1;
+}
+
+static bool load_keys(struct app_settings *settings)
+{
+	static char text[FILE_SIZE_MAX];
+	const char *error = NULL;
+	if (settings->token_secret)
+		error = app_token_add_secret(&settings->keys, settings->token_secret, strlen(settings->token_secret));
+	if (error)
+		return app_wrong(settings, "token-secret", 0, "token-secret: %s", error), false;
+	if (settings->token_secret_file) {
+		long size = read_small(settings, "token-secret-file", 0, settings->token_secret_file, text,
+		                       sizeof text);
+		if (size < 0)
+			return false;
+		while (size && (text[size - 1] == '\n' || text[size - 1] == '\r'))
+			size--;
+		error = app_token_add_secret(&settings->keys, text, (size_t)size);
+		explicit_bzero(text, sizeof text);
+		if (error)
+			return app_wrong(settings, "token-secret-file", 0, "%s: %s", settings->token_secret_file,
+			                 error),
+			       false;
+	}
+	for (unsigned i = 0; i < settings->token_keys.count; i++) {
+		long size = read_small(settings, "token-key", i, settings->token_keys.items[i], text, sizeof text);
+		if (size < 0)
+			return false;
+		error = app_token_add_pem(&settings->keys, text, (size_t)size);
+		if (error)
+			return app_wrong(settings, "token-key", i, "%s: %s", settings->token_keys.items[i], error),
+			       false;
+	}
+	return true;
+}
+
+/* The keys of a list, and those of a file. */
+static bool load_api_keys(const struct app_settings *settings, struct keys *keys, const char *name,
+                          const struct option_list *list, const char *path)
+{
+	for (unsigned i = 0; i < list->count; i++) {
+		const char *wrong = keys_add(keys, list->items[i]);
+		if (wrong)
+			return app_wrong(settings, name, i, "%s: %s", name, wrong), false;
+	}
+	return !path || keys_read(keys, path);
+}
+
+static void apply_preset(struct app_settings *settings)
+{
+	bool strict = settings->preset == APP_PRESET_STRICT;
+	if (settings->connections_per_address == APP_UNSET)
+		settings->connections_per_address = strict ? 10 : 256;
+	if (settings->handshakes_per_second == APP_UNSET)
+		settings->handshakes_per_second = strict ? 5 : 50;
+	if (settings->messages_per_second == APP_UNSET)
+		settings->messages_per_second = strict ? 10 : 100;
+	if (settings->requests_per_second == APP_UNSET)
+		settings->requests_per_second = settings->messages_per_second;
+	if (settings->burst == APP_UNSET && strict)
+		settings->burst = settings->messages_per_second;
+	if (settings->burst == APP_UNSET)
+		settings->burst = settings->messages_per_second > UINT32_MAX / 2 ? UINT32_MAX
+		                                                                 : settings->messages_per_second * 2;
+	if (settings->flood == APP_UNSET)
+		settings->flood = settings->burst > UINT32_MAX / 10 ? UINT32_MAX : settings->burst * 10;
+}
+
+static bool read_words(struct app_settings *settings)
+{
+	int permissions = app_permissions_parse(settings->permissions_text);
+	if (permissions < 0)
+		return app_wrong(settings, "permissions", 0,
+		                 "permissions '%s': expected none, read, write, broadcast, admin",
+		                 settings->permissions_text),
+		       false;
+	settings->permissions = (unsigned)permissions;
+	const char *wrong = latency_parse(&settings->latency);
+	if (wrong)
+		return app_wrong(settings, "cpus", 0, "cpus '%s': %s", settings->latency.cpus_text, wrong), false;
+	for (unsigned i = 0; i < settings->trusted.count; i++)
+		if (!networks_add(&settings->proxies, settings->trusted.items[i]))
+			return app_wrong(settings, "trust-proxy", i,
+			                 "trust-proxy '%s': expected an address, or one with /BITS",
+			                 settings->trusted.items[i]),
+			       false;
+	for (unsigned i = 0; i < settings->hosts.count; i++) {
+		const char *name = settings->hosts.items[i];
+		if (local_host_size(name) != strlen(name) || strpbrk(name, "/@") || strcmp(name, "*") == 0)
+			return app_wrong(settings, "host", i,
+			                 "host '%s': expected a name, or *. and a name, without a port", name),
+			       false;
+	}
+	for (unsigned i = 0; i < settings->origins.count; i++)
+		if (!strstr(settings->origins.items[i], "://") && strcmp(settings->origins.items[i], "null") != 0 &&
+		    strcmp(settings->origins.items[i], "*") != 0)
+			return app_wrong(settings, "origin", i,
+			                 "origin '%s': expected scheme://host[:port], or * for any",
+			                 settings->origins.items[i]),
+			       false;
+	return true;
+}
+
+static bool check_limits(const struct app_settings *settings)
+{
+	const struct {
+		const char *name;
+		size_t value;
+	} limits[] = {
+		{ "content-max", settings->content_max },
+		{ "message-max", settings->message_max },
+		{ "batch-max", settings->batch_max },
+		{ "history-max", settings->history_max },
+		{ "rooms-per-connection", settings->rooms_max },
+		{ "resend-time", settings->resend_ms },
+		{ "subscriptions-max", settings->subscriptions_max },
+		{ "handshake-timeout", settings->handshake_timeout_ms },
+	};
+	for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
+		if (!limits[i].value)
+			return app_wrong(settings, limits[i].name, 0, "%s must not be 0", limits[i].name), false;
+	if (settings->history_max > APP_HISTORY_MAX)
+		return app_wrong(settings, "history-max", 0, "history-max %u: at most %u messages in one answer",
+		                 settings->history_max, APP_HISTORY_MAX),
+		       false;
+	if (settings->subscriptions_max > SUBSCRIPTIONS_LIMIT)
+		return app_wrong(settings, "subscriptions-max", 0, "subscriptions-max %u: at most %u",
+		                 settings->subscriptions_max, SUBSCRIPTIONS_LIMIT),
+		       false;
+	return true;
+}
+
+static bool check_secure(const struct app_settings *settings, const char *name, const struct option_list *list)
+{
+	for (unsigned i = 0; i < list->count && !settings->tls_cert.count; i++)
+		if (strstr(list->items[i], "wss://"))
+			return app_wrong(settings, name, i,
+			                 "%s '%s' needs a certificate and its key: tls-cert and tls-key", name,
+			                 list->items[i]),
+			       false;
+	return true;
+}
+
+static bool check_tls(const struct app_settings *settings)
+{
+	if (settings->tls_cert.count != settings->tls_key.count)
+		return app_wrong(settings, settings->tls_cert.count > settings->tls_key.count ? "tls-cert" : "tls-key",
+		                 0, "each tls-cert needs its tls-key, and the other way round"),
+		       false;
+	if ((settings->tls_crl && !settings->tls_client_ca) || (settings->tls_client_ca && !settings->tls_cert.count))
+		return app_wrong(settings, settings->tls_crl ? "tls-crl" : "tls-client-ca", 0,
+		                 "tls-crl needs tls-client-ca, and that needs tls-cert and tls-key"),
+		       false;
+	return check_secure(settings, "listen", &settings->listen) &&
+	       check_secure(settings, "admin-listen", &settings->admin.listen);
+}
+
+static const struct option_need needs[] = {
+	{ "producer-uids", "producers" },
+	{ "producer-topics", "producers" },
+	{ "producers-max", "producers" },
+	{ "producer-topics-max", "producers" },
+	{ "producer-ring", "producers" },
+	{ "spin-us", "!busy-poll" },
+	{ "token-audience", "token-key|token-secret-file|token-secret" },
+	{ "token-issuer", "token-key|token-secret-file|token-secret" },
+	{ "token-expiry", "token-key|token-secret-file|token-secret" },
+	{ "token-permissions", "token-key|token-secret-file|token-secret" },
+	{ 0 },
+};
+
+/* What is set without effect. The words begin with its name. */
+static bool check_needs(struct app_settings *settings)
+{
+	char words[NEEDS_WORDS_SIZE], name[ENVIRONMENT_NAME_SIZE];
+	if (!needs_find(needs, app_settings_options(settings), needs_is_set, NULL, "", words))
+		return true;
+	snprintf(name, sizeof name, "%.*s", (int)strcspn(words, " :"), words);
+	return app_wrong(settings, name, 0, "%s", words), false;
+}
+
+bool app_settings_finish(struct app_settings *settings)
+{
+	if (!check_needs(settings) || !read_words(settings) || !check_limits(settings) || !check_tls(settings) ||
+	    !load_keys(settings) ||
+	    !load_api_keys(settings, &settings->api, "api-key", &settings->api_keys, settings->api_key_file) ||
+	    !load_api_keys(settings, &settings->operators, "operator-key", &settings->operator_keys,
+	                   settings->operator_key_file))
+		return false;
+	if (settings->auth == APP_AUTH_AUTO)
+		settings->auth = settings->keys.count ? APP_AUTH_REQUIRED : APP_AUTH_OFF;
+	if (settings->auth >= APP_AUTH_OPTIONAL && !settings->keys.count)
+		return app_wrong(settings, "auth", 0, "auth needs a key for tokens: token-secret-file or token-key"),
+		       false;
+	settings->token_rules = (struct app_token_rules){
+		.audiences = settings->token_audiences.items,
+		.audience_count = settings->token_audiences.count,
+		.issuer = settings->token_issuer,
+		.may_be_endless = settings->token_expiry == APP_EXPIRY_OPTIONAL,
+	};
+	apply_preset(settings);
+	return true;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * health.c - see health.h.
+ */
+#include "health.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wait.h"
+
+bool health_open(struct health *health, rc_server *server)
+{
+	health->server = server;
+	health->count = rc_server_worker_count(server);
+	health->words = calloc(health->count, sizeof *health->words);
+	return health->words;
+}
+
+void health_close(struct health *health)
+{
+	free(health->words);
+	health->words = NULL;
+	health->count = 0;
+}
+
+void health_drain(struct health *health)
+{
+	atomic_store(&health->draining, true);
+}
+
+static void arrive(void *argument)
+{
+	struct health_word *word = argument;
+	atomic_store(&word->under_way, false);
+}
+
+/* Sends a word, unless one is under way. Returns why the worker is not well, or null. */
+static const char *ask(struct health *health, unsigned worker, uint64_t now_ns)
+{
+	struct health_word *word = &health->words[worker];
+	bool idle = false;
+	if (!atomic_compare_exchange_strong(&word->under_way, &idle, true))
+		return now_ns - atomic_load(&word->sent_ns) > HEALTH_STUCK_NS ? "does not go round" : NULL;
+	atomic_store(&word->sent_ns, now_ns);
+	if (rc_post(health->server, worker, arrive, word) == 0)
+		return NULL;
+	atomic_store(&word->under_way, false);
+	return "takes no words";
+}
+
+bool health_is_ready(struct health *health, char why[static 64])
+{
+	uint64_t now_ns = clock_now();
+	if (atomic_load(&health->draining)) {
+		snprintf(why, 64, "draining");
+		return false;
+	}
+	for (unsigned worker = 0; worker < health->count; worker++) {
+		const char *wrong = ask(health, worker, now_ns);
+		if (!wrong)
+			continue;
+		snprintf(why, 64, "worker %u %s", worker, wrong);
+		return false;
+	}
+	return true;
+}
+
+static int say(rc_request *request, int status, const char *words)
+{
+	rc_request_add_header(request, "Cache-Control", "no-store");
+	return rc_request_respond(request, status, "text/plain", words, strlen(words)) ? 503 : 0;
+}
+
+int health_answer(struct health *health, rc_request *request)
+{
+	const char *path = rc_request_path(request);
+	char why[64] = "", line[80];
+	if (!strcmp(path, "/healthz"))
+		return say(request, 200, "ok\n");
+	if (strcmp(path, "/readyz") != 0)
+		return -1;
+	bool ready = health_is_ready(health, why);
+	snprintf(line, sizeof line, "not ready: %s\n", why);
+	return ready ? say(request, 200, "ready\n") : say(request, 503, line);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * health.h - whether a server lives, and whether it should be sent clients. To live is to answer. To be ready is that
+ * every worker goes round, and that the server is not about to end.
+ *
+ * Nothing runs while nobody asks: each question about readiness sends a word through every worker, and finds those that
+ * have not taken the word of the question before.
+ */
+#ifndef LIB_HEALTH_H
+#define LIB_HEALTH_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ringcast.h"
+
+#define HEALTH_STUCK_NS UINT64_C(2000000000) /* a worker that needs longer for a word is stuck */
+
+struct health_word {
+	_Atomic bool under_way;
+	_Atomic uint64_t sent_ns;
+};
+
+struct health {
+	rc_server *server;
+	struct health_word *words; /* by worker */
+	unsigned count;
+	_Atomic bool draining;
+};
+
+/* Between rc_server_new() and the start. Returns false without memory. */
+bool health_open(struct health *health, rc_server *server);
+/* After rc_server_join(). */
+void health_close(struct health *health);
+
+/* From here on it is not ready: others should get the clients. */
+void health_drain(struct health *health);
+
+/* Any thread. Returns whether it is ready; if not, why in `why`. */
+bool health_is_ready(struct health *health, char why[static 64]);
+
+/* Answers /healthz and /readyz. Returns 0, an HTTP status to refuse with, or -1: the path is another's. */
+int health_answer(struct health *health, rc_request *request);
+
+#endif

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * stats.h - the figures of a running server as JSON, for /stats. It reads nothing but the public statistics.
+ */
+#ifndef LIB_STATS_H
+#define LIB_STATS_H
+
+#include <stdio.h>
+
+#include "ringcast.h"
+
+/* What the server's workers run on: "io_uring" or "epoll". */
+const char *stats_ring_name(rc_server *server);
+
+void stats_write(FILE *to, rc_server *server);
+
+#endif
