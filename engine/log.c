@@ -62,6 +62,10 @@ static void forget(struct rc_log *log, uint64_t number)
 	const struct rc_entry *entry = rc_log_entry(log, number);
 	struct rc_topic *topic = rc_topic_at(log->topics, entry->topic);
 	bool is_newest = atomic_load_explicit(&topic->newest, memory_order_relaxed) == number;
+	/* While the topic still counts it: values of others may have to go, and topics with them. */
+	const struct rc_aside *aside = log->asides_used ? rc_log_aside(log, number) : NULL;
+	if (aside && aside->key)
+		rc_keys_forget(log->keys, aside->key - 1, number, rc_log_frame(log, entry), entry->size);
 	topic->entry_count--;
 	if (is_newest && topic->options.keep_last)
 		rc_topic_keep(log->topics, topic, rc_log_frame(log, entry), entry->size);
@@ -170,12 +174,22 @@ bool rc_log_make_room(struct rc_log *log, uint64_t end, uint64_t count, unsigned
 	return true;
 }
 
-static void put_aside(struct rc_log *log, uint64_t number, const struct rc_log_message *message)
+static void put_aside(struct rc_log *log, uint64_t number, uint64_t sequence, const struct rc_log_message *message)
 {
-	if (!log->asides || !(log->asides_used |= message->source_ns || message->except))
+	if (!log->asides || !(log->asides_used |= message->source_ns || message->except || message->key))
 		return;
-	log->asides[number & (log->entry_count - 1)] = (struct rc_aside){ .source_ns = message->source_ns,
-		                                                          .except = message->except };
+	struct rc_aside *aside = &log->asides[number & (log->entry_count - 1)];
+	*aside = (struct rc_aside){ .source_ns = message->source_ns,
+		                    .except = message->except,
+		                    .key_next = RC_NONE,
+		                    .key = message->key,
+		                    .removed = message->removed };
+	if (!message->key)
+		return;
+	uint64_t before = rc_keys_put(log->keys, message->topic, message->key - 1, number, sequence, message->removed);
+	if (before != RC_NONE)
+		atomic_store_explicit(&log->asides[before & (log->entry_count - 1)].key_next, number,
+		                      memory_order_relaxed);
 }
 
 /* Where the bytes of a frame at this position are, which are copied there if they are not. */
@@ -215,7 +229,7 @@ uint64_t rc_log_put(struct rc_log *log, const struct rc_log_message *message, ui
 		.topic = topic->id,
 		.more = message->more,
 	};
-	put_aside(log, number, message);
+	put_aside(log, number, sequence, message);
 	if (previous != RC_NONE)
 		atomic_store_explicit(&log->entries[previous & (log->entry_count - 1)].next, number,
 		                      memory_order_relaxed);
@@ -402,4 +416,6 @@ void rc_log_check(const struct rc_log *log)
 		check_count(log);
 	if (log->blocks.block_size)
 		rc_blocks_check(&log->blocks);
+	if (log->keys)
+		rc_keys_check(log->keys);
 }

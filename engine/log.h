@@ -30,7 +30,7 @@
 
 #include "block.h"
 #include "check.h"
-#include "topic.h"
+#include "key.h"
 
 #define RC_LOG_FRAME_SIZE_MAX 0x7FFFFFFFu /* what the size in an entry, and an offset inside a frame, can hold */
 
@@ -55,13 +55,19 @@ static_assert(RC_TOPICS_MAX <= UINT32_C(1) << 31, "a topic's number has 31 bits 
 struct rc_aside {
 	uint64_t source_ns; /* the publisher's own time, or 0 */
 	uint64_t except;    /* the connection that does not get it, or 0 */
+	/* Entry of the same key behind it, or RC_NONE; as `next` of an entry. */
+	_Atomic uint64_t key_next;
+	uint32_t key; /* number + 1; 0: it has none, and the field before means nothing */
+	bool removed;
 };
+static_assert(sizeof(struct rc_aside) == 32, "two of them are a cache line");
 
 struct rc_log {
 	uint8_t *bytes;
 	struct rc_entry *entries;
 	struct rc_aside *asides;    /* one an entry, zeroed; null: none are kept */
 	bool asides_used;           /* from here on all are written */
+	struct rc_keys *keys;       /* null: no message has a key */
 	uint64_t size, entry_count; /* powers of two */
 	uint64_t segment_size;
 	struct rc_topics *topics;
@@ -88,7 +94,9 @@ struct rc_log_message {
 	enum rc_opcode opcode;
 	uint64_t source_ns, except; /* as in struct rc_aside */
 	uint64_t built_at;          /* its frame lies there already, in a block; 0: `data` is copied */
-	bool more;                  /* what is put next belongs to it */
+	uint32_t key;               /* of rc_keys_get(), + 1; 0: it has none */
+	bool removed;
+	bool more; /* what is put next belongs to it */
 };
 
 /* `bytes` and `entries` are the caller's, of these sizes, which are powers of two. Floors start at 0. Asides and blocks
@@ -150,16 +158,22 @@ static inline const struct rc_entry *rc_log_entry(const struct rc_log *log, uint
 	return &log->entries[number & (log->entry_count - 1)];
 }
 
+/* What hardly any reader looks at, or null. */
+static inline const struct rc_aside *rc_log_aside(const struct rc_log *log, uint64_t number)
+{
+	return log->asides ? &log->asides[number & (log->entry_count - 1)] : NULL;
+}
+
 /* The connection that does not get it, or 0. */
 static inline uint64_t rc_log_except(const struct rc_log *log, uint64_t number)
 {
-	return log->asides ? log->asides[number & (log->entry_count - 1)].except : 0;
+	return log->asides ? rc_log_aside(log, number)->except : 0;
 }
 
 /* The publisher's own time, or 0. */
 static inline uint64_t rc_log_source_ns(const struct rc_log *log, uint64_t number)
 {
-	return log->asides ? log->asides[number & (log->entry_count - 1)].source_ns : 0;
+	return log->asides ? rc_log_aside(log, number)->source_ns : 0;
 }
 
 /* The largest frame, so that some messages always fit beside it. */
@@ -180,6 +194,17 @@ static inline uint64_t rc_log_next(const struct rc_log *log, uint64_t number, ui
 {
 	uint64_t next = atomic_load_explicit(&rc_log_entry(log, number)->next, memory_order_relaxed);
 	return next < end ? next : end;
+}
+
+/* Whether an entry is not the newest of its key among those before `end`, which is not above the head; `state` asks
+ * whether the topic's state can do without it. An entry without a key is of no state; otherwise it counts as if all
+ * such entries of its topic had one key. */
+static inline bool rc_log_is_superseded(const struct rc_log *log, uint64_t number, uint64_t end, bool state)
+{
+	const struct rc_aside *aside = rc_log_aside(log, number);
+	if (aside && aside->key)
+		return atomic_load_explicit(&aside->key_next, memory_order_relaxed) < end;
+	return state || rc_log_next(log, number, end) < end;
 }
 
 static inline uint8_t *rc_log_frame(const struct rc_log *log, const struct rc_entry *entry)

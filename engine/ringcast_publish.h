@@ -40,9 +40,11 @@ struct rc_batch_message {
 	size_t name_size;
 	const void *data;
 	size_t size;
-	unsigned flags;   /* RC_PUBLISH_BINARY, RC_PUBLISH_UNCHECKED */
+	unsigned flags;   /* RC_PUBLISH_BINARY, RC_PUBLISH_UNCHECKED, RC_PUBLISH_REMOVE, RC_PUBLISH_SNAPSHOT */
 	uint64_t time_ns; /* as in rc_publication */
 	int64_t result;   /* out: the sequence number; of the message for which all were refused, why; else 0 */
+	const void *key;  /* as in rc_publication */
+	size_t key_size;
 };
 
 /* Publishes all of these messages, in this order, or none: under one lock, with one wake-up. All are looked at before

@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "cohort.h"
+#include "key.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -33,6 +34,14 @@ int rc_topics_init(struct rc_topics *topics, const struct rc_topic_options *defa
 	return 0;
 }
 
+static void free_state(struct rc_topic *topic)
+{
+	if (topic->state)
+		free(topic->state->keys);
+	free(topic->state);
+	topic->state = NULL;
+}
+
 void rc_topics_destroy(struct rc_topics *topics)
 {
 	for (uint32_t id = 0; id < topics->made_count; id++) {
@@ -42,6 +51,7 @@ void rc_topics_destroy(struct rc_topics *topics)
 		free(topic->name);
 		free(topic->kept);
 		rc_cohort_free(topic->cohort);
+		free_state(topic);
 	}
 	for (size_t i = 0; i < RC_TOPIC_CHUNKS_MAX; i++)
 		free(topics->chunks[i]);
@@ -238,7 +248,8 @@ static void remove_bucket(struct rc_topics *topics, uint32_t hole)
 
 void rc_topics_release(struct rc_topics *topics, struct rc_topic *topic)
 {
-	if (topic->subscription_count || topic->open_count || topic->entry_count || topic->kept)
+	if (topic->subscription_count || topic->open_count || topic->entry_count || topic->kept ||
+	    (topic->state && topic->state->key_count))
 		return;
 	uint32_t *bucket = bucket_of(topics, topic->name, topic->name_size, topic->hash);
 	RC_ASSERT(*bucket == topic->id + 1);
@@ -249,6 +260,7 @@ void rc_topics_release(struct rc_topics *topics, struct rc_topic *topic)
 		topics->cohort_count--;
 	rc_cohort_free(topic->cohort);
 	topic->cohort = NULL;
+	free_state(topic);
 	topic->worker_mask = 0;
 	topics->topic_count--;
 	give_number(topics, topic);

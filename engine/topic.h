@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * topic.h - topics by name (XXH3, seeded) and by number. A topic exists while somebody subscribes to it or has it open,
- * the log holds a message of it, or its last value is kept; then its number is given to another.
+ * the log holds a message of it, or its last value or one of a key is kept; then its number is given to another.
  *
  * Threads: every function is called with the log's lock held, except rc_topic_at() and the fields marked (shared),
  * which workers read while they hold an entry of the topic or a subscription to it.
@@ -43,6 +43,7 @@ struct rc_topic {
 	uint32_t kept_size;
 	uint16_t next_free;       /* place in its chunk */
 	struct rc_cohort *cohort; /* with the encodings' lock; null while nobody needs it */
+	struct rc_state *state;   /* see key.h; null while it never had a key */
 };
 
 struct rc_topic_rule {

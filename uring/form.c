@@ -14,11 +14,11 @@
 
 /* ---- a WebSocket ---- */
 
-static size_t write_frame(uint8_t *to, const uint8_t *frame, size_t size)
+static size_t write_frame(uint8_t *to, const struct rc_value *value)
 {
 	if (to)
-		memcpy(to, frame, size);
-	return size;
+		memcpy(to, value->frame, value->frame_size);
+	return value->frame_size;
 }
 
 static void close_websocket(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size)
@@ -51,12 +51,10 @@ static int say_event(struct worker *worker, uint32_t slot, uint8_t opcode, const
 	return 0;
 }
 
-static size_t write_event(uint8_t *to, const uint8_t *frame, size_t size)
+static size_t write_event(uint8_t *to, const struct rc_value *value)
 {
 	const struct rc_event_id none = { 0 };
-	struct rc_frame header;
-	size_t header_size = (size_t)rc_frame_read(&header, frame, size);
-	return header.opcode == RC_FRAME_TEXT ? rc_sse_write(to, none, frame + header_size, size - header_size) : 0;
+	return value->opcode == RC_TEXT ? rc_sse_write(to, none, value->data, value->size) : 0;
 }
 
 static void close_stream(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size)
@@ -73,9 +71,9 @@ static int say_nothing(struct worker *worker, uint32_t slot, uint8_t opcode, con
 	return -EINVAL;
 }
 
-static size_t write_nothing(uint8_t *to, const uint8_t *frame, size_t size)
+static size_t write_nothing(uint8_t *to, const struct rc_value *value)
 {
-	(void)to, (void)frame, (void)size;
+	(void)to, (void)value;
 	return 0;
 }
 

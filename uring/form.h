@@ -8,6 +8,7 @@
 
 #include "connection.h"
 #include "encoding.h"
+#include "value.h"
 
 enum connection_form {
 	FORM_FRAMES, /* a WebSocket */
@@ -36,8 +37,12 @@ struct form {
 	 * no such thing. */
 	int (*say)(struct worker *worker, uint32_t slot, uint8_t opcode, const void *data, size_t size);
 
-	/* Writes a frame of the log in its form and returns the size; 0: it has none. A null `to` asks for the size. */
-	size_t (*write)(uint8_t *to, const uint8_t *frame, size_t size);
+	/* Writes a message in its form, whole, and returns the size; 0: the form has none of it. A null `to` asks for
+	 * the size. */
+	size_t (*write)(uint8_t *to, const struct rc_value *value);
+
+	/* Writes a mark likewise, at most RC_MARK_SIZE_MAX; null: the form tells no numbers, so it needs no marks. */
+	size_t (*mark)(uint8_t *to, const struct rc_mark *mark);
 
 	/* Closes it, in its form's way, because the server wants that. It is open. */
 	void (*close)(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size);

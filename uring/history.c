@@ -7,6 +7,7 @@
  * sees the gap at its beginning.
  */
 #include "publish.h"
+#include "value.h"
 #include "worker.h"
 
 #define READ_AT_ONCE 32
@@ -21,21 +22,31 @@ struct page {
 	void *context;
 };
 
+struct rc_past rc_history_past(const struct rc_value *value)
+{
+	return (struct rc_past){
+		.epoch = value->epoch,
+		.sequence = value->sequence,
+		.opcode = (enum rc_opcode)value->opcode,
+		.data = value->data,
+		.size = value->size,
+		.key = value->key,
+		.key_size = value->key_size,
+		.previous = value->previous,
+		.removed = value->removed,
+		.snapshot = value->snapshot,
+	};
+}
+
 static bool visit_entry(const struct rc_log *log, uint64_t number, uint64_t now_ns, const struct page *page)
 {
 	const struct rc_entry *entry = rc_log_entry(log, number);
-	const uint8_t *frame = rc_log_frame(log, entry);
-	uint32_t header_size = frame[1] < 126 ? 2 : frame[1] == 126 ? 4 : 10; /* ours are never masked */
-	const struct rc_past past = {
-		.epoch = page->epoch,
-		.sequence = entry->sequence,
-		.age_ns = now_ns > entry->time_ns ? now_ns - entry->time_ns : 0,
-		.time_ns = rc_log_source_ns(log, number),
-		.except = rc_log_except(log, number),
-		.opcode = (enum rc_opcode)(frame[0] & 15),
-		.data = frame + header_size,
-		.size = entry->size - header_size,
-	};
+	struct rc_value value;
+	rc_value_of_entry(&value, log, number);
+	struct rc_past past = rc_history_past(&value);
+	past.age_ns = now_ns > entry->time_ns ? now_ns - entry->time_ns : 0;
+	past.time_ns = rc_log_source_ns(log, number);
+	past.except = rc_log_except(log, number);
 	return page->visit(page->context, &past);
 }
 

@@ -8,23 +8,45 @@
 #include "publish.h"
 
 #include "frame.h"
+#include "growing.h"
 
 /* What is known of a message so far. */
-union known {
-	uint64_t hash;          /* of its topic's name */
-	struct rc_topic *topic; /* with the lock */
+struct known {
+	union {
+		uint64_t hash;          /* of its topic's name */
+		struct rc_topic *topic; /* with the lock */
+	};
+	uint64_t key_hash;
+	uint32_t key; /* with the lock: its number + 1, or 0 */
 };
 
 struct batch {
 	rc_server *server;
 	uint8_t *messages;
 	size_t stride, count;
-	union known *known;
+	struct known *known;
 };
 
 static struct rc_batch_message *message_of(const struct batch *batch, size_t index)
 {
 	return (struct rc_batch_message *)(batch->messages + index * batch->stride);
+}
+
+/* What a program built before has of a message. */
+#define LEAST_SIZE offsetof(struct rc_batch_message, key)
+
+static const void *key_of(const struct batch *batch, const struct rc_batch_message *message, size_t *size)
+{
+	bool knows = RC_KNOWS(struct rc_batch_message, key_size, batch->stride);
+	*size = knows ? message->key_size : 0;
+	return knows ? message->key : NULL;
+}
+
+static bool has_key(const struct batch *batch, const struct rc_batch_message *message)
+{
+	size_t size;
+	key_of(batch, message, &size);
+	return size || message->flags & RC_PUBLISH_SNAPSHOT;
 }
 
 static uint64_t frame_size_of(const struct rc_batch_message *message)
@@ -47,7 +69,10 @@ static bool says_more(const struct batch *batch, const struct rc_batch_message *
 static int check_one(const struct batch *batch, size_t index)
 {
 	const struct rc_batch_message *message = message_of(batch, index);
-	if (message->flags & ~(unsigned)RC_PUBLISH_OF_MESSAGES)
+	size_t key_size;
+	const void *key = key_of(batch, message, &key_size);
+	if (message->flags & ~(unsigned)(RC_PUBLISH_OF_MESSAGES | RC_PUBLISH_OF_KEYS) ||
+	    !rc_publish_key_is_right(key_size, message->flags))
 		return -EINVAL;
 	if (says_more(batch, message))
 		return -E2BIG;
@@ -56,6 +81,7 @@ static int check_one(const struct batch *batch, size_t index)
 	bool named = !message->topic;
 	if (named && (!message->name_size || message->name_size > RC_TOPIC_NAME_MAX))
 		return -EINVAL;
+	batch->known[index].key_hash = rc_topic_hash(&batch->server->topics, key, key_size);
 	batch->known[index].hash = named ? rc_topic_hash(&batch->server->topics, message->name, message->name_size) : 0;
 	return 0;
 }
@@ -79,7 +105,7 @@ static int check_all(const struct batch *batch)
 /* ---- with the lock ---- */
 
 /* The topic of a message, which counts one entry more from now on, so that making room does not forget it. */
-static bool find_topic(const struct batch *batch, struct rc_batch_message *message, union known *known)
+static bool find_topic(const struct batch *batch, struct rc_batch_message *message, struct known *known)
 {
 	struct rc_topics *topics = &batch->server->topics;
 	uint64_t hash = known->hash;
@@ -96,15 +122,41 @@ static bool find_topic(const struct batch *batch, struct rc_batch_message *messa
 	return true;
 }
 
-/* As before find_topic(), for the next try. */
-static void let_go_of_topics(const struct batch *batch, size_t found)
+/* As before, for the next try. */
+static void let_go(const struct batch *batch, struct known *known)
 {
-	for (size_t i = 0; i < found; i++) {
-		struct rc_topic *topic = batch->known[i].topic;
-		batch->known[i].hash = topic->hash;
-		topic->entry_count--;
-		rc_topics_release(&batch->server->topics, topic);
-	}
+	struct rc_topic *topic = known->topic;
+	if (known->key)
+		rc_keys_unget(&batch->server->keys, known->key - 1);
+	known->key = 0;
+	known->hash = topic->hash;
+	topic->entry_count--;
+	rc_topics_release(&batch->server->topics, topic);
+}
+
+/* The key likewise. */
+static bool find_key(const struct batch *batch, struct rc_batch_message *message, struct known *known)
+{
+	struct rc_key_name name = { .hash = known->key_hash };
+	int error = 0;
+	if (!has_key(batch, message))
+		return true;
+	name.bytes = key_of(batch, message, &name.size);
+	uint32_t key = rc_keys_get(&batch->server->keys, known->topic, &name, &error);
+	message->result = error;
+	known->key = error ? 0 : key + 1;
+	return !error;
+}
+
+static bool find(const struct batch *batch, struct rc_batch_message *message, struct known *known)
+{
+	known->key = 0;
+	if (!find_topic(batch, message, known))
+		return false;
+	if (find_key(batch, message, known))
+		return true;
+	let_go(batch, known);
+	return false;
 }
 
 static bool make_room(const struct batch *batch)
@@ -131,6 +183,8 @@ static uint64_t put_all(const struct batch *batch, uint64_t now_ns)
 			.opcode = message->flags & RC_PUBLISH_BINARY ? RC_BINARY : RC_TEXT,
 			.source_ns = message->time_ns,
 			.more = i + 1 < batch->count,
+			.key = batch->known[i].key,
+			.removed = message->flags & RC_PUBLISH_REMOVE,
 		};
 		message->result = (int64_t)rc_log_put(&batch->server->log, &put, now_ns);
 		mask |= put.topic->worker_mask;
@@ -146,7 +200,7 @@ static int publish_once(const struct batch *batch, unsigned flags)
 	int result = 0;
 	uint64_t now_ns = rc_server_now();
 	rc_appending_begin(batch->server, &appending);
-	while (found < batch->count && find_topic(batch, message_of(batch, found), &batch->known[found]))
+	while (found < batch->count && find(batch, message_of(batch, found), &batch->known[found]))
 		found++;
 	if (found < batch->count)
 		result = (int)message_of(batch, found)->result;
@@ -155,7 +209,8 @@ static int publish_once(const struct batch *batch, unsigned flags)
 	if (result == 0)
 		appending.mask = put_all(batch, now_ns);
 	else
-		let_go_of_topics(batch, found);
+		while (found)
+			let_go(batch, &batch->known[--found]);
 	rc_appending_end(batch->server, &appending, result ? result : 1, flags);
 	return result;
 }
@@ -163,9 +218,9 @@ static int publish_once(const struct batch *batch, unsigned flags)
 int64_t(rc_publish_many)(rc_server *server, struct rc_batch_message *messages, size_t count, unsigned flags,
                          size_t struct_size)
 {
-	union known known[RC_PUBLISH_MANY_MAX];
+	struct known known[RC_PUBLISH_MANY_MAX];
 	const struct batch batch = { server, (uint8_t *)messages, struct_size, count, known };
-	if (flags & ~(unsigned)RC_PUBLISH_OF_CALLS || struct_size < sizeof *messages)
+	if (flags & ~(unsigned)RC_PUBLISH_OF_CALLS || struct_size < LEAST_SIZE)
 		return -EINVAL;
 	if (count > RC_PUBLISH_MANY_MAX || count > server->log.entry_count / 4)
 		return -EMSGSIZE;

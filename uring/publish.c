@@ -158,6 +158,8 @@ struct address {
 	size_t name_size;
 	uint64_t hash;
 	rc_topic handle;
+	bool has_key;
+	struct rc_key_name key;
 };
 
 /* With the lock. Null with *error. */
@@ -201,9 +203,11 @@ int rc_topic_close(rc_server *server, rc_topic handle)
 /* ---- one message ---- */
 
 /* With the lock. */
-static int64_t append(struct rc_server *server, struct rc_topic *topic, struct rc_publication *message, uint64_t now_ns)
+static int64_t append(struct rc_server *server, const struct address *address, struct rc_topic *topic,
+                      struct rc_publication *message, uint64_t now_ns)
 {
 	unsigned held_by;
+	int error = 0;
 	message->epoch = topic->epoch;
 	if (message->make) {
 		uint64_t sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed) + 1;
@@ -211,13 +215,21 @@ static int64_t append(struct rc_server *server, struct rc_topic *topic, struct r
 		if (!rc_publish_is_right(message->data, message->size, message->flags))
 			return -EILSEQ;
 	}
+	uint32_t key = address->has_key ? rc_keys_get(&server->keys, topic, &address->key, &error) : 0;
+	if (error)
+		return error;
 	const struct rc_log_message appended = { .topic = topic,
 		                                 .data = message->data,
 		                                 .size = message->size,
 		                                 .opcode = opcode_of(message->flags),
 		                                 .source_ns = message->time_ns,
-		                                 .except = message->except };
-	return rc_log_append(&server->log, &appended, now_ns, &held_by);
+		                                 .except = message->except,
+		                                 .key = key + address->has_key,
+		                                 .removed = message->flags & RC_PUBLISH_REMOVE };
+	int64_t result = rc_log_append(&server->log, &appended, now_ns, &held_by);
+	if (RC_UNLIKELY(result < 0 && address->has_key))
+		rc_keys_unget(&server->keys, key);
+	return result;
 }
 
 static int64_t publish_once(rc_server *server, const struct address *address, struct rc_publication *message)
@@ -229,7 +241,7 @@ static int64_t publish_once(rc_server *server, const struct address *address, st
 	struct rc_topic *topic = topic_of(server, address, &error);
 	int64_t result = error;
 	if (topic) {
-		result = append(server, topic, message, now_ns);
+		result = append(server, address, topic, message, now_ns);
 		appending.mask = topic->worker_mask;
 		if (result < 0)
 			rc_topics_release(&server->topics, topic);
@@ -262,13 +274,22 @@ static bool leave_out(rc_server *server, rc_conn conn)
 
 static bool flags_are_known(unsigned flags)
 {
-	return !(flags & ~(unsigned)(RC_PUBLISH_OF_MESSAGES | RC_PUBLISH_OF_CALLS));
+	return !(flags & ~(unsigned)(RC_PUBLISH_OF_MESSAGES | RC_PUBLISH_OF_KEYS | RC_PUBLISH_OF_CALLS));
+}
+
+static void set_key(const struct rc_server *server, struct address *address, const struct rc_publication *message)
+{
+	address->has_key = message->key_size || message->flags & RC_PUBLISH_SNAPSHOT;
+	if (address->has_key)
+		address->key = (struct rc_key_name){ message->key, message->key_size,
+			                             rc_topic_hash(&server->topics, message->key, message->key_size) };
 }
 
 static int64_t publish_checked(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message)
 {
 	struct address address = { .name = topic, .name_size = topic_size, .handle = message->topic };
 	if ((!address.handle && (!topic_size || topic_size > RC_TOPIC_NAME_MAX)) || !flags_are_known(message->flags) ||
+	    !rc_publish_key_is_right(message->key_size, message->flags) ||
 	    (message->except && !leave_out(server, message->except)))
 		return -EINVAL;
 	/* Before the lock: the copy under it then finds the bytes in the cache. */
@@ -276,6 +297,7 @@ static int64_t publish_checked(rc_server *server, const char *topic, size_t topi
 		return -EILSEQ;
 	if (!address.handle)
 		address.hash = rc_topic_hash(&server->topics, topic, topic_size);
+	set_key(server, &address, message);
 	int64_t result = publish(server, &address, message);
 	if (message->except && result > 0)
 		rc_worker_here->plans.own_end = rc_log_head(&server->log);
@@ -304,13 +326,14 @@ int64_t rc_publish(rc_server *server, const char *topic, size_t topic_size, cons
 
 int64_t rc_publish_to(rc_server *server, rc_topic topic, const void *data, size_t size, unsigned flags)
 {
-	const struct address address = { .handle = topic };
+	struct address address = { .handle = topic };
 	struct rc_publication message = { .data = data, .size = size, .flags = flags };
 	if (!topic)
 		return -ENOENT;
-	if (!flags_are_known(flags))
+	if (!flags_are_known(flags) || !rc_publish_key_is_right(0, flags))
 		return -EINVAL;
 	if (!rc_publish_is_right(data, size, flags))
 		return -EILSEQ;
+	set_key(server, &address, &message);
 	return publish(server, &address, &message);
 }

@@ -6,8 +6,10 @@
 #define RC_PUBLISH_H
 
 #include "server.h"
+#include "value.h"
 
 #define RC_PUBLISH_OF_MESSAGES (RC_PUBLISH_BINARY | RC_PUBLISH_UNCHECKED)
+#define RC_PUBLISH_OF_KEYS (RC_PUBLISH_REMOVE | RC_PUBLISH_SNAPSHOT)
 #define RC_PUBLISH_OF_CALLS (RC_PUBLISH_WAIT | RC_PUBLISH_QUIET)
 
 /* A change of the log on its way. */
@@ -29,6 +31,16 @@ void rc_appending_pass(struct rc_server *server);
 
 /* After -EAGAIN: sleeps a little and returns true, if flags, thread and server allow that. */
 bool rc_appending_waits(struct rc_server *server, unsigned flags);
+
+/* Whether a key of this size may be published with these flags. */
+static inline bool rc_publish_key_is_right(size_t key_size, unsigned flags)
+{
+	bool removes = flags & RC_PUBLISH_REMOVE, is_base = flags & RC_PUBLISH_SNAPSHOT;
+	return key_size <= RC_KEY_MAX && (key_size ? !is_base : !removes);
+}
+
+/* history.c: what is told of a message that is read. */
+struct rc_past rc_history_past(const struct rc_value *value);
 
 /* Whether it is no text, or known to be UTF-8, or found to be. */
 bool rc_publish_is_right(const void *data, size_t size, unsigned flags);

@@ -131,9 +131,13 @@ static int make_log(struct rc_server *server, struct rc_error *error)
 	if (result < 0)
 		return result;
 	server->epoch = server->topics.epoch_next;
+	result = rc_keys_init(&server->keys, &server->topics, config->state_max ? config->state_max : config->log_size);
+	if (result < 0)
+		return result;
 	rc_log_init(&server->log, &server->topics, server->log_memory, config->log_size,
 	            (struct rc_entry *)((uint8_t *)server->log_memory + config->log_size), entry_count, server->floors,
 	            server->worker_count);
+	server->log.keys = &server->keys;
 	server->log.asides = (struct rc_aside *)((uint8_t *)server->log_memory + asides_offset);
 	rc_blocks_init(&server->log.blocks, server->log_memory, blocks_offset, config->log_size / RC_BLOCKS);
 	return 0;
@@ -282,6 +286,7 @@ void rc_server_free(rc_server *server)
 			unlink(path->sun_path);
 	}
 	free(server->workers);
+	rc_keys_destroy(&server->keys);
 	rc_topics_destroy(&server->topics);
 	rc_place_unmap(server->log_memory, server->log_memory_size);
 	free(server->cpus);

@@ -36,6 +36,7 @@ struct rc_server {
 	struct rc_config config;
 	struct rc_topics topics;
 	struct rc_log log;
+	struct rc_keys keys;
 	pthread_mutex_t log_lock;
 	_Atomic unsigned publishers_waiting; /* for that lock */
 	_Atomic uint64_t *floors;

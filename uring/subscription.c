@@ -13,16 +13,16 @@
 
 /* Puts a copy of the last frame into the outbox, in the connection's form: it may leave the log at any time, or has
  * left it. With the lock. False when there is no room for it or memory is out. */
-static bool copy_last(struct worker *worker, struct connection *conn, const uint8_t *frame, size_t frame_size)
+static bool copy_last(struct worker *worker, struct connection *conn, const struct rc_value *value)
 {
 	const struct form *form = rc_form_of(conn);
-	size_t size = form->write(NULL, frame, frame_size);
+	size_t size = form->write(NULL, value);
 	struct rc_outbox *outbox = size ? rc_connection_outbox(worker, conn) : NULL;
 	bool full;
 	uint8_t *at = outbox ? rc_outbox_add(outbox, &worker->pool, size, worker->server->config.send_size_max, &full)
 	                     : NULL;
 	if (at)
-		form->write(at, frame, frame_size);
+		form->write(at, value);
 	return at;
 }
 
@@ -52,9 +52,12 @@ static uint64_t begin_at(struct worker *worker, struct connection *conn, const s
 		return at;
 	}
 	if (start && start->last && !start->resume && !start->after.epoch && (newest != RC_NONE || topic->kept)) {
-		const struct rc_entry *entry = newest != RC_NONE ? rc_log_entry(log, newest) : NULL;
-		if (entry ? copy_last(worker, conn, rc_log_frame(log, entry), entry->size)
-		          : copy_last(worker, conn, topic->kept, topic->kept_size))
+		struct rc_value value;
+		if (newest != RC_NONE)
+			rc_value_of_entry(&value, log, newest);
+		else
+			rc_value_of_kept(&value, topic);
+		if (copy_last(worker, conn, &value))
 			*first = sequence;
 	}
 	return rc_log_head(log);
