@@ -12,7 +12,7 @@
 
 static const struct subcommand *const commands[] = {
 	&command_serve, &command_app, &command_sub,   &command_pub,    &command_replay,
-	&command_load,  &command_top, &command_probe, &command_config,
+	&command_book,  &command_load,  &command_top, &command_probe, &command_config,
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 

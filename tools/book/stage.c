@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * stage.c - see stage.h.
+ */
+#include "stage.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/options.h"
+#include "lib/wait.h"
+#include "server.h"
+
+int stage_open(struct stage *stage)
+{
+	void *board = mmap(NULL, sizeof *stage->board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (board == MAP_FAILED)
+		return -command_failed("shared memory: %s", strerror(errno));
+	stage->board = board;
+	return 0;
+}
+
+static void sleep_until(uint64_t due_ns)
+{
+	const struct timespec due = { .tv_sec = (time_t)(due_ns / NS_PER_SECOND),
+		                      .tv_nsec = (long)(due_ns % NS_PER_SECOND) };
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL);
+}
+
+/* Publishes what is left, at the pace that was asked for: in bursts of what fell due within a millisecond. */
+static bool publish_rest(struct stage *stage, struct book_server *server)
+{
+	uint64_t begin = clock_now(), before = atomic_load(&stage->board->published);
+	for (uint64_t published = before; published < stage->updates_max; published++) {
+		struct market_change change;
+		uint64_t due = stage->rate > 0 ? begin + (uint64_t)((double)(published - before) * 1e9 / stage->rate)
+		                               : 0;
+		if (due > clock_now())
+			sleep_until(due + NS_PER_MS);
+		market_next(stage->market, &change);
+		if (!book_server_publish(server, &change))
+			return false;
+		atomic_store(&stage->board->published, published + 1);
+	}
+	return true;
+}
+
+/* A life of the server, which ends when it is killed. */
+static void live(struct stage *stage)
+{
+	static struct book_server server;
+	struct stage_board *board = stage->board;
+	char address[32];
+	server =
+	    (struct book_server){ .market = stage->market, .log_size = stage->log_size, .conflating = stage->hostile };
+	for (uint64_t n = atomic_load(&board->published); n > 0; n--) {
+		struct market_change change;
+		market_next(stage->market, &change);
+	}
+	snprintf(address, sizeof address, "127.0.0.1:%d", atomic_load(&board->port));
+	int port = book_server_start(&server, address);
+	if (port < 0)
+		return;
+	atomic_store(&board->port, port);
+	if (!book_server_publish_all(&server) || !publish_rest(stage, &server))
+		return;
+	for (unsigned index = 0; index < stage->market->book_count; index++) {
+		const struct server_book *book = &server.books[index];
+		board->ends[index] = (struct stage_end){ book->epoch, book->sequence, book->checksum };
+	}
+	atomic_store(&board->done, true);
+	for (;;)
+		pause();
+}
+
+int stage_start(struct stage *stage)
+{
+	pid_t parent = getpid();
+	fflush(NULL);
+	stage->process = fork();
+	if (stage->process < 0) {
+		stage->process = 0;
+		return -command_failed("a process: %s", strerror(errno));
+	}
+	if (stage->process)
+		return 0;
+	/* Whatever ends the readers' process ends this one. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() == parent)
+		live(stage);
+	atomic_store(&stage->board->failed, true);
+	_exit(EXIT_FAILED);
+}
+
+void stage_kill(struct stage *stage)
+{
+	if (!stage->process)
+		return;
+	kill(stage->process, SIGKILL);
+	waitpid(stage->process, NULL, 0);
+	stage->process = 0;
+}
+
+void stage_close(struct stage *stage)
+{
+	stage_kill(stage);
+	munmap(stage->board, sizeof *stage->board);
+}
