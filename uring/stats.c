@@ -12,17 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* struct rc_stats is counters only, so that it can be added up as an array; those of the server come last. */
+/* struct rc_stats is counters only, so that it can be added up as an array; those of the server are 0 in a worker. */
 #define COUNTERS (sizeof(struct rc_stats) / sizeof(uint64_t))
-#define WORKER_COUNTERS (offsetof(struct rc_stats, published) / sizeof(uint64_t))
-#define RESYNCS (offsetof(struct rc_stats, resyncs) / sizeof(uint64_t)) /* a worker's too: it came later */
 
 static void add_worker(const struct worker *worker, uint64_t *sums)
 {
 	const uint64_t *counters = (const uint64_t *)&worker->stats;
-	for (size_t i = 0; i < WORKER_COUNTERS; i++)
+	for (size_t i = 0; i < COUNTERS; i++)
 		sums[i] += __atomic_load_n(&counters[i], __ATOMIC_RELAXED);
-	sums[RESYNCS] += __atomic_load_n(&counters[RESYNCS], __ATOMIC_RELAXED);
 }
 
 int(rc_worker_stats)(rc_server *server, unsigned worker, struct rc_stats *given, size_t struct_size)
