@@ -15,7 +15,7 @@
 #include "lib/options.h"
 #include "lib/random.h"
 #include "lib/wait.h"
-#include "server.h"
+#include "publisher.h"
 
 #define EVENTS_MAX 256
 #define TICK_NS (5 * NS_PER_MS)
@@ -54,9 +54,9 @@ static void watch(struct crowd *crowd, struct crowd_reader *reader, bool watched
 
 static void connect_reader(struct crowd *crowd, struct crowd_reader *reader)
 {
-	char topic[SERVER_TOPIC_MAX], path[SOCKET_PATH_MAX];
+	char topic[BOOK_TOPIC_MAX], path[SOCKET_PATH_MAX];
 	uint64_t epoch, since;
-	book_server_topic(crowd->market, reader->book, topic);
+	book_topic(crowd->market, reader->book, topic);
 	int size = snprintf(path, sizeof path, "/topic/%s?form=%s&state=1", topic, reader->json ? "json" : "binary");
 	if (follow_position(&reader->reader.follow, &epoch, &since))
 		size += snprintf(path + size, sizeof path - (size_t)size, "&since=%" PRIu64 "&epoch=%" PRIu64, since,

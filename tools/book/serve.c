@@ -28,8 +28,9 @@ static int publish_all(const struct book_options *options, struct market *market
 		if (pause && wait_until(wait, due) == WAIT_SIGNAL)
 			return EXIT_OK;
 		market_next(market, &change);
-		if (!book_server_publish(server, &change))
-			return EXIT_FAILED;
+		int code = book_publish(&server->publisher, &change);
+		if (code)
+			return command_failed("an update of a book: %s", rc_strerror(code));
 	}
 	while (wait_until(wait, UINT64_MAX) != WAIT_SIGNAL)
 		continue;
@@ -41,7 +42,7 @@ int book_serve(const struct book_options *options)
 	static struct market market;
 	static struct book_server server;
 	struct wait wait;
-	char topic[SERVER_TOPIC_MAX];
+	char topic[BOOK_TOPIC_MAX];
 	int code = wait_open(&wait);
 	if (code)
 		return command_failed("signals: %s", strerror(-code));
@@ -55,7 +56,7 @@ int book_serve(const struct book_options *options)
 	int port = book_server_start(&server, options->address);
 	int status = EXIT_FAILED;
 	if (port >= 0) {
-		book_server_topic(&market, 0, topic);
+		book_topic(&market, 0, topic);
 		printf("listening on ws://127.0.0.1:%d\n"
 		       "the ladder of a book:\n"
 		       "  http://127.0.0.1:%d/\n"

@@ -46,8 +46,11 @@ static bool publish_rest(struct stage *stage, struct book_server *server)
 		if (due > clock_now())
 			sleep_until(due + NS_PER_MS);
 		market_next(stage->market, &change);
-		if (!book_server_publish(server, &change))
+		int code = book_publish(&server->publisher, &change);
+		if (code) {
+			command_failed("an update of a book: %s", rc_strerror(code));
 			return false;
+		}
 		atomic_store(&stage->board->published, published + 1);
 	}
 	return true;
@@ -70,10 +73,13 @@ static void live(struct stage *stage)
 	if (port < 0)
 		return;
 	atomic_store(&board->port, port);
-	if (!book_server_publish_all(&server) || !publish_rest(stage, &server))
+	int code = book_publish_all(&server.publisher);
+	if (code)
+		command_failed("the levels of the books: %s", rc_strerror(code));
+	if (code || !publish_rest(stage, &server))
 		return;
 	for (unsigned index = 0; index < stage->market->book_count; index++) {
-		const struct server_book *book = &server.books[index];
+		const struct book_published *book = &server.publisher.books[index];
 		board->ends[index] = (struct stage_end){ book->epoch, book->sequence, book->checksum };
 	}
 	atomic_store(&board->done, true);

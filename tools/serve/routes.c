@@ -13,6 +13,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/web.h"
+#include "book/publisher.h"
+#include "demo.h"
 #include "lib/http.h"
 #include "lib/text.h"
 #include "page.h"
@@ -164,6 +167,9 @@ static int route_http(struct serve_routes *routes, rc_request *request)
 		               : "without --operator-key-file, this machine alone may read the figures\n");
 	}
 	int code = http_answer(request);
+	if (code >= 0)
+		return code;
+	code = routes->demo ? app_web_answer_book(request, "/book", "[\"" BOOK_TOPIC SERVE_DEMO_BOOK "\"]") : -1;
 	if (code >= 0)
 		return code;
 	if (routes->demo && !strcmp(path, "/"))

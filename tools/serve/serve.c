@@ -360,6 +360,12 @@ static int start(struct serve *serve, const struct rule *rules, unsigned rule_co
 			goto failed;
 		}
 	}
+	/* The order book's readers that are too slow go on from its state. */
+	const struct rc_topic_options book = { .policy = RC_POLICY_RESYNC, .heartbeat_ms = 1000 };
+	if (serve->routes.demo && rc_server_topic_rule(serve->server, BOOK_TOPIC "*", &book)) {
+		snprintf(error.text, sizeof error.text, "no room for the demonstration's own rule for topics");
+		goto failed;
+	}
 	if (name_certificates(serve, &error))
 		goto failed;
 	for (unsigned index = 0; index < serve->listen.count; index++) {
@@ -387,9 +393,10 @@ static int start(struct serve *serve, const struct rule *rules, unsigned rule_co
 		if (serve->routes.demo && !index && strstr(url, "://"))
 			printf("the demonstration market:\n"
 			       "  http%s/\n"
+			       "  http%s/book, an order book that proves itself\n"
 			       "  ringcast sub %s/topic/" SERVE_DEMO_TOPIC "\n"
 			       "  ringcast sub '%s/topic/%s?last=1'\n",
-			       url + 2, url, url, "ACME.000,BOLT.001,CRUX.002");
+			       url + 2, url + 2, url, url, "ACME.000,BOLT.001,CRUX.002");
 	}
 	if (serve->producers.address)
 		printf("producers at %s\n", serve->producers.address);
