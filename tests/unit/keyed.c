@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/keep.h"
+#include "lib/url.h"
 #include "seed.h"
 
 Test(keyed, json)
@@ -101,4 +103,65 @@ Test(keyed, any_bytes)
 		free(text);
 	}
 	free(scratch.bytes);
+}
+
+/* ------------------------------------------------------------------------------------------------- a state kept -- */
+
+static int give(struct keep *keep, const char *text)
+{
+	static struct keyed_scratch scratch;
+	struct keyed_message message;
+	cr_assert(keyed_read_json(text, strlen(text), &message, &scratch), "%s", text);
+	return keep_take(keep, &message);
+}
+
+static void expect_table(const struct keep_topic *topic, const char *table)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *to = open_memstream(&text, &size);
+	keep_write(topic, to);
+	fclose(to);
+	cr_expect_str_eq(text, table);
+	free(text);
+}
+
+Test(keyed, a_state_kept)
+{
+	struct keep keep = { 0 };
+	cr_assert_eq(give(&keep, "{\"m\":\"state\",\"t\":\"T\",\"s\":2,\"e\":1}"), FOLLOW_FORGET);
+	cr_assert_eq(give(&keep, "{\"t\":\"T\",\"s\":1,\"e\":1,\"p\":0,\"k\":\"b\",\"d\":1}"), FOLLOW_TAKE);
+	cr_assert_eq(give(&keep, "{\"t\":\"T\",\"s\":2,\"e\":1,\"p\":1,\"k\":\"a\",\"d\":\"x y\"}"), FOLLOW_TAKE);
+	cr_assert(follow_is_whole(&keep.topic->follow) && keep.topic->key_count == 2);
+	expect_table(keep.topic, "a\tx y\nb\t1\n");
+	give(&keep, "{\"t\":\"T\",\"s\":3,\"e\":1,\"p\":2,\"k\":\"b\",\"d\":{\"v\":2}}");
+	give(&keep, "{\"t\":\"T\",\"s\":4,\"e\":1,\"p\":3,\"k\":\"a\",\"r\":true}");
+	give(&keep, "{\"t\":\"T\",\"s\":5,\"e\":1,\"p\":4,\"d\":\"no key\"}");
+	expect_table(keep.topic, "b\t{\"v\":2}\n");
+	cr_assert_eq(give(&keep, "{\"t\":\"T\",\"s\":7,\"e\":1,\"p\":6,\"k\":\"c\",\"d\":3}"), FOLLOW_GAP);
+	cr_assert_eq(keep.topic->follow.missing, 1);
+	give(&keep, "{\"t\":\"T\",\"s\":8,\"e\":1,\"p\":7,\"b\":true,\"d\":{}}");
+	expect_table(keep.topic, "");
+	give(&keep, "{\"t\":\"U\",\"s\":1,\"e\":1,\"p\":0,\"k\":\"z\",\"d\":0}");
+	cr_assert_str_eq(keep.topic->name, "U");
+	expect_table(keep.topic, "z\t0\n");
+	keep_free(&keep);
+}
+
+Test(keyed, queries)
+{
+	static const struct {
+		const char *url, *name, *made;
+	} cases[] = {
+		{ "ws://h/topic/a", "form", "ws://h/topic/a?form=json" },
+		{ "ws://h/topic/a?last=1", "form", "ws://h/topic/a?last=1&form=json" },
+		{ "ws://h/topic/a?form=binary", "form", "ws://h/topic/a?form=binary" },
+		{ "ws://h/topic/a?x=1&form", "form", "ws://h/topic/a?x=1&form" },
+		{ "ws://h/topic/a?xform=1", "form", "ws://h/topic/a?xform=1&form=json" },
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char *made = url_with_query(cases[i].url, cases[i].name, "json");
+		cr_expect_str_eq(made, cases[i].made);
+		free(made);
+	}
 }

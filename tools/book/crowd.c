@@ -201,7 +201,7 @@ static void tick(struct crowd *crowd)
 	for (unsigned index = 0; index < crowd->reader_count; index++) {
 		struct crowd_reader *reader = &crowd->readers[index];
 		if (reader->socket.state == SOCKET_CLOSED) {
-			if (now >= reader->act_ns)
+			if (now >= reader->act_ns && atomic_load(&crowd->board->up))
 				connect_reader(crowd, reader);
 		} else if (reader->socket.state == SOCKET_OPEN) {
 			if (done)

@@ -151,10 +151,10 @@ static bool serve(struct run *run)
 	return true;
 }
 
-/* Waits until the first life has a port. */
+/* Waits until the first life listens. */
 static bool await_server(struct run *run)
 {
-	while (!atomic_load(&run->stage.board->port)) {
+	while (!atomic_load(&run->stage.board->up)) {
 		if (!is_alive(run) || wait_until(&run->wait, clock_now() + NS_PER_MS) == WAIT_SIGNAL)
 			return false;
 	}

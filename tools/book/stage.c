@@ -73,6 +73,7 @@ static void live(struct stage *stage)
 	if (port < 0)
 		return;
 	atomic_store(&board->port, port);
+	atomic_store(&board->up, true);
 	int code = book_publish_all(&server.publisher);
 	if (code)
 		command_failed("the levels of the books: %s", rc_strerror(code));
@@ -110,6 +111,7 @@ void stage_kill(struct stage *stage)
 {
 	if (!stage->process)
 		return;
+	atomic_store(&stage->board->up, false);
 	kill(stage->process, SIGKILL);
 	waitpid(stage->process, NULL, 0);
 	stage->process = 0;

@@ -25,7 +25,9 @@ struct stage_end {
 
 /* In memory that both processes see. */
 struct stage_board {
-	_Atomic int port;           /* of the first life, and then of all; 0: not yet */
+	_Atomic int port; /* of the first life, and then of all; 0: not yet */
+	/* A life listens. Who connects while none does may be given its port by the system, and meet himself there. */
+	_Atomic bool up;
 	_Atomic uint64_t published; /* changes of the market, over all lives */
 	_Atomic bool done;          /* all were published, and `ends` is right */
 	_Atomic bool failed;        /* it said why */
