@@ -131,7 +131,7 @@ static int make_log(struct rc_server *server, struct rc_error *error)
 	if (result < 0)
 		return result;
 	server->epoch = server->topics.epoch_next;
-	result = rc_keys_init(&server->keys, &server->topics, config->state_max ? config->state_max : config->log_size);
+	result = rc_keys_init(&server->keys, &server->topics, server->pictures.size_max);
 	if (result < 0)
 		return result;
 	rc_log_init(&server->log, &server->topics, server->log_memory, config->log_size,
@@ -240,6 +240,7 @@ rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error
 	server->old_kernel = kernel && strcmp(kernel, "6.1") == 0;
 	init_lock(&server->log_lock);
 	init_lock(&server->encodings_lock);
+	rc_pictures_open(&server->pictures, config->state_max ? config->state_max : config->log_size);
 	server->deflate_size_min = config->deflate.size_min;
 	int result = getrandom(&server->seed, sizeof server->seed, 0) == sizeof server->seed ? 0 : -EIO;
 	if (result == 0)
@@ -286,6 +287,7 @@ void rc_server_free(rc_server *server)
 			unlink(path->sun_path);
 	}
 	free(server->workers);
+	rc_pictures_close(&server->pictures);
 	rc_keys_destroy(&server->keys);
 	rc_topics_destroy(&server->topics);
 	rc_place_unmap(server->log_memory, server->log_memory_size);

@@ -10,6 +10,7 @@
 #include "cohort.h"
 #include "error.h"
 #include "log.h"
+#include "picture.h"
 #include "ringcast_stats.h"
 
 #include <errno.h>
@@ -37,6 +38,7 @@ struct rc_server {
 	struct rc_topics topics;
 	struct rc_log log;
 	struct rc_keys keys;
+	struct pictures pictures;
 	pthread_mutex_t log_lock;
 	_Atomic unsigned publishers_waiting; /* for that lock */
 	_Atomic uint64_t *floors;

@@ -50,6 +50,8 @@ static int open_parts(struct worker *worker)
 	if (result == 0)
 		result = rc_fanout_open(worker);
 	if (result == 0)
+		result = rc_feeds_open(worker);
+	if (result == 0)
 		result = rc_producers_open(worker);
 	return result < 0 ? result : rc_secure_open(worker);
 }
@@ -169,6 +171,7 @@ void rc_worker_close(struct worker *worker)
 	rc_compress_close(worker);
 	rc_secure_close(worker);
 	rc_fanout_close(worker);
+	rc_feeds_close(worker);
 	rc_lag_close(worker);
 	rc_session_reset(&worker->scratch, &worker->pool);
 	rc_pool_destroy(&worker->pool);
@@ -278,7 +281,7 @@ static void stop_connection(struct worker *worker, uint32_t slot, bool half_time
 	if (conn->state == CONNECTION_HANDSHAKE)
 		rc_ending_cut(worker, slot, RC_CLOSE_GOING_AWAY);
 	/* A connection that is still being sent what was published before gets that first. */
-	else if (conn->state == CONNECTION_OPEN && (!conn->cursor.behind || half_time))
+	else if (conn->state == CONNECTION_OPEN && ((!conn->cursor.behind && !conn->cursor.owed) || half_time))
 		rc_ending_note(worker, &ending);
 }
 
@@ -314,6 +317,7 @@ static int64_t time_to_wait(const struct worker *worker, bool stopping, uint64_t
 	if (worker->acceptor.again_ns && !stopping)
 		until = RC_MIN(until, worker->acceptor.again_ns);
 	until = RC_MIN(until, rc_lag_next_look_ns(worker));
+	until = RC_MIN(until, rc_feeds_next_look_ns(worker));
 	until = RC_MIN(until, rc_budget_next_look_ns(worker));
 	until = RC_MIN(until, rc_dial_next_ns(worker));
 	until = RC_MIN(until, rc_producers_next_look_ns(worker));
@@ -339,6 +343,7 @@ static void run_timers(struct worker *worker)
 	uint32_t slot;
 	while (rc_wheel_next(&worker->wheel, worker->now_ns / RC_TICK_NS, &slot))
 		rc_timeout(worker, slot);
+	rc_feeds_look(worker);
 	rc_dial_timers(worker);
 	rc_close_noted(worker);
 }

@@ -15,6 +15,7 @@
 #include "encode.h"
 #include "ending.h"
 #include "fanout.h"
+#include "feeds.h"
 #include "hold.h"
 #include "lag.h"
 #include "mailbox.h"
@@ -25,6 +26,7 @@
 #include "secure.h"
 #include "server.h"
 #include "service.h"
+#include "show.h"
 #include "step.h"
 #include "subscriber.h"
 #include "tag.h"
@@ -78,6 +80,8 @@ struct worker {
 	struct plans plans;
 	struct holds holds;
 	struct laggards laggards;
+	struct feeds feeds;
+	struct shows shows;
 
 	struct stopping stopping;
 	struct rc_completion completions[RC_BATCH_MAX];
