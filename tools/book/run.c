@@ -18,6 +18,7 @@
 #define UPDATES 100000
 #define BOOKS 50
 #define RATE 20000
+#define COMPLAINTS_MAX 10
 #define TURN_NS (20 * NS_PER_MS)
 
 struct run {
@@ -67,6 +68,28 @@ static void show_progress(const struct run *run)
 	        sums.checks, sums.wrong, sums.resyncs, sums.gaps);
 }
 
+/* Says of the first readers that are not right what they have, and what they should. */
+static void complain(const struct run *run)
+{
+	static const char *const manners[] = { "steady", "stalls", "breaks", "slow", "rated", "rude" };
+	const struct crowd *crowd = &run->crowd;
+	unsigned told = 0;
+	for (unsigned index = 0; index < crowd->reader_count && told < COMPLAINTS_MAX; index++) {
+		const struct crowd_reader *reader = &crowd->readers[index];
+		const struct stage_end *end = &crowd->board->ends[reader->book];
+		const struct follow *follow = &reader->reader.follow;
+		if (reader->is_done)
+			continue;
+		told++;
+		command_failed("reader %u (%s) of book %s has %" PRIu64 " of epoch %" PRIu64 " (state up to %" PRIu64
+		               ", %s), checksum %" PRIu32 "; the book ended at %" PRIu64 " of %" PRIu64
+		               ", checksum %" PRIu32,
+		               index, manners[reader->manner], run->market.symbols[reader->book], follow->last,
+		               follow->epoch, follow->until, follow_is_whole(follow) ? "whole" : "not whole",
+		               book_checksum(&reader->reader.book), end->sequence, end->epoch, end->checksum);
+	}
+}
+
 /* One name and number a line, for people and for scripts. Returns the exit status. */
 static int show_end(const struct run *run)
 {
@@ -102,6 +125,8 @@ static int show_end(const struct run *run)
 	for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
 		printf("%-34s %12" PRIu64 "\n", lines[i].name, lines[i].value);
 	bool good = !sums.wrong && !sums.silent && !sums.malformed && crowd->done_count == crowd->reader_count;
+	if (crowd->done_count < crowd->reader_count)
+		complain(run);
 	printf("%s\n", good ? "every book is proven" : "NOT every book is proven");
 	return fflush(stdout) || !good ? EXIT_FAILED : EXIT_OK;
 }

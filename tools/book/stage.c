@@ -4,20 +4,28 @@
  */
 #include "stage.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "lib/options.h"
+#include "lib/random.h"
 #include "lib/wait.h"
 #include "server.h"
+
+#define PORT_LOWEST 10000
+#define PORT_COUNT 20000
+#define PORT_TRIES 50
 
 int stage_open(struct stage *stage)
 {
@@ -56,6 +64,25 @@ static bool publish_rest(struct stage *stage, struct book_server *server)
 	return true;
 }
 
+/* A port that is free, and that the system gives to nobody by itself: while no life listens, it must stay ours. */
+static int find_port(uint64_t seed)
+{
+	uint64_t random[4];
+	random_seed(random, seed ^ (uint64_t)getpid());
+	for (unsigned tries = 0; tries < PORT_TRIES; tries++) {
+		int port = PORT_LOWEST + (int)random_below(random, PORT_COUNT);
+		const struct sockaddr_in address = { .sin_family = AF_INET,
+			                             .sin_port = htons((uint16_t)port),
+			                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+		int made = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		bool is_free = made >= 0 && !bind(made, (const struct sockaddr *)&address, sizeof address);
+		close(made);
+		if (is_free)
+			return port;
+	}
+	return 0;
+}
+
 /* A life of the server, which ends when it is killed. */
 static void live(struct stage *stage)
 {
@@ -68,7 +95,8 @@ static void live(struct stage *stage)
 		struct market_change change;
 		market_next(stage->market, &change);
 	}
-	snprintf(address, sizeof address, "127.0.0.1:%d", atomic_load(&board->port));
+	int wanted = atomic_load(&board->port);
+	snprintf(address, sizeof address, "127.0.0.1:%d", wanted ? wanted : find_port(clock_now()));
 	int port = book_server_start(&server, address);
 	if (port < 0)
 		return;
