@@ -486,11 +486,11 @@ struct rc_start {
 	/* First the topic's state: the newest message of each key, in the order of the log; see ringcast_feed.h. With
 	 * `resume` (or `after`) only where the log does not reach back so far, instead of a gap. */
 	bool state;
-	bool snapshot; /* first the topic's newest base and what came after it; where the log has it no more, the state
-	                */
+	bool snapshot; /* first the topic's newest base and what came after it; or the state, if the log has it not */
 	/* Its topic is looked at so often a second at most, and then it gets the newest of each key, or the newest
 	 * message where they have none; up to RC_RATE_MAX. 0: everything, at once. */
 	unsigned rate;
+	uint64_t epoch; /* unless 0: that of `since`. In another one the topic began anew, and so does this */
 };
 
 /* Subscribes a connection that is open or in its request. Any thread; from another one than its worker's it is posted,

@@ -54,6 +54,8 @@ static const struct figure figures[] = {
 	FIGURE(compressed, false, false, "Messages compressed: once for each window size or cohort."),
 	FIGURE(compressed_from, false, false, "Their bytes before compression."),
 	FIGURE(compressed_to, false, false, "Their bytes after compression."),
+	FIGURE(encoded, false, false, "Messages written as events or in a form, each once for all readers."),
+	FIGURE(encoded_size, false, false, "The bytes that they became."),
 	FIGURE(inflated, false, false, "Messages received compressed."),
 	FIGURE(sends, false, false, "Sends submitted."),
 	FIGURE(sends_short, false, false, "Sends that came back short or would have blocked."),

@@ -18,6 +18,7 @@
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 #define DRAIN_DEFAULT_MS 5000
+#define BODY_SIZE_MAX ((size_t)16 << 20) /* that the library takes */
 #define RULES_MAX RC_TOPIC_RULES_MAX
 #define EXPECTED_PATTERN "expected a topic or a prefix and *, at most %d in all"
 
@@ -291,6 +292,8 @@ static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, 
 		return options_wrong(&command_serve, "--tls-crl needs --tls-client-ca");
 	if (serve->tls.client_optional && !serve->tls.client_ca)
 		return options_wrong(&command_serve, "--tls-client-optional needs --tls-client-ca");
+	serve->config.body_size_max = serve->config.message_size_max < BODY_SIZE_MAX ? serve->config.message_size_max
+	                                                                             : BODY_SIZE_MAX;
 	if (!serve->listen.count)
 		serve->listen.items[serve->listen.count++] = LISTEN_DEFAULT;
 	serve->config.policy = (enum rc_policy)serve->policy;
@@ -378,11 +381,14 @@ static int start(struct serve *serve, const struct rule *rules, unsigned rule_co
 	if (producers_listen(serve->server, &serve->producers, &asked, &error))
 		goto failed;
 	int code = serve_spill_start(&serve->routes.spill, serve->server);
+	if (!code && (code = serve_polls_start(&serve->routes.polls, serve->server)))
+		serve_spill_end(&serve->routes.spill);
 	if (code) {
 		snprintf(error.text, sizeof error.text, "a thread: %.100s", rc_strerror(code));
 		goto failed;
 	}
 	if (rc_server_start(serve->server, &error)) {
+		serve_polls_end(&serve->routes.polls);
 		serve_spill_end(&serve->routes.spill);
 		goto failed;
 	}
@@ -463,6 +469,7 @@ static int run(int argc, char **argv)
 	sigaction(SIGTERM, &(struct sigaction){ .sa_handler = stop_now }, NULL);
 	wait_release(&serve.wait);
 	rc_server_join(serve.server);
+	serve_polls_end(&serve.routes.polls);
 	serve_spill_end(&serve.routes.spill);
 	/* Nothing is left to cut off, and soon the handler would find no server. */
 	signal(SIGINT, SIG_IGN);
