@@ -169,7 +169,10 @@ bool rc_feeds_resync(struct worker *worker, uint32_t slot, struct rc_subscriptio
 {
 	struct rc_server *server = worker->server;
 	const struct rc_topic *topic = topic_of(worker, record);
+	struct rc_feed *feed = rc_feed_of(&worker->subscribers, record);
 	int result = -EAGAIN;
+	if (feed) /* what it has of an older picture makes room for the new one */
+		forget_state(worker, slot, rc_subscription_number(&worker->subscribers, record), feed);
 	for (unsigned i = 0; result == -EAGAIN && i < RC_PICTURE_TRIES; i++) {
 		struct picture *picture = NULL;
 		result = rc_picture_get(server, topic->name, topic->name_size, form_of(worker, slot), &picture);

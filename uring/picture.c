@@ -169,6 +169,17 @@ static bool add(void *context, const struct rc_value *value)
 	return true;
 }
 
+/* Gives back what was taken for values that did not come. */
+static void trim(struct pictures *pictures, struct picture *picture)
+{
+	uint8_t *bytes = picture->size ? realloc(picture->bytes, picture->size) : NULL;
+	if (!bytes)
+		return;
+	picture->bytes = bytes;
+	uncount_bytes(pictures, picture->capacity - picture->size);
+	picture->capacity = picture->size;
+}
+
 static int take(struct rc_server *server, const char *name, size_t size, const struct form *form,
                 struct picture **taken)
 {
@@ -180,6 +191,7 @@ static int take(struct rc_server *server, const char *name, size_t size, const s
 	picture->form = form;
 	struct taking taking = { server, picture };
 	int result = rc_state_read(server, name, size, &read, add, &taking);
+	trim(pictures, picture);
 	picture->topic = read.topic;
 	picture->epoch = read.epoch;
 	picture->begin = read.begin;
