@@ -4,6 +4,7 @@
  */
 #include "server.h"
 
+#include <stddef.h>
 #include <stdio.h>
 
 #include "app/web.h"
@@ -16,21 +17,10 @@
 
 static int on_request(void *context, rc_request *request)
 {
-	struct book_server *server = context;
+	/* The routes' other handlers get the routes alone. */
+	struct book_server *server = (struct book_server *)((char *)context - offsetof(struct book_server, routes));
 	int code = rc_request_is_websocket(request) ? -1 : app_web_answer_book(request, "/", server->publisher.names);
-	return code >= 0 ? code : server->answers.request(&server->routes, request);
-}
-
-static void on_message(void *context, rc_conn conn, void *user, const struct rc_message *message)
-{
-	/* Whatever a reader says, nobody listens. */
-	(void)context, (void)conn, (void)user, (void)message;
-}
-
-static void on_report(void *context, const char *text)
-{
-	(void)context;
-	command_failed("%s", text);
+	return code >= 0 ? code : server->answer(context, request);
 }
 
 static int set_rules(struct book_server *server)
@@ -56,10 +46,9 @@ int book_server_start(struct book_server *server, const char *address)
 	struct rc_config config;
 	rc_config_init(&config);
 	config.log_size = server->log_size;
-	server->answers = serve_routes_handlers(&server->routes);
-	config.handlers = (struct rc_handlers){
-		.context = server, .request = on_request, .message = on_message, .report = on_report
-	};
+	config.handlers = serve_routes_handlers(&server->routes);
+	server->answer = config.handlers.request;
+	config.handlers.request = on_request;
 	server->server = rc_server_new(&config, &error);
 	if (!server->server)
 		goto failed;
@@ -73,8 +62,16 @@ int book_server_start(struct book_server *server, const char *address)
 	}
 	int port = rc_server_listen(server->server, address, &error);
 	local_listeners_add(&server->routes.listeners, address);
-	if (port >= 0 && !rc_server_start(server->server, &error))
+	if (port < 0)
+		goto failed;
+	code = serve_polls_start(&server->routes.polls, server->server);
+	if (code) {
+		snprintf(error.text, sizeof error.text, "a thread: %.100s", rc_strerror(code));
+		goto failed;
+	}
+	if (!rc_server_start(server->server, &error))
 		return port;
+	serve_polls_end(&server->routes.polls);
 failed:
 	command_failed("%s", error.text);
 	rc_server_free(server->server);
@@ -86,6 +83,7 @@ void book_server_end(struct book_server *server)
 {
 	rc_server_stop(server->server, DRAIN_MS);
 	rc_server_join(server->server);
+	serve_polls_end(&server->routes.polls);
 	rc_server_free(server->server);
 	book_publisher_close(&server->publisher);
 }

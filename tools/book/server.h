@@ -17,7 +17,7 @@ struct book_server {
 
 	rc_server *server;
 	struct serve_routes routes;
-	struct rc_handlers answers; /* of the routes */
+	int (*answer)(void *context, rc_request *request); /* the routes' */
 	struct book_publisher publisher;
 };
 
