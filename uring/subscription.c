@@ -110,6 +110,16 @@ static bool begins_with_state(const struct worker *worker, const struct connecti
 	return !start->resume || !has_all;
 }
 
+/* What it asks to resume was of another beginning of the topic. Then all that the log has is new to it, and its form says
+ * so; or the state comes, where that is asked for. */
+static bool begins_anew(const struct rc_topic *topic, const struct rc_start *start)
+{
+	if (!start || !start->resume || !start->since || !start->epoch || start->after.epoch)
+		return false;
+	return start->epoch != topic->epoch ||
+	       start->since > atomic_load_explicit(&topic->sequence, memory_order_relaxed);
+}
+
 /* Where a subscription is to begin. */
 struct beginning {
 	uint64_t from;  /* entry */
@@ -124,7 +134,14 @@ static int find_beginning(struct worker *worker, struct connection *conn, const 
 {
 	const struct rc_log *log = &worker->server->log;
 	*beginning = (struct beginning){ .until = RC_NONE };
+	bool anew = begins_anew(topic, start);
+	if (anew) {
+		start->since = 0;
+		start->resume = !start->state && !start->snapshot;
+	}
 	beginning->from = begin_at(worker, conn, topic, start, &beginning->first);
+	if (anew && start->resume)
+		beginning->until = beginning->from;
 	if (!begins_with_state(worker, conn, topic, start, beginning->from, beginning->first))
 		return 0;
 	uint64_t base = start->snapshot ? rc_subscription_base(worker, topic) : RC_NONE;

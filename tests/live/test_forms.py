@@ -230,6 +230,153 @@ def test_post():
         equal([reader.receive_text() for _ in range(6)], ["one", "two", "three", "four", "five", "6"])
 
 
+def keyed(server, topic, keys, rounds=3):
+    """Publishes `rounds` values of each key; the state afterwards, in order."""
+    for number in range(rounds):
+        for start in range(0, len(keys), 500):
+            post(server, "/publish?form=json", json.dumps([{"t": topic, "k": key, "d": [key, number]} for key in keys[start:start + 500]]))
+    return {key: [key, rounds - 1] for key in keys}
+
+
+class Book:
+    """A reader that keeps the state of one topic by the rules of DIALECT.md's neighbour, the forms: what it has is right
+    behind `until`, or it says why not."""
+
+    def __init__(self, raw):
+        self.raw, self.values, self.epoch, self.last, self.until, self.marks = raw, {}, 0, 0, 0, []
+
+    def take(self):
+        message = received(self.raw)
+        if "m" in message:
+            self.marks.append(message["m"])
+            if message["m"] in ("state", "resync") or message["e"] != self.epoch:
+                self.values, self.last = {}, 0
+            if message["m"] == "heartbeat":
+                equal(message["s"], max(self.last, self.until), "a heartbeat tells of a message that did not come")
+            self.epoch, self.until = message["e"], max(message["s"], self.until if message["m"] == "heartbeat" else 0)
+            return message
+        equal(message["e"], self.epoch or message["e"], "another epoch without a mark")
+        self.epoch = message["e"]
+        if message["s"] > self.until:
+            equal(message["p"], max(self.last, self.until), f"a gap that no mark told, before {message}")
+        self.last = max(self.last, message["s"])
+        if message.get("b"):
+            self.values = {}
+        if message.get("r"):
+            self.values.pop(message["k"], None)
+        elif "k" in message:
+            self.values[message["k"]] = message["d"]
+        return message
+
+    def to(self, sequence):
+        while self.last < sequence:
+            self.take()
+        return self
+
+
+def test_state():
+    """Who comes late has the state at once, in each form and however the log goes on, and then everything."""
+    keys = [f"k{number}" for number in range(700)]
+    with Server("--log-size", "1m") as server:
+        state = keyed(server, "A", keys)
+        for number in range(5):  # the log goes on, and lets the values go
+            post(server, "/publish/B?lines=1", "\n".join("x" * 400 for _ in range(500)))
+        post(server, "/publish/A?key=k0&remove=1", b"")
+        del state["k0"]
+        book = Book(server.connect("/topic/A?form=json&state=1"))
+        equal(book.take()["s"], 2101)
+        post(server, "/publish/A?key=new", "1")
+        state["new"] = 1
+        equal(book.to(2102).values, state)
+        assert "resync" not in book.marks, book.marks
+        page = poll(server, "/poll/A?state=1")
+        equal({message["k"]: message["d"] for message in page["messages"][1:]}, state)
+        equal((page["messages"][0]["m"], page["topics"][0]["seq"]), ("state", 2102))
+        reader, seen = server.connect("/topic/A?form=binary&state=1"), {}
+        kind, _, topic, _, sequence, _, _, _ = read_binary(reader.receive()[1])
+        equal((kind, topic, sequence), (1, b"A", 2102))
+        while len(seen) < len(state):
+            _, _, _, key, _, _, _, data = read_binary(reader.receive()[1])
+            seen[key.decode()] = json.loads(data)
+        equal(seen, state)
+        plain = server.connect("/topic/A?state=1")
+        equal([json.loads(plain.receive_text()) for _ in state], list(state.values()))
+
+
+def test_snapshot():
+    with Server() as server:
+        keyed(server, "A", ["a", "b"])
+        post(server, "/publish/A?snapshot=1", '"base"')
+        post(server, "/publish/A?key=c", "3")
+        book = Book(server.connect("/topic/A?form=json&snapshot=1"))
+        first = book.take()
+        equal((first["m"], first["s"]), ("state", 7))
+        base = book.take()
+        equal((base["b"], base["d"], base["s"]), (True, "base", 7))
+        equal(book.to(8).values, {"c": 3})
+
+
+def test_resume_and_epoch():
+    """since= with the epoch goes on; with another epoch it begins anew, and says so."""
+    with Server() as server:
+        state = keyed(server, "A", ["a", "b"])
+        first = received(server.connect("/topic/A?form=json&since=0"))
+        epoch = first["e"]
+        equal(received(server.connect(f"/topic/A?form=json&since=4&epoch={epoch}"))["s"], 5)
+        book = Book(server.connect(f"/topic/A?form=json&since=4&epoch={epoch}&state=1"))
+        book.last, book.epoch = 4, epoch
+        equal(book.take()["s"], 5)
+        for path in (f"since=4&epoch={epoch + 1}", f"since=99&epoch={epoch}"):
+            book = Book(server.connect("/topic/A?form=json&" + path))
+            book.epoch = 1
+            mark = book.take()
+            equal((mark["m"], mark["s"], mark["e"]), ("state", 0, epoch))
+            equal([book.take()["s"] for _ in range(6)], list(range(1, 7)))
+            book = Book(server.connect("/topic/A?form=json&state=1&" + path))
+            book.epoch = 1
+            mark = book.take()
+            equal((mark["m"], mark["s"]), ("state", 6))
+            equal(book.to(6).values, state)
+        # a topic that is new altogether
+        mark = received(server.connect("/topic/none?form=json&since=4&epoch=1"))
+        equal((mark["m"], mark["s"]), ("state", 0))
+
+
+def test_rate():
+    """At most so many looks a second, the newest of each key, and the numbers still prove that nothing is missing."""
+    with Server() as server:
+        book = Book(server.connect("/topic/A?form=json&rate=5"))
+        writer = server.connect("/publish?form=json")
+        for number in range(1, 1001):
+            writer.text(json.dumps({"t": "A", "k": f"k{number % 3}", "d": number}))
+            time.sleep(0.001)
+        began, count = time.monotonic(), 0
+        while book.last < 1000:
+            count += "m" not in book.take()
+        equal(sorted(book.values.values()), [998, 999, 1000])
+        assert count <= 3 * 5 * (2 + time.monotonic() - began) + 3, count
+        assert "conflated" in book.marks and "resync" not in book.marks, book.marks
+
+
+def test_overrun():
+    """A reader that stalls is told so, goes on from the state, and is right again; nothing was queued for it."""
+    keys = [f"k{number}" for number in range(50)]
+    with Server("--log-size", "1m", "--policy", "resync", "--notsent-lowat", "4k") as server:
+        raw = Raw(server, receive_buffer=4096).open("/topic/A?form=json&state=1")
+        book, state = Book(raw), {}
+        equal(book.take()["m"], "state")
+        writer = server.connect("/publish?form=json")
+        for number in range(200):
+            writer.text(json.dumps([{"t": "A", "k": key, "d": [number, "x" * 500]} for key in keys]))
+            state = {key: [number, "x" * 500] for key in keys}
+        until(lambda: server.stats()["published"] == 10000, "all is published")
+        until(lambda: server.stats()["resyncs"] > 0, "the reader is overrun")
+        while book.last < 10000:
+            book.take()
+        equal(book.values, state)
+        assert "resync" in book.marks, book.marks
+
+
 def test_wrong_questions():
     wrong = {"form=nonsense": "form is raw, json or binary", "rate=0": "rate", "rate=1001": "rate", "rate=x": "rate",
              "state=2": "state", "last=yes": "last", "since=-1": "since=", "since=": "since=", "since=1x": "since=",

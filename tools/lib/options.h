@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 #define OPTION_LIST_MAX 64
-#define OPTION_POLICIES "close|skip|conflate" /* what --policy takes, in the order of enum rc_policy */
+#define OPTION_POLICIES "close|skip|conflate|resync" /* what --policy takes, in the order of enum rc_policy */
 
 struct option_list {
 	const char *items[OPTION_LIST_MAX];
