@@ -43,6 +43,7 @@ struct rc_audience {
 	/* for the round of fan-out that walks it: the next member, and how many are to be visited at least */
 	uint32_t walk_at, walk_left;
 	bool walked;
+	bool beats;                         /* its heartbeats have a time-out: beat.h */
 	uint32_t wanted[RC_ENCODING_COUNT]; /* members by the encoding they want; whoever fans out counts them */
 	_Atomic uint64_t epoch;             /* of the topic that the counters are about */
 	_Atomic uint64_t deliveries, dropped, conflated, slow_closed;

@@ -354,6 +354,8 @@ int(rc_server_topic_rule)(rc_server *server, const char *pattern, const struct r
 	if (result < 0)
 		return result;
 	note_limits(server, options.lag_size_max, options.lag_ms_max);
+	if (!server->config.handlers.snapshot_wanted)
+		options.snapshot_factor = 0;
 	return rc_topics_add_rule(&server->topics, pattern, &options);
 }
 

@@ -208,6 +208,8 @@ static int subscribe_locked(struct worker *worker, uint32_t slot, const char *na
 	conn->subscription_count++;
 	rc_cursor_out_of_step(&conn->cursor);
 	rc_encode_join(worker, conn, topic->id);
+	if (rc_form_of(conn)->mark)
+		rc_beats_add(worker, topic);
 	rc_count(&worker->stats.subscriptions, 1);
 	if (start) {
 		start->first = beginning.first;

@@ -171,6 +171,7 @@ void rc_worker_close(struct worker *worker)
 	rc_compress_close(worker);
 	rc_secure_close(worker);
 	rc_fanout_close(worker);
+	rc_beats_close(worker);
 	rc_feeds_close(worker);
 	rc_lag_close(worker);
 	rc_session_reset(&worker->scratch, &worker->pool);
@@ -318,6 +319,7 @@ static int64_t time_to_wait(const struct worker *worker, bool stopping, uint64_t
 		until = RC_MIN(until, worker->acceptor.again_ns);
 	until = RC_MIN(until, rc_lag_next_look_ns(worker));
 	until = RC_MIN(until, rc_feeds_next_look_ns(worker));
+	until = RC_MIN(until, rc_beats_next_ns(worker));
 	until = RC_MIN(until, rc_budget_next_look_ns(worker));
 	until = RC_MIN(until, rc_dial_next_ns(worker));
 	until = RC_MIN(until, rc_producers_next_look_ns(worker));
@@ -344,6 +346,7 @@ static void run_timers(struct worker *worker)
 	while (rc_wheel_next(&worker->wheel, worker->now_ns / RC_TICK_NS, &slot))
 		rc_timeout(worker, slot);
 	rc_feeds_look(worker);
+	rc_beats_look(worker);
 	rc_dial_timers(worker);
 	rc_close_noted(worker);
 }

@@ -7,6 +7,7 @@
 #define RC_WORKER_H
 
 #include "accept.h"
+#include "beat.h"
 #include "budget.h"
 #include "compress.h"
 #include "connection.h"
@@ -81,6 +82,7 @@ struct worker {
 	struct holds holds;
 	struct laggards laggards;
 	struct feeds feeds;
+	struct beats beats;
 	struct shows shows;
 
 	struct stopping stopping;

@@ -393,3 +393,67 @@ Test(feed, a_pace_brings_the_newest_now_and_then, .timeout = 60)
 	reader_close(&reader);
 	finish();
 }
+
+/* ---- heartbeats, and bases that are wanted ---- */
+
+Test(feed, a_quiet_topic_says_that_nothing_is_missing, .timeout = 60)
+{
+	struct rc_topic_options rule = { .heartbeat_ms = 100 };
+	struct reader reader, plain;
+	begin(&rule, 1 << 20);
+	reader_open(&reader, "state=1", 0);
+	reader_open(&plain, "plain=1", 0);
+	for (unsigned i = 0; i < 20; i++) {
+		publish_one(i, 20, false);
+		usleep(20000);
+	}
+	while (reader.last < truth.sequence)
+		cr_assert(reader_next(&reader, 1000));
+	cr_expect_eq(reader.marks[HEARTBEAT], 0, "it was not quiet");
+	while (reader.marks[HEARTBEAT] < 3)
+		cr_assert(reader_next(&reader, 1000));
+	cr_expect_eq(reader.messages, 20);
+	publish_one(1, 20, false);
+	while (reader.marks[HEARTBEAT] < 5)
+		cr_assert(reader_next(&reader, 1000));
+	reader_close(&reader);
+	/* In the plain form there are the messages and nothing else. */
+	char bytes[1024];
+	ssize_t size = read(plain.fd, bytes, sizeof bytes);
+	cr_expect_eq(size, 21 * 22, "%zd", size);
+	reader_close(&plain);
+	finish();
+}
+
+static void await_wanted(unsigned count)
+{
+	for (unsigned i = 0; i < 1000 && wanted < count; i++)
+		usleep(1000);
+	usleep(20000);
+	cr_expect_eq(wanted, count);
+}
+
+Test(feed, a_new_base_is_wanted_when_much_came_since, .timeout = 60)
+{
+	struct rc_topic_options rule = { .snapshot_factor = 4 };
+	static const char bytes[1000];
+	begin(&rule, 1 << 20);
+	publish_one(1, 10, false);
+	await_wanted(1);
+	cr_expect_str_eq(wanted_topic, "t", "there is none");
+	for (unsigned i = 0; i < 10; i++)
+		publish_one(2, 10, false);
+	await_wanted(1);
+	cr_assert_eq(publish(0, bytes, sizeof bytes, RC_PUBLISH_SNAPSHOT), (int64_t)++truth.sequence);
+	for (unsigned i = 0; i < 3; i++)
+		publish_one(2, 1000, false);
+	await_wanted(1);
+	publish_one(2, 1020, false);
+	await_wanted(2);
+	publish_one(2, 1000, false);
+	await_wanted(2);
+	cr_assert_eq(publish(0, bytes, sizeof bytes, RC_PUBLISH_SNAPSHOT), (int64_t)++truth.sequence);
+	publish_one(2, 5000, false);
+	await_wanted(3);
+	finish();
+}
