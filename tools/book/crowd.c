@@ -95,7 +95,7 @@ static void complain(const struct crowd *crowd, const struct crowd_reader *reade
 static bool take(struct crowd *crowd, struct crowd_reader *reader, const struct socket_message *bytes)
 {
 	struct book_reader *book = &reader->reader;
-	uint64_t wrong = book->wrong, silent = book->silent;
+	uint64_t wrong = book->wrong, silent = book->silent, gaps = book->follow.gaps;
 	struct keyed_message message;
 	bool good = reader->json
 	                ? bytes->is_text && keyed_read_json(bytes->data, bytes->size, &message, &crowd->scratch)
@@ -107,6 +107,8 @@ static bool take(struct crowd *crowd, struct crowd_reader *reader, const struct 
 		return false;
 	}
 	good = book_reader_take(book, &message);
+	if (book->follow.gaps > gaps)
+		complain(crowd, reader, "an update is missing");
 	if (book->silent > silent)
 		complain(crowd, reader, "updates are missing although the numbers fit,");
 	if (book->wrong == wrong)

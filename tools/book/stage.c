@@ -26,6 +26,7 @@
 #define PORT_LOWEST 10000
 #define PORT_COUNT 20000
 #define PORT_TRIES 50
+#define PORT_PATIENCE_NS (10 * NS_PER_SECOND)
 
 int stage_open(struct stage *stage)
 {
@@ -64,23 +65,38 @@ static bool publish_rest(struct stage *stage, struct book_server *server)
 	return true;
 }
 
-/* A port that is free, and that the system gives to nobody by itself: while no life listens, it must stay ours. */
-static int find_port(uint64_t seed)
+static bool is_free(int port)
+{
+	const struct sockaddr_in address = { .sin_family = AF_INET,
+		                             .sin_port = htons((uint16_t)port),
+		                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int on = 1, made = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (made < 0)
+		return false;
+	/* Connections of an earlier life are not in the way, only who listens. */
+	setsockopt(made, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	bool bound = !bind(made, (const struct sockaddr *)&address, sizeof address) && !listen(made, 1);
+	close(made);
+	return bound;
+}
+
+/* A port that the system gives to nobody by itself: while no life listens, it must stay ours. */
+static int choose_port(void)
 {
 	uint64_t random[4];
-	random_seed(random, seed ^ (uint64_t)getpid());
-	for (unsigned tries = 0; tries < PORT_TRIES; tries++) {
-		int port = PORT_LOWEST + (int)random_below(random, PORT_COUNT);
-		const struct sockaddr_in address = { .sin_family = AF_INET,
-			                             .sin_port = htons((uint16_t)port),
-			                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-		int made = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		bool is_free = made >= 0 && !bind(made, (const struct sockaddr *)&address, sizeof address);
-		close(made);
-		if (is_free)
-			return port;
-	}
-	return 0;
+	random_seed(random, clock_now() ^ (uint64_t)getpid());
+	int port = 0;
+	for (unsigned tries = 0; tries < PORT_TRIES && !(port && is_free(port)); tries++)
+		port = PORT_LOWEST + (int)random_below(random, PORT_COUNT);
+	return port;
+}
+
+/* What a process had in its ring is given back some time after it has ended, its listeners too. */
+static void await_port(int port)
+{
+	uint64_t end = clock_now() + PORT_PATIENCE_NS;
+	while (!is_free(port) && clock_now() < end)
+		sleep_until(clock_now() + NS_PER_MS);
 }
 
 /* A life of the server, which ends when it is killed. */
@@ -95,10 +111,12 @@ static void live(struct stage *stage)
 		struct market_change change;
 		market_next(stage->market, &change);
 	}
-	int wanted = atomic_load(&board->port);
-	snprintf(address, sizeof address, "127.0.0.1:%d", wanted ? wanted : find_port(clock_now()));
-	int port = book_server_start(&server, address);
-	if (port < 0)
+	int port = atomic_load(&board->port);
+	if (!port)
+		port = choose_port();
+	await_port(port);
+	snprintf(address, sizeof address, "127.0.0.1:%d", port);
+	if (book_server_start(&server, address) < 0)
 		return;
 	atomic_store(&board->port, port);
 	atomic_store(&board->up, true);
