@@ -45,6 +45,11 @@ struct rc_batch_message {
 	int64_t result;   /* out: the sequence number; of the message for which all were refused, why; else 0 */
 	const void *key;  /* as in rc_publication */
 	size_t key_size;
+	/* Instead of data, as in rc_publication, but called once: it returns no more than `size`, for which there is
+	 * room, and what is beyond is cut off. Its text is not checked: say RC_PUBLISH_UNCHECKED. */
+	size_t (*make)(void *context, uint64_t sequence, uint64_t epoch, const void **data);
+	void *context;
+	uint64_t epoch; /* out: of the topic */
 };
 
 /* Publishes all of these messages, in this order, or none: under one lock, with one wake-up. All are looked at before

@@ -36,6 +36,8 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		  "what happens to a client that reads too slowly (close)" },
 		{ "keep-last", OPTION_LIST, &s->keep_last, "PATTERN",
 		  "keep the newest message of these topics (repeatable)" },
+		{ "state-max", OPTION_SIZE, &s->state_max, "SIZE",
+		  "values of keys that are kept when the log lets go of them (as the log)" },
 		{ "memory-max", OPTION_SIZE, &s->memory_max, "SIZE",
 		  "what may be kept for all connections outside the log; when it is short,\nthose who take most are "
 		  "closed (half of what the machine, or its control\ngroup, has beside the log)" },
