@@ -110,8 +110,8 @@ static bool begins_with_state(const struct worker *worker, const struct connecti
 	return !start->resume || !has_all;
 }
 
-/* What it asks to resume was of another beginning of the topic. Then all that the log has is new to it, and its form says
- * so; or the state comes, where that is asked for. */
+/* What it asks to resume was of another beginning of the topic. Then all that the log has is new to it, and its form
+ * says so; or the state comes, where that is asked for. */
 static bool begins_anew(const struct rc_topic *topic, const struct rc_start *start)
 {
 	if (!start || !start->resume || !start->since || !start->epoch || start->after.epoch)
@@ -271,8 +271,11 @@ void rc_subscription_resume(struct worker *worker, uint32_t slot)
 		/* What the others have had, they must not get again. */
 		if (!record->resumes)
 			record->from = RC_MAX(record->from, seen_by(worker, at - 1));
+		/* One that waits for its next look wants nothing: no floor keeps for it what its last look ended at. */
+		bool waits = !record->resumes &&
+		             rc_feed_ends_before(rc_feed_at(&worker->subscribers, at - 1), record->from);
 		record->resumes = false;
-		lowest = RC_MIN(lowest, record->from);
+		lowest = waits ? lowest : RC_MIN(lowest, record->from);
 		at = record->next;
 	}
 	rc_cursor_resumed(cursor, lowest);
