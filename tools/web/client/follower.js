@@ -21,6 +21,8 @@ export class Follower {
 	partial = true;
 	/** No updates of a run are outstanding. */
 	settled = true;
+	/** Updates may be left out without a mark, as for who asked for few of them; then numbers with holes are no loss. */
+	holes = false;
 	/** How often something was missing. */
 	gaps = 0;
 	/** How many updates were missing at least. */
@@ -53,7 +55,7 @@ export class Follower {
 			this.#begin(epoch, prev);
 		} else if (seq <= this.last) {
 			return "old";
-		} else if (seq > this.until && prev !== this.seq) {
+		} else if (seq > this.until && prev !== this.seq && !(this.holes && prev > this.seq)) {
 			verdict = this.#lose(prev);
 		}
 		this.last = seq;

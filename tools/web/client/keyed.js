@@ -32,10 +32,12 @@ export class Keyed {
 	/** @type {MarkKind} */ #kind = "state";
 	#base;
 
-	/** @param {string} topic @param {{base?: (data: any) => Iterable<[string, any]>}} [how] `base` tells which keys the data
-	 *  of a snapshot has; without it the members of an object */
+	/** @param {string} topic @param {{base?: (data: any) => Iterable<[string, any]>, holes?: boolean}} [how] `base` tells which
+	 *  keys the data of a snapshot has; without it the members of an object. With `holes` the server leaves updates out
+	 *  without saying so, and they are not missed */
 	constructor(topic, how = {}) {
 		this.topic = topic;
+		this.#follower.holes = !!how.holes;
 		this.#base = how.base ?? (data => Object.entries(data && typeof data === "object" ? data : {}));
 	}
 

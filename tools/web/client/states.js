@@ -34,7 +34,8 @@ export class States {
 	open(topic, how) {
 		const known = this.#entries.get(topic);
 		if (known) return known.keyed;
-		const entry = { keyed: new Keyed(topic, how), rate: how.rate };
+		// The dialect does not say what it leaves out for a rate.
+		const entry = { keyed: new Keyed(topic, { base: how.base, holes: !!how.rate }), rate: how.rate };
 		this.#entries.set(topic, entry);
 		if (this.#wire.ready) this.#ask(entry);
 		return entry.keyed;
