@@ -12,7 +12,10 @@ VARIANT := $(if $(VARIANT),$(VARIANT)-)$(if $(findstring thread,$(SANITIZE)),tsa
 endif
 BUILD ?= build$(if $(VARIANT),/$(VARIANT))
 PREFIX ?= /usr/local
-LIBDIR ?= $(PREFIX)/lib
+# Below /usr, Debian's libraries lie in a folder of their architecture's.
+MULTIARCH := $(if $(filter /usr,$(PREFIX)),$(shell $(CC) -print-multiarch 2>/dev/null))
+LIBDIR ?= $(PREFIX)/lib$(MULTIARCH:%=/%)
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 VERSION := $(shell sed -n 's/^\#define RC_VERSION "\(.*\)"/\1/p' engine/ringcast.h)
 # Raised when a program built before can no longer run: tests/abi/README.md says what that is.
 SOVERSION := 1
@@ -36,9 +39,12 @@ INCLUDE_tests := $(INCLUDE_benches)
 LIBS := -luring -lssl -lcrypto -lz
 TOOL_LIBS := -lm -ljansson -linih -lsystemd
 
-# What an embedder sees. Everything beside ringcast.h includes it, but ringcast_producer.h, which is for other processes.
-HEADERS := engine/ringcast.h $(wildcard engine/ringcast_*.h)
+# What an embedder sees. Everything beside ringcast.h includes it, but for the two that are for
+# other processes: ringcast_producer.h, and ringcast_record.h, which that includes.
+HEADERS := engine/ringcast.h $(wildcard engine/ringcast_*.h) uring/ringcast_producer.h
 WRAPPER := engine/ringcast.hpp
+PRODUCER_HEADERS := engine/ringcast_record.h uring/ringcast_producer.h
+INCLUDED := $(addprefix $(BUILD)/include/,$(notdir $(HEADERS)))
 LIBRARY := $(BUILD)/libringcast.a
 SHARED := $(BUILD)/libringcast.so.$(VERSION)
 PROGRAM := $(BUILD)/ringcast
@@ -66,6 +72,11 @@ LOOP := $(BUILD)/tests/loop
 PRODUCERS := $(BUILD)/examples/producer/quotes $(BUILD)/examples/producer/quotes_cpp $(BUILD)/tests/producer_peer
 STARVED_WRAPPED := malloc calloc realloc strdup strndup
 BENCHES := $(patsubst benches/%.c,$(BUILD)/benches/%,$(wildcard benches/*.c))
+# What the shells complete, as each of them looks for it.
+COMPLETIONS := $(BUILD)/completions/ringcast
+BASH_COMPLETIONS := share/bash-completion/completions
+ZSH_COMPLETIONS := share/zsh/site-functions
+FISH_COMPLETIONS := share/fish/vendor_completions.d
 READY := $(BUILD)/setup-build.done
 READY_TEST := $(BUILD)/setup-test.done
 READY_EXAMPLES := $(BUILD)/setup-examples.done
@@ -76,7 +87,7 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run examples test test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame install uninstall clean help fmt
+.PHONY: all run examples test test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame install uninstall dist deb image completions test-deb clean help fmt FORCE
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
@@ -155,7 +166,11 @@ flame: ## a flame graph (SVG) of a running server: PID=123 TIME=10 OUT=flame.svg
 # Programs look there by themselves in the system's own folders; elsewhere pkg-config has them told.
 RPATH := $(if $(filter /lib /lib/% /usr/lib /usr/lib/% /usr/local/lib /usr/local/lib/%,$(LIBDIR)),,-Wl,-rpath,$${libdir} )
 
-install: all $(BUILD)/man3/ringcast.3 ## into $(DESTDIR)$(PREFIX) and $(LIBDIR): program, libraries, headers, pkg-config file, man pages, systemd units
+# What an operator reads, and what he copies from.
+DOCUMENTS := tools/app/DIALECT.md tools/package/CHANGELOG.md tools/package/SECURITY.md
+SAMPLES := $(addprefix tools/package/,nginx.conf haproxy.cfg kubernetes.yaml container/seccomp.json)
+
+install: all $(BUILD)/man3/ringcast.3 $(COMPLETIONS) ## into $(DESTDIR)$(PREFIX) and $(LIBDIR): program, libraries, headers, pkg-config file, man pages, systemd units
 	install -d $(addprefix $(DESTDIR),$(addprefix $(PREFIX)/,bin include $(addprefix share/man/,man1 man3 man7)) $(LIBDIR)/pkgconfig)
 	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/ringcast
 	install -m 644 $(HEADERS) $(WRAPPER) $(DESTDIR)$(PREFIX)/include
@@ -169,21 +184,41 @@ install: all $(BUILD)/man3/ringcast.3 ## into $(DESTDIR)$(PREFIX) and $(LIBDIR):
 	install -m 644 tools/ringcast.1 $(DESTDIR)$(PREFIX)/share/man/man1/ringcast.1
 	install -m 644 $(BUILD)/man3/*.3 $(DESTDIR)$(PREFIX)/share/man/man3
 	install -m 644 tools/ringcast-latency.7 $(DESTDIR)$(PREFIX)/share/man/man7/ringcast-latency.7
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,lib/systemd/system share/doc/ringcast share/ringcast)
+	install -d $(DESTDIR)$(UNITDIR) $(addprefix $(DESTDIR)$(PREFIX)/,share/doc/ringcast/examples share/ringcast $(BASH_COMPLETIONS) $(ZSH_COMPLETIONS) $(FISH_COMPLETIONS))
 	install -m 644 tools/web/package.json $(DESTDIR)$(PREFIX)/share/ringcast/package.json
 	install -m 644 $(BUILD)/tools/web/ringcast.js $(DESTDIR)$(PREFIX)/share/ringcast/ringcast.js
-	sed -e 's|@PREFIX@|$(PREFIX)|' tools/systemd/ringcast.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/ringcast.service
-	install -m 644 tools/systemd/ringcast.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/ringcast.socket
-	install -m 644 tools/systemd/ringcast.conf tools/app/DIALECT.md $(DESTDIR)$(PREFIX)/share/doc/ringcast
+	sed -e 's|@PREFIX@|$(PREFIX)|' tools/systemd/ringcast.service >$(DESTDIR)$(UNITDIR)/ringcast.service
+	install -m 644 tools/systemd/ringcast.socket $(DESTDIR)$(UNITDIR)/ringcast.socket
+	install -m 644 $(COMPLETIONS) $(DESTDIR)$(PREFIX)/$(BASH_COMPLETIONS)/ringcast
+	install -m 644 $(BUILD)/completions/_ringcast $(DESTDIR)$(PREFIX)/$(ZSH_COMPLETIONS)/_ringcast
+	install -m 644 $(BUILD)/completions/ringcast.fish $(DESTDIR)$(PREFIX)/$(FISH_COMPLETIONS)/ringcast.fish
+	install -m 644 tools/systemd/ringcast.conf $(DOCUMENTS) $(DESTDIR)$(PREFIX)/share/doc/ringcast
+	install -m 644 $(SAMPLES) $(DESTDIR)$(PREFIX)/share/doc/ringcast/examples
 	@[ -n "$(DESTDIR)" ] || ldconfig 2>/dev/null || true
 
 uninstall: ## removes what install put there
 	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,libringcast.a libringcast.so libringcast.so.$(SOVERSION) $(notdir $(SHARED)) \
 		pkgconfig/ringcast.pc)
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(patsubst engine/%,include/%,$(HEADERS) $(WRAPPER)) share/man/man1/ringcast.1 share/man/man7/ringcast-latency.7 \
-		lib/systemd/system/ringcast.service lib/systemd/system/ringcast.socket \
-		share/ringcast/ringcast.js share/ringcast/package.json share/doc/ringcast/ringcast.conf share/doc/ringcast/DIALECT.md)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(addprefix include/,$(notdir $(HEADERS) $(WRAPPER))) share/man/man1/ringcast.1 share/man/man7/ringcast-latency.7 \
+		share/ringcast/ringcast.js share/ringcast/package.json share/doc/ringcast/ringcast.conf \
+		$(BASH_COMPLETIONS)/ringcast $(ZSH_COMPLETIONS)/_ringcast $(FISH_COMPLETIONS)/ringcast.fish \
+		$(addprefix share/doc/ringcast/,$(notdir $(DOCUMENTS)) $(addprefix examples/,$(notdir $(SAMPLES)))))
+	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,ringcast.service ringcast.socket)
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man3/,$(shell python3 tools/man3.py --list $(HEADERS)))
+
+completions: $(COMPLETIONS) ## what bash, zsh and fish complete, from the program's own --help, in $(BUILD)/completions
+
+dist: ## what was committed, as $(BUILD)/ringcast-VERSION.tar.gz: of the same commit always the same bytes
+	@sh tools/package/dist.sh $(BUILD) $(VERSION)
+
+deb: ## Debian packages of what was committed, by debhelper, in $(BUILD)/deb
+	@sh tools/package/deb.sh $(BUILD) $(VERSION)
+
+test-deb: deb ## installs these packages in a bare Debian 12 made by debootstrap, uses them, and removes them (root)
+	@/usr/bin/python3 -B tests/package/deb.py $(BUILD)
+
+image: all ## a container image with the program and what it links, by podman, buildah or docker: IMAGE=ringcast
+	@sh tools/package/container/image.sh $(BUILD) $(or $(IMAGE),ringcast)
 
 clean: ## removes $(BUILD)
 	rm -rf $(BUILD)
@@ -217,7 +252,22 @@ $(BUILD)/obj/%.o: %.c Makefile | $(READY)
 	@mkdir -p $(@D)
 	$(call say,compile $<)$(CC) $(RC_CFLAGS) $(INCLUDE_$(firstword $(subst /, ,$<))) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
-$(TOOL_OBJECTS): | $(HEADERS:engine/%=$(BUILD)/include/%)
+# What was built, for --version. The file is touched only when it would say something else: then a commit costs one
+# compilation. In a tarball the commit stands in a file, and liburing's version is in no header of 2.3.
+$(BUILD)/include/build_version.h: FORCE | $(READY)
+	@mkdir -p $(@D)
+	@commit=$$(cat tools/package/commit); case $$commit in '$$Format'*) \
+		commit=$$(git describe --always --abbrev=12 --exclude='*' --dirty=', and changes' 2>/dev/null || echo unknown) ;; esac; \
+	uring=$$(sed -n 's/^Version: *//p' "$$(dirname "$$($(CC) -print-file-name=liburing.so)")/pkgconfig/liburing.pc" 2>/dev/null); \
+	printf '#define RC_COMMIT "%s"\n#define RC_LIBURING "%s"\n' "$$commit" "$${uring:-of a version that nobody told}" >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+$(BUILD)/obj/tools/version.o: $(BUILD)/include/build_version.h
+
+$(COMPLETIONS): tools/package/completions.py $(PROGRAM) | $(READY_INSTALL)
+	$(call say,write $(@D))python3 -B tools/package/completions.py $(PROGRAM) $(@D)
+
+$(TOOL_OBJECTS): | $(INCLUDED)
 
 # The assembler includes these files, and no .d file lists them.
 $(BUILD)/obj/tools/app/web.o: $(wildcard tools/web/*.*) $(BUILD)/tools/web/ringcast.js
@@ -231,7 +281,7 @@ $(BUILD)/tools/web/ringcast.js: tools/web/join.awk tools/web/package.json $(wild
 
 $(BUILD)/include/%.h:
 	@mkdir -p $(@D)
-	@ln -sf $(abspath engine/$*.h) $@
+	@ln -sf $(abspath $(filter %/$*.h,$(HEADERS))) $@
 
 $(call objects,$(wildcard tests/unit/*.c)): | $(READY_TEST)
 
@@ -261,7 +311,7 @@ $(BUILD)/man3/ringcast.3: tools/man3.py $(HEADERS) | $(READY_INSTALL)
 
 # An example sees what is installed, and nothing else of the library. The one with libuv is left out where that is not.
 EXAMPLE = $(CC) $(RC_CFLAGS) -I$(BUILD)/include $(CPPFLAGS) $(CFLAGS) -pie $(RC_LDFLAGS) $(LDFLAGS) $< $(LIBRARY) $(LIBS) -o $@
-$(EXAMPLES): $(HEADERS) $(LIBRARY) | $(READY_EXAMPLES) $(HEADERS:engine/%=$(BUILD)/include/%)
+$(EXAMPLES): $(HEADERS) $(LIBRARY) | $(READY_EXAMPLES) $(INCLUDED)
 $(BUILD)/examples/%: tools/examples/%.c
 	@mkdir -p $(@D)
 	$(call say,compile $@)$(EXAMPLE)
@@ -271,11 +321,11 @@ $(BUILD)/examples/uv: tools/examples/uv.c
 	$(call say,compile $@)if echo '#include <uv.h>' | $(CC) -E -x c - >/dev/null 2>&1; then $(EXAMPLE) -luv; \
 		else echo 'ringcast: $@ is left out, since libuv is not here'; fi
 # They see one header, and link nothing of ours.
-$(BUILD)/examples/producer/%: tools/examples/producer/%.c engine/ringcast_producer.h Makefile | $(READY) $(BUILD)/include/ringcast_producer.h
+$(BUILD)/examples/producer/%: tools/examples/producer/%.c $(PRODUCER_HEADERS) Makefile | $(READY) $(INCLUDED)
 	@mkdir -p $(@D)
 	$(call say,compile $@)$(CC) $(RC_CFLAGS) -I$(BUILD)/include $(CPPFLAGS) $(CFLAGS) -pie $(RC_LDFLAGS) $(LDFLAGS) $< -o $@
 
-$(BUILD)/examples/producer/%_cpp: tools/examples/producer/%.cpp engine/ringcast_producer.h Makefile | $(READY_TEST) $(BUILD)/include/ringcast_producer.h
+$(BUILD)/examples/producer/%_cpp: tools/examples/producer/%.cpp $(PRODUCER_HEADERS) Makefile | $(READY_TEST) $(INCLUDED)
 	@mkdir -p $(@D)
 	$(call say,compile $@)$(CXX) -std=c++17 -O2 -g -Wall -Wextra -Werror -I$(BUILD)/include $(LDFLAGS) $< -o $@
 
@@ -284,7 +334,7 @@ $(BUILD)/tests/producer_peer: $(BUILD)/obj/tests/live/producer_peer.o
 	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ -o $@
 
 # For the unit tests of what the programs are made of.
-$(BUILD)/tools.a: $(filter-out %/main.o,$(TOOL_OBJECTS))
+$(BUILD)/tools.a: $(filter-out %/main.o %/version.o,$(TOOL_OBJECTS))
 	@rm -f $@
 	@ar rcs $@ $^
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * records.h - the reading end of a producer's ring (ringcast_producer.h): from memory that another process may write at
+ * records.h - the reading end of a producer's ring (ringcast_record.h): from memory that another process may write at
  * any moment to records that cannot change any more. It must not know where the memory comes from, nor what a record is
  * for.
  *
@@ -11,7 +11,7 @@
 #define RC_RECORDS_H
 
 #include "bounds.h"
-#include "ringcast_producer.h"
+#include "ringcast_record.h"
 
 #include <stdbool.h>
 

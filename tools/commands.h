@@ -16,6 +16,7 @@ extern const struct subcommand command_replay;
 extern const struct subcommand command_book;
 extern const struct subcommand command_load;
 extern const struct subcommand command_top;
+extern const struct subcommand command_health;
 extern const struct subcommand command_probe;
 
 #endif

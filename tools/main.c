@@ -8,11 +8,11 @@
 #include <sys/resource.h>
 
 #include "commands.h"
-#include "ringcast.h"
+#include "version.h"
 
 static const struct subcommand *const commands[] = {
-	&command_serve, &command_app, &command_sub,   &command_pub,    &command_replay,
-	&command_book,  &command_load,  &command_top, &command_probe, &command_config,
+	&command_serve, &command_app, &command_sub,    &command_pub,   &command_replay, &command_book,
+	&command_load,  &command_top, &command_health, &command_probe, &command_config,
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 
@@ -52,7 +52,7 @@ int main(int argc, char **argv)
 		return EXIT_OK;
 	}
 	if (!strcmp(name, "--version")) {
-		printf("ringcast %s\n", rc_version());
+		version_print(stdout);
 		return EXIT_OK;
 	}
 	for (size_t index = 0; index < COMMAND_COUNT; index++) {

@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# setup.sh build|examples|install|test|fuzz|lint|vm|coverage: makes sure that what building needs is here, and with another
-# word what that step needs too. On Debian and its kin the script installs what is missing from the distribution's own
+# setup.sh LEVEL, one of build, examples, install, test, fuzz, lint, vm, coverage, deb, test-deb, image: makes sure that
+# what building needs is here, and with another word what that step needs too. On Debian and its kin the script installs what is missing from the distribution's own
 # packages, and says so; elsewhere it names what is missing, and fails. It looks for commands and headers, never for the
 # names of packages. The Makefile calls it once a build directory.
 set -eu
-level=${1:?build, examples, install, test, fuzz, lint, vm or coverage}
+level=${1:?build, examples, install, test, fuzz, lint, vm, coverage, deb, test-deb or image}
 CC=${CC:-gcc}
 CXX=${CXX:-g++}
 
@@ -42,6 +42,10 @@ needs() {
 	wish command curl curl
 	wish command mandoc mandoc
 	wish command abidiff abigail-tools
+	wish python seccomp python3-seccomp
+	wish python yaml python3-yaml
+	wish command zsh zsh
+	wish command fish fish
 	vm command qemu-system-x86_64 qemu-system-x86
 	vm static busybox busybox-static
 	vm command cpio cpio
@@ -54,6 +58,14 @@ needs() {
 	lint command readelf binutils
 	lint command abidiff abigail-tools
 	coverage command gcovr gcovr
+	deb command dh debhelper
+	deb command dpkg-buildpackage dpkg-dev
+	deb command git git
+	test-deb command lintian lintian
+	test-deb command debootstrap debootstrap
+	image command buildah buildah
+	image command podman podman
+	image command crun crun
 	fuzz command clang clang
 	fuzz fuzzer clang libclang-rt-dev
 	END

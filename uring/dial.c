@@ -216,6 +216,13 @@ static void take_answer(struct worker *worker, struct command *command)
 	free(lookup);
 }
 
+/* The question could not even be put. */
+static void tell_unasked(struct worker *worker, struct dial *dial, int result)
+{
+	char *why = worker->dialler.why;
+	tell(worker, dial, rc_reach_explain_unasked(why, sizeof worker->dialler.why, dial->url.host, result), why);
+}
+
 static int ask(struct worker *worker, struct dial *dial)
 {
 	struct lookup *lookup = calloc(1, sizeof *lookup);
@@ -292,8 +299,7 @@ static void go_on(struct worker *worker, struct dial *dial)
 		if (!dial->address_count) {
 			int result = ask(worker, dial);
 			if (result < 0)
-				tell(worker, dial, result,
-				     result == -EAGAIN ? "too many names are looked up" : strerrordesc_np(-result));
+				tell_unasked(worker, dial, result);
 			return;
 		}
 	}

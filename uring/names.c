@@ -118,7 +118,7 @@ int rc_names_ask(struct names *names, struct lookup *lookup)
 	lookup->next = NULL;
 	pthread_mutex_lock(&names->lock);
 	if (names->waiting >= RC_NAMES_MAX) {
-		result = -EAGAIN;
+		result = -EBUSY;
 	} else if (names->waiting >= names->idle && names->threads < RC_NAME_THREADS_MAX) {
 		result = start_thread(names);
 		if (names->threads)

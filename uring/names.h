@@ -43,7 +43,7 @@ struct names *rc_names_new(void);
  * itself. Null is allowed. */
 void rc_names_free(struct names *names);
 
-/* Asks. Any thread. Returns 0, -EAGAIN when RC_NAMES_MAX wait, or the errno with which a thread was refused: the
+/* Asks. Any thread. Returns 0, -EBUSY when RC_NAMES_MAX wait, or the errno with which a thread was refused: the
  * question is still the caller's then. */
 int rc_names_ask(struct names *names, struct lookup *lookup);
 

@@ -73,6 +73,20 @@ int rc_reach_explain_name(char *to, size_t size, const struct lookup *lookup)
 	}
 }
 
+int rc_reach_explain_unasked(char *to, size_t size, const char *name, int result)
+{
+	if (result == -EBUSY)
+		snprintf(to, size, "the name '%s' cannot be looked up: %u others wait already", name, RC_NAMES_MAX);
+	else if (result == -ENOMEM)
+		snprintf(to, size, "the name '%s' cannot be looked up: out of memory", name);
+	else
+		snprintf(to, size,
+		         "the name '%s' cannot be looked up: no thread for that: %s; raise 'ulimit -u' (systemd: "
+		         "TasksMax=)",
+		         name, strerror(-result));
+	return result == -EBUSY ? -EAGAIN : result;
+}
+
 void rc_reach_explain(char *to, size_t size, const struct rc_url *url, const struct rc_address *address,
                       bool of_several, int status)
 {

@@ -22,6 +22,9 @@ socklen_t rc_reach_socket(struct sockaddr_storage *to, const char *path, const s
 /* Why an answer brought no address, in words and as the negative errno that is returned. */
 int rc_reach_explain_name(char *to, size_t size, const struct lookup *lookup);
 
+/* Why nobody could be asked, by what rc_names_ask() returned; likewise. */
+int rc_reach_explain_unasked(char *to, size_t size, const char *name, int result);
+
 /* Why a connect failed. */
 void rc_reach_explain(char *to, size_t size, const struct rc_url *url, const struct rc_address *address,
                       bool of_several, int status);

@@ -23,15 +23,20 @@ static int begin(struct worker *worker)
 	                                         "producers need workers with threads of their own: rc_server_start() "
 	                                         "or rc_server_run()")
 	                               : rc_server_take_worker(server, worker->index, &error);
-	if (result == 0) {
-		worker->stepped = (struct stepped){ .state = STEP_OPEN, .thread = pthread_self() };
+	bool taken = result == 0;
+	if (taken) {
+		worker->stepped.thread = pthread_self();
+		/* release: who sees that it is stepped sees by whom */
+		atomic_store_explicit(&worker->stepped.state, STEP_OPEN, memory_order_release);
 		result = rc_worker_open(worker, &error);
 	}
 	if (result == 0) {
 		rc_workers_stepped++;
 		return 0;
 	}
-	worker->stepped.state = STEP_NONE;
+	/* Of two threads that come here at once, the one that has not taken the worker has nothing to undo. */
+	if (taken)
+		atomic_store_explicit(&worker->stepped.state, STEP_NONE, memory_order_release);
 	if (server->config.handlers.report)
 		server->config.handlers.report(server->config.handlers.context, error.text);
 	return result;

@@ -14,9 +14,9 @@ enum step_state {
 };
 
 struct stepped {
-	enum step_state state;
-	pthread_t thread; /* whose loop it is in */
-	int result;       /* of the last step */
+	_Atomic enum step_state state; /* (shared) */
+	pthread_t thread;              /* whose loop it is in */
+	int result;                    /* of the last step */
 };
 
 #endif

@@ -187,8 +187,9 @@ def compare(old, new, old_headers, new_headers):
 
 
 def copy_headers(folder):
-    for path in headers_of(os.path.join(TOP, "engine")):
-        shutil.copy(path, folder)
+    for room in ("engine", "uring"):
+        for path in headers_of(os.path.join(TOP, room)):
+            shutil.copy(path, folder)
 
 
 def freeze(build):

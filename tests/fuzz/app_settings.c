@@ -34,6 +34,7 @@ static void check(const struct app_settings *settings)
 	HOLDS(settings->auth != APP_AUTH_AUTO && (settings->auth == APP_AUTH_OFF || settings->keys.count), "tokens");
 	HOLDS(settings->connections_per_address != APP_UNSET && settings->handshakes_per_second != APP_UNSET, "limits");
 	HOLDS(settings->content_max && settings->message_max && settings->rooms_max, "a limit of nothing");
+	HOLDS(settings->history_max && settings->history_max <= APP_HISTORY_MAX, "a product that overflows");
 	check_list(&settings->listen);
 	check_list(&settings->origins);
 	check_list(&settings->topics);

@@ -6,6 +6,7 @@
  * it went in, until the first dishonest one.
  */
 #include "records.h"
+#include "ringcast_producer.h"
 
 #include "fuzz.h"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A producer as the layout in ringcast_producer.h describes it, written anew from that description, with every wrong
+"""A producer as the layout in ringcast_record.h describes it, written anew from that description, with every wrong
 thing that a test may want to do. libatomic gives ctypes the memory orders."""
 import ctypes
 import mmap

@@ -263,6 +263,32 @@ def test_coming_back_brings_no_messages():
         assert drained(server.client(X_Forwarded_For="192.0.2.67")) >= 40
 
 
+def test_becoming_a_user_brings_no_messages():
+    """What was said before a login stays with the address, or with the user before, whoever pays for what comes then."""
+    def bearer(name):
+        return {"Authorization": "Bearer " + token(sub=name)}
+    with App("--messages-per-second", "10", "--burst", "40", "--token-secret", SECRET, "--auth", "optional", "--trust-proxy",
+             "127.0.0.1", "--connections-per-user", "0", limits=True) as server:
+        for headers, becomes, place in (({}, "b", "192.0.2.66"), (bearer("a"), "c", "192.0.2.67")):
+            begin, read = time.monotonic(), 0
+            for number in range(12):
+                client = server.client(X_Forwarded_For=place if not headers else f"192.0.2.{100 + number}", **headers)
+                for _ in range(30):
+                    client.say("ping")
+                read += sum(client.hear()["type"] == "pong" for _ in range(30))
+                client.say("auth", token=token(sub=becomes))
+                client.hear()
+                client.close()
+            passed = time.monotonic() - begin
+            assert 30 <= read <= 41 + 10 * passed, (read, passed)
+        # Who logs in at one address does not use it up for the others there.
+        for number in range(20):
+            client = server.client(X_Forwarded_For="192.0.2.99")
+            client.say("auth", token=token(sub=f"user{number}")).expect("auth_success")
+            client.close()
+        assert drained(server.client(X_Forwarded_For="192.0.2.99")) >= 30
+
+
 def test_strangers_say_little():
     """Before it has said who it is, a client may send a few messages, and small ones: tokens, and no work for anybody."""
     with App("--token-secret", SECRET) as server:

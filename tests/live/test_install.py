@@ -115,14 +115,21 @@ def check_program(compiler, suffix, *which):
 
 def test_what_is_installed():
     here = tree()
-    headers = ["include/" + os.path.basename(path) for path in glob.glob(os.path.join(TOP, "engine/ringcast*.h"))]
+    headers = ["include/" + os.path.basename(path) for path in glob.glob(os.path.join(TOP, "[eu]*/ringcast*.h"))]
     for path in (*headers, "bin/ringcast", "lib/libringcast.a", "lib/libringcast.so", "lib/pkgconfig/ringcast.pc",
                  "share/man/man1/ringcast.1", "share/man/man3/rc_publish.3", "share/man/man7/ringcast-latency.7",
-                 "share/ringcast/ringcast.js", "share/ringcast/package.json"):
+                 "share/ringcast/ringcast.js", "share/ringcast/package.json", "lib/systemd/system/ringcast.service",
+                 "share/bash-completion/completions/ringcast", "share/zsh/site-functions/_ringcast",
+                 "share/fish/vendor_completions.d/ringcast.fish", "share/doc/ringcast/SECURITY.md",
+                 "share/doc/ringcast/examples/nginx.conf"):
         assert os.path.isfile(here.at(path)), path
     done = subprocess.run([here.at("bin/ringcast"), "--version"], capture_output=True, text=True)
-    version = here.flags("--modversion")[0] if shutil.which("pkg-config") else done.stdout.split()[-1]
-    equal(done.stdout, f"ringcast {version}\n")
+    version = here.flags("--modversion")[0] if shutil.which("pkg-config") else done.stdout.split()[1]
+    lines = done.stdout.splitlines()
+    equal(lines[0], f"ringcast {version}")
+    for line, form in zip(lines[1:], (r"commit ([0-9a-f]{12,40}(, and changes)?|unknown)", r"compiled by (gcc|clang) \d\S* for \S+",
+                                      r"OpenSSL 3\.\S+, compiled against 3\.\S+", r"liburing \d+\.\d+"), strict=True):
+        assert re.match(form, line), line
     equal(os.path.basename(os.path.realpath(here.at("lib/libringcast.so"))), f"libringcast.so.{version}")
 
 
@@ -316,6 +323,12 @@ def test_readme_example_without_a_word():
             here.build(compiler + " -Wpedantic", source, output)
 
 
+def multiarch():
+    """The folder of the architecture's libraries below /usr/lib, where the distribution has such folders."""
+    done = subprocess.run([os.environ.get("CC") or "gcc", "-print-multiarch"], capture_output=True, text=True)
+    return "/" + done.stdout.strip() if done.returncode == 0 and done.stdout.strip() else ""
+
+
 def test_where_programs_look():
     """pkg-config tells a program the folder, but not one where the loader looks anyway; LIBDIR may be elsewhere."""
     need("pkg-config")
@@ -323,6 +336,7 @@ def test_where_programs_look():
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "PKG_CONFIG"))}
     for flags, libdir, rpath in ((("PREFIX=/usr/local",), "/usr/local/lib", False),
                                  (("PREFIX=/usr", "LIBDIR=/usr/lib/x86_64-linux-gnu"), "/usr/lib/x86_64-linux-gnu", False),
+                                 (("PREFIX=/usr",), "/usr/lib" + multiarch(), False),
                                  (("PREFIX=/opt/rc",), "/opt/rc/lib", True),
                                  (("PREFIX=/opt/rc", "LIBDIR=/opt/rc/lib64"), "/opt/rc/lib64", True),
                                  (("PREFIX=/opt/rc", "LIBDIR=/srv/lib"), "/srv/lib", True)):
@@ -346,7 +360,7 @@ def test_man_page():
     here = tree()
     with open(here.at("share/man/man1/ringcast.1"), encoding="utf-8") as file:
         page = file.read().replace("\\-", "-")
-    for verb in ("serve", "sub", "pub", "load", "replay", "book", "probe"):
+    for verb in ("serve", "sub", "pub", "load", "replay", "book", "health", "probe"):
         text = subprocess.run([here.at("bin/ringcast"), verb, "--help"], capture_output=True, text=True).stdout
         for flag in re.findall(r"^  --(?!help)([a-z0-9-]+)", text, re.M):
             assert re.search(rf"--{flag}\b", page), f"ringcast {verb} --{flag} is not in the man page"

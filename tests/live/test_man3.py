@@ -11,7 +11,7 @@ import tempfile
 
 from harness import TOP, Skip, die_with_parent, equal, run
 
-HEADERS = sorted(glob.glob(os.path.join(TOP, "engine/ringcast*.h")), key=len)
+HEADERS = sorted(glob.glob(os.path.join(TOP, "[eu]*/ringcast*.h")), key=len)
 COMMENT = re.compile(r"/\*.*?\*/", re.S)
 SECTIONS = ["NAME", "SYNOPSIS", "DESCRIPTION", "RETURN VALUE", "ERRORS", "THREADS", "SEE ALSO"]
 

@@ -6,6 +6,7 @@
  * too.
  */
 #include "records.h"
+#include "ringcast_producer.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -4,12 +4,16 @@
  * tests/unit/connect.c's.
  */
 #include "names.h"
+#include "reach.h"
+#include "ringcast_client.h"
+#include "ringcast_latency.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -120,4 +124,51 @@ Test(names, without_any_thread_nobody_is_asked, .init = begin, .fini = end)
 	cr_expect_eq(taken, 0);
 	cr_expect_eq(refusal, -EAGAIN);
 	cr_expect_eq(take_answers(), 0);
+}
+
+struct told {
+	int status;
+	char text[256];
+};
+
+static void on_close(void *context, rc_conn conn, void *user, const struct rc_closing *closing)
+{
+	struct told *told = context;
+	(void)conn, (void)user;
+	told->status = closing->status;
+	snprintf(told->text, sizeof told->text, "%.*s", (int)closing->reason_size, closing->reason);
+}
+
+/* Its worker is this thread, which may start no other. */
+Test(names, who_connects_is_told_what_is_missing)
+{
+	struct told told = { 0 };
+	struct rc_config config;
+	rc_config_init(&config);
+	config.worker_count = 1;
+	config.log_size = 1 << 20;
+	config.handlers = (struct rc_handlers){ .context = &told, .close = on_close };
+	rc_server *server = rc_server_new(&config, NULL);
+	cr_assert_not_null(server);
+	cr_assert_geq(rc_server_fd(server, 0), 0);
+	forbid_threads();
+	cr_assert_eq(rc_connect(server, 0, "ws://somewhere.invalid/", NULL), 0);
+	for (unsigned i = 0; i < 100 && !told.status; i++)
+		cr_assert_eq(rc_worker_step(server, 0), 1);
+	cr_expect_eq(told.status, -EAGAIN, "%d", told.status);
+	cr_expect_not_null(strstr(told.text, "no thread"), "%s", told.text);
+	cr_expect_not_null(strstr(told.text, "ulimit -u"), "%s", told.text);
+	rc_server_stop(server, 0);
+	while (rc_worker_step(server, 0) > 0)
+		;
+	rc_server_free(server);
+}
+
+Test(names, too_many_are_no_want_of_threads)
+{
+	char text[256];
+	cr_expect_eq(rc_reach_explain_unasked(text, sizeof text, "x", -EBUSY), -EAGAIN);
+	cr_expect_not_null(strstr(text, "1024 others wait"), "%s", text);
+	cr_expect_eq(rc_reach_explain_unasked(text, sizeof text, "x", -ENOMEM), -ENOMEM);
+	cr_expect_not_null(strstr(text, "memory"), "%s", text);
 }

@@ -4,6 +4,7 @@
  * make no sense is a fault and nothing else.
  */
 #include "records.h"
+#include "ringcast_producer.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -185,7 +185,7 @@ static int refuse_key(struct call *call, const char *why)
 /* JSON values with white space between them: one, or one a line. */
 static bool read_values(struct call *call, const char *text, size_t size)
 {
-	const size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DISABLE_EOF_CHECK;
+	const size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK;
 	call->values = json_array();
 	for (size_t at = 0;;) {
 		json_error_t error;

@@ -252,6 +252,7 @@ void app_login_auth(struct app_client *client, const json_t *message, const json
 		app_feeds_leave_all(client);
 		app_people_leave(client);
 	}
+	app_rate_become(client, claims.subject, APP_COST_AUTH + app_cost_of_size(size));
 	take_claims(client, &claims);
 	if (!same && !app_people_reserve(app, client, client->claims.subject)) {
 		app_send_error(client, id, "TOO_MANY_CONNECTIONS", "this user has too many connections");
@@ -259,10 +260,8 @@ void app_login_auth(struct app_client *client, const json_t *message, const json
 		return;
 	}
 	tell_success(client, id);
-	if (!same) {
-		app_rate_become(client);
+	if (!same)
 		app_people_arrive(client);
-	}
 	app_login_recheck(client);
 	app_clock_set(client);
 }

@@ -4,6 +4,8 @@
  */
 #include "rate.h"
 
+#include <string.h>
+
 #include "app.h"
 #include "client.h"
 #include "fields.h"
@@ -44,9 +46,17 @@ void app_rate_begin(struct app_client *client)
 	app_address_borrow(client->app, client->address, user_of(client), &client->bucket);
 }
 
-void app_rate_become(struct app_client *client)
+void app_rate_become(struct app_client *client, const char *user, uint32_t price)
 {
-	app_address_borrow(client->app, client->address, user_of(client), &client->bucket);
+	const char *before = user_of(client);
+	if (before && strcmp(before, user) == 0)
+		return;
+	/* Whoever it was until now goes on owing what it said. That is still missing to the connection, too: a login
+	 * fills no bucket. */
+	struct app_bucket owing = client->bucket;
+	owing.level += price * APP_BUCKET_UNIT;
+	app_address_return(client->app, client->address, before, &owing);
+	app_address_borrow(client->app, client->address, user, &client->bucket);
 }
 
 void app_rate_end(struct app_client *client)

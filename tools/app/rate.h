@@ -43,11 +43,12 @@ static inline uint32_t app_cost_of_answer(size_t size)
 /* Of what a subscribe names. */
 uint32_t app_cost_of_subscribe(const json_t *message);
 
-/* A client has come, or has shown whose user it is: it begins with what its user, or else its address, has left. And
- * it goes. */
+/* A client has come: it begins with what its user, or else its address, has left. And it goes. */
 void app_rate_begin(struct app_client *client);
-void app_rate_become(struct app_client *client);
 void app_rate_end(struct app_client *client);
+/* It has shown that it is this user, and takes the user's claims next. `price` is what that cost: the user's to pay, so
+ * that many who log in at one address do not use it up for each other. */
+void app_rate_become(struct app_client *client, const char *user, uint32_t price);
 
 /* Takes what a message of this size costs, before anybody reads it. False: it is not to be read; the client has been
  * told or closed. Who has yet to say who it is may send a few small messages. */

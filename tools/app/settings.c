@@ -329,6 +329,10 @@ static bool finish(struct app_settings *settings)
 		return command_failed("content-max, message-max, batch-max, history-max, rooms-per-connection and "
 		                      "resend-time must not be 0"),
 		       false;
+	if (settings->history_max > APP_HISTORY_MAX)
+		return command_failed("history-max %u: at most %u messages in one answer", settings->history_max,
+		                      APP_HISTORY_MAX),
+		       false;
 	if (settings->tls_cert.count != settings->tls_key.count)
 		return command_failed("each tls-cert needs its tls-key, and the other way round"), false;
 	if ((settings->tls_crl && !settings->tls_client_ca) || (settings->tls_client_ca && !settings->tls_cert.count))

@@ -16,7 +16,8 @@
 #include "lib/producers.h"
 #include "token.h"
 
-#define APP_UNSET UINT32_MAX /* a limit that nobody set: the preset decides */
+#define APP_UNSET UINT32_MAX    /* a limit that nobody set: the preset decides */
+#define APP_HISTORY_MAX 1000000 /* of history-max: a worker looks at some entries for each message */
 #define APP_LISTEN_DEFAULT "127.0.0.1:8080"
 
 enum app_auth { APP_AUTH_AUTO, APP_AUTH_OFF, APP_AUTH_OPTIONAL, APP_AUTH_REQUIRED };

@@ -2,11 +2,9 @@
  *
  * settings_options.c - the table of all settings: name, kind, place, and what --help says.
  */
-#include <string.h>
-
 #include "settings.h"
 
-const struct option_entry *app_settings_options(struct app_settings *s)
+static void add_listeners(struct option_table *table, struct app_settings *s)
 {
 	const struct option_entry options[] = {
 		{ "config", OPTION_TEXT, &s->file, "FILE",
@@ -28,6 +26,13 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		  "revocation lists (PEM) of the authorities of clients; SIGHUP reads them again" },
 		{ "kernel-tls", OPTION_FLAG, &s->kernel_tls, NULL,
 		  "let the kernel make the records of TLS 1.3 (needs its module tls;\nwithout it, nothing changes)" },
+	};
+	options_add(table, options, sizeof options / sizeof *options);
+}
+
+static void add_capacity(struct option_table *table, struct app_settings *s)
+{
+	const struct option_entry options[] = {
 		{ "workers", OPTION_COUNT, &s->workers, "N", "threads, each with a ring (one a processor)" },
 		{ "connections-max", OPTION_COUNT, &s->connections_max, "N",
 		  "connections at a time (what the descriptor limit allows)" },
@@ -45,7 +50,13 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		  "a connection that is silent for so long, even to a Ping, is closed (2m)" },
 		{ "handshake-timeout", OPTION_MS, &s->handshake_timeout_ms, "TIME",
 		  "for a client to open its connection (10s)" },
+	};
+	options_add(table, options, sizeof options / sizeof *options);
+}
 
+static void add_latency(struct option_table *table, struct app_settings *s)
+{
+	const struct option_entry options[] = {
 		{ "round-interval", OPTION_COUNT, &s->latency.round_interval_us, "MICROSECONDS",
 		  "the longest pause between two rounds of sending; 0: none (2000)" },
 		{ "busy-poll", OPTION_FLAG, &s->latency.busy_poll, NULL,
@@ -63,7 +74,13 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		{ "log-lock", OPTION_FLAG, &s->latency.log_lock, NULL, "and keep it there" },
 		{ "log-huge-pages", OPTION_CHOICE, &s->latency.log_huge_pages, LATENCY_HUGE_PAGES,
 		  "in which pages the log lies (off); reserved: those of vm.nr_hugepages, or it\ndoes not start" },
+	};
+	options_add(table, options, sizeof options / sizeof *options);
+}
 
+static void add_access(struct option_table *table, struct app_settings *s)
+{
+	const struct option_entry options[] = {
 		{ "preset", OPTION_CHOICE, &s->preset, "default|strict",
 		  "what holds for limits that nobody set; strict: 10 connections an address,\n"
 		  "5 handshakes a second, 10 units of messages a second" },
@@ -115,7 +132,13 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		{ "operator-key", OPTION_LIST, &s->operator_keys, "TEXT",
 		  "opens /stats, /metrics and /api/stats, and nothing else (repeatable)" },
 		{ "operator-key-file", OPTION_TEXT, &s->operator_key_file, "FILE", "file of such keys, one a line" },
+	};
+	options_add(table, options, sizeof options / sizeof *options);
+}
 
+static void add_limits(struct option_table *table, struct app_settings *s)
+{
+	const struct option_entry options[] = {
 		{ "connections-per-address", OPTION_COUNT, &s->connections_per_address, "N",
 		  "open connections from one address, and as many that are not open yet (256;\n"
 		  "strict: 10; 0: no limit)" },
@@ -145,7 +168,15 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		{ "topics-per-address", OPTION_COUNT, &s->topics_per_address, "N",
 		  "rooms, and topics without messages, that one address may make; with those of\n"
 		  "others it may be in twice as many (10000; 0: no limit)" },
-		{ "history-max", OPTION_COUNT, &s->history_max, "N", "messages in one answer to `history` (100)" },
+		{ "history-max", OPTION_COUNT, &s->history_max, "N",
+		  "messages in one answer to `history`, at most 1000000 (100)" },
+	};
+	options_add(table, options, sizeof options / sizeof *options);
+}
+
+static void add_delivery(struct option_table *table, struct app_settings *s)
+{
+	const struct option_entry options[] = {
 		{ "store-count", OPTION_COUNT, &s->store_count, "N", "messages kept for a user who is away (100)" },
 		{ "store-size", OPTION_SIZE, &s->store_size, "SIZE", "how much of such messages is kept (64k)" },
 		{ "store-total", OPTION_SIZE, &s->store_total, "SIZE",
@@ -168,16 +199,33 @@ const struct option_entry *app_settings_options(struct app_settings *s)
 		{ "drain", OPTION_MS, &s->drain_ms, "TIME", "for connections to leave when the server ends (5s)" },
 		{ "comeback", OPTION_MS, &s->comeback_ms, "TIME",
 		  "clients are told to come back within this time, spread out (10s)" },
+	};
+	options_add(table, options, sizeof options / sizeof *options);
+}
 
+static void add_process(struct option_table *table, struct app_settings *s)
+{
+	const struct option_entry options[] = {
 		{ "user", OPTION_TEXT, &s->user, "NAME", "become this user once the addresses are bound" },
 		{ "log-format", OPTION_CHOICE, &s->log_format, "text|json", "of what is logged on stderr (text)" },
 		{ "log-level", OPTION_CHOICE, &s->log_level, "debug|info|warning|error",
 		  "what is logged: this and worse (info)" },
 		{ "log-rate", OPTION_COUNT, &s->log_rate, "N",
 		  "lines logged a second; more are only counted (100; 0: no limit)" },
-		{ 0 },
 	};
-	static struct option_entry table[sizeof options / sizeof *options];
-	memcpy(table, options, sizeof options);
-	return table;
+	options_add(table, options, sizeof options / sizeof *options);
+}
+
+const struct option_entry *app_settings_options(struct app_settings *settings)
+{
+	static struct option_table table;
+	table = (struct option_table){ 0 };
+	add_listeners(&table, settings);
+	add_capacity(&table, settings);
+	add_latency(&table, settings);
+	add_access(&table, settings);
+	add_limits(&table, settings);
+	add_delivery(&table, settings);
+	add_process(&table, settings);
+	return table.entries;
 }

@@ -5,6 +5,7 @@
  */
 #include "options.h"
 
+#include <assert.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -15,7 +16,6 @@
 #include "units.h"
 
 #define FIRST_ROW 256
-#define ROWS_MAX 128
 #define HELP_COLUMN 30
 
 static void complain(const char *format, va_list arguments)
@@ -75,6 +75,13 @@ int option_choice(const char *choices, const char *word)
 			return -1;
 		choices = end + 1;
 	}
+}
+
+void options_add(struct option_table *table, const struct option_entry *group, size_t count)
+{
+	assert(count <= OPTIONS_MAX - table->count);
+	memcpy(&table->entries[table->count], group, count * sizeof *group);
+	table->count += count;
 }
 
 static const char *store_unsigned(unsigned *target, uint64_t value, uint64_t unit)
@@ -148,9 +155,9 @@ const char *option_store(const struct option_entry *option, const char *text)
 int options_parse(const struct subcommand *command, const struct option_entry *options, int argc, char **argv,
                   int *operand)
 {
-	struct option rows[ROWS_MAX + 2] = { 0 };
+	struct option rows[OPTIONS_MAX + 2] = { 0 };
 	unsigned count = 0;
-	for (; count < ROWS_MAX && options[count].name; count++) {
+	for (; count < OPTIONS_MAX && options[count].name; count++) {
 		rows[count].name = options[count].name;
 		rows[count].has_arg = options[count].kind == OPTION_FLAG ? no_argument : required_argument;
 		rows[count].val = FIRST_ROW + (int)count;

@@ -7,8 +7,10 @@
 #define LIB_OPTIONS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #define OPTION_LIST_MAX 64
+#define OPTIONS_MAX 128                              /* in a table */
 #define OPTION_POLICIES "close|skip|conflate|resync" /* what --policy takes, in the order of enum rc_policy */
 
 struct option_list {
@@ -40,6 +42,12 @@ struct option_entry {
 	const char *help;     /* may have several lines */
 };
 
+/* A long table is put together of groups, one function each. */
+struct option_table {
+	struct option_entry entries[OPTIONS_MAX + 1]; /* the last has no name */
+	size_t count;
+};
+
 struct subcommand {
 	const char *name;
 	const char *summary; /* one line for `ringcast --help` */
@@ -57,6 +65,9 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
  * that is not an option. Otherwise returns the exit status: --help, or a usage error, has been printed. */
 int options_parse(const struct subcommand *command, const struct option_entry *options, int argc, char **argv,
                   int *operand);
+
+/* Appends the `count` entries of a group to a table that was all zeros at first. */
+void options_add(struct option_table *table, const struct option_entry *group, size_t count);
 
 /* Stores the argument of one option, as if it had been given as a flag. An OPTION_FLAG takes null, or a word for yes or
  * no. Returns null, or what was expected instead. The text must outlive the target. */

@@ -39,7 +39,7 @@ const struct subcommand command_serve = {
 		 "                         numbers and key with each message\n"
 		 "  /publish/NAME          every message sent is published to the topic\n"
 		 "  /publish?form=json     each names its topic: "
-	         "{\"t\":TOPIC,\"k\"?:KEY,\"d\":PAYLOAD,\"r\"?:true,\"b\"?:true};\n"
+		 "{\"t\":TOPIC,\"k\"?:KEY,\"d\":PAYLOAD,\"r\"?:true,\"b\"?:true};\n"
 		 "                         an array of them is published as one\n"
 		 "  /relay/NAME            both at once (with --relay), /echo echoes (with --echo)\n"
 		 "and over HTTP: /sse/NAME[,NAME...] (events), /poll/NAME[,NAME...] (?since=, ?wait=SECONDS),\n"
@@ -77,10 +77,9 @@ struct rule {
 	struct rc_topic_options options;
 };
 
-static const struct option_entry *make_options(struct serve *serve)
+static void add_listeners(struct option_table *table, struct serve *serve)
 {
 	struct rc_config *config = &serve->config;
-	struct latency *latency = &serve->latency;
 	const struct option_entry options[] = {
 		{ "listen", OPTION_LIST, &serve->listen, "ADDR:PORT",
 		  "where to listen (127.0.0.1:8080; repeatable): also :8080 for all\n"
@@ -112,6 +111,13 @@ static const struct option_entry *make_options(struct serve *serve)
 		  "keys, one a line, of at least 16 bytes: who shows one as\n"
 		  "`Authorization: Bearer KEY` may read /stats and /metrics\n"
 		  "(without: this machine alone)" },
+	};
+	options_add(table, options, sizeof options / sizeof *options);
+}
+
+static void add_feeds(struct option_table *table, struct serve *serve)
+{
+	const struct option_entry options[] = {
 		{ "replay", OPTION_TEXT, &serve->feeder.path, "FILE",
 		  "publish a recording: seconds<TAB>topic<TAB>payload a line" },
 		{ "speed", OPTION_NUMBER, &serve->feeder.speed, "X",
@@ -127,8 +133,16 @@ static const struct option_entry *make_options(struct serve *serve)
 		  "keep the newest message of these topics for ?last=1\n(repeatable)" },
 		{ "heartbeat", OPTION_LIST, &serve->heartbeat, "PATTERN=TIME",
 		  "after so long a silence, tell these topics' readers in a\nform the newest number (repeatable)" },
-		{ "state-max", OPTION_SIZE, &config->state_max, "SIZE",
+		{ "state-max", OPTION_SIZE, &serve->config.state_max, "SIZE",
 		  "values of keys that are kept when the log lets go of them\n(as the log)" },
+	};
+	options_add(table, options, sizeof options / sizeof *options);
+}
+
+static void add_limits(struct option_table *table, struct serve *serve)
+{
+	struct rc_config *config = &serve->config;
+	const struct option_entry options[] = {
 		{ "lag-max", OPTION_SIZE, &config->lag_size_max, "SIZE",
 		  "how far behind is too slow (three quarters of the log)" },
 		{ "lag-age", OPTION_MS, &config->lag_ms_max, "TIME",
@@ -158,6 +172,15 @@ static const struct option_entry *make_options(struct serve *serve)
 		  "what may be kept outside the log for all connections; when\nit is short, those who take most are "
 		  "closed (2g a worker)" },
 		{ "drain", OPTION_MS, &serve->drain_ms, "TIME", "for connections to leave when the server ends (5s)" },
+	};
+	options_add(table, options, sizeof options / sizeof *options);
+}
+
+static void add_sending(struct option_table *table, struct serve *serve)
+{
+	struct rc_config *config = &serve->config;
+	struct latency *latency = &serve->latency;
+	const struct option_entry options[] = {
 		{ "congestion", OPTION_TEXT, &config->congestion, "NAME", "TCP congestion control (the system's)" },
 		{ "notsent-lowat", OPTION_SIZE32, &config->notsent_lowat_size, "SIZE",
 		  "what the kernel may hold unsent for a connection (32k)" },
@@ -180,6 +203,14 @@ static const struct option_entry *make_options(struct serve *serve)
 		{ "cohort", OPTION_LIST, &serve->cohort, "PATTERN",
 		  "compress these topics as one stream for all who have\nonly that topic: a fraction of the bytes "
 		  "(repeatable)" },
+	};
+	options_add(table, options, sizeof options / sizeof *options);
+}
+
+static void add_running(struct option_table *table, struct serve *serve)
+{
+	struct latency *latency = &serve->latency;
+	const struct option_entry options[] = {
 		{ "busy-poll", OPTION_FLAG, &latency->busy_poll, NULL,
 		  "spin instead of sleeping: each worker takes a processor" },
 		{ "spin-us", OPTION_COUNT, &latency->spin_us, "MICROSECONDS",
@@ -196,11 +227,20 @@ static const struct option_entry *make_options(struct serve *serve)
 		{ "log-huge-pages", OPTION_CHOICE, &latency->log_huge_pages, LATENCY_HUGE_PAGES,
 		  "in which pages the log lies (off); reserved: those of\nvm.nr_hugepages, or it does not start" },
 		{ "quiet", OPTION_FLAG, &serve->quiet, NULL, "print no figures while running" },
-		{ 0 },
 	};
-	static struct option_entry table[sizeof options / sizeof *options];
-	memcpy(table, options, sizeof options);
-	return table;
+	options_add(table, options, sizeof options / sizeof *options);
+}
+
+static const struct option_entry *make_options(struct serve *serve)
+{
+	static struct option_table table;
+	table = (struct option_table){ 0 };
+	add_listeners(&table, serve);
+	add_feeds(&table, serve);
+	add_limits(&table, serve);
+	add_sending(&table, serve);
+	add_running(&table, serve);
+	return table.entries;
 }
 
 /* The rule of a pattern, which is made if there is none. Null when there are too many or the pattern is no name. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * ringcast_producer.h - publishing from a process of its own. It needs this file and libc, and no library of ringcast.
+ * ringcast_producer.h - publishing from a process of its own. It needs this file, ringcast_record.h beside
+ * it, and libc: no library of ringcast.
  * The server's side of it is rc_server_listen_producers() (ringcast_ingest.h), `ringcast serve --producers unix:/PATH`.
  *
  * A producer connects to the server's Unix socket and is handed a ring of records in shared memory, for itself alone.
@@ -16,16 +17,13 @@
  *
  * A function that can fail returns 0 or more on success and a negative errno value otherwise. One thread at a time may
  * use a producer; a process may have several. A child made by fork() must not use its parent's.
- *
- * For other languages: the layout of the shared memory and the two messages below are the whole protocol. All numbers
- * are the machine's own, and `head`, `tail` and `state` want the memory orders that the functions here give them.
  */
 #ifndef RINGCAST_PRODUCER_H
 #define RINGCAST_PRODUCER_H
 
+#include "ringcast_record.h"
+
 #include <errno.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -37,74 +35,9 @@
 extern "C" {
 #endif
 
-#define RC_PRODUCER_VERSION 1u
-#define RC_PRODUCER_NAME_MAX 255u /* bytes of a topic's name */
-#define RC_PRODUCER_KEY_MAX 64u   /* bytes of a key */
-#define RC_PRODUCER_TIMEOUT_S 5   /* how long the server may take to answer */
-
-/* ------------------------------------------------------------------------------------------------ what is shared -- */
-
-/* Whether the server reads a ring, as its `state` says. */
-enum rc_producer_state {
-	RC_PRODUCER_AWAKE = 0,
-	RC_PRODUCER_ASLEEP = 1, /* a producer that finds this makes it AWAKE, and then writes to the eventfd */
-	RC_PRODUCER_GONE = 2,   /* the server has let go of this producer */
-};
-
-/* The first bytes of the memory. Positions only grow; modulo the size of the ring they are offsets in it. */
-struct rc_producer_shared {
-	uint64_t head; /* the producer's: all records before it are complete */
-	uint64_t apart_head[15];
-	uint64_t tail;    /* the server's: everything before it has been read */
-	uint64_t refused; /* the server's: records that it did not publish ... */
-	int64_t reason;   /* ... and why not, of the last of them: a negative errno value */
-	uint64_t apart_tail[13];
-	uint32_t state; /* both: see enum rc_producer_state */
-};
-
-#define RC_PRODUCER_BYTES_AT 4096u /* where the ring begins, behind what stands above */
-
-/* A record: this header, the key, the payload. It begins at a multiple of 8 and never wraps: where the rest of the ring
- * is too short, a record whose topic is RC_PRODUCER_SKIP fills it, of which only `size` and `topic` are there. */
-struct rc_producer_record {
-	uint32_t size;  /* header, key and payload; the next record begins at the next multiple of 8 */
-	uint32_t topic; /* as the server numbered it */
-	uint32_t flags; /* RC_PRODUCER_BINARY */
-	uint16_t key_size;
-	uint16_t reserved; /* 0 */
-	uint64_t time_ns;  /* the producer's own time, in a clock of its choice; 0: none */
-};
-
-#define RC_PRODUCER_SKIP UINT32_MAX
-#define RC_PRODUCER_RECORD_MAX(ring_size) ((ring_size) / 4)
-
-/* The socket is of type SOCK_SEQPACKET. The server's first message is such an answer, with the memory's and the
- * eventfd's descriptors beside it. Each question gets an answer too, without descriptors. */
-struct rc_producer_answer {
-	int32_t result; /* the number of a topic, or a negative errno value */
-	uint32_t version;
-	uint64_t ring_size; /* a power of two */
-	char text[240];     /* why not, in words */
-};
-
-/* What a producer may ask for by its socket. */
-enum rc_producer_question_kind { RC_PRODUCER_TOPIC = 1 }; /* a number for a topic */
-
-/* A question, as a message of the socket. */
-struct rc_producer_question {
-	uint32_t kind;
-	char name[RC_PRODUCER_NAME_MAX + 1]; /* as many bytes as the message has left; no terminating zero */
-};
+#define RC_PRODUCER_TIMEOUT_S 5 /* how long the server may take to answer */
 
 /* ---------------------------------------------------------------------------------------------------- a producer -- */
-
-/* How a message is published. */
-enum rc_producer_flags {
-	RC_PRODUCER_BINARY = 1, /* a binary message instead of text, which must be UTF-8 */
-	/* The server is not shown the record yet: rc_producer_flush() shows it, or the next one without this flag. The
-	 * server then sees all of them at once. */
-	RC_PRODUCER_QUIET = 2,
-};
 
 /* A producer. Its fields are for the functions here alone, but `error`. */
 struct rc_producer {
@@ -242,8 +175,8 @@ static inline int rc_producer_open(struct rc_producer *producer, const char *pat
 
 /* Registers a topic, once. Returns its number for rc_producer_publish(), or, with producer->error in words, -EINVAL
  * (the name is empty or too long), -EACCES (this producer may not publish to it), -ENOSPC (it has as many topics as the
- * server takes of one), -ENOMEM, -ETIMEDOUT, -EPIPE. It waits for the server's answer. Close the producer after
- * -ETIMEDOUT: an answer that comes late would be taken for that to the next question. */
+ * server takes of one), -ENOMEM, -EPIPE. It waits for the server's answer; -ETIMEDOUT after some seconds without
+ * one, and the producer is then over: an answer that comes late would be taken for that to the next question. */
 static inline int rc_producer_topic(struct rc_producer *producer, const char *name, size_t size)
 {
 	struct rc_producer_question question;
@@ -256,6 +189,8 @@ static inline int rc_producer_topic(struct rc_producer *producer, const char *na
 	if (send(producer->socket, &question, offsetof(struct rc_producer_question, name) + size, MSG_NOSIGNAL) < 0)
 		return rc_producer_fail(producer, errno == EAGAIN ? -ETIMEDOUT : -errno, "the server does not listen");
 	result = rc_producer_hear(producer, &answer, descriptors);
+	if (result == -ETIMEDOUT)
+		shutdown(producer->socket, SHUT_RDWR);
 	if (result >= 0 && (uint32_t)result >= producer->topic_count)
 		producer->topic_count = (uint32_t)result + 1;
 	return result;

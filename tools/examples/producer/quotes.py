@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""quotes.py [PATH] [TICKS]: the same from Python, without an extension module. The layout is that of ringcast_producer.h;
+"""quotes.py [PATH] [TICKS]: the same from Python, without an extension module. The layout is that of ringcast_record.h;
 libatomic (Debian: libatomic1) gives ctypes the memory orders that it asks for."""
 import ctypes
 import errno
