@@ -10,7 +10,7 @@
 #include "app/web.h"
 #include "lib/options.h"
 
-#define LAG_MS_MAX 250 /* a reader that is further behind is overrun */
+#define LAG_SHARE 8 /* a reader that is behind by this share of the log is overrun */
 #define HEARTBEAT_MS 250
 #define CONFLATING_MAX 30 /* a rule each */
 #define DRAIN_MS 500
@@ -26,7 +26,7 @@ static int on_request(void *context, rc_request *request)
 static int set_rules(struct book_server *server)
 {
 	struct rc_topic_options options = { .policy = RC_POLICY_RESYNC,
-		                            .lag_ms_max = LAG_MS_MAX,
+		                            .lag_size_max = server->log_size / LAG_SHARE,
 		                            .heartbeat_ms = HEARTBEAT_MS };
 	int code = rc_server_topic_rule(server->server, BOOK_TOPIC "*", &options);
 	options.policy = RC_POLICY_CONFLATE;
