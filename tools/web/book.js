@@ -121,7 +121,7 @@ function drawLadder() {
 function drawTiles() {
 	const age = keyed.heardAt ? Date.now() - keyed.heardAt : null;
 	const tiles = {
-		Updates: updates, Update: keyed.seq, Levels: keyed.map.size, Gaps: keyed.gaps, Resyncs: keyed.resyncs,
+		Updates: updates, Number: keyed.seq, Levels: keyed.map.size, Gaps: keyed.gaps, Resyncs: keyed.resyncs,
 		Age: age === null ? "-" : age < 10_000 ? `${age} ms` : `${Math.round(age / 1000)} s`,
 		Checked: compared, Wrong: wrong,
 	};
