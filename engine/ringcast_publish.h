@@ -87,8 +87,8 @@ typedef uint64_t rc_place;
  * Any thread. Returns 0, or
  *   -EMSGSIZE larger than a 128th of the log, less 14 bytes
  *   -ENOBUFS  RC_PLACES_MAX places are being built in
- *   -EAGAIN   all blocks are full of messages that the log still has. Each call lets go of some of the oldest, unless
- *             a worker is too far behind for that: try again */
+ *   -EAGAIN   all blocks are full of messages that the log still has, and a worker is too far behind for it to let go
+ *             of them: try again */
 RC_API int rc_reserve(rc_server *server, size_t size, rc_place *place, void **data);
 
 /* Publishes the first `size` bytes of a place to an open topic. `time_ns` is the publisher's own time, as in

@@ -14,43 +14,47 @@
 #include "lib/keep.h"
 #include "lib/url.h"
 
-#define URLS_MAX 64
 #define OUTPUT_BUFFER_SIZE ((size_t)64 << 10)
 
 static int run(int argc, char **argv);
 
+static const struct option_need needs[] = { CLIENT_TLS_NEEDS, { "table", "state" }, { 0 } };
+
 const struct subcommand command_sub = {
 	.name = "sub",
 	.summary = "print the messages that a server sends",
-	.usage = "[options] URL...",
+	.usage = "[options] [URL...]",
 	.about =
 	    "Connects to each URL (ws://HOST:PORT/PATH, wss://..., or ws+unix:/SOCKET:/PATH) and prints every\n"
 	    "message as a line. It ends when all connections are closed, and says on stderr with which code.\n"
 	    "The exit status is 0 for 1000 and 1001, and 1 otherwise.\n"
 	    "--state and --verify ask for ?form=json and print that. They follow the numbers in it, and say on stderr\n"
-	    "when a message is missing and what was known at the end; with --verify the exit status is then 1.",
+	    "when a message is missing and what was known at the end; with --verify the exit status is then "
+	    "1.\n" ENVIRONMENT_ABOUT,
 	.examples = "  ringcast sub ws://127.0.0.1:8080/topic/market\n"
 		    "  ringcast sub --count 3 'ws://127.0.0.1:8080/topic/ACME.000,BOLT.001?last=1'\n"
 		    "  ringcast sub 'ws://127.0.0.1:8080/topic/orders?since=1041'   continue after message 1041\n"
 		    "  ringcast sub --state --verify ws://127.0.0.1:8080/topic/book.0\n"
 		    "  ringcast sub --again 500ms --header 'X-Api-Key: secret' wss://feed.example/ws",
+	.needs = needs,
 	.run = run,
 };
 
 struct printer {
 	struct client client;
-	struct client_conn conns[URLS_MAX];
+	struct environment_urls urls;
+	struct client_conn conns[ENVIRONMENT_URLS_MAX];
 	unsigned conn_count;
 	uint64_t count_max; /* 0: no end */
 	bool raw;
 	bool state;  /* begins with the state, and keeps it */
 	bool verify; /* a message that is missing is a failure */
 	bool table;  /* prints the state at the end, and no messages */
-	char *urls[URLS_MAX];
-	struct keep keeps[URLS_MAX];
+	char *keyed_urls[ENVIRONMENT_URLS_MAX];
+	/* The worker's own. */
+	struct keep keeps[ENVIRONMENT_URLS_MAX];
 	struct keyed_scratch scratch;
 	bool failed;
-	/* The worker's own. */
 	uint64_t count;
 	bool finished;
 	bool flush_posted;
@@ -81,7 +85,7 @@ static bool is_keyed(const struct printer *printer)
 }
 
 /* What the numbers of a message say that its reader has to know. Returns whether it is one to be counted. */
-static bool follow(struct printer *printer, struct client_conn *conn, const struct rc_message *message)
+static bool check(struct printer *printer, struct client_conn *conn, const struct rc_message *message)
 {
 	struct keep *keep = &printer->keeps[conn - printer->conns];
 	struct keyed_message keyed;
@@ -150,7 +154,7 @@ static void print(void *context, struct client_conn *conn, const struct rc_messa
 	struct printer *printer = context;
 	if (printer->finished)
 		return;
-	bool counts = !is_keyed(printer) || follow(printer, conn, message);
+	bool counts = !is_keyed(printer) || check(printer, conn, message);
 	if (!printer->table) {
 		fwrite(message->data, 1, message->size, stdout);
 		if (!printer->raw)
@@ -178,6 +182,38 @@ static int print_all(struct printer *printer)
 	return status;
 }
 
+/* Follows all URLs until they end. */
+static int follow(struct printer *printer)
+{
+	setvbuf(stdout, NULL, _IOFBF, OUTPUT_BUFFER_SIZE);
+	printer->client.message = print;
+	printer->client.context = printer;
+	if (client_start(&printer->client))
+		return EXIT_FAILED;
+	int status = EXIT_OK;
+	/* The count is set first: the worker looks at all connections when it finishes, perhaps before the last has
+	 * begun. */
+	printer->conn_count = printer->urls.count;
+	for (unsigned index = 0; index < printer->conn_count && !status; index++) {
+		const char *url = printer->urls.items[index];
+		if (is_keyed(printer))
+			url = printer->keyed_urls[index] = make_url(printer, url);
+		if (!url)
+			status = command_failed("no memory");
+		else if (client_connect(&printer->client, &printer->conns[index], url))
+			status = EXIT_FAILED;
+	}
+	if (!status)
+		status = print_all(printer);
+	client_end(&printer->client);
+	conclude(printer);
+	if (fflush(stdout) || ferror(stdout) || printer->failed)
+		status = EXIT_FAILED;
+	for (unsigned index = 0; index < printer->conn_count; index++)
+		free(printer->keyed_urls[index]);
+	return status;
+}
+
 static int run(int argc, char **argv)
 {
 	static struct printer printer;
@@ -200,37 +236,10 @@ static int run(int argc, char **argv)
 	int status = options_parse(&command_sub, options, argc, argv, &operand);
 	if (status >= 0)
 		return status;
-	if (operand == argc)
-		return options_wrong(&command_sub, "a URL is missing");
-	if (argc - operand > URLS_MAX)
-		return options_wrong(&command_sub, "at most %d URLs", URLS_MAX);
-	if (printer.table && !printer.state)
-		return options_wrong(&command_sub, "--table needs --state");
-	setvbuf(stdout, NULL, _IOFBF, OUTPUT_BUFFER_SIZE);
-	printer.client.message = print;
-	printer.client.context = &printer;
-	if (client_start(&printer.client))
-		return EXIT_FAILED;
-	status = EXIT_OK;
-	/* The count is set first: the worker looks at all connections when it finishes, perhaps before the last has
-	 * begun. */
-	printer.conn_count = (unsigned)(argc - operand);
-	for (unsigned index = 0; index < printer.conn_count && !status; index++) {
-		const char *url = argv[operand + (int)index];
-		if (is_keyed(&printer))
-			url = printer.urls[index] = make_url(&printer, url);
-		if (!url)
-			status = command_failed("no memory");
-		else if (client_connect(&printer.client, &printer.conns[index], url))
-			status = EXIT_FAILED;
-	}
-	if (!status)
-		status = print_all(&printer);
-	client_end(&printer.client);
-	conclude(&printer);
-	if (fflush(stdout) || ferror(stdout) || printer.failed)
-		status = EXIT_FAILED;
-	for (unsigned index = 0; index < printer.conn_count; index++)
-		free(printer.urls[index]);
+	if ((status = environment_urls(&command_sub, argv + operand, argc - operand, &printer.urls)) < 0 &&
+	    (status = client_tls_useless(&command_sub, &printer.client.tls, printer.urls.items, printer.urls.count)) <
+	        0)
+		status = follow(&printer);
+	environment_urls_free(&printer.urls);
 	return status;
 }

@@ -85,6 +85,8 @@ static int check_config(const struct rc_config *config, struct rc_error *error)
 		               config->deflate.level, config->deflate.bits);
 	if (config->policy > RC_POLICY_LAST)
 		return rc_fail(error, -EINVAL, "an unknown policy");
+	if (config->ring > RC_RING_EPOLL)
+		return rc_fail(error, -EINVAL, "an unknown ring");
 	return rc_place_check(config, error);
 }
 
@@ -211,6 +213,24 @@ static void note_limits(struct rc_server *server, uint64_t size_max, unsigned ms
 	server->lag_step_size = RC_MAX(server->lag_size_least / 64, 4 * RC_KIB);
 }
 
+/* The environment variable RC_RING is for tests: "epoll", or "6.1" for an io_uring as old as that. */
+static void choose_ring(struct rc_server *server)
+{
+	const char *wanted = getenv("RC_RING");
+	struct rc_error why = { 0 };
+	server->old_kernel = wanted && strcmp(wanted, "6.1") == 0;
+	if (server->config.ring != RC_RING_AUTO) {
+		server->epoll = server->config.ring == RC_RING_EPOLL;
+	} else if (wanted && strcmp(wanted, "epoll") == 0) {
+		server->epoll = true;
+	} else if (!rc_ring_can_uring(&why)) {
+		server->epoll = true;
+		memcpy(server->epoll_why, why.text, sizeof why.text);
+	}
+	if (server->epoll)
+		server->config.zero_copy_size_min = 0; /* there is no such send */
+}
+
 rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error, size_t struct_size)
 {
 	struct rc_config taken;
@@ -236,8 +256,7 @@ rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error
 	server->lag_ns_least = UINT64_MAX;
 	note_limits(server, 0, config->lag_ms_max);
 	server->start_ns = rc_server_now();
-	const char *kernel = getenv("RC_RING");
-	server->old_kernel = kernel && strcmp(kernel, "6.1") == 0;
+	choose_ring(server);
 	init_lock(&server->log_lock);
 	init_lock(&server->encodings_lock);
 	rc_pictures_open(&server->pictures, config->state_max ? config->state_max : config->log_size);

@@ -95,6 +95,8 @@ def test_what_is_wrong_is_said():
                                           ("--readers: 1 to", 2, "--readers", "0"),
                                           ("--books: 1 to 1000", 2, "--books", "1001"),
                                           ("is no option", 2, "more"),
+                                          ("--kills has no effect without --hostile", 2, "--kills", "1"),
+                                          ("beside --serve", 2, "--serve", "127.0.0.1:0", "--hostile"),
                                           ("is not an address to listen on", 1, "--serve", "nowhere")):
             done = command("book", *arguments)
             equal(done.returncode, status, f"{arguments}: {done.stderr!r}")
@@ -199,7 +201,7 @@ def test_a_server_that_loses_is_found_out():
             equal(Listening.request, "/topic/T?rate=5&form=json&state=1")
     done = command("sub", "--table", "ws://127.0.0.1:1/")
     equal(done.returncode, 2)
-    assert b"--table needs --state" in done.stderr, done.stderr
+    assert b"--table has no effect without --state" in done.stderr, done.stderr
 
 
 run(globals(), limit=60)

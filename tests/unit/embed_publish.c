@@ -376,6 +376,22 @@ Test(publish, places_have_their_bounds, .init = make, .fini = end)
 	}
 }
 
+/* Each takes a block, and leaves hardly a byte in the log, which then lets go of all that it has. */
+Test(publish, places_far_too_large_find_room, .init = start, .fini = end)
+{
+	rc_topic topic = open_topic("t");
+	rc_server_stop(server, 0);
+	rc_server_join(server); /* who has ended is not behind */
+	for (unsigned i = 1; i <= 2000; i++) {
+		rc_place place;
+		char *data;
+		int result = rc_reserve(server, PLACE_SIZE_MAX, &place, (void **)&data);
+		cr_assert_eq(result, 0, "place %u: %d", i, result);
+		*data = 'x';
+		cr_assert_eq(rc_commit(server, place, topic, 1, 0, 0), i);
+	}
+}
+
 /* Who comes late is told so, and has met nobody's message by what he wrote meanwhile: while the log came around. */
 Test(publish, a_late_commit_is_refused, .init = start, .fini = end)
 {

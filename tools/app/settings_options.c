@@ -57,6 +57,9 @@ static void add_capacity(struct option_table *table, struct app_settings *s)
 static void add_latency(struct option_table *table, struct app_settings *s)
 {
 	const struct option_entry options[] = {
+		{ "ring", OPTION_CHOICE, &s->latency.ring, LATENCY_RINGS,
+		  "what the workers run on: uring is io_uring; auto takes epoll where that is\n"
+		  "forbidden or too old (auto)" },
 		{ "round-interval", OPTION_COUNT, &s->latency.round_interval_us, "MICROSECONDS",
 		  "the longest pause between two rounds of sending; 0: none (2000)" },
 		{ "busy-poll", OPTION_FLAG, &s->latency.busy_poll, NULL,

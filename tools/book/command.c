@@ -15,6 +15,16 @@
 
 static int run(int argc, char **argv);
 
+static const struct option_need needs[] = {
+	{ "kills", "hostile" },
+	{ "hostile", "!serve" },
+	{ "readers", "!serve" },
+	{ "patience", "!serve" },
+	{ "books", "!replay" },
+	{ "quiet", "!serve" },
+	{ 0 },
+};
+
 const struct subcommand command_book = {
 	.name = "book",
 	.summary = "publish order books to readers that prove theirs, or to a page",
@@ -33,6 +43,7 @@ const struct subcommand command_book = {
 		    "  ringcast book --updates 1000000 --hostile\n"
 		    "  ringcast book --replay coinbase.tsv --readers 200\n"
 		    "  ringcast book --serve 127.0.0.1:8080",
+	.needs = needs,
 	.run = run,
 };
 

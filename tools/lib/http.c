@@ -180,11 +180,19 @@ static void write_producers(FILE *to, rc_server *server)
 	fputs("},\n", to);
 }
 
+const char *http_ring_name(rc_server *server)
+{
+	struct rc_stats stats;
+	rc_server_stats(server, &stats);
+	return stats.ring == RC_RING_EPOLL ? "epoll" : "io_uring";
+}
+
 static void write_stats(FILE *to, rc_server *server)
 {
 	struct rc_stats stats;
 	rc_server_stats(server, &stats);
-	fprintf(to, "{\"version\":\"%s\",\"cpu_seconds\":%.3f,\n\"total\":", rc_version(), cpu_seconds());
+	fprintf(to, "{\"version\":\"%s\",\"ring\":\"%s\",\"cpu_seconds\":%.3f,\n\"total\":", rc_version(),
+	        http_ring_name(server), cpu_seconds());
 	write_object(to, &stats, false);
 	fputs(",\n\"workers\":[", to);
 	for (unsigned worker = 0; !rc_worker_stats(server, worker, &stats); worker++) {
@@ -236,8 +244,10 @@ static void write_metrics(FILE *to, rc_server *server)
 	write_producer_metrics(to, server);
 	fprintf(to,
 	        "# HELP process_cpu_seconds_total Processor time used.\n# TYPE process_cpu_seconds_total counter\n"
-	        "process_cpu_seconds_total %.3f\n",
-	        cpu_seconds());
+	        "process_cpu_seconds_total %.3f\n"
+	        "# HELP ringcast_ring_info What the workers run on.\n# TYPE ringcast_ring_info gauge\n"
+	        "ringcast_ring_info{ring=\"%s\"} 1\n",
+	        cpu_seconds(), http_ring_name(server));
 	free(stats);
 }
 

@@ -27,6 +27,26 @@
 
 static int run(int argc, char **argv);
 
+static const struct option_need needs[] = {
+	{ "tls-client-optional", "tls-client-ca" },
+	{ "kernel-tls", "tls-cert" },
+	{ "producer-uids", "producers" },
+	{ "producer-topics", "producers" },
+	{ "producers-max", "producers" },
+	{ "producer-topics-max", "producers" },
+	{ "producer-ring", "producers" },
+	{ "speed", "replay|demo" },
+	{ "loop", "replay" },
+	{ "seed", "demo" },
+	{ "deflate-min", "deflate" },
+	{ "deflate-bits", "deflate" },
+	{ "deflate-level", "deflate" },
+	{ "deflate-takeover", "deflate" },
+	{ "cohort", "deflate" },
+	{ "spin-us", "!busy-poll" },
+	{ 0 },
+};
+
 const struct subcommand command_serve = {
 	.name = "serve",
 	.summary = "serve topics to subscribers",
@@ -52,6 +72,7 @@ const struct subcommand command_serve = {
 		    "  ringcast serve --replay market.tsv --speed 20 --loop\n"
 		    "  ringcast serve --listen wss://0.0.0.0:8443 --tls-cert fullchain.pem --tls-key privkey.pem\n"
 		    "  ringcast serve --policy close --policy-for 'quote.*=conflate' --keep-last 'quote.*'",
+	.needs = needs,
 	.run = run,
 };
 
@@ -211,6 +232,9 @@ static void add_running(struct option_table *table, struct serve *serve)
 {
 	struct latency *latency = &serve->latency;
 	const struct option_entry options[] = {
+		{ "ring", OPTION_CHOICE, &latency->ring, LATENCY_RINGS,
+		  "what the workers run on: uring is io_uring; auto takes epoll\nwhere that is forbidden or too old "
+		  "(auto)" },
 		{ "busy-poll", OPTION_FLAG, &latency->busy_poll, NULL,
 		  "spin instead of sleeping: each worker takes a processor" },
 		{ "spin-us", OPTION_COUNT, &latency->spin_us, "MICROSECONDS",
@@ -359,8 +383,6 @@ static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, 
 		return options_wrong(&command_serve, "--publish-from certified needs --tls-client-ca");
 	if (serve->tls.crl && !serve->tls.client_ca)
 		return options_wrong(&command_serve, "--tls-crl needs --tls-client-ca");
-	if (serve->tls.client_optional && !serve->tls.client_ca)
-		return options_wrong(&command_serve, "--tls-client-optional needs --tls-client-ca");
 	serve->config.body_size_max = serve->config.message_size_max < BODY_SIZE_MAX ? serve->config.message_size_max
 	                                                                             : BODY_SIZE_MAX;
 	if (!serve->listen.count)
