@@ -50,8 +50,8 @@ static void add_server(rc_server *server, struct rc_stats *stats)
 	stats->keys = server->keys.count;
 	stats->state_size = server->keys.kept_size;
 	stats->state_dropped = server->keys.dropped;
-	stats->ring = server->epoll ? RC_RING_EPOLL : RC_RING_URING;
 	stats->state_sent_size = rc_pictures_size(&server->pictures);
+	stats->ring = server->epoll ? RC_RING_EPOLL : RC_RING_URING;
 	if (floor < stats->log_head && floor >= stats->log_oldest && stats->subscriptions) {
 		uint64_t published_ns = rc_log_entry(log, floor)->time_ns;
 		stats->lag_ns = now_ns > published_ns ? now_ns - published_ns : 0;

@@ -208,6 +208,57 @@ Test(publish, many_are_one_after_the_other, .init = make, .fini = end)
 	cr_expect_eq(b.opcodes[0], RC_BINARY);
 }
 
+static size_t make_numbered(void *context, uint64_t sequence, uint64_t epoch, const void **data)
+{
+	char *text = context;
+	*data = text;
+	return (size_t)sprintf(text, "%llu %s", (unsigned long long)sequence, epoch ? "made" : "no epoch");
+}
+
+static size_t make_too_much(void *context, uint64_t sequence, uint64_t epoch, const void **data)
+{
+	(void)sequence, (void)epoch;
+	*data = context;
+	return 5;
+}
+
+Test(publish, some_of_many_are_made_when_they_have_their_numbers, .init = make, .fini = end)
+{
+	char first[32], second[32], long_one[] = "12345";
+	struct rc_batch_message many[] = {
+		{ .name = "a",
+		  .name_size = 1,
+		  .size = 32,
+		  .flags = RC_PUBLISH_UNCHECKED,
+		  .make = make_numbered,
+		  .context = first },
+		{ .name = "a", .name_size = 1, .data = "plain", .size = 5 },
+		{ .name = "a",
+		  .name_size = 1,
+		  .size = 32,
+		  .flags = RC_PUBLISH_UNCHECKED,
+		  .make = make_numbered,
+		  .context = second },
+		{ .name = "a",
+		  .name_size = 1,
+		  .size = 4,
+		  .flags = RC_PUBLISH_UNCHECKED,
+		  .make = make_too_much,
+		  .context = long_one },
+	};
+	cr_expect_eq(rc_publish_many(server, many, 4, 0), 4);
+	struct history a = read_back("a");
+	cr_assert_eq(a.count, 4);
+	cr_expect_str_eq(a.texts[0], "1 made");
+	cr_expect_str_eq(a.texts[1], "plain");
+	cr_expect_str_eq(a.texts[2], "3 made");
+	cr_expect_str_eq(a.texts[3], "1234", "no more than there is room for");
+	cr_expect(many[0].epoch && many[0].epoch == many[3].epoch);
+	many[2].flags = 0;
+	cr_expect_eq(rc_publish_many(server, many, 4, 0), -EINVAL, "nobody can look at it before");
+	cr_expect_eq(log_head(), 4);
+}
+
 Test(publish, none_of_many_when_one_is_wrong, .init = make, .fini = end)
 {
 	static char big[LOG_SIZE];
