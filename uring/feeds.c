@@ -292,9 +292,10 @@ static bool has_read_up(const struct worker *worker, uint32_t slot, const struct
 	const struct rc_cursor *cursor = &worker->connections[slot].cursor;
 	if (record->resumes || cursor->on_its_way || cursor->owed)
 		return false;
-	return !cursor->behind || cursor->at >= feed->until || cursor->resuming ||
-	       rc_log_first_from(&worker->server->log, topic_of(worker, record), RC_MAX(record->from, cursor->at)) >=
-	           feed->until;
+	/* One that has caught up with the round may not have reached what came since. */
+	uint64_t place = rc_lag_place(worker, slot);
+	return place >= feed->until || rc_log_first_from(&worker->server->log, topic_of(worker, record),
+	                                                 RC_MAX(record->from, place)) >= feed->until;
 }
 
 /* With the log's lock. Returns false when messages that it needs are no more to be had from the log. */
@@ -335,7 +336,7 @@ static uint64_t look(struct worker *worker, uint32_t slot, struct rc_subscriptio
 	bool had = look_further(worker, slot, record, feed);
 	pthread_mutex_unlock(&worker->server->log_lock);
 	if (!had && !rc_feeds_resync(worker, slot, record))
-		rc_ending_cut(worker, slot, RC_CLOSE_POLICY);
+		rc_lag_close_slow(worker, slot, record->topic);
 	rc_worker_queue(worker, slot);
 	return feed->due_ns;
 }

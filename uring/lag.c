@@ -105,7 +105,7 @@ static bool too_far(const struct worker *worker, const struct rc_topic *topic, c
 	       (worker->now_ns > since_ns && worker->now_ns - since_ns > lag_ns_max(worker, topic));
 }
 
-static void close_slow(struct worker *worker, uint32_t slot, struct rc_audience *audience)
+void rc_lag_close_slow(struct worker *worker, uint32_t slot, uint32_t topic)
 {
 	static const char reason[] = "too slow";
 	const struct ending ending = { .kind = ENDING_OVERRUN,
@@ -115,7 +115,7 @@ static void close_slow(struct worker *worker, uint32_t slot, struct rc_audience 
 		                       .reason_size = sizeof reason - 1 };
 	if (!rc_ending_note(worker, &ending))
 		return;
-	rc_count_shared(&audience->slow_closed, 1);
+	rc_count_shared(&rc_audience_at(&worker->subscribers, topic)->slow_closed, 1);
 	rc_count(&worker->stats.slow_closed, 1);
 }
 
@@ -145,7 +145,7 @@ static uint64_t enforce_one(struct worker *worker, uint32_t slot, struct rc_subs
 	if (resyncs && rc_feeds_resync(worker, slot, record))
 		return record->from;
 	if (resyncs || policy == RC_POLICY_CLOSE) {
-		close_slow(worker, slot, audience);
+		rc_lag_close_slow(worker, slot, record->topic);
 		return head;
 	}
 	/* It goes on with the newest, unless even that must make room for publishers. */

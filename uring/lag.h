@@ -54,6 +54,9 @@ uint64_t rc_lag_place(const struct worker *worker, uint32_t slot);
 /* Applies its topics' policies to one that is behind. Returns whether it may go on: otherwise its end was noted. */
 bool rc_lag_allows(struct worker *worker, uint32_t slot);
 
+/* Notes that it is closed, since it cannot keep up with a topic. */
+void rc_lag_close_slow(struct worker *worker, uint32_t slot, uint32_t topic);
+
 /* Looks after all who are behind, when it is time. */
 void rc_lag_look(struct worker *worker);
 

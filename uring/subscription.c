@@ -269,13 +269,11 @@ void rc_subscription_resume(struct worker *worker, uint32_t slot)
 	for (uint32_t at = conn->first_subscription; at;) {
 		struct rc_subscription *record = rc_subscription_at(&worker->subscribers, at - 1);
 		/* What the others have had, they must not get again. */
-		if (!record->resumes)
+		if (record->resumes)
+			lowest = RC_MIN(lowest, record->from);
+		else
 			record->from = RC_MAX(record->from, seen_by(worker, at - 1));
-		/* One that waits for its next look wants nothing: no floor keeps for it what its last look ended at. */
-		bool waits = !record->resumes &&
-		             rc_feed_ends_before(rc_feed_at(&worker->subscribers, at - 1), record->from);
 		record->resumes = false;
-		lowest = waits ? lowest : RC_MIN(lowest, record->from);
 		at = record->next;
 	}
 	rc_cursor_resumed(cursor, lowest);

@@ -3,6 +3,7 @@
  * application.c - a program on the public API: handlers that do as the peers' messages tell them, and what threads
  * (fibers) say to connections from outside, with handles that may be stale.
  */
+#include "ringcast_form.h"
 #include "ringcast_stats.h"
 #include "sim.h"
 
@@ -91,6 +92,11 @@ static void subscribe(struct peer *peer, unsigned topic, char mode, bool opening
 	      "peer %u: subscribe gives %d", peer->index, result);
 }
 
+bool application_mark(struct peer *peer, unsigned topic, unsigned marker)
+{
+	return peer->direct_end - peer->direct_begin < DIRECT_MAX && send_direct(peer, 'M', topic << 16 | marker, 0);
+}
+
 static void unsubscribe(struct peer *peer, unsigned topic)
 {
 	const char *name = oracle_topics[topic];
@@ -139,6 +145,9 @@ static void obey(struct peer *peer, const char *text)
 		peer->app_close = (uint16_t)value;
 		close_peer(peer);
 		break;
+	case 'b':
+		books_subscribe(peer, topic % BOOKS, value, false);
+		break;
 	case 'g':
 		rc_ping(sim.server, peer->conn, "G", 1);
 		break;
@@ -164,11 +173,19 @@ static int on_request(void *context, rc_request *request)
 		CHECK(rc_request_events(request) == 0, "no stream of events");
 	else if (!rc_request_is_websocket(request) || !number)
 		return 0;
+	bool books = strcmp(path, "/b") == 0;
+	if (books)
+		CHECK(rc_request_form(request, RC_FORM_BINARY) == 0, "no binary form");
 	struct peer *peer = &peers[strtoul(number, NULL, 10) % PEERS_MAX];
 	CHECK(!peer->requested, "peer %u: a second request", peer->index);
 	peer->requested = true;
 	peer->conn = rc_request_conn(request);
 	rc_request_set_user(request, peer);
+	if (books) {
+		for (unsigned book = 0; book < BOOKS; book++)
+			books_subscribe(peer, book, sim_below(64), true);
+		return 0;
+	}
 	unsigned wanted = (unsigned)strtoul(topics, NULL, 16), lasts = (unsigned)strtoul(last, NULL, 16);
 	unsigned sinces = (unsigned)strtoul(since, NULL, 16);
 	for (unsigned i = 0; i < TOPICS; i++)
@@ -300,12 +317,23 @@ static void enter_close(void *context, rc_conn conn, void *user, const struct rc
 	--*depth;
 }
 
+static void enter_resync(void *context, rc_conn conn, void *user, const char *topic, uint64_t epoch, uint64_t sequence)
+{
+	(void)context;
+	struct peer *peer = user;
+	CHECK(peer->conn_open && peer->conn == conn && epoch && sequence, "a resync of nobody");
+	books_resync(peer, topic);
+	if (sim_one_in(4))
+		books_subscribe(peer, sim_below(BOOKS), sim_below(64), false);
+}
+
 const struct rc_handlers application_handlers = {
 	.request = enter_request,
 	.open = enter_open,
 	.message = enter_message,
 	.pong = enter_pong,
 	.close = enter_close,
+	.resync = enter_resync,
 };
 
 /* ---- other threads ---- */
@@ -344,7 +372,7 @@ void application_speak(void)
 		rc_close(sim.server, peer->conn, peer->app_close, NULL, 0);
 		break;
 	case 5:
-		if (peer->interest_count[topic] || peer->kind == PEER_SERVER)
+		if (peer->interest_count[topic] || peer->kind == PEER_SERVER || peer->books)
 			break;
 		/* It counts from before the call: messages may come as soon as it is posted. */
 		oracle_posted(peer, topic);

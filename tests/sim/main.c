@@ -62,6 +62,10 @@ const char *const sim_fault_names[FAULT_COUNT] = {
 	"given up",
 	"another address",
 	"a placed receive",
+	"a state",
+	"a resync",
+	"the newest of each key",
+	"a heartbeat",
 };
 
 static void on_signal(int number)

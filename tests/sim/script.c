@@ -73,10 +73,11 @@ void script_begin(struct peer *peer)
 		return;
 	}
 	peer->status = 101;
+	peer->books = sim.books && sim_one_in(2);
 	int size = snprintf(
 	    request, sizeof request,
-	    "GET /s?c=%u&t=%x&l=%x&r=%x HTTP/1.1\r\n" UPGRADE "%s%s" KEY "Sec-WebSocket-Version: 13\r\n\r\n",
-	    peer->index, peer->topics, peer->want_last, peer->want_since,
+	    "GET /%c?c=%u&t=%x&l=%x&r=%x HTTP/1.1\r\n" UPGRADE "%s%s" KEY "Sec-WebSocket-Version: 13\r\n\r\n",
+	    peer->books ? 'b' : 's', peer->index, peer->topics, peer->want_last, peer->want_since,
 	    sim_one_in(2) ? "Sec-WebSocket-Protocol: a, b\r\nOrigin: http://sim\r\n" : "", zip_offer(peer));
 	if (sim_one_in(20)) { /* and not a byte more */
 		peer_write(peer, request, (size_t)size / 2);
@@ -226,6 +227,8 @@ static void command(struct peer *peer)
 	}
 	if (peer->kind == PEER_SERVER && (text[0] == 's' || text[0] == 'u'))
 		return;
+	if (peer->books && (text[0] == 's' || text[0] == 'u'))
+		snprintf(text, sizeof text, "b%x n%u", sim_below(BOOKS), sim_below(64));
 	numbered(peer, 'C', text, strlen(text));
 }
 

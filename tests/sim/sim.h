@@ -20,6 +20,7 @@
  *      publisher.c    and its threads that publish
  *      short.c        who goes when memory is short
  *      oracle.c       the truth about topics, and what each subscriber must have got of them
+ *      books.c        the same of keyed topics, whose readers keep a state each
  *
  * Nothing here reads production state to decide what is right, except where it says so.
  */
@@ -80,6 +81,10 @@ enum fault {
 	MET_GIVEN_UP,        /* or that rc_close() gave up, at any moment of its life */
 	MET_OTHER_ADDRESS,   /* or that opened after another address had failed */
 	MET_PLACED,          /* bytes that were received where they belong */
+	MET_STATE,           /* a reader that began with a state */
+	MET_RESYNC,          /* or that was overrun, and began anew with one */
+	MET_CONFLATED,       /* or that got the newest of each key alone */
+	MET_HEARTBEAT,       /* or that heard that nothing was missing */
 	FAULT_COUNT
 };
 extern const char *const sim_fault_names[FAULT_COUNT];
@@ -90,6 +95,8 @@ extern const char *const sim_fault_names[FAULT_COUNT];
 #define TOPICS 8
 #define PEERS_MAX 64
 #define MESSAGES_MAX 8192
+#define BOOKS 2 /* keyed topics */
+#define BOOK_MESSAGES_MAX 4096
 
 struct sim {
 	uint64_t seed, state; /* of the randomness */
@@ -101,6 +108,8 @@ struct sim {
 	bool quiet;                 /* no more faults, and nobody is slow any more */
 	bool stopping;              /* rc_server_stop() was called */
 	bool secure;                /* some connections are TLS */
+	bool books;                 /* some peers keep a book of keyed topics */
+	bool books_short;           /* of whose values some have to be dropped */
 	bool events;                /* some peers read server-sent events, so all that is published is text */
 	bool old_kernel;            /* options are set at once */
 	bool stepped;               /* workers are inside a loop of the program's own */
@@ -237,6 +246,7 @@ struct peer {
 	bool keeps_in, keeps_out;               /* context takeover, of what comes and what goes */
 	bool compressed;                        /* the message that is coming */
 	bool events;                            /* it reads server-sent events, and says nothing */
+	bool books;                             /* it keeps a book of each keyed topic */
 	uint64_t event_epoch, event_number;     /* of the last id */
 	char line[48];                          /* so far, of what is no data */
 	size_t line_size;
@@ -370,8 +380,26 @@ void application_reset(void);
 void application_speak(void);               /* from another thread, to somebody */
 void application_publisher(unsigned index); /* a fiber */
 int64_t application_publish(unsigned topic, size_t size, unsigned flags);
+bool application_mark(struct peer *peer, unsigned topic, unsigned marker); /* says to it where it begins */
 extern uint64_t application_messages, application_closed, application_unsure, application_slow;
 extern bool application_rests;
+
+/* ---- books.c ---- */
+
+extern const char *const books_topics[BOOKS];
+void books_reset(void);
+void books_publish(unsigned flags);
+unsigned books_published_count(void);
+/* Subscribes, in a way that `mode` chooses; or ends the subscription that there is. */
+void books_subscribe(struct peer *peer, unsigned book, unsigned mode, bool opening);
+void books_marked(struct peer *peer, unsigned book, unsigned marker);
+void books_resync(struct peer *peer, const char *topic); /* handlers.resync was called */
+/* Part of a message, and its end; false when it is not of a book. */
+bool books_take(struct peer *peer, const uint8_t *bytes, size_t size);
+bool books_over(struct peer *peer);
+bool books_caught_up(const struct peer *peer);
+void books_check(const struct peer *peer); /* that its books are true now */
+bool books_may_close(const struct peer *peer);
 
 /* ---- oracle.c ---- */
 

@@ -123,6 +123,8 @@ static void message_over(struct peer *peer)
 	const uint8_t *start = peer->start;
 	if (peer->compressed)
 		zip_over(peer);
+	if (books_over(peer))
+		return;
 	size_t size = (size_t)peer->plain_done;
 	CHECK(size >= fill_from(start[0]), "peer %u: a message of %zu bytes", peer->index, size);
 	switch (start[0]) {
@@ -131,7 +133,10 @@ static void message_over(struct peer *peer)
 		break;
 	case 'M':
 		direct_message(peer, 'M' << 24 | hex(start + 1, 1) << 16 | hex(start + 2, 4));
-		oracle_marked(peer, hex(start + 1, 1), hex(start + 2, 4));
+		if (hex(start + 1, 1) < TOPICS)
+			oracle_marked(peer, hex(start + 1, 1), hex(start + 2, 4));
+		else
+			books_marked(peer, hex(start + 1, 1) - TOPICS, hex(start + 2, 4));
 		break;
 	case 'E':
 	case 'D':
@@ -203,7 +208,7 @@ void tap_plain(struct peer *peer, const uint8_t *bytes, size_t size)
 {
 	for (size_t i = 0; i < size && peer->plain_done + i < sizeof peer->start; i++)
 		peer->start[peer->plain_done + i] = bytes[i];
-	if (!(peer->header[0] & 8))
+	if (!(peer->header[0] & 8) && size && !books_take(peer, bytes, size))
 		check_fill(peer, bytes, size);
 	peer->plain_done += size;
 }

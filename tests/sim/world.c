@@ -56,6 +56,9 @@ static void choose_config(void)
 	config->memory_max = sim_one_in(3) ? sim_between(16, 120) * RC_KIB : 0;
 	sim.stepped = sim_one_in(4);
 	config->zero_copy_size_min = sim_one_in(3) ? sim_between(1, 600) : 0;
+	sim.books = sim_one_in(2);
+	sim.books_short = sim_one_in(6);
+	config->state_max = sim.books_short ? sim_between(2, 40) * RC_KIB : 8 * RC_MIB;
 }
 
 static void add_rules(void)
@@ -74,6 +77,18 @@ static void add_rules(void)
 		if (sim_one_in(4))
 			options->lag_ms_max = sim_between(5, 500);
 		CHECK(rc_server_topic_rule(sim.server, oracle_topics[i], options) == 0, "a topic rule is refused");
+	}
+}
+
+static void add_books(void)
+{
+	for (unsigned book = 0; book < BOOKS; book++) {
+		struct rc_topic_options options = { .policy = sim_one_in(2) ? RC_POLICY_RESYNC : RC_POLICY_CONFLATE };
+		if (sim_one_in(2))
+			options.lag_size_max = sim_between(2000, 40000);
+		if (sim_one_in(3))
+			options.heartbeat_ms = sim_between(30, 2000);
+		CHECK(rc_server_topic_rule(sim.server, books_topics[book], &options) == 0, "a topic rule is refused");
 	}
 }
 
@@ -112,6 +127,8 @@ bool world_make_server(void)
 		return false;
 	}
 	add_rules();
+	if (sim.books)
+		add_books();
 	CHECK(rc_server_listen(sim.server, "127.0.0.1:80", &error) == 80, "cannot listen");
 	if (sim_one_in(3))
 		CHECK(rc_server_listen(sim.server, "unix:/sim", &error) == 0, "cannot listen");
@@ -141,5 +158,6 @@ void world_begin(uint64_t seed)
 	secret_reset_all();
 	kernel_reset_all();
 	oracle_reset();
+	books_reset();
 	application_reset();
 }
