@@ -80,7 +80,8 @@ int socket_open(struct book_socket *socket)
 	int code = socket_fill(socket, SOCKET_BUFFER_SIZE);
 	if (code <= 0)
 		return code;
-	const char *head = (const char *)socket->buffer, *tail = memmem(head, socket->end, "\r\n\r\n", 4);
+	const char *head = (const char *)socket->buffer;
+	const char *tail = head ? memmem(head, socket->end, "\r\n\r\n", 4) : NULL;
 	if (!tail)
 		return socket->end == SOCKET_BUFFER_SIZE ? fail(socket, -EPROTO) : 0;
 	if (strncmp(head, "HTTP/1.1 101 ", 13))
