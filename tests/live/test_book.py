@@ -14,7 +14,7 @@ import threading
 
 from harness import GUID, PROGRAM, SANITIZED, SLOW, TOP, Server, Skip, command, die_with_parent, equal, frame, run, until
 
-UPDATES, READERS = ("4000", "20") if SANITIZED else ("20000", "50")
+UPDATES, READERS, RATE = ("4000", "20", "1000") if SANITIZED else ("20000", "50", "5000")
 
 
 def book(*arguments, status=0, limit=40):
@@ -41,7 +41,7 @@ def test_steady_readers():
 
 def test_hostile_readers():
     """They stall, break off, read slowly and ask for few updates, and the server is killed twice."""
-    sums = book("--updates", UPDATES, "--readers", READERS, "--books", "5", "--rate", "5000", "--log-size", "256k",
+    sums = book("--updates", UPDATES, "--readers", READERS, "--books", "5", "--rate", RATE, "--log-size", "256k",
                 "--hostile", "--kills", "2")
     expect_proven(sums, int(READERS))
     equal((sums["server killed"], sums["gaps told"]), (2, 0))
