@@ -394,11 +394,9 @@ static void measure_ways(const struct target *target)
 	static const struct {
 		enum way way;
 		const char *name;
-	} ways[] = { { WAY_NAME, "rc_publish, by name" },
-		     { WAY_HANDLE, "rc_publish_to, a handle" },
-		     { WAY_QUIET, "50 quiet, rc_flush" },
-		     { WAY_BATCH, "rc_publish_many, 50" },
-		     { WAY_BUILT, "rc_reserve, rc_commit" } };
+	} ways[] = { { WAY_NAME, "rc_publish, by name" },  { WAY_HANDLE, "rc_publish_to, a handle" },
+		     { WAY_KEYED, "keyed, by a handle" },  { WAY_QUIET, "50 quiet, rc_flush" },
+		     { WAY_BATCH, "rc_publish_many, 50" }, { WAY_BUILT, "rc_reserve, rc_commit" } };
 	const unsigned count = sizeof ways / sizeof *ways;
 	print_head("at full speed, nobody is subscribed, in each of the ways there are");
 	for (unsigned i = 0; i < 4; i++) {

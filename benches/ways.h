@@ -10,11 +10,13 @@
 
 #include <pthread.h>
 
+#define WAY_KEYS 16 /* of each of the topics */
 #define WAY_MANY 50 /* messages of one call, as a tick of 50 symbols */
 
 enum way {
 	WAY_NAME,
 	WAY_HANDLE,
+	WAY_KEYED, /* by handle, with one of many keys */
 	WAY_BUILT, /* reserve, write, commit */
 	WAY_QUIET, /* by handle, all of them quiet, then rc_flush() */
 	WAY_BATCH, /* by handle, as one */
@@ -56,6 +58,21 @@ static inline void ring_write(struct ring *ring, const uint8_t *payload, size_t 
 	memcpy(ring->bytes + ring->at, payload, size);
 	ring->at += size;
 	pthread_mutex_unlock(&ring->lock);
+}
+
+/* The keys of a book: most come again soon, some seldom. */
+static inline bool way_keyed(struct target *target, uint32_t topic)
+{
+	static _Thread_local uint32_t count;
+	uint32_t key = ++count * 2654435761u >> 8;
+	key = (key & (key >> 12)) % WAY_KEYS;
+	struct rc_publication message = { .data = target->payload,
+		                          .size = target->size,
+		                          .flags = RC_PUBLISH_BINARY,
+		                          .topic = target->handles[topic],
+		                          .key = &key,
+		                          .key_size = sizeof key };
+	return rc_publish_with(target->server, NULL, 0, &message) > 0;
 }
 
 static inline bool way_built(struct target *target, uint32_t topic)
@@ -102,6 +119,8 @@ static inline bool way_publish(struct target *target, uint32_t topic)
 		return true;
 	}
 	switch (target->way) {
+	case WAY_KEYED:
+		return way_keyed(target, topic);
 	case WAY_BUILT:
 		return way_built(target, topic);
 	case WAY_QUIET:

@@ -58,6 +58,16 @@ static uint64_t entry_at(const struct rc_log *log, uint64_t position)
 	return low;
 }
 
+#define AHEAD 8 /* entries, when they are forgotten one after the other */
+
+/* Keys lie anywhere: what the next entries' need is asked for before their turn. */
+static void look_ahead(const struct rc_log *log, uint64_t number)
+{
+	const struct rc_aside *aside = rc_log_aside(log, number + AHEAD);
+	if (aside->key)
+		__builtin_prefetch(rc_key_at(log->keys, aside->key - 1), 1);
+}
+
 static void forget(struct rc_log *log, uint64_t number)
 {
 	const struct rc_entry *entry = rc_log_entry(log, number);
@@ -65,6 +75,8 @@ static void forget(struct rc_log *log, uint64_t number)
 	bool is_newest = atomic_load_explicit(&topic->newest, memory_order_relaxed) == number;
 	/* While the topic still counts it: values of others may have to go, and topics with them. */
 	const struct rc_aside *aside = log->asides_used ? rc_log_aside(log, number) : NULL;
+	if (aside && log->keys)
+		look_ahead(log, number);
 	if (aside && aside->key)
 		rc_keys_forget(log->keys, aside->key - 1, number, rc_log_frame(log, entry), entry->size);
 	topic->entry_count--;

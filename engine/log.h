@@ -177,6 +177,14 @@ static inline uint64_t rc_log_source_ns(const struct rc_log *log, uint64_t numbe
 	return log->asides ? rc_log_aside(log, number)->source_ns : 0;
 }
 
+/* A key is about to get a message: asks early for the memory that its last one is to be linked in. */
+static inline void rc_log_expect(const struct rc_log *log, uint32_t key)
+{
+	uint64_t newest = rc_key_at(log->keys, key)->newest;
+	if (newest != RC_NONE)
+		__builtin_prefetch(rc_log_aside(log, newest), 1);
+}
+
 /* The largest frame, so that some messages always fit beside it. */
 static inline uint64_t rc_log_frame_max(const struct rc_log *log)
 {

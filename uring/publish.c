@@ -267,6 +267,8 @@ static int64_t append(struct rc_server *server, const struct address *address, s
 	uint32_t key = address->has_key ? rc_keys_get(&server->keys, topic, &address->key, &error) : 0;
 	if (error)
 		return error;
+	if (address->has_key)
+		rc_log_expect(&server->log, key);
 	const struct rc_log_message appended = { .topic = topic,
 		                                 .data = message->data,
 		                                 .size = message->size,
