@@ -16,6 +16,7 @@
 #include <string.h>
 
 #define BUCKETS_FIRST 64
+#define CACHE_LINE 64
 #define VOID_A_MESSAGE 4 /* keys looked at with each message, until none is void any more */
 
 /* Most keys that are not the one looked for are told by bits of the hash, and are not read. */
@@ -37,7 +38,7 @@ void rc_keys_destroy(struct rc_keys *keys)
 	for (uint32_t number = 0; number < keys->made_count; number++)
 		free(rc_key_at(keys, number)->kept);
 	for (size_t i = 0; i < RC_KEY_CHUNKS_MAX; i++)
-		free(keys->chunks[i]);
+		free(keys->blocks[i]);
 	free(keys->buckets);
 	memset(keys, 0, sizeof *keys);
 }
@@ -149,6 +150,17 @@ static void leave_topic(struct rc_keys *keys, uint32_t number)
 
 /* ---- numbers ---- */
 
+static bool make_chunk(struct rc_keys *keys, uint32_t index)
+{
+	if (keys->chunks[index])
+		return true;
+	uint8_t *block = keys->blocks[index] = calloc(RC_KEY_CHUNK * sizeof(struct rc_key) + CACHE_LINE, 1);
+	if (!block)
+		return false;
+	keys->chunks[index] = (struct rc_key *)(block + CACHE_LINE - (uintptr_t)block % CACHE_LINE);
+	return true;
+}
+
 static bool take_number(struct rc_keys *keys, uint32_t *number, int *error)
 {
 	*error = -ENOSPC;
@@ -160,8 +172,7 @@ static bool take_number(struct rc_keys *keys, uint32_t *number, int *error)
 		return true;
 	}
 	*error = -ENOMEM;
-	struct rc_key **chunk = &keys->chunks[keys->made_count / RC_KEY_CHUNK];
-	if (!*chunk && !(*chunk = calloc(RC_KEY_CHUNK, sizeof **chunk)))
+	if (!make_chunk(keys, keys->made_count / RC_KEY_CHUNK))
 		return false;
 	*number = keys->made_count++;
 	return true;
@@ -307,7 +318,7 @@ uint64_t rc_keys_put(struct rc_keys *keys, struct rc_topic *topic, uint32_t numb
 	struct rc_key *key = rc_key_at(keys, number);
 	struct rc_state *state = topic->state;
 	uint64_t before = key->newest;
-	if (key->kept)
+	if (before == RC_NONE && key->kept)
 		unkeep(keys, key);
 	key->newest = entry;
 	key->sequence = sequence;

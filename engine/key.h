@@ -23,6 +23,7 @@
 #define RC_KEY_CHUNKS_MAX (RC_KEYS_MAX / RC_KEY_CHUNK)
 #define RC_KEPT_OVERHEAD 16 /* bytes that a kept value counts for, beside its frame */
 
+/* What a message needs of a key that has a short name is its first cache line. */
 struct rc_key {
 	uint64_t hash;        /* with its topic */
 	uint64_t newest;      /* entry of its newest message, or RC_NONE: the log has none */
@@ -30,12 +31,12 @@ struct rc_key {
 	uint32_t topic;       /* number */
 	uint32_t index;       /* in the topic's keys; of a free number, the next free one, + 1 */
 	uint32_t entry_count; /* that the log has of it, or is about to have */
-	uint32_t kept_size;
-	uint8_t *kept;         /* frame of the newest message, when the log has recycled it; or null */
-	uint32_t older, newer; /* in the list of those that are kept, number + 1 */
 	uint8_t size;
 	bool removed; /* by its newest message */
 	uint8_t name[RC_KEY_MAX];
+	uint32_t kept_size;
+	uint8_t *kept;         /* frame of the newest message, when the log has recycled it; or null */
+	uint32_t older, newer; /* in the list of those that are kept, number + 1 */
 };
 static_assert(sizeof(struct rc_key) == 128, "a key is two cache lines");
 
@@ -55,6 +56,7 @@ struct rc_state {
 struct rc_keys {
 	struct rc_topics *topics;
 	struct rc_key *chunks[RC_KEY_CHUNKS_MAX];
+	void *blocks[RC_KEY_CHUNKS_MAX]; /* in which they lie, each from a cache line on */
 	uint32_t made_count, free_first; /* numbers ever used; free list, number + 1 */
 	uint32_t count;
 	uint32_t *buckets; /* hash table: number + 1 and above it bits of the hash; linear probing */
