@@ -126,9 +126,10 @@ abi-freeze: all ## from now on `make lint` holds the library to what programs ca
 test-vm: all $(LOOP) ## the live tests and the systemd units on Linux 6.1, or with KERNEL=5.10 on Debian 11's, in qemu (ONLY=word)
 	@ONLY='$(ONLY)' KERNEL='$(KERNEL)' sh tests/vm/run.sh $(BUILD)
 
-soak: all ## churn, storms, floods, readers that do not read; then attacks around honest users, TIME=60 seconds each
+soak: all ## churn, storms, floods, readers that do not read; attacks around honest users; books under hostile readers, TIME=60 seconds each
 	@RC_SOAK=$(or $(TIME),60) /usr/bin/python3 -B tests/soak/test_soak.py $(BUILD)
 	@RC_SOAK=$(or $(TIME),60) /usr/bin/python3 -B tests/soak/test_hostile_mix.py $(BUILD)
+	@RC_SOAK=$(or $(TIME),60) /usr/bin/python3 -B tests/soak/test_book.py $(BUILD)
 
 coverage: ## the lines of engine, tls and uring that the whole suite runs
 	+@sh tests/coverage.sh $(BUILD)

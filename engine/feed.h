@@ -20,6 +20,7 @@ struct rc_feed {
 	uint64_t until;          /* entries before it are left out where one before it is newer; 0: all come */
 	uint64_t until_sequence; /* of the topic's newest message before it */
 	uint64_t due_ns;         /* of the next look; 0: at once */
+	uint64_t began_ns;       /* when the latest state began: what it reads again waits since then, not for longer */
 	struct picture *picture; /* owed */
 	uint32_t rate;           /* looks a second at most; 0: it is not paced */
 	uint8_t mark;            /* owed: enum rc_mark_kind + 1 */

@@ -13,6 +13,7 @@ extern const struct subcommand command_config;
 extern const struct subcommand command_sub;
 extern const struct subcommand command_pub;
 extern const struct subcommand command_replay;
+extern const struct subcommand command_book;
 extern const struct subcommand command_load;
 extern const struct subcommand command_top;
 extern const struct subcommand command_health;

@@ -15,8 +15,8 @@
 #include "version.h"
 
 static const struct subcommand *const commands[] = {
-	&command_serve, &command_app,    &command_sub,   &command_pub,    &command_replay, &command_load,
-	&command_top,   &command_health, &command_probe, &command_doctor, &command_config,
+	&command_serve, &command_app, &command_sub,    &command_pub,   &command_replay, &command_book,
+	&command_load,  &command_top, &command_health, &command_probe, &command_doctor, &command_config,
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 

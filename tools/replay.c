@@ -4,6 +4,7 @@
  * that each topic keeps its order.
  */
 #include <inttypes.h>
+#include <jansson.h>
 #include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #define BATCH_MAX 256
 #define BATCH_SIZE ((size_t)256 << 10)
 #define TOPICS_MAX 16384
+#define KEY_MAX 64
 
 static int run(int argc, char **argv);
 
@@ -29,10 +31,14 @@ const struct subcommand command_replay = {
 	.about =
 	    "Publishes a recording, one message a line (seconds<TAB>topic<TAB>payload; `-` is standard input), at its\n"
 	    "recorded pace. Each topic has a connection of its own, to URL/publish/TOPIC. When the server is slow\n"
-	    "the replay falls behind its schedule; nothing is lost.\n" ENVIRONMENT_ABOUT,
+	    "the replay falls behind its schedule; nothing is lost.\n"
+	    "With --keys a line may have a fourth column, seconds<TAB>topic<TAB>payload<TAB>key: what stands behind\n"
+	    "the last tab is the key of which this is the newest. An empty payload removes the "
+	    "key.\n" ENVIRONMENT_ABOUT,
 	.examples = "  ringcast replay market.tsv --to ws://127.0.0.1:8080\n"
 		    "  ringcast replay market.tsv --to ws://127.0.0.1:8080 --speed 20\n"
-		    "  zcat day.tsv.gz | ringcast replay - --to ws://127.0.0.1:8080 --speed 0",
+		    "  zcat day.tsv.gz | ringcast replay - --to ws://127.0.0.1:8080 --speed 0\n"
+		    "  ringcast replay books.tsv --keys --to ws://127.0.0.1:8080",
 	.needs = needs,
 	.run = run,
 };
@@ -51,6 +57,7 @@ struct replay {
 	char *url; /* the same, to be freed */
 	double speed;
 	bool loop;
+	bool keys;
 	void *tree; /* of destinations, by topic */
 	struct destination *destinations[TOPICS_MAX];
 	unsigned destination_count;
@@ -79,6 +86,11 @@ static struct destination *make_destination(struct replay *replay, const struct 
 	}
 	*made = *key;
 	made->url = url_join(replay->to, url_base_size(replay->to), "/publish/", key->topic, key->topic_size);
+	if (made->url && replay->keys) {
+		char *plain = made->url;
+		made->url = url_with_query(plain, "form", "json");
+		free(plain);
+	}
 	if (!made->url || !tsearch(made, &replay->tree, compare)) {
 		command_failed("no memory");
 		free(made->url);
@@ -128,11 +140,8 @@ static int flush(struct replay *replay)
 }
 
 /* Keeps a message for the next flush. One that fits no batch is sent at once. */
-static int add(struct replay *replay, const struct feed_record *record)
+static int add(struct replay *replay, struct destination *to, const struct feed_record *record)
 {
-	struct destination *to = find_destination(replay, record);
-	if (!to)
-		return -1;
 	if (replay->batch_count == BATCH_MAX || replay->bytes_size + record->payload_size > replay->bytes_capacity) {
 		if (flush(replay))
 			return -1;
@@ -150,6 +159,40 @@ static int add(struct replay *replay, const struct feed_record *record)
 	send.data = copy;
 	replay->batch[replay->batch_count++] = send;
 	return 0;
+}
+
+/* With its key, as a server takes it by ?form=json. As a JSON string the payload is published byte for byte. */
+static int add_keyed(struct replay *replay, struct destination *to, struct feed_record *record)
+{
+	feed_take_key(record);
+	json_t *object = json_object(), *data = json_stringn(record->payload, record->payload_size);
+	bool good = data && record->key_size <= KEY_MAX;
+	if (record->key)
+		good &= !json_object_set_new(object, "k", json_stringn(record->key, record->key_size));
+	if (record->key && !record->payload_size)
+		good &= !json_object_set_new(object, "r", json_true());
+	else
+		good &= !json_object_set(object, "d", data);
+	char *text = good ? json_dumps(object, JSON_COMPACT) : NULL;
+	json_decref(data);
+	json_decref(object);
+	if (!text)
+		return -command_failed("%s:%" PRIu64
+		                       ": the key has more than 64 bytes, or it or the payload is not UTF-8",
+		                       replay->feed.path, replay->feed.line);
+	record->payload = text;
+	record->payload_size = strlen(text);
+	int code = add(replay, to, record);
+	free(text);
+	return code;
+}
+
+static int add_record(struct replay *replay, struct feed_record *record)
+{
+	struct destination *to = find_destination(replay, record);
+	if (!to)
+		return -1;
+	return replay->keys ? add_keyed(replay, to, record) : add(replay, to, record);
 }
 
 /* Waits until a record is due; what is due before it is sent first. Returns 0, or -1 when a signal came. */
@@ -176,7 +219,8 @@ static int replay_once(struct replay *replay)
 	while ((code = feed_next(&replay->feed, &record)) > 0) {
 		if (first == UINT64_MAX)
 			first = record.time_ns;
-		if (await(replay, begin + feed_due(first, record.time_ns, replay->speed)) || add(replay, &record))
+		if (await(replay, begin + feed_due(first, record.time_ns, replay->speed)) ||
+		    add_record(replay, &record))
 			return -1;
 	}
 	if (code)
@@ -227,6 +271,7 @@ static int run(int argc, char **argv)
 	const struct option_entry options[] = {
 		{ "to", OPTION_TEXT, &replay.to, "URL", "the server: ws://HOST:PORT, wss://... or ws+unix:/SOCKET:" },
 		{ "speed", OPTION_NUMBER, &replay.speed, "X", "times the recorded pace (1); 0: as fast as possible" },
+		{ "keys", OPTION_FLAG, &replay.keys, NULL, "a line's fourth column, behind its last tab, is a key" },
 		{ "loop", OPTION_FLAG, &replay.loop, NULL, "begin again at the end, until a signal comes" },
 		CLIENT_TLS_OPTIONS(&replay.client.tls),
 		{ 0 },

@@ -88,6 +88,7 @@ bool rc_feeds_begin_state(struct worker *worker, uint32_t slot, struct rc_subscr
 	feed->picture = picture;
 	feed->until = until;
 	feed->until_sequence = sequence_before(&worker->server->log, topic, until);
+	feed->began_ns = worker->now_ns;
 	feed->state = true;
 	feed->incomplete = topic->state && topic->state->lost;
 	feed->tells = kind == RC_MARK_RESYNC && worker->server->config.handlers.resync;

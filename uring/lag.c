@@ -94,12 +94,15 @@ static uint64_t lag_ns_max(const struct worker *worker, const struct rc_topic *t
 	return ms ? (uint64_t)ms * 1000000 : UINT64_MAX;
 }
 
-static bool too_far(const struct worker *worker, const struct rc_topic *topic, const struct rc_entry *entry,
-                    uint64_t number, uint64_t head, uint64_t end)
+/* Who began with a state has waited since then at most: else the messages behind an older picture would overrun it at
+ * once, and again and again. */
+static bool too_far(const struct worker *worker, const struct rc_topic *topic, const struct rc_feed *feed,
+                    const struct rc_entry *entry, uint64_t number, uint64_t head, uint64_t end)
 {
+	uint64_t since_ns = feed ? RC_MAX(entry->time_ns, feed->began_ns) : entry->time_ns;
 	return rc_log_too_far(&worker->server->log, entry, number, head, end) ||
 	       end - entry->position > lag_size_max(worker, topic) ||
-	       (worker->now_ns > entry->time_ns && worker->now_ns - entry->time_ns > lag_ns_max(worker, topic));
+	       (worker->now_ns > since_ns && worker->now_ns - since_ns > lag_ns_max(worker, topic));
 }
 
 void rc_lag_close_slow(struct worker *worker, uint32_t slot, uint32_t topic)
@@ -129,10 +132,11 @@ static uint64_t enforce_one(struct worker *worker, uint32_t slot, struct rc_subs
 	head = RC_MAX(head, newest + 1); /* a publisher shows the topic's newest entry before the log's */
 	uint64_t first = rc_log_first_from(log, topic, from);
 	/* What comes after its next look does not wait. */
-	if (rc_feed_ends_before(rc_feed_of(&worker->subscribers, record), first))
+	const struct rc_feed *feed = rc_feed_of(&worker->subscribers, record);
+	if (rc_feed_ends_before(feed, first))
 		return head;
 	const struct rc_entry *oldest = rc_log_entry(log, first);
-	if (!too_far(worker, topic, oldest, first, head, end))
+	if (!too_far(worker, topic, feed, oldest, first, head, end))
 		return first;
 	struct rc_audience *audience = rc_audience_at(&worker->subscribers, record->topic);
 	enum rc_policy policy = record->conflate ? RC_POLICY_CONFLATE : topic->options.policy;

@@ -183,6 +183,17 @@ def test_client_under_node():
     node("client.mjs", CLIENT, limit=80)
 
 
+def test_keyed_feeds():
+    """The Map of a keyed topic, by itself and against a server that does as it is told."""
+    node("keyed.mjs", CLIENT, limit=60)
+
+
+def test_keyed_feeds_and_server():
+    if not shutil.which("setpriv"):
+        raise Skip("there is no setpriv")
+    node("keyed_live.mjs", PROGRAM, CLIENT, limit=60)
+
+
 def test_client_in_modules():
     """The modules as they are, so that nobody need join them to try a change."""
     node("client.mjs", os.path.join(SOURCES, "ringcast.js"), limit=80)

@@ -33,6 +33,14 @@ def test_chromium():
     node("browser.mjs", PROGRAM, MODULES, CHROMIUM, pictures, limit=160)
 
 
+def test_book():
+    """The page of an order book, of `ringcast book --serve` and of the demonstration."""
+    need_chromium()
+    pictures = os.path.join(BUILD, "tests")
+    os.makedirs(pictures, exist_ok=True)
+    node("book.mjs", PROGRAM, MODULES, CHROMIUM, pictures, limit=100)
+
+
 def test_cohort():
     """The browser's own decoder of permessage-deflate."""
     need_chromium()

@@ -42,6 +42,28 @@ Test(feed, lines)
 	}
 }
 
+Test(feed, keys)
+{
+	static const struct {
+		const char *line, *payload, *key;
+	} cases[] = {
+		{ "0\tt\tp", "p", NULL },       { "0\tt\tp\tk", "p", "k" }, { "0\tt\ta\tb\tk", "a\tb", "k" },
+		{ "0\tt\t\tgone", "", "gone" }, { "0\tt\tp\t", "p", NULL }, { "0\tt\t", "", NULL },
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct feed_record record;
+		cr_assert_null(feed_parse(cases[i].line, strlen(cases[i].line), &record));
+		cr_expect_null(record.key);
+		feed_take_key(&record);
+		cr_expect_eq(record.payload_size, strlen(cases[i].payload), "'%s'", cases[i].line);
+		cr_expect(!memcmp(record.payload, cases[i].payload, record.payload_size), "'%s'", cases[i].line);
+		cr_expect_eq(!record.key, !cases[i].key, "'%s'", cases[i].line);
+		if (record.key)
+			cr_expect(record.key_size == strlen(cases[i].key) &&
+			          !memcmp(record.key, cases[i].key, record.key_size));
+	}
+}
+
 Test(feed, wrong_lines)
 {
 	static char long_topic[300] = "0\t";

@@ -26,17 +26,28 @@ EMBED(app_web_dashboard, "dashboard.js");
 EMBED(app_web_charts, "charts.js");
 EMBED(app_web_style, "style.css");
 EMBED(app_web_client, "ringcast.js");
+EMBED(app_web_book_page, "book.html");
+EMBED(app_web_book, "book.js");
 
 #define HTML "text/html; charset=utf-8"
 #define SCRIPT "text/javascript; charset=utf-8"
 
-static const struct file {
+struct file {
 	const char *path, *type, *begin, *end;
 	bool anywhere; /* pages of other sites may load it */
-} files[] = {
+};
+
+static const struct file files[] = {
 	{ "/", HTML, app_web_index, app_web_index_end, false },
 	{ "/dashboard.js", SCRIPT, app_web_dashboard, app_web_dashboard_end, false },
 	{ "/charts.js", SCRIPT, app_web_charts, app_web_charts_end, false },
+	{ "/style.css", "text/css; charset=utf-8", app_web_style, app_web_style_end, false },
+	{ "/ringcast.js", SCRIPT, app_web_client, app_web_client_end, true },
+};
+
+static const struct file book_page = { "", HTML, app_web_book_page, app_web_book_page_end, false };
+static const struct file book_files[] = {
+	{ "/book.js", SCRIPT, app_web_book, app_web_book_end, false },
 	{ "/style.css", "text/css; charset=utf-8", app_web_style, app_web_style_end, false },
 	{ "/ringcast.js", SCRIPT, app_web_client, app_web_client_end, true },
 };
@@ -74,11 +85,26 @@ static int answer(rc_request *request, const struct file *file)
 	return rc_request_respond(request, 200, file->type, file->begin, size) ? 503 : 0;
 }
 
-int app_web_answer(rc_request *request)
+static int answer_one_of(rc_request *request, const struct file *list, size_t count)
 {
 	const char *path = rc_request_path(request);
-	for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-		if (strcmp(path, files[i].path) == 0)
-			return answer(request, &files[i]);
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(path, list[i].path) == 0)
+			return answer(request, &list[i]);
 	return -1;
+}
+
+int app_web_answer(rc_request *request)
+{
+	return answer_one_of(request, files, sizeof files / sizeof *files);
+}
+
+int app_web_answer_book(rc_request *request, const char *place, const char *topics)
+{
+	const char *path = rc_request_path(request);
+	if (strcmp(path, place) == 0)
+		return answer(request, &book_page);
+	if (strcmp(path, "/books") == 0)
+		return rc_request_respond(request, 200, "application/json", topics, strlen(topics)) ? 503 : 0;
+	return answer_one_of(request, book_files, sizeof book_files / sizeof *book_files);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * web.h - the browser side, as files that are part of the program: the dashboard at / and the client /ringcast.js.
+ * web.h - the browser side, as files that are part of the program: the dashboard at /, the client /ringcast.js, and the
+ * page of an order book for the servers that have one.
  */
 #ifndef APP_WEB_H
 #define APP_WEB_H
@@ -9,5 +10,9 @@
 
 /* Answers a plain request for one of the files as handlers.request does. Returns -1 when it is for none of them. */
 int app_web_answer(rc_request *request);
+
+/* The same for the page of an order book, which stands at `place`, and for what it loads. `topics` are the books that
+ * it can show, as a JSON list of names. */
+int app_web_answer_book(rc_request *request, const char *place, const char *topics);
 
 #endif

@@ -60,7 +60,20 @@ const char *feed_parse(const char *line, size_t size, struct feed_record *record
 	record->topic_size = (size_t)(payload - topic);
 	record->payload = payload + 1;
 	record->payload_size = (size_t)(end - payload - 1);
+	record->key = NULL;
+	record->key_size = 0;
 	return NULL;
+}
+
+void feed_take_key(struct feed_record *record)
+{
+	const char *end = record->payload + record->payload_size,
+		   *tab = memrchr(record->payload, '\t', record->payload_size);
+	if (!tab)
+		return;
+	record->payload_size = (size_t)(tab - record->payload);
+	record->key_size = (size_t)(end - tab - 1);
+	record->key = record->key_size ? tab + 1 : NULL;
 }
 
 int feed_open_descriptor(struct feed *feed, const char *path, int descriptor)

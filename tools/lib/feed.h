@@ -18,10 +18,16 @@ struct feed_record {
 	size_t topic_size;
 	const char *payload; /* may hold tabs, and may be empty */
 	size_t payload_size;
+	const char *key; /* null: none; only after feed_take_key() */
+	size_t key_size;
 };
 
 /* Takes one line apart, without its line end. The record points into the line. Returns null, or what is wrong. */
 const char *feed_parse(const char *line, size_t size, struct feed_record *record);
+
+/* Takes a fourth column off the payload: what stands behind its last tab is the key. Without a tab, or with nothing
+ * behind it, there is none. */
+void feed_take_key(struct feed_record *record);
 
 struct feed {
 	const char *path;

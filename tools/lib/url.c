@@ -44,3 +44,27 @@ char *url_join(const char *base, size_t base_size, const char *path, const char 
 	*end = 0;
 	return url;
 }
+
+/* Whether the query has a value of that name. */
+static int has_query(const char *query, const char *name)
+{
+	size_t size = strlen(name);
+	for (; query; query = strchr(query, '&')) {
+		query++;
+		if (!strncmp(query, name, size) && (query[size] == '=' || query[size] == '&' || !query[size]))
+			return 1;
+	}
+	return 0;
+}
+
+char *url_with_query(const char *url, const char *name, const char *value)
+{
+	const char *query = strchr(url, '?');
+	if (has_query(query, name))
+		return strdup(url);
+	size_t size = strlen(url) + strlen(name) + strlen(value) + 3;
+	char *made = malloc(size);
+	if (made)
+		snprintf(made, size, "%s%c%s=%s", url, query ? '&' : '?', name, value);
+	return made;
+}

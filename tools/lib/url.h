@@ -15,4 +15,8 @@ size_t url_base_size(const char *url);
  * without memory. */
 char *url_join(const char *base, size_t base_size, const char *path, const char *name, size_t name_size);
 
+/* The URL with `name=value` in its query, unless there is a value of that name already. To be freed; null without
+ * memory. */
+char *url_with_query(const char *url, const char *name, const char *value);
+
 #endif

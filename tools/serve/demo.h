@@ -13,6 +13,7 @@
 #define SERVE_DEMO_SYMBOL_SIZE 12
 #define SERVE_DEMO_MESSAGE_SIZE 160
 #define SERVE_DEMO_TOPIC "market" /* all trades; each symbol is a topic too */
+#define SERVE_DEMO_BOOK "ACME"    /* of the one order book, in the keyed topic book.ACME */
 
 struct serve_demo_instrument {
 	char symbol[SERVE_DEMO_SYMBOL_SIZE]; /* "ACME.017" */

@@ -17,7 +17,8 @@
 #include "lib/options.h"
 #include "lib/wait.h"
 
-#define DEMO_RATE 1500 /* trades a second of a quiet market at speed 1 */
+#define DEMO_RATE 1500     /* trades a second of a quiet market at speed 1 */
+#define TRADES_A_CHANGE 10 /* for each change of the order book */
 
 /* Sleeps until a moment of clock_now(). Returns false when the feeder is to stop. */
 static bool sleep_until(struct serve_feeder *feeder, uint64_t due_ns)
@@ -99,9 +100,22 @@ static void *replay(void *argument)
 	return NULL;
 }
 
+/* The order book moves with the trades. Returns false, after saying why, when it cannot be published. */
+static bool move_book(struct serve_feeder *feeder)
+{
+	struct market_change change;
+	market_next(&feeder->books, &change);
+	int code = book_publish(&feeder->publisher, &change);
+	feeder->published += !code;
+	if (code && !atomic_load(&feeder->stopping))
+		command_failed("the demonstration book ends: %s", rc_strerror(code));
+	return !code;
+}
+
 static void *demonstrate(void *argument)
 {
 	struct serve_feeder *feeder = argument;
+	uint64_t trades = 0;
 	struct timespec today;
 	clock_gettime(CLOCK_REALTIME, &today);
 	uint64_t opened = (uint64_t)today.tv_sec * NS_PER_SECOND + (uint64_t)today.tv_nsec;
@@ -117,6 +131,8 @@ static void *demonstrate(void *argument)
 		if (!publish(feeder, symbol, strlen(symbol), message, size) ||
 		    !publish(feeder, SERVE_DEMO_TOPIC, strlen(SERVE_DEMO_TOPIC), message, size))
 			break;
+		if (++trades % TRADES_A_CHANGE == 0 && !move_book(feeder))
+			break;
 	}
 	return NULL;
 }
@@ -124,6 +140,8 @@ static void *demonstrate(void *argument)
 int serve_feeder_open(struct serve_feeder *feeder)
 {
 	serve_demo_open(&feeder->demo, feeder->seed, DEMO_RATE);
+	market_open(&feeder->books, feeder->seed, 1);
+	strcpy(feeder->books.symbols[0], SERVE_DEMO_BOOK);
 	if (!feeder->path || !feed_open(&feeder->feed, feeder->path))
 		return 0;
 	command_failed("%s", feeder->feed.error);
@@ -132,10 +150,12 @@ int serve_feeder_open(struct serve_feeder *feeder)
 
 int serve_feeder_start(struct serve_feeder *feeder)
 {
+	int code = feeder->path ? 0 : -book_publisher_open(&feeder->publisher, feeder->server, &feeder->books);
 	feeder->stop = eventfd(0, EFD_CLOEXEC);
-	int code = feeder->stop < 0
-	               ? errno
-	               : pthread_create(&feeder->thread, NULL, feeder->path ? replay : demonstrate, feeder);
+	if (feeder->stop < 0)
+		code = errno;
+	if (!code)
+		code = pthread_create(&feeder->thread, NULL, feeder->path ? replay : demonstrate, feeder);
 	feeder->running = !code;
 	if (!code)
 		return 0;
@@ -155,6 +175,8 @@ void serve_feeder_close(struct serve_feeder *feeder)
 		feeder->running = false;
 		close(feeder->stop);
 	}
+	book_publisher_close(&feeder->publisher);
+	market_close(&feeder->books);
 	if (feeder->path)
 		feed_close(&feeder->feed);
 }

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "book/publisher.h"
 #include "demo.h"
 #include "lib/feed.h"
 #include "ringcast.h"
@@ -32,6 +33,8 @@ struct serve_feeder {
 	uint64_t published;
 	struct feed feed;
 	struct serve_demo demo;
+	struct market books; /* of the demonstration: one, that of its busiest instrument */
+	struct book_publisher publisher;
 };
 
 /* Opens the recording, or the demonstration market. Returns 0, or -1 after printing why. */

@@ -12,7 +12,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/web.h"
 #include "ask.h"
+#include "book/publisher.h"
+#include "demo.h"
 #include "lib/log.h"
 #include "lib/text.h"
 #include "page.h"
@@ -249,6 +252,9 @@ static int route_http(struct serve_routes *routes, rc_request *request)
 		return poll(routes, request, path + 6);
 	if (!strcmp(rc_request_method(request), "POST") && published_topic(path))
 		return post(routes, request, published_topic(path));
+	code = routes->demo ? app_web_answer_book(request, "/book", "[\"" BOOK_TOPIC SERVE_DEMO_BOOK "\"]") : -1;
+	if (code >= 0)
+		return code;
 	if (routes->demo && !strcmp(path, "/"))
 		return rc_request_respond(request, 200, "text/html; charset=utf-8", serve_page, serve_page_size) ? 503
 		                                                                                                 : 0;

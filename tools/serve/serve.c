@@ -171,9 +171,10 @@ static void print_listeners(const struct serve *serve, const int *ports)
 		if (serve->routes.demo && !index && strstr(url, "://") && !log_is_json())
 			printf("the demonstration market:\n"
 			       "  http%s/\n"
+			       "  http%s/book, an order book that proves itself\n"
 			       "  ringcast sub %s/topic/" SERVE_DEMO_TOPIC "\n"
 			       "  ringcast sub '%s/topic/%s?last=1'\n",
-			       url + 2, url, url, "ACME.000,BOLT.001,CRUX.002");
+			       url + 2, url + 2, url, url, "ACME.000,BOLT.001,CRUX.002");
 	}
 	for (unsigned index = 0; index < admin->count; index++) {
 		make_url(url, admin->items[index], ports[listen->count + index]);
@@ -207,6 +208,12 @@ static int start(struct serve *serve)
 			snprintf(error.text, sizeof error.text, "a rule for topics: %.100s", rc_strerror(code));
 			goto failed;
 		}
+	}
+	/* The order book's readers that are too slow go on from its state. */
+	const struct rc_topic_options book = { .policy = RC_POLICY_RESYNC, .heartbeat_ms = 1000 };
+	if (serve->routes.demo && rc_server_topic_rule(serve->server, BOOK_TOPIC "*", &book)) {
+		snprintf(error.text, sizeof error.text, "no room for the demonstration's own rule for topics");
+		goto failed;
 	}
 	if (name_certificates(serve, &error))
 		goto failed;

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 
 const [sources, built] = process.argv.slice(2);
-const MEMBERS = ["broadcast", "close", "connect", "constructor", "direct", "history", "join", "leave", "members", "on",
+const MEMBERS = ["broadcast", "close", "connect", "constructor", "direct", "history", "join", "keyed", "leave", "members", "on",
 	"queued", "request", "say", "send", "state", "subscribe", "transport", "unsubscribe", "userId"];
 
 test("each module can be imported by itself, and does nothing but declare", () => {
@@ -37,11 +37,12 @@ test("each module imports the names of others that it uses, and no more", () => 
 
 test("the joined file exports what its entry exports", async () => {
 	for (const path of [join(sources, "ringcast.js"), built]) {
-		const { default: main, Ringcast, RingcastError, ...others } = await import(path);
+		const { default: main, Keyed, Ringcast, RingcastError, ...others } = await import(path);
 		assert.deepEqual(others, {}, path);
 		assert.equal(main, Ringcast, path);
 		assert.deepEqual(Object.getOwnPropertyNames(Ringcast.prototype).sort(), MEMBERS, path);
 		assert.equal(Ringcast.length, 1, path);
+		assert.deepEqual(new Keyed("t").map, new Map(), path);
 		const client = new Ringcast("ws://127.0.0.1:1/ws/me", { storage: "none", store: { length: 0 } });
 		assert.deepEqual(Object.keys(client), [], path);
 		client.close();

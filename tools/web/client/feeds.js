@@ -185,9 +185,10 @@ export class Feeds {
 		this.#move(message.topic, message.epoch, message.to, true);
 	}
 
-	/** Keeps where a quiet topic stands, so that it goes on from there. @param {Message} message */
-	heardSubscribed(message) {
-		for (const { topic, seq, epoch } of message.topics ?? [])
+	/** Keeps where a quiet topic stands, so that it goes on from there.
+	 *  @param {{topic: string, seq: number, epoch?: number}[]} topics */
+	heardSubscribed(topics) {
+		for (const { topic, seq, epoch } of topics)
 			if (epoch !== undefined && !this.#positions.has(topic) && !this.#subscriptions.get(topic)?.last)
 				this.#move(topic, epoch, seq, false);
 	}

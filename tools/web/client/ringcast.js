@@ -8,12 +8,15 @@
  *      await client.join("lobby");
  *      await client.say("lobby", "hello");              // resolves when the server has it
  *      client.subscribe("prices/*", (data, update) => draw(update.topic, data));
+ *      const book = client.keyed("book/ACME");          // book.map is the state of the topic, right at every moment
+ *      book.on("change", ({ key, value }) => show(key, value));
  *
  * What it promises, over any number of connections:
  *   - A message given to send() and its kin goes out as soon as the server can be reached. It goes again until the server
  *     acknowledges it, always with the same id.
  *   - What comes in is handed to its handlers once, and in order. Rooms and feeds go on from where they stopped.
  *   - A gap that nobody can fill is told as a message of type "gap".
+ *   - The Map of a keyed feed is the topic's state behind one update: never half of it, and never with something missing.
  *
  * When no WebSocket gets through but HTTP does, feeds (and only they) come as server-sent events, or by long polling:
  *   GET /sse/TOPIC[,TOPIC...]   The data of each event is a message of the dialect (update, gap, subscribed). The id of
@@ -26,14 +29,17 @@
 /** @import { Link, Listener, Message, State, Transport } from "./types.js" */
 /** @import { Handler } from "./handlers.js" */
 /** @import { UpdateHandler } from "./feeds.js" */
+/** @import { KeyedHow } from "./states.js" */
 import { Connection } from "./connection.js";
 import { Feeds } from "./feeds.js";
 import { Handlers } from "./handlers.js";
+import { Keyed } from "./keyed.js";
 import { EventsLink, findWebSocket, PollLink, SocketLink } from "./links.js";
 import { DEFAULTS } from "./options.js";
 import { Outbox } from "./outbox.js";
 import { Requests } from "./requests.js";
 import { Rooms } from "./rooms.js";
+import { States } from "./states.js";
 import { Ids, Memory, RingcastError } from "./values.js";
 
 /** The client: it ties the parts together, and gives each message that comes to the part that it concerns. */
@@ -48,6 +54,7 @@ export class Ringcast {
 	/** @type {Outbox} */ #outbox;
 	/** @type {Rooms} */ #rooms;
 	/** @type {Feeds} */ #feeds;
+	/** @type {States} */ #states;
 
 	/** @param {string|URL} address of the WebSocket: wss://HOST/ws/USER @param {Options} [options] */
 	constructor(address, options = {}) {
@@ -78,6 +85,7 @@ export class Ringcast {
 			left: (name, error) => this.#outbox.giveUp(data => data?.type === "room_message" && data.room === name, error),
 		});
 		this.#feeds = new Feeds(this.#options, this.#address, this.#connection, { request, emit });
+		this.#states = new States(this.#connection, request);
 		this.connect();
 	}
 
@@ -185,9 +193,20 @@ export class Ringcast {
 		return () => this.unsubscribe(names, handler);
 	}
 
-	/** Takes the handler away. Without a handler, or with the last one, the topic is given up.
+	/**
+	 * Follows a topic whose updates have keys, now and after each new connection: what it returns has the newest data of each
+	 * key as `map`, "change" and "resync" to handle, and `gaps`, which counts what was really lost. It needs a WebSocket. A
+	 * topic is followed so, or by subscribe(), and not both.
+	 * @param {string} topic @param {KeyedHow} [how] @returns {Keyed}
+	 */
+	keyed(topic, how = {}) {
+		return this.#states.open(topic, how);
+	}
+
+	/** Takes the handler away. Without a handler, or with the last one, the topic is given up, and a keyed one always.
 	 *  @param {string|string[]} topics @param {UpdateHandler} [handler] */
 	unsubscribe(topics, handler) {
+		for (const topic of [topics].flat()) this.#states.close(topic);
 		this.#feeds.unsubscribe([topics].flat(), handler);
 	}
 
@@ -232,6 +251,7 @@ export class Ringcast {
 		if (this.#options.batch) this.#connection.write({ type: "batching", ...this.#options.batch });
 		this.#rooms.resume();
 		this.#feeds.resume();
+		this.#states.resume();
 		this.#outbox.flush();
 	}
 
@@ -239,6 +259,7 @@ export class Ringcast {
 	#ticked(now) {
 		this.#requests.expire(now);
 		this.#outbox.tick(now);
+		this.#states.tick(now);
 	}
 
 	#dropped() {
@@ -256,6 +277,7 @@ export class Ringcast {
 
 	/** @param {Message} message */
 	#hear(message) {
+		if (this.#states.heard(message)) return;
 		switch (message.type) {
 		case "batch":
 			for (const each of message.messages ?? []) this.#hear(each);
@@ -276,10 +298,12 @@ export class Ringcast {
 			this.#feeds.heardGap(message);
 			break;
 		case "subscribed":
-			this.#feeds.heardSubscribed(message);
+			this.#feeds.heardSubscribed((message.topics ?? []).filter((/** @type {any} */ each) => !this.#states.has(each.topic)));
 			break;
 		case "unsubscribed":
-			if (message.code) this.#feeds.refused(message.topics ?? []);
+			if (!message.code) break;
+			this.#feeds.refused(message.topics ?? []);
+			this.#states.refused(message.topics ?? []);
 			break;
 		case "room_message":
 			return this.#rooms.heard(message);
@@ -318,5 +342,5 @@ export class Ringcast {
 	}
 }
 
-export { RingcastError };
+export { Keyed, RingcastError };
 export default Ringcast;
