@@ -183,7 +183,8 @@ static int judge_handshake(struct rc_http_request *request, bool has_body)
 static size_t awaited_body(struct rc_span head, size_t max)
 {
 	struct rc_span line, name, value;
-	rc_http_line(&head, &line);
+	if (!rc_http_line(&head, &line))
+		return 0; /* nothing stands behind an empty line */
 	while (rc_http_line(&head, &line)) {
 		if (!rc_http_field(line, &name, &value) || !rc_span_is(name, "Content-Length"))
 			continue;

@@ -11,8 +11,8 @@
 
 #include <time.h>
 
-#define SKIPS_AT_ONCE 8 /* segments that are left out of the log, to find a free block, before the lock is given back  \
-	                 */
+/* Segments that are left out of the log, to find a free block, before the lock is given back. */
+#define SKIPS_AT_ONCE 8
 
 /* A few milliseconds late, and far cheaper than the exact one: it is for the limit of a second. */
 static uint64_t coarse_now(void)

@@ -100,7 +100,7 @@ uint64_t rc_subscription_base(const struct worker *worker, const struct rc_topic
 static bool begins_with_state(const struct worker *worker, const struct connection *conn, const struct rc_topic *topic,
                               const struct rc_start *start, uint64_t from, uint64_t first)
 {
-	if (!start || !(start->state || start->snapshot) || !rc_form_of(conn)->follows)
+	if (!(start->state || start->snapshot) || !rc_form_of(conn)->follows)
 		return false;
 	if (start->after.epoch && start->resumed)
 		return false;
@@ -142,7 +142,7 @@ static int find_beginning(struct worker *worker, struct connection *conn, const 
 	beginning->from = begin_at(worker, conn, topic, start, &beginning->first);
 	if (anew && start->resume)
 		beginning->until = beginning->from;
-	if (!begins_with_state(worker, conn, topic, start, beginning->from, beginning->first))
+	if (!start || !begins_with_state(worker, conn, topic, start, beginning->from, beginning->first))
 		return 0;
 	uint64_t base = start->snapshot ? rc_subscription_base(worker, topic) : RC_NONE;
 	beginning->from = base != RC_NONE ? base : rc_log_head(log);
@@ -163,7 +163,7 @@ static int find_beginning(struct worker *worker, struct connection *conn, const 
 static bool begin_feed(struct worker *worker, uint32_t slot, struct rc_subscription *record,
                        const struct beginning *beginning, const struct rc_start *start, struct picture *picture)
 {
-	if (beginning->until != RC_NONE) {
+	if (start && beginning->until != RC_NONE) {
 		if (!rc_feeds_begin_state(worker, slot, record, beginning->takes_picture ? picture : NULL,
 		                          beginning->until, RC_MARK_STATE))
 			return false;

@@ -303,6 +303,21 @@ def test_state():
         equal([json.loads(plain.receive_text()) for _ in state], list(state.values()))
 
 
+def test_large_states_by_poll():
+    """A state comes whole, also one of more messages than a page; or it is refused, in words."""
+    keys = [f"k{number}" for number in range(2500)]
+    with Server() as server:
+        state = keyed(server, "A", keys, 1)
+        page = poll(server, "/poll/A?state=1")
+        equal({message["k"]: message["d"] for message in page["messages"][1:]}, state)
+        assert "more" not in page
+        for start in range(0, 2500, 500):
+            post(server, "/publish?form=json", json.dumps([{"t": "B", "k": key, "d": "x" * 1900} for key in keys[start:start + 500]]))
+        status, words = ask(server, "GET", "/poll/B?state=1")
+        equal(status, 400)
+        assert b"larger than 4 MB" in words, words
+
+
 def test_snapshot():
     with Server() as server:
         keyed(server, "A", ["a", "b"])

@@ -252,7 +252,7 @@ def test_too_many_patterns():
 
     here = ("--listen", "127.0.0.1:0")
     refuses(*here, *kept(64), "--policy-for", "u=skip", words=("--keep-last 't63'", "64"))
-    refuses(*here, *kept(64), "--cohort", "u", words=("--cohort", "64"))
+    refuses(*here, *kept(64), "--deflate", "--cohort", "u", words=("--cohort", "64"))
     refuses(*here, *kept(64), "--demo", words=("--demo", "64"))
     with Server(*kept(63), "--demo") as server:
         equal(server.get("/")[0], 200)

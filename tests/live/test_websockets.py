@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The server against Debian's python3-websockets, a client that nobody here wrote."""
 import asyncio
+import json
 import os
 import sys
 
-from harness import Server, Skip, equal, run
+from harness import Server, Skip, equal, run, until
 
 try:
     import websockets
@@ -96,6 +97,28 @@ async def test_topics(server):
 async def test_subprotocols_nobody_chose(server):
     async with connect(server, "/echo", subprotocols=["chat.v2", "chat"]) as ws:
         equal(ws.subprotocol, None)
+
+
+@on()
+async def test_forms(server):
+    """A keyed topic as JSON: the state first, then every change, each number behind the one before it."""
+    async with connect(server, "/publish?form=json") as writer:
+        await writer.send(json.dumps([{"t": "book", "k": f"k{number % 20}", "d": number} for number in range(100)]))
+        until(lambda: server.stats()["published"] == 100, "all is published")
+        async with connect(server, "/topic/book?form=json&state=1") as late, connect(server, "/topic/book?form=binary&since=0") as other:
+            mark = json.loads(await late.recv())
+            equal((mark["m"], mark["s"]), ("state", 100))
+            values = {}
+            while len(values) < 20:
+                message = json.loads(await late.recv())
+                values[message["k"]] = message["d"]
+            equal(sorted(values.values()), list(range(80, 100)))
+            await writer.send('{"t":"book","k":"k0","r":true}')
+            message = json.loads(await late.recv())
+            equal((message["s"], message["p"], message["k"], message["r"]), (101, 100, "k0", True))
+            for number in range(100):
+                data = await other.recv()
+                equal((int.from_bytes(data[4:12], "big"), data[28:32]), (number + 1, b"book"))
 
 
 run(globals())

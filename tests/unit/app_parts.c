@@ -309,6 +309,43 @@ Test(app_table, many)
 	app_table_destroy(&table);
 }
 
+/* Names that a peer chose because they fall into one bucket of a table with seed 0. */
+Test(app_table, crafted_names_cost_what_others_do)
+{
+	enum { COUNT = 200 };
+	static struct crafted {
+		struct app_node node;
+		char name[16];
+	} crafted[COUNT];
+	struct app_table table = { 0 };
+	uint64_t number = 0;
+	for (unsigned i = 0; i < COUNT; i++) {
+		struct crafted *one = &crafted[i];
+		do
+			one->node.name_size = (size_t)snprintf(one->name, sizeof one->name, "x%lx",
+			                                       (unsigned long)number++);
+		while (app_table_hash(&table, one->name, one->node.name_size) & 0xfff);
+		one->node.name = one->name;
+	}
+	for (uint64_t seed = 0; seed < 4; seed++) {
+		size_t longest = 0;
+		cr_assert(app_table_init(&table, seed * UINT64_C(0x9e3779b97f4a7c15)));
+		for (unsigned i = 0; i < COUNT; i++)
+			app_table_add(&table, &crafted[i].node);
+		for (size_t i = 0; i < table.bucket_count; i++) {
+			size_t count = 0;
+			for (const struct app_node *node = table.buckets[i]; node; node = node->next)
+				count++;
+			longest = count > longest ? count : longest;
+		}
+		if (seed)
+			cr_expect_lt(longest, 20, "seed %lu: %zu in one bucket", (unsigned long)seed, longest);
+		else
+			cr_expect_eq(longest, COUNT, "they are not crafted: %zu", longest);
+		app_table_destroy(&table);
+	}
+}
+
 /* ---- JSON ---- */
 
 Test(app_out, values_come_out_as_they_went_in)

@@ -4,6 +4,7 @@
  * held before, by the counts of the allocator.
  */
 #include "ringcast_stats.h"
+#include "worker.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
@@ -105,4 +106,26 @@ Test(embed_topics, who_makes_and_leaves_topics_leaves_nothing)
 	rc_server_stop(server, 0);
 	rc_server_join(server);
 	rc_server_free(server);
+}
+
+/* What is in a server's tables cannot be reckoned with another one at hand. */
+Test(embed_topics, each_server_has_seeds_of_its_own)
+{
+	struct rc_config config;
+	rc_server *both[2];
+	rc_config_init(&config);
+	config.worker_count = 1;
+	config.log_size = 1 << 20;
+	for (unsigned i = 0; i < 2; i++) {
+		both[i] = rc_server_new(&config, NULL);
+		cr_assert_not_null(both[i]);
+		cr_assert_eq(rc_server_start(both[i], NULL), 0);
+	}
+	cr_expect_neq(memcmp(both[0]->topics.secret, both[1]->topics.secret, RC_TOPIC_SECRET_SIZE), 0);
+	cr_expect_neq(both[0]->workers[0].subscribers.seed, both[1]->workers[0].subscribers.seed);
+	for (unsigned i = 0; i < 2; i++) {
+		rc_server_stop(both[i], 0);
+		rc_server_join(both[i]);
+		rc_server_free(both[i]);
+	}
 }

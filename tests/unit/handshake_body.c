@@ -63,6 +63,18 @@ Test(handshake_body, in_every_prefix)
 }
 
 /* While the body is awaited, the head is known and says what the whole will. */
+Test(handshake_body, none_behind_an_empty_line)
+{
+	static const char text[] = "\r\nContent-Length: 1\r\n\r\nx";
+	for (size_t size = 2; size < sizeof text; size++) {
+		struct rc_http_request request;
+		char *bytes = malloc(size);
+		memcpy(bytes, text, size);
+		cr_expect_eq(rc_handshake_parse_body(&request, bytes, size, BODY_MAX), -400, "%zu bytes", size);
+		free(bytes);
+	}
+}
+
 Test(handshake_body, its_head_alone)
 {
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -115,7 +115,7 @@ Test(json, depth)
 /* Small pieces of JSON in any order: what passes here must pass there, and the other way round. */
 Test(json, like_another_reader)
 {
-	static const char *const pieces[] = { "{", "}",      "[",    "]",    ",", ":",           "\"a\"", "\"b\"",
+	static const char *const pieces[] = { "{", "}",    "[",    "]",    ",", ":",           "\"a\"", "\"b\"",
 		                              "1", "-2.5", "true", "null", " ", "\"\\u0041\"", "\"",    "0" };
 	uint64_t seed = seed_of("json");
 	unsigned agreed = 0;

@@ -10,6 +10,9 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 enum { SLOTS = 40, TOPICS = 60 };
 
 static struct rc_subscribers set;
@@ -30,6 +33,17 @@ static void end(void)
 	rc_subscribers_destroy(&set);
 }
 
+/* Where many share one home, some stretch of the table is full. */
+static uint32_t longest_run(void)
+{
+	uint32_t run = 0, longest = 0;
+	for (uint32_t i = 0; i < set.table_size; i++) {
+		run = set.table[i] ? run + 1 : 0;
+		longest = RC_MAX(longest, run);
+	}
+	return longest;
+}
+
 /* A connection that chose its topics: their numbers differ by the size of the table, which once was one place. */
 Test(subscriber, chosen_topics_cost_what_others_do)
 {
@@ -38,14 +52,37 @@ Test(subscriber, chosen_topics_cost_what_others_do)
 	for (uint32_t slot = 0; slot < 128; slot++)
 		for (uint32_t i = 0; i < 64; i++)
 			cr_assert(rc_subscribers_add(&set, slot, &lists[slot], i * 16384, 1, 0));
-	/* Where many share one home, some stretch of the table is full. */
-	uint32_t run = 0, longest = 0;
-	for (uint32_t i = 0; i < set.table_size; i++) {
-		run = set.table[i] ? run + 1 : 0;
-		longest = run > longest ? run : longest;
-	}
-	cr_expect_lt(longest, 60, "%u in a row", longest);
+	cr_expect_lt(longest_run(), 60, "%u in a row", longest_run());
 	end();
+}
+
+/* Topics whose numbers fall into one place of a table with seed 0. */
+Test(subscriber, crafted_topics_cost_what_others_do)
+{
+	enum { COUNT = 200 };
+	static uint32_t topics[COUNT], slots[COUNT];
+	unsigned count = 0;
+	for (uint32_t topic = 0; topic < 50000 && count < COUNT; topic++) {
+		for (uint32_t slot = 0; slot < SLOTS && count < COUNT; slot++) {
+			uint64_t key = (uint64_t)topic << 32 | slot;
+			if (XXH3_64bits_withSeed(&key, sizeof key, 0) & 0xfff)
+				continue;
+			topics[count] = topic;
+			slots[count++] = slot;
+		}
+	}
+	cr_assert_eq(count, COUNT);
+	for (uint64_t seed = 0; seed < 4; seed++) {
+		memset(first, 0, sizeof first);
+		cr_assert_eq(rc_subscribers_init(&set, seed * UINT64_C(0x9e3779b97f4a7c15)), 0);
+		for (unsigned i = 0; i < COUNT; i++)
+			cr_assert(rc_subscribers_add(&set, slots[i], &first[slots[i]], topics[i], 1, 0));
+		if (seed)
+			cr_expect_lt(longest_run(), 40, "seed %lu: %u in a row", (unsigned long)seed, longest_run());
+		else
+			cr_expect_geq(longest_run(), COUNT, "they are not crafted: %u", longest_run());
+		rc_subscribers_destroy(&set);
+	}
 }
 
 /* Numbers on both sides of a chunk's end, and the last one. */

@@ -19,7 +19,8 @@
 #include "wish.h"
 
 #define PAGE_MESSAGES_MAX 1000
-#define PAGE_SIZE_MAX (1u << 20) /* of its messages; a larger one comes alone */
+#define PAGE_SIZE_MAX (1u << 20)  /* of its messages; a larger one comes alone */
+#define STATE_SIZE_MAX (4u << 20) /* of a topic's state, which comes whole or not at all */
 
 /* ---- a page: the answer to a poll ---- */
 
@@ -77,13 +78,15 @@ static uint64_t since_of(const struct page *page, const struct rc_topic_stats *s
 /* Under the log's lock. */
 static bool take_line(void *context, const struct rc_past *past)
 {
-	if (past->opcode == RC_TEXT)
-		app_out_line(context, past->data, past->size);
-	return true;
+	struct app_out *lines = context;
+	lines->failed |= lines->size + past->size > STATE_SIZE_MAX;
+	if (past->opcode == RC_TEXT && !lines->failed)
+		app_out_line(lines, past->data, past->size);
+	return !lines->failed;
 }
 
-/* The state comes whole, however large it is: half of one would be none. To a client that knew the topic it is said
- * that this is void. */
+/* The state comes whole, since half of one would be none; one that is too large is answered with 503. To a client that
+ * knew the topic it is said that this is void. */
 static void read_state(struct page *page, struct rc_topic_stats *stats, bool known)
 {
 	struct app_out lines = { 0 }, *out = &page->client->crew->out;

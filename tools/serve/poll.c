@@ -18,7 +18,8 @@
 #include "ringcast_stats.h"
 
 #define PAGE_MESSAGES_MAX 1000
-#define PAGE_SIZE_MAX (1u << 20) /* of its payloads; a larger one comes alone */
+#define PAGE_SIZE_MAX (1u << 20)  /* of its payloads; a larger one comes alone */
+#define STATE_SIZE_MAX (4u << 20) /* of all states in an answer, which come whole or not at all */
 #define TOPICS_MAX 256
 #define LOOK_NS (100 * UINT64_C(1000000)) /* between two looks for polls that have waited for long enough */
 #define HEADERS "Access-Control-Allow-Origin: *\r\nCache-Control: no-store\r\n"
@@ -43,7 +44,7 @@ struct serve_poll {
 struct page {
 	FILE *to;
 	size_t count, size;
-	bool more, failed;
+	bool more, failed, too_large;
 	/* What was copied of a topic: structs rc_past, each followed by its key and its payload. */
 	char *copies;
 	size_t used, capacity;
@@ -69,14 +70,9 @@ static void *room_for(struct page *page, size_t size)
 	return page->copies + page->used - size;
 }
 
-/* Under the log's lock. */
-static bool copy(void *context, const struct rc_past *past)
+/* Under the log's lock, as the next two. */
+static bool take(struct page *page, const struct rc_past *past)
 {
-	struct page *page = context;
-	if (page->count >= PAGE_MESSAGES_MAX || (page->count && page->size + past->size > PAGE_SIZE_MAX)) {
-		page->more = true;
-		return false;
-	}
 	struct rc_past *to = room_for(page, sizeof *to + past->key_size + past->size);
 	if (!to)
 		return false;
@@ -90,6 +86,21 @@ static bool copy(void *context, const struct rc_past *past)
 	page->sequence = past->sequence;
 	page->epoch = past->epoch;
 	return true;
+}
+
+static bool copy(void *context, const struct rc_past *past)
+{
+	struct page *page = context;
+	bool full = page->count >= PAGE_MESSAGES_MAX || (page->count && page->size + past->size > PAGE_SIZE_MAX);
+	page->more |= full;
+	return !full && take(page, past);
+}
+
+static bool copy_state(void *context, const struct rc_past *past)
+{
+	struct page *page = context;
+	page->too_large |= page->size + past->key_size + past->size > STATE_SIZE_MAX;
+	return !page->too_large && take(page, past);
 }
 
 static void write_copies(struct page *page, const struct topic *topic, size_t written)
@@ -129,7 +140,7 @@ static void read_state(struct page *page, rc_server *server, struct topic *topic
 	size_t before = page->count++;
 	bool complete = true;
 	uint64_t epoch = 0, sequence = 0;
-	rc_topic_state(server, topic->name, topic->size, &epoch, &sequence, &complete, copy, page);
+	rc_topic_state(server, topic->name, topic->size, &epoch, &sequence, &complete, copy_state, page);
 	write_mark(page, topic, sequence, epoch, !complete, !before);
 	write_copies(page, topic, before + 1);
 	topic->start = (struct rc_start){ .resume = true, .since = sequence, .epoch = epoch };
@@ -161,13 +172,13 @@ static void read_topic(struct page *page, rc_server *server, struct topic *topic
 	*start = (struct rc_start){ .resume = true, .since = page->sequence, .epoch = page->epoch };
 }
 
-/* Writes what is new. Returns how many messages and marks; or -1 without memory. */
+/* Writes what is new. Returns how many messages and marks; -EMSGSIZE for states that are too large; or -ENOMEM. */
 static int write_page(struct serve_poll *poll, char **text, size_t *size)
 {
 	rc_server *server = poll->polls->server;
 	struct page page = { .to = open_memstream(text, size) };
 	if (!page.to)
-		return -1;
+		return -ENOMEM;
 	fputs("{\"messages\":[", page.to);
 	for (unsigned i = 0; i < poll->topic_count; i++)
 		read_topic(&page, server, &poll->topics[i]);
@@ -181,7 +192,9 @@ static int write_page(struct serve_poll *poll, char **text, size_t *size)
 	fputs(page.more ? "],\"more\":true}\n" : "]}\n", page.to);
 	page.failed |= fclose(page.to) != 0;
 	free(page.copies);
-	return page.failed ? -1 : (int)page.count;
+	if (page.too_large)
+		return -EMSGSIZE;
+	return page.failed ? -ENOMEM : (int)page.count;
 }
 
 /* ---- a poll ---- */
@@ -247,7 +260,9 @@ static int begin(struct serve_poll *poll, rc_request *request, const struct serv
 	int count = write_page(poll, &text, &size), status = 503;
 	rc_request_add_header(request, "Access-Control-Allow-Origin", "*");
 	rc_request_add_header(request, "Cache-Control", "no-store");
-	if (count > 0 || (count == 0 && !ask->since))
+	if (count == -EMSGSIZE)
+		status = refuse(request, 400, "the state is larger than 4 MB: follow it by /topic or /sse\n");
+	else if (count > 0 || (count == 0 && !ask->since))
 		status = rc_request_respond(request, 200, "application/json", text, size) ? 503 : 0;
 	else if (count == 0 && !ask->wait_s)
 		status = rc_request_respond(request, 204, NULL, NULL, 0) ? 503 : 0;
