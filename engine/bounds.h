@@ -106,6 +106,9 @@ static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before
 #define RC_ROUNDS_CROWDED 4 /* in a row, before that is so */
 #define RC_ROUND_STRETCHED_NS 32000000
 
+/* Bytes of answers to plain requests that may wait to be read before an answer is the last on its connection. */
+#define RC_ANSWERS_WAITING_MAX (64 * RC_KIB)
+
 #define RC_HOLDS_MAX 64 /* zero-copy sends of a worker whose bytes the kernel holds; beyond, sends copy */
 
 /* ---- TLS ---- */
