@@ -59,7 +59,7 @@ THREAD_TESTS := $(patsubst tests/threads/%.c,$(BUILD)/tests/threads_%,$(wildcard
 FUZZ_TARGETS := $(filter-out run,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
 FUZZ_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%))
 # The simulator: the library without what touches the kernel, in a build of its own with small bounds, under one main.
-SIM_SOURCES := $(filter-out $(wildcard uring/ring*.c) uring/slots.c uring/listen.c uring/probe.c uring/names.c,$(wildcard engine/*.c tls/*.c uring/*.c)) $(wildcard tests/sim/*.c)
+SIM_SOURCES := $(filter-out $(wildcard uring/ring*.c) uring/slots.c uring/listen.c uring/probe.c uring/probe_send.c uring/names.c,$(wildcard engine/*.c tls/*.c uring/*.c)) $(wildcard tests/sim/*.c)
 SIM_OBJECTS := $(patsubst %.c,$(BUILD)/obj/sim/%.o,$(SIM_SOURCES))
 SIM_WRAPPED := malloc calloc realloc free strdup mmap clock_gettime nanosleep eventfd write close dup \
 	getrandom pthread_mutex_lock pthread_mutex_trylock pthread_mutex_unlock
@@ -81,13 +81,14 @@ READY := $(BUILD)/setup-build.done
 READY_TEST := $(BUILD)/setup-test.done
 READY_EXAMPLES := $(BUILD)/setup-examples.done
 READY_INSTALL := $(BUILD)/setup-install.done
+READY_DOCS := $(BUILD)/setup-docs.done
 
 # As many jobs as processors, unless the caller chose.
 ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run examples test test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame install uninstall dist deb image completions test-deb clean help fmt FORCE
+.PHONY: all run examples test test-epoll test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame docs install uninstall dist deb image completions test-deb clean help fmt FORCE
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
@@ -99,6 +100,10 @@ examples: $(EXAMPLES) ## the programs of tools/examples, in $(BUILD)/examples: w
 test: all $(EXAMPLES) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(LOOP) $(PRODUCERS) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
 	@CC='$(CC)' SANITIZE='$(or $(SANITIZE),$(INSTRUMENTED))' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(SIM_TESTS) \
 		$(if $(SANITIZE),,tests/benches.sh tests/cross.sh)
+
+test-epoll: all $(EXAMPLES) $(UNIT_TESTS) $(STARVED) $(LOOP) $(PRODUCERS) $(READY_TEST) ## the tests that need a ring, all of them on the one on epoll (of the others `make test` runs a part there; ONLY=word)
+	@RC_RING=epoll CC='$(CC)' SANITIZE='$(SANITIZE)' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) \
+		$$(grep -l rc_server_new tests/unit/*.c | sed 's|tests/unit/\(.*\)\.c|$(BUILD)/tests/unit_\1|')
 
 test-asan: ## the same tests, built with the address and undefined behaviour sanitizers
 	@$(MAKE) --no-print-directory SANITIZE=address,undefined test
@@ -118,8 +123,8 @@ lint: all ## format, structure (who uses whom), clang-tidy, cppcheck, what progr
 abi-freeze: all ## from now on `make lint` holds the library to what programs can rely on today: tests/abi/README.md
 	@sh tools/setup.sh lint && CC='$(CC)' /usr/bin/python3 -B tests/abi/check.py $(BUILD) --freeze
 
-test-vm: all $(LOOP) ## the live tests and the systemd units on Linux 6.1, the oldest kernel promised, in qemu (ONLY=word)
-	@ONLY='$(ONLY)' sh tests/vm/run.sh $(BUILD)
+test-vm: all $(LOOP) ## the live tests and the systemd units on Linux 6.1, or with KERNEL=5.10 on Debian 11's, in qemu (ONLY=word)
+	@ONLY='$(ONLY)' KERNEL='$(KERNEL)' sh tests/vm/run.sh $(BUILD)
 
 soak: all ## churn, storms, floods, readers that do not read; then attacks around honest users, TIME=60 seconds each
 	@RC_SOAK=$(or $(TIME),60) /usr/bin/python3 -B tests/soak/test_soak.py $(BUILD)
@@ -161,6 +166,9 @@ million: all ## a million connections on this machine and broadcasts to all (N=1
 
 flame: ## a flame graph (SVG) of a running server: PID=123 TIME=10 OUT=flame.svg
 	@sh tools/perf/flame.sh $(or $(PID),$$(pidof -s ringcast)) $(or $(TIME),10) $(or $(OUT),flame.svg)
+
+docs: $(READY_DOCS) ## the documentation as plain HTML, to be read without a network: $(BUILD)/docs/index.html
+	$(call say,write $(BUILD)/docs)rm -rf $(BUILD)/docs && python3 -B tools/docs/build.py $(BUILD)/docs
 
 # Programs look there by themselves in the system's own folders; elsewhere pkg-config has them told.
 RPATH := $(if $(filter /lib /lib/% /usr/lib /usr/lib/% /usr/local/lib /usr/local/lib/%,$(LIBDIR)),,-Wl,-rpath,$${libdir} )
@@ -214,7 +222,7 @@ deb: ## Debian packages of what was committed, by debhelper, in $(BUILD)/deb
 	@sh tools/package/deb.sh $(BUILD) $(VERSION)
 
 test-deb: deb ## installs these packages in a bare Debian 12 made by debootstrap, uses them, and removes them (root)
-	@/usr/bin/python3 -B tests/package/deb.py $(BUILD)
+	@sh tools/setup.sh test-deb && /usr/bin/python3 -B tests/package/deb.py $(BUILD)
 
 image: all ## a container image with the program and what it links, by podman, buildah or docker: IMAGE=ringcast
 	@sh tools/package/container/image.sh $(BUILD) $(or $(IMAGE),ringcast)
@@ -246,6 +254,9 @@ $(READY_EXAMPLES): tools/setup.sh | $(READY)
 
 $(READY_INSTALL): tools/setup.sh | $(READY)
 	@CC='$(CC)' sh tools/setup.sh install && touch $@
+
+$(READY_DOCS): tools/setup.sh | $(READY)
+	@CC='$(CC)' sh tools/setup.sh docs && touch $@
 
 $(BUILD)/obj/%.o: %.c Makefile | $(READY)
 	@mkdir -p $(@D)

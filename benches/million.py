@@ -180,13 +180,13 @@ def measure(options, count):
     last = 0x7F010001 + sources - 1
     load = [options.program, "load", f"ws://127.0.0.1:{port}", "--connections", str(count), "--workers", str(workers),
             "--sources", f"127.1.0.1-{'.'.join(str(last >> shift & 255) for shift in (24, 16, 8, 0))}",
-            "--size", str(options.size), "--json", "--quiet", *options.load.split()]
+            "--json", "--quiet", *options.load.split()]
     if options.mode == "idle":
         load += ["--mode", "idle", "--duration", "2s"]
     else:
         # A few thousand deliveries are over before anything is warm: to few, more often.
         messages = max(options.broadcasts, DELIVERIES_MIN // count if options.growth else 0)
-        load += ["--messages", str(messages), "--warmup", "0", "--duration", "0"]
+        load += ["--size", str(options.size), "--messages", str(messages), "--warmup", "0", "--duration", "0"]
     print(f"{count:,} connections from {sources} addresses, {workers} workers on each side", flush=True)
     settle()
     with proc.Process(command, port, cpu=None) as server:

@@ -108,10 +108,12 @@ struct rc_block *rc_blocks_take(struct rc_blocks *blocks, struct rc_block *in_ha
 uint64_t rc_block_begin(struct rc_blocks *blocks, struct rc_block *block, size_t size, uint64_t now_ns)
 {
 	uint64_t place = ++block->count << INDEX_BITS | (uint64_t)(block - blocks->all);
-	block->began_ns = now_ns;
-	block->data = block->used + rc_frame_header_size(size);
-	block->size_max = size;
-	RC_ASSERT(block->data + size <= blocks->block_size);
+	uint64_t data = block->used + rc_frame_header_size(size);
+	RC_ASSERT(data + size <= blocks->block_size);
+	/* release: who sees one of them sees that the place before is over */
+	atomic_store_explicit(&block->began_ns, now_ns, memory_order_release);
+	atomic_store_explicit(&block->data, data, memory_order_release);
+	atomic_store_explicit(&block->size_max, size, memory_order_release);
 	atomic_store_explicit(&block->holder, place, memory_order_release);
 	return place;
 }
@@ -123,18 +125,28 @@ struct rc_block *rc_blocks_find(struct rc_blocks *blocks, uint64_t place)
 	return is_held ? block : NULL;
 }
 
+bool rc_blocks_see(const struct rc_blocks *blocks, uint64_t place, struct rc_place_seen *seen)
+{
+	const struct rc_block *block = &blocks->all[place & ((1 << INDEX_BITS) - 1) & (RC_BLOCKS - 1)];
+	if (!place || atomic_load_explicit(&block->holder, memory_order_acquire) != place)
+		return false;
+	/* acquire: were one of them the next place's, the last look would find this one over */
+	seen->began_ns = atomic_load_explicit(&block->began_ns, memory_order_acquire);
+	seen->size_max = atomic_load_explicit(&block->size_max, memory_order_acquire);
+	uint64_t data = atomic_load_explicit(&block->data, memory_order_acquire);
+	seen->data = blocks->bytes + blocks->offset + (uint64_t)(block - blocks->all) * blocks->block_size + data;
+	return atomic_load_explicit(&block->holder, memory_order_relaxed) == place;
+}
+
 uint64_t rc_block_finish(struct rc_blocks *blocks, struct rc_block *block, enum rc_opcode opcode, size_t size)
 {
 	const struct rc_frame frame = { .fin = true, .opcode = (uint8_t)opcode, .size = size };
 	uint8_t *data = rc_block_data(blocks, block);
 	size_t header_size = rc_frame_header_size(size);
-	uint64_t begin = block->data - header_size;
+	uint64_t begin = atomic_load_explicit(&block->data, memory_order_relaxed) - header_size;
 	/* A small message in a place that was meant for more: a gap before it would make a send of its own range. */
-	if (begin != block->used && size <= RC_CONTROL_SIZE_MAX) {
-		begin = block->used;
-		data = memmove(data - (block->data - header_size - begin), data, size);
-		block->data = begin + header_size;
-	}
+	if (begin != block->used && size <= RC_CONTROL_SIZE_MAX)
+		data = memmove(data - (begin - block->used), data, size);
 	rc_frame_write(data - header_size, &frame);
 	return (uint64_t)(data - header_size - blocks->bytes);
 }

@@ -10,8 +10,8 @@
  * many publishers are there at a time as blocks may be active. A full block is free again when the log has forgotten
  * the last entry in it.
  *
- * Threads: with the log's lock, but for rc_blocks_handy(), rc_blocks_find(), and a block that was taken, which is the
- * caller's alone until a place begins in it.
+ * Threads: with the log's lock, but for rc_blocks_handy(), rc_blocks_find(), rc_blocks_see(), and a block that was
+ * taken, which is the caller's alone until a place begins in it.
  */
 #ifndef RC_BLOCK_H
 #define RC_BLOCK_H
@@ -23,12 +23,13 @@
 struct rc_block {
 	_Atomic uint64_t holder; /* the place that somebody builds in, or 0 */
 	uint64_t count;          /* of places so far: part of their names, so that an old one is told from a new one */
-	uint64_t began_ns;
 	uint64_t used;
-	uint64_t data;   /* where the payload of the place begins ... */
-	size_t size_max; /* ... and what it may have */
-	uint64_t live;   /* entries of the log in this block */
-	uint16_t next;   /* of the same list, number + 1 */
+	/* Of the place, also for whoever is about to learn that it is over: */
+	_Atomic uint64_t began_ns;
+	_Atomic uint64_t data;   /* where its payload begins ... */
+	_Atomic size_t size_max; /* ... and what it may have */
+	uint64_t live;           /* entries of the log in this block */
+	uint16_t next;           /* of the same list, number + 1 */
 	bool active;
 };
 
@@ -44,6 +45,13 @@ struct rc_blocks {
 
 void rc_blocks_init(struct rc_blocks *blocks, uint8_t *bytes, uint64_t offset, uint64_t block_size);
 
+/* A place, as it was while it was being built in. */
+struct rc_place_seen {
+	uint64_t began_ns;
+	const uint8_t *data;
+	size_t size_max;
+};
+
 /* Takes an idle block, without the lock; null when none is at hand. */
 struct rc_block *rc_blocks_handy(struct rc_blocks *blocks);
 
@@ -58,6 +66,10 @@ uint64_t rc_block_begin(struct rc_blocks *blocks, struct rc_block *block, size_t
 
 /* The block of a place that is being built in, or null. Any thread. */
 struct rc_block *rc_blocks_find(struct rc_blocks *blocks, uint64_t place);
+
+/* Looks at a place. False: it is over. Any thread; another one may end the place at any moment, and a next one begin
+ * there. What is seen stays a part of the block, whoever writes to it by then. */
+bool rc_blocks_see(const struct rc_blocks *blocks, uint64_t place, struct rc_place_seen *seen);
 
 /* Makes a frame of the first `size` bytes of a place and returns where it stands, from the log's bytes. */
 uint64_t rc_block_finish(struct rc_blocks *blocks, struct rc_block *block, enum rc_opcode opcode, size_t size);

@@ -31,6 +31,7 @@ struct rc_cursor {
 	bool resuming : 1;  /* something it wants begins further back than it stands */
 	bool synced : 1;    /* it has read its cohort's last frame, so the next makes sense to it */
 	bool own_ahead : 1; /* the log may have entries of its own ahead, which it does not get */
+	bool owed : 1;      /* something of a feed comes before what it reads of the log: feed.h */
 };
 
 /* The invariant: within a frame, or with something further back to go to, it is behind; on its way it is within no

@@ -25,9 +25,15 @@ enum rc_encoding_id {
 	RC_ENCODING_DEFLATE_12,
 	RC_ENCODING_DEFLATE_15,
 	RC_ENCODING_COHORT, /* one compressor goes on through a topic's messages */
-	RC_ENCODING_SSE,    /* server-sent events, see sse.h */
+	/* From here on those that some connections read alone, without the log's own form: envelope.h writes them. */
+	RC_ENCODING_SSE,      /* server-sent events, see sse.h */
+	RC_ENCODING_SSE_JSON, /* events whose data is the json form */
+	RC_ENCODING_JSON,     /* frames in the json form */
+	RC_ENCODING_BINARY,   /* frames in the binary form */
 	RC_ENCODING_COUNT,
 };
+
+#define RC_ENCODING_ALONE RC_ENCODING_SSE
 
 /* What an encoding has of an entry. The entry's number is kept with the state, so that nothing needs clearing. */
 enum rc_extent_state {

@@ -46,8 +46,8 @@ static const struct {
 	{ ENOTCONN, "the connection has ended or is closing, or its worker has: forget the handle" },
 	{ ENXIO, "there is no host of this name: check its spelling, and the resolver" },
 	{ EOPNOTSUPP, "not with this setting or kernel: handlers.report, or `ringcast probe`, says which" },
-	{ EPERM,
-	  "not allowed: allow io_uring (seccomp, kernel.io_uring_disabled), and step a worker by one thread alone" },
+	{ EPERM, "not allowed: allow io_uring (seccomp, kernel.io_uring_disabled) or take RC_RING_EPOLL; one thread "
+	         "steps a worker" },
 	{ EPIPE, "the server has let go of this producer, or ended: open another one" },
 	{ EPROTO, "the peer answered with something else than TLS or WebSocket: check the URL's scheme and port" },
 	{ ETIMEDOUT,

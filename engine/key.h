@@ -48,7 +48,8 @@ struct rc_state {
 	uint64_t base_sequence;         /* of the newest base that there ever was: keys of earlier messages are void */
 	uint64_t base_size, size_since; /* bytes of that base, and of what was published behind it */
 	uint64_t lost;                  /* values dropped since then */
-	bool base_wanted;               /* and told */
+	bool base_wanted;               /* and told, or about to be: the topic is in the log's list */
+	uint32_t wants_next;            /* in that list, topic number + 1 */
 };
 
 struct rc_keys {

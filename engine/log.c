@@ -16,6 +16,7 @@
 #include "frame.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define RECYCLED_A_MESSAGE 4 /* beyond what it needs: a segment is recycled long before the next is wanted */
@@ -192,6 +193,27 @@ static void put_aside(struct rc_log *log, uint64_t number, uint64_t sequence, co
 		                      memory_order_relaxed);
 }
 
+/* What is published behind a topic's base, until that is so much that a new one is wanted. Without memory it is not. */
+static void count_since_base(struct rc_log *log, struct rc_topic *topic, const struct rc_log_message *message,
+                             uint64_t size)
+{
+	struct rc_state *state = topic->state ? topic->state : (topic->state = calloc(1, sizeof *state));
+	if (!state)
+		return;
+	if (message->key && !rc_key_at(log->keys, message->key - 1)->size) {
+		state->base_size = size;
+		state->size_since = 0;
+		state->base_wanted = false;
+		return;
+	}
+	state->size_since += size;
+	if (state->base_wanted || state->size_since <= topic->options.snapshot_factor * state->base_size)
+		return;
+	state->base_wanted = true;
+	state->wants_next = log->wants_base;
+	log->wants_base = topic->id + 1;
+}
+
 /* Where the bytes of a frame at this position are, which are copied there if they are not. */
 static uint64_t put_bytes(struct rc_log *log, const struct rc_log_message *message, uint64_t position)
 {
@@ -235,6 +257,8 @@ uint64_t rc_log_put(struct rc_log *log, const struct rc_log_message *message, ui
 		                      memory_order_relaxed);
 	log->write_position = position + frame_size;
 	log->published_size += message->size;
+	if (RC_UNLIKELY(topic->options.snapshot_factor))
+		count_since_base(log, topic, message, frame_size);
 	atomic_store_explicit(&topic->sequence, sequence, memory_order_relaxed);
 	atomic_store_explicit(&log->end, log->write_position, memory_order_relaxed);
 	/* release: a worker that finds the entry through its topic sees it whole, and the end behind it */

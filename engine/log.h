@@ -83,6 +83,7 @@ struct rc_log {
 	uint64_t published_size;            /* of payloads */
 	uint64_t refused;
 	uint64_t segments_recycled;
+	uint32_t wants_base; /* topics of which a new base is wanted since this was emptied, number + 1 of the first */
 	struct rc_blocks blocks;
 };
 

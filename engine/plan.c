@@ -14,8 +14,9 @@
 struct source {
 	const struct rc_log *log;
 	const struct rc_interest *interest;
-	uint64_t number, end; /* the entry that comes next, `end` when none does */
-	bool conflate;        /* it counts only if it is its topic's newest */
+	uint64_t number, end;       /* the entry that comes next, `end` when none does */
+	bool conflate;              /* it counts only if it is its topic's newest, or its key's */
+	const struct rc_feed *feed; /* its subscription's, or null */
 };
 
 static uint64_t first_of(const struct rc_log *log, uint32_t topic, uint64_t from, uint64_t end)
@@ -46,6 +47,13 @@ static void show_first_want(struct source *source)
 	const struct rc_interest *interest = source->interest;
 	source->number = interest->want_count ? interest->wants[0].from : source->end;
 	source->conflate = interest->want_count && interest->wants[0].conflate;
+	source->feed = interest->want_count ? interest->wants[0].feed : NULL;
+}
+
+/* An entry of this want; `end` for one that is not for it now. */
+static uint64_t within(const struct rc_want *want, uint64_t number, uint64_t end)
+{
+	return rc_feed_ends_before(want->feed, number) ? end : number;
 }
 
 static void begin_wants(struct source *source, uint64_t begin)
@@ -53,7 +61,9 @@ static void begin_wants(struct source *source, uint64_t begin)
 	struct rc_want *wants = source->interest->wants;
 	uint32_t count = source->interest->want_count;
 	for (uint32_t i = 0; i < count; i++)
-		wants[i].from = first_of(source->log, wants[i].topic, RC_MAX(wants[i].from, begin), source->end);
+		wants[i].from = within(&wants[i],
+		                       first_of(source->log, wants[i].topic, RC_MAX(wants[i].from, begin), source->end),
+		                       source->end);
 	for (uint32_t i = count / 2; i-- > 0;)
 		sift(wants, count, i);
 	show_first_want(source);
@@ -68,6 +78,9 @@ static void look_up(struct source *source, uint64_t number)
 		const struct rc_subscription *record = rc_subscribers_find(interest->set, interest->slot, topic);
 		if (!record || record->resumes || number < record->from)
 			continue;
+		source->feed = rc_feed_of(interest->set, record);
+		if (rc_feed_ends_before(source->feed, number))
+			continue;
 		source->conflate = interest->conflates &&
 		                   (record->conflate || rc_topic_conflates(rc_topic_at(source->log->topics, topic)));
 		break;
@@ -78,6 +91,7 @@ static void look_up(struct source *source, uint64_t number)
 static void begin_source(struct source *source, uint64_t begin)
 {
 	source->conflate = false;
+	source->feed = NULL;
 	if (source->interest->wants)
 		begin_wants(source, begin);
 	else if (source->interest->set)
@@ -96,7 +110,7 @@ static void advance(struct source *source)
 	source->number = rc_log_next(source->log, source->number, source->end);
 	if (!interest->wants)
 		return;
-	interest->wants[0].from = source->number;
+	interest->wants[0].from = within(&interest->wants[0], source->number, source->end);
 	sift(interest->wants, interest->want_count, 0);
 	show_first_want(source);
 }
@@ -177,6 +191,22 @@ static void begin_plan(struct rc_plan *plan, const struct rc_interest *interest,
 	plan->encoded_only = interest->encoded_only;
 }
 
+/* Whether its subscriber can do without it. */
+static bool is_conflated(const struct source *source, uint64_t number)
+{
+	const struct rc_log *log = source->log;
+	const struct rc_feed *feed = source->feed;
+	if (feed && number < feed->until && rc_log_is_superseded(log, number, feed->until, feed->state))
+		return true;
+	if (!source->conflate)
+		return false;
+	const struct rc_aside *aside = rc_log_aside(log, number);
+	if (aside && aside->key)
+		return rc_log_is_superseded(log, number, source->end, false);
+	const struct rc_topic *topic = rc_topic_at(log->topics, rc_log_entry(log, number)->topic);
+	return atomic_load_explicit(&topic->newest, memory_order_acquire) != number;
+}
+
 /* Takes an entry, or leaves it out. False: it does not fit, and the plan ends before it. */
 static bool take(struct rc_plan *plan, const struct source *source, bool *synced)
 {
@@ -190,8 +220,7 @@ static bool take(struct rc_plan *plan, const struct source *source, bool *synced
 		return true;
 	}
 	uint32_t offset = (uint32_t)(number - plan->begin);
-	if (source->conflate &&
-	    atomic_load_explicit(&rc_topic_at(log->topics, entry->topic)->newest, memory_order_acquire) != number) {
+	if ((source->conflate || source->feed) && is_conflated(source, number)) {
 		plan->taken[plan->taken_count++] = offset | RC_PLAN_CONFLATED;
 		plan->conflated_count++;
 		*synced = false;

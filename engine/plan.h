@@ -26,7 +26,8 @@ struct rc_range {
 struct rc_want {
 	uint64_t from; /* entries before it are not for this subscriber; rc_plan_make() writes over it */
 	uint32_t topic;
-	bool conflate; /* only the topic's newest entry */
+	bool conflate;              /* only the topic's newest entry, or the newest of each key */
+	const struct rc_feed *feed; /* or null */
 };
 
 /* What a subscriber wants, told in the way that costs least, and in which form it wants that:

@@ -6,8 +6,8 @@
  * (processes that publish through shared memory, for whom there is ringcast_producer.h), ringcast_latency.h (workers
  * inside a loop of the program's own), and ringcast_stats.h (counters, lists of topics, and what the kernel offers).
  *
- * A server is a set of workers (threads, each with an io_uring of its own) around one log. Publishing writes a message
- * into the log once, as a complete frame; a subscriber is a cursor in that log.
+ * A server is a set of workers (threads, each with an io_uring of its own, or an epoll) around one log. Publishing
+ * writes a message into the log once, as a complete frame; a subscriber is a cursor in that log.
  *
  * Conventions
  *   Errors      A function that can fail returns 0 (or a count, or a sequence number) on success and a negative errno
@@ -178,7 +178,7 @@ struct rc_handlers {
 	/* The library has something to tell the operator: memory or descriptors are used up, for example. Of each kind
 	 * at most one line a second comes. */
 	void (*report)(void *context, const char *text);
-	/* The kernel lets a worker go on no longer, as when a seccomp filter was set that forbids io_uring_enter:
+	/* The kernel lets a worker go on no longer, as when a seccomp filter was set that forbids what it waits with:
 	 * *error says why and names the remedy, and `report` was told so. The server stops by itself, since clients
 	 * would go on being sent to that worker: end the program. */
 	void (*failed)(void *context, const struct rc_error *error);
@@ -211,6 +211,14 @@ enum rc_huge_pages {
 	RC_HUGE_PAGES_OFF,         /* as the system has it */
 	RC_HUGE_PAGES_TRANSPARENT, /* those of 2 MiB, where the kernel has some to give; else small ones */
 	RC_HUGE_PAGES_RESERVED,    /* those of 2 MiB that the sysctl vm.nr_hugepages set aside, or an error */
+};
+
+/* What a worker's ring is made of. On epoll everything works as on io_uring, but each send is a call of its own, no
+ * send is zero-copy, and each connection takes a descriptor of the process, as on io_uring before Linux 6.14. */
+enum rc_ring_kind {
+	RC_RING_AUTO,  /* io_uring; where it is forbidden, switched off or older than Linux 6.1, epoll */
+	RC_RING_URING, /* io_uring, or an error */
+	RC_RING_EPOLL, /* Linux 4.18 */
 };
 
 /* How a server is set up. rc_config_init() fills in the defaults, which stand here beside each field; where none does,
@@ -247,9 +255,10 @@ struct rc_config {
 	 * followed by a pause as long as it took, which ends at most 32 ms after the round began. 0: each message
 	 * leaves as soon as the worker sees it. Default 2 ms. */
 	unsigned round_interval_us;
-	/* Sends of at least this many bytes of the log are zero-copy (Linux 6.14), except to a peer for whom the kernel
-	 * copies in the end; 0: none are. Such a send holds its part of the log until the peer's system has
-	 * acknowledged it. It gains from some 16 KiB up, with a network card that gathers; over loopback it only costs.
+	/* Sends of at least this many bytes of the log are zero-copy (io_uring of Linux 6.14), except to a peer for
+	 * whom the kernel copies in the end; 0: none are. Such a send holds its part of the log until the peer's system
+	 * has acknowledged it. It gains from some 16 KiB up, with a network card that gathers; over loopback it only
+	 * costs.
 	 */
 	size_t zero_copy_size_min;
 	/* The kernel makes the records of TLS 1.3 where it can (its module `tls`). What leaves is then copied once, and
@@ -271,6 +280,8 @@ struct rc_config {
 	/* Bytes of the newest values of keys that are kept when the log lets go of them, and as many again for those
 	 * that readers are being sent; see ringcast_feed.h for what is dropped beyond. 0: as log_size. */
 	size_t state_max;
+	/* RC_RING_AUTO is decided by rc_server_new(); when it is epoll, handlers.report says why at the start. */
+	enum rc_ring_kind ring;
 };
 
 /* Fills in the defaults. Any thread. */
@@ -351,7 +362,7 @@ RC_API int rc_server_tls_reload(rc_server *server, struct rc_error *error);
 /* Starts a thread for each worker. Returns 0 once all are accepting. Otherwise nothing runs, *error is set, and it
  * returns -EINVAL (a wss:// listener without rc_server_tls(), or a processor that is not there), -EBUSY (it was started
  * before), or the errno with which a thread, its place, its ring or its memory was refused: -EAGAIN, -ENOSYS, -EPERM,
- * -EMFILE, -ENOMEM ... */
+ * -EMFILE, -ENOMEM ... A ring is refused only if rc_config.ring insists on io_uring, or if epoll is forbidden too. */
 RC_API int rc_server_start(rc_server *server, struct rc_error *error);
 
 /* Runs worker `index` in the calling thread until the server stops, instead of rc_server_start(). Call it once for each
@@ -486,11 +497,11 @@ struct rc_start {
 	/* First the topic's state: the newest message of each key, in the order of the log; see ringcast_feed.h. With
 	 * `resume` (or `after`) only where the log does not reach back so far, instead of a gap. */
 	bool state;
-	bool snapshot; /* first the topic's newest base and what came after it; where the log has it no more, the state
-	                */
+	bool snapshot; /* first the topic's newest base and what came after it; or the state, if the log has it not */
 	/* Its topic is looked at so often a second at most, and then it gets the newest of each key, or the newest
 	 * message where they have none; up to RC_RATE_MAX. 0: everything, at once. */
 	unsigned rate;
+	uint64_t epoch; /* unless 0: that of `since`. In another one the topic began anew, and so does this */
 };
 
 /* Subscribes a connection that is open or in its request. Any thread; from another one than its worker's it is posted,

@@ -24,17 +24,21 @@ static const uint8_t *line_end(const uint8_t *at, const uint8_t *end)
 	return back ? back : stop;
 }
 
+size_t rc_sse_begin(uint8_t *to, struct rc_event_id id)
+{
+	char line[48];
+	if (!id.epoch)
+		return 0;
+	int size = snprintf(line, sizeof line, "id: %llx-%llx\n", (unsigned long long)id.epoch,
+	                    (unsigned long long)id.number);
+	return put(to, 0, line, (size_t)size);
+}
+
 size_t rc_sse_write(uint8_t *to, struct rc_event_id id, const uint8_t *text, size_t size)
 {
 	static const uint8_t none;
 	const uint8_t *at = size ? text : &none, *end = at + size;
-	char line[48];
-	size_t used = 0;
-	if (id.epoch) {
-		int length = snprintf(line, sizeof line, "id: %llx-%llx\n", (unsigned long long)id.epoch,
-		                      (unsigned long long)id.number);
-		used = put(to, used, line, (size_t)length);
-	}
+	size_t used = rc_sse_begin(to, id);
 	for (;;) {
 		const uint8_t *stop = line_end(at, end);
 		used = put(to, used, "data: ", 6);

@@ -14,6 +14,9 @@
 
 #define RC_SSE_HEARTBEAT ":\n\n" /* a comment: a sign of life */
 
+/* Writes what an event begins with before its data, and returns the size: its id, or nothing for an epoch of 0. */
+size_t rc_sse_begin(uint8_t *to, struct rc_event_id id);
+
 /* Writes an event and returns its size; with a null `to` it only returns the size. With an epoch of 0 the event has no
  * id. The lines of the text may end in CR, LF or both; its reader gets LF for each. */
 size_t rc_sse_write(uint8_t *to, struct rc_event_id id, const uint8_t *text, size_t size);

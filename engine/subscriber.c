@@ -42,8 +42,12 @@ void rc_subscribers_destroy(struct rc_subscribers *set)
 			free(chunk[j].members);
 		free(chunk);
 	}
-	for (size_t i = 0; set->chunks && i < RC_SUBSCRIPTION_CHUNKS_MAX && set->chunks[i]; i++)
+	for (size_t i = 0; set->chunks && i < RC_SUBSCRIPTION_CHUNKS_MAX && set->chunks[i]; i++) {
 		free(set->chunks[i]);
+		if (set->feeds)
+			free(set->feeds[i]);
+	}
+	free(set->feeds);
 	free(set->chunks);
 	free(set->table);
 	memset(set, 0, sizeof *set);
@@ -122,6 +126,35 @@ struct rc_subscription *rc_subscribers_find(const struct rc_subscribers *set, ui
 {
 	uint32_t bucket = *table_bucket(set, slot, topic, hash_of(set, slot, topic));
 	return bucket ? record_of(set, bucket) : NULL;
+}
+
+/* ---- feeds ---- */
+
+uint32_t rc_subscription_number(const struct rc_subscribers *set, const struct rc_subscription *record)
+{
+	return rc_audience_at(set, record->topic)->members[record->member_index].subscription;
+}
+
+struct rc_feed *rc_feed_make(struct rc_subscribers *set, struct rc_subscription *record)
+{
+	uint32_t number = rc_subscription_number(set, record);
+	if (record->fed)
+		return rc_feed_at(set, number);
+	if (!set->feeds && !(set->feeds = calloc(RC_SUBSCRIPTION_CHUNKS_MAX, sizeof *set->feeds)))
+		return NULL;
+	struct rc_feed ***chunk = &set->feeds[number / RC_SUBSCRIPTION_CHUNK];
+	if (!*chunk && !(*chunk = calloc(RC_SUBSCRIPTION_CHUNK, sizeof **chunk)))
+		return NULL;
+	struct rc_feed *feed = calloc(1, sizeof *feed);
+	(*chunk)[number % RC_SUBSCRIPTION_CHUNK] = feed;
+	record->fed = feed != NULL;
+	return feed;
+}
+
+void rc_feed_free(struct rc_subscribers *set, struct rc_subscription *record)
+{
+	free(rc_feed_of(set, record));
+	record->fed = false;
 }
 
 /* ---- records and members ---- */
@@ -227,7 +260,7 @@ struct rc_subscription *rc_subscribers_add(struct rc_subscribers *set, uint32_t 
 uint32_t rc_subscribers_remove(struct rc_subscribers *set, struct rc_subscription *record, uint32_t *first)
 {
 	uint32_t *bucket = table_bucket(set, record->slot, record->topic, hash_of(set, record->slot, record->topic));
-	RC_ASSERT(*bucket);
+	RC_ASSERT(*bucket && !record->fed);
 	uint32_t number = (*bucket & BUCKET_NUMBER) - 1;
 	table_remove(set, bucket);
 

@@ -12,6 +12,7 @@
 #define RC_SUBSCRIBER_H
 
 #include "encoding.h"
+#include "feed.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -19,7 +20,9 @@
 
 struct rc_subscription {
 	uint64_t from; /* entries of the log before it are not for this subscriber */
-	uint32_t topic, slot;
+	uint32_t topic;
+	uint32_t slot : 31;
+	uint32_t fed : 1;           /* it has a feed */
 	uint32_t next;              /* in the connection's list, number + 1 */
 	uint32_t member_index : 30; /* in the audience's members */
 	uint32_t conflate : 1;      /* it asked for the newest message only, whatever the topic's policy */
@@ -40,6 +43,7 @@ struct rc_audience {
 	/* for the round of fan-out that walks it: the next member, and how many are to be visited at least */
 	uint32_t walk_at, walk_left;
 	bool walked;
+	bool beats;                         /* its heartbeats have a time-out: beat.h */
 	uint32_t wanted[RC_ENCODING_COUNT]; /* members by the encoding they want; whoever fans out counts them */
 	_Atomic uint64_t epoch;             /* of the topic that the counters are about */
 	_Atomic uint64_t deliveries, dropped, conflated, slow_closed;
@@ -54,6 +58,7 @@ struct rc_subscribers {
 	_Atomic(struct rc_audience *) audiences[RC_TOPICS_MAX / RC_AUDIENCE_CHUNK];
 	uint32_t audiences_high, trim_next; /* chunks ever made, from the first on; the next to look at */
 	struct rc_subscription **chunks;
+	struct rc_feed ***feeds;         /* as the chunks; null, and parts of it, while no subscription there has one */
 	uint32_t made_count, free_first; /* records: numbers ever used; free list, number + 1 */
 	uint32_t count;
 	uint32_t *table; /* number + 1 and some bits of the hash; linear probing */
@@ -71,6 +76,14 @@ static inline struct rc_subscription *rc_subscription_at(const struct rc_subscri
 	return &set->chunks[number / RC_SUBSCRIPTION_CHUNK][number % RC_SUBSCRIPTION_CHUNK];
 }
 
+/* What it has beyond that, or null. */
+static inline struct rc_feed *rc_feed_at(const struct rc_subscribers *set, uint32_t number)
+{
+	return rc_subscription_at(set, number)->fed
+	           ? set->feeds[number / RC_SUBSCRIPTION_CHUNK][number % RC_SUBSCRIPTION_CHUNK]
+	           : NULL;
+}
+
 /* The audience of a topic, or null when nobody here subscribed to that number. The worker itself, for a topic that is
  * there, or any thread with the log's lock. */
 static inline struct rc_audience *rc_audience_at(const struct rc_subscribers *set, uint32_t topic)
@@ -83,6 +96,18 @@ static inline struct rc_audience *rc_audience_at(const struct rc_subscribers *se
 /* The record, or null. */
 struct rc_subscription *rc_subscribers_find(const struct rc_subscribers *set, uint32_t slot, uint32_t topic);
 
+/* The number of a record. */
+uint32_t rc_subscription_number(const struct rc_subscribers *set, const struct rc_subscription *record);
+
+static inline struct rc_feed *rc_feed_of(const struct rc_subscribers *set, const struct rc_subscription *record)
+{
+	return record->fed ? rc_feed_at(set, rc_subscription_number(set, record)) : NULL;
+}
+
+/* Its feed, made if it has none; null when memory is out. */
+struct rc_feed *rc_feed_make(struct rc_subscribers *set, struct rc_subscription *record);
+void rc_feed_free(struct rc_subscribers *set, struct rc_subscription *record);
+
 /* Adds a subscription that is not there yet. `first` is the connection's list. Null when memory is out. */
 struct rc_subscription *rc_subscribers_add(struct rc_subscribers *set, uint32_t slot, uint32_t *first, uint32_t topic,
                                            uint64_t topic_epoch, uint64_t from);
@@ -92,7 +117,8 @@ struct rc_subscription *rc_subscribers_add(struct rc_subscribers *set, uint32_t 
  * gone may be looked at. */
 void rc_subscribers_trim(struct rc_subscribers *set, const struct rc_topics *topics);
 
-/* Removes it. Returns the slot of the member that moved to its index in the audience, or UINT32_MAX when none did. */
+/* Removes it, which has no feed. Returns the slot of the member that moved to its index in the audience, or UINT32_MAX
+ * when none did. */
 uint32_t rc_subscribers_remove(struct rc_subscribers *set, struct rc_subscription *subscription, uint32_t *first);
 
 #endif

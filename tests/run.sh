@@ -8,6 +8,8 @@
 # Unit tests (unit_*) are Criterion's and report as TAP. Any other program or script prints "ok NAME", "FAIL NAME: why" or
 # "skip NAME: why", one line a test; exit status 77 skips it whole. A script gets BUILD as its argument. A program that ends
 # in any other way counts as one failure.
+#
+# A part of them runs a second time on the ring on epoll; with RC_RING=epoll all those do that need a ring.
 set -u
 build=$1
 shift
@@ -66,6 +68,16 @@ lines() {
 	tally "$name" "$(cat "$log.status")" '^ok ' '^FAIL ' '^skip ' "$log"
 }
 
+# on_epoll NAME COMMAND...: the command once more, on the other ring.
+on_epoll() {
+	name=$1_epoll
+	shift
+	chosen "$name" || return 0
+	export RC_RING=epoll
+	"$@"
+	unset RC_RING
+}
+
 for test in "$@"; do
 	case $test in
 	*.sh) name=$(basename "$(dirname "$test")")_$(basename "$test" .sh) ;;
@@ -73,17 +85,33 @@ for test in "$@"; do
 	esac
 	chosen "$name" || continue
 	case $test in
+	*/unit_connect | */unit_embed | */unit_embed_loop)
+		unit "$test"
+		[ "${RC_RING:-}" ] || on_epoll "$name" unit "$test"
+		;;
 	*/unit_*) unit "$test" ;;
 	*.sh) lines sh "$test" "$build" ;;
 	*) lines "$test" ;;
 	esac
 done
 
+script() {
+	echo "-- $name"
+	lines $python -B "$1" "$build"
+}
+
 for test in tests/*/test_*.py; do
 	name=$(basename "$test" .py)
 	chosen "$name" || continue
-	echo "-- $name"
-	lines $python -B "$test" "$build"
+	case ${RC_RING:+$test} in
+	tests/abi/* | tests/structure/* | */test_bench.py | */test_install.py | */test_man3.py | */test_perf.py) ;;
+	*) script "$test" ;;
+	esac
+done
+again="conformance frames topics"
+[ "${SANITIZE:-}" ] || again="$again app_plain handshake tls"
+for test in $again; do
+	[ "${RC_RING:-}" ] || [ ! -e "tests/live/test_$test.py" ] || on_epoll "test_$test" script "tests/live/test_$test.py"
 done
 
 cat "$log.failures"

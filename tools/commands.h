@@ -17,5 +17,6 @@ extern const struct subcommand command_load;
 extern const struct subcommand command_top;
 extern const struct subcommand command_health;
 extern const struct subcommand command_probe;
+extern const struct subcommand command_doctor;
 
 #endif

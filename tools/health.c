@@ -293,12 +293,15 @@ static int run(int argc, char **argv)
 		return options_wrong(&command_health, "--timeout: expected more than 0");
 	if (!health.certificate != !health.key)
 		return options_wrong(&command_health, "--cert needs its --key, and the other way round");
-	if ((status = begin_time(&health)) ||
-	    (status = health.target.local ? connect_local(&health) : connect_remote(&health)) ||
-	    (health.target.secure && (status = secure(&health))))
-		return status;
-	status = ask(&health);
+	status = begin_time(&health);
+	if (!status)
+		status = health.target.local ? connect_local(&health) : connect_remote(&health);
+	if (!status && health.target.secure)
+		status = secure(&health);
+	if (!status)
+		status = ask(&health);
 	SSL_free(health.tls);
-	close(health.socket);
+	if (health.socket >= 0)
+		close(health.socket);
 	return status;
 }

@@ -7,12 +7,15 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "app/settings.h"
 #include "commands.h"
+#include "lib/environment.h"
+#include "ringcast.h"
 #include "version.h"
 
 static const struct subcommand *const commands[] = {
-	&command_serve, &command_app, &command_sub,    &command_pub,   &command_replay,
-	&command_load,  &command_top, &command_health, &command_probe, &command_config,
+	&command_serve, &command_app,    &command_sub,   &command_pub,    &command_replay, &command_load,
+	&command_top,   &command_health, &command_probe, &command_doctor, &command_config,
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 
@@ -37,6 +40,15 @@ static void raise_descriptor_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* Help is there for whoever has set something wrong. */
+static bool asks_for_help(int argc, char **argv)
+{
+	for (int index = 1; index < argc; index++)
+		if (!strcmp(argv[index], "--help"))
+			return true;
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	/* When the reader of a pipe has left (`ringcast sub ... | head`), write() fails. The program must not be killed
@@ -58,6 +70,9 @@ int main(int argc, char **argv)
 	for (size_t index = 0; index < COMMAND_COUNT; index++) {
 		if (strcmp(commands[index]->name, name))
 			continue;
+		static struct app_settings none;
+		if (!asks_for_help(argc, argv) && !environment_is_known(app_settings_options(&none)))
+			return EXIT_USAGE;
 		raise_descriptor_limit();
 		return commands[index]->run(argc - 1, argv + 1);
 	}

@@ -17,17 +17,20 @@
 
 static int run(int argc, char **argv);
 
+static const struct option_need needs[] = { CLIENT_TLS_NEEDS, { 0 } };
+
 const struct subcommand command_pub = {
 	.name = "pub",
 	.summary = "send messages to a server",
-	.usage = "[options] URL [MESSAGE...]",
+	.usage = "[options] [URL [MESSAGE...]]",
 	.about =
 	    "Connects to URL and sends each MESSAGE, or each line of standard input if there is none. Then it closes\n"
 	    "with 1000 and waits for the server's Close. When the server is slow it waits; nothing is lost. The\n"
-	    "exit status is 0 when the server closed with 1000 or 1001, and 1 otherwise.",
+	    "exit status is 0 when the server closed with 1000 or 1001, and 1 otherwise.\n" ENVIRONMENT_ABOUT,
 	.examples = "  ringcast pub ws://127.0.0.1:8080/publish/orders '{\"id\":1}' '{\"id\":2}'\n"
 		    "  tail -f orders.log | ringcast pub ws://127.0.0.1:8080/publish/orders\n"
 		    "  ringcast pub --raw --binary ws://127.0.0.1:8080/publish/picture < picture.png",
+	.needs = needs,
 	.run = run,
 };
 
@@ -118,6 +121,26 @@ static int send_input(struct sender *sender, bool raw)
 	return client_send(&sender->client, &send, 1);
 }
 
+static int send_all(struct sender *sender, const char *url, int count, char **words, bool raw)
+{
+	int sent = -1;
+	if (client_start(&sender->client))
+		return EXIT_FAILED;
+	if (client_connect(&sender->client, &sender->conn, url)) {
+		client_end(&sender->client);
+		return EXIT_FAILED;
+	}
+	if (!client_await_open(&sender->client, &sender->conn)) {
+		sent = count ? send_arguments(sender, count, words) : send_input(sender, raw);
+		rc_close(sender->client.server, sender->conn.handle, RC_CLOSE_NORMAL, NULL, 0);
+	}
+	bool closed = !sender->client.interrupted && !client_await_closed(&sender->client);
+	client_end(&sender->client);
+	free(sender->buffer);
+	int status = closed ? client_verdict(&sender->conn) : EXIT_FAILED;
+	return sent ? EXIT_FAILED : status;
+}
+
 static int run(int argc, char **argv)
 {
 	static struct sender sender;
@@ -134,26 +157,14 @@ static int run(int argc, char **argv)
 	int status = options_parse(&command_pub, options, argc, argv, &operand);
 	if (status >= 0)
 		return status;
-	if (operand == argc)
-		return options_wrong(&command_pub, "a URL is missing");
 	if (raw && operand + 1 < argc)
 		return options_wrong(&command_pub, "--raw reads standard input and takes no MESSAGE");
 	sender.opcode = binary ? RC_BINARY : RC_TEXT;
-	if (client_start(&sender.client))
-		return EXIT_FAILED;
-	int sent = -1;
-	if (client_connect(&sender.client, &sender.conn, argv[operand])) {
-		client_end(&sender.client);
-		return EXIT_FAILED;
-	}
-	if (!client_await_open(&sender.client, &sender.conn)) {
-		sent = operand + 1 < argc ? send_arguments(&sender, argc - operand - 1, argv + operand + 1)
-		                          : send_input(&sender, raw);
-		rc_close(sender.client.server, sender.conn.handle, RC_CLOSE_NORMAL, NULL, 0);
-	}
-	bool closed = !sender.client.interrupted && !client_await_closed(&sender.client);
-	client_end(&sender.client);
-	free(sender.buffer);
-	status = closed ? client_verdict(&sender.conn) : EXIT_FAILED;
-	return sent ? EXIT_FAILED : status;
+	char *url = NULL;
+	int words = operand < argc ? operand + 1 : argc;
+	if ((status = environment_url(&command_pub, operand < argc ? argv[operand] : NULL, &url)) < 0 &&
+	    (status = client_tls_useless(&command_pub, &sender.client.tls, &url, 1)) < 0)
+		status = send_all(&sender, url, argc - words, argv + words, raw);
+	free(url);
+	return status;
 }

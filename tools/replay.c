@@ -20,17 +20,20 @@
 
 static int run(int argc, char **argv);
 
+static const struct option_need needs[] = { CLIENT_TLS_NEEDS, { 0 } };
+
 const struct subcommand command_replay = {
 	.name = "replay",
 	.summary = "publish a recording to a server",
-	.usage = "FILE --to URL [options]",
+	.usage = "FILE [--to URL] [options]",
 	.about =
 	    "Publishes a recording, one message a line (seconds<TAB>topic<TAB>payload; `-` is standard input), at its\n"
 	    "recorded pace. Each topic has a connection of its own, to URL/publish/TOPIC. When the server is slow\n"
-	    "the replay falls behind its schedule; nothing is lost.",
+	    "the replay falls behind its schedule; nothing is lost.\n" ENVIRONMENT_ABOUT,
 	.examples = "  ringcast replay market.tsv --to ws://127.0.0.1:8080\n"
 		    "  ringcast replay market.tsv --to ws://127.0.0.1:8080 --speed 20\n"
 		    "  zcat day.tsv.gz | ringcast replay - --to ws://127.0.0.1:8080 --speed 0",
+	.needs = needs,
 	.run = run,
 };
 
@@ -45,6 +48,7 @@ struct replay {
 	struct client client;
 	struct feed feed;
 	const char *to;
+	char *url; /* the same, to be freed */
 	double speed;
 	bool loop;
 	void *tree; /* of destinations, by topic */
@@ -233,7 +237,11 @@ static int run(int argc, char **argv)
 		return status;
 	if (argc - operand != 1)
 		return options_wrong(&command_replay, "expected one FILE");
-	if (!replay.to || !url_base_size(replay.to))
+	if ((status = environment_url(&command_replay, replay.to, &replay.url)) >= 0 ||
+	    (status = client_tls_useless(&command_replay, &replay.client.tls, &replay.url, 1)) >= 0)
+		return status;
+	replay.to = replay.url;
+	if (!url_base_size(replay.to))
 		return options_wrong(&command_replay, "--to: expected ws://HOST:PORT");
 	replay.bytes = malloc(replay.bytes_capacity);
 	if (!replay.bytes)
@@ -248,6 +256,7 @@ static int run(int argc, char **argv)
 	client_end(&replay.client);
 	feed_close(&replay.feed);
 	free(replay.bytes);
+	free(replay.url);
 	for (unsigned index = 0; index < replay.destination_count; index++)
 		free(replay.destinations[index]->url);
 	tdestroy(replay.tree, free); /* frees the destinations themselves */

@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# setup.sh LEVEL, one of build, examples, install, test, fuzz, lint, vm, coverage, deb, test-deb, image: makes sure that
-# what building needs is here, and with another word what that step needs too. On Debian and its kin the script installs what is missing from the distribution's own
-# packages, and says so; elsewhere it names what is missing, and fails. It looks for commands and headers, never for the
-# names of packages. The Makefile calls it once a build directory.
+# setup.sh LEVEL, one of build, examples, install, docs, test, fuzz, lint, vm, coverage, deb, test-deb, image: makes sure
+# that what building needs is here, and with another word what that step needs too. On Debian and its kin the script
+# installs what is missing from the distribution's own packages, and says so; elsewhere it names what is missing, and
+# fails. It looks for commands and headers, never for the names of packages. The Makefile calls it once a build
+# directory.
 set -eu
-level=${1:?build, examples, install, test, fuzz, lint, vm, coverage, deb, test-deb or image}
+level=${1:?build, examples, install, docs, test, fuzz, lint, vm, coverage, deb, test-deb or image}
 CC=${CC:-gcc}
 CXX=${CXX:-g++}
 
@@ -28,6 +29,8 @@ needs() {
 	examples header uv.h libuv1-dev
 	test header criterion/criterion.h libcriterion-dev
 	install command python3 python3
+	docs command python3 python3
+	docs command pandoc pandoc
 	test command /usr/bin/python3 python3
 	test command patch patch
 	wish python websockets python3-websockets
@@ -41,6 +44,8 @@ needs() {
 	wish command openssl openssl
 	wish command curl curl
 	wish command mandoc mandoc
+	wish command pandoc pandoc
+	wish command unshare util-linux
 	wish command abidiff abigail-tools
 	wish python seccomp python3-seccomp
 	wish python yaml python3-yaml

@@ -10,28 +10,31 @@
 #include "commands.h"
 #include "lib/client.h"
 
-#define URLS_MAX 64
 #define OUTPUT_BUFFER_SIZE ((size_t)64 << 10)
 
 static int run(int argc, char **argv);
 
+static const struct option_need needs[] = { CLIENT_TLS_NEEDS, { 0 } };
+
 const struct subcommand command_sub = {
 	.name = "sub",
 	.summary = "print the messages that a server sends",
-	.usage = "[options] URL...",
+	.usage = "[options] [URL...]",
 	.about = "Connects to each URL (ws://HOST:PORT/PATH, wss://..., or ws+unix:/SOCKET:/PATH) and prints every\n"
 		 "message as a line. It ends when all connections are closed, and says on stderr with which code.\n"
-		 "The exit status is 0 for 1000 and 1001, and 1 otherwise.",
+		 "The exit status is 0 for 1000 and 1001, and 1 otherwise.\n" ENVIRONMENT_ABOUT,
 	.examples = "  ringcast sub ws://127.0.0.1:8080/topic/market\n"
 		    "  ringcast sub --count 3 'ws://127.0.0.1:8080/topic/ACME.000,BOLT.001?last=1'\n"
 		    "  ringcast sub 'ws://127.0.0.1:8080/topic/orders?since=1041'   continue after message 1041\n"
 		    "  ringcast sub --again 500ms --header 'X-Api-Key: secret' wss://feed.example/ws",
+	.needs = needs,
 	.run = run,
 };
 
 struct printer {
 	struct client client;
-	struct client_conn conns[URLS_MAX];
+	struct environment_urls urls;
+	struct client_conn conns[ENVIRONMENT_URLS_MAX];
 	unsigned conn_count;
 	uint64_t count_max; /* 0: no end */
 	bool raw;
@@ -91,6 +94,30 @@ static int print_all(struct printer *printer)
 	return status;
 }
 
+/* Follows all URLs until they end. */
+static int follow(struct printer *printer)
+{
+	setvbuf(stdout, NULL, _IOFBF, OUTPUT_BUFFER_SIZE);
+	printer->client.message = print;
+	printer->client.context = printer;
+	if (client_start(&printer->client))
+		return EXIT_FAILED;
+	int status = EXIT_OK;
+	/* The count is set first: the worker looks at all connections when it finishes, perhaps before the last has
+	 * begun. */
+	printer->conn_count = printer->urls.count;
+	for (unsigned index = 0; index < printer->conn_count && !status; index++) {
+		if (client_connect(&printer->client, &printer->conns[index], printer->urls.items[index]))
+			status = EXIT_FAILED;
+	}
+	if (!status)
+		status = print_all(printer);
+	client_end(&printer->client);
+	if (fflush(stdout) || ferror(stdout))
+		status = EXIT_FAILED;
+	return status;
+}
+
 static int run(int argc, char **argv)
 {
 	static struct printer printer;
@@ -108,27 +135,10 @@ static int run(int argc, char **argv)
 	int status = options_parse(&command_sub, options, argc, argv, &operand);
 	if (status >= 0)
 		return status;
-	if (operand == argc)
-		return options_wrong(&command_sub, "a URL is missing");
-	if (argc - operand > URLS_MAX)
-		return options_wrong(&command_sub, "at most %d URLs", URLS_MAX);
-	setvbuf(stdout, NULL, _IOFBF, OUTPUT_BUFFER_SIZE);
-	printer.client.message = print;
-	printer.client.context = &printer;
-	if (client_start(&printer.client))
-		return EXIT_FAILED;
-	status = EXIT_OK;
-	/* The count is set first: the worker looks at all connections when it finishes, perhaps before the last has
-	 * begun. */
-	printer.conn_count = (unsigned)(argc - operand);
-	for (unsigned index = 0; index < printer.conn_count && !status; index++) {
-		if (client_connect(&printer.client, &printer.conns[index], argv[operand + (int)index]))
-			status = EXIT_FAILED;
-	}
-	if (!status)
-		status = print_all(&printer);
-	client_end(&printer.client);
-	if (fflush(stdout) || ferror(stdout))
-		status = EXIT_FAILED;
+	if ((status = environment_urls(&command_sub, argv + operand, argc - operand, &printer.urls)) < 0 &&
+	    (status = client_tls_useless(&command_sub, &printer.client.tls, printer.urls.items, printer.urls.count)) <
+	        0)
+		status = follow(&printer);
+	environment_urls_free(&printer.urls);
 	return status;
 }

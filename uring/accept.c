@@ -129,6 +129,12 @@ void rc_accept_completed(struct worker *worker, unsigned listener, const struct 
 		if (completion->peer)
 			rc_peer_unmap(&peer, completion->peer);
 		take(worker, (uint32_t)result, listener, completion->peer ? &peer : NULL);
+	} else if (result == -ENOSPC) {
+		rc_count(&worker->stats.refused, 1);
+		rc_worker_report(worker, REPORT_REFUSED,
+		                 "worker %u: a connection was refused: epoll watches no more than %u: raise the sysctl "
+		                 "fs.epoll.max_user_watches",
+		                 worker->index, worker->used_count);
 	} else if (result == -ENFILE || result == -EMFILE || result == -ENOMEM || result == -ENOBUFS) {
 		rc_count(&worker->stats.refused, 1);
 		rc_worker_report(worker, REPORT_REFUSED,

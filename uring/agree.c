@@ -4,6 +4,7 @@
  */
 #include "agree.h"
 
+#include "form.h"
 #include "worker.h"
 
 static void set_agreed(struct connection *conn, unsigned own_bits, bool peer_takeover)
@@ -47,7 +48,8 @@ void rc_agree_with_client(struct worker *worker, uint32_t slot, const struct rc_
 	const struct rc_deflate_options *options = rc_compress_options(worker, conn);
 	struct rc_deflate agreed;
 	answer[0] = 0;
-	if (!options->on)
+	/* In other forms than the log's, messages are not compressed. */
+	if (!options->on || rc_form_of(conn)->encoding != RC_ENCODING_LOG)
 		return;
 	bool cohort = may_join_cohort(worker, conn);
 	const struct rc_deflate_wish wish = { .server_takeover = cohort,

@@ -119,8 +119,10 @@ static void broken(struct worker *worker, const struct ending *ending)
 	bool opening = conn->state == CONNECTION_HANDSHAKE;
 	flush(worker, slot, true);
 	rc_lag_end(worker, slot);
-	if (!conn->kernel_tls || !conn->sending)
+	if (!conn->kernel_tls || !conn->sending) {
 		rc_connection_drop_outbox(worker, conn);
+		rc_show_end(worker, slot);
+	}
 	struct ending told = *ending;
 	told.status = opening ? ending->status : 0;
 	tell_closed(worker, slot, handle, &told);
@@ -214,6 +216,7 @@ void rc_close_slot(struct worker *worker, uint32_t slot)
 	if (rc_connection_is_busy(conn) || rc_hold_has(&worker->holds, slot))
 		return;
 	rc_connection_drop_outbox(worker, conn);
+	rc_show_end(worker, slot);
 	rc_compress_end(worker, slot);
 	rc_connection_close_slot(worker, slot);
 }

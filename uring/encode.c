@@ -7,7 +7,6 @@
 #include "encode.h"
 
 #include "form.h"
-#include "sse.h"
 #include "worker.h"
 
 #include <sched.h>
@@ -39,7 +38,7 @@ void rc_encode_interest(const struct worker *worker, const struct connection *co
 	interest->encoded_only = only != RC_ENCODING_LOG;
 	if (interest->encoded_only)
 		interest->encoding = atomic_load_explicit(&worker->server->encodings[only], memory_order_acquire);
-	if (!conn->deflate)
+	if (!conn->deflate || interest->encoded_only)
 		return;
 	enum rc_encoding_id id = (enum rc_encoding_id)(RC_ENCODING_DEFLATE_8 + rc_compress_window(conn));
 	size_t size_min = rc_compress_options(worker, conn)->size_min;
@@ -200,21 +199,13 @@ static void make_cohort(struct worker *worker, struct rc_encoding *encoding, uin
 	pthread_mutex_unlock(&server->encodings_lock);
 }
 
-/* Writes an entry in an encoding that some connections read alone, and returns the size; 0: it has none of it. */
-static size_t write_alone(struct worker *worker, enum rc_encoding_id id, uint64_t number, uint8_t *to)
+/* The event of an entry; frames have none. */
+static struct rc_event_id event_of(const struct rc_server *server, uint64_t number)
 {
-	const struct rc_server *server = worker->server;
-	RC_ASSERT(id == RC_ENCODING_SSE);
-	const struct rc_entry *entry = rc_log_entry(&server->log, number);
-	const uint8_t *frame = rc_log_frame(&server->log, entry);
-	struct rc_frame header;
-	size_t header_size = (size_t)rc_frame_read(&header, frame, entry->size);
-	if (header.opcode != RC_FRAME_TEXT)
-		return 0;
-	const struct rc_event_id event = { server->epoch, number };
-	return rc_sse_write(to, event, frame + header_size, (size_t)header.size);
+	return (struct rc_event_id){ server->epoch, number };
 }
 
+/* Makes an entry in an encoding that some connections read alone. */
 static void make_alone(struct worker *worker, struct rc_encoding *encoding, enum rc_encoding_id id, uint64_t number)
 {
 	struct rc_server *server = worker->server;
@@ -222,15 +213,20 @@ static void make_alone(struct worker *worker, struct rc_encoding *encoding, enum
 		wait_for(encoding, number);
 		return;
 	}
-	size_t size = write_alone(worker, id, number, NULL);
+	enum rc_payload payload = RC_PAYLOAD_UNKNOWN;
+	struct rc_value value;
+	rc_value_of_entry(&value, &server->log, number);
+	size_t size = rc_envelope_write(NULL, id, &value, event_of(server, number), &payload);
 	if (!size || !rc_compress_scratch(worker, size)) {
 		rc_extent_refuse(encoding, number);
 		return;
 	}
-	write_alone(worker, id, number, worker->compressor.scratch_bytes);
+	rc_envelope_write(worker->compressor.scratch_bytes, id, &value, event_of(server, number), &payload);
 	pthread_mutex_lock(&server->encodings_lock);
 	rc_encoding_put(encoding, &server->log, number, "", 0, worker->compressor.scratch_bytes, size, true);
 	pthread_mutex_unlock(&server->encodings_lock);
+	rc_count(&worker->stats.encoded, 1);
+	rc_count(&worker->stats.encoded_size, size);
 }
 
 bool rc_encode_past(struct worker *worker, const struct connection *conn, uint64_t number)
@@ -249,7 +245,10 @@ bool rc_encode_past(struct worker *worker, const struct connection *conn, uint64
 
 size_t rc_encode_alone(struct worker *worker, const struct connection *conn, uint64_t number, uint8_t *to)
 {
-	return write_alone(worker, rc_form_of(conn)->encoding, number, to);
+	enum rc_payload payload = RC_PAYLOAD_UNKNOWN;
+	struct rc_value value;
+	rc_value_of_entry(&value, &worker->server->log, number);
+	return rc_envelope_write(to, rc_form_of(conn)->encoding, &value, event_of(worker->server, number), &payload);
 }
 
 static size_t encode_entry(struct worker *worker, uint64_t number)
@@ -274,8 +273,8 @@ static size_t encode_entry(struct worker *worker, uint64_t number)
 		taken += (size_t)header.size;
 		if (id == RC_ENCODING_COHORT)
 			make_cohort(worker, encoding, number, header.opcode, frame + header_size, (size_t)header.size);
-		else if (id == RC_ENCODING_SSE)
-			make_alone(worker, encoding, RC_ENCODING_SSE, number);
+		else if (id >= RC_ENCODING_ALONE)
+			make_alone(worker, encoding, (enum rc_encoding_id)id, number);
 		else
 			make_single(worker, encoding, (enum rc_window)(id - RC_ENCODING_DEFLATE_8), number,
 			            header.opcode, frame + header_size, (size_t)header.size);

@@ -15,13 +15,6 @@
 
 /* ---- a WebSocket ---- */
 
-static size_t write_frame(uint8_t *to, const struct rc_value *value)
-{
-	if (to)
-		memcpy(to, value->frame, value->frame_size);
-	return value->frame_size;
-}
-
 static void close_websocket(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size)
 {
 	rc_connection_set_state(worker, slot, CONNECTION_CLOSING, worker->server->config.close_timeout_ms);
@@ -29,6 +22,12 @@ static void close_websocket(struct worker *worker, uint32_t slot, uint16_t code,
 }
 
 /* ---- a stream of server-sent events ---- */
+
+/* The stream is not chunked: it ends with the connection (RFC 9112, section 6.3). So nothing stands between two events,
+ * and all streams share them. */
+#define STREAM_HEAD                                                                                                    \
+	"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n"   \
+	"Connection: close\r\n\r\n"
 
 /* Text is an event, and a Ping a sign of life. */
 static int say_event(struct worker *worker, uint32_t slot, uint8_t opcode, const void *data, size_t size)
@@ -52,12 +51,6 @@ static int say_event(struct worker *worker, uint32_t slot, uint8_t opcode, const
 	return 0;
 }
 
-static size_t write_event(uint8_t *to, const struct rc_value *value)
-{
-	const struct rc_event_id none = { 0 };
-	return value->opcode == RC_TEXT ? rc_sse_write(to, none, value->data, value->size) : 0;
-}
-
 static void close_stream(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size)
 {
 	(void)reason, (void)reason_size;
@@ -70,12 +63,6 @@ static int say_nothing(struct worker *worker, uint32_t slot, uint8_t opcode, con
 {
 	(void)worker, (void)slot, (void)opcode, (void)data, (void)size;
 	return -EINVAL;
-}
-
-static size_t write_nothing(uint8_t *to, const struct rc_value *value)
-{
-	(void)to, (void)value;
-	return 0;
 }
 
 static void close_request(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size)
@@ -117,6 +104,61 @@ int rc_answer(struct worker *worker, uint32_t slot, int status, const char *type
 	return 0;
 }
 
+/* ---- what they make of messages and marks ---- */
+
+static size_t write_in(uint8_t *to, enum rc_encoding_id encoding, const struct rc_value *value)
+{
+	const struct rc_event_id none = { 0 };
+	enum rc_payload payload = RC_PAYLOAD_UNKNOWN;
+	return rc_envelope_write(to, encoding, value, none, &payload);
+}
+
+static size_t write_frame(uint8_t *to, const struct rc_value *value)
+{
+	return write_in(to, RC_ENCODING_LOG, value);
+}
+
+static size_t write_json(uint8_t *to, const struct rc_value *value)
+{
+	return write_in(to, RC_ENCODING_JSON, value);
+}
+
+static size_t write_binary(uint8_t *to, const struct rc_value *value)
+{
+	return write_in(to, RC_ENCODING_BINARY, value);
+}
+
+static size_t write_event(uint8_t *to, const struct rc_value *value)
+{
+	return write_in(to, RC_ENCODING_SSE, value);
+}
+
+static size_t write_json_event(uint8_t *to, const struct rc_value *value)
+{
+	return write_in(to, RC_ENCODING_SSE_JSON, value);
+}
+
+static size_t write_nothing(uint8_t *to, const struct rc_value *value)
+{
+	(void)to, (void)value;
+	return 0;
+}
+
+static size_t mark_json(uint8_t *to, const struct rc_mark *mark)
+{
+	return rc_mark_write(to, RC_ENCODING_JSON, mark);
+}
+
+static size_t mark_binary(uint8_t *to, const struct rc_mark *mark)
+{
+	return rc_mark_write(to, RC_ENCODING_BINARY, mark);
+}
+
+static size_t mark_json_event(uint8_t *to, const struct rc_mark *mark)
+{
+	return rc_mark_write(to, RC_ENCODING_SSE_JSON, mark);
+}
+
 /* ---- the table ---- */
 
 const struct form rc_forms[FORM_COUNT] = {
@@ -124,29 +166,56 @@ const struct form rc_forms[FORM_COUNT] = {
 		.websocket = true,
 		.follows = true,
 		.encoding = RC_ENCODING_LOG,
+		.write = write_frame,
 		.silence = SILENCE_PING,
 		.say = rc_say_frame,
-		.write = write_frame,
+		.close = close_websocket,
+	},
+	[FORM_JSON] = {
+		.websocket = true,
+		.follows = true,
+		.encoding = RC_ENCODING_JSON,
+		.write = write_json,
+		.mark = mark_json,
+		.silence = SILENCE_PING,
+		.say = rc_say_frame,
+		.close = close_websocket,
+	},
+	[FORM_BINARY] = {
+		.websocket = true,
+		.follows = true,
+		.encoding = RC_ENCODING_BINARY,
+		.write = write_binary,
+		.mark = mark_binary,
+		.silence = SILENCE_PING,
+		.say = rc_say_frame,
 		.close = close_websocket,
 	},
 	[FORM_EVENTS] = {
 		.follows = true,
 		.encoding = RC_ENCODING_SSE,
-		.silence = SILENCE_STREAM,
-		/* The stream is not chunked: it ends with the connection (RFC 9112, section 6.3). So nothing stands between
-		 * two events, and all streams share them. */
-		.head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
-			"X-Accel-Buffering: no\r\nConnection: close\r\n\r\n",
-		.say = say_event,
 		.write = write_event,
+		.silence = SILENCE_STREAM,
+		.head = STREAM_HEAD,
+		.say = say_event,
+		.close = close_stream,
+	},
+	[FORM_JSON_EVENTS] = {
+		.follows = true,
+		.encoding = RC_ENCODING_SSE_JSON,
+		.write = write_json_event,
+		.mark = mark_json_event,
+		.silence = SILENCE_STREAM,
+		.head = STREAM_HEAD,
+		.say = say_event,
 		.close = close_stream,
 	},
 	[FORM_ANSWER] = {
 		.answers_later = true,
 		.encoding = RC_ENCODING_LOG,
+		.write = write_nothing,
 		.silence = SILENCE_NONE,
 		.say = say_nothing,
-		.write = write_nothing,
 		.close = close_request,
 	},
 };

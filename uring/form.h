@@ -7,13 +7,15 @@
 #define RC_FORM_H
 
 #include "connection.h"
-#include "encoding.h"
-#include "value.h"
+#include "envelope.h"
 
 enum connection_form {
-	FORM_FRAMES, /* a WebSocket */
-	FORM_EVENTS, /* a stream of server-sent events */
-	FORM_ANSWER, /* one answer to a plain request, later */
+	FORM_FRAMES,      /* a WebSocket */
+	FORM_JSON,        /* one that gets its topics in the json form */
+	FORM_BINARY,      /* likewise in the binary form */
+	FORM_EVENTS,      /* a stream of server-sent events */
+	FORM_JSON_EVENTS, /* one that gets its topics in the json form */
+	FORM_ANSWER,      /* one answer to a plain request, later */
 	FORM_COUNT,
 };
 
@@ -30,19 +32,16 @@ struct form {
 	bool follows; /* it is sent what its cursor reads; otherwise handlers.ready says that there is something */
 	/* The only encoding in which it reads the log; RC_ENCODING_LOG: frames, compressed as agreed. */
 	enum rc_encoding_id encoding;
+	/* Writes a message in its form and returns the size; 0: it has none. A null `to` asks for the size. */
+	size_t (*write)(uint8_t *to, const struct rc_value *value);
+	/* The same for a mark, at most RC_MARK_SIZE_MAX; null: the form tells no marks. */
+	size_t (*mark)(uint8_t *to, const struct rc_mark *mark);
 	enum form_silence silence;
 	const char *head; /* the response that opens a stream; null: there is none, or it is computed */
 
 	/* Queues a message or a control frame of its own. Returns 0, -ENOBUFS, -ENOMEM, or -EINVAL where the form has
 	 * no such thing. */
 	int (*say)(struct worker *worker, uint32_t slot, uint8_t opcode, const void *data, size_t size);
-
-	/* Writes a message in its form, whole, and returns the size; 0: the form has none of it. A null `to` asks for
-	 * the size. */
-	size_t (*write)(uint8_t *to, const struct rc_value *value);
-
-	/* Writes a mark likewise, at most RC_MARK_SIZE_MAX; null: the form tells no numbers, so it needs no marks. */
-	size_t (*mark)(uint8_t *to, const struct rc_mark *mark);
 
 	/* Closes it, in its form's way, because the server wants that. It is open. */
 	void (*close)(struct worker *worker, uint32_t slot, uint16_t code, const char *reason, size_t reason_size);

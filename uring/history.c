@@ -6,6 +6,8 @@
  * two the log may go on: where what comes next was recycled meanwhile, the page ends, and whoever asks for the next
  * sees the gap at its beginning.
  */
+#include "envelope.h"
+#include "growing.h"
 #include "publish.h"
 #include "value.h"
 #include "worker.h"
@@ -75,6 +77,31 @@ static void read_piece(const struct rc_log *log, const struct rc_topic *topic, s
 		number = rc_log_next(log, number, head);
 		page->over |= number == head;
 	}
+}
+
+size_t(rc_form_write)(enum rc_form form, void *to, const char *topic, size_t topic_size, const struct rc_past *given,
+                      size_t struct_size)
+{
+	struct rc_past past = { 0 };
+	if ((unsigned)form > RC_FORM_BINARY || !topic_size || topic_size > RC_TOPIC_NAME_MAX ||
+	    rc_growing_take(&past, sizeof past, given, struct_size) < 0 || past.key_size > RC_KEY_MAX)
+		return 0;
+	enum rc_payload payload = RC_PAYLOAD_UNKNOWN;
+	const struct rc_value value = {
+		.topic = topic,
+		.topic_size = (uint32_t)topic_size,
+		.data = past.data,
+		.size = past.size,
+		.epoch = past.epoch,
+		.sequence = past.sequence,
+		.previous = past.previous,
+		.key = past.key,
+		.key_size = (uint32_t)past.key_size,
+		.opcode = (uint8_t)past.opcode,
+		.removed = past.removed,
+		.snapshot = past.snapshot,
+	};
+	return rc_envelope_form(to, form, &value, &payload);
 }
 
 int rc_topic_read(rc_server *server, const char *name, size_t name_size, uint64_t since, unsigned max,

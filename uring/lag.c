@@ -128,13 +128,19 @@ static uint64_t enforce_one(struct worker *worker, uint32_t slot, struct rc_subs
 		return RC_MAX(head, from);
 	head = RC_MAX(head, newest + 1); /* a publisher shows the topic's newest entry before the log's */
 	uint64_t first = rc_log_first_from(log, topic, from);
+	/* What comes after its next look does not wait. */
+	if (rc_feed_ends_before(rc_feed_of(&worker->subscribers, record), first))
+		return head;
 	const struct rc_entry *oldest = rc_log_entry(log, first);
 	if (!too_far(worker, topic, oldest, first, head, end))
 		return first;
 	struct rc_audience *audience = rc_audience_at(&worker->subscribers, record->topic);
 	enum rc_policy policy = record->conflate ? RC_POLICY_CONFLATE : topic->options.policy;
 	RC_TRACE3(slow_consumer, slot, topic->name, policy);
-	if (policy == RC_POLICY_CLOSE) {
+	bool resyncs = rc_feeds_resyncs(worker, record);
+	if (resyncs && rc_feeds_resync(worker, slot, record))
+		return record->from;
+	if (resyncs || policy == RC_POLICY_CLOSE) {
 		close_slow(worker, slot, audience);
 		return head;
 	}
@@ -196,7 +202,7 @@ bool rc_lag_allows(struct worker *worker, uint32_t slot)
 		return false;
 	if (is_near(worker, cursor))
 		return true;
-	uint64_t next = UINT64_MAX, begin = cursor->partial ? cursor->at + 1 : cursor->at;
+	uint64_t next = UINT64_MAX, next_resumed = UINT64_MAX, begin = cursor->partial ? cursor->at + 1 : cursor->at;
 	for (uint32_t at = conn->state == CONNECTION_OPEN ? conn->first_subscription : 0; at;) {
 		struct rc_subscription *record = rc_subscription_at(&worker->subscribers, at - 1);
 		at = record->next;
@@ -204,9 +210,14 @@ bool rc_lag_allows(struct worker *worker, uint32_t slot)
 		uint64_t stands = enforce_one(worker, slot, record, from);
 		if (conn->ends)
 			return false;
-		if (!record->resumes)
+		if (record->resumes)
+			next_resumed = RC_MIN(next_resumed, stands);
+		else
 			next = RC_MIN(next, stands);
 	}
+	/* Where all of them go elsewhere, it holds nothing of the log behind that. */
+	if (next == UINT64_MAX)
+		next = next_resumed;
 	if (conn->state == CONNECTION_OPEN && !cursor->partial && next != UINT64_MAX)
 		rc_cursor_skipped(cursor, next);
 	return true;

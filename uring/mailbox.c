@@ -3,7 +3,7 @@
  * mailbox.c - see mailbox.h. It must not know what a command does.
  *
  * Invariant: whoever adds something stores it first and looks at `sleeping` then; the worker does it in the
- * opposite order. Both are seq_cst, so one of the two sees the other.
+ * opposite order. Both are seq_cst, so one of the two sees the other. Of commands and `dozing` the same holds.
  */
 #include "mailbox.h"
 
@@ -43,6 +43,13 @@ void rc_mailbox_wake(struct mailbox *mailbox)
 		rc_mailbox_knock(mailbox);
 }
 
+static void wake_for_command(struct mailbox *mailbox)
+{
+	rc_mailbox_wake(mailbox);
+	if (atomic_load(&mailbox->dozing) && atomic_exchange(&mailbox->dozing, false))
+		rc_mailbox_knock(mailbox);
+}
+
 static int add(struct mailbox *mailbox, struct command *command, unsigned count_max)
 {
 	command->next = NULL;
@@ -61,7 +68,7 @@ static int add(struct mailbox *mailbox, struct command *command, unsigned count_
 		atomic_fetch_sub(&mailbox->count, 1);
 		return -ENOTCONN;
 	}
-	rc_mailbox_wake(mailbox);
+	wake_for_command(mailbox);
 	return 0;
 }
 

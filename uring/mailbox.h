@@ -21,6 +21,7 @@ struct command {
 struct mailbox {
 	int wake_fd;           /* an eventfd that the worker's ring watches, or the loop that steps it */
 	_Atomic bool sleeping; /* whoever clears it writes to wake_fd */
+	_Atomic bool dozing;   /* likewise, but commands alone: until the next round, publishers let it be */
 	_Atomic unsigned count;
 	pthread_mutex_t lock;
 	struct command *first, **end;

@@ -49,6 +49,12 @@ static bool has_key(const struct batch *batch, const struct rc_batch_message *me
 	return size || message->flags & RC_PUBLISH_SNAPSHOT;
 }
 
+/* Whether it is made when its number is known. */
+static bool is_made(const struct batch *batch, const struct rc_batch_message *message)
+{
+	return RC_KNOWS(struct rc_batch_message, context, batch->stride) && message->make;
+}
+
 static uint64_t frame_size_of(const struct rc_batch_message *message)
 {
 	return rc_frame_header_size(message->size) + message->size;
@@ -76,8 +82,9 @@ static int check_one(const struct batch *batch, size_t index)
 		return -EINVAL;
 	if (says_more(batch, message))
 		return -E2BIG;
-	if (!rc_publish_is_right(message->data, message->size, message->flags))
-		return -EILSEQ;
+	bool checked = message->flags & (RC_PUBLISH_BINARY | RC_PUBLISH_UNCHECKED);
+	if (is_made(batch, message) ? !checked : !rc_publish_is_right(message->data, message->size, message->flags))
+		return is_made(batch, message) ? -EINVAL : -EILSEQ;
 	bool named = !message->topic;
 	if (named && (!message->name_size || message->name_size > RC_TOPIC_NAME_MAX))
 		return -EINVAL;
@@ -171,12 +178,20 @@ static bool make_room(const struct batch *batch)
 	return rc_log_make_room(log, end, batch->count, &held_by);
 }
 
+/* It takes no more than the room that was made for it. */
+static void make(const struct rc_batch_message *message, struct rc_log_message *put)
+{
+	uint64_t sequence = atomic_load_explicit(&put->topic->sequence, memory_order_relaxed) + 1;
+	size_t size = message->make(message->context, sequence, put->topic->epoch, &put->data);
+	put->size = RC_MIN(size, message->size);
+}
+
 static uint64_t put_all(const struct batch *batch, uint64_t now_ns)
 {
 	uint64_t mask = 0;
 	for (size_t i = 0; i < batch->count; i++) {
 		struct rc_batch_message *message = message_of(batch, i);
-		const struct rc_log_message put = {
+		struct rc_log_message put = {
 			.topic = batch->known[i].topic,
 			.data = message->data,
 			.size = message->size,
@@ -186,6 +201,10 @@ static uint64_t put_all(const struct batch *batch, uint64_t now_ns)
 			.key = batch->known[i].key,
 			.removed = message->flags & RC_PUBLISH_REMOVE,
 		};
+		if (is_made(batch, message))
+			make(message, &put);
+		if (RC_KNOWS(struct rc_batch_message, epoch, batch->stride))
+			message->epoch = put.topic->epoch;
 		message->result = (int64_t)rc_log_put(&batch->server->log, &put, now_ns);
 		mask |= put.topic->worker_mask;
 	}

@@ -3,6 +3,7 @@
  * plans.c - see plans.h. It must not know how anything is sent.
  */
 #include "plans.h"
+#include "form.h"
 #include "worker.h"
 
 #include <stdlib.h>
@@ -68,22 +69,26 @@ static bool conflates(const struct worker *worker, uint32_t topic)
 static void tell_interest(struct worker *worker, uint32_t slot, struct rc_interest *interest, uint64_t window)
 {
 	const struct connection *conn = &worker->connections[slot];
+	/* Who is told numbers is told of what is left out, and so it is left out by the feed: feeds.h. */
+	bool may_conflate = conn->cursor.behind && !rc_form_of(conn)->mark;
 	if (conn->subscription_count > RC_MIN(window, RC_PLAN_WINDOW)) {
 		interest->set = &worker->subscribers;
 		interest->slot = slot;
-		interest->conflates = conn->cursor.behind;
+		interest->conflates = may_conflate;
 		return;
 	}
 	interest->wants = worker->plans.wants;
 	for (uint32_t at = conn->first_subscription; at;) {
 		const struct rc_subscription *record = rc_subscription_at(&worker->subscribers, at - 1);
+		const struct rc_feed *feed = rc_feed_at(&worker->subscribers, at - 1);
 		at = record->next;
 		if (record->resumes)
 			continue; /* not before rc_subscription_resume() */
 		interest->wants[interest->want_count++] = (struct rc_want){
 			.from = record->from,
 			.topic = record->topic,
-			.conflate = conn->cursor.behind && (record->conflate || conflates(worker, record->topic)),
+			.conflate = may_conflate && (record->conflate || conflates(worker, record->topic)),
+			.feed = feed,
 		};
 	}
 }
@@ -94,7 +99,9 @@ static uint32_t only_topic(const struct worker *worker, const struct connection 
 	if (conn->subscription_count != 1 || conn->cursor.partial || conn->cursor.resuming || conn->cursor.own_ahead)
 		return UINT32_MAX;
 	const struct rc_subscription *record = rc_subscription_at(&worker->subscribers, conn->first_subscription - 1);
-	if (record->from > begin || (conn->cursor.behind && (record->conflate || conflates(worker, record->topic))))
+	const struct rc_feed *feed = rc_feed_at(&worker->subscribers, conn->first_subscription - 1);
+	if (record->from > begin || (feed && (feed->rate || feed->until > begin)) ||
+	    (conn->cursor.behind && (record->conflate || conflates(worker, record->topic))))
 		return UINT32_MAX;
 	return record->topic;
 }

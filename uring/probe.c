@@ -6,6 +6,7 @@
 #include "worker.h"
 
 #include "growing.h"
+#include "probe.h"
 #include "ringcast_stats.h"
 #include "text.h"
 
@@ -86,7 +87,7 @@ static void probe_operations(struct findings *findings, int ring, unsigned featu
 	if (syscall(__NR_io_uring_register, ring, IORING_REGISTER_PROBE, probe, OPCODES) < 0)
 		return;
 	bool six = has_operation(probe, IORING_OP_SEND_ZC);
-	add(findings, "multishot receive", six, true, "one operation a connection, from a ring of provided buffers");
+	add(findings, "multishot receive", six, false, "one operation a connection, from a ring of provided buffers");
 	bool direct = features & RC_RING_FEATURE_6_14;
 	add(findings, "direct descriptors", direct, false,
 	    direct ? "connections take none of the process's descriptors"
@@ -94,6 +95,53 @@ static void probe_operations(struct findings *findings, int ring, unsigned featu
 	add(findings, "multishot accept", direct, false,
 	    direct ? "accepts into the ring's own table of descriptors"
 	           : "one-shot accepts, a number of them at a time");
+}
+
+/* Returns the features that the kernel's io_uring names. */
+static unsigned probe_uring(struct findings *findings)
+{
+	unsigned offers = 0;
+	int ring = set_up(0, &offers);
+	int code = ring < 0 ? errno : 0;
+	add(findings, "io_uring", ring >= 0, false,
+	    code == EPERM    ? "set the sysctl kernel.io_uring_disabled to 0, or allow it in the seccomp profile"
+	    : code == ENOSYS ? "this kernel was built without it, or it is hidden by the seccomp profile"
+	                     : "every socket operation goes through it");
+	int deferred = set_up(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, &offers);
+	add(findings, "deferred task work", deferred >= 0, false,
+	    deferred >= 0 ? "completions are worked off when the worker waits" : "it needs Linux 6.1 or newer");
+	bool enters = deferred >= 0 &&
+	              syscall(__NR_io_uring_enter, deferred, 0, 0, IORING_ENTER_GETEVENTS, NULL, 0) >= 0;
+	if (deferred >= 0) {
+		add(findings, "io_uring_enter", enters, false,
+		    enters ? "submits and waits, one call a tick"
+		           : "allow it in the seccomp profile, beside io_uring_setup");
+		probe_operations(findings, deferred, offers);
+		close(deferred);
+	}
+	if (ring >= 0)
+		close(ring);
+	return offers;
+}
+
+/* Which ring RC_RING_AUTO means here. Returns whether that is the one on io_uring. */
+static bool probe_ring(struct findings *findings)
+{
+	struct rc_ring_config config = { .slot_count = 1, .buffer_size = 1, .ring_count = 1, .epoll = true };
+	struct rc_error why = { 0 }, refused = { 0 };
+	struct rc_ring *ring;
+	bool uring = rc_ring_can_uring(&why), epoll = rc_ring_open(&ring, &config, &refused) == 0;
+	char text[160];
+	if (epoll)
+		rc_ring_close(ring);
+	add(findings, "epoll", epoll, false, epoll ? "works without io_uring: --ring epoll" : refused.text);
+	snprintf(text, sizeof text, "%s%.140s",
+	         uring   ? "io_uring"
+	         : epoll ? "epoll: "
+	                 : "none: ",
+	         uring ? "" : why.text);
+	add(findings, "ring", uring || epoll, true, text);
+	return uring;
 }
 
 static void probe_limits(struct findings *findings, bool direct)
@@ -115,6 +163,22 @@ static void probe_limits(struct findings *findings, bool direct)
 	}
 }
 
+static void probe_zero_copy(struct findings *findings, bool known)
+{
+	enum rc_zero_copy tried = known ? rc_probe_zero_copy() : RC_ZERO_COPY_UNTRIED;
+	const char *used = "before Linux 6.14 nobody knows whether it copied: sends copy once into the socket";
+	if (tried == RC_ZERO_COPY_COPIED)
+		used = "for --zero-copy-min; the one tried here was copied after all, as all over loopback are: it "
+		       "saves work only on a network card that gathers";
+	else if (tried == RC_ZERO_COPY_DONE)
+		used = "for --zero-copy-min; the one tried here, over loopback, was not copied";
+	else if (tried == RC_ZERO_COPY_REFUSED)
+		used = "one was tried, and the kernel refused it: sends copy once into the socket";
+	else if (known)
+		used = "none could be tried over loopback: see whether a connection to 127.0.0.1 opens";
+	add(findings, "zero-copy send", tried >= RC_ZERO_COPY_COPIED, false, used);
+}
+
 size_t(rc_probe)(struct rc_feature *features, size_t max, struct rc_error *error, size_t struct_size)
 {
 	struct findings findings = {
@@ -126,30 +190,12 @@ size_t(rc_probe)(struct rc_feature *features, size_t max, struct rc_error *error
 		snprintf(text, sizeof text, "%.60s, %.20s", name.release, name.machine);
 		add(&findings, "kernel", true, false, text);
 	}
-	unsigned offers = 0;
-	int ring = set_up(0, &offers);
-	int code = ring < 0 ? errno : 0;
-	add(&findings, "io_uring", ring >= 0, true,
-	    code == EPERM    ? "set the sysctl kernel.io_uring_disabled to 0, or allow it in the seccomp profile"
-	    : code == ENOSYS ? "this kernel was built without it"
-	                     : "every socket operation goes through it");
-	int deferred = set_up(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, &offers);
-	add(&findings, "deferred task work", deferred >= 0, true,
-	    deferred >= 0 ? "completions are worked off when the worker waits" : "Linux 6.1 or newer is needed");
-	bool enters = deferred < 0 ||
-	              syscall(__NR_io_uring_enter, deferred, 0, 0, IORING_ENTER_GETEVENTS, NULL, 0) >= 0;
-	add(&findings, "io_uring_enter", enters, true,
-	    enters ? "submits and waits, one call a tick" : "allow it in the seccomp profile, beside io_uring_setup");
-	if (deferred >= 0) {
-		probe_operations(&findings, deferred, offers);
-		close(deferred);
-	}
-	if (ring >= 0)
-		close(ring);
-	bool zero_copy = offers & RC_RING_FEATURE_6_14;
-	add(&findings, "zero-copy send", zero_copy, false,
-	    zero_copy ? "sends from the log without a copy where --zero-copy-min asks for it"
-	              : "before Linux 6.14 nobody knows whether it copied: sends copy once into the socket");
+	unsigned offers = probe_uring(&findings);
+	bool uring = probe_ring(&findings);
+	if (uring)
+		probe_zero_copy(&findings, offers & RC_RING_FEATURE_6_14);
+	else
+		add(&findings, "zero-copy send", false, false, "on epoll sends copy once into the socket");
 	int tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	/* On a socket that is not connected, a kernel that has it fails for just that reason. */
 	bool kernel_tls = tcp >= 0 && setsockopt(tcp, IPPROTO_TCP, TCP_ULP, "tls", sizeof "tls") < 0 &&
@@ -159,7 +205,7 @@ size_t(rc_probe)(struct rc_feature *features, size_t max, struct rc_error *error
 	               : "records are made here (modprobe tls)");
 	if (tcp >= 0)
 		close(tcp);
-	probe_limits(&findings, offers & RC_RING_FEATURE_6_14);
+	probe_limits(&findings, uring);
 	struct rc_error wrong = { 0 };
 	int kernels = rc_choose_kernels(&wrong);
 	add(&findings, "text kernels", strcmp(rc_text_chosen(), "scalar") != 0, false,

@@ -48,6 +48,11 @@ static void release(struct worker *worker, struct producer *producer)
 	rc_producer_ring_free(producer);
 	free(producer->topics);
 	*producer = (struct producer){ .state = PRODUCER_FREE };
+	rc_producers_leave(worker);
+}
+
+void rc_producers_leave(struct worker *worker)
+{
 	atomic_fetch_sub(&worker->producers.count, 1);
 	atomic_fetch_sub(&worker->server->producing->count, 1);
 }
@@ -109,7 +114,7 @@ void rc_producers_adopt(struct worker *worker, int socket, pid_t pid, uid_t uid)
 	}
 	if (result < 0) {
 		atomic_fetch_add(&producing->refused, 1);
-		atomic_fetch_sub(&producing->count, 1);
+		rc_producers_leave(worker);
 		if (producers->all)
 			rc_worker_report(worker, REPORT_PRODUCER, "a producer (process %d, user %u) was refused: %s",
 			                 (int)pid, (unsigned)uid, strerror(-result));
@@ -117,7 +122,6 @@ void rc_producers_adopt(struct worker *worker, int socket, pid_t pid, uid_t uid)
 		return;
 	}
 	producer->state = PRODUCER_OPEN;
-	atomic_fetch_add(&producers->count, 1);
 	atomic_fetch_add(&producing->accepted, 1);
 	watch(worker, producer, WATCH_SOCKET);
 	watch(worker, producer, WATCH_EVENT);
@@ -299,6 +303,18 @@ static uint64_t read_records(struct worker *worker, struct producer *producer, u
 	return taken;
 }
 
+/* Once stopped: says so when the last record has been published. */
+static void note_over(struct worker *worker)
+{
+	struct producers *producers = &worker->producers;
+	bool over = producers->stopped && !producers->over;
+	for (unsigned i = 0; over && i < producers->high; i++)
+		over = producers->all[i].state != PRODUCER_DRAINING;
+	producers->over |= over;
+	if (over && worker->server->producing)
+		atomic_fetch_add(&worker->server->producing->stopped, 1);
+}
+
 void rc_producers_read(struct worker *worker)
 {
 	struct producers *producers = &worker->producers;
@@ -324,6 +340,7 @@ void rc_producers_read(struct worker *worker)
 		}
 		taken += read_records(worker, producer, RC_PRODUCER_TICK_SIZE);
 	}
+	note_over(worker);
 }
 
 /* ---- sleeping and waking ---- */
@@ -409,11 +426,8 @@ void rc_producers_stop(struct worker *worker)
 			drain(producer);
 		if (producer->state == PRODUCER_DRAINING)
 			read_records(worker, producer, UINT64_MAX);
-		if (producer->state == PRODUCER_DRAINING)
-			let_go(worker, producer);
 	}
-	if (worker->server->producing)
-		atomic_fetch_add(&worker->server->producing->stopped, 1);
+	note_over(worker);
 }
 
 bool rc_producers_have_stopped(const struct worker *worker)

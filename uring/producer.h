@@ -58,12 +58,13 @@ struct producers {
 	struct producer *all;   /* producers_max places; null without a door */
 	unsigned high;          /* places ever used */
 	unsigned first;         /* who is read first in the next tick */
-	_Atomic unsigned count; /* (shared) for the door, which looks for the worker with the fewest */
+	_Atomic unsigned count; /* (shared) with those on their way: the door looks for the worker with the fewest */
 	uint8_t *buffer;        /* for one record */
 	bool more;              /* there is more to do at once */
 	bool blocked;           /* a producer is */
 	bool asleep;            /* the rings say so */
-	bool stopped;
+	bool stopped;           /* nobody is let in any more, and nobody may add to what is there */
+	bool over;              /* and all of that has been published */
 	bool door_watched, door_ready; /* worker 0 */
 	uint64_t door_again_ns;        /* not before, when descriptors were out */
 };
@@ -103,13 +104,16 @@ uint64_t rc_producers_next_look_ns(const struct worker *worker);
 bool rc_producers_sleep(struct worker *worker);
 void rc_producers_wake(struct worker *worker);
 
-/* Publishes what is there, lets go of all, and takes no more. */
+/* Takes no more, publishes what is there, and lets go of all. What the log has no room for is left to the next ticks.
+ */
 void rc_producers_stop(struct worker *worker);
-/* Whether all workers have done so. */
+/* Whether all workers have done so to the end. */
 bool rc_producers_have_stopped(const struct worker *worker);
 
-/* Takes a process that the door let in. */
+/* Takes a process that the door let in, and counted. */
 void rc_producers_adopt(struct worker *worker, int socket, pid_t pid, uid_t uid);
+/* One that was counted is there no more, or was not taken. Any thread. */
+void rc_producers_leave(struct worker *worker);
 
 /* ---- producer_ring.c ---- */
 

@@ -28,12 +28,14 @@ static void arrive(struct worker *worker, struct command *command)
 	free(arrival);
 }
 
+/* It counts as that worker's from now on: of many who come at once, each looks at those before. */
 static struct worker *choose_worker(struct rc_server *server)
 {
 	struct worker *best = &server->workers[0];
 	for (unsigned i = 1; i < server->worker_count; i++)
 		if (atomic_load(&server->workers[i].producers.count) < atomic_load(&best->producers.count))
 			best = &server->workers[i];
+	atomic_fetch_add(&best->producers.count, 1);
 	return best;
 }
 
@@ -79,7 +81,7 @@ static void judge(struct worker *worker, int socket)
 		*arrival = (struct arrival){ { .run = arrive }, socket, peer.pid, peer.uid };
 	if (!arrival || rc_mailbox_post(&target->mailbox, &arrival->command) < 0) {
 		free(arrival);
-		atomic_fetch_sub(&producing->count, 1);
+		rc_producers_leave(target);
 		turn_away(worker, socket, &peer, -ENOMEM, "the server has no memory for another producer");
 	}
 }

@@ -15,6 +15,7 @@
 #include "worker.h"
 
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -69,6 +70,51 @@ void rc_appending_begin(struct rc_server *server, struct appending *appending)
 		                         .recycled = server->log.segments_recycled };
 }
 
+/* ---- a base is wanted ---- */
+
+struct wish {
+	struct command command;
+	size_t size;
+	char topic[];
+};
+
+static void tell_wish(struct worker *worker, struct command *command)
+{
+	struct wish *wish = (struct wish *)command;
+	const struct rc_handlers *handlers = &worker->server->config.handlers;
+	handlers->snapshot_wanted(handlers->context, wish->topic, wish->size);
+	free(wish);
+}
+
+/* Takes what the log has to ask of its publishers. With the lock. Without memory it is asked again later. */
+static struct command *take_wishes(struct rc_server *server)
+{
+	struct command *first = NULL;
+	while (server->log.wants_base) {
+		const struct rc_topic *topic = rc_topic_at(&server->topics, server->log.wants_base - 1);
+		struct wish *wish = malloc(sizeof *wish + topic->name_size + 1);
+		server->log.wants_base = topic->state->wants_next;
+		topic->state->base_wanted = wish != NULL;
+		if (!wish)
+			continue;
+		wish->command = (struct command){ .next = first, .run = tell_wish };
+		wish->size = topic->name_size;
+		memcpy(wish->topic, topic->name, topic->name_size + 1);
+		first = &wish->command;
+	}
+	return first;
+}
+
+static void pass_on_wishes(struct rc_server *server, struct command *wish)
+{
+	while (wish) {
+		struct command *next = wish->next;
+		if (rc_mailbox_deliver(&server->workers[0].mailbox, wish) < 0)
+			free(wish);
+		wish = next;
+	}
+}
+
 /* Who is not woken now is noted for rc_flush(). */
 static void leave_asleep(struct rc_server *server, uint64_t mask)
 {
@@ -84,7 +130,10 @@ void rc_appending_end(struct rc_server *server, const struct appending *appendin
 		mask = far_back(server);
 	if (RC_UNLIKELY(log->segments_recycled != appending->recycled))
 		RC_TRACE1(segment_recycled, log->segments_recycled);
+	struct command *wishes = RC_UNLIKELY(log->wants_base) ? take_wishes(server) : NULL;
 	pthread_mutex_unlock(&server->log_lock);
+	if (RC_UNLIKELY(wishes))
+		pass_on_wishes(server, wishes);
 	if (result == -EAGAIN)
 		wake_all(server);
 	else if (result > 0 && flags & RC_PUBLISH_QUIET)

@@ -124,7 +124,8 @@ static bool has_aside(const struct worker *worker, uint32_t slot)
 bool rc_pump_is_busy(const struct worker *worker, uint32_t slot)
 {
 	const struct connection *conn = &worker->connections[slot];
-	return conn->sending || conn->polling || conn->outbox || has_aside(worker, slot) || !rc_form_of(conn)->follows;
+	return conn->sending || conn->polling || conn->outbox || conn->cursor.owed || has_aside(worker, slot) ||
+	       !rc_form_of(conn)->follows;
 }
 
 uint64_t rc_pump_past(struct worker *worker, uint32_t slot, struct rc_plan *plan)
@@ -205,6 +206,50 @@ static bool send_bare(struct worker *worker, uint32_t slot)
 	return send_outbox(worker, slot);
 }
 
+/* ---- a state ---- */
+
+static void note_shown(struct worker *worker, uint32_t slot, size_t size)
+{
+	const struct show *show = &worker->shows.of_slot[slot];
+	uint32_t count = rc_show_sent(worker, slot, size);
+	if (show->subscription)
+		rc_count_shared(&rc_audience_at(&worker->subscribers, show->picture->topic)->deliveries, count);
+	rc_count(&worker->stats.deliveries, count);
+	if (!rc_show_next(worker, slot, 1).size)
+		rc_show_end(worker, slot);
+}
+
+bool rc_pump_show(struct worker *worker, uint32_t slot)
+{
+	struct connection *conn = &worker->connections[slot];
+	struct show *show = &worker->shows.of_slot[slot];
+	struct rc_range range = rc_show_next(worker, slot, seals(conn) ? RC_TLS_SEND_SIZE_MAX : RC_PLAN_SIZE_MAX);
+	if (!range.size) {
+		rc_show_end(worker, slot);
+		rc_worker_queue(worker, slot);
+		return false;
+	}
+	if (seals(conn)) { /* what is encrypted counts as sent */
+		bool sent = rc_seal_send(worker, slot, &range, range.size, false);
+		if (sent)
+			note_shown(worker, slot, range.size);
+		return sent;
+	}
+	show->range = range;
+	conn->sending = true;
+	rc_count(&worker->stats.sends, 1);
+	rc_ring_send(worker->ring, slot, &show->range, 1, false, rc_tag(worker, TAG_SENT_SHOW, slot, 0));
+	return true;
+}
+
+void rc_pump_abandon_show(struct worker *worker, uint32_t slot, uint32_t subscription)
+{
+	const struct show *show = &worker->shows.of_slot[slot];
+	rc_show_abandon(worker, slot, subscription);
+	if (show->picture && !show->range.size && !rc_show_next(worker, slot, 1).size)
+		rc_show_end(worker, slot);
+}
+
 /* There is something new for a request that waits: the application reads it, and answers. */
 static void tell_ready(struct worker *worker, uint32_t slot)
 {
@@ -229,6 +274,12 @@ static bool send_behind(struct worker *worker, uint32_t slot)
 		rc_subscription_resume(worker, slot);
 		if (!rc_lag_allows(worker, slot))
 			return false;
+		if (!cursor->partial && !cursor->resuming)
+			rc_feeds_begin_runs(worker, slot);
+		if (!cursor->partial && (cursor->resuming || cursor->owed)) {
+			rc_worker_queue(worker, slot);
+			return false;
+		}
 	}
 	/* What is its own comes right after the rest of a frame, before more of the log. */
 	uint64_t end = only_rest || (cursor->partial && conn->outbox) ? cursor->at + 1 : worker->encoder.end;
@@ -280,12 +331,16 @@ bool rc_pump(struct worker *worker, uint32_t slot)
 		tell_ready(worker, slot);
 		return false;
 	}
+	if (conn->cursor.owed && rc_show_is_within(worker, slot))
+		return rc_pump_show(worker, slot);
 	if (conn->cursor.partial)
 		return send_behind(worker, slot);
 	if (conn->outbox && rc_outbox_size(conn->outbox))
 		return send_outbox(worker, slot);
 	if (conn->outbox)
 		rc_connection_drop_outbox(worker, conn);
+	if (conn->cursor.owed && conn->state == CONNECTION_OPEN)
+		return rc_feeds_pump(worker, slot);
 	if (conn->cursor.behind && conn->state == CONNECTION_OPEN)
 		return send_behind(worker, slot);
 	if (conn->secure && conn->state == CONNECTION_FLUSHING && rc_secure_say_end(worker, slot))
@@ -295,6 +350,12 @@ bool rc_pump(struct worker *worker, uint32_t slot)
 }
 
 /* ---- completions ---- */
+
+/* Whether something comes next for it that is not its own. */
+static bool reads_more(const struct connection *conn)
+{
+	return conn->cursor.behind || conn->cursor.owed;
+}
 
 static void count_sent(struct worker *worker, uint32_t slot, size_t sent)
 {
@@ -314,7 +375,7 @@ static void sent_outbox(struct worker *worker, uint32_t slot, int result)
 		RC_TRACE3(short_send, slot, sent, waited);
 		rc_count(&worker->stats.sends_short, 1);
 		poll_writable(worker, slot);
-	} else if (!rc_outbox_size(outbox) && !conn->cursor.behind && conn->state == CONNECTION_OPEN) {
+	} else if (!rc_outbox_size(outbox) && !reads_more(conn) && conn->state == CONNECTION_OPEN) {
 		rc_connection_drop_outbox(worker, conn);
 	} else {
 		rc_worker_queue(worker, slot);
@@ -363,8 +424,24 @@ static void sent_whole(struct worker *worker, uint32_t slot, const struct rc_pla
 	count_taken(worker, plan, plan->taken_count);
 	if (!conn->cursor.behind && conn->in_cohort && !conn->cursor.synced)
 		rc_encode_rejoin(worker, conn);
-	if (conn->cursor.behind || conn->outbox || conn->state != CONNECTION_OPEN)
+	if (reads_more(conn) || conn->outbox || conn->state != CONNECTION_OPEN)
 		rc_worker_queue(worker, slot);
+}
+
+static void sent_show(struct worker *worker, uint32_t slot, int result)
+{
+	struct show *show = &worker->shows.of_slot[slot];
+	size_t sent = result > 0 ? (size_t)result : 0, waited = show->range.size;
+	show->range = (struct rc_range){ 0 };
+	count_sent(worker, slot, sent);
+	note_shown(worker, slot, sent);
+	if (sent < waited) {
+		RC_TRACE3(short_send, slot, sent, waited);
+		rc_count(&worker->stats.sends_short, 1);
+		poll_writable(worker, slot);
+	} else {
+		rc_worker_queue(worker, slot);
+	}
 }
 
 static void sent_plan(struct worker *worker, uint32_t slot, const struct rc_plan *plan, int result)
@@ -387,7 +464,7 @@ static void sent_sealed(struct worker *worker, uint32_t slot, int result, bool a
 		if (conn->first_subscription && conn->state == CONNECTION_OPEN)
 			rc_lag_fall_behind(worker, slot, rc_lag_place(worker, slot));
 		poll_writable(worker, slot);
-	} else if (conn->cursor.behind || conn->outbox || conn->state != CONNECTION_OPEN || has_aside(worker, slot)) {
+	} else if (reads_more(conn) || conn->outbox || conn->state != CONNECTION_OPEN || has_aside(worker, slot)) {
 		rc_worker_queue(worker, slot);
 	}
 }
@@ -421,6 +498,8 @@ void rc_pump_completed(struct worker *worker, const struct tag *tag, int result,
 		sent_plan(worker, slot, plan, result);
 	} else if (tag->kind == TAG_SENT_OUTBOX) {
 		sent_outbox(worker, slot, result);
+	} else if (tag->kind == TAG_SENT_SHOW) {
+		sent_show(worker, slot, result);
 	} else {
 		sent_sealed(worker, slot, result, all);
 	}

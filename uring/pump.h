@@ -25,6 +25,12 @@ bool rc_pump_plan(struct worker *worker, uint32_t slot, struct rc_plan *plan);
  * Returns where it stands. */
 uint64_t rc_pump_past(struct worker *worker, uint32_t slot, struct rc_plan *plan);
 
+/* Sends what comes next of the picture that is shown. Returns whether a send was prepared. */
+bool rc_pump_show(struct worker *worker, uint32_t slot);
+
+/* A subscription needs it no more. */
+void rc_pump_abandon_show(struct worker *worker, uint32_t slot, uint32_t subscription);
+
 /* An operation with a tag TAG_SENT_* or TAG_OPTION_SET has completed. `held`: the kernel goes on reading the bytes
  * (hold.h). */
 void rc_pump_completed(struct worker *worker, const struct tag *tag, int result, bool held);

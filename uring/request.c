@@ -204,6 +204,23 @@ int rc_request_wait(rc_request *request)
 	return set_form(request, FORM_ANSWER);
 }
 
+int rc_request_form(rc_request *request, enum rc_form form)
+{
+	static const uint8_t of_websocket
+	    [] = { [RC_FORM_PLAIN] = FORM_FRAMES, [RC_FORM_JSON] = FORM_JSON, [RC_FORM_BINARY] = FORM_BINARY },
+	    of_events[] = { [RC_FORM_PLAIN] = FORM_EVENTS, [RC_FORM_JSON] = FORM_JSON_EVENTS };
+	struct connection *conn = &request->worker->connections[request->slot];
+	bool websocket = request->http->websocket;
+	unsigned count = websocket ? sizeof of_websocket : sizeof of_events;
+	if (request->is_head || (unsigned)form >= count ||
+	    (!websocket && conn->form != FORM_EVENTS && conn->form != FORM_JSON_EVENTS))
+		return -EINVAL;
+	if (conn->subscription_count)
+		return -EBUSY;
+	conn->form = websocket ? of_websocket[form] : of_events[form];
+	return 0;
+}
+
 /* The response that opens a stream. */
 static void begin_stream(struct rc_verdict *verdict, const char *head)
 {

@@ -11,7 +11,8 @@
 
 #include <time.h>
 
-#define SKIPS_MAX 8 /* segments that one call leaves out of the log to find a free block */
+#define SKIPS_AT_ONCE 8 /* segments that are left out of the log, to find a free block, before the lock is given back  \
+	                 */
 
 /* A few milliseconds late, and far cheaper than the exact one: it is for the limit of a second. */
 static uint64_t coarse_now(void)
@@ -21,16 +22,35 @@ static uint64_t coarse_now(void)
 	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
 
-/* Where all blocks are full, the log goes on without a message, until it has forgotten those in one of them. */
-static struct rc_block *take_block(rc_server *server, struct rc_block *in_hand, size_t size, int *error)
+/* A piece of the search: with the lock. Sets *goes_on where the log could let go of more. */
+static struct rc_block *look_for_block(rc_server *server, struct rc_block *in_hand, size_t size, bool *goes_on,
+                                       int *error)
 {
 	struct appending appending;
 	unsigned held_by;
 	rc_appending_begin(server, &appending);
 	struct rc_block *block = rc_blocks_take(&server->log.blocks, in_hand, size, error);
-	for (unsigned i = 0; !block && *error == -EAGAIN && i < SKIPS_MAX && rc_log_skip(&server->log, &held_by); i++)
-		block = rc_blocks_take(&server->log.blocks, NULL, size, error);
-	rc_appending_end(server, &appending, block ? 0 : *error, 0);
+	*goes_on = !block && *error == -EAGAIN;
+	for (unsigned i = 0; *goes_on && i < SKIPS_AT_ONCE; i++) {
+		*goes_on = rc_log_skip(&server->log, &held_by);
+		if (*goes_on)
+			block = rc_blocks_take(&server->log.blocks, NULL, size, error);
+		*goes_on &= !block && *error == -EAGAIN;
+	}
+	rc_appending_end(server, &appending, block || *goes_on ? 0 : *error, 0);
+	return block;
+}
+
+/* Where all blocks are full, the log goes on without a message, until it has forgotten those in one of them: all that
+ * it has, where places were far larger than what was committed. */
+static struct rc_block *take_block(rc_server *server, struct rc_block *in_hand, size_t size, int *error)
+{
+	bool goes_on;
+	struct rc_block *block = look_for_block(server, in_hand, size, &goes_on, error);
+	for (unsigned skips = SKIPS_AT_ONCE; goes_on && skips <= RC_LOG_SEGMENTS; skips += SKIPS_AT_ONCE) {
+		rc_appending_pass(server);
+		block = look_for_block(server, NULL, size, &goes_on, error);
+	}
 	return block;
 }
 
@@ -103,22 +123,21 @@ int rc_abandon(rc_server *server, rc_place place)
 
 int64_t rc_commit(rc_server *server, rc_place place, rc_topic topic, size_t size, uint64_t time_ns, unsigned flags)
 {
-	struct rc_blocks *blocks = &server->log.blocks;
 	struct rc_log_message message = { .size = size,
 		                          .opcode = flags & RC_PUBLISH_BINARY ? RC_BINARY : RC_TEXT,
 		                          .source_ns = time_ns };
-	const struct rc_block *block = rc_blocks_find(blocks, place);
+	struct rc_place_seen seen;
 	uint64_t now_ns = rc_server_now();
-	if (!block)
+	if (!rc_blocks_see(&server->log.blocks, place, &seen))
 		return -EALREADY;
-	if (now_ns > block->began_ns && now_ns - block->began_ns > RC_PLACE_TIME_MS * UINT64_C(1000000))
+	if (now_ns > seen.began_ns && now_ns - seen.began_ns > RC_PLACE_TIME_MS * UINT64_C(1000000))
 		return rc_abandon(server, place) ? -EALREADY : -ETIMEDOUT;
 	if (flags & ~(unsigned)(RC_PUBLISH_OF_MESSAGES | RC_PUBLISH_OF_CALLS))
 		return -EINVAL;
-	if (size > block->size_max)
+	if (size > seen.size_max)
 		return -EMSGSIZE;
-	if (!rc_publish_is_right(rc_block_data(blocks, block), size, flags))
-		return -EILSEQ;
+	if (!rc_publish_is_right(seen.data, size, flags)) /* or by now it is another one's text */
+		return rc_blocks_find(&server->log.blocks, place) ? -EILSEQ : -EALREADY;
 	int64_t result;
 	do {
 		result = commit_once(server, place, topic, &message, now_ns, flags);

@@ -1,355 +1,171 @@
 /* SPDX-License-Identifier: MIT
  *
- * ring.c - what a tick asks of a ring: it prepares operations on slots, waits, and takes what has completed. How a slot
- * comes to be is ring_connect.c's. It must not know what a connection is.
- *
- * Invariant: an operation is an entry filled in. None reaches the kernel but in a wait, or where the submission queue
- * is full. The one exception is an option set on an older kernel.
+ * ring.c - see ring.h: to which of the two rings (ring_kinds.h) an operation goes, and which of them can be had. It
+ * must not know how either does what it is asked.
  */
-#include "ring_private.h"
+#include "ring.h"
 
 #include "check.h"
-#include "trace.h"
+#include "error.h"
+#include "ring_kinds.h"
 
-#include <errno.h>
-#include <linux/tls.h>
-#include <poll.h>
-#include <stdatomic.h>
-#include <sys/mman.h>
+#include <stdio.h>
 #include <sys/random.h>
-#include <sys/uio.h>
-#include <time.h>
-#include <unistd.h>
 
-#define SEND_ZC_REPORT_USAGE (1u << 3) /* Linux 6.2: the notification says whether the kernel copied ... */
-#define NOTIFICATION_COPIED (1u << 31) /* ... by this bit of its result */
-#define RECORD_ALERT 21                /* RFC 8446, section 5.1 */
-#define BUFFERS_IDLE_NS 1000000000
+/* The one on io_uring is the usual one. */
+#define ON(operation, ...)                                                                                             \
+	(RC_UNLIKELY(ring->epoll) ? rc_epoll_##operation((struct rc_epoll *)ring, __VA_ARGS__)                         \
+	                          : rc_uring_##operation((struct rc_uring *)ring, __VA_ARGS__))
 
-static_assert(sizeof(struct rc_range) == sizeof(struct iovec), "a plan's ranges are handed over as they are");
-static_assert(offsetof(struct rc_range, size) == offsetof(struct iovec, iov_len), "and in the same order");
+/* ---- which ---- */
+
+bool rc_ring_can_uring(struct rc_error *why)
+{
+	/* All that a worker will need, in small: a filter may forbid any one of the calls. */
+	struct rc_ring_config config = { .slot_count = 1,
+		                         .entry_count = 8,
+		                         .buffer_count = 8,
+		                         .buffer_size = RC_RECEIVE_BUFFER_SIZE,
+		                         .ring_count = 1 };
+	struct rc_uring *ring;
+	int result = rc_uring_open(&ring, &config, why);
+	if (result == 0)
+		rc_uring_close(ring);
+	return result != -EINVAL && !rc_ring_is_refusal(result);
+}
+
+int rc_ring_open(struct rc_ring **ring, struct rc_ring_config *config, struct rc_error *error)
+{
+	if (config->epoll)
+		return rc_epoll_open((struct rc_epoll **)ring, config, error);
+	struct rc_error refused = { 0 };
+	int result = rc_uring_open((struct rc_uring **)ring, config, &refused);
+	bool other = result == -EINVAL || rc_ring_is_refusal(result);
+	return result == 0 ? 0
+	                   : rc_fail(error, result, "%s%s", refused.text,
+	                             other ? "; or use the ring on epoll (--ring epoll, rc_config.ring)" : "");
+}
+
+void rc_ring_close(struct rc_ring *ring)
+{
+	if (ring->epoll)
+		rc_epoll_close((struct rc_epoll *)ring);
+	else
+		rc_uring_close((struct rc_uring *)ring);
+}
 
 /* ---- operations ---- */
 
+void rc_ring_accept(struct rc_ring *ring, int listener, uint64_t tag)
+{
+	ON(accept, listener, tag);
+}
+
+void rc_ring_accept_cancel(struct rc_ring *ring, int listener, uint64_t tag)
+{
+	ON(accept_cancel, listener, tag);
+}
+
+bool rc_ring_can_connect(const struct rc_ring *ring)
+{
+	return ring->epoll ? rc_epoll_can_connect((const struct rc_epoll *)ring)
+	                   : rc_uring_can_connect((const struct rc_uring *)ring);
+}
+
+void rc_ring_connect(struct rc_ring *ring, const struct sockaddr_storage *to, socklen_t to_size,
+                     const struct sockaddr_storage *source, socklen_t source_size, uint64_t tag)
+{
+	ON(connect, to, to_size, source, source_size, tag);
+}
+
+void rc_ring_connect_cancel(struct rc_ring *ring, uint64_t tag)
+{
+	ON(connect_cancel, tag);
+}
+
 void rc_ring_receive(struct rc_ring *ring, unsigned slot, uint64_t tag)
 {
-	struct io_uring_sqe *sqe = next_entry(ring);
-	io_uring_prep_recv_multishot(sqe, (int)slot, NULL, 0, 0);
-	aim(ring, sqe, slot);
-	sqe->flags |= IOSQE_BUFFER_SELECT;
-	sqe->buf_group = RC_RING_BUFFER_GROUP;
-	sqe->user_data = tag_make(FOR_CALLER, tag);
+	ON(receive, slot, tag);
 }
 
 void rc_ring_receive_once(struct rc_ring *ring, unsigned slot, void *to, size_t size, uint64_t tag)
 {
-	struct io_uring_sqe *sqe = next_entry(ring);
-	io_uring_prep_recv(sqe, (int)slot, to, to ? size : 0, 0);
-	aim(ring, sqe, slot);
-	if (!to) {
-		sqe->flags |= IOSQE_BUFFER_SELECT;
-		sqe->buf_group = RC_RING_BUFFER_GROUP;
-	}
-	sqe->user_data = tag_make(FOR_CALLER, tag);
+	ON(receive_once, slot, to, size, tag);
+}
+
+void rc_ring_buffer_return(struct rc_ring *ring, uint16_t buffer)
+{
+	ON(buffer_return, buffer);
 }
 
 void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ranges, unsigned range_count,
                   bool zero_copy, uint64_t tag)
 {
-	struct io_uring_sqe *sqe = next_entry(ring);
-	/* MSG_DONTWAIT: a send that would block comes back at once instead of waiting with our memory in its hand. */
-	if (range_count == 1) {
-		io_uring_prep_send(sqe, (int)slot, ranges[0].at, ranges[0].size, MSG_DONTWAIT | MSG_NOSIGNAL);
-	} else {
-		struct msghdr *message = message_of(ring, sqe);
-		*message = (struct msghdr){ .msg_iov = (struct iovec *)(uintptr_t)ranges, .msg_iovlen = range_count };
-		io_uring_prep_sendmsg(sqe, (int)slot, message, MSG_DONTWAIT | MSG_NOSIGNAL);
-	}
-	if (zero_copy && ring->direct) { /* the same fields, sent in another way */
-		sqe->opcode = range_count == 1 ? IORING_OP_SEND_ZC : IORING_OP_SENDMSG_ZC;
-		sqe->ioprio = SEND_ZC_REPORT_USAGE;
-	}
-	aim(ring, sqe, slot);
-	sqe->user_data = tag_make(FOR_CALLER, tag);
+	ON(send, slot, ranges, range_count, zero_copy, tag);
 }
 
 int rc_ring_set_option(struct rc_ring *ring, unsigned slot, int level, int name, const void *value, unsigned size,
                        uint64_t tag)
 {
-	if (!ring->direct)
-		return setsockopt(ring->slots.descriptors[slot], level, name, value, size) < 0 ? -errno : 0;
-	struct io_uring_sqe *sqe = next_entry(ring);
-	prep_option(sqe, COMMAND_SETSOCKOPT, slot, level, name, value, size);
-	sqe->user_data = tag_make(FOR_CALLER, tag);
-	return -EINPROGRESS;
+	return ON(set_option, slot, level, name, value, size, tag);
 }
 
 void rc_ring_send_alert(struct rc_ring *ring, unsigned slot, const struct rc_range *bytes, uint64_t tag)
 {
-	/* What every alert says beside its bytes: it is read when the entry is submitted, and never changes. */
-	static _Thread_local _Alignas(struct cmsghdr) unsigned char control[CMSG_SPACE(1)];
-	struct io_uring_sqe *sqe = next_entry(ring);
-	struct msghdr *message = message_of(ring, sqe);
-	*message = (struct msghdr){ .msg_iov = (struct iovec *)(uintptr_t)bytes, .msg_iovlen = 1 };
-	message->msg_control = control;
-	message->msg_controllen = sizeof control;
-	struct cmsghdr *header = CMSG_FIRSTHDR(message);
-	header->cmsg_level = SOL_TLS;
-	header->cmsg_type = TLS_SET_RECORD_TYPE;
-	header->cmsg_len = CMSG_LEN(1);
-	*CMSG_DATA(header) = RECORD_ALERT;
-	io_uring_prep_sendmsg(sqe, (int)slot, message, MSG_DONTWAIT | MSG_NOSIGNAL);
-	aim(ring, sqe, slot);
-	sqe->user_data = tag_make(FOR_CALLER, tag);
-}
-
-void rc_ring_poll_writable(struct rc_ring *ring, unsigned slot, uint64_t tag)
-{
-	struct io_uring_sqe *sqe = next_entry(ring);
-	io_uring_prep_poll_add(sqe, (int)slot, POLLOUT);
-	aim(ring, sqe, slot);
-	sqe->user_data = tag_make(FOR_CALLER, tag);
-}
-
-void rc_ring_shutdown(struct rc_ring *ring, unsigned slot, uint64_t tag)
-{
-	struct io_uring_sqe *sqe = next_entry(ring);
-	io_uring_prep_shutdown(sqe, (int)slot, SHUT_WR);
-	aim(ring, sqe, slot);
-	sqe->user_data = tag_make(FOR_CALLER, tag);
+	ON(send_alert, slot, bytes, tag);
 }
 
 void rc_ring_abort(struct rc_ring *ring, unsigned slot, uint64_t tag)
 {
-	static struct sockaddr nowhere = { .sa_family = AF_UNSPEC }; /* connect(2): dissolves the association */
-	struct io_uring_sqe *sqe = next_entry(ring);
-	io_uring_prep_connect(sqe, (int)slot, &nowhere, sizeof nowhere);
-	aim(ring, sqe, slot);
-	sqe->user_data = tag_make(FOR_CALLER, tag);
+	ON(abort, slot, tag);
+}
+
+void rc_ring_poll_writable(struct rc_ring *ring, unsigned slot, uint64_t tag)
+{
+	ON(poll_writable, slot, tag);
+}
+
+void rc_ring_shutdown(struct rc_ring *ring, unsigned slot, uint64_t tag)
+{
+	ON(shutdown, slot, tag);
 }
 
 void rc_ring_cancel(struct rc_ring *ring, unsigned slot, uint64_t of, uint64_t tag)
 {
-	(void)slot;
-	struct io_uring_sqe *sqe = next_entry(ring);
-	/* By its tag, which the kernel hashes: by descriptor it would look at every operation of the ring, and 20,000
-	 * connections that end would cost 400 million looks. */
-	io_uring_prep_cancel64(sqe, tag_make(FOR_CALLER, of), 0);
-	sqe->user_data = tag_make(FOR_CALLER, tag);
+	ON(cancel, slot, of, tag);
 }
 
 void rc_ring_close_slot(struct rc_ring *ring, unsigned slot, uint64_t tag)
 {
-	struct io_uring_sqe *sqe = next_entry(ring);
-	if (ring->direct)
-		io_uring_prep_close_direct(sqe, slot);
-	else
-		io_uring_prep_close(sqe, rc_slots_begin_closing(&ring->slots, slot));
-	sqe->user_data = tag_make(ring->direct ? FOR_CALLER : FOR_CLOSE, tag);
+	ON(close_slot, slot, tag);
 }
 
 void rc_ring_watch(struct rc_ring *ring, int fd, uint64_t tag)
 {
-	struct io_uring_sqe *sqe = next_entry(ring);
-	/* Multishot and edge-triggered: the counter of an eventfd never needs to be read. */
-	io_uring_prep_poll_multishot(sqe, fd, POLLIN);
-	sqe->user_data = tag_make(FOR_CALLER, tag);
-}
-
-/* ---- receive buffers ---- */
-
-void rc_ring_buffer_return(struct rc_ring *ring, uint16_t buffer)
-{
-	io_uring_buf_ring_add(ring->buffer_ring, ring->buffers + (size_t)buffer * ring->buffer_size,
-	                      (unsigned)ring->buffer_size, buffer, io_uring_buf_ring_mask(ring->buffer_count),
-	                      (int)ring->buffers_added++);
-}
-
-/* The kernel hands buffers out in turn, so every one that exists is soon in memory: few to begin with. */
-static void more_buffers(struct rc_ring *ring)
-{
-	unsigned count = ring->buffers_made ? ring->buffers_made * 2 : RC_RECEIVE_BUFFERS_FIRST;
-	for (count = RC_MIN(count, ring->buffer_count); ring->buffers_made < count; ring->buffers_made++)
-		rc_ring_buffer_return(ring, (uint16_t)ring->buffers_made);
-}
-
-/* Nothing was received for a while: the buffers stay with the kernel, their memory does not. The kernel writes into
- * them only inside our own calls, so none is being filled now. */
-static void give_buffers_back(struct rc_ring *ring)
-{
-	madvise(ring->buffers, ring->buffer_size * ring->buffer_count, MADV_DONTNEED);
-	ring->buffers_touched = false;
+	ON(watch, fd, tag);
 }
 
 /* ---- waiting ---- */
 
-/* Turns a kernel's completion into one for the caller; false when it was only a step on the way. */
-static bool take(struct rc_ring *ring, const struct io_uring_cqe *cqe, struct rc_completion *out)
-{
-	struct purpose_tag tag = tag_split(cqe->user_data);
-	switch (tag.purpose) {
-	case FOR_CALLER:
-		break;
-	case FOR_CLOSE: /* the kernel closes a socket while it submits, so closes complete in their order */
-		rc_slots_end_closing(&ring->slots);
-		break;
-	case FOR_TIMER:
-		ring->timer_ns = 0;
-		return false;
-	case FOR_NOBODY:
-		return false;
-	default:
-		return rc_ring_take_step(ring, cqe, out);
-	}
-	*out = (struct rc_completion){ .tag = tag.value, .result = cqe->res };
-	if (cqe->flags & IORING_CQE_F_NOTIF) {
-		out->flags = RC_RING_RELEASED;
-		out->result = ((unsigned)cqe->res & NOTIFICATION_COPIED) != 0;
-		return true;
-	}
-	if (cqe->res == -ENOBUFS)
-		ring->buffers_more = true;
-	if (cqe->flags & IORING_CQE_F_MORE)
-		out->flags |= RC_RING_MORE;
-	if (cqe->flags & IORING_CQE_F_BUFFER) {
-		out->flags |= RC_RING_BUFFER;
-		out->buffer = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
-		out->data = ring->buffers + (size_t)out->buffer * ring->buffer_size;
-		ring->buffers_touched = true;
-		ring->received_ns = 0;
-	}
-	return true;
-}
-
-/* What the caller let go of since the last time. */
-static void before_entering(struct rc_ring *ring)
-{
-	if (ring->pending_done)
-		rc_ring_recycle(ring);
-	if (ring->buffers_more)
-		more_buffers(ring);
-	ring->buffers_more = false;
-	if (ring->buffers_added) {
-		io_uring_buf_ring_advance(ring->buffer_ring, (int)ring->buffers_added);
-		ring->buffers_added = 0;
-	}
-}
-
-/* What is worked off in this wait is taken in it too, and needs no word. */
-static void hush(struct rc_ring *ring)
-{
-	uint64_t count;
-	ssize_t got = read(ring->event_fd, &count, sizeof count);
-	(void)got; /* nothing, when it is called without need */
-	io_uring_cq_eventfd_toggle(&ring->uring, false);
-}
-
 int rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, unsigned max, int64_t timeout_ns)
 {
-	int entered;
-	if (ring->refused)
-		return ring->refused;
-	if (ring->event_fd >= 0)
-		hush(ring);
-	before_entering(ring);
-	unsigned submitted = io_uring_sq_ready(&ring->uring);
-	if (timeout_ns == 0 || io_uring_cq_ready(&ring->uring)) {
-		entered = io_uring_submit_and_get_events(&ring->uring);
-	} else {
-		struct io_uring_cqe *cqe;
-		bool until_idle = ring->buffers_touched && (timeout_ns < 0 || timeout_ns > BUFFERS_IDLE_NS);
-		int64_t wait_ns = until_idle ? BUFFERS_IDLE_NS : timeout_ns;
-		struct __kernel_timespec time = { wait_ns / 1000000000, wait_ns % 1000000000 };
-		entered = io_uring_submit_and_wait_timeout(&ring->uring, &cqe, 1, wait_ns < 0 ? NULL : &time, NULL);
-		if (until_idle && !io_uring_cq_ready(&ring->uring))
-			give_buffers_back(ring);
-	}
-	if (is_refusal(entered))
-		return ring->refused = entered;
-	if (io_uring_cq_has_overflow(&ring->uring))
-		RC_TRACE1(overflow, io_uring_cq_ready(&ring->uring));
-	struct io_uring_cqe *cqe;
-	unsigned head, seen = 0, count = 0;
-	io_uring_for_each_cqe(&ring->uring, head, cqe)
-	{
-		if (count == max)
-			break;
-		seen++;
-		if (take(ring, cqe, &completions[count]))
-			count++;
-	}
-	io_uring_cq_advance(&ring->uring, seen);
-	RC_TRACE2(tick, count, submitted);
-	return (int)count;
+	return ON(wait, completions, max, timeout_ns);
 }
 
-/* ---- inside another loop ---- */
-
-/* The ring's own descriptor would not do: with DEFER_TASKRUN nothing wakes who polls it before a completion is worked
- * off, and that is done in our own calls alone. A registered eventfd is written to as soon as there is one to work off.
- */
 int rc_ring_signal(struct rc_ring *ring, int event_fd)
 {
-	int result = io_uring_register_eventfd(&ring->uring, event_fd);
-	if (result == 0)
-		ring->event_fd = event_fd;
-	return result;
-}
-
-/* A timer that rings too early does no harm, so one that runs is left alone unless it would be late. */
-static void set_timer(struct rc_ring *ring, uint64_t at_ns)
-{
-	const uint64_t tag = tag_make(FOR_TIMER, 0);
-	if (ring->timer_ns && ring->timer_ns <= at_ns)
-		return;
-	struct io_uring_sqe *sqe = next_entry(ring);
-	ring->timer_time = (struct __kernel_timespec){ (int64_t)(at_ns / 1000000000), (int64_t)(at_ns % 1000000000) };
-	if (ring->timer_ns) { /* where it has just rung, its completion waits to be taken */
-		io_uring_prep_timeout_update(sqe, &ring->timer_time, tag, IORING_TIMEOUT_ABS);
-		sqe->user_data = tag_make(FOR_NOBODY, 0);
-	} else {
-		io_uring_prep_timeout(sqe, &ring->timer_time, 0, IORING_TIMEOUT_ABS);
-		sqe->user_data = tag;
-	}
-	ring->timer_ns = at_ns;
-}
-
-/* When the receive buffers are to be given back, which is done if it is time; UINT64_MAX if there is nothing to give.
- */
-static uint64_t buffers_idle_ns(struct rc_ring *ring, uint64_t now_ns)
-{
-	if (ring->buffers_touched && !ring->received_ns)
-		ring->received_ns = now_ns;
-	if (ring->buffers_touched && now_ns >= ring->received_ns + BUFFERS_IDLE_NS && !io_uring_cq_ready(&ring->uring))
-		give_buffers_back(ring);
-	return ring->buffers_touched ? ring->received_ns + BUFFERS_IDLE_NS : UINT64_MAX;
+	return ON(signal, event_fd);
 }
 
 int rc_ring_arm(struct rc_ring *ring, int64_t timeout_ns)
 {
-	if (ring->refused)
-		return ring->refused;
-	before_entering(ring);
-	io_uring_cq_eventfd_toggle(&ring->uring, true);
-	if (timeout_ns == 0 || io_uring_cq_ready(&ring->uring)) {
-		struct io_uring_sqe *sqe = next_entry(ring);
-		io_uring_prep_nop(sqe); /* it completes at once, which is heard */
-		sqe->user_data = tag_make(FOR_NOBODY, 0);
-	} else {
-		uint64_t now_ns = rc_ring_now(ring), at_ns = buffers_idle_ns(ring, now_ns);
-		if (timeout_ns > 0)
-			at_ns = RC_MIN(at_ns, now_ns + (uint64_t)timeout_ns);
-		if (at_ns != UINT64_MAX)
-			set_timer(ring, at_ns);
-	}
-	/* What came since the wait is worked off here, now that it is heard. */
-	atomic_thread_fence(memory_order_seq_cst);
-	int entered = io_uring_submit_and_get_events(&ring->uring);
-	if (is_refusal(entered))
-		ring->refused = entered;
-	if (ring->refused)
-		return ring->refused;
-	return io_uring_sq_ready(&ring->uring) ? -EAGAIN : 0;
+	return ON(arm, timeout_ns);
+}
+
+int rc_ring_explain(const struct rc_ring *ring, int code, struct rc_error *error)
+{
+	return ring->epoll ? rc_epoll_explain((const struct rc_epoll *)ring, code, error)
+	                   : rc_uring_explain((const struct rc_uring *)ring, code, error);
 }
 
 /* ---- time and chance ---- */
@@ -357,9 +173,7 @@ int rc_ring_arm(struct rc_ring *ring, int64_t timeout_ns)
 uint64_t rc_ring_now(struct rc_ring *ring)
 {
 	(void)ring;
-	struct timespec time;
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+	return rc_ring_clock();
 }
 
 void rc_ring_random(struct rc_ring *ring, void *bytes, size_t size)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * ring.h - the seam between what the server decides and what the kernel does: a handful of operations without a type of
- * liburing. uring/ring*.c implement it on io_uring; a test may implement it otherwise.
+ * liburing. Two rings implement it: one on io_uring (ring_uring*.c), and one on epoll (ring_epoll*.c) for where that is
+ * not to be had; ring.c chooses. A test may implement it otherwise.
  *
- * An operation is only prepared by its function; it is submitted by the next rc_ring_wait() or rc_ring_arm(), and its
- * outcome comes as a completion with the tag it was given. Preparing cannot fail: a full submission queue is submitted
- * on the way. A slot is an index in the ring's own table of descriptors; on an older kernel it stands for an ordinary
- * descriptor. One thread owns a ring and calls everything here.
+ * An operation is only prepared by its function; it is submitted by the next rc_ring_wait() or rc_ring_arm(), or before
+ * that, and its outcome comes as a completion with the tag it was given. Preparing cannot fail: a full submission queue
+ * is submitted on the way. A slot is an index in the ring's own table of descriptors; on an older kernel, and with
+ * epoll, it stands for an ordinary descriptor. One thread owns a ring and calls everything here.
  */
 #ifndef RC_RING_H
 #define RC_RING_H
@@ -25,10 +26,11 @@ struct rc_ring_config {
 	size_t buffer_size;
 	unsigned ring_count; /* of the process: on an older kernel they share its descriptors */
 	bool old_kernel;     /* use nothing newer than Linux 6.1 */
+	bool epoll;          /* instead of io_uring */
 };
 
 /* IORING_FEAT_RW_ATTR, the first flag after Linux 6.13: such a kernel closes at once what left the table, see
- * ring_private.h. */
+ * ring_uring.h. */
 #define RC_RING_FEATURE_6_14 (1u << 16)
 
 enum {
@@ -49,6 +51,10 @@ struct rc_completion {
 
 /* Tags are the caller's below this bound. */
 #define RC_RING_TAG_MAX (UINT64_C(1) << 60)
+
+/* Whether the kernel lets this process have an io_uring that a worker can use, found by making one; if not, *why says
+ * what is in the way. Any thread. */
+bool rc_ring_can_uring(struct rc_error *why);
 
 /* Makes a ring. `slot_count` of the config is replaced by what could be had. Returns 0 or a negative errno with an
  * error that names the remedy. */
@@ -85,7 +91,7 @@ void rc_ring_buffer_return(struct rc_ring *ring, uint16_t buffer);
 /* Sends without waiting: the result is what the socket took, or -EAGAIN. Ranges and bytes stay valid until the
  * completion. At most one send a slot may be on its way. With zero_copy the bytes are read where they lie, and on
  * completion with RC_RING_MORE stay valid until a second one, RC_RING_RELEASED, when the peer has acknowledged them;
- * where the kernel cannot say whether it copied in the end (before Linux 6.14), it is a plain send. */
+ * where the kernel cannot say whether it copied in the end (before Linux 6.14, and with epoll), it is a plain send. */
 void rc_ring_send(struct rc_ring *ring, unsigned slot, const struct rc_range *ranges, unsigned range_count,
                   bool zero_copy, uint64_t tag);
 
@@ -124,18 +130,19 @@ void rc_ring_watch(struct rc_ring *ring, int fd, uint64_t tag);
  * then. What `peer` points to is valid until the next call. */
 int rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, unsigned max, int64_t timeout_ns);
 
-/* For a ring inside another loop, in place of rc_ring_watch(): from now on an eventfd is written to when there is
- * something to take; each wait empties it. Returns 0 or a negative errno. */
+/* For a ring inside another loop, in place of rc_ring_watch(). Returns a descriptor, or a negative errno: from now on
+ * it is readable when there is something to take, and when the eventfd was written to, which each wait empties. It is
+ * the eventfd itself, or one of its own that the caller closes. */
 int rc_ring_signal(struct rc_ring *ring, int event_fd);
 
-/* On such a ring, in place of a wait: submits, and sees to it that the eventfd is written to when something has
+/* On such a ring, in place of a wait: submits, and sees to it that the descriptor is readable when something has
  * completed, but after timeout_ns at the latest (0: at once; negative: no later than that). That may be early, with
  * nothing to take. Returns 0, -EAGAIN when the kernel had no room for all that was prepared, so that it must be called
  * again soon, or what rc_ring_wait() does when nobody is let in. */
 int rc_ring_arm(struct rc_ring *ring, int64_t timeout_ns);
 
 /* What a refusal to be let in means, with the remedy. Returns the code. */
-int rc_ring_explain(int code, struct rc_error *error);
+int rc_ring_explain(const struct rc_ring *ring, int code, struct rc_error *error);
 
 /* CLOCK_MONOTONIC, and bytes that nobody can guess. */
 uint64_t rc_ring_now(struct rc_ring *ring);

@@ -85,6 +85,8 @@ static int check_config(const struct rc_config *config, struct rc_error *error)
 		               config->deflate.level, config->deflate.bits);
 	if (config->policy > RC_POLICY_LAST)
 		return rc_fail(error, -EINVAL, "an unknown policy");
+	if (config->ring > RC_RING_EPOLL)
+		return rc_fail(error, -EINVAL, "an unknown ring");
 	return rc_place_check(config, error);
 }
 
@@ -131,7 +133,7 @@ static int make_log(struct rc_server *server, struct rc_error *error)
 	if (result < 0)
 		return result;
 	server->epoch = server->topics.epoch_next;
-	result = rc_keys_init(&server->keys, &server->topics, config->state_max ? config->state_max : config->log_size);
+	result = rc_keys_init(&server->keys, &server->topics, server->pictures.size_max);
 	if (result < 0)
 		return result;
 	rc_log_init(&server->log, &server->topics, server->log_memory, config->log_size,
@@ -211,6 +213,24 @@ static void note_limits(struct rc_server *server, uint64_t size_max, unsigned ms
 	server->lag_step_size = RC_MAX(server->lag_size_least / 64, 4 * RC_KIB);
 }
 
+/* The environment variable RC_RING is for tests: "epoll", or "6.1" for an io_uring as old as that. */
+static void choose_ring(struct rc_server *server)
+{
+	const char *wanted = getenv("RC_RING");
+	struct rc_error why = { 0 };
+	server->old_kernel = wanted && strcmp(wanted, "6.1") == 0;
+	if (server->config.ring != RC_RING_AUTO) {
+		server->epoll = server->config.ring == RC_RING_EPOLL;
+	} else if (wanted && strcmp(wanted, "epoll") == 0) {
+		server->epoll = true;
+	} else if (!rc_ring_can_uring(&why)) {
+		server->epoll = true;
+		memcpy(server->epoll_why, why.text, sizeof why.text);
+	}
+	if (server->epoll)
+		server->config.zero_copy_size_min = 0; /* there is no such send */
+}
+
 rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error, size_t struct_size)
 {
 	struct rc_config taken;
@@ -236,10 +256,10 @@ rc_server *(rc_server_new)(const struct rc_config *given, struct rc_error *error
 	server->lag_ns_least = UINT64_MAX;
 	note_limits(server, 0, config->lag_ms_max);
 	server->start_ns = rc_server_now();
-	const char *kernel = getenv("RC_RING");
-	server->old_kernel = kernel && strcmp(kernel, "6.1") == 0;
+	choose_ring(server);
 	init_lock(&server->log_lock);
 	init_lock(&server->encodings_lock);
+	rc_pictures_open(&server->pictures, config->state_max ? config->state_max : config->log_size);
 	server->deflate_size_min = config->deflate.size_min;
 	int result = getrandom(&server->seed, sizeof server->seed, 0) == sizeof server->seed ? 0 : -EIO;
 	if (result == 0)
@@ -286,6 +306,7 @@ void rc_server_free(rc_server *server)
 			unlink(path->sun_path);
 	}
 	free(server->workers);
+	rc_pictures_close(&server->pictures);
 	rc_keys_destroy(&server->keys);
 	rc_topics_destroy(&server->topics);
 	rc_place_unmap(server->log_memory, server->log_memory_size);
@@ -352,6 +373,8 @@ int(rc_server_topic_rule)(rc_server *server, const char *pattern, const struct r
 	if (result < 0)
 		return result;
 	note_limits(server, options.lag_size_max, options.lag_ms_max);
+	if (!server->config.handlers.snapshot_wanted)
+		options.snapshot_factor = 0;
 	return rc_topics_add_rule(&server->topics, pattern, &options);
 }
 

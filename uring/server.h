@@ -10,6 +10,7 @@
 #include "cohort.h"
 #include "error.h"
 #include "log.h"
+#include "picture.h"
 #include "ringcast_stats.h"
 
 #include <errno.h>
@@ -37,6 +38,7 @@ struct rc_server {
 	struct rc_topics topics;
 	struct rc_log log;
 	struct rc_keys keys;
+	struct pictures pictures;
 	pthread_mutex_t log_lock;
 	_Atomic unsigned publishers_waiting; /* for that lock */
 	_Atomic uint64_t *floors;
@@ -63,9 +65,12 @@ struct rc_server {
 	_Atomic uint64_t publish_refused;
 	_Atomic uint64_t quiet_mask; /* workers that RC_PUBLISH_QUIET left asleep */
 	uint64_t start_ns;
-	uint64_t seed;   /* of every table whose keys peers choose */
-	uint64_t epoch;  /* of event ids: differs from one start to the next */
-	bool old_kernel; /* use nothing newer than Linux 6.1 */
+	uint64_t seed;                                      /* of every table whose keys peers choose */
+	uint64_t epoch;                                     /* of event ids: differs from one start to the next */
+	bool old_kernel;                                    /* use nothing newer than Linux 6.1 */
+	bool epoll;                                         /* its workers' rings are on epoll */
+	char epoll_why[sizeof((struct rc_error *)0)->text]; /* empty where that was asked for */
+	_Atomic bool epoll_told;
 };
 
 /* CLOCK_MONOTONIC, as the log's entries have it. */

@@ -12,17 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* struct rc_stats is counters only, so that it can be added up as an array; those of the server come last. */
+/* struct rc_stats is counters only, so that it can be added up as an array; those of the server are 0 in a worker. */
 #define COUNTERS (sizeof(struct rc_stats) / sizeof(uint64_t))
-#define WORKER_COUNTERS (offsetof(struct rc_stats, published) / sizeof(uint64_t))
-#define RESYNCS (offsetof(struct rc_stats, resyncs) / sizeof(uint64_t)) /* a worker's too: it came later */
 
 static void add_worker(const struct worker *worker, uint64_t *sums)
 {
 	const uint64_t *counters = (const uint64_t *)&worker->stats;
-	for (size_t i = 0; i < WORKER_COUNTERS; i++)
+	for (size_t i = 0; i < COUNTERS; i++)
 		sums[i] += __atomic_load_n(&counters[i], __ATOMIC_RELAXED);
-	sums[RESYNCS] += __atomic_load_n(&counters[RESYNCS], __ATOMIC_RELAXED);
 }
 
 int(rc_worker_stats)(rc_server *server, unsigned worker, struct rc_stats *given, size_t struct_size)
@@ -53,6 +50,8 @@ static void add_server(rc_server *server, struct rc_stats *stats)
 	stats->keys = server->keys.count;
 	stats->state_size = server->keys.kept_size;
 	stats->state_dropped = server->keys.dropped;
+	stats->ring = server->epoll ? RC_RING_EPOLL : RC_RING_URING;
+	stats->state_sent_size = rc_pictures_size(&server->pictures);
 	if (floor < stats->log_head && floor >= stats->log_oldest && stats->subscriptions) {
 		uint64_t published_ns = rc_log_entry(log, floor)->time_ns;
 		stats->lag_ns = now_ns > published_ns ? now_ns - published_ns : 0;

@@ -9,6 +9,8 @@
 #include "ringcast_latency.h"
 #include "worker.h"
 
+#include <unistd.h>
+
 static struct stepped *stepped_of(rc_server *server, unsigned index)
 {
 	return index < server->worker_count ? &server->workers[index].stepped : NULL;
@@ -26,6 +28,7 @@ static int begin(struct worker *worker)
 	bool taken = result == 0;
 	if (taken) {
 		worker->stepped.thread = pthread_self();
+		worker->stepped.fd = worker->mailbox.wake_fd;
 		/* release: who sees that it is stepped sees by whom */
 		atomic_store_explicit(&worker->stepped.state, STEP_OPEN, memory_order_release);
 		result = rc_worker_open(worker, &error);
@@ -35,6 +38,8 @@ static int begin(struct worker *worker)
 		return 0;
 	}
 	/* Of two threads that come here at once, the one that has not taken the worker has nothing to undo. */
+	if (taken && worker->stepped.fd != worker->mailbox.wake_fd)
+		close(worker->stepped.fd);
 	if (taken)
 		atomic_store_explicit(&worker->stepped.state, STEP_NONE, memory_order_release);
 	if (server->config.handlers.report)
@@ -55,7 +60,7 @@ int rc_server_fd(rc_server *server, unsigned index)
 	}
 	if (stepped->state == STEP_ENDED)
 		return stepped->result < 0 ? stepped->result : -ENOTCONN;
-	return pthread_equal(stepped->thread, pthread_self()) ? worker->mailbox.wake_fd : -EPERM;
+	return pthread_equal(stepped->thread, pthread_self()) ? stepped->fd : -EPERM;
 }
 
 int rc_worker_step(rc_server *server, unsigned index)

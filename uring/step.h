@@ -16,6 +16,7 @@ enum step_state {
 struct stepped {
 	_Atomic enum step_state state; /* (shared) */
 	pthread_t thread;              /* whose loop it is in */
+	int fd;                        /* readable when it is to be stepped: the mailbox's, or one that the ring gave */
 	int result;                    /* of the last step */
 };
 

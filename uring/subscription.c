@@ -6,6 +6,7 @@
  */
 #include "subscription.h"
 
+#include "feeds.h"
 #include "form.h"
 #include "worker.h"
 
@@ -34,6 +35,8 @@ static uint64_t begin_at(struct worker *worker, struct connection *conn, const s
 	uint64_t newest = atomic_load_explicit(&topic->newest, memory_order_relaxed);
 	uint64_t sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed);
 	uint64_t readable = rc_log_readable(log), at = RC_NONE;
+	/* The state has the newest of each key. */
+	bool last = start && start->last && !start->resume && !start->after.epoch && !start->state && !start->snapshot;
 	*first = sequence + 1;
 	if (start && start->after.epoch) {
 		uint64_t next = start->after.number + 1;
@@ -44,14 +47,13 @@ static uint64_t begin_at(struct worker *worker, struct connection *conn, const s
 	}
 	if (start && start->resume && !start->resumed && start->since < sequence)
 		at = rc_log_first_sequence(log, topic, start->since + 1, readable);
-	else if (start && start->last && !start->resume && !start->after.epoch && newest != RC_NONE &&
-	         newest >= readable)
+	else if (last && newest != RC_NONE && newest >= readable)
 		at = newest;
 	if (at != RC_NONE) {
 		*first = rc_log_entry(log, at)->sequence;
 		return at;
 	}
-	if (start && start->last && !start->resume && !start->after.epoch && (newest != RC_NONE || topic->kept)) {
+	if (last && (newest != RC_NONE || topic->kept)) {
 		struct rc_value value;
 		if (newest != RC_NONE)
 			rc_value_of_entry(&value, log, newest);
@@ -78,8 +80,101 @@ static void begin_further_back(struct worker *worker, uint32_t slot, uint64_t fr
 	pthread_mutex_unlock(&server->encodings_lock);
 }
 
+void rc_subscription_go_to(struct worker *worker, uint32_t slot, struct rc_subscription *record, uint64_t from)
+{
+	record->from = from;
+	record->resumes = from < rc_log_head(&worker->server->log);
+	if (record->resumes)
+		begin_further_back(worker, slot, from);
+}
+
+uint64_t rc_subscription_base(const struct worker *worker, const struct rc_topic *topic)
+{
+	const struct rc_server *server = worker->server;
+	const struct rc_state *state = topic->state;
+	const struct rc_key *key = state && state->base ? rc_key_at(&server->keys, state->base - 1) : NULL;
+	return key && key->newest != RC_NONE && key->newest >= rc_log_readable(&server->log) ? key->newest : RC_NONE;
+}
+
+/* Whether what comes first is the topic's state, and not what it asked to resume, of which nothing is missing. */
+static bool begins_with_state(const struct worker *worker, const struct connection *conn, const struct rc_topic *topic,
+                              const struct rc_start *start, uint64_t from, uint64_t first)
+{
+	if (!start || !(start->state || start->snapshot) || !rc_form_of(conn)->follows)
+		return false;
+	if (start->after.epoch && start->resumed)
+		return false;
+	uint64_t sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed);
+	bool has_all = start->since == sequence || (start->since < sequence && first == start->since + 1 &&
+	                                            from < rc_log_head(&worker->server->log));
+	return !start->resume || !has_all;
+}
+
+/* What it asks to resume was of another beginning of the topic. Then all that the log has is new to it, and its form
+ * says so; or the state comes, where that is asked for. */
+static bool begins_anew(const struct rc_topic *topic, const struct rc_start *start)
+{
+	if (!start || !start->resume || !start->since || !start->epoch || start->after.epoch)
+		return false;
+	return start->epoch != topic->epoch ||
+	       start->since > atomic_load_explicit(&topic->sequence, memory_order_relaxed);
+}
+
+/* Where a subscription is to begin. */
+struct beginning {
+	uint64_t from;  /* entry */
+	uint64_t until; /* the entry behind the state; RC_NONE: it does not begin with one */
+	uint64_t first; /* sequence of what comes first, or behind the state */
+	bool takes_picture;
+};
+
+/* With the lock. Returns 0, or -EAGAIN when it takes a picture and this is none, or one that the log left behind. */
+static int find_beginning(struct worker *worker, struct connection *conn, const struct rc_topic *topic,
+                          struct rc_start *start, const struct picture *picture, struct beginning *beginning)
+{
+	const struct rc_log *log = &worker->server->log;
+	*beginning = (struct beginning){ .until = RC_NONE };
+	bool anew = begins_anew(topic, start);
+	if (anew) {
+		start->since = 0;
+		start->resume = !start->state && !start->snapshot;
+	}
+	beginning->from = begin_at(worker, conn, topic, start, &beginning->first);
+	if (anew && start->resume)
+		beginning->until = beginning->from;
+	if (!begins_with_state(worker, conn, topic, start, beginning->from, beginning->first))
+		return 0;
+	uint64_t base = start->snapshot ? rc_subscription_base(worker, topic) : RC_NONE;
+	beginning->from = base != RC_NONE ? base : rc_log_head(log);
+	beginning->until = base != RC_NONE ? base + 1 : beginning->from;
+	beginning->first = base != RC_NONE ? rc_log_entry(log, base)->sequence + 1
+	                                   : atomic_load_explicit(&topic->sequence, memory_order_relaxed) + 1;
+	if (base != RC_NONE || !topic->state || !topic->state->key_count)
+		return 0;
+	if (!picture || picture->topic != topic->id || picture->epoch != topic->epoch ||
+	    picture->begin < rc_log_readable(log))
+		return -EAGAIN;
+	beginning->takes_picture = true;
+	beginning->from = picture->begin;
+	return 0;
+}
+
+/* What it has beyond a place to begin. With the lock. False when memory is out. */
+static bool begin_feed(struct worker *worker, uint32_t slot, struct rc_subscription *record,
+                       const struct beginning *beginning, const struct rc_start *start, struct picture *picture)
+{
+	if (beginning->until != RC_NONE) {
+		if (!rc_feeds_begin_state(worker, slot, record, beginning->takes_picture ? picture : NULL,
+		                          beginning->until, RC_MARK_STATE))
+			return false;
+		rc_feed_of(&worker->subscribers, record)->snapshot = start->snapshot;
+	}
+	return !start || !start->rate || rc_feeds_begin_pace(worker, slot, record, start->rate);
+}
+
+/* *picture, which may be null, is taken where it is needed. */
 static int subscribe_locked(struct worker *worker, uint32_t slot, const char *name, size_t size, uint64_t hash,
-                            struct rc_start *start)
+                            struct rc_start *start, struct picture **picture)
 {
 	struct rc_server *server = worker->server;
 	struct connection *conn = &worker->connections[slot];
@@ -87,17 +182,22 @@ static int subscribe_locked(struct worker *worker, uint32_t slot, const char *na
 	struct rc_topic *topic = rc_topics_get(&server->topics, name, size, hash, &error);
 	if (!topic)
 		return error;
-	uint64_t first = 0, from = 0;
+	struct beginning beginning;
 	struct rc_subscription *record = NULL;
 	if (rc_subscribers_find(&worker->subscribers, slot, topic->id)) {
 		error = -EEXIST;
 	} else if (conn->subscription_count >= server->config.subscriptions_max) {
 		error = -ENOSPC;
-	} else {
-		from = begin_at(worker, conn, topic, start, &first);
+	} else if ((error = find_beginning(worker, conn, topic, start, *picture, &beginning)) == 0) {
 		record = rc_subscribers_add(&worker->subscribers, slot, &conn->first_subscription, topic->id,
-		                            topic->epoch, from);
+		                            topic->epoch, beginning.from);
 		error = record ? 0 : -ENOMEM;
+	}
+	if (record && !begin_feed(worker, slot, record, &beginning, start, *picture)) {
+		rc_feed_free(&worker->subscribers, record);
+		rc_subscribers_remove(&worker->subscribers, record, &conn->first_subscription);
+		record = NULL;
+		error = -ENOMEM;
 	}
 	if (!record) {
 		rc_topics_release(&server->topics, topic);
@@ -108,15 +208,16 @@ static int subscribe_locked(struct worker *worker, uint32_t slot, const char *na
 	conn->subscription_count++;
 	rc_cursor_out_of_step(&conn->cursor);
 	rc_encode_join(worker, conn, topic->id);
+	if (rc_form_of(conn)->mark)
+		rc_beats_add(worker, topic);
 	rc_count(&worker->stats.subscriptions, 1);
 	if (start) {
-		start->first = first;
+		start->first = beginning.first;
 		record->conflate = start->conflate;
 	}
-	if (from < rc_log_head(&server->log)) {
-		record->resumes = true;
-		begin_further_back(worker, slot, from);
-	}
+	if (beginning.takes_picture)
+		*picture = NULL;
+	rc_subscription_go_to(worker, slot, record, beginning.from);
 	return 0;
 }
 
@@ -124,20 +225,38 @@ int rc_subscription_begin(struct worker *worker, uint32_t slot, const char *name
 {
 	struct rc_server *server = worker->server;
 	struct connection *conn = &worker->connections[slot];
-	if (!size || size > RC_TOPIC_NAME_MAX || conn->client)
+	if (!size || size > RC_TOPIC_NAME_MAX || conn->client || (start && start->rate > RC_RATE_MAX))
 		return -EINVAL;
+	struct picture *picture = NULL;
 	uint64_t hash = rc_topic_hash(&server->topics, name, size);
-	pthread_mutex_lock(&server->log_lock);
-	if (worker->round.walk_index == worker->round.walk_count)
-		rc_subscribers_trim(&worker->subscribers, &server->topics);
-	/* A cursor without subscriptions means nothing, and may have stood still while the log went on. */
-	if (!conn->subscription_count && !conn->sending && !conn->cursor.behind)
-		rc_cursor_begin(&conn->cursor, rc_log_head(&server->log));
-	int result = subscribe_locked(worker, slot, name, size, hash, start);
-	pthread_mutex_unlock(&server->log_lock);
-	if (result == 0 && (conn->cursor.behind || conn->outbox))
+	int result = -EAGAIN;
+	for (unsigned i = 0; i < RC_PICTURE_TRIES && result == -EAGAIN; i++) {
+		if (i && (result = rc_picture_get(server, name, size, rc_form_of(conn), &picture)) < 0)
+			break;
+		pthread_mutex_lock(&server->log_lock);
+		if (worker->round.walk_index == worker->round.walk_count)
+			rc_subscribers_trim(&worker->subscribers, &server->topics);
+		/* A cursor without subscriptions means nothing, and may have stood still while the log went on. */
+		if (!conn->subscription_count && !conn->sending && !conn->cursor.behind)
+			rc_cursor_begin(&conn->cursor, rc_log_head(&server->log));
+		result = subscribe_locked(worker, slot, name, size, hash, start, &picture);
+		pthread_mutex_unlock(&server->log_lock);
+		rc_picture_drop(server, picture);
+		picture = NULL;
+	}
+	if (result == 0 && (conn->cursor.behind || conn->cursor.owed || conn->outbox))
 		rc_worker_queue(worker, slot);
 	return result;
+}
+
+/* What comes before it, a subscription that does not resume has had: all that its connection has read, but of one that
+ * is paced no more than its last look gave it. */
+static uint64_t seen_by(const struct worker *worker, uint32_t number)
+{
+	const struct rc_subscription *record = rc_subscription_at(&worker->subscribers, number);
+	const struct rc_feed *feed = rc_feed_at(&worker->subscribers, number);
+	uint64_t at = worker->connections[record->slot].cursor.at;
+	return feed && feed->rate ? RC_MIN(at, feed->until) : at;
 }
 
 void rc_subscription_resume(struct worker *worker, uint32_t slot)
@@ -151,7 +270,7 @@ void rc_subscription_resume(struct worker *worker, uint32_t slot)
 		struct rc_subscription *record = rc_subscription_at(&worker->subscribers, at - 1);
 		/* What the others have had, they must not get again. */
 		if (!record->resumes)
-			record->from = RC_MAX(record->from, cursor->at);
+			record->from = RC_MAX(record->from, seen_by(worker, at - 1));
 		record->resumes = false;
 		lowest = RC_MIN(lowest, record->from);
 		at = record->next;
@@ -167,6 +286,7 @@ static void remove_locked(struct worker *worker, uint32_t slot, struct rc_subscr
 	struct rc_audience *audience = rc_audience_at(&worker->subscribers, record->topic);
 	rc_encode_leave(worker, conn, record->topic);
 	rc_touched_spoil(worker);
+	rc_feeds_end(worker, slot, record);
 	uint32_t moved = rc_subscribers_remove(&worker->subscribers, record, &conn->first_subscription);
 	conn->subscription_count--;
 	rc_count(&worker->stats.subscriptions, (uint64_t)-1);

@@ -24,6 +24,7 @@ enum tag_kind {
 	TAG_RECEIVED,
 	TAG_SENT_PLAN, /* detail: the plan's index */
 	TAG_SENT_OUTBOX,
+	TAG_SENT_SHOW,
 	TAG_SENT_STAGE, /* TLS records; detail: the stage's index */
 	TAG_SENT_ASIDE, /* TLS records that were put aside */
 	TAG_SENT_ALERT, /* a TLS alert whose record the kernel makes */

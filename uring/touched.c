@@ -75,10 +75,12 @@ uint32_t rc_touched_wants(const struct worker *worker, uint32_t slot, struct rc_
 	uint32_t count = 0;
 	RC_VERIFY(rc_touched_check(worker, slot));
 	for (uint32_t at = touched->firsts[slot]; at; at = touched->touches[at - 1].next) {
-		const struct rc_subscription *record = rc_subscription_at(&worker->subscribers,
-		                                                          touched->touches[at - 1].subscription);
+		uint32_t number = touched->touches[at - 1].subscription;
+		const struct rc_subscription *record = rc_subscription_at(&worker->subscribers, number);
 		if (!record->resumes)
-			wants[count++] = (struct rc_want){ .from = record->from, .topic = record->topic };
+			wants[count++] = (struct rc_want){ .from = record->from,
+				                           .topic = record->topic,
+				                           .feed = rc_feed_at(&worker->subscribers, number) };
 	}
 	return count;
 }

@@ -4,7 +4,7 @@
  * without <sys/sdt.h> they are compiled out). A probe that nobody looks at is one nop. Probes stand where something
  * happens once a batch or seldom, never once a frame. What each says, in order:
  *
- *   tick              completions taken, entries submitted before them       (ring.c; the thread is the worker)
+ *   tick              completions taken, entries submitted before them       (either ring; the thread is its worker)
  *   fanout            topic (a string), subscribers visited in the round, bytes of the send most of them share
  *   short_send        slot, bytes taken, bytes offered
  *   no_buffers        slot: a receive found no buffer free

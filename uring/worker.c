@@ -16,6 +16,7 @@
 #include "timeout.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #define STOP_TICK_NS 5000000
 #define STOP_SLICE 1024 /* connections told to go away in a tick */
@@ -50,6 +51,8 @@ static int open_parts(struct worker *worker)
 	if (result == 0)
 		result = rc_fanout_open(worker);
 	if (result == 0)
+		result = rc_feeds_open(worker);
+	if (result == 0)
 		result = rc_producers_open(worker);
 	return result < 0 ? result : rc_secure_open(worker);
 }
@@ -79,7 +82,8 @@ static void watch_mailbox(struct worker *worker)
 		rc_ring_watch(worker->ring, worker->mailbox.wake_fd, rc_tag_make(TAG_WOKEN, 0, 0, 0));
 }
 
-/* Submits, so that the mailbox's descriptor is readable after wait_ns at the latest. Returns 0 or a negative errno. */
+/* Submits, so that the descriptor of the worker is readable after wait_ns at the latest. Returns 0 or a negative errno.
+ */
 static int arm(struct worker *worker, int64_t wait_ns)
 {
 	int result = rc_ring_arm(worker->ring, wait_ns);
@@ -92,8 +96,10 @@ static int arm(struct worker *worker, int64_t wait_ns)
 static int begin_stepping(struct worker *worker, struct rc_error *error)
 {
 	int result = rc_ring_signal(worker->ring, worker->mailbox.wake_fd);
-	if (result == 0)
+	if (result >= 0) {
+		worker->stepped.fd = result;
 		result = arm(worker, 0);
+	}
 	if (result < 0) {
 		rc_fail(error, result, "the kernel gives a ring no eventfd: %s", strerror(-result));
 		rc_worker_close(worker);
@@ -111,12 +117,16 @@ int rc_worker_open(struct worker *worker, struct rc_error *error)
 		.buffer_size = RC_RECEIVE_BUFFER_SIZE,
 		.ring_count = worker->server->worker_count,
 		.old_kernel = worker->server->old_kernel,
+		.epoll = worker->server->epoll,
 	};
 	int result = rc_ring_open(&worker->ring, &ring, error);
 	if (result < 0)
 		return result;
 	worker->slot_count = ring.slot_count;
 	worker->now_ns = rc_ring_now(worker->ring);
+	if (worker->server->epoll_why[0] && !atomic_exchange(&worker->server->epoll_told, true))
+		rc_worker_report(worker, REPORT_RING, "epoll serves in place of io_uring: %s",
+		                 worker->server->epoll_why);
 	rc_dialler_open(worker);
 	uint64_t slots = (uint64_t)ring.slot_count * worker->server->worker_count;
 	result = slots < config->connections_max ? -EMFILE : open_parts(worker);
@@ -169,6 +179,8 @@ void rc_worker_close(struct worker *worker)
 	rc_compress_close(worker);
 	rc_secure_close(worker);
 	rc_fanout_close(worker);
+	rc_beats_close(worker);
+	rc_feeds_close(worker);
 	rc_lag_close(worker);
 	rc_session_reset(&worker->scratch, &worker->pool);
 	rc_pool_destroy(&worker->pool);
@@ -187,6 +199,8 @@ void rc_worker_close(struct worker *worker)
 void rc_worker_free(struct worker *worker)
 {
 	end_commands(worker); /* of a worker that never ran */
+	if (worker->stepped.state != STEP_NONE && worker->stepped.fd != worker->mailbox.wake_fd)
+		close(worker->stepped.fd);
 	rc_dial_close(worker);
 	rc_dialled_close(&worker->dialled);
 	rc_unmap(worker->connections, worker->slot_count * sizeof *worker->connections);
@@ -281,7 +295,7 @@ static void stop_connection(struct worker *worker, uint32_t slot, bool half_time
 	else if (conn->state == CONNECTION_HANDSHAKE)
 		rc_ending_cut(worker, slot, RC_CLOSE_GOING_AWAY);
 	/* A connection that is still being sent what was published before gets that first. */
-	else if (conn->state == CONNECTION_OPEN && (!conn->cursor.behind || half_time))
+	else if (conn->state == CONNECTION_OPEN && ((!conn->cursor.behind && !conn->cursor.owed) || half_time))
 		rc_ending_note(worker, &ending);
 }
 
@@ -304,7 +318,8 @@ static bool stop_slice(struct worker *worker, uint64_t stop_at_ns)
 		}
 		rc_close_noted(worker);
 	}
-	return (!worker->used_count && !worker->acceptor.armed) || worker->now_ns >= stop_at_ns;
+	bool left = !worker->used_count && !worker->acceptor.armed && worker->producers.over;
+	return left || worker->now_ns >= stop_at_ns;
 }
 
 /* ---- the tick ---- */
@@ -317,6 +332,8 @@ static int64_t time_to_wait(const struct worker *worker, bool stopping, uint64_t
 	if (worker->acceptor.again_ns && !stopping)
 		until = RC_MIN(until, worker->acceptor.again_ns);
 	until = RC_MIN(until, rc_lag_next_look_ns(worker));
+	until = RC_MIN(until, rc_feeds_next_look_ns(worker));
+	until = RC_MIN(until, rc_beats_next_ns(worker));
 	until = RC_MIN(until, rc_budget_next_look_ns(worker));
 	until = RC_MIN(until, rc_dial_next_ns(worker));
 	until = RC_MIN(until, rc_producers_next_look_ns(worker));
@@ -337,11 +354,23 @@ static bool prepare_to_sleep(struct worker *worker)
 	return false;
 }
 
+/* Likewise for commands alone. */
+static bool prepare_to_doze(struct worker *worker)
+{
+	atomic_store(&worker->mailbox.dozing, true);
+	if (!atomic_load(&worker->mailbox.count))
+		return true;
+	atomic_store(&worker->mailbox.dozing, false);
+	return false;
+}
+
 static void run_timers(struct worker *worker)
 {
 	uint32_t slot;
 	while (rc_wheel_next(&worker->wheel, worker->now_ns / RC_TICK_NS, &slot))
 		rc_timeout(worker, slot);
+	rc_feeds_look(worker);
+	rc_beats_look(worker);
 	rc_dial_timers(worker);
 	rc_close_noted(worker);
 }
@@ -364,6 +393,7 @@ static int reap(struct worker *worker, int64_t wait_ns)
 {
 	int count = rc_ring_wait(worker->ring, worker->completions, RC_BATCH_MAX, wait_ns);
 	atomic_store_explicit(&worker->mailbox.sleeping, false, memory_order_relaxed);
+	atomic_store_explicit(&worker->mailbox.dozing, false, memory_order_relaxed);
 	rc_producers_wake(worker);
 	worker->now_ns = rc_ring_now(worker->ring);
 	rc_count(&worker->stats.ticks, 1);
@@ -375,12 +405,14 @@ static int reap(struct worker *worker, int64_t wait_ns)
 }
 
 /* Lets publishers know that they must wake this worker, unless there is something to do already. Between two rounds it
- * waits for the time alone: publishers need not wake it. Its producers must, where other workers may begin a round of
- * their own before. */
-static bool may_sleep(struct worker *worker, uint64_t more_at_ns)
+ * waits for the time alone: publishers need not wake it, and commands only where that is long. Its producers must,
+ * where other workers may begin a round of their own before. */
+static bool may_sleep(struct worker *worker, int64_t wait_ns, uint64_t more_at_ns)
 {
 	bool between_rounds = more_at_ns != UINT64_MAX;
 	if (!between_rounds && !prepare_to_sleep(worker))
+		return false;
+	if (between_rounds && wait_ns > RC_DOZE_NS && !prepare_to_doze(worker))
 		return false;
 	return (between_rounds && worker->server->worker_count == 1) || rc_producers_sleep(worker);
 }
@@ -393,7 +425,7 @@ static int wait(struct worker *worker, bool stopping, uint64_t more_at_ns)
 	/* While it spins it does not count as asleep: to publish then is no system call. */
 	bool spins = config->busy_poll || worker->now_ns - worker->active_ns < spin_ns;
 	int64_t wait_ns = spins ? 0 : time_to_wait(worker, stopping, more_at_ns);
-	if (wait_ns && !may_sleep(worker, more_at_ns))
+	if (wait_ns && !may_sleep(worker, wait_ns, more_at_ns))
 		wait_ns = 0;
 	return reap(worker, wait_ns);
 }
@@ -403,7 +435,7 @@ static void fail(struct worker *worker, int code)
 {
 	const struct rc_handlers *handlers = &worker->server->config.handlers;
 	struct rc_error error;
-	rc_ring_explain(code, &error);
+	rc_ring_explain(worker->ring, code, &error);
 	rc_worker_report(worker, REPORT_RING, "worker %u ends: %s", worker->index, error.text);
 	rc_server_stop(worker->server, 0);
 	if (handlers->failed)
@@ -453,7 +485,7 @@ int rc_worker_tick(struct worker *worker)
 	if (result == 0 && (goes_on = work(worker, &stopping, &more_at_ns))) {
 		int64_t wait_ns = time_to_wait(worker, stopping, more_at_ns);
 		/* One that is stepped without a pause needs nobody to wake it. */
-		if (wait_ns && !worker->server->config.busy_poll && !may_sleep(worker, more_at_ns))
+		if (wait_ns && !worker->server->config.busy_poll && !may_sleep(worker, wait_ns, more_at_ns))
 			wait_ns = 0;
 		result = arm(worker, wait_ns);
 	}

@@ -7,6 +7,7 @@
 #define RC_WORKER_H
 
 #include "accept.h"
+#include "beat.h"
 #include "budget.h"
 #include "compress.h"
 #include "connection.h"
@@ -15,6 +16,7 @@
 #include "encode.h"
 #include "ending.h"
 #include "fanout.h"
+#include "feeds.h"
 #include "hold.h"
 #include "lag.h"
 #include "mailbox.h"
@@ -25,6 +27,7 @@
 #include "secure.h"
 #include "server.h"
 #include "service.h"
+#include "show.h"
 #include "step.h"
 #include "subscriber.h"
 #include "tag.h"
@@ -78,6 +81,9 @@ struct worker {
 	struct plans plans;
 	struct holds holds;
 	struct laggards laggards;
+	struct feeds feeds;
+	struct beats beats;
+	struct shows shows;
 
 	struct stopping stopping;
 	struct rc_completion completions[RC_BATCH_MAX];

@@ -250,6 +250,9 @@ def certificate(folder):
 
 # ---- running ----
 
+OURS = "ringcast", "epoll", "beside"  # as it is, on its other ring, and another build
+
+
 def without_limits(program):
     """Everybody comes from one address. Another build may not have all of the limits."""
     known = subprocess.run([program, "app", "--help"], capture_output=True, text=True, check=True).stdout
@@ -265,12 +268,14 @@ def start(name, workload, context):
     if workload.needs == "tls":
         environment["PEER_CERT"], environment["PEER_KEY"] = context["certificate"]
     program = context["beside"] if name == "beside" else context["program"]
-    if name in ("ringcast", "beside") and workload.needs == "rooms":
+    if name == "epoll":
+        environment["RC_RING"] = "epoll"
+    if name in OURS and workload.needs == "rooms":
         command = [program, "app", "--listen", f"127.0.0.1:{port}", "--workers", "1", "--log-level", "error",
                    *without_limits(program)]
     elif name == "floor":
         command = [context["floor"], str(port)]
-    elif name in ("ringcast", "beside"):
+    elif name in OURS:
         scheme = "wss://" if workload.needs == "tls" else ""
         command = [program, "serve", "--listen", f"{scheme}127.0.0.1:{port}", "--workers", "1", "--echo",
                    "--relay", "--quiet", "--message-max", "16m", "--send-max", "16m"]
@@ -473,7 +478,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--build", default=os.path.join(proc.TOP, "build"))
     parser.add_argument("--out", default="", help="(BUILD/peers)")
-    parser.add_argument("--only", default="", help="words, separated by commas: names of peers or of workloads")
+    parser.add_argument("--only", default="", help="words, separated by commas: names of peers or of workloads; epoll: ringcast on that ring, too")
     parser.add_argument("--quick", action="store_true", help="small and short: does it work?")
     parser.add_argument("--rounds", type=int, default=0, help="(5; quick: 1)")
     parser.add_argument("--no-install", action="store_true", help="leave out what is missing")
@@ -492,7 +497,7 @@ def parse():
 def choose(options, all_peers, all_workloads):
     """--only: words that are no workload's are peers'; without a word of one kind, all of that kind."""
     words = [word for word in options.only.split(",") if word]
-    names = {peer.name for peer in all_peers} | {"ringcast", "floor", "beside"}
+    names = {peer.name for peer in all_peers} | {"floor", *OURS}
     unknown = [word for word in words if word not in names and not any(word in w.name for w in all_workloads)]
     if unknown:
         raise Failed(f"--only {unknown[0]}: expected one of {', '.join(sorted(names))}, or of the workloads "
@@ -531,7 +536,8 @@ def run(options):
                 continue
             if workload.needs == "tls" and "certificate" not in context:
                 context["certificate"] = certificate(folder)
-            names = ["ringcast"] + (["beside"] if options.beside else []) + (["floor"] if workload.floor else [])
+            names = ["ringcast"] + (["epoll"] if "epoll" in options.only.split(",") else [])
+            names += (["beside"] if options.beside else []) + (["floor"] if workload.floor else [])
             names += [name for name, peer in ready.items() if workload.needs in peer.can]
             rows = summarize(run_workload(workload, names, options.rounds, context))
             results.append((workload, rows))

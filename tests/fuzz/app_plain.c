@@ -12,6 +12,7 @@
 #include "app/log.h"
 #include "app/names.h"
 #include "app/plain.h"
+#include "app/updates.h"
 #include "app/wish.h"
 #include "commands.h"
 #include "fuzz.h"
@@ -26,7 +27,7 @@ static void publish(const char *topic, size_t size)
 {
 	char *text = malloc(size);
 	json_t *data = json_stringn(memset(text, 'x', size), size);
-	HOLDS(app_feeds_publish(&app, topic, strlen(topic), data) > 0, "%s", topic);
+	HOLDS(app_updates_publish_data(&app, topic, strlen(topic), data) > 0, "%s", topic);
 	json_decref(data);
 	free(text);
 }

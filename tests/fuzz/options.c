@@ -46,7 +46,9 @@ static const struct option_entry options[] = {
 	{ 0 },
 };
 
-static const struct subcommand command = { "fuzz", "summary", "usage", "about", "examples", NULL };
+static const struct subcommand command = {
+	.name = "fuzz", .summary = "summary", .usage = "usage", .about = "about", .examples = "examples"
+};
 
 /* ---- quantities ---- */
 

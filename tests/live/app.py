@@ -95,6 +95,61 @@ class Client(Raw):
                 return self
 
 
+class Stream(Raw):
+    """A reader of events (WHATWG HTML, section 9.2.6)."""
+
+    def __init__(self, server, path, status=200, headers="", **more):
+        super().__init__(server, **more)
+        self.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode())
+        got, self.headers, body = self.response()
+        equal(got, status, f"{path}: {body!r}")
+        self.last_id, self.comments = "", 0
+        if status == 200:
+            equal(self.headers["content-type"], "text/event-stream")
+
+    def line(self):
+        while b"\n" not in self.buffer:
+            if not self.more():
+                raise EOFError(bytes(self.buffer))
+        return self.take(self.buffer.index(b"\n") + 1).decode()[:-1]
+
+    def event(self):
+        data = []
+        while True:
+            line = self.line()
+            if line == "" and data:
+                return json.loads("\n".join(data))
+            if line.startswith(":"):
+                self.comments += 1
+            elif line.startswith("id: "):
+                self.last_id = line[4:]
+            elif line:
+                assert line.startswith("data: "), line
+                data.append(line[6:])
+
+    def expect(self, type_, **members):
+        message = self.event()
+        wanted = {"type": type_, **members}
+        equal({name: message.get(name) for name in wanted}, wanted, f"an event ({message})")
+        return message
+
+    def updates(self, *numbers):
+        for number in numbers:
+            self.expect("update", data=number)
+        return self
+
+
+def poll(server, path, headers="", limit=20):
+    """(status, page, headers)"""
+    with Raw(server, limit=limit) as raw:
+        raw.send(f"GET /poll/{path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode())
+        status, headers, body = raw.response()
+        if status == 204:
+            assert "content-length" not in headers and raw.at_end(), "204 has no body"
+        equal(headers["cache-control"] if status < 300 else "no-store", "no-store")
+    return status, json.loads(body) if body.startswith(b"{") else body.decode(), headers
+
+
 def b64(data):
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 

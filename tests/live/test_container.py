@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 
-from harness import BUILD, PROGRAM, SANITIZED, SLOW, TOP, Raw, Server, Skip, command, die_with_parent, equal, run, until
+from harness import BUILD, PROGRAM, SANITIZED, SLOW, TOP, Server, Skip, command, die_with_parent, equal, run, until
 
 PACKAGE = os.path.join(TOP, "tools/package/container")
 SHIPPED = os.path.join(PACKAGE, "seccomp.json")
@@ -180,4 +180,73 @@ def test_containerfile():
     assert "http://127.0.0.1:8080/healthz" in help_text, "the health check asks elsewhere than the image listens"
 
 
-run(globals(), limit=40)
+class Storage:
+    """Images and containers in a folder of the test's own, and ringcast's image in it."""
+
+    made = None
+
+    def __init__(self):
+        if os.getuid() != 0 or not shutil.which("buildah"):
+            raise Skip("needs root and buildah: sh tools/setup.sh image")
+        root()
+        path = os.path.join(FOLDER.name, "storage.conf")
+        with open(path, "w", encoding="ascii") as file:
+            file.write(f'[storage]\ndriver = "vfs"\ngraphroot = "{FOLDER.name}/images"\nrunroot = "{FOLDER.name}/containers"\n')
+        self.environment = dict(os.environ, CONTAINERS_STORAGE_CONF=path, STORAGE_DRIVER="vfs", BUILDAH_ISOLATION="chroot")
+        self.do("sh", os.path.join(PACKAGE, "image.sh"), BUILD, "ringcast-test")
+
+    @classmethod
+    def get(cls):
+        cls.made = cls.made or cls()
+        return cls.made
+
+    def call(self, *arguments):
+        return subprocess.run(arguments, capture_output=True, text=True, env=self.environment, cwd=TOP)
+
+    def do(self, *arguments):
+        done = self.call(*arguments)
+        equal(done.returncode, 0, done.stderr)
+        return done.stdout
+
+
+def test_image():
+    """Built by buildah of nothing: its user, its words, its health check, its size; and the program runs in it."""
+    storage = Storage.get()
+    image = json.loads(storage.do("buildah", "inspect", "--type", "image", "ringcast-test"))
+    assert sum(layer["size"] for layer in image["Manifest"] and json.loads(image["Manifest"])["layers"]) < 30 << 20
+    config = image["Docker"]["config"]
+    equal((config["User"], config["Entrypoint"], config["Cmd"]), ("65532:65532", ["/usr/bin/ringcast"], ["serve", "--listen", ":8080"]))
+    equal(config["Healthcheck"]["Test"], ["CMD", "/usr/bin/ringcast", "health"])
+    equal(list(config["ExposedPorts"]), ["8080/tcp"])
+    storage.do("buildah", "from", "--pull-never", "--name", "test", "ringcast-test")
+    try:
+        done = storage.call("buildah", "run", "test", "--", "/usr/bin/ringcast", "--version")
+        if "Operation not permitted" in done.stderr:
+            raise Skip("buildah may not run anything here")
+        equal((done.returncode, done.stdout), (0, command("--version").stdout.decode()), done.stderr)
+    finally:
+        storage.do("buildah", "rm", "test")
+
+
+def test_image_in_podman():
+    """As a stranger starts it: read-only, without capabilities; well by its own health check; and it ends by SIGTERM."""
+    storage = Storage.get()
+    if not shutil.which("podman"):
+        raise Skip("podman is not installed: sh tools/setup.sh image")
+    common = ["podman", "run", "--rm", "--read-only", "--cap-drop", "ALL", "--network", "host", "--security-opt", f"seccomp={SHIPPED}"]
+    tried = storage.call(*common, "ringcast-test", "--version")
+    if tried.returncode:
+        raise Skip("podman runs nothing here: " + tried.stderr.strip().splitlines()[-1][:150])
+
+    class Contained(Server):
+        def __init__(self):
+            self.storage = storage
+            os.environ.update(CONTAINERS_STORAGE_CONF=storage.environment["CONTAINERS_STORAGE_CONF"], STORAGE_DRIVER="vfs")
+            self._launch([*common, "--name", "test", "ringcast-test", "serve", "--listen", "127.0.0.1:0", "--workers", "1", "--echo"])
+
+    with Contained() as server:
+        serves(server)
+        storage.do("podman", "exec", "test", "/usr/bin/ringcast", "health", f"http://127.0.0.1:{server.port}")
+
+
+run(globals(), limit=60)

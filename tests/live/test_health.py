@@ -7,14 +7,15 @@ import subprocess
 import tempfile
 import threading
 
-from harness import Server, Skip, command, equal, run
+from harness import SLOW, Server, Skip, command, equal, run
 
 APP = "app"
 
 
 def health(*arguments):
     """The exit status and the words of one call."""
-    done = command("health", *arguments)
+    patience = () if "--timeout" in arguments else ("--timeout", f"{3 * SLOW}s")
+    done = command("health", *patience, *arguments)
     equal(done.stdout, b"")
     text = done.stderr.decode()
     assert text.count("\n") == (done.returncode and 1) or done.returncode == 2, text
@@ -25,6 +26,14 @@ def fails(words, *arguments, status=1):
     got, text = health(*arguments)
     equal(got, status, text)
     assert re.search(words, text), text
+
+
+def has_localhost():
+    """Whether this machine knows the name; the oldest kernel's has no list of names."""
+    try:
+        return bool(socket.getaddrinfo("localhost", 80))
+    except OSError:
+        return False
 
 
 class Answers:
@@ -57,9 +66,9 @@ class Answers:
 def test_a_server():
     with Server("--echo") as server:
         address = f"127.0.0.1:{server.port}"
-        for url in (f"http://{address}", f"http://{address}/", f"ws://{address}/healthz", f"http://localhost:{server.port}/healthz#x"):
-            if not url.endswith("/"):
-                equal(health(url), (0, ""), url)
+        for url in (f"http://{address}", f"ws://{address}/healthz", f"http://{address}/healthz#x",
+                    *([f"http://localhost:{server.port}/healthz"] if has_localhost() else [])):
+            equal(health(url), (0, ""), url)
         fails(r"^ringcast: http://\S+/nowhere: 404 ", f"http://{address}/nowhere")
         port = server.port
     fails(r"Connection refused; does the server run", f"http://127.0.0.1:{port}/healthz")
@@ -104,7 +113,8 @@ def test_tls():
             url, other = server.urls()
             equal(health("--insecure", url), (0, ""))
             equal(health("--ca", f"{folder}/cert", url), (0, ""))
-            equal(health("--ca", f"{folder}/cert", url.replace("127.0.0.1", "localhost")), (0, ""))
+            if has_localhost():
+                equal(health("--ca", f"{folder}/cert", url.replace("127.0.0.1", "localhost")), (0, ""))
             fails("self.signed certificate; name its authority by --ca", url)
             fails("mismatch; name its authority", "--ca", f"{folder}/cert", other)
             fails("not HTTP; if it expects TLS, write https", url.replace("wss", "ws"))

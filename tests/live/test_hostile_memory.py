@@ -10,12 +10,13 @@ import mmap
 import os
 import random
 import struct
+import subprocess
 import tempfile
 import time
 
 import harness
 from app import App, Client
-from harness import BUILD, CLOSE, SANITIZED, Raw, Skip, equal, frame, run, until
+from harness import BUILD, CLOSE, SANITIZED, SLOW, Raw, Skip, equal, frame, run, until
 
 SEED = int(os.environ.get("RC_SEED") or time.time())
 ROUNDS = 300 if SANITIZED else 600
@@ -142,6 +143,22 @@ def test_a_line_that_fills_its_buffer():
         until(order.failed, "the one allocation")
         batched.expect_close(1011)
         check(server)
+
+
+def test_no_variable_is_passed_over():
+    """Where memory is short while the environment is read, the server does not start without what was set there. The value is
+    one that no server starts with, so that only one that did not see it would."""
+    if not os.path.exists(STARVED):
+        raise Skip("needs " + STARVED)
+    order, said = Order(), set()
+    env = dict(os.environ, RC_STARVE=order.file.name, RINGCAST_PERMISSIONS="nonsense", RINGCAST_TOPICS="a b")
+    for number in range(12):
+        struct.pack_into("QQQQ", order.map, 0, 0, number, number + 1, 0)
+        done = subprocess.run([STARVED, "app", "--listen", "127.0.0.1:0"], capture_output=True, text=True, timeout=10 * SLOW, env=env)
+        equal(done.returncode, 1, f"allocation {number}: {done.stderr}")
+        said.add(done.stderr)
+    assert "ringcast: RINGCAST_PERMISSIONS: no memory\n" in said and "ringcast: RINGCAST_TOPICS: no memory\n" in said, said
+    assert any("'nonsense'" in words for words in said), said
 
 
 def test_no_allocation_is_needed_to_survive():

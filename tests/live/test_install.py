@@ -360,7 +360,7 @@ def test_man_page():
     here = tree()
     with open(here.at("share/man/man1/ringcast.1"), encoding="utf-8") as file:
         page = file.read().replace("\\-", "-")
-    for verb in ("serve", "sub", "pub", "load", "replay", "health", "probe"):
+    for verb in ("serve", "app", "sub", "pub", "load", "replay", "top", "health", "probe", "doctor"):
         text = subprocess.run([here.at("bin/ringcast"), verb, "--help"], capture_output=True, text=True).stdout
         for flag in re.findall(r"^  --(?!help)([a-z0-9-]+)", text, re.M):
             assert re.search(rf"--{flag}\b", page), f"ringcast {verb} --{flag} is not in the man page"

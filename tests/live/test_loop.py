@@ -147,17 +147,19 @@ def test_its_receive_buffers_go_when_nothing_comes():
         until(lambda: resident(loop) <= high - (64 << 10), f"less than {high} bytes")
 
 
-def on_an_old_kernel(test):
-    """The same with what is used before Linux 6.14."""
-    def both():
-        os.environ["RC_RING"] = "6.1"
+def with_ring(test, ring):
+    """The same with what is used before Linux 6.14, and on epoll."""
+    def run_it():
+        os.environ["RC_RING"] = ring
         try:
             test()
         finally:
             del os.environ["RC_RING"]
-    return both
+    return run_it
 
 
-for name, function in [pair for pair in globals().items() if pair[0].startswith("test_")]:
-    globals()[name + "_old_kernel"] = on_an_old_kernel(function)
+if "RC_RING" not in os.environ:
+    for name, function in [pair for pair in globals().items() if pair[0].startswith("test_")]:
+        globals()[name + "_old_kernel"] = with_ring(function, "6.1")
+        globals()[name + "_epoll"] = with_ring(function, "epoll")
 run(globals())

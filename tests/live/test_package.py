@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 
 from app import App, Client
-from harness import BUILD, SLOW, TOP, Raw, Skip, command, die_with_parent, equal, run, until
+from harness import SLOW, TOP, Raw, Skip, command, die_with_parent, equal, run, until
 
 PACKAGE = os.path.join(TOP, "tools/package")
 HOST = "feed.example.org"
@@ -234,7 +234,7 @@ def test_manifest_with_the_program():
                            **{"/etc/ringcast/keys": folder, "listen = :8080": "listen = 127.0.0.1:0", "drain = 20s": "drain = 1s"}))
         checked = command("config", "check", path)
         equal(checked.returncode, 0, checked.stderr)
-        with App("--config", path) as server:
+        with App("--config", path, "--log-format", "text") as server:
             probes = [pod["containers"][0][probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")]
             equal(probes, ["/healthz", "/healthz", "/readyz"])
             for probe in probes:

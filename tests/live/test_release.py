@@ -61,17 +61,19 @@ def test_descriptors_do_not_grow():
         until(lambda: count() <= before, "the descriptors of those that closed gone")
 
 
-def on_an_old_kernel(test):
-    """The same with what is used before Linux 6.14: ordinary descriptors and one-shot accepts."""
-    def both():
-        os.environ["RC_RING"] = "6.1"
+def with_ring(test, ring):
+    """The same with what is used before Linux 6.14 (ordinary descriptors and one-shot accepts), and on epoll."""
+    def run_it():
+        os.environ["RC_RING"] = ring
         try:
             test()
         finally:
             del os.environ["RC_RING"]
-    return both
+    return run_it
 
 
-for name, function in [pair for pair in globals().items() if pair[0].startswith("test_")]:
-    globals()[name + "_old_kernel"] = on_an_old_kernel(function)
+if "RC_RING" not in os.environ:
+    for name, function in [pair for pair in globals().items() if pair[0].startswith("test_")]:
+        globals()[name + "_old_kernel"] = with_ring(function, "6.1")
+        globals()[name + "_epoll"] = with_ring(function, "epoll")
 run(globals())

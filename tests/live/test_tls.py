@@ -448,7 +448,7 @@ def test_own_client():
     with Both("--echo") as server:
         url = server.secure_url + "/publish/t"
         for flags, status, words in (([], 1, "issuer"), (["--ca", authority().path], 0, ""), (["--insecure"], 0, ""),
-                                     (["--ca", "/nowhere"], 1, "No such file"), (["--cert", here().path], 1, "key")):
+                                     (["--ca", "/nowhere"], 1, "No such file"), (["--cert", here().path], 2, "without --key")):
             done = command("pub", *flags, url, "x")
             equal(done.returncode, status, f"{flags}: {done.stderr}")
             assert words in done.stderr.decode(), (flags, done.stderr)
@@ -465,7 +465,7 @@ def test_own_client():
         # And TLS that is not asked for.
         done = command("pub", server.secure_url.replace("wss://", "ws://") + "/publish/t", "x")
         equal(done.returncode, 1, done.stderr)
-        for mode in (["--burst", "32"], ["--mode", "echo", "--size", "100k"], ["--mode", "connect"], ["--mode", "idle"]):
+        for mode in (["--burst", "32"], ["--stalled", "3"], ["--mode", "echo", "--size", "100k"], ["--mode", "connect"], ["--mode", "idle"]):
             done = command("load", server.secure_url, "--insecure", "--connections", "20", "--duration", "300ms",
                            "--warmup", "100ms", "--quiet", *mode)
             equal(done.returncode, 0, f"{mode}: {done.stdout}{done.stderr}")

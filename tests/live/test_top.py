@@ -10,6 +10,8 @@ import subprocess
 import tempfile
 import threading
 
+import test_tls
+from app import App
 from harness import PROGRAM, SLOW, Raw, Server, command, die_with_parent, equal, run, until
 
 
@@ -49,7 +51,7 @@ def test_who_is_behind():
 
 def test_an_ipv6_address_is_named_whole():
     done = command("top", "--count", "1", "ws://[::1]:1")
-    equal((done.returncode, done.stderr), (1, b"ringcast: [::1]:1: no answer to /stats\n"))
+    equal((done.returncode, done.stderr), (1, b"ringcast: [::1]:1: no answer to /stats: Connection refused\n"))
 
 
 def test_slowest_first():
@@ -152,8 +154,73 @@ def test_end():
     for target in (gone, "127.0.0.1", "1", "wss://127.0.0.1:1", "ws+unix:" + "x" * 200 + ":"):
         done = command("top", target)
         equal((done.returncode, len(done.stderr.splitlines())), (1, 1), done.stderr)
-    for wrong in ([], ["a:1", "b:2"], ["--interval", "0", "a:1"]):
+    for wrong in ([], ["--interval", "0", "a:1"], ["/topic/T"], ["--insecure", "ws://127.0.0.1:1"],
+                  ["--ca", "x", "--insecure", "wss://127.0.0.1:1"]):
         equal(command("top", *wrong).returncode, 2)
+
+
+def test_several():
+    """Of several servers the sum, and a line each; one that ends is said to, and the others are shown on."""
+    with Server() as first, Server() as second:
+        members = [first.connect("/topic/T"), second.connect("/topic/T"), second.connect("/topic/U")]
+        done = command("top", "--count", "1", "--interval", "50ms", first.url, second.url)
+        equal((done.returncode, done.stderr), (0, b""))
+        lines = done.stdout.decode().splitlines()
+        equal([line.split()[0] for line in lines], ["all", f"127.0.0.1:{first.port}", f"127.0.0.1:{second.port}"])
+        own = [int(line.split()[1]) for line in lines]  # with those of top itself
+        equal(own[0], own[1] + own[2])
+        assert own[1] >= 1 and own[2] >= 2, lines
+        status, shown = on_terminal(["top", "--count", "1", "--interval", "50ms", first.url, second.url])
+        equal(status, 0, shown)
+        rows = [line.split() for line in shown.splitlines()]
+        assert "2 nodes" in shown and "worker " not in shown, shown
+        equal(sum(row[:1] == ["T"] for row in rows), 1, "a topic of both is one")
+        equal([row[1] for row in rows if row[:1] == ["T"]], ["2"], "its subscribers")
+        watching = subprocess.Popen([PROGRAM, "top", "--interval", "50ms", first.url, second.url], stdout=subprocess.PIPE,
+                                    text=True, preexec_fn=die_with_parent)
+        watching.stdout.readline()
+        for member in members[1:]:
+            member.socket.close()
+        second.stop()
+        while "Connection refused" not in watching.stdout.readline():
+            pass
+        assert "connections" in watching.stdout.readline(), "the other one is shown on"
+        first.stop()
+        watching.communicate(timeout=10 * SLOW)
+        equal(watching.returncode, 1)
+
+
+def test_over_tls():
+    """By wss://, with the operator's key from a file or from the environment; a certificate of nobody's is refused."""
+    key = "the-key-of-the-operator"
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(key + "\n")
+        file.flush()
+        with test_tls.Both("--operator-key-file", file.name) as server:
+            trust = "--ca", test_tls.authority().path
+            once = "top", "--count", "1", "--interval", "50ms"
+            bare = {name: value for name, value in os.environ.items() if name != "RINGCAST_TOKEN"}
+            for flags, env in (((*trust, "--key-file", file.name), bare), (trust, dict(bare, RINGCAST_TOKEN=key)),
+                               (("--insecure",), dict(bare, RINGCAST_TOKEN=key)),
+                               (("--key-file", file.name, *trust), dict(bare, RINGCAST_TOKEN="another-key-of-some-size"))):
+                done = command(*once, *flags, server.secure_url, env=env)
+                equal((done.returncode, done.stdout.count(b"\n")), (0, 1), done.stderr)
+            for flags, env, words in (((), bare, b"its certificate: "), (trust, dict(bare, RINGCAST_TOKEN="a b"), b"RINGCAST_TOKEN: "),
+                                      (("--ca", "/nowhere"), bare, b"--ca /nowhere: "),
+                                      (("--ca", file.name), bare, b"--ca ")):
+                done = command(*once, *flags, server.secure_url, env=env)
+                equal((done.returncode, done.stderr.count(b"\n")), (1, 1), done.stderr)
+                assert words in done.stderr and b"a b" not in done.stderr, done.stderr
+            done = command(*once, *trust, server.url.replace("ws://", "wss://"))
+            assert done.returncode == 1 and b"no TLS handshake" in done.stderr, done.stderr
+            # The certificate is for localhost and 127.0.0.1, and for no other name.
+            done = command(*once, *trust, server.secure_url.replace("127.0.0.1", "127.0.0.2"))
+            equal(done.returncode, 1)
+    with App("--operator-key", key, "--api-key", "the-key-of-the-application") as server:
+        done = command("top", "--count", "1", server.url, env=dict(bare, RINGCAST_TOKEN="some-key-that-is-no-key"))
+        assert done.returncode == 1 and b"RINGCAST_TOKEN" in done.stderr and b"401" in done.stderr, done.stderr
+        done = command("top", "--count", "1", "--interval", "20ms", env=dict(bare, RINGCAST_TOKEN=key, RINGCAST_URL=server.url))
+        equal(done.returncode, 0, done.stderr)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,12 @@ void ring_reset(void)
 
 /* ---- opening and closing ---- */
 
+bool rc_ring_can_uring(struct rc_error *why)
+{
+	(void)why;
+	return true;
+}
+
 int rc_ring_open(struct rc_ring **out, struct rc_ring_config *config, struct rc_error *error)
 {
 	static const unsigned counts[] = { 2, 3, 8, RC_RECEIVE_BUFFERS };
@@ -378,7 +384,7 @@ int rc_ring_signal(struct rc_ring *ring, int event_fd)
 {
 	CHECK(ring->open && !ring->event_fd, "a closed ring, or a second eventfd");
 	ring->event_fd = event_fd;
-	return 0;
+	return event_fd;
 }
 
 int rc_ring_arm(struct rc_ring *ring, int64_t timeout_ns)
@@ -425,9 +431,9 @@ uint64_t rc_ring_now(struct rc_ring *ring)
 }
 
 /* Here everybody is let in. */
-int rc_ring_explain(int code, struct rc_error *error)
+int rc_ring_explain(const struct rc_ring *ring, int code, struct rc_error *error)
 {
-	(void)error;
+	(void)ring, (void)error;
 	return code;
 }
 

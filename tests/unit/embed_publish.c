@@ -208,6 +208,57 @@ Test(publish, many_are_one_after_the_other, .init = make, .fini = end)
 	cr_expect_eq(b.opcodes[0], RC_BINARY);
 }
 
+static size_t make_numbered(void *context, uint64_t sequence, uint64_t epoch, const void **data)
+{
+	char *text = context;
+	*data = text;
+	return (size_t)sprintf(text, "%llu %s", (unsigned long long)sequence, epoch ? "made" : "no epoch");
+}
+
+static size_t make_too_much(void *context, uint64_t sequence, uint64_t epoch, const void **data)
+{
+	(void)sequence, (void)epoch;
+	*data = context;
+	return 5;
+}
+
+Test(publish, some_of_many_are_made_when_they_have_their_numbers, .init = make, .fini = end)
+{
+	char first[32], second[32], long_one[] = "12345";
+	struct rc_batch_message many[] = {
+		{ .name = "a",
+		  .name_size = 1,
+		  .size = 32,
+		  .flags = RC_PUBLISH_UNCHECKED,
+		  .make = make_numbered,
+		  .context = first },
+		{ .name = "a", .name_size = 1, .data = "plain", .size = 5 },
+		{ .name = "a",
+		  .name_size = 1,
+		  .size = 32,
+		  .flags = RC_PUBLISH_UNCHECKED,
+		  .make = make_numbered,
+		  .context = second },
+		{ .name = "a",
+		  .name_size = 1,
+		  .size = 4,
+		  .flags = RC_PUBLISH_UNCHECKED,
+		  .make = make_too_much,
+		  .context = long_one },
+	};
+	cr_expect_eq(rc_publish_many(server, many, 4, 0), 4);
+	struct history a = read_back("a");
+	cr_assert_eq(a.count, 4);
+	cr_expect_str_eq(a.texts[0], "1 made");
+	cr_expect_str_eq(a.texts[1], "plain");
+	cr_expect_str_eq(a.texts[2], "3 made");
+	cr_expect_str_eq(a.texts[3], "1234", "no more than there is room for");
+	cr_expect(many[0].epoch && many[0].epoch == many[3].epoch);
+	many[2].flags = 0;
+	cr_expect_eq(rc_publish_many(server, many, 4, 0), -EINVAL, "nobody can look at it before");
+	cr_expect_eq(log_head(), 4);
+}
+
 Test(publish, none_of_many_when_one_is_wrong, .init = make, .fini = end)
 {
 	static char big[LOG_SIZE];
@@ -373,6 +424,22 @@ Test(publish, places_have_their_bounds, .init = make, .fini = end)
 	for (unsigned i = 0; i < 1000; i++) {
 		cr_assert_eq(rc_reserve(server, PLACE_SIZE_MAX, &places[0], &data[0]), 0, "after %u", i);
 		cr_assert_eq(rc_abandon(server, places[0]), 0);
+	}
+}
+
+/* Each takes a block, and leaves hardly a byte in the log, which then lets go of all that it has. */
+Test(publish, places_far_too_large_find_room, .init = start, .fini = end)
+{
+	rc_topic topic = open_topic("t");
+	rc_server_stop(server, 0);
+	rc_server_join(server); /* who has ended is not behind */
+	for (unsigned i = 1; i <= 2000; i++) {
+		rc_place place;
+		char *data;
+		int result = rc_reserve(server, PLACE_SIZE_MAX, &place, (void **)&data);
+		cr_assert_eq(result, 0, "place %u: %d", i, result);
+		*data = 'x';
+		cr_assert_eq(rc_commit(server, place, topic, 1, 0, 0), i);
 	}
 }
 

@@ -119,7 +119,8 @@ static void make_by_chains(uint64_t begin, uint64_t end, uint32_t partial)
 	interest.wants = list;
 	for (uint32_t i = 0; i < m.log.topics->made_count; i++)
 		if (wants[i].wanted)
-			list[interest.want_count++] = (struct rc_want){ wants[i].from, i, wants[i].conflate };
+			list[interest.want_count++] =
+			    (struct rc_want){ .from = wants[i].from, .topic = i, .conflate = wants[i].conflate };
 	rc_plan_make(&plan, &m.log, &interest, begin, end, partial);
 	cr_assert(!plan.single);
 	free(list);

@@ -8,18 +8,23 @@
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #define READERS 200
+#define READERS_MAX 2000
 #define APART_NS (READERS * UINT64_C(8000)) /* 8 us a send */
+#define DOZE_NS 2000000                     /* a shorter pause ends by itself */
 
 struct house {
 	rc_server *server;
-	int readers[READERS];
+	unsigned reader_count;
+	int port, readers[READERS_MAX];
 };
 
 static int on_request(void *context, rc_request *request)
@@ -55,14 +60,30 @@ static int connect_reader(int port)
 	return fd;
 }
 
-static void step_until(struct house *house, uint64_t deliveries)
+static void step_to(struct house *house, uint64_t deliveries)
 {
 	for (unsigned i = 0; i < 100000 && stats_of(house).deliveries < deliveries; i++)
 		cr_assert_eq(rc_worker_step(house->server, 0), 1);
+}
+
+static void step_until(struct house *house, uint64_t deliveries)
+{
+	step_to(house, deliveries);
 	cr_assert_eq(stats_of(house).deliveries, deliveries);
 }
 
-static void open_house(struct house *house, unsigned round_interval_us)
+static void add_readers(struct house *house, unsigned count)
+{
+	for (count += house->reader_count; house->reader_count < count; house->reader_count++) {
+		house->readers[house->reader_count] = connect_reader(house->port);
+		rc_worker_step(house->server, 0);
+	}
+	for (unsigned i = 0; i < 100000 && stats_of(house).subscriptions < count; i++)
+		rc_worker_step(house->server, 0);
+	cr_assert_eq(stats_of(house).subscriptions, count);
+}
+
+static void open_house(struct house *house, unsigned reader_count, unsigned round_interval_us)
 {
 	struct rc_config config;
 	rc_config_init(&config);
@@ -71,13 +92,10 @@ static void open_house(struct house *house, unsigned round_interval_us)
 	config.round_interval_us = round_interval_us;
 	config.handlers = (struct rc_handlers){ .context = house, .request = on_request };
 	house->server = rc_server_new(&config, NULL);
-	int port = rc_server_listen(house->server, "127.0.0.1:0", NULL);
+	house->port = rc_server_listen(house->server, "127.0.0.1:0", NULL);
 	cr_assert_geq(rc_server_fd(house->server, 0), 0);
-	for (unsigned i = 0; i < READERS; i++)
-		house->readers[i] = connect_reader(port);
-	for (unsigned i = 0; i < 100000 && stats_of(house).subscriptions < READERS; i++)
-		rc_worker_step(house->server, 0);
-	cr_assert_eq(stats_of(house).subscriptions, READERS);
+	house->reader_count = 0;
+	add_readers(house, reader_count);
 }
 
 static void close_house(struct house *house)
@@ -86,7 +104,7 @@ static void close_house(struct house *house)
 	while (rc_worker_step(house->server, 0) > 0)
 		;
 	rc_server_free(house->server);
-	for (unsigned i = 0; i < READERS; i++)
+	for (unsigned i = 0; i < house->reader_count; i++)
 		close(house->readers[i]);
 }
 
@@ -108,7 +126,7 @@ static uint64_t sends_at_once(struct house *house)
 Test(rounds, an_interval_of_0_keeps_none_apart)
 {
 	struct house house;
-	open_house(&house, 0);
+	open_house(&house, READERS, 0);
 	for (unsigned i = 0; i < 20; i++) {
 		uint64_t sends = sends_at_once(&house);
 		cr_expect(sends == READERS || sends == UINT64_MAX, "%lu sends", (unsigned long)sends);
@@ -120,7 +138,7 @@ Test(rounds, others_keep_their_distance)
 {
 	struct house house;
 	unsigned seen = 0;
-	open_house(&house, 10000);
+	open_house(&house, READERS, 10000);
 	for (unsigned i = 0; i < 20; i++) {
 		uint64_t sends = sends_at_once(&house);
 		cr_expect(sends == 0 || sends == UINT64_MAX, "%lu sends", (unsigned long)sends);
@@ -129,4 +147,73 @@ Test(rounds, others_keep_their_distance)
 	if (!seen)
 		cr_skip("this machine is too slow to see it");
 	close_house(&house);
+}
+
+static void say_nothing(void *argument)
+{
+	(void)argument;
+}
+
+static bool is_readable(int fd)
+{
+	return poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 0) == 1;
+}
+
+/* Publishes before each step, until the worker pauses with something to send. False: it never does. */
+static bool crowd(struct house *house, int fd, uint64_t *published)
+{
+	uint64_t begin = stats_of(house).deliveries;
+	for (unsigned i = 0; i < 200; i++) {
+		cr_assert_gt(rc_publish(house->server, "t", 1, "more", 4, 0), 0);
+		++*published;
+		cr_assert_eq(rc_worker_step(house->server, 0), 1);
+		if (!is_readable(fd) && stats_of(house).deliveries < begin + *published * house->reader_count)
+			return true;
+	}
+	return false;
+}
+
+enum seen { NO_PAUSE, SHORT_PAUSE, SLEPT_ON, ENDED };
+
+/* What a command does to a pause, and a publisher does not. */
+static enum seen end_pause(struct house *house, int fd)
+{
+	enum seen seen = NO_PAUSE;
+	uint64_t deliveries = stats_of(house).deliveries, published = 0;
+	if (crowd(house, fd, &published)) {
+		rc_publish(house->server, "t", 1, "last", 4, 0);
+		published++;
+		bool slept_on = !is_readable(fd);
+		uint64_t began_ns = now_ns();
+		cr_assert_eq(rc_post(house->server, 0, say_nothing, NULL), 0);
+		seen = slept_on && is_readable(fd) ? ENDED : SHORT_PAUSE;
+		cr_assert_eq(poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 10000), 1);
+		if (seen == SHORT_PAUSE && slept_on && now_ns() - began_ns > 2 * DOZE_NS)
+			seen = SLEPT_ON;
+	}
+	step_until(house, deliveries + published * house->reader_count);
+	return seen;
+}
+
+/* Where rounds are stretched. How many readers that takes depends on the machine. */
+Test(rounds, a_command_ends_a_long_pause)
+{
+	static struct house house;
+	struct rlimit limit;
+	unsigned count[ENDED + 1] = { 0 };
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	open_house(&house, 300, 1);
+	int fd = rc_server_fd(house.server, 0);
+	for (unsigned i = 0; i < 60 && count[ENDED] < 3; i++) {
+		enum seen seen = end_pause(&house, fd);
+		count[seen]++;
+		if (seen < SLEPT_ON && house.reader_count < READERS_MAX)
+			add_readers(&house, 100);
+	}
+	close_house(&house);
+	if (!count[ENDED] && !count[SLEPT_ON])
+		cr_skip("this machine is too fast or too slow to see it");
+	cr_expect_gt(count[ENDED], count[SLEPT_ON], "%u times it slept on", count[SLEPT_ON]);
 }

@@ -6,7 +6,7 @@
 export PATH=/bin:/usr/bin:/usr/local/bin HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 RC_LIMIT=900
 for word in $(cat /proc/cmdline); do
 	case $word in
-	ONLY=* | RC_SLOW=*) export "$word" ;;
+	ONLY=* | RC_SLOW=* | RC_RING=?*) export "$word" ;;
 	esac
 done
 mount -t tmpfs -o mode=1777 tmp /tmp

@@ -1,18 +1,21 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# run.sh BUILD: boots Linux 6.1, the oldest that the README promises, and runs the live tests there, and those of the
-# systemd units, which need a machine of their own. The kernel is Debian's own package, unpacked and never installed; the
-# machine is qemu's, in software (KVM hangs on some hosts); its only file system is an archive with what `make install`
-# installs, systemd, Python and the tests. This prints what the guest prints on its serial console, one line a test.
-# It ends with 77 where qemu or the kernel is not to be had.
+# run.sh BUILD: boots Linux 6.1, the oldest whose io_uring will do, or with KERNEL=5.10 that of Debian 11, where workers
+# run on epoll, and runs the live tests there, and those of the systemd units, which need a machine of their own. The
+# kernel is Debian's own package, unpacked and never installed; the machine is qemu's, in software (KVM hangs on some
+# hosts); its only file system is an archive with what `make install` installs, systemd, Python and the tests. This prints
+# what the guest prints on its serial console, one line a test. It ends with 77 where qemu or the kernel is not to be had.
 #
-# ONLY=word works as in `make test`. The tests of installing and those against other implementations are left out.
+# ONLY=word and RC_RING=epoll work as in `make test`. The tests of installing and those against other implementations are
+# left out.
 set -eu
 cd "$(dirname "$0")/../.."
+version=${KERNEL:-6.1}
 mkdir -p "$1/vm"
 build=$(cd "$1" && pwd)
 vm=$build/vm
+kernel=$vm/kernel-$version
 python=/usr/bin/python3
 
 skip() {
@@ -20,18 +23,33 @@ skip() {
 	exit 77
 }
 
-# Debian 12's kernel: the newest of its 6.1 packages, kept in $vm from one run to the next.
+# Debian 11's packages are not among those of this system: apt looks into lists of its own for them.
+apt_options() {
+	[ "$version" = 5.10 ] || return 0
+	apt=$vm/apt
+	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+	: >"$apt/status"
+	echo 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bullseye main' \
+		>"$apt/sources.list"
+	echo "-o Dir::Etc::SourceList=$apt/sources.list -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists=$apt/lists" \
+		"-o Dir::Cache=$apt/cache -o Dir::State::status=$apt/status"
+}
+
+# The newest of its packages, kept in $kernel from one run to the next.
 fetch_kernel() {
-	[ ! -e "$vm/kernel/ready" ] || return 0
-	package=$(apt-cache depends linux-image-amd64 2>/dev/null | grep -o 'linux-image-6\.1\.[^ ]*-amd64' | head -n 1)
-	[ -n "$package" ] || skip "no linux-image-6.1 among the packages here"
-	rm -rf "$vm/kernel"
-	mkdir -p "$vm/kernel"
+	[ ! -e "$kernel/ready" ] || return 0
+	case $version in 6.1 | 5.10) ;; *) skip "KERNEL=$version: 6.1 or 5.10" ;; esac
+	options=$(apt_options)
+	[ -z "$options" ] || apt-get $options -qq update 2>/dev/null || skip "the packages of Debian 11 cannot be listed"
+	package=$(apt-cache $options depends linux-image-amd64 2>/dev/null | grep -o "linux-image-$version\\.[^ ]*-amd64" | head -n 1)
+	[ -n "$package" ] || skip "no linux-image-$version among the packages here"
+	rm -rf "$kernel"
+	mkdir -p "$kernel"
 	echo "# fetching $package"
-	(cd "$vm/kernel" && apt-get -qq download "$package" 2>/dev/null) || skip "$package cannot be fetched"
-	dpkg-deb -x "$vm"/kernel/*.deb "$vm/kernel" || skip "$package cannot be unpacked"
-	rm "$vm"/kernel/*.deb
-	touch "$vm/kernel/ready"
+	(cd "$kernel" && apt-get $options -qq download "$package" 2>/dev/null) || skip "$package cannot be fetched"
+	dpkg-deb -x "$kernel"/*.deb "$kernel" || skip "$package cannot be unpacked"
+	rm "$kernel"/*.deb
+	touch "$kernel/ready"
 }
 
 # A program or library with all that it is linked to.
@@ -54,7 +72,7 @@ add_python() {
 
 # The kernel's modules for TLS, and the congestion control that many hosts choose.
 add_modules() {
-	from=$(echo "$vm"/kernel/lib/modules/*)
+	from=$(echo "$kernel"/lib/modules/*)
 	to=$root/lib/modules/$(basename "$from")
 	mkdir -p "$to"
 	for directory in net/tls crypto arch/x86/crypto lib/crypto net/ipv4/tcp_bbr.ko net/sched/sch_fq.ko; do
@@ -112,7 +130,8 @@ make_archive() {
 	cp -r "$build/tools/web" "$root/ringcast/build/tools"
 	for file in tests/live/*.py; do
 		case $file in
-		*_aiohttp.py | *_bench.py | *_examples.py | *_install.py | *_man3.py | *_perf.py | *_websockets.py | *_ws.py) ;;
+		*_aiohttp.py | *_bench.py | *_completions.py | *_container.py | *_examples.py | *_install.py | *_man3.py | \
+			*_package.py | *_perf.py | *_websockets.py | *_ws.py) ;;
 		*) cp "$file" "$root/ringcast/tests/live" ;;
 		esac
 	done
@@ -127,9 +146,9 @@ make_archive "$1"
 
 # Everything is slower there: the guest's time limits are stretched by RC_SLOW, and the machine has one of its own.
 timeout -k 5 "${RC_VM_LIMIT:-1200}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 2G -nodefaults \
-	-no-reboot -display none -serial stdio -device virtio-rng-pci -kernel "$vm"/kernel/boot/vmlinuz-* \
+	-no-reboot -display none -serial stdio -device virtio-rng-pci -kernel "$kernel"/boot/vmlinuz-* \
 	-initrd "$vm/initramfs" \
-	-append "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on systemd.unit=inside.service systemd.crash_reboot=1 ONLY=${ONLY:-} RC_SLOW=${RC_SLOW:-10}" \
+	-append "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on systemd.unit=inside.service systemd.crash_reboot=1 ONLY=${ONLY:-} RC_SLOW=${RC_SLOW:-10} RC_RING=${RC_RING:-}" \
 	</dev/null 2>"$vm/qemu.log" | sed -u 's|\r||g' | tee "$vm/console"
 result=$(sed -n 's/^vm: the tests ended with //p' "$vm/console")
 if [ -z "$result" ]; then

@@ -12,20 +12,22 @@
 #include "app.h"
 #include "client.h"
 #include "date.h"
-#include "feeds.h"
 #include "figures.h"
 #include "letters.h"
 #include "lib/http.h"
 #include "lib/text.h"
 #include "names.h"
 #include "people.h"
+#include "publishing.h"
 #include "rights.h"
+#include "updates.h"
 #include "web.h"
 
 struct call {
 	struct app *app;
 	rc_request *request;
-	json_t *body; /* an object, for POST */
+	json_t *body;   /* an object, for POST */
+	json_t *values; /* all that the body has, one behind the other */
 	struct app_out out;
 };
 
@@ -58,19 +60,10 @@ static const char *need_name(struct call *call, const char *field, size_t max, s
 
 static int post_publish(struct call *call)
 {
-	size_t size;
-	const char *topic = need_name(call, "topic", APP_FEED_NAME_MAX, &size);
-	const json_t *data = json_object_get(call->body, "data");
-	if (!topic || !data)
-		return fail(call, 400, "expected {\"topic\":NAME,\"data\":VALUE}");
-	if (app_name_reserved(topic, size))
-		return fail(call, 400, "topics that begin with room/ and data/ are the server's own");
-	if (!app_is_listed(&app_settings_now(call->app)->publish_topics, topic, size))
-		return fail(call, 403, "this topic is not among publish-topics");
-	int64_t sequence = app_feeds_publish(call->app, topic, size, data);
-	if (sequence < 0)
-		return fail(call, sequence == -EMSGSIZE ? 413 : 503, rc_strerror((int)sequence));
-	app_out_format(&call->out, "{\"seq\":%lld}", (long long)sequence);
+	struct app_publishing publishing = { .app = call->app };
+	int status = app_publishing_run(&publishing, call->values, &call->out);
+	if (status != 200)
+		return fail(call, status, publishing.wrong);
 	return answer_json(call, 200);
 }
 
@@ -170,14 +163,15 @@ static const struct route {
 	const char *path, *method;
 	int (*answer)(struct call *call);
 	bool (*may)(const struct app *app, rc_request *request, const char **why);
+	bool many; /* its body may be more than one object */
 } routes[] = {
-	{ "/api/publish", "POST", post_publish, app_access_api },
-	{ "/api/broadcast", "POST", post_broadcast, app_access_api },
-	{ "/api/send", "POST", post_send, app_access_api },
-	{ "/api/disconnect", "POST", post_disconnect, app_access_api },
-	{ "/api/stats", "GET", get_stats, app_access_figures },
-	{ "/api/rooms", "GET", get_rooms, app_access_api },
-	{ "/api/presence", "GET", get_presence, app_access_api },
+	{ "/api/publish", "POST", post_publish, app_access_api, true },
+	{ "/api/broadcast", "POST", post_broadcast, app_access_api, false },
+	{ "/api/send", "POST", post_send, app_access_api, false },
+	{ "/api/disconnect", "POST", post_disconnect, app_access_api, false },
+	{ "/api/stats", "GET", get_stats, app_access_figures, false },
+	{ "/api/rooms", "GET", get_rooms, app_access_api, false },
+	{ "/api/presence", "GET", get_presence, app_access_api, false },
 };
 
 /* ---- all of them ---- */
@@ -186,6 +180,26 @@ static int refuse_key(struct call *call, const char *why)
 {
 	rc_request_add_header(call->request, "WWW-Authenticate", "Bearer");
 	return fail(call, 401, why);
+}
+
+/* JSON values with white space between them: one, or one a line. */
+static bool read_values(struct call *call, const char *text, size_t size)
+{
+	const size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK;
+	call->values = json_array();
+	for (size_t at = 0;;) {
+		json_error_t error;
+		while (at < size && memchr(" \t\r\n", text[at], 4))
+			at++;
+		if (at == size)
+			return json_array_size(call->values);
+		if (json_array_size(call->values) == APP_UPDATES_MAX)
+			return false;
+		json_t *value = json_loadb(text + at, size - at, flags, &error);
+		if (!value || json_array_append_new(call->values, value))
+			return false;
+		at += (size_t)error.position;
+	}
 }
 
 static int answer_route(struct call *call, const struct route *route)
@@ -201,9 +215,12 @@ static int answer_route(struct call *call, const struct route *route)
 	if (strcmp(route->method, "POST") != 0)
 		return route->answer(call);
 	const void *body = rc_request_body(call->request, &size);
-	json_error_t error;
-	call->body = json_loadb(body, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-	return json_is_object(call->body) ? route->answer(call) : fail(call, 400, "expected a JSON object");
+	if (!read_values(call, body, size))
+		return fail(call, 400, "expected JSON");
+	call->body = json_array_get(call->values, 0);
+	if (!route->many && (json_array_size(call->values) != 1 || !json_is_object(call->body)))
+		return fail(call, 400, "expected a JSON object");
+	return route->answer(call);
 }
 
 static int answer_api(struct app *app, rc_request *request, const char *path)
@@ -215,7 +232,7 @@ static int answer_api(struct app *app, rc_request *request, const char *path)
 			status = answer_route(&call, &routes[i]);
 	if (status < 0)
 		status = fail(&call, 404, "no such path");
-	json_decref(call.body);
+	json_decref(call.values);
 	app_out_free(&call.out);
 	return status;
 }

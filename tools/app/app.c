@@ -192,6 +192,7 @@ static bool make_server(struct app *app, const struct app_settings *settings)
 	config.message_size_max = settings->message_max;
 	config.body_size_max = settings->body_max;
 	config.log_size = settings->log_size;
+	config.state_max = settings->state_max;
 	config.policy = (enum rc_policy)settings->policy;
 	config.kernel_tls = settings->kernel_tls;
 	config.memory_max = settings->memory_max ? settings->memory_max : budget_of(settings);
@@ -301,9 +302,10 @@ static bool same_places(const struct app_settings *one, const struct app_setting
 static bool same_bounds(const struct app_settings *one, const struct app_settings *other)
 {
 	return one->workers == other->workers && one->connections_max == other->connections_max &&
-	       one->log_size == other->log_size && one->memory_max == other->memory_max &&
-	       one->message_max == other->message_max && one->body_max == other->body_max &&
-	       one->subscriptions_max == other->subscriptions_max && one->idle_timeout_ms == other->idle_timeout_ms &&
+	       one->log_size == other->log_size && one->state_max == other->state_max &&
+	       one->memory_max == other->memory_max && one->message_max == other->message_max &&
+	       one->body_max == other->body_max && one->subscriptions_max == other->subscriptions_max &&
+	       one->idle_timeout_ms == other->idle_timeout_ms &&
 	       one->handshake_timeout_ms == other->handshake_timeout_ms && one->kernel_tls == other->kernel_tls &&
 	       one->policy == other->policy && same_list(&one->keep_last, &other->keep_last);
 }

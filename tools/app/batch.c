@@ -12,6 +12,8 @@
 #include "feeds.h"
 #include "fields.h"
 #include "lib/wait.h"
+#include "rate.h"
+#include "ringcast_feed.h"
 #include "ringcast_stats.h"
 #include "wire.h"
 
@@ -67,6 +69,46 @@ static void tell_gap(struct app_client *client, const struct app_feed *feed, uin
 	app_batch_add(client, out->bytes, out->size);
 }
 
+static void send_lines(struct app_client *client, const struct app_out *lines)
+{
+	if (lines->failed)
+		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
+	for (size_t at = 0; at < lines->size && !client->closing;) {
+		size_t size = (size_t)((char *)memchr(lines->bytes + at, '\n', lines->size - at) - (lines->bytes + at));
+		app_batch_add(client, lines->bytes + at, size);
+		at += size + 1;
+	}
+}
+
+/* Under the log's lock. */
+static bool take_state(void *context, const struct rc_past *past)
+{
+	struct pull *pull = context;
+	if (past->opcode == RC_TEXT)
+		app_out_line(pull->lines, past->data, past->size);
+	return true;
+}
+
+/* The state instead of what the log no longer has. */
+static void pull_state(struct app_client *client, struct app_feed *feed, bool again)
+{
+	struct app_out *lines = &client->crew->tail, *out = &client->crew->out;
+	struct pull pull = { .client = client, .feed = feed, .lines = lines };
+	uint64_t epoch = 0, sequence = 0;
+	app_out_clear(lines);
+	rc_topic_state(client->app->server, feed->name, feed->size, &epoch, &sequence, NULL, take_state, &pull);
+	feed->epoch = epoch;
+	feed->since = sequence;
+	feed->owes = false;
+	if (again) {
+		app_out_clear(out);
+		app_out_resync(out, feed->name, feed->size, epoch, sequence);
+		app_batch_add(client, out->bytes, out->size);
+	}
+	app_rate_drain(client, app_cost_of_answer(lines->size));
+	send_lines(client, lines);
+}
+
 static void pull_feed(struct app_client *client, struct app_feed *feed)
 {
 	struct app_out *lines = &client->crew->tail;
@@ -74,6 +116,12 @@ static void pull_feed(struct app_client *client, struct app_feed *feed)
 	struct rc_topic_stats stats;
 	if (rc_topic_stats(client->app->server, feed->name, feed->size, &stats))
 		return; /* nothing has been published there */
+	bool lost = stats.epoch != feed->epoch ||
+	            (stats.sequence > feed->since && (!stats.oldest || stats.oldest > feed->since + 1));
+	if (feed->owes || (feed->state && lost)) {
+		pull_state(client, feed, !feed->owes);
+		return;
+	}
 	if (stats.epoch != feed->epoch) {
 		feed->epoch = stats.epoch;
 		feed->since = 0;
@@ -84,13 +132,7 @@ static void pull_feed(struct app_client *client, struct app_feed *feed)
 		tell_gap(client, feed, stats.oldest - 1);
 	app_out_clear(lines);
 	rc_topic_read(client->app->server, feed->name, feed->size, feed->since, client->batch_count, take, &pull);
-	if (lines->failed)
-		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
-	for (size_t at = 0; at < lines->size && !client->closing;) {
-		size_t size = (size_t)((char *)memchr(lines->bytes + at, '\n', lines->size - at) - (lines->bytes + at));
-		app_batch_add(client, lines->bytes + at, size);
-		at += size + 1;
-	}
+	send_lines(client, lines);
 }
 
 void app_batch_due(struct app_client *client, uint64_t now_ns)

@@ -60,7 +60,7 @@ static int judge(struct app *app, rc_request *request, struct app_client *client
 	}
 	if (!client->wish)
 		return app_login_judge(app, request, client);
-	uint32_t cost = 1 + app_cost_of_topics(json_object_get(client->wish->message, "topics"));
+	uint32_t cost = 1 + app_cost_of_subscribe(client->wish->message);
 	if (!app_address_take(app, client->address, cost))
 		return refuse_rate(request);
 	int status = app_login_judge_plain(app, request, client);
@@ -213,6 +213,19 @@ static void on_ready(void *context, rc_conn conn, void *user)
 	app_plain_ready(client);
 }
 
+/* It was overrun in a topic, and goes on from the state there. */
+static void on_resync(void *context, rc_conn conn, void *user, const char *topic, uint64_t epoch, uint64_t sequence)
+{
+	struct app_client *client = user;
+	struct app_out *out = &client->crew->out;
+	(void)context;
+	(void)conn;
+	app_out_clear(out);
+	app_out_resync(out, topic, strlen(topic), epoch, sequence);
+	app_send(client, out);
+	app_batch_flush(client); /* before the state */
+}
+
 static void on_close(void *context, rc_conn conn, void *user, const struct rc_closing *closing)
 {
 	struct app *app = context;
@@ -258,6 +271,7 @@ struct rc_handlers app_clients_handlers(struct app *app)
 		.open = on_open,
 		.message = on_message,
 		.ready = on_ready,
+		.resync = on_resync,
 		.close = on_close,
 		.report = on_report,
 		.failed = on_failed,

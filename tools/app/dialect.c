@@ -71,7 +71,7 @@ static uint32_t cost_of_everybody(const struct app_client *client, const json_t 
 static uint32_t cost_of_subscribe(const struct app_client *client, const json_t *message)
 {
 	(void)client;
-	return app_cost_of_topics(json_object_get(message, "topics"));
+	return app_cost_of_subscribe(message);
 }
 
 static uint32_t cost_of_auth(const struct app_client *client, const json_t *message)

@@ -23,7 +23,7 @@
 struct app_watch {
 	struct app_watch *next;
 	rc_conn conn;
-	bool conflate;
+	struct rc_start start; /* of the topics to come */
 	size_t size;
 	char pattern[];
 };
@@ -38,6 +38,13 @@ struct app_feed *app_feeds_find(const struct app_client *client, const char *nam
 	return feed;
 }
 
+bool app_feeds_begins_with_state(const struct rc_start *start)
+{
+	/* What is resumed goes on right behind it, or else the state comes. */
+	return (start->state || start->snapshot) && !start->resumed &&
+	       (!start->resume || start->first != start->since + 1);
+}
+
 /* Sets where a feed begins that is read in batches, by the rules of struct rc_start. */
 static void begin_pulled(struct app_client *client, struct app_feed *feed, struct rc_start *start)
 {
@@ -50,8 +57,13 @@ static void begin_pulled(struct app_client *client, struct app_feed *feed, struc
 		feed->since = start->since;
 	else if (start && start->last && stats.sequence)
 		feed->since = stats.sequence - 1;
-	if (start)
-		start->first = stats.oldest > feed->since + 1 ? stats.oldest : feed->since + 1;
+	if (!start)
+		return;
+	start->first = stats.oldest > feed->since + 1 ? stats.oldest : feed->since + 1;
+	feed->state = start->state || start->snapshot;
+	feed->owes = app_feeds_begins_with_state(start);
+	if (feed->owes)
+		start->first = stats.sequence + 1;
 }
 
 /* A topic in which there never was a message is there only because of those who follow it. (A room's members have their
@@ -124,7 +136,7 @@ void app_feeds_unfollow(struct app_client *client, const char *name, size_t size
 
 /* ---- patterns ---- */
 
-static bool watch(struct app_client *client, const char *pattern, size_t size, bool conflate)
+static bool watch(struct app_client *client, const char *pattern, size_t size, const struct rc_start *start)
 {
 	struct app *app = client->app;
 	struct app_watch *made = malloc(sizeof *made + size);
@@ -134,7 +146,7 @@ static bool watch(struct app_client *client, const char *pattern, size_t size, b
 		free(copy);
 		return false;
 	}
-	*made = (struct app_watch){ .conn = client->conn, .conflate = conflate, .size = size };
+	*made = (struct app_watch){ .conn = client->conn, .start = *start, .size = size };
 	memcpy(made->pattern, pattern, size);
 	client->patterns[client->pattern_count++] = copy;
 	pthread_mutex_lock(&app->watches.lock);
@@ -181,21 +193,38 @@ static bool is_watched(const struct app_client *client, const char *name, size_t
 	return false;
 }
 
+/* What a later topic keeps of a subscription by pattern, as a letter's number. */
+static uint64_t put_start(const struct rc_start *start)
+{
+	return (uint64_t)start->rate << 3 | (start->snapshot ? 4 : 0) | (start->state ? 2 : 0) |
+	       (start->conflate ? 1 : 0);
+}
+
+static struct rc_start take_start(uint64_t number)
+{
+	return (struct rc_start){ .resume = true,
+		                  .conflate = number & 1,
+		                  .state = number & 2,
+		                  .snapshot = number & 4,
+		                  .rate = (unsigned)(number >> 3) };
+}
+
 /* A topic that one of the client's patterns was waiting for has begun. By now it may have given the pattern up. */
 static void begin_topic(struct app_client *client, const struct app_letter *letter)
 {
-	struct rc_start start = { .resume = true, .conflate = letter->number };
+	struct rc_start start = take_start(letter->number);
 	if (is_watched(client, letter->bytes, letter->size))
 		app_feeds_follow(client, letter->bytes, letter->size, false, &start);
 }
 
-/* A topic has had its first message. */
-static void tell_watches(struct app *app, const char *topic, size_t size)
+void app_feeds_begun(struct app *app, const char *topic, size_t size)
 {
+	if (!atomic_load(&app->watches.count))
+		return;
 	struct app_letter letter = { .bytes = topic, .size = size };
 	pthread_mutex_lock(&app->watches.lock);
 	for (const struct app_watch *each = app->watches.first; each; each = each->next) {
-		letter.number = each->conflate;
+		letter.number = put_start(&each->start);
 		if (app_name_reaches(each->pattern, each->size, topic, size) &&
 		    app_letter_post(app, each->conn, begin_topic, &letter))
 			app_log_say(APP_LOG_ERROR, "pattern", NULL, "a subscriber of %.*s was not told of a new topic",
@@ -204,7 +233,8 @@ static void tell_watches(struct app *app, const char *topic, size_t size)
 	pthread_mutex_unlock(&app->watches.lock);
 }
 
-int app_feeds_subscribe_pattern(struct app_client *client, const char *pattern, size_t size, bool conflate,
+int app_feeds_subscribe_pattern(struct app_client *client, const char *pattern, size_t size,
+                                const struct rc_start *start,
                                 int (*follow)(void *context, const char *name, size_t size), void *context)
 {
 	struct rc_topic_stats *found;
@@ -214,7 +244,7 @@ int app_feeds_subscribe_pattern(struct app_client *client, const char *pattern, 
 		return -ENOSPC;
 	found = calloc(RC_TOPICS_LISTED_MAX, sizeof *found);
 	/* First it waits for new topics, then it looks for old ones: one that begins in between is found twice. */
-	if (!found || !watch(client, pattern, size, conflate)) {
+	if (!found || !watch(client, pattern, size, start)) {
 		free(found);
 		return -ENOMEM;
 	}
@@ -268,70 +298,4 @@ void app_feeds_leave_all(struct app_client *client)
 		unwatch(client, 0);
 	while (client->feeds)
 		app_feeds_unfollow(client, client->feeds->name, client->feeds->size);
-}
-
-/* ---- publishing ---- */
-
-#define NUMBERS_SIZE 64 /* two numbers and what stands between them */
-
-struct numbered {
-	const struct app_out *head, *tail;
-	char *bytes; /* room for head, numbers and tail, with the tail in its place */
-	bool room;
-};
-
-/* Under the log's lock: the number goes right before the tail, the head right before that. */
-static size_t make(void *context, uint64_t sequence, uint64_t epoch, const void **data)
-{
-	const struct numbered *numbered = context;
-	char digits[NUMBERS_SIZE];
-	int size = numbered->room ? snprintf(digits, sizeof digits, "%llx-%llu", (unsigned long long)epoch,
-	                                     (unsigned long long)sequence)
-	                          : snprintf(digits, sizeof digits, "%llu,\"epoch\":%llu", (unsigned long long)sequence,
-	                                     (unsigned long long)epoch);
-	char *at = numbered->bytes + numbered->head->size + NUMBERS_SIZE - (size_t)size;
-	memcpy(at, digits, (size_t)size);
-	at -= numbered->head->size;
-	memcpy(at, numbered->head->bytes, numbered->head->size);
-	*data = at;
-	return numbered->head->size + (size_t)size + numbered->tail->size;
-}
-
-int64_t app_feeds_publish_numbered(struct app *app, const char *topic, size_t topic_size, const struct app_out *head,
-                                   const struct app_out *tail, bool room, rc_conn except)
-{
-	char small[4096], *bytes = small;
-	size_t size = head->size + NUMBERS_SIZE + tail->size;
-	if (head->failed || tail->failed)
-		return -ENOMEM;
-	if (!rc_text_valid(head->bytes, head->size) || !rc_text_valid(tail->bytes, tail->size))
-		return -EILSEQ;
-	if (size > sizeof small && !(bytes = malloc(size)))
-		return -ENOMEM;
-	memcpy(bytes + head->size + NUMBERS_SIZE, tail->bytes, tail->size);
-	struct numbered numbered = { .head = head, .tail = tail, .bytes = bytes, .room = room };
-	struct rc_publication message = {
-		.flags = RC_PUBLISH_UNCHECKED, .except = except, .make = make, .context = &numbered
-	};
-	int64_t sequence = rc_publish_with(app->server, topic, topic_size, &message);
-	if (bytes != small)
-		free(bytes);
-	return sequence;
-}
-
-int64_t app_feeds_publish(struct app *app, const char *topic, size_t size, const json_t *data)
-{
-	struct app_out head = { 0 }, tail = { 0 };
-	app_out_text(&head, "{\"type\":\"update\",\"topic\":");
-	app_out_string(&head, topic, size);
-	app_out_text(&head, ",\"seq\":");
-	app_out_text(&tail, ",\"data\":");
-	app_out_value(&tail, data);
-	app_out_text(&tail, "}");
-	int64_t sequence = app_feeds_publish_numbered(app, topic, size, &head, &tail, false, 0);
-	if (sequence == 1 && atomic_load(&app->watches.count))
-		tell_watches(app, topic, size);
-	app_out_free(&head);
-	app_out_free(&tail);
-	return sequence;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * feeds.h - following topics of the log: by name, by pattern, from a number on; and what is published to them. It knows
- * no message that a client sends (feeds_messages.h).
+ * feeds.h - following topics of the log: by name, by pattern, from its state or from a number on. It knows no message
+ * that a client sends (feeds_messages.h), nor what is published (updates.h).
  */
 #ifndef APP_FEEDS_H
 #define APP_FEEDS_H
@@ -13,7 +13,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "out.h"
 #include "ringcast.h"
 
 struct app;
@@ -24,6 +23,7 @@ struct app_feed {
 	bool pulled;           /* read from the log batch by batch, and not followed by a cursor: */
 	uint64_t epoch, since; /* what it has had */
 	bool chosen;           /* it was asked for by its name, not only by a pattern */
+	bool state, owes;      /* of a pulled one: it asked for the state, and is to get it first */
 	bool room;
 	struct app_stake *stake; /* of its address, when no message had come; or null */
 	unsigned told;           /* the last subscribe whose answer has it */
@@ -45,9 +45,14 @@ struct app_feed *app_feeds_find(const struct app_client *client, const char *nam
 int app_feeds_follow(struct app_client *client, const char *name, size_t size, bool room, struct rc_start *start);
 void app_feeds_unfollow(struct app_client *client, const char *name, size_t size);
 
+/* Whether what it is given first is the state, after app_feeds_follow() with this *start. */
+bool app_feeds_begins_with_state(const struct rc_start *start);
+
 /* Follows every topic that matches: `follow` is called for those that are there, and returns what app_feeds_follow()
- * does; later ones begin with their first message. Returns 0, -ENOSPC, -ENOMEM. */
-int app_feeds_subscribe_pattern(struct app_client *client, const char *pattern, size_t size, bool conflate,
+ * does; later ones begin with their first message; of *start
+ * conflate, state, snapshot and rate count for them. Returns 0, -ENOSPC, -ENOMEM. */
+int app_feeds_subscribe_pattern(struct app_client *client, const char *pattern, size_t size,
+                                const struct rc_start *start,
                                 int (*follow)(void *context, const char *name, size_t size), void *context);
 
 /* Gives up a name or a pattern: what nothing else asks for is no longer followed. */
@@ -59,12 +64,7 @@ bool app_feeds_drop_one(struct app_client *client,
                         char *name);
 void app_feeds_leave_all(struct app_client *client);
 
-/* Publishes an update. Returns its sequence, or a negative errno. Any thread. */
-int64_t app_feeds_publish(struct app *app, const char *topic, size_t size, const json_t *data);
-
-/* Publishes a message that holds its number: `head` NUMBER `tail`. A room's number is "EPOCH-SEQ"; a feed's is SEQ,
- * with its epoch as another member. Nothing goes to `except`, if it is not 0. The same returns. Any thread. */
-int64_t app_feeds_publish_numbered(struct app *app, const char *topic, size_t topic_size, const struct app_out *head,
-                                   const struct app_out *tail, bool room, rc_conn except);
+/* A topic has had its first message: those whose patterns reach it follow it from there. Any thread. */
+void app_feeds_begun(struct app *app, const char *topic, size_t size);
 
 #endif

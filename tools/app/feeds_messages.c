@@ -31,7 +31,7 @@ struct following {
 	struct app_client *client;
 	const json_t *since, *epoch; /* a number for all, or an object by topic; or null */
 	struct rc_event_id after;    /* of server-sent events */
-	bool last, conflate;
+	struct rc_start start;       /* what holds for all of them */
 	struct app_out *list, *gaps; /* topics and where they stand; what is missing, a line each */
 };
 
@@ -43,13 +43,11 @@ static const json_t *by_topic(const json_t *value, const char *topic)
 static struct rc_start begin(const struct following *following, const char *topic)
 {
 	const json_t *since = by_topic(following->since, topic);
-	return (struct rc_start){
-		.last = following->last,
-		.resume = since,
-		.conflate = following->conflate,
-		.after = following->after,
-		.since = since ? (uint64_t)json_integer_value(since) : 0,
-	};
+	struct rc_start start = following->start;
+	start.resume = since;
+	start.after = following->after;
+	start.since = since ? (uint64_t)json_integer_value(since) : 0;
+	return start;
 }
 
 static bool are_numbers(const json_t *value)
@@ -63,6 +61,11 @@ static bool are_numbers(const json_t *value)
 	json_object_foreach((json_t *)value, key,
 	                    each) if (!json_is_integer(each) || json_integer_value(each) < 0) return false;
 	return true;
+}
+
+static bool is_flag(const json_t *value)
+{
+	return !value || json_is_boolean(value);
 }
 
 /* The topics of a message: an array of names. Null after telling what is wrong. */
@@ -123,8 +126,10 @@ static int follow(void *context, const char *name, size_t size)
 	/* The topic's numbers began again since the client saw them: all that is there now is new. */
 	bool reset = start.resume && since &&
 	             (since > stats.sequence || (epoch && (uint64_t)json_integer_value(epoch) != stats.epoch));
-	if (reset)
+	if (reset) {
 		start.since = 0;
+		start.resume = !start.state && !start.snapshot;
+	}
 	struct app_feed *feed = app_feeds_find(client, name, size);
 	if (feed && feed->told == client->subscribe_count)
 		return 0; /* it stands in this answer already */
@@ -136,9 +141,11 @@ static int follow(void *context, const char *name, size_t size)
 		rc_topic_stats(client->app->server, name, size, &stats);
 	app_out_text(following->list, following->list->size ? ",{\"topic\":" : "{\"topic\":");
 	app_out_string(following->list, name, size);
-	app_out_format(following->list, ",\"seq\":%llu,\"epoch\":%llu}", (unsigned long long)stats.sequence,
-	               (unsigned long long)stats.epoch);
-	if (!feed && !start.resumed && (start.resume || start.after.epoch))
+	bool state = !feed && app_feeds_begins_with_state(&start);
+	app_out_format(following->list, ",\"seq\":%llu,\"epoch\":%llu%s}",
+	               (unsigned long long)(state ? start.first - 1 : stats.sequence), (unsigned long long)stats.epoch,
+	               state ? ",\"state\":true" : "");
+	if (!feed && !state && !start.resumed && (start.resume || start.after.epoch))
 		add_gap(following, name, size, &start, stats.epoch, start.resume ? reset : true);
 	return 0;
 }
@@ -172,7 +179,7 @@ static int subscribe_all(const json_t *topics, struct following *following)
 			app_out_text(list, list->size ? ",{\"topic\":" : "{\"topic\":");
 			app_out_string(list, name, size);
 			app_out_text(list, "}");
-			code = app_feeds_subscribe_pattern(following->client, name, size, following->conflate, follow,
+			code = app_feeds_subscribe_pattern(following->client, name, size, &following->start, follow,
 			                                   following);
 		} else {
 			code = follow(following, name, size);
@@ -189,7 +196,8 @@ void app_feeds_subscribe(struct app_client *client, const json_t *message, const
 {
 	struct app_out *out = &client->crew->out, *list = &client->crew->head, *gaps = &client->crew->tail;
 	const json_t *topics = need_topics(client, message, id), *last = json_object_get(message, "last");
-	const json_t *conflate = json_object_get(message, "conflate");
+	const json_t *conflate = json_object_get(message, "conflate"), *rate = json_object_get(message, "rate");
+	const json_t *state = json_object_get(message, "state"), *snapshot = json_object_get(message, "snapshot");
 	struct following following = {
 		.client = client,
 		.list = list,
@@ -197,15 +205,24 @@ void app_feeds_subscribe(struct app_client *client, const json_t *message, const
 		.after = client->wish ? client->wish->after : (struct rc_event_id){ 0 },
 		.since = json_object_get(message, "since"),
 		.epoch = json_object_get(message, "epoch"),
-		.last = json_is_true(last),
-		.conflate = json_is_true(conflate),
+		.start = { .last = json_is_true(last),
+		           .conflate = json_is_true(conflate),
+		           .state = json_is_true(state),
+		           .snapshot = json_is_true(snapshot),
+		           .rate = (unsigned)json_integer_value(rate) },
 	};
 	if (!topics)
 		return;
-	if (!are_numbers(following.since) || !are_numbers(following.epoch) || (last && !json_is_boolean(last)) ||
-	    (conflate && !json_is_boolean(conflate))) {
+	if (!are_numbers(following.since) || !are_numbers(following.epoch) || !is_flag(last) || !is_flag(conflate) ||
+	    !is_flag(state) || !is_flag(snapshot)) {
 		app_send_error(client, id, "INVALID_FIELD",
-		               "Wrong field: since and epoch are whole numbers, last and conflate true or false");
+		               "Wrong field: since and epoch are whole numbers; last, conflate, state and snapshot "
+		               "true or false");
+		return;
+	}
+	if (rate &&
+	    (!json_is_integer(rate) || json_integer_value(rate) < 1 || json_integer_value(rate) > RC_RATE_MAX)) {
+		app_send_error(client, id, "INVALID_FIELD", "Wrong field: rate: expected a number from 1 to 1000");
 		return;
 	}
 	app_out_clear(list);

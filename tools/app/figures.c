@@ -8,6 +8,7 @@
 
 #include "app.h"
 #include "client.h"
+#include "lib/http.h"
 #include "lib/wait.h"
 #include "ringcast_stats.h"
 
@@ -144,6 +145,10 @@ void app_figures_metrics(struct app *app, struct app_out *out)
 	metric(out, "producers_refused_total", "counter", "Producers turned away.", producers.refused);
 	metric(out, "producer_records_total", "counter", "Messages of producers.", producers.records);
 	metric(out, "producer_records_refused_total", "counter", "Of those, not published.", producers.records_refused);
+	app_out_format(out,
+	               "# HELP ringcast_ring_info What the workers run on.\n# TYPE ringcast_ring_info gauge\n"
+	               "ringcast_ring_info{ring=\"%s\"} 1\n",
+	               http_ring_name(app->server));
 	histogram(out, "handling_seconds", "Time to handle a message.", &c->handling, 1e-6);
 	histogram(out, "ack_seconds", "Time from a message to its ACK.", &c->ack, 1e-3);
 }

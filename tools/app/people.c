@@ -22,6 +22,7 @@
 #include "lib/wait.h"
 #include "rate.h"
 #include "reliable.h"
+#include "updates.h"
 #include "wire.h"
 
 #define BROADCAST_TOPIC "room/*" /* not a room's topic: those have a number here */
@@ -183,7 +184,7 @@ void app_people_broadcast(struct app *app, const char *from, const json_t *conte
 	app_out_value(&tail, content);
 	app_out_ref(&tail, id);
 	app_out_format(&tail, ",\"timestamp\":%llu}", (unsigned long long)app_date_ms());
-	app_feeds_publish_numbered(app, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, &head, &tail, true, 0);
+	app_updates_publish_room(app, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, &head, &tail, 0);
 	app_out_free(&head);
 	app_out_free(&tail);
 }

@@ -13,6 +13,7 @@
 #include "lib/wait.h"
 #include "names.h"
 #include "rate.h"
+#include "ringcast_feed.h"
 #include "ringcast_stats.h"
 #include "wire.h"
 #include "wish.h"
@@ -73,26 +74,75 @@ static uint64_t since_of(const struct page *page, const struct rc_topic_stats *s
 	return stats->sequence - (stats->sequence && json_is_true(json_object_get(message, "last")));
 }
 
-static void read_topic(struct page *page, const struct rc_topic_stats *stats, bool by_pattern)
+/* Under the log's lock. */
+static bool take_line(void *context, const struct rc_past *past)
 {
-	const json_t *message = page->client->wish->message;
-	const json_t *told = json_object_get(json_object_get(message, "epoch"), stats->name);
-	uint64_t since = since_of(page, stats, by_pattern), first = stats->oldest ? stats->oldest : stats->sequence + 1;
-	/* The topic's numbers began again since the client saw them. */
-	bool reset = since && (since > stats->sequence || (told && (uint64_t)json_integer_value(told) != stats->epoch));
-	since = reset ? 0 : since;
-	page->sequence = since;
-	if (reset || (first > since + 1 && (since || !by_pattern))) {
-		add_gap(page, stats->name, since + 1, first - 1, stats->epoch, reset);
-		page->sequence = first - 1;
+	if (past->opcode == RC_TEXT)
+		app_out_line(context, past->data, past->size);
+	return true;
+}
+
+/* The state comes whole, however large it is: half of one would be none. To a client that knew the topic it is said
+ * that this is void. */
+static void read_state(struct page *page, struct rc_topic_stats *stats, bool known)
+{
+	struct app_out lines = { 0 }, *out = &page->client->crew->out;
+	size_t size = strlen(stats->name);
+	rc_topic_state(page->client->app->server, stats->name, size, &stats->epoch, &stats->sequence, NULL, take_line,
+	               &lines);
+	if (known) {
+		app_out_clear(out);
+		app_out_resync(out, stats->name, size, stats->epoch, stats->sequence);
+		add_message(page, out->bytes, out->size);
 	}
-	rc_topic_read(page->client->app->server, stats->name, strlen(stats->name), since, PAGE_MESSAGES_MAX, take,
-	              page);
+	for (size_t at = 0; at < lines.size;) {
+		size_t line_size = (size_t)((char *)memchr(lines.bytes + at, '\n', lines.size - at) -
+		                            (lines.bytes + at));
+		add_message(page, lines.bytes + at, line_size);
+		at += line_size + 1;
+	}
+	page->messages->failed |= lines.failed;
+	page->sequence = stats->sequence;
+	app_out_free(&lines);
+}
+
+static bool asks_for_state(const json_t *message)
+{
+	return json_is_true(json_object_get(message, "state")) || json_is_true(json_object_get(message, "snapshot"));
+}
+
+static void add_topic(struct page *page, const struct rc_topic_stats *stats)
+{
 	page->topic_count++;
 	app_out_text(page->topics, page->topics->size ? ",{\"topic\":" : "{\"topic\":");
 	app_out_string(page->topics, stats->name, strlen(stats->name));
 	app_out_format(page->topics, ",\"seq\":%llu,\"epoch\":%llu}", (unsigned long long)page->sequence,
 	               (unsigned long long)stats->epoch);
+}
+
+static void read_topic(struct page *page, struct rc_topic_stats *stats, bool by_pattern)
+{
+	const json_t *message = page->client->wish->message;
+	const json_t *told = json_object_get(json_object_get(message, "epoch"), stats->name);
+	bool named = json_object_get(json_object_get(message, "since"), stats->name);
+	uint64_t since = since_of(page, stats, by_pattern), first = stats->oldest ? stats->oldest : stats->sequence + 1;
+	/* The topic's numbers began again since the client saw them. */
+	bool reset = since && (since > stats->sequence || (told && (uint64_t)json_integer_value(told) != stats->epoch));
+	since = reset ? 0 : since;
+	bool gap = reset || (first > since + 1 && (since || !by_pattern));
+	page->sequence = since;
+	if (asks_for_state(message) && (!named || gap)) {
+		read_state(page, stats, named);
+		add_topic(page, stats);
+		return;
+	}
+	if (gap) {
+		add_gap(page, stats->name, since + 1, first - 1, stats->epoch, reset);
+		page->sequence = first - 1;
+	}
+	rc_topic_read(page->client->app->server, stats->name, strlen(stats->name), since, PAGE_MESSAGES_MAX, take,
+	              page);
+	add_topic(page, stats);
 }
 
 /* Whether a topic stands in the page already: it was named, or an earlier pattern found it. */

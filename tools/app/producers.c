@@ -8,9 +8,9 @@
 #include <jansson.h>
 
 #include "app.h"
-#include "feeds.h"
 #include "lib/text.h"
 #include "names.h"
+#include "updates.h"
 
 static bool allow(void *context, const char *topic, size_t size)
 {
@@ -27,7 +27,7 @@ static int64_t publish(void *context, const struct rc_produced *message)
 	                          JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
 	if (!data)
 		return -EBADMSG;
-	int64_t sequence = app_feeds_publish(context, message->topic, message->topic_size, data);
+	int64_t sequence = app_updates_publish_data(context, message->topic, message->topic_size, data);
 	json_decref(data);
 	return sequence;
 }

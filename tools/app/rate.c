@@ -15,8 +15,11 @@
 #define STRANGER_SIZE_MAX 4096 /* of a message from a client whose user is not known yet */
 #define STRANGER_MESSAGES_MAX 10
 
-uint32_t app_cost_of_topics(const json_t *topics)
+uint32_t app_cost_of_subscribe(const json_t *message)
 {
+	const json_t *topics = json_object_get(message, "topics");
+	bool state = json_is_true(json_object_get(message, "state")) ||
+	             json_is_true(json_object_get(message, "snapshot"));
 	uint32_t names = 0, patterns = 0;
 	size_t index;
 	json_t *each;
@@ -27,7 +30,7 @@ uint32_t app_cost_of_topics(const json_t *topics)
 		names += !pattern;
 		patterns += pattern;
 	}
-	return names / 8 + patterns * APP_COST_PATTERN;
+	return (state ? names : names / 8) + patterns * APP_COST_PATTERN;
 }
 
 static const char *user_of(const struct app_client *client)

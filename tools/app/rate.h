@@ -8,6 +8,7 @@
  *      one in a batch       1 more
  *      what it makes known  1 for each hundred who are told: a room, everybody, the devices of a user
  *      a topic, a pattern   1 for each 8 names of a subscribe, 10 for each pattern, which looks at all topics
+ *      a state              1 for each name of a subscribe that begins with it
  *      auth                 5: a signature
  *      an answer            1 for each 16 KiB of history or of a page, taken afterwards
  */
@@ -39,8 +40,8 @@ static inline uint32_t app_cost_of_answer(size_t size)
 	return (uint32_t)(size / (16 << 10));
 }
 
-/* Of an array of names. */
-uint32_t app_cost_of_topics(const json_t *topics);
+/* Of what a subscribe names. */
+uint32_t app_cost_of_subscribe(const json_t *message);
 
 /* A client has come: it begins with what its user, or else its address, has left. And it goes. */
 void app_rate_begin(struct app_client *client);

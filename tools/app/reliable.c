@@ -14,10 +14,10 @@
 #include "client.h"
 #include "date.h"
 #include "directory.h"
-#include "feeds.h"
 #include "fields.h"
 #include "lib/wait.h"
 #include "log.h"
+#include "updates.h"
 #include "wire.h"
 
 /* ---- theirs ---- */
@@ -61,7 +61,7 @@ static void publish_data(struct app_client *client, const json_t *data)
 {
 	char topic[sizeof "data/" + APP_SUBJECT_SIZE_MAX];
 	int size = snprintf(topic, sizeof topic, "data/%s", client->user->name);
-	app_feeds_publish(client->app, topic, (size_t)size, data);
+	app_updates_publish_data(client->app, topic, (size_t)size, data);
 }
 
 void app_reliable_data(struct app_client *client, const json_t *message, const json_t *id,

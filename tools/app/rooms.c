@@ -18,6 +18,7 @@
 #include "names.h"
 #include "rate.h"
 #include "rights.h"
+#include "updates.h"
 #include "wire.h"
 
 #define MEMBERS_SHOWN 1000
@@ -229,8 +230,8 @@ void app_rooms_message(struct app_client *client, const json_t *message, const j
 	app_out_text(tail, ",\"timestamp\":");
 	app_out_number(tail, app_date_ms());
 	app_out_text(tail, "}");
-	int64_t code = app_feeds_publish_numbered(client->app, member->room->topic, member->room->topic_size, head,
-	                                          tail, true, client->conn);
+	int64_t code = app_updates_publish_room(client->app, member->room->topic, member->room->topic_size, head, tail,
+	                                        client->conn);
 	if (code < 0)
 		app_send_error(client, id, "TRY_LATER", "The server is overloaded; the message was not sent");
 }

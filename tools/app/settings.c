@@ -5,14 +5,15 @@
  */
 #include "settings.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <ini.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/environment.h"
 #include "lib/local.h"
+#include "lib/needs.h"
 #include "ringcast.h"
 
 #define FILE_SIZE_MAX 65536
@@ -181,15 +182,14 @@ static int read_environment(const struct subcommand *command, struct app_setting
 {
 	begin_source(options);
 	for (const struct option_entry *option = options; option->name; option++) {
-		char name[64] = "RINGCAST_";
-		size_t at = strlen(name);
-		for (const char *from = option->name; *from && at + 1 < sizeof name; from++)
-			name[at++] = *from == '-' ? '_' : (char)toupper((unsigned char)*from);
-		name[at] = 0;
+		char name[ENVIRONMENT_NAME_SIZE];
+		environment_name(option->name, name);
 		const char *value = getenv(name);
-		char *kept = value ? (char *)keep(settings, value) : NULL, *rest = kept;
-		if (!value || !kept)
+		if (!value)
 			continue;
+		char *kept = (char *)keep(settings, value), *rest = kept;
+		if (!kept)
+			return command_failed("%s: no memory", name);
 		bool list = option->kind == OPTION_LIST;
 		for (char *word = list ? strtok_r(kept, " ", &rest) : kept; word;
 		     word = list ? strtok_r(NULL, " ", &rest) : NULL) {
@@ -295,9 +295,26 @@ static void apply_preset(struct app_settings *settings)
 		settings->flood = settings->burst > UINT32_MAX / 10 ? UINT32_MAX : settings->burst * 10;
 }
 
+static const struct option_need needs[] = {
+	{ "producer-uids", "producers" },
+	{ "producer-topics", "producers" },
+	{ "producers-max", "producers" },
+	{ "producer-topics-max", "producers" },
+	{ "producer-ring", "producers" },
+	{ "spin-us", "!busy-poll" },
+	{ "token-audience", "token-key|token-secret-file|token-secret" },
+	{ "token-issuer", "token-key|token-secret-file|token-secret" },
+	{ "token-expiry", "token-key|token-secret-file|token-secret" },
+	{ "token-permissions", "token-key|token-secret-file|token-secret" },
+	{ 0 },
+};
+
 /* Gives the words their meaning, once all sources have been read. */
 static bool finish(struct app_settings *settings)
 {
+	char words[NEEDS_WORDS_SIZE];
+	if (needs_find(needs, app_settings_options(settings), needs_is_set, NULL, "", words))
+		return command_failed("%s", words), false;
 	int permissions = app_permissions_parse(settings->permissions_text);
 	if (permissions < 0)
 		return command_failed("permissions '%s': expected none, read, write, broadcast, admin",

@@ -42,6 +42,7 @@ struct app_settings {
 	struct option_list tls_cert, tls_key; /* the files' contents are read anew */
 	const char *tls_client_ca, *tls_crl;  /* likewise */
 	struct option_list keep_last;
+	size_t state_max;
 	bool kernel_tls;
 	struct latency latency;
 

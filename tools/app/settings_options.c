@@ -41,6 +41,8 @@ static void add_capacity(struct option_table *table, struct app_settings *s)
 		  "what happens to a client that reads too slowly (close)" },
 		{ "keep-last", OPTION_LIST, &s->keep_last, "PATTERN",
 		  "keep the newest message of these topics (repeatable)" },
+		{ "state-max", OPTION_SIZE, &s->state_max, "SIZE",
+		  "values of keys that are kept when the log lets go of them (as the log)" },
 		{ "memory-max", OPTION_SIZE, &s->memory_max, "SIZE",
 		  "what may be kept for all connections outside the log; when it is short,\nthose who take most are "
 		  "closed (half of what the machine, or its control\ngroup, has beside the log)" },
@@ -55,6 +57,9 @@ static void add_capacity(struct option_table *table, struct app_settings *s)
 static void add_latency(struct option_table *table, struct app_settings *s)
 {
 	const struct option_entry options[] = {
+		{ "ring", OPTION_CHOICE, &s->latency.ring, LATENCY_RINGS,
+		  "what the workers run on: uring is io_uring; auto takes epoll where that is\n"
+		  "forbidden or too old (auto)" },
 		{ "round-interval", OPTION_COUNT, &s->latency.round_interval_us, "MICROSECONDS",
 		  "the longest pause between two rounds of sending; 0: none (2000)" },
 		{ "busy-poll", OPTION_FLAG, &s->latency.busy_poll, NULL,

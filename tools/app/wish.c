@@ -109,9 +109,17 @@ const char *app_wish_take(struct app_wish *wish, const struct app_wish_words *wo
 		return "since and epoch are whole numbers, one for each topic: ?since=5,,7\n";
 	if (wait && (!end || *end))
 		return "wait is a number of seconds, at most 60\n";
+	unsigned long rate = words->rate && *words->rate >= '0' && *words->rate <= '9' ? strtoul(words->rate, &end, 10)
+	                                                                               : 0;
+	if (words->rate && (!rate || *end || rate > RC_RATE_MAX))
+		return "rate is a number of updates a second, from 1 to 1000\n";
 	wish->wait_s = wait_s < WAIT_S_MAX ? (unsigned)wait_s : WAIT_S_MAX;
 	json_object_set_new(wish->message, "last", json_boolean(is_on(words->last)));
 	json_object_set_new(wish->message, "conflate", json_boolean(is_on(words->conflate)));
+	json_object_set_new(wish->message, "state", json_boolean(is_on(words->state)));
+	json_object_set_new(wish->message, "snapshot", json_boolean(is_on(words->snapshot)));
+	if (rate)
+		json_object_set_new(wish->message, "rate", json_integer((json_int_t)rate));
 	return NULL;
 }
 
@@ -175,6 +183,9 @@ int app_wish_read(struct app *app, rc_request *request, struct app_wish **out)
 		.wait = rc_request_query(request, "wait"),
 		.last = rc_request_query(request, "last"),
 		.conflate = rc_request_query(request, "conflate"),
+		.state = rc_request_query(request, "state"),
+		.snapshot = rc_request_query(request, "snapshot"),
+		.rate = rc_request_query(request, "rate"),
 	};
 	wish->polls = polls;
 	wish->after = rc_event_id(rc_request_header(request, "Last-Event-ID"));

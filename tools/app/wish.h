@@ -27,7 +27,7 @@ struct app_wish {
 /* What a request says, percent-decoded; null where it says nothing. */
 struct app_wish_words {
 	const char *topics; /* of the path: divided by commas */
-	const char *since, *epoch, *wait, *last, *conflate;
+	const char *since, *epoch, *wait, *last, *conflate, *state, *snapshot, *rate;
 };
 
 /* Reads them into a wish that is zeroed. Returns null; or what is wrong, with its status. */

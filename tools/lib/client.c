@@ -63,6 +63,20 @@ int client_tls(rc_server *server, const struct rc_tls_client_options *tls, struc
 	return given ? rc_server_tls_client(server, tls, error) : 0;
 }
 
+int client_tls_useless(const struct subcommand *command, const struct rc_tls_client_options *tls, char *const *urls,
+                       unsigned url_count)
+{
+	const char *given = tls->insecure ? "insecure" : tls->ca ? "ca" : tls->certificate ? "cert" : NULL;
+	for (unsigned index = 0; index < url_count; index++)
+		if (!strncmp(urls[index], "wss://", 6) || !strncmp(urls[index], "https://", 8))
+			return -1;
+	return given ? options_wrong(command,
+	                             "--%s has no effect without TLS: write wss:// in place of ws://, or leave "
+	                             "--%s out",
+	                             given, given)
+	             : -1;
+}
+
 int client_start(struct client *client)
 {
 	struct rc_error error = { 0 };
@@ -113,17 +127,45 @@ static int divide_headers(const struct option_list *lines, struct rc_connect_hea
 	return 0;
 }
 
+int client_token_header(struct rc_connect_header *header, char text[CLIENT_TOKEN_HEADER_SIZE])
+{
+	const char *token;
+	if (!environment_token(&token))
+		return -1;
+	if (!token)
+		return 0;
+	snprintf(text, CLIENT_TOKEN_HEADER_SIZE, "Bearer %s", token);
+	*header = (struct rc_connect_header){ "Authorization", text };
+	return 1;
+}
+
+/* The headers of the request. One that was written goes before the token of the environment. Returns how many, or -1
+ * after printing why. */
+static int make_headers(const struct client *client, struct rc_connect_header headers[OPTION_LIST_MAX + 1], char *names,
+                        size_t size, char token[CLIENT_TOKEN_HEADER_SIZE])
+{
+	unsigned count = client->headers.count;
+	if (divide_headers(&client->headers, headers, names, size))
+		return -1;
+	for (unsigned index = 0; index < count; index++)
+		if (!strcasecmp(headers[index].name, "Authorization"))
+			return (int)count;
+	int shown = client_token_header(&headers[count], token);
+	return shown < 0 ? -1 : (int)count + shown;
+}
+
 int client_connect(struct client *client, struct client_conn *conn, const char *url)
 {
-	struct rc_connect_header headers[OPTION_LIST_MAX];
-	char names[RC_CONNECT_HEADERS_SIZE_MAX];
+	struct rc_connect_header headers[OPTION_LIST_MAX + 1];
+	char names[RC_CONNECT_HEADERS_SIZE_MAX], token[CLIENT_TOKEN_HEADER_SIZE];
 	rc_conn handle;
-	if (divide_headers(&client->headers, headers, names, sizeof names))
+	int header_count = make_headers(client, headers, names, sizeof names, token);
+	if (header_count < 0)
 		return -1;
 	const struct rc_connect_options options = { .user = conn,
 		                                    .deflate = client->deflate,
 		                                    .headers = headers,
-		                                    .header_count = client->headers.count,
+		                                    .header_count = (unsigned)header_count,
 		                                    .timeout_ms = client->timeout_ms,
 		                                    .again_ms = client->again_ms,
 		                                    .conn = &handle };

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "environment.h"
 #include "options.h"
 #include "ringcast_client.h"
 #include "wait.h"
@@ -56,6 +57,13 @@ struct client {
 		"key", OPTION_TEXT, &(tls)->key, "FILE", "wss: and its key"                                            \
 	}
 
+/* Which of them mean nothing by themselves. */
+#define CLIENT_TLS_NEEDS                                                                                               \
+	{ "ca", "!insecure" }, { "cert", "key" },                                                                      \
+	{                                                                                                              \
+		"key", "cert"                                                                                          \
+	}
+
 /* And of those that open connections by client_connect(). */
 #define CLIENT_CONNECT_OPTIONS(client)                                                                                 \
 	{ "header", OPTION_LIST, &(client)->headers, "'NAME: VALUE'", "a header of the request; may be repeated" },    \
@@ -63,6 +71,16 @@ struct client {
 		"timeout", OPTION_MS, &(client)->timeout_ms, "TIME",                                                   \
 		    "for a connection to open, its name included; default 10s"                                         \
 	}
+
+/* Whether TLS options were given and no URL is one of wss://. If so, says which option is useless, and returns the exit
+ * status; or -1. */
+int client_tls_useless(const struct subcommand *command, const struct rc_tls_client_options *tls, char *const *urls,
+                       unsigned url_count);
+
+/* The header that shows RINGCAST_TOKEN, in `text`. Returns 1 with *header, 0 when there is no token, or -1 after
+ * printing what is wrong with it. */
+#define CLIENT_TOKEN_HEADER_SIZE (ENVIRONMENT_TOKEN_MAX + 16)
+int client_token_header(struct rc_connect_header *header, char text[CLIENT_TOKEN_HEADER_SIZE]);
 
 /* Gives the TLS options to the server, if any was given. Returns 0, or a negative errno with *error set. */
 int client_tls(rc_server *server, const struct rc_tls_client_options *tls, struct rc_error *error);

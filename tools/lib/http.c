@@ -54,6 +54,8 @@ static const struct figure figures[] = {
 	FIGURE(compressed, false, false, "Messages compressed: once for each window size or cohort."),
 	FIGURE(compressed_from, false, false, "Their bytes before compression."),
 	FIGURE(compressed_to, false, false, "Their bytes after compression."),
+	FIGURE(encoded, false, false, "Messages written as events or in a form, each once for all readers."),
+	FIGURE(encoded_size, false, false, "The bytes that they became."),
 	FIGURE(inflated, false, false, "Messages received compressed."),
 	FIGURE(sends, false, false, "Sends submitted."),
 	FIGURE(sends_short, false, false, "Sends that came back short or would have blocked."),
@@ -69,10 +71,15 @@ static const struct figure figures[] = {
 	FIGURE(tls_truncated, false, false, "TLS connections that the peer ended without a close_notify."),
 	FIGURE(subscriptions, true, false, "Subscriptions now."),
 	FIGURE(behind, true, false, "Subscribers behind now."),
+	FIGURE(resyncs, false, false, "Subscribers that were overrun and went on from the state."),
 	FIGURE(published, false, true, "Messages published."),
 	FIGURE(published_size, false, true, "Bytes published."),
 	FIGURE(publish_refused, false, true, "Publishes refused because a worker was a whole log behind."),
 	FIGURE(topics, true, true, "Topics now."),
+	FIGURE(keys, true, true, "Keys now, of all topics."),
+	FIGURE(state_size, true, true, "Bytes of keys' values that are kept though the log let go of them."),
+	FIGURE(state_sent_size, true, true, "Bytes of states as readers are being sent them."),
+	FIGURE(state_dropped, false, true, "Values of keys that were dropped for want of room."),
 	FIGURE(log_oldest, true, true, "Number of the oldest message in the log."),
 	FIGURE(log_head, true, true, "Number of the next message."),
 	FIGURE(lag_ns, true, true, "Age of the oldest message that some worker has not yet sent, in nanoseconds."),
@@ -173,11 +180,19 @@ static void write_producers(FILE *to, rc_server *server)
 	fputs("},\n", to);
 }
 
+const char *http_ring_name(rc_server *server)
+{
+	struct rc_stats stats;
+	rc_server_stats(server, &stats);
+	return stats.ring == RC_RING_EPOLL ? "epoll" : "io_uring";
+}
+
 static void write_stats(FILE *to, rc_server *server)
 {
 	struct rc_stats stats;
 	rc_server_stats(server, &stats);
-	fprintf(to, "{\"version\":\"%s\",\"cpu_seconds\":%.3f,\n\"total\":", rc_version(), cpu_seconds());
+	fprintf(to, "{\"version\":\"%s\",\"ring\":\"%s\",\"cpu_seconds\":%.3f,\n\"total\":", rc_version(),
+	        http_ring_name(server), cpu_seconds());
 	write_object(to, &stats, false);
 	fputs(",\n\"workers\":[", to);
 	for (unsigned worker = 0; !rc_worker_stats(server, worker, &stats); worker++) {
@@ -229,8 +244,10 @@ static void write_metrics(FILE *to, rc_server *server)
 	write_producer_metrics(to, server);
 	fprintf(to,
 	        "# HELP process_cpu_seconds_total Processor time used.\n# TYPE process_cpu_seconds_total counter\n"
-	        "process_cpu_seconds_total %.3f\n",
-	        cpu_seconds());
+	        "process_cpu_seconds_total %.3f\n"
+	        "# HELP ringcast_ring_info What the workers run on.\n# TYPE ringcast_ring_info gauge\n"
+	        "ringcast_ring_info{ring=\"%s\"} 1\n",
+	        cpu_seconds(), http_ring_name(server));
 	free(stats);
 }
 

@@ -11,4 +11,7 @@
 /* Answers a request for one of them. Returns 0, an HTTP status to refuse with, or -1 when the path is another's. */
 int http_answer(rc_request *request);
 
+/* What the server's workers run on: "io_uring" or "epoll". */
+const char *http_ring_name(rc_server *server);
+
 #endif

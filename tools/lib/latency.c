@@ -54,7 +54,7 @@ bool latency_equal(const struct latency *a, const struct latency *b)
 {
 	return a->numa_node == b->numa_node && a->priority == b->priority && a->log_prefault == b->log_prefault &&
 	       a->log_lock == b->log_lock && a->log_huge_pages == b->log_huge_pages && a->spin_us == b->spin_us &&
-	       a->round_interval_us == b->round_interval_us && a->busy_poll == b->busy_poll &&
+	       a->round_interval_us == b->round_interval_us && a->busy_poll == b->busy_poll && a->ring == b->ring &&
 	       a->cpu_count == b->cpu_count && memcmp(a->cpus, b->cpus, a->cpu_count * sizeof *a->cpus) == 0;
 }
 
@@ -73,4 +73,5 @@ void latency_apply(const struct latency *latency, struct rc_config *config)
 	config->spin_us = latency->spin_us;
 	config->round_interval_us = latency->round_interval_us;
 	config->busy_poll = latency->busy_poll;
+	config->ring = (enum rc_ring_kind)latency->ring;
 }

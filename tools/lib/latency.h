@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * latency.h - the flags that `serve` and `app` share for where microseconds count: where the workers run, how they
- * sleep, and where the log lies. Each command has its own rows for them; what they mean stands here once.
+ * latency.h - the flags that `serve` and `app` share for where microseconds count: where the workers run and on
+ * what, how they sleep, and where the log lies. Each command has its own rows for them; what they mean stands here
+ * once.
  */
 #ifndef LIB_LATENCY_H
 #define LIB_LATENCY_H
@@ -12,6 +13,7 @@
 
 #define LATENCY_CPUS_MAX 1024
 #define LATENCY_HUGE_PAGES "off|transparent|reserved" /* in the order of enum rc_huge_pages */
+#define LATENCY_RINGS "auto|uring|epoll"              /* in that of enum rc_ring_kind */
 #define LATENCY_ANY_NODE UINT32_MAX
 
 /* What the rows fill in. */
@@ -23,6 +25,7 @@ struct latency {
 	int log_huge_pages;
 	unsigned spin_us, round_interval_us;
 	bool busy_poll;
+	int ring;
 
 	unsigned cpus[LATENCY_CPUS_MAX];
 	unsigned cpu_count;

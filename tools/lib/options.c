@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "needs.h"
 #include "text.h"
 #include "units.h"
 
@@ -152,10 +153,25 @@ const char *option_store(const struct option_entry *option, const char *text)
 	return "unknown kind of option";
 }
 
+/* Rows that were given, as bits. */
+struct given {
+	const struct option_entry *options;
+	uint64_t bits[OPTIONS_MAX / 64];
+};
+
+static bool is_given(const void *context, const struct option_entry *option)
+{
+	const struct given *given = context;
+	size_t row = (size_t)(option - given->options);
+	return given->bits[row / 64] >> row % 64 & 1;
+}
+
 int options_parse(const struct subcommand *command, const struct option_entry *options, int argc, char **argv,
                   int *operand)
 {
 	struct option rows[OPTIONS_MAX + 2] = { 0 };
+	struct given given = { .options = options };
+	char words[NEEDS_WORDS_SIZE];
 	unsigned count = 0;
 	for (; count < OPTIONS_MAX && options[count].name; count++) {
 		rows[count].name = options[count].name;
@@ -180,7 +196,10 @@ int options_parse(const struct subcommand *command, const struct option_entry *o
 			return options_wrong(command, "--%s '%s': expected %s", option->name, optarg, error);
 		if (error)
 			return options_wrong(command, "--%s '%s': %s", option->name, optarg, error);
+		given.bits[(value - FIRST_ROW) / 64] |= UINT64_C(1) << (value - FIRST_ROW) % 64;
 	}
+	if (needs_find(command->needs, options, is_given, &given, "--", words))
+		return options_wrong(command, "%s", words);
 	*operand = optind;
 	return -1;
 }

@@ -10,8 +10,8 @@
 #include <stddef.h>
 
 #define OPTION_LIST_MAX 64
-#define OPTIONS_MAX 128                       /* in a table */
-#define OPTION_POLICIES "close|skip|conflate" /* what --policy takes, in the order of enum rc_policy */
+#define OPTIONS_MAX 128                              /* in a table */
+#define OPTION_POLICIES "close|skip|conflate|resync" /* what --policy takes, in the order of enum rc_policy */
 
 struct option_list {
 	const char *items[OPTION_LIST_MAX];
@@ -48,12 +48,20 @@ struct option_table {
 	size_t count;
 };
 
+/* An option that means nothing by itself. `needs` names those of which one must be given too ("replay|demo"), the word
+ * of a choice ("mode=broadcast"), or behind a '!' one beside which it means nothing ("!insecure"). */
+struct option_need {
+	const char *name; /* null ends a table */
+	const char *needs;
+};
+
 struct subcommand {
 	const char *name;
 	const char *summary; /* one line for `ringcast --help` */
 	const char *usage;   /* what follows `ringcast NAME` */
 	const char *about;
 	const char *examples;
+	const struct option_need *needs; /* checked by options_parse(); null: there are none */
 	/* argv[0] is the subcommand's name. Returns the exit status. */
 	int (*run)(int argc, char **argv);
 };

@@ -126,11 +126,9 @@ void load_unplan(struct load *load)
 		free(load->topics[index].name);
 		free(load->topics[index].subscribers_of);
 	}
-	for (unsigned index = 0; load->stalled_sockets && index < load->options->stalled; index++) {
-		if (load->stalled_sockets[index] > 0)
-			close(load->stalled_sockets[index]);
-	}
-	free(load->stalled_sockets);
+	for (unsigned index = 0; load->stalled && index < load->options->stalled; index++)
+		stream_close(&load->stalled[index]);
+	free(load->stalled);
 	free(load->topics);
 	free(load->peers);
 	free(load->streams);
@@ -187,10 +185,10 @@ int load_connect_stalled(struct load *load)
 	char url[URL_SIZE];
 	if (!load->options->stalled)
 		return 0;
-	load->stalled_sockets = calloc(load->options->stalled, sizeof *load->stalled_sockets);
-	if (!load->stalled_sockets || peer_url(load, &load->peers[0], url) >= URL_SIZE)
-		return -command_failed("no memory, or a URL too long");
-	return load_stall(url, load->stalled_sockets, load->options->stalled);
+	if (peer_url(load, &load->peers[0], url) >= URL_SIZE)
+		return -command_failed("a URL is too long");
+	load->stalled = calloc(load->options->stalled, sizeof *load->stalled);
+	return load->stalled ? load_stall(load->options, url, load->stalled) : -command_failed("no memory");
 }
 
 static size_t publisher_url(const struct load *load, const struct load_peer *peer, char url[URL_SIZE])
@@ -213,6 +211,10 @@ int load_connect_peer(struct load *load, struct load_peer *peer)
 	const struct load_options *options = load->options;
 	char url[URL_SIZE], source[16];
 	struct rc_connect_options connect = { .user = peer, .deflate = options->deflate && !peer->publisher };
+	if (options->token.value) {
+		connect.headers = &options->token;
+		connect.header_count = 1;
+	}
 	size_t size = peer->publisher ? publisher_url(load, peer, url) : peer_url(load, peer, url);
 	if (size >= URL_SIZE)
 		return -ENAMETOOLONG;

@@ -13,6 +13,7 @@
 
 #include <stdatomic.h>
 
+#include "lib/stream.h"
 #include "lib/wait.h"
 #include "load.h"
 #include "ringcast.h"
@@ -113,7 +114,7 @@ struct load {
 	unsigned topic_count;
 	struct load_feed feed;
 	struct load_publisher publisher;
-	int *stalled_sockets;
+	struct stream *stalled; /* as many as the options say, or null */
 	char *echo_payload;
 	size_t base_size; /* of options->url, up to its path */
 	uint32_t skew_base;

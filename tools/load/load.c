@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "commands.h"
@@ -20,10 +21,25 @@
 
 static int run(int argc, char **argv);
 
+static const struct option_need needs[] = {
+	{ "size", "mode=broadcast|mode=echo" },
+	{ "rate", "mode=broadcast" },
+	{ "burst", "mode=broadcast" },
+	{ "window", "mode=broadcast|mode=echo" },
+	{ "window", "!rate" },
+	{ "topics", "mode=broadcast" },
+	{ "topics-per-connection", "mode=broadcast" },
+	{ "publish-url", "mode=broadcast" },
+	{ "peer-protocol", "mode=broadcast" },
+	{ "speed", "feed" },
+	CLIENT_TLS_NEEDS,
+	{ 0 },
+};
+
 const struct subcommand command_load = {
 	.name = "load",
 	.summary = "load a server and measure it",
-	.usage = "[options] URL",
+	.usage = "[options] [URL]",
 	.about =
 	    "Opens many connections to URL (ws://HOST:PORT) and measures what the server does with them:\n"
 	    "  broadcast  one publisher sends to URL/publish/load, all others subscribe to URL/topic/load\n"
@@ -33,18 +49,22 @@ const struct subcommand command_load = {
 	    "With --rate the publisher keeps its schedule whatever the server does (open loop), and latency counts\n"
 	    "from the scheduled time. Without it the next burst leaves when the last has arrived everywhere.\n"
 	    "The exit status is 1 when anything was lost, duplicated, reordered or corrupted, or a connection\n"
-	    "failed. Addresses of this machine (127.0.0.0/8) have 28,000 ports each: see --destinations.",
+	    "failed. Addresses of this machine (127.0.0.0/8) have 28,000 ports each: see "
+	    "--destinations.\n" ENVIRONMENT_ABOUT,
 	.examples = "  ringcast load ws://127.0.0.1:8080 --connections 1000 --burst 32 --server-pid $(pidof ringcast)\n"
 		    "  ringcast load ws://127.0.0.1:8080 --connections 1000 --rate 500 --duration 30s --json\n"
 		    "  ringcast load ws://127.0.0.1:8080 --mode echo --connections 100 --size 16k\n"
 		    "  ringcast load ws://127.0.0.1:8080 --mode idle --connections 60000 --workers 4 \\\n"
 		    "      --destinations 127.0.0.1-127.0.0.40\n"
 		    "  ringcast load ws://127.0.0.1:8080 --feed market.tsv --speed 20 --topics-per-connection 5",
+	.needs = needs,
 	.run = run,
 };
 
 struct words {
 	const char *destinations, *sources;
+	char *url; /* to be freed */
+	char token[CLIENT_TOKEN_HEADER_SIZE];
 	bool json;
 };
 
@@ -151,10 +171,16 @@ static int parse(struct load_options *load, struct words *words, int argc, char 
 	int status = options_parse(&command_load, options, argc, argv, &operand);
 	if (status >= 0)
 		return status;
-	if (argc - operand != 1)
+	if (argc - operand > 1)
 		return options_wrong(&command_load, "expected one URL");
-	load->url = argv[operand];
-	return check(load, words);
+	status = environment_url(&command_load, operand < argc ? argv[operand] : NULL, &words->url);
+	if (status >= 0)
+		return status;
+	load->url = words->url;
+	if (client_token_header(&load->token, words->token) < 0)
+		return EXIT_FAILED;
+	status = client_tls_useless(&command_load, &load->tls, &words->url, 1);
+	return status >= 0 ? status : check(load, words);
 }
 
 static double per(double value, uint64_t count)
@@ -286,9 +312,22 @@ static void print_json(const struct load_options *options, const struct load_rep
 	       report->interrupted ? "true" : "false");
 }
 
-static int run(int argc, char **argv)
+static int measure(const struct load_options *options, const struct words *words)
 {
 	static struct load_report report;
+	if (load_run(options, &report))
+		return EXIT_FAILED;
+	if (words->json)
+		print_json(options, &report);
+	else
+		print_text(options, &report);
+	bool wrong = report.tally.lost || report.tally.duplicated || report.tally.reordered || report.corrupt ||
+	             report.failed || report.closed_early || report.stalled;
+	return wrong ? EXIT_FAILED : EXIT_OK;
+}
+
+static int run(int argc, char **argv)
+{
 	struct load_options options = {
 		.connections = 100,
 		.size = 128,
@@ -304,15 +343,8 @@ static int run(int argc, char **argv)
 	};
 	struct words words = { 0 };
 	int status = parse(&options, &words, argc, argv);
-	if (status >= 0)
-		return status;
-	if (load_run(&options, &report))
-		return EXIT_FAILED;
-	if (words.json)
-		print_json(&options, &report);
-	else
-		print_text(&options, &report);
-	bool wrong = report.tally.lost || report.tally.duplicated || report.tally.reordered || report.corrupt ||
-	             report.failed || report.closed_early || report.stalled;
-	return wrong ? EXIT_FAILED : EXIT_OK;
+	if (status < 0)
+		status = measure(&options, &words);
+	free(words.url);
+	return status;
 }

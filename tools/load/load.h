@@ -55,6 +55,7 @@ struct load_options {
 	unsigned server_pid; /* 0: not given */
 	uint64_t seed;
 	struct rc_tls_client_options tls;
+	struct rc_connect_header token; /* of each request; without a value there is none */
 	bool quiet;
 	bool deflate;
 };

@@ -4,50 +4,24 @@
  */
 #include "stalled.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
 
 #include "lib/options.h"
 #include "lib/url.h"
+#include "load.h"
 
 #define RECEIVE_BUFFER_SIZE 4096 /* so that the server notices after few bytes */
 #define ANSWER_SECONDS 10
 
-struct target {
-	struct sockaddr_in address;
-	char authority[64];
-	const char *path;
-};
-
-static bool parse_target(const char *url, struct target *target)
-{
-	size_t base_size = url_base_size(url);
-	char host[64];
-	unsigned port = 80;
-	if (base_size < 6 || base_size - 5 >= sizeof target->authority || strncmp(url, "ws://", 5))
-		return false;
-	memcpy(target->authority, url + 5, base_size - 5);
-	target->authority[base_size - 5] = 0;
-	target->path = url + base_size;
-	if (sscanf(target->authority, "%63[^:]:%u", host, &port) < 1 || port > 65535)
-		return false;
-	target->address = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
-	return inet_pton(AF_INET, strcmp(host, "localhost") ? host : "127.0.0.1", &target->address.sin_addr) == 1;
-}
-
 /* Reads to the end of the answer's head, and no byte more. Returns its status, or 0. */
-static int read_answer(int descriptor)
+static int read_answer(struct stream *stream)
 {
 	char head[2048];
 	size_t size = 0;
-	while (size < sizeof head - 1 && read(descriptor, head + size, 1) == 1) {
+	while (size < sizeof head - 1 && stream_read(stream, head + size, 1) == 1) {
 		head[++size] = 0;
 		if (size >= 4 && !memcmp(head + size - 4, "\r\n\r\n", 4))
 			return atoi(size > 9 ? head + 9 : "0");
@@ -55,47 +29,48 @@ static int read_answer(int descriptor)
 	return 0;
 }
 
-static int open_one(const struct target *target)
+static int open_one(const struct stream_place *place, SSL_CTX *tls, const char *request, struct stream *stream)
 {
-	char request[4096];
-	int size = snprintf(request, sizeof request,
-	                    "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-	                    "Sec-WebSocket-Key: c3RhbGxlZCBzdWJzY3JpYg==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-	                    target->path, target->authority);
-	int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), buffer_size = RECEIVE_BUFFER_SIZE;
-	struct timeval patience = { .tv_sec = ANSWER_SECONDS };
-	if (descriptor < 0 || size >= (int)sizeof request)
-		goto failed;
-	setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &buffer_size, sizeof buffer_size);
-	setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-	if (connect(descriptor, (const struct sockaddr *)&target->address, sizeof target->address) ||
-	    write(descriptor, request, (size_t)size) != size)
-		goto failed;
-	errno = 0;
-	int status = read_answer(descriptor);
+	const struct stream_limits limits = { .seconds = ANSWER_SECONDS, .receive_buffer_size = RECEIVE_BUFFER_SIZE };
+	char words[STREAM_WORDS_SIZE];
+	if (!stream_open(stream, place, tls, &limits, words)) {
+		command_failed("a stalled subscriber: %s", words);
+		return -1;
+	}
+	int status = stream_write(stream, request, strlen(request)) ? read_answer(stream) : 0;
 	if (status == 101)
-		return descriptor;
-	command_failed("a stalled subscriber: HTTP status %d %s", status, errno ? strerror(errno) : "");
-	close(descriptor);
-	return -1;
-failed:
-	command_failed("a stalled subscriber: %s", strerror(errno));
-	if (descriptor >= 0)
-		close(descriptor);
+		return 0;
+	if (status)
+		command_failed("a stalled subscriber: HTTP status %d", status);
+	else
+		command_failed("a stalled subscriber: no answer in %d s", ANSWER_SECONDS);
+	stream_close(stream);
 	return -1;
 }
 
-int load_stall(const char *url, int *sockets, unsigned count)
+int load_stall(const struct load_options *options, const char *url, struct stream *streams)
 {
-	struct target target;
-	if (!parse_target(url, &target)) {
-		command_failed("--stalled needs a ws:// URL with an IPv4 address");
+	struct stream_place place;
+	char request[8192], words[STREAM_WORDS_SIZE];
+	const char *token = options->token.value, *path = url + url_base_size(url);
+	for (unsigned index = 0; index < options->stalled; index++)
+		streams[index].fd = -1;
+	if (!stream_find(&place, url, words)) {
+		command_failed("--stalled, %s: %s", url, words);
 		return -1;
 	}
-	for (unsigned index = 0; index < count; index++) {
-		sockets[index] = open_one(&target);
-		if (sockets[index] < 0)
-			return -1;
-	}
-	return 0;
+	int size = snprintf(request, sizeof request,
+	                    "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+	                    "Sec-WebSocket-Key: c3RhbGxlZCBzdWJzY3JpYg==\r\nSec-WebSocket-Version: 13\r\n%s%s%s\r\n",
+	                    path, place.address.ss_family == AF_UNIX ? "localhost" : place.name,
+	                    token ? "Authorization: " : "", token ? token : "", token ? "\r\n" : "");
+	SSL_CTX *tls = place.secure ? stream_tls(&options->tls, words) : NULL;
+	bool ready = size < (int)sizeof request && (tls || !place.secure);
+	if (!ready)
+		command_failed("--stalled: %s", size < (int)sizeof request ? words : "the request is too long");
+	unsigned opened = 0;
+	while (ready && opened < options->stalled && !open_one(&place, tls, request, &streams[opened]))
+		opened++;
+	SSL_CTX_free(tls);
+	return ready && opened == options->stalled ? 0 : -1;
 }

@@ -121,7 +121,7 @@ const char serve_page[] =
 	"      const rows = {\n"
 	"        connections: shape(total.connections), topics: shape(total.topics),\n"
 	"        published: rate(\"published\"), delivered: shape(out) + \" / s\",\n"
-	"        lag: (total.lag_ns / 1e6).toFixed(1) + \" ms\",\n"
+	"        lag: (total.lag_ns / 1e6).toFixed(1) + \" ms\", ring: now.ring,\n"
 	"        processor: ((now.cpu_seconds - before.cpu_seconds) / seconds * 100).toFixed(1) + \" %\",\n"
 	"      };\n"
 	"      const cells = Object.entries(rows).map(\n"

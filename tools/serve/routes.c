@@ -3,28 +3,27 @@
  * routes.c - see routes.h. Everything here runs on workers and must not block.
  *
  * A connection that only subscribes or echoes has no state of its own here: its `user` is a route that all of its kind
- * share. One that publishes has its topic's name, which lives until its close.
+ * share. One that publishes has its topic's name, and a poll what it waits for; both live until its close.
  */
 #include "routes.h"
 
 #include <errno.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "ask.h"
 #include "lib/http.h"
 #include "lib/text.h"
 #include "page.h"
+#include "publish.h"
 
-#define TOPIC_NAME_MAX 255
-#define BAD_NAME "a topic's name has 1 to 255 bytes, and is UTF-8 without control characters\n"
-
-enum route_kind { ROUTE_TOPIC, ROUTE_ECHO, ROUTE_PUBLISH };
+enum route_kind { ROUTE_TOPIC, ROUTE_ECHO, ROUTE_PUBLISH, ROUTE_POLL };
 
 struct route {
 	enum route_kind kind;
-	size_t topic_size;
+	struct serve_poll *poll;
+	struct serve_publisher publisher;
 	char topic[];
 };
 
@@ -82,28 +81,11 @@ static int say(rc_request *request, int status, const char *words)
 	return rc_request_respond(request, status, "text/plain", words, strlen(words)) ? 503 : 0;
 }
 
-/* Reads ?since=SEQ and ?last=1. Returns whether they are valid. */
-static bool parse_start(rc_request *request, struct rc_start *start)
-{
-	const char *last = rc_request_query(request, "last");
-	*start = (struct rc_start){ .last = last && !strcmp(last, "1") };
-	if (last && strcmp(last, "0") && strcmp(last, "1"))
-		return false;
-	const char *since = rc_request_query(request, "since");
-	if (!since)
-		return true;
-	char *end;
-	errno = 0;
-	start->since = strtoull(since, &end, 10);
-	start->resume = true;
-	return *since >= '0' && *since <= '9' && !*end && !errno;
-}
-
 static int subscribe_error(rc_request *request, int code)
 {
 	switch (code) {
 	case -EINVAL:
-		return say(request, 400, BAD_NAME);
+		return say(request, 400, SERVE_BAD_NAME);
 	case -ENOSPC:
 		return say(request, 503, "too many topics\n");
 	default:
@@ -111,44 +93,119 @@ static int subscribe_error(rc_request *request, int code)
 	}
 }
 
-/* /topic/NAME[,NAME...]: a name given twice is one subscription. */
-static int subscribe_all(rc_request *request, const char *names)
+/* NAME[,NAME...]: a name given twice is one subscription. */
+static int subscribe_all(rc_request *request, const char *names, const struct serve_ask *ask)
 {
-	struct rc_start wanted;
-	if (!parse_start(request, &wanted))
-		return say(request, 400, "expected since=SEQUENCE and last=1\n");
-	for (;;) {
-		const char *end = strchrnul(names, ',');
-		struct rc_start start = wanted;
-		if (!text_is_name(names, (size_t)(end - names)))
-			return say(request, 400, BAD_NAME);
-		int code = rc_subscribe(rc_request_server(request), rc_request_conn(request), names,
-		                        (size_t)(end - names), &start);
+	struct rc_event_id after = rc_event_id(rc_request_header(request, "Last-Event-ID"));
+	for (unsigned index = 0;; index++) {
+		int size = serve_ask_name(names);
+		struct rc_start start = serve_ask_start(ask, index);
+		if (size < 0)
+			return say(request, 400, SERVE_BAD_NAME);
+		if (!rc_request_is_websocket(request))
+			start.after = after;
+		int code = rc_subscribe(rc_request_server(request), rc_request_conn(request), names, (size_t)size,
+		                        &start);
 		if (code && code != -EEXIST)
 			return subscribe_error(request, code);
-		if (!*end)
+		names += size;
+		if (!*names++)
 			break;
-		names = end + 1;
 	}
 	rc_request_set_user(request, &topic_route);
 	return 0;
 }
 
-static int publish_to(rc_request *request, const char *topic, bool subscribed)
+/* /topic/NAME, or as events /sse/NAME. */
+static int follow(rc_request *request, const char *names)
 {
-	size_t size = strlen(topic);
-	if (size > TOPIC_NAME_MAX || !text_is_name(topic, size))
-		return say(request, 400, BAD_NAME);
+	struct serve_ask ask;
+	const char *wrong = serve_ask_read(&ask, request);
+	if (wrong)
+		return say(request, 400, wrong);
+	if (!rc_request_is_websocket(request)) {
+		rc_request_add_header(request, "Access-Control-Allow-Origin", "*");
+		if (rc_request_events(request))
+			return 503;
+	}
+	if (rc_request_form(request, ask.form))
+		return say(request, 400, "events have no binary form: form is raw or json\n");
+	return subscribe_all(request, names, &ask);
+}
+
+/* Reads NAME and ?form= of a publisher. Returns null, or what is wrong. */
+static const char *read_publisher(struct serve_routes *routes, rc_request *request, const char *topic,
+                                  struct serve_publisher *publisher)
+{
+	const char *form = rc_request_query(request, "form");
+	*publisher = (struct serve_publisher){ .spill = &routes->spill,
+		                               .topic = topic,
+		                               .topic_size = strlen(topic),
+		                               .json = form && !strcmp(form, "json") };
+	if (form && !publisher->json && strcmp(form, "raw") != 0)
+		return "form is raw or json\n";
+	if (!publisher->topic_size && !publisher->json)
+		return "expected /publish/NAME, or /publish?form=json where each message names its topic\n";
+	if (publisher->topic_size &&
+	    (publisher->topic_size > RC_TOPIC_NAME_MAX || !text_is_name(topic, publisher->topic_size)))
+		return SERVE_BAD_NAME;
+	return NULL;
+}
+
+static int publish_to(struct serve_routes *routes, rc_request *request, const char *topic, bool subscribed)
+{
+	struct serve_publisher publisher;
+	const char *wrong = read_publisher(routes, request, topic, &publisher);
+	if (wrong)
+		return say(request, 400, wrong);
 	if (subscribed) {
-		int code = rc_subscribe(rc_request_server(request), rc_request_conn(request), topic, size, NULL);
+		int code = rc_subscribe(rc_request_server(request), rc_request_conn(request), topic,
+		                        publisher.topic_size, NULL);
 		if (code)
 			return subscribe_error(request, code);
 	}
-	struct route *route = malloc(sizeof *route + size);
+	struct route *route = malloc(sizeof *route + publisher.topic_size);
 	if (!route)
 		return 503;
-	*route = (struct route){ .kind = ROUTE_PUBLISH, .topic_size = size };
-	memcpy(route->topic, topic, size);
+	*route = (struct route){ .kind = ROUTE_PUBLISH, .publisher = publisher };
+	memcpy(route->topic, topic, publisher.topic_size);
+	route->publisher.topic = route->topic;
+	rc_request_set_user(request, route);
+	return 0;
+}
+
+/* The NAME of /publish/NAME, empty for /publish; null for another path. */
+static const char *published_topic(const char *path)
+{
+	if (strncmp(path, "/publish", 8) != 0 || (path[8] && path[8] != '/'))
+		return NULL;
+	return path[8] ? path + 9 : path + 8;
+}
+
+static int refuse_publisher(rc_request *request)
+{
+	return say(request, 403, "publishing is not allowed from here\n");
+}
+
+static int post(struct serve_routes *routes, rc_request *request, const char *topic)
+{
+	struct serve_publisher publisher;
+	if (!may_publish(routes, request))
+		return refuse_publisher(request);
+	const char *wrong = read_publisher(routes, request, topic, &publisher);
+	return wrong ? say(request, 400, wrong) : serve_publish_request(&publisher, request);
+}
+
+static int poll(struct serve_routes *routes, rc_request *request, const char *names)
+{
+	struct serve_poll *found;
+	struct route *route = malloc(sizeof *route);
+	int status = route ? serve_poll_begin(&routes->polls, request, names, &found) : 503;
+	if (!route || !found) {
+		free(route);
+		return status;
+	}
+	*route = (struct route){ .kind = ROUTE_POLL, .poll = found };
 	rc_request_set_user(request, route);
 	return 0;
 }
@@ -163,6 +220,13 @@ static int route_http(struct serve_routes *routes, rc_request *request)
 		               ? "the operator's key is missing or wrong\n"
 		               : "without --operator-key-file, this machine alone may read the figures\n");
 	}
+	bool get = !strcmp(rc_request_method(request), "GET");
+	if (get && !strncmp(path, "/sse/", 5))
+		return follow(request, path + 5);
+	if (get && !strncmp(path, "/poll/", 6))
+		return poll(routes, request, path + 6);
+	if (!strcmp(rc_request_method(request), "POST") && published_topic(path))
+		return post(routes, request, published_topic(path));
 	int code = http_answer(request);
 	if (code >= 0)
 		return code;
@@ -171,8 +235,9 @@ static int route_http(struct serve_routes *routes, rc_request *request)
 		                                                                                                 : 0;
 	if (!strcmp(path, "/"))
 		return say(request, 200,
-		           "ringcast: connect with a WebSocket to /topic/NAME; see also /stats, /metrics\n");
-	bool websocket_only = !strncmp(path, "/topic/", 7) || !strncmp(path, "/publish/", 9) ||
+		           "ringcast: connect with a WebSocket to /topic/NAME; see also /sse/NAME, /poll/NAME, /stats, "
+		           "/metrics\n");
+	bool websocket_only = !strncmp(path, "/topic/", 7) || published_topic(path) ||
 	                      (routes->relay && !strncmp(path, "/relay/", 7)) ||
 	                      (routes->echo && !strcmp(path, "/echo"));
 	return websocket_only ? 0 : 404; /* 0: the library answers 426 */
@@ -187,38 +252,17 @@ static int on_request(void *context, rc_request *request)
 	if (!rc_request_is_websocket(request))
 		return route_http(routes, request);
 	if (!strncmp(path, "/topic/", 7))
-		return subscribe_all(request, path + 7);
-	if (!strncmp(path, "/publish/", 9))
-		return may_publish(routes, request) ? publish_to(request, path + 9, false)
-		                                    : say(request, 403, "publishing is not allowed from here\n");
+		return follow(request, path + 7);
+	if (published_topic(path))
+		return may_publish(routes, request) ? publish_to(routes, request, published_topic(path), false)
+		                                    : refuse_publisher(request);
 	if (routes->relay && !strncmp(path, "/relay/", 7))
-		return publish_to(request, path + 7, true);
+		return publish_to(routes, request, path + 7, true);
 	if (routes->echo && !strcmp(path, "/echo")) {
 		rc_request_set_user(request, &echo_route);
 		return 0;
 	}
 	return 404;
-}
-
-/* A message that cannot be published is not lost in silence. Its sender is told, and knows where to begin again. */
-static void publish(struct serve_routes *routes, rc_conn conn, const struct route *route,
-                    const struct rc_message *message)
-{
-	unsigned flags = message->opcode == RC_BINARY ? RC_PUBLISH_BINARY : RC_PUBLISH_UNCHECKED; /* it was received */
-	int64_t code = -EAGAIN;
-	if (!serve_spill_is_used(&routes->spill))
-		code = rc_publish(routes->server, route->topic, route->topic_size, message->data, message->size, flags);
-	if (code == -EAGAIN)
-		code = serve_spill_add(&routes->spill, route->topic, route->topic_size, message->data, message->size,
-		                       flags);
-	if (code >= 0)
-		return;
-	const char *reason = code == -EMSGSIZE  ? "larger than a quarter of the log"
-	                     : code == -ENOBUFS ? "the log is full"
-	                     : code == -ENOSPC  ? "too many topics"
-	                                        : "not published";
-	uint16_t close_code = code == -EMSGSIZE ? RC_CLOSE_TOO_BIG : RC_CLOSE_TRY_LATER;
-	rc_close(routes->server, conn, close_code, reason, strlen(reason));
 }
 
 static void on_message(void *context, rc_conn conn, void *user, const struct rc_message *message)
@@ -239,7 +283,9 @@ static void on_message(void *context, rc_conn conn, void *user, const struct rc_
 			rc_close(server, conn, RC_CLOSE_TRY_LATER, full, sizeof full - 1);
 		break;
 	case ROUTE_PUBLISH:
-		publish(routes, conn, route, message);
+		serve_publish_message(&route->publisher, conn, message);
+		break;
+	case ROUTE_POLL:
 		break;
 	}
 }
@@ -250,8 +296,29 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 	(void)context;
 	(void)conn;
 	(void)closing;
-	if (route && route->kind == ROUTE_PUBLISH)
+	if (route && route->kind == ROUTE_POLL)
+		serve_poll_free(route->poll);
+	if (route && (route->kind == ROUTE_PUBLISH || route->kind == ROUTE_POLL))
 		free(route);
+}
+
+static void on_ready(void *context, rc_conn conn, void *user)
+{
+	const struct route *route = user;
+	(void)context;
+	(void)conn;
+	if (route && route->kind == ROUTE_POLL)
+		serve_poll_ready(route->poll);
+}
+
+/* Before memory is spent on what a stranger wants to publish. */
+static int on_head(void *context, rc_request *request)
+{
+	struct serve_routes *routes = context;
+	const char *path = rc_request_path(request);
+	if (strcmp(rc_request_method(request), "POST") != 0 || !published_topic(path))
+		return 413; /* nothing else takes a body */
+	return may_publish(routes, request) ? 0 : refuse_publisher(request);
 }
 
 static void on_report(void *context, const char *text)
@@ -272,7 +339,9 @@ struct rc_handlers serve_routes_handlers(struct serve_routes *routes)
 	return (struct rc_handlers){
 		.context = routes,
 		.request = on_request,
+		.head = on_head,
 		.message = on_message,
+		.ready = on_ready,
 		.close = on_close,
 		.report = on_report,
 		.failed = on_failed,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * routes.h - what the server of `ringcast serve` answers to which path, as rc_handlers: /topic, /publish, /relay,
- * /echo, the demonstration's page, and the HTTP answers of http.h.
+ * routes.h - what the server of `ringcast serve` answers to which path, as rc_handlers: /topic, /sse, /poll, /publish,
+ * /relay, /echo, the demonstration's page, and the HTTP answers of http.h.
  */
 #ifndef SERVE_ROUTES_H
 #define SERVE_ROUTES_H
@@ -14,6 +14,7 @@
 #include "lib/keys.h"
 #include "lib/local.h"
 #include "lib/options.h"
+#include "poll.h"
 #include "ringcast.h"
 #include "spill.h"
 
@@ -31,6 +32,7 @@ struct serve_routes {
 	bool publish_certified;
 	struct networks publish_from;
 	struct serve_spill spill;
+	struct serve_polls polls;
 };
 
 /* Takes the words of --publish-from: addresses, `local`, `certified`, `any`, `none`. Returns null, or the first word

@@ -11,6 +11,7 @@
 #include "lib/latency.h"
 #include "lib/producers.h"
 #include "lib/text.h"
+#include "lib/units.h"
 #include "lib/wait.h"
 #include "live.h"
 #include "ringcast.h"
@@ -18,10 +19,33 @@
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 #define DRAIN_DEFAULT_MS 5000
+#define BODY_SIZE_MAX ((size_t)16 << 20) /* that the library takes */
+#define NS_PER_MS UINT64_C(1000000)
+#define HEARTBEAT_MS_MAX 3600000
 #define RULES_MAX RC_TOPIC_RULES_MAX
 #define EXPECTED_PATTERN "expected a topic or a prefix and *, at most %d in all"
 
 static int run(int argc, char **argv);
+
+static const struct option_need needs[] = {
+	{ "tls-client-optional", "tls-client-ca" },
+	{ "kernel-tls", "tls-cert" },
+	{ "producer-uids", "producers" },
+	{ "producer-topics", "producers" },
+	{ "producers-max", "producers" },
+	{ "producer-topics-max", "producers" },
+	{ "producer-ring", "producers" },
+	{ "speed", "replay|demo" },
+	{ "loop", "replay" },
+	{ "seed", "demo" },
+	{ "deflate-min", "deflate" },
+	{ "deflate-bits", "deflate" },
+	{ "deflate-level", "deflate" },
+	{ "deflate-takeover", "deflate" },
+	{ "cohort", "deflate" },
+	{ "spin-us", "!busy-poll" },
+	{ 0 },
+};
 
 const struct subcommand command_serve = {
 	.name = "serve",
@@ -29,10 +53,17 @@ const struct subcommand command_serve = {
 	.usage = "[options]",
 	.about = "Serves over WebSocket (RFC 6455):\n"
 		 "  /topic/NAME[,NAME...]  every message published to these topics; ?last=1 begins with the newest,\n"
-		 "                         ?since=SEQUENCE with those after it that the log still has\n"
+		 "                         ?since=SEQUENCE (&epoch=EPOCH) with those after it that the log still has,\n"
+		 "                         ?state=1 with the newest of each key, ?snapshot=1 with the newest base;\n"
+		 "                         ?rate=N: at most N looks a second. ?form=json and ?form=binary tell topic,\n"
+		 "                         numbers and key with each message\n"
 		 "  /publish/NAME          every message sent is published to the topic\n"
+		 "  /publish?form=json     each names its topic: "
+		 "{\"t\":TOPIC,\"k\"?:KEY,\"d\":PAYLOAD,\"r\"?:true,\"b\"?:true};\n"
+		 "                         an array of them is published as one\n"
 		 "  /relay/NAME            both at once (with --relay), /echo echoes (with --echo)\n"
-		 "and over HTTP: /healthz, /stats (JSON), /metrics (Prometheus).\n"
+		 "and over HTTP: /sse/NAME[,NAME...] (events), /poll/NAME[,NAME...] (?since=, ?wait=SECONDS),\n"
+		 "POST /publish/NAME (?key=, ?lines=1, ?form=json), /healthz, /stats (JSON), /metrics (Prometheus).\n"
 		 "Times are written 250ms, 25s, 2m; sizes 512, 64k, 1m, 1g. SIGTERM or SIGINT ends it: no new\n"
 		 "connections, 1001 to all; a second signal cuts off what is left. With TLS, SIGHUP reads the\n"
 		 "certificates again: connections stay, and a bad file changes nothing.",
@@ -41,6 +72,7 @@ const struct subcommand command_serve = {
 		    "  ringcast serve --replay market.tsv --speed 20 --loop\n"
 		    "  ringcast serve --listen wss://0.0.0.0:8443 --tls-cert fullchain.pem --tls-key privkey.pem\n"
 		    "  ringcast serve --policy close --policy-for 'quote.*=conflate' --keep-last 'quote.*'",
+	.needs = needs,
 	.run = run,
 };
 
@@ -51,7 +83,8 @@ struct serve {
 	struct serve_feeder feeder;
 	struct wait wait;
 	rc_server *server;
-	struct option_list listen, publish_from, trust_proxy, policy_for, keep_last, cohort, tls_cert, tls_key;
+	struct option_list listen, publish_from, trust_proxy, policy_for, keep_last, heartbeat, cohort, tls_cert,
+	    tls_key;
 	const char *operator_key_file;
 	struct producers producers;
 	struct rc_tls_options tls;
@@ -119,6 +152,10 @@ static void add_feeds(struct option_table *table, struct serve *serve)
 		  "the policy of one topic, or of a prefix and * (repeatable)" },
 		{ "keep-last", OPTION_LIST, &serve->keep_last, "PATTERN",
 		  "keep the newest message of these topics for ?last=1\n(repeatable)" },
+		{ "heartbeat", OPTION_LIST, &serve->heartbeat, "PATTERN=TIME",
+		  "after so long a silence, tell these topics' readers in a\nform the newest number (repeatable)" },
+		{ "state-max", OPTION_SIZE, &serve->config.state_max, "SIZE",
+		  "values of keys that are kept when the log lets go of them\n(as the log)" },
 	};
 	options_add(table, options, sizeof options / sizeof *options);
 }
@@ -195,6 +232,9 @@ static void add_running(struct option_table *table, struct serve *serve)
 {
 	struct latency *latency = &serve->latency;
 	const struct option_entry options[] = {
+		{ "ring", OPTION_CHOICE, &latency->ring, LATENCY_RINGS,
+		  "what the workers run on: uring is io_uring; auto takes epoll\nwhere that is forbidden or too old "
+		  "(auto)" },
 		{ "busy-poll", OPTION_FLAG, &latency->busy_poll, NULL,
 		  "spin instead of sleeping: each worker takes a processor" },
 		{ "spin-us", OPTION_COUNT, &latency->spin_us, "MICROSECONDS",
@@ -244,7 +284,7 @@ static struct rule *find_rule(struct rule *rules, unsigned *count, const char *p
 	return rule;
 }
 
-/* --policy-for and --keep-last to rules. Returns -1, or the exit status of a usage error. */
+/* --policy-for and the others that name topics to rules. Returns -1, or the exit status of a usage error. */
 static int make_rules(const struct serve *serve, struct rule *rules, unsigned *count)
 {
 	for (unsigned index = 0; index < serve->policy_for.count; index++) {
@@ -263,6 +303,20 @@ static int make_rules(const struct serve *serve, struct rule *rules, unsigned *c
 		if (!rule)
 			return options_wrong(&command_serve, "--keep-last '%s': " EXPECTED_PATTERN, word, RULES_MAX);
 		rule->options.keep_last = true;
+	}
+	for (unsigned index = 0; index < serve->heartbeat.count; index++) {
+		const char *word = serve->heartbeat.items[index], *equals = strrchr(word, '=');
+		uint64_t time_ns = 0;
+		bool timed = equals && !units_parse_time(equals + 1, &time_ns) &&
+		             time_ns / NS_PER_MS <= HEARTBEAT_MS_MAX;
+		struct rule *rule = timed && time_ns >= NS_PER_MS
+		                        ? find_rule(rules, count, word, (size_t)(equals - word), serve->policy)
+		                        : NULL;
+		if (!rule)
+			return options_wrong(&command_serve,
+			                     "--heartbeat '%s': expected PATTERN=TIME, 1ms to 1h, at most %d in all",
+			                     word, RULES_MAX);
+		rule->options.heartbeat_ms = (unsigned)(time_ns / NS_PER_MS);
 	}
 	for (unsigned index = 0; index < serve->cohort.count; index++) {
 		const char *word = serve->cohort.items[index];
@@ -329,8 +383,8 @@ static int parse(struct serve *serve, struct rule *rules, unsigned *rule_count, 
 		return options_wrong(&command_serve, "--publish-from certified needs --tls-client-ca");
 	if (serve->tls.crl && !serve->tls.client_ca)
 		return options_wrong(&command_serve, "--tls-crl needs --tls-client-ca");
-	if (serve->tls.client_optional && !serve->tls.client_ca)
-		return options_wrong(&command_serve, "--tls-client-optional needs --tls-client-ca");
+	serve->config.body_size_max = serve->config.message_size_max < BODY_SIZE_MAX ? serve->config.message_size_max
+	                                                                             : BODY_SIZE_MAX;
 	if (!serve->listen.count)
 		serve->listen.items[serve->listen.count++] = LISTEN_DEFAULT;
 	serve->config.policy = (enum rc_policy)serve->policy;
@@ -412,11 +466,14 @@ static int start(struct serve *serve, const struct rule *rules, unsigned rule_co
 	if (producers_listen(serve->server, &serve->producers, &asked, &error))
 		goto failed;
 	int code = serve_spill_start(&serve->routes.spill, serve->server);
+	if (!code && (code = serve_polls_start(&serve->routes.polls, serve->server)))
+		serve_spill_end(&serve->routes.spill);
 	if (code) {
 		snprintf(error.text, sizeof error.text, "a thread: %.100s", rc_strerror(code));
 		goto failed;
 	}
 	if (rc_server_start(serve->server, &error)) {
+		serve_polls_end(&serve->routes.polls);
 		serve_spill_end(&serve->routes.spill);
 		goto failed;
 	}
@@ -496,6 +553,7 @@ static int run(int argc, char **argv)
 	sigaction(SIGTERM, &(struct sigaction){ .sa_handler = stop_now }, NULL);
 	wait_release(&serve.wait);
 	rc_server_join(serve.server);
+	serve_polls_end(&serve.routes.polls);
 	serve_spill_end(&serve.routes.spill);
 	/* Nothing is left to cut off, and soon the handler would find no server. */
 	signal(SIGINT, SIG_IGN);

@@ -12,15 +12,10 @@
 
 struct serve_spill_entry {
 	struct serve_spill_entry *next;
-	size_t topic_size, size;
-	unsigned flags;
-	char bytes[]; /* the topic's name, then the payload */
+	size_t size; /* of all of it */
+	size_t count;
+	struct rc_batch_message messages[]; /* and behind them the bytes that they refer to */
 };
-
-static size_t entry_size(const struct serve_spill_entry *entry)
-{
-	return sizeof *entry + entry->topic_size + entry->size;
-}
 
 /* The next entry, or null at the end. Sleeps while there is none. */
 static struct serve_spill_entry *take(struct serve_spill *spill)
@@ -31,7 +26,7 @@ static struct serve_spill_entry *take(struct serve_spill *spill)
 	struct serve_spill_entry *entry = spill->first;
 	if (entry) {
 		spill->first = entry->next;
-		spill->size -= entry_size(entry);
+		spill->size -= entry->size;
 		if (!spill->first)
 			spill->end = &spill->first;
 	}
@@ -43,9 +38,7 @@ static void *publish_all(void *argument)
 {
 	struct serve_spill *spill = argument;
 	for (struct serve_spill_entry *entry; (entry = take(spill));) {
-		int64_t code = rc_publish(spill->server, entry->bytes, entry->topic_size,
-		                          entry->bytes + entry->topic_size, entry->size,
-		                          entry->flags | RC_PUBLISH_WAIT);
+		int64_t code = rc_publish_many(spill->server, entry->messages, entry->count, RC_PUBLISH_WAIT);
 		if (code < 0 && !atomic_fetch_add(&spill->failed, 1))
 			command_failed("messages of clients are lost: %s", rc_strerror((int)code));
 		free(entry);
@@ -73,20 +66,44 @@ void serve_spill_end(struct serve_spill *spill)
 	pthread_mutex_destroy(&spill->lock);
 }
 
-int serve_spill_add(struct serve_spill *spill, const char *topic, size_t topic_size, const void *data, size_t size,
-                    unsigned flags)
+static const void *keep(char **at, const void *bytes, size_t size)
 {
-	struct serve_spill_entry *entry = malloc(sizeof *entry + topic_size + size);
+	const char *kept = *at;
+	if (size)
+		memcpy(*at, bytes, size);
+	*at += size;
+	return kept;
+}
+
+static struct serve_spill_entry *copy(const struct rc_batch_message *messages, size_t count)
+{
+	size_t size = sizeof(struct serve_spill_entry) + count * sizeof *messages;
+	for (size_t i = 0; i < count; i++)
+		size += messages[i].name_size + messages[i].key_size + messages[i].size;
+	struct serve_spill_entry *entry = malloc(size);
+	if (!entry)
+		return NULL;
+	*entry = (struct serve_spill_entry){ .size = size, .count = count };
+	char *at = (char *)&entry->messages[count];
+	for (size_t i = 0; i < count; i++) {
+		struct rc_batch_message *message = &entry->messages[i];
+		*message = messages[i];
+		message->name = keep(&at, message->name, message->name_size);
+		message->key = keep(&at, message->key, message->key_size);
+		message->data = keep(&at, message->data, message->size);
+	}
+	return entry;
+}
+
+int serve_spill_add(struct serve_spill *spill, const struct rc_batch_message *messages, size_t count)
+{
+	struct serve_spill_entry *entry = copy(messages, count);
 	if (!entry)
 		return -ENOMEM;
-	*entry = (struct serve_spill_entry){ .topic_size = topic_size, .size = size, .flags = flags };
-	memcpy(entry->bytes, topic, topic_size);
-	if (size)
-		memcpy(entry->bytes + topic_size, data, size);
 	pthread_mutex_lock(&spill->lock);
-	bool fits = spill->size + entry_size(entry) <= SERVE_SPILL_SIZE_MAX;
+	bool fits = spill->size + entry->size <= SERVE_SPILL_SIZE_MAX;
 	if (fits) {
-		spill->size += entry_size(entry);
+		spill->size += entry->size;
 		atomic_fetch_add(&spill->count, 1);
 		*spill->end = entry;
 		spill->end = &entry->next;

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ringcast.h"
+#include "ringcast_publish.h"
 
 #define SERVE_SPILL_SIZE_MAX ((size_t)32 << 20)
 
@@ -46,8 +46,8 @@ static inline bool serve_spill_is_used(struct serve_spill *spill)
 	return atomic_load(&spill->count) != 0;
 }
 
-/* Copies a message into the line. Returns 0, -ENOBUFS when the line is too long, -ENOMEM. */
-int serve_spill_add(struct serve_spill *spill, const char *topic, size_t topic_size, const void *data, size_t size,
-                    unsigned flags);
+/* Copies messages into the line, which are published as one; each names its topic. Returns 0, -ENOBUFS when the line is
+ * too long, -ENOMEM. */
+int serve_spill_add(struct serve_spill *spill, const struct rc_batch_message *messages, size_t count);
 
 #endif

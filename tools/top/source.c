@@ -7,46 +7,46 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <inttypes.h>
-#include <netdb.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
+
+#include "lib/environment.h"
 
 #define BODY_MAX ((size_t)16 << 20)
 #define SOCKETS_MAX 64
+#define PATIENCE_SECONDS 5
 
-static int connect_to(const struct top_source *source)
+static bool ask(struct top_source *source, struct stream *stream)
 {
-	const struct timeval patience = { .tv_sec = 5 };
-	char request[1400];
+	const struct stream_limits limits = { .seconds = PATIENCE_SECONDS };
+	char request[ENVIRONMENT_TOKEN_MAX + 256];
 	/* Where the server is, the address says. Any Host will do, and this one may read without a key. */
 	int size = snprintf(
 	    request, sizeof request, "GET /stats HTTP/1.1\r\nHost: localhost\r\n%s%s%sConnection: close\r\n\r\n",
 	    source->key ? "Authorization: Bearer " : "", source->key ? source->key : "", source->key ? "\r\n" : "");
-	int fd = socket(source->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-	if (!connect(fd, (const struct sockaddr *)&source->address, source->address_size) &&
-	    send(fd, request, (size_t)size, MSG_NOSIGNAL) == (ssize_t)size)
-		return fd;
-	close(fd);
-	return -1;
+	if (size >= (int)sizeof request) {
+		snprintf(source->words, sizeof source->words, "the key is too long");
+		return false;
+	}
+	if (!stream_open(stream, &source->place, source->tls, &limits, source->words))
+		return false;
+	if (stream_write(stream, request, (size_t)size))
+		return true;
+	stream_close(stream);
+	return false;
 }
 
 /* Reads to the end. Returns all of it, with a zero behind it. */
-static char *read_all(int fd)
+static char *read_all(struct stream *stream)
 {
 	size_t size = 0, capacity = 16384;
 	char *text = malloc(capacity);
 	while (text) {
-		ssize_t got = recv(fd, text + size, capacity - size - 1, 0);
+		ssize_t got = stream_read(stream, text + size, capacity - size - 1);
 		if (got <= 0) {
 			text[size] = 0;
 			return text;
@@ -62,66 +62,29 @@ static char *read_all(int fd)
 	return NULL;
 }
 
-char *top_fetch(const struct top_source *source)
+char *top_fetch(struct top_source *source)
 {
-	int fd = connect_to(source);
-	char *text = fd < 0 ? NULL : read_all(fd);
-	if (fd >= 0)
-		close(fd);
-	char *body = text && !strncmp(text, "HTTP/1.1 200 ", 13) ? strstr(text, "\r\n\r\n") : NULL;
-	if (body)
+	struct stream stream;
+	snprintf(source->words, sizeof source->words, "it hung up, or said nothing for %d s", PATIENCE_SECONDS);
+	if (!ask(source, &stream))
+		return NULL;
+	char *text = read_all(&stream);
+	stream_close(&stream);
+	int status = text && !strncmp(text, "HTTP/1.1 ", 9) ? atoi(text + 9) : 0;
+	char *body = status == 200 ? strstr(text, "\r\n\r\n") : NULL;
+	if (body) {
 		memmove(text, body + 4, strlen(body + 4) + 1);
-	else
-		free(text);
-	return body ? text : NULL;
-}
-
-static int fail(struct top_source *source, const char *words, const char *target)
-{
-	char name[sizeof source->name];
-	snprintf(name, sizeof name, "%.200s: %s", target, words);
-	memcpy(source->name, name, sizeof name);
-	return -1;
-}
-
-static int find_unix(struct top_source *source, const char *path, const char *target)
-{
-	struct sockaddr_un *address = (struct sockaddr_un *)&source->address;
-	size_t size = strcspn(path, ":");
-	if (size >= sizeof address->sun_path)
-		return fail(source, "the path of a socket is too long", target);
-	address->sun_family = AF_UNIX;
-	memcpy(address->sun_path, path, size);
-	source->address_size = sizeof *address;
-	snprintf(source->name, sizeof source->name, "unix:%.*s", (int)size, path);
-	return 0;
-}
-
-static int find_host(struct top_source *source, const char *target)
-{
-	const char *scheme = strstr(target, "://"), *begin = scheme ? scheme + 3 : target;
-	char host[256];
-	snprintf(host, sizeof host, "%.*s", (int)strcspn(begin, "/"), begin);
-	char *colon = strrchr(host, ':');
-	if (!colon || colon == host)
-		return fail(source, "expected ws://HOST:PORT, ws+unix:/SOCKET:, or a process id", target);
-	*colon = 0;
-	const char *name = host;
-	bool bracket = *host == '[' && colon[-1] == ']';
-	if (bracket) {
-		colon[-1] = 0;
-		name = host + 1;
+		return text;
 	}
-	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
-	struct addrinfo *found;
-	int code = getaddrinfo(name, colon + 1, &hints, &found);
-	if (code)
-		return fail(source, gai_strerror(code), target);
-	memcpy(&source->address, found->ai_addr, found->ai_addrlen);
-	source->address_size = found->ai_addrlen;
-	freeaddrinfo(found);
-	snprintf(source->name, sizeof source->name, bracket ? "[%s]:%s" : "%s:%s", name, colon + 1);
-	return 0;
+	if (status == 401 || status == 403)
+		snprintf(source->words, sizeof source->words,
+		         "HTTP status %d: it shows its figures to whoever has the operator's key (--key-file, or "
+		         "RINGCAST_TOKEN)",
+		         status);
+	else if (status)
+		snprintf(source->words, sizeof source->words, "HTTP status %d", status);
+	free(text);
+	return NULL;
 }
 
 /* ---- a process: its listening sockets ---- */
@@ -156,13 +119,13 @@ static bool try_line(struct top_source *source, const char *line, const uint64_t
 		ours |= inodes[index] == inode;
 	if (!ours)
 		return false;
-	struct sockaddr_in *in = (struct sockaddr_in *)&source->address;
+	struct stream_place *place = &source->place;
+	struct sockaddr_in *in = (struct sockaddr_in *)&place->address;
+	*place = (struct stream_place){ .address_size = sizeof *in };
 	*in = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
 	in->sin_addr.s_addr = address ? address : htonl(INADDR_LOOPBACK); /* as /proc writes it: in network order */
-	source->address_size = sizeof *in;
 	char text[INET_ADDRSTRLEN];
-	snprintf(source->name, sizeof source->name, "%s:%u", inet_ntop(AF_INET, &in->sin_addr, text, sizeof text),
-	         port);
+	snprintf(place->name, sizeof place->name, "%s:%u", inet_ntop(AF_INET, &in->sin_addr, text, sizeof text), port);
 	char *answer = top_fetch(source);
 	bool found = answer && strstr(answer, "\"workers\":[");
 	free(answer);
@@ -181,21 +144,17 @@ static int find_process(struct top_source *source, const char *pid)
 		found = try_line(source, line, inodes, count);
 	if (file)
 		fclose(file);
-	return found ? 0
-	             : fail(source,
-	                    "there is no such process, or it may not be looked at, or none of its IPv4 sockets answers "
-	                    "/stats",
-	                    pid);
+	if (!found)
+		snprintf(
+		    source->words, sizeof source->words,
+		    "there is no such process, or it may not be looked at, or none of its IPv4 sockets answers /stats "
+		    "without TLS");
+	return found ? 0 : -1;
 }
 
 int top_find(struct top_source *source, const char *target)
 {
-	*source = (struct top_source){ .key = source->key };
 	if (*target && target[strspn(target, "0123456789")] == 0)
 		return find_process(source, target);
-	if (!strncmp(target, "wss://", 6) || !strncmp(target, "https://", 8))
-		return fail(source, "top speaks plain HTTP: name a ws:// listener, or the process", target);
-	if (!strncmp(target, "ws+unix:", 8))
-		return find_unix(source, target + 8, target);
-	return find_host(source, target);
+	return stream_find(&source->place, target, source->words) ? 0 : -1;
 }

@@ -175,7 +175,7 @@ function show(now) {
 		"Errors": [short(app.errors), app.rejected ? `${short(app.rejected)} refused` : ""],
 		"Came back": [short(app.reconnections), "users"],
 	});
-	one("#about").textContent = `version ${total.version} · up ${duration(app.uptime)}`;
+	one("#about").textContent = `version ${total.version} on ${total.ring} · up ${duration(app.uptime)}`;
 	showTopics(now);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * ring_private.h - what the parts of the ring share: ring.c (the operations and the wait), ring_open.c (set-up) and
- * ring_connect.c (accepts and connects). It is the only file that includes liburing, and only they include it.
+ * ring_uring.h - what the parts of the ring share: ring_uring.c (the operations and the wait), ring_uring_open.c
+ * (set-up) and ring_uring_connect.c (accepts and connects). It is the only file that includes liburing, and only they
+ * include it.
  *
  * On an older kernel descriptors are ordinary ones. Up to Linux 6.12 a ring lets go of the files that left its table in
  * the order they left, each only when every operation begun before has ended: one idle connection with a receive armed
@@ -20,7 +21,7 @@
 #ifndef RC_RING_PRIVATE_H
 #define RC_RING_PRIVATE_H
 
-#include "ring.h"
+#include "ring_kinds.h"
 #include "slots.h"
 
 #include <errno.h>
@@ -53,7 +54,8 @@ struct pending {
 	struct pending *next;
 };
 
-struct rc_ring {
+struct rc_uring {
+	struct rc_ring head;
 	struct io_uring uring;
 	struct io_uring_buf_ring *buffer_ring;
 	size_t buffer_ring_size;
@@ -111,27 +113,20 @@ static inline struct purpose_tag tag_split(uint64_t tag)
 	return (struct purpose_tag){ (enum purpose)(tag / RC_RING_TAG_MAX), tag % RC_RING_TAG_MAX };
 }
 
-/* Whether the kernel lets nobody in, now or later: all else passes. */
-static inline bool is_refusal(int result)
-{
-	return result == -EPERM || result == -EACCES || result == -ENOSYS || result == -EBADF || result == -EBADFD ||
-	       result == -EOPNOTSUPP;
-}
-
 /* The message of a prepared entry. */
-static inline struct msghdr *message_of(const struct rc_ring *ring, const struct io_uring_sqe *sqe)
+static inline struct msghdr *message_of(const struct rc_uring *ring, const struct io_uring_sqe *sqe)
 {
 	return &ring->messages[sqe == &ring->scrap ? 0 : sqe - ring->uring.sq.sqes];
 }
 
 /* An entry of the submission queue: every operation begins with it. */
-static inline struct io_uring_sqe *next_entry(struct rc_ring *ring)
+static inline struct io_uring_sqe *next_entry(struct rc_uring *ring)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
 	while (!sqe) {
 		/* Full: submit. -EBUSY means that completions have overflown; asking for events moves them. */
 		int result = ring->refused ? ring->refused : io_uring_submit(&ring->uring);
-		if (is_refusal(result)) {
+		if (rc_ring_is_refusal(result)) {
 			ring->refused = result;
 			return &ring->scrap;
 		}
@@ -143,7 +138,7 @@ static inline struct io_uring_sqe *next_entry(struct rc_ring *ring)
 }
 
 /* Says which slot a prepared entry is about. */
-static inline void aim(const struct rc_ring *ring, struct io_uring_sqe *sqe, unsigned slot)
+static inline void aim(const struct rc_uring *ring, struct io_uring_sqe *sqe, unsigned slot)
 {
 	sqe->fd = ring->direct ? (int)slot : ring->slots.descriptors[slot];
 	if (ring->direct)
@@ -167,13 +162,13 @@ static inline void prep_option(struct io_uring_sqe *sqe, unsigned command, unsig
 	sqe->addr3 = (uintptr_t)value; /* optval */
 }
 
-/* ---- ring_connect.c, for the wait ---- */
+/* ---- ring_uring_connect.c, for the wait ---- */
 
 /* Takes a completion that is neither the caller's own nor of a close: makes one for the caller of it, or goes on to the
  * next operation and returns false. */
-bool rc_ring_take_step(struct rc_ring *ring, const struct io_uring_cqe *cqe, struct rc_completion *out);
+bool rc_uring_take_step(struct rc_uring *ring, const struct io_uring_cqe *cqe, struct rc_completion *out);
 
 /* Frees what the last wait completed: its caller has read the addresses by now. */
-void rc_ring_recycle(struct rc_ring *ring);
+void rc_uring_recycle(struct rc_uring *ring);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * ring_connect.c - accepts and connects, which take more than one operation each before the caller hears of them:
+ * ring_uring_connect.c - accepts and connects, which take more than one operation each before the caller hears of them:
  *
  *      table of the kernel   accept ----> ask for the peer's address (not of Unix) ----> completion
  *                            socket ----> install in the table ----> connect ----> completion
@@ -11,7 +11,7 @@
  *
  * Invariant: a pending is free, or on its way with exactly one operation, or done and not free before the next wait.
  */
-#include "ring_private.h"
+#include "ring_uring.h"
 
 #include "check.h"
 
@@ -22,7 +22,7 @@
 
 #define SINGLE_ACCEPTS 64 /* one-shot accepts armed for each listening socket where the table is not used */
 
-static struct pending *take_pending(struct rc_ring *ring)
+static struct pending *take_pending(struct rc_uring *ring)
 {
 	struct pending *pending = ring->pending_free;
 	if (pending)
@@ -33,13 +33,13 @@ static struct pending *take_pending(struct rc_ring *ring)
 }
 
 /* Not reused before the next wait: the caller may still read the address. */
-static void give_pending(struct rc_ring *ring, struct pending *pending)
+static void give_pending(struct rc_uring *ring, struct pending *pending)
 {
 	pending->next = ring->pending_done;
 	ring->pending_done = pending;
 }
 
-void rc_ring_recycle(struct rc_ring *ring)
+void rc_uring_recycle(struct rc_uring *ring)
 {
 	while (ring->pending_done) {
 		struct pending *pending = ring->pending_done;
@@ -51,12 +51,13 @@ void rc_ring_recycle(struct rc_ring *ring)
 }
 
 /* The tag of the one operation that a pending has on its way. */
-static uint64_t tag_of(const struct rc_ring *ring, enum purpose purpose, const struct pending *pending)
+static uint64_t tag_of(const struct rc_uring *ring, enum purpose purpose, const struct pending *pending)
 {
 	return tag_make(purpose, (uint64_t)(pending - ring->pending));
 }
 
-static bool finish(struct rc_ring *ring, struct pending *pending, int result, uint16_t flags, struct rc_completion *out)
+static bool finish(struct rc_uring *ring, struct pending *pending, int result, uint16_t flags,
+                   struct rc_completion *out)
 {
 	*out = (struct rc_completion){ .tag = pending->tag, .result = result, .flags = flags };
 	if (result >= 0 && pending->address.ss_family)
@@ -66,7 +67,7 @@ static bool finish(struct rc_ring *ring, struct pending *pending, int result, ui
 }
 
 /* Gives a descriptor a slot; closes it and returns -ENFILE when there is none. */
-static int slot_for(struct rc_ring *ring, int descriptor)
+static int slot_for(struct rc_uring *ring, int descriptor)
 {
 	int slot = rc_slots_add(&ring->slots, descriptor);
 	if (slot < 0)
@@ -76,7 +77,7 @@ static int slot_for(struct rc_ring *ring, int descriptor)
 
 /* ---- preparing ---- */
 
-static void arm_accept(struct rc_ring *ring, unsigned index)
+static void arm_accept(struct rc_uring *ring, unsigned index)
 {
 	struct accepting *accepting = &ring->accepting[index];
 	if (ring->direct) {
@@ -100,7 +101,7 @@ static void arm_accept(struct rc_ring *ring, unsigned index)
 	}
 }
 
-void rc_ring_accept(struct rc_ring *ring, int listener, uint64_t tag)
+void rc_uring_accept(struct rc_uring *ring, int listener, uint64_t tag)
 {
 	unsigned index = 0;
 	while (index < ring->accepting_count && ring->accepting[index].fd != listener)
@@ -110,6 +111,7 @@ void rc_ring_accept(struct rc_ring *ring, int listener, uint64_t tag)
 	struct sockaddr_storage address = { 0 };
 	socklen_t size = sizeof address;
 	getsockname(listener, (struct sockaddr *)&address, &size);
+	rc_ring_set_blocking(listener, true); /* or an accept would not wait for a connection */
 	struct accepting *accepting = &ring->accepting[index];
 	accepting->fd = listener;
 	accepting->tag = tag;
@@ -118,7 +120,7 @@ void rc_ring_accept(struct rc_ring *ring, int listener, uint64_t tag)
 	arm_accept(ring, index);
 }
 
-void rc_ring_accept_cancel(struct rc_ring *ring, int listener, uint64_t tag)
+void rc_uring_accept_cancel(struct rc_uring *ring, int listener, uint64_t tag)
 {
 	for (unsigned i = 0; i < ring->accepting_count; i++)
 		if (ring->accepting[i].fd == listener)
@@ -129,7 +131,7 @@ void rc_ring_accept_cancel(struct rc_ring *ring, int listener, uint64_t tag)
 }
 
 /* Asks the new slot for its peer's address: the command is done at once, inside the next submission. */
-static bool ask_peer(struct rc_ring *ring, int slot, const struct accepting *accepting)
+static bool ask_peer(struct rc_uring *ring, int slot, const struct accepting *accepting)
 {
 	struct pending *pending = take_pending(ring);
 	if (!pending)
@@ -145,7 +147,7 @@ static bool ask_peer(struct rc_ring *ring, int slot, const struct accepting *acc
 }
 
 /* Puts a descriptor into a free slot of the table; the kernel overwrites `slot` with that slot. */
-static void install(struct rc_ring *ring, struct pending *pending)
+static void install(struct rc_uring *ring, struct pending *pending)
 {
 	pending->slot = pending->fd;
 	struct io_uring_sqe *sqe = next_entry(ring);
@@ -154,7 +156,7 @@ static void install(struct rc_ring *ring, struct pending *pending)
 }
 
 /* Connects a slot. A negative `slot` is an error instead, which the completion brings. */
-static void start_connect(struct rc_ring *ring, struct pending *pending, int slot)
+static void start_connect(struct rc_uring *ring, struct pending *pending, int slot)
 {
 	struct io_uring_sqe *sqe = next_entry(ring);
 	pending->slot = slot;
@@ -168,7 +170,7 @@ static void start_connect(struct rc_ring *ring, struct pending *pending, int slo
 }
 
 /* A completion that no operation of the kernel will bring. */
-static void complete_by_hand(struct rc_ring *ring, uint64_t tag, int result)
+static void complete_by_hand(struct rc_uring *ring, uint64_t tag, int result)
 {
 	struct pending *pending = take_pending(ring);
 	RC_ASSERT(pending);
@@ -176,13 +178,13 @@ static void complete_by_hand(struct rc_ring *ring, uint64_t tag, int result)
 	start_connect(ring, pending, result);
 }
 
-bool rc_ring_can_connect(const struct rc_ring *ring)
+bool rc_uring_can_connect(const struct rc_uring *ring)
 {
 	return ring->pending_made + 2 <= RC_PENDING_MAX || (ring->pending_free && ring->pending_free->next);
 }
 
-void rc_ring_connect(struct rc_ring *ring, const struct sockaddr_storage *to, socklen_t to_size,
-                     const struct sockaddr_storage *source, socklen_t source_size, uint64_t tag)
+void rc_uring_connect(struct rc_uring *ring, const struct sockaddr_storage *to, socklen_t to_size,
+                      const struct sockaddr_storage *source, socklen_t source_size, uint64_t tag)
 {
 	/* The socket is made by hand and then moved into the table: Linux 6.1 cannot bind one that is only there. */
 	int fd = socket(to->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -214,7 +216,7 @@ void rc_ring_connect(struct rc_ring *ring, const struct sockaddr_storage *to, so
 		start_connect(ring, pending, slot_for(ring, fd));
 }
 
-void rc_ring_connect_cancel(struct rc_ring *ring, uint64_t tag)
+void rc_uring_connect_cancel(struct rc_uring *ring, uint64_t tag)
 {
 	for (unsigned i = 0; i < ring->pending_made; i++) {
 		struct pending *pending = &ring->pending[i];
@@ -229,7 +231,8 @@ void rc_ring_connect_cancel(struct rc_ring *ring, uint64_t tag)
 
 /* ---- completions ---- */
 
-static bool take_accept(struct rc_ring *ring, unsigned index, const struct io_uring_cqe *cqe, struct rc_completion *out)
+static bool take_accept(struct rc_uring *ring, unsigned index, const struct io_uring_cqe *cqe,
+                        struct rc_completion *out)
 {
 	struct accepting *accepting = &ring->accepting[index];
 	if (cqe->res >= 0 && accepting->family != AF_UNIX && ask_peer(ring, cqe->res, accepting)) {
@@ -244,14 +247,14 @@ static bool take_accept(struct rc_ring *ring, unsigned index, const struct io_ur
 	return true;
 }
 
-static bool take_peer(struct rc_ring *ring, struct pending *pending, int result, struct rc_completion *out)
+static bool take_peer(struct rc_uring *ring, struct pending *pending, int result, struct rc_completion *out)
 {
 	if (result < 0)
 		pending->address.ss_family = 0; /* the peer has gone already */
 	return finish(ring, pending, pending->slot, RC_RING_MORE, out);
 }
 
-static bool take_accept_one(struct rc_ring *ring, struct pending *pending, int result, struct rc_completion *out)
+static bool take_accept_one(struct rc_uring *ring, struct pending *pending, int result, struct rc_completion *out)
 {
 	unsigned index = (unsigned)pending->tag;
 	struct accepting *accepting = &ring->accepting[index];
@@ -265,7 +268,7 @@ static bool take_accept_one(struct rc_ring *ring, struct pending *pending, int r
 	return finish(ring, pending, slot, more || accepting->armed ? RC_RING_MORE : 0, out);
 }
 
-static bool take_connect(struct rc_ring *ring, struct pending *pending, int result, struct rc_completion *out)
+static bool take_connect(struct rc_uring *ring, struct pending *pending, int result, struct rc_completion *out)
 {
 	if (pending->slot >= 0 && result < 0 && !ring->direct) {
 		close(rc_slots_remove(&ring->slots, (uint32_t)pending->slot));
@@ -278,7 +281,7 @@ static bool take_connect(struct rc_ring *ring, struct pending *pending, int resu
 }
 
 /* The socket is in the table: close our own descriptor of it and connect. */
-static bool take_install(struct rc_ring *ring, struct pending *pending, int result, struct rc_completion *out)
+static bool take_install(struct rc_uring *ring, struct pending *pending, int result, struct rc_completion *out)
 {
 	close(pending->fd); /* the table holds the file now */
 	if (result != 1)
@@ -289,7 +292,7 @@ static bool take_install(struct rc_ring *ring, struct pending *pending, int resu
 	return false;
 }
 
-bool rc_ring_take_step(struct rc_ring *ring, const struct io_uring_cqe *cqe, struct rc_completion *out)
+bool rc_uring_take_step(struct rc_uring *ring, const struct io_uring_cqe *cqe, struct rc_completion *out)
 {
 	struct purpose_tag tag = tag_split(cqe->user_data);
 	if (tag.purpose == FOR_ACCEPT)

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * ring_open.c - a ring from its set-up to its end: the queues, the table of descriptors, the receive buffers, and the
- * remedy for each way in which the kernel refuses one. It must not know what operations a ring has.
+ * ring_uring_open.c - a ring from its set-up to its end: the queues, the table of descriptors, the receive buffers, and
+ * the remedy for each way in which the kernel refuses one. It must not know what operations a ring has.
  *
  * SINGLE_ISSUER and DEFER_TASKRUN (6.1): completions are worked off inside our own wait and never interrupt us; a
  * completion queue of several times the submission queue, because multishot operations complete more often than they
  * are submitted. Descriptors live in the ring's table only, so neither accept nor send touches the process's.
  *
- * Invariant: rc_ring_close() ends a ring from any point of its opening.
+ * Invariant: rc_uring_close() ends a ring from any point of its opening.
  */
-#include "ring_private.h"
+#include "ring_uring.h"
 
 #include "check.h"
 #include "error.h"
@@ -17,18 +17,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
-
-#define DESCRIPTORS_SPARED 24 /* of the process, for files that are no connections, where connections take some too */
-#define DESCRIPTORS_SPARED_A_RING 4 /* itself, its eventfd, its listeners */
 
 static int fail(struct rc_error *error, int code, const char *text)
 {
 	return rc_fail(error, code, "%s: %s", text, strerror(-code));
 }
 
-static int open_uring(struct rc_ring *ring, const struct rc_ring_config *config, struct rc_error *error)
+static int open_uring(struct rc_uring *ring, const struct rc_ring_config *config, struct rc_error *error)
 {
 	struct io_uring_params params = {
 		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL |
@@ -57,39 +53,29 @@ static int open_uring(struct rc_ring *ring, const struct rc_ring_config *config,
 	return 0;
 }
 
-int rc_ring_explain(int code, struct rc_error *error)
+int rc_uring_explain(const struct rc_uring *ring, int code, struct rc_error *error)
 {
+	(void)ring;
 	return fail(error, code,
 	            "the kernel forbids io_uring_enter: allow it in the seccomp profile, beside io_uring_setup and "
 	            "io_uring_register");
 }
 
 /* Where only this call is forbidden, a ring can be made, and nothing would ever complete. */
-static int try_enter(struct rc_ring *ring, struct rc_error *error)
+static int try_enter(struct rc_uring *ring, struct rc_error *error)
 {
 	int result = io_uring_get_events(&ring->uring);
-	return is_refusal(result) ? rc_ring_explain(result, error) : 0;
+	return rc_ring_is_refusal(result) ? rc_uring_explain(ring, result, error) : 0;
 }
 
-static int open_table(struct rc_ring *ring, struct rc_ring_config *config, struct rc_error *error)
+static int open_table(struct rc_uring *ring, struct rc_ring_config *config, struct rc_error *error)
 {
-	struct rlimit limit;
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-		getrlimit(RLIMIT_NOFILE, &limit);
-	}
-	/* The table may have as many slots as the process may have descriptors, though it uses none of them. */
-	uint64_t most = limit.rlim_cur;
-	if (!ring->direct) {
-		/* Slots run out before descriptors do: then a connection too many is accepted and refused, and does not
-		 * wait. */
-		uint64_t others = DESCRIPTORS_SPARED + DESCRIPTORS_SPARED_A_RING * (uint64_t)config->ring_count;
-		most = most > others ? (most - others) / config->ring_count : 0;
-		if (!most)
-			return fail(error, -EMFILE,
-			            "the descriptor limit is too low: raise 'ulimit -n' (systemd: LimitNOFILE)");
-	}
+	/* The kernel's table may have as many slots as the process may have descriptors, though it uses none of them.
+	 */
+	uint64_t most = ring->direct ? rc_ring_descriptor_limit() : rc_ring_descriptors(config->ring_count);
+	if (!most)
+		return fail(error, -EMFILE,
+		            "the descriptor limit is too low: raise 'ulimit -n' (systemd: LimitNOFILE)");
 	unsigned count = (unsigned)RC_MIN((uint64_t)config->slot_count, most);
 	config->slot_count = count;
 	if (!ring->direct)
@@ -105,7 +91,7 @@ static int open_table(struct rc_ring *ring, struct rc_ring_config *config, struc
 	return 0;
 }
 
-static int open_buffers(struct rc_ring *ring, const struct rc_ring_config *config, struct rc_error *error)
+static int open_buffers(struct rc_uring *ring, const struct rc_ring_config *config, struct rc_error *error)
 {
 	ring->buffer_count = config->buffer_count;
 	ring->buffer_size = config->buffer_size;
@@ -130,9 +116,9 @@ static int open_buffers(struct rc_ring *ring, const struct rc_ring_config *confi
 	return 0;
 }
 
-int rc_ring_open(struct rc_ring **out, struct rc_ring_config *config, struct rc_error *error)
+int rc_uring_open(struct rc_uring **out, struct rc_ring_config *config, struct rc_error *error)
 {
-	struct rc_ring *ring = calloc(1, sizeof *ring);
+	struct rc_uring *ring = calloc(1, sizeof *ring);
 	if (!ring)
 		return fail(error, -ENOMEM, "no memory for a ring");
 	ring->uring.ring_fd = -1;
@@ -152,11 +138,11 @@ int rc_ring_open(struct rc_ring **out, struct rc_ring_config *config, struct rc_
 	*out = ring;
 	return 0;
 failed:
-	rc_ring_close(ring);
+	rc_uring_close(ring);
 	return result;
 }
 
-void rc_ring_close(struct rc_ring *ring)
+void rc_uring_close(struct rc_uring *ring)
 {
 	if (ring->uring.ring_fd >= 0)
 		io_uring_queue_exit(&ring->uring);

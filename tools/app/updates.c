@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * updates.c - see updates.h. A message's number is known when it has its turn in the log. So its text is made before,
+ * but for the number, which is written in between then: head NUMBER tail.
+ */
+#include "updates.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app.h"
+#include "feeds.h"
+#include "ringcast_publish.h"
+
+#define NUMBERS_SIZE 96 /* three numbers and what stands between them */
+
+/* ---- numbers ---- */
+
+struct numbered {
+	const char *head;
+	size_t head_size, tail_size;
+	char *bytes; /* room for head, numbers and tail, with the tail in its place */
+	bool room;
+};
+
+static size_t room_of(const struct numbered *numbered)
+{
+	return numbered->head_size + NUMBERS_SIZE + numbered->tail_size;
+}
+
+/* Under the log's lock: the numbers go right before the tail, the head right before them. */
+static size_t make(void *context, uint64_t sequence, uint64_t epoch, const void **data)
+{
+	const struct numbered *numbered = context;
+	char digits[NUMBERS_SIZE];
+	unsigned long long first = sequence, second = epoch;
+	int size = numbered->room
+	               ? snprintf(digits, sizeof digits, "%llx-%llu", second, first)
+	               : snprintf(digits, sizeof digits, "%llu,\"epoch\":%llu,\"prev\":%llu", first, second, first - 1);
+	char *at = numbered->bytes + numbered->head_size + NUMBERS_SIZE - (size_t)size;
+	memcpy(at, digits, (size_t)size);
+	at -= numbered->head_size;
+	memcpy(at, numbered->head, numbered->head_size);
+	*data = at;
+	return numbered->head_size + (size_t)size + numbered->tail_size;
+}
+
+/* ---- rooms ---- */
+
+int64_t app_updates_publish_room(struct app *app, const char *topic, size_t topic_size, const struct app_out *head,
+                                 const struct app_out *tail, rc_conn except)
+{
+	char small[4096], *bytes = small;
+	struct numbered numbered = {
+		.head = head->bytes, .head_size = head->size, .tail_size = tail->size, .room = true
+	};
+	size_t size = room_of(&numbered);
+	if (head->failed || tail->failed)
+		return -ENOMEM;
+	if (!rc_text_valid(head->bytes, head->size) || !rc_text_valid(tail->bytes, tail->size))
+		return -EILSEQ;
+	if (size > sizeof small && !(bytes = malloc(size)))
+		return -ENOMEM;
+	memcpy(bytes + head->size + NUMBERS_SIZE, tail->bytes, tail->size);
+	numbered.bytes = bytes;
+	struct rc_publication message = {
+		.flags = RC_PUBLISH_UNCHECKED, .except = except, .make = make, .context = &numbered
+	};
+	int64_t sequence = rc_publish_with(app->server, topic, topic_size, &message);
+	if (bytes != small)
+		free(bytes);
+	return sequence;
+}
+
+/* ---- feeds ---- */
+
+static void write_head(struct app_out *out, const struct app_update *update)
+{
+	app_out_text(out, "{\"type\":\"update\",\"topic\":");
+	app_out_string(out, update->topic, update->topic_size);
+	if (update->key) {
+		app_out_text(out, ",\"key\":");
+		app_out_string(out, update->key, update->key_size);
+	}
+	app_out_text(out, update->removed ? ",\"removed\":true" : "");
+	app_out_text(out, update->snapshot ? ",\"snapshot\":true" : "");
+	app_out_text(out, ",\"seq\":");
+}
+
+/* Writes the parts of an update behind each other: the head, room for all of it, and the tail at the end of that room.
+ * The bytes may still move, so pointers are set later. */
+static void write_update(struct app_out *out, const struct app_update *update, struct numbered *numbered)
+{
+	size_t begin = out->size;
+	write_head(out, update);
+	numbered->head_size = out->size - begin;
+	size_t gap = numbered->head_size + NUMBERS_SIZE;
+	if (!app_out_room(out, gap))
+		return;
+	out->size += gap;
+	begin = out->size;
+	app_out_text(out, ",\"data\":");
+	app_out_value(out, update->data);
+	app_out_text(out, "}");
+	numbered->tail_size = out->size - begin;
+}
+
+static int publish(struct app *app, struct app_update *updates, struct numbered *numbered,
+                   struct rc_batch_message *messages, size_t count, struct app_out *out)
+{
+	for (size_t i = 0; i < count; i++)
+		write_update(out, &updates[i], &numbered[i]);
+	if (out->failed)
+		return -ENOMEM;
+	char *at = out->bytes;
+	for (size_t i = 0; i < count; i++) {
+		const struct app_update *update = &updates[i];
+		numbered[i].head = at;
+		numbered[i].bytes = at + numbered[i].head_size;
+		at = numbered[i].bytes + room_of(&numbered[i]);
+		if (!rc_text_valid(numbered[i].head, numbered[i].head_size))
+			return -EILSEQ;
+		messages[i] = (struct rc_batch_message){
+			.name = update->topic,
+			.name_size = update->topic_size,
+			.size = room_of(&numbered[i]),
+			.flags = RC_PUBLISH_UNCHECKED | (update->removed ? RC_PUBLISH_REMOVE : 0) |
+			         (update->snapshot ? RC_PUBLISH_SNAPSHOT : 0),
+			.key = update->key,
+			.key_size = update->key_size,
+			.make = make,
+			.context = &numbered[i],
+		};
+	}
+	return (int)rc_publish_many(app->server, messages, count, 0);
+}
+
+int app_updates_publish(struct app *app, struct app_update *updates, size_t count)
+{
+	struct numbered one_numbered, *numbered = &one_numbered;
+	struct rc_batch_message one_message, *messages = &one_message;
+	struct app_out out = { 0 };
+	int code = -ENOMEM;
+	if (count > 1) {
+		numbered = calloc(count, sizeof *numbered);
+		messages = calloc(count, sizeof *messages);
+	}
+	if (numbered && messages) {
+		memset(numbered, 0, count * sizeof *numbered);
+		code = publish(app, updates, numbered, messages, count, &out);
+	}
+	for (size_t i = 0; code > 0 && i < count; i++) {
+		updates[i].sequence = messages[i].result;
+		updates[i].epoch = messages[i].epoch;
+		if (messages[i].result == 1)
+			app_feeds_begun(app, updates[i].topic, updates[i].topic_size);
+	}
+	app_out_free(&out);
+	if (count > 1) {
+		free(numbered);
+		free(messages);
+	}
+	return code < 0 ? code : 0;
+}
+
+int64_t app_updates_publish_data(struct app *app, const char *topic, size_t size, const json_t *data)
+{
+	struct app_update update = { .topic = topic, .topic_size = size, .data = data };
+	int code = app_updates_publish(app, &update, 1);
+	return code < 0 ? code : update.sequence;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * updates.h - what is published to feeds and rooms: messages that hold their own numbers. Any thread.
+ *
+ *      {"type":"update","topic":T,"key"?:K,"removed"?:true,"snapshot"?:true,"seq":N,"epoch":E,"prev":N - 1,"data":D}
+ */
+#ifndef APP_UPDATES_H
+#define APP_UPDATES_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "out.h"
+#include "ringcast.h"
+
+struct app;
+
+#define APP_UPDATES_MAX 1024 /* that are published as one */
+
+struct app_update {
+	const char *topic;
+	size_t topic_size;
+	const char *key; /* null: it has none */
+	size_t key_size;
+	bool removed, snapshot;
+	const json_t *data; /* null for null */
+	/* out */
+	int64_t sequence;
+	uint64_t epoch;
+};
+
+/* Publishes all of them as one, or none. Returns 0, or what rc_publish_many() does. */
+int app_updates_publish(struct app *app, struct app_update *updates, size_t count);
+
+/* Publishes one without a key. Returns its sequence, or a negative errno. */
+int64_t app_updates_publish_data(struct app *app, const char *topic, size_t size, const json_t *data);
+
+/* Publishes a message of a room: `head` "EPOCH-SEQ" `tail`. Nothing goes to `except`, if it is not 0. Returns its
+ * sequence, or a negative errno. */
+int64_t app_updates_publish_room(struct app *app, const char *topic, size_t topic_size, const struct app_out *head,
+                                 const struct app_out *tail, rc_conn except);
+
+#endif
