@@ -210,8 +210,8 @@ static size_t read_length(struct rc_span value, size_t max)
 static struct announced awaited_body(struct rc_span head, size_t max)
 {
 	struct rc_span line, name, value;
-	rc_http_line(&head, &line);
-	while (max && rc_http_line(&head, &line)) {
+	bool more = max && rc_http_line(&head, &line);
+	while (more && rc_http_line(&head, &line)) {
 		if (!rc_http_field(line, &name, &value))
 			continue;
 		if (rc_span_is(name, "Content-Length"))

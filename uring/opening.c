@@ -65,13 +65,14 @@ static bool put_first(struct worker *worker, uint32_t slot, const char *bytes, s
 	return true;
 }
 
-static void accept_request(struct worker *worker, uint32_t slot, const struct rc_verdict *verdict)
+static void accept_request(struct worker *worker, uint32_t slot, const struct rc_verdict *verdict, bool in_line)
 {
 	struct connection *conn = &worker->connections[slot];
 	conn->user = verdict->user;
 	conn->opened = true; /* from here on, whatever happens, the application hears of the end */
 	bool later = rc_form_of(conn)->answers_later;
-	if (later || (verdict->response && put_first(worker, slot, verdict->response, verdict->size)))
+	/* Before other answers it must not stand, nor behind what was said meanwhile: who opens reads before. */
+	if (later || (verdict->response && !in_line && put_first(worker, slot, verdict->response, verdict->size)))
 		open_connection(worker, slot);
 	else
 		cut(worker, slot, 0);
@@ -81,10 +82,15 @@ static void answer_request(struct worker *worker, uint32_t slot, struct rc_http_
 {
 	struct connection *conn = &worker->connections[slot];
 	struct rc_verdict verdict = { 0 };
+	bool in_line = conn->outbox && rc_outbox_size(conn->outbox);
+	if (in_line && request->websocket) {
+		rc_opening_refuse(worker, slot, 400, "read the answer to the request before, then open a WebSocket\n");
+		return;
+	}
 	conn->handshake->keeps = request->keeps;
 	rc_request_judge(worker, slot, request, conn->handshake, &verdict);
 	if (verdict.accepted)
-		accept_request(worker, slot, &verdict);
+		accept_request(worker, slot, &verdict, in_line);
 	else if (!verdict.response || !rc_connection_put(worker, slot, verdict.response, verdict.size))
 		cut(worker, slot, 0);
 	else if (verdict.keeps && !conn->ends)

@@ -107,12 +107,17 @@ def test_requests_one_behind_the_other():
             status, headers, _ = raw.response()
             equal((status, headers.get("connection")), (200, "close" if number == 5 else None))
         assert raw.at_end()
-    with Server("--echo") as server, Raw(server) as raw:  # a WebSocket behind a plain request
-        raw.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" + raw.request("/echo"))
+    with Server("--echo") as server, Raw(server) as raw:  # a WebSocket behind a plain request, once that has its answer
+        raw.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         equal(raw.response()[0], 200)
+        raw.send(raw.request("/echo"))
         raw.check_open()
         raw.text("hello")
-        equal(raw.message(), "hello")
+        equal(raw.receive_text(), "hello")
+    with Server("--echo") as server, Raw(server) as raw:  # and before that
+        raw.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" + raw.request("/echo"))
+        equal([raw.response()[0] for _ in range(2)], [200, 400])
+        assert raw.at_end()
 
 
 def test_answers_that_nobody_reads():

@@ -132,6 +132,15 @@ Test(handshake_body, none_where_none_is_allowed)
 	}
 }
 
+/* A head of nothing but its end has no line to read a length from. */
+Test(handshake_body, an_empty_line_first)
+{
+	struct rc_http_request request;
+	struct rc_http_chunks chunks = { 0 };
+	char bytes[] = { '\r', '\n' };
+	cr_expect_eq(rc_handshake_parse_body(&request, bytes, sizeof bytes, BODY_MAX, &chunks), -400);
+}
+
 /* A receiver that keeps how far it came says the same, and looks at no byte twice: here they are spoilt behind it. */
 Test(handshake_body, in_pieces)
 {

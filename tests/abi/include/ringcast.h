@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * ringcast.h - the public contract of a server. Headers beside it hold what is needed more rarely, and include this
- * one: ringcast_publish.h (topics by handle, many messages as one, messages built in the log), ringcast_client.h
- * (connections that the server opens itself), ringcast_ingest.h (processes that publish through shared memory, for whom
- * there is ringcast_producer.h), ringcast_latency.h (workers inside a loop of the program's own), and ringcast_stats.h
- * (counters, lists of topics, and what the kernel offers).
+ * one: ringcast_publish.h (topics by handle, many messages as one, messages built in the log), ringcast_feed.h (keys,
+ * and what a topic's state is), ringcast_client.h (connections that the server opens itself), ringcast_ingest.h
+ * (processes that publish through shared memory, for whom there is ringcast_producer.h), ringcast_latency.h (workers
+ * inside a loop of the program's own), and ringcast_stats.h (counters, lists of topics, and what the kernel offers).
  *
- * A server is a set of workers (threads, each with an io_uring of its own) around one log. Publishing writes a message
- * into the log once, as a complete frame; a subscriber is a cursor in that log.
+ * A server is a set of workers (threads, each with an io_uring of its own, or an epoll) around one log. Publishing
+ * writes a message into the log once, as a complete frame; a subscriber is a cursor in that log.
  *
  * Conventions
  *   Errors      A function that can fail returns 0 (or a count, or a sequence number) on success and a negative errno
@@ -64,6 +64,9 @@ typedef struct rc_request rc_request;
 /* The bounds that this contract names. */
 #define RC_TOPIC_NAME_MAX 255    /* bytes of a topic's name */
 #define RC_TOPICS_MAX (1u << 20) /* topics at a time */
+#define RC_KEY_MAX 64            /* bytes of a publication's key, see ringcast_feed.h */
+#define RC_KEYS_MAX (1u << 22)   /* keys at a time, of all topics */
+#define RC_RATE_MAX 1000         /* updates a second that a subscription may ask for */
 #define RC_TOPIC_RULES_MAX 64    /* rules of rc_server_topic_rule() */
 #define RC_COHORTS_MAX 256       /* topics compressed as one stream at a time, 268 KB each at the largest window */
 #define RC_COMMANDS_MAX 65536    /* calls from other threads that wait for one worker */
@@ -105,8 +108,11 @@ enum rc_policy {
 	RC_POLICY_CLOSE,    /* it is closed with 1008 and a reason that says so */
 	RC_POLICY_SKIP,     /* its waiting messages are dropped and counted; it goes on with the newest */
 	RC_POLICY_CONFLATE, /* from the moment a send to it is cut short until it has caught up, it gets only the
-	                     * newest message of each of these topics; the others are counted */
-	RC_POLICY_LAST = RC_POLICY_CONFLATE,
+	                     * newest message of each of these topics, or of each key where the messages have
+	                     * keys; the others are counted */
+	RC_POLICY_RESYNC,   /* it is told (handlers.resync), and goes on from the topic's state as it is then, or from
+	                     * its newest base */
+	RC_POLICY_LAST = RC_POLICY_RESYNC,
 };
 
 /* ------------------------------------------------------------------------------------------------- configuration -- */
@@ -172,7 +178,7 @@ struct rc_handlers {
 	/* The library has something to tell the operator: memory or descriptors are used up, for example. Of each kind
 	 * at most one line a second comes. */
 	void (*report)(void *context, const char *text);
-	/* The kernel lets a worker go on no longer, as when a seccomp filter was set that forbids io_uring_enter:
+	/* The kernel lets a worker go on no longer, as when a seccomp filter was set that forbids what it waits with:
 	 * *error says why and names the remedy, and `report` was told so. The server stops by itself, since clients
 	 * would go on being sent to that worker: end the program. */
 	void (*failed)(void *context, const struct rc_error *error);
@@ -181,7 +187,14 @@ struct rc_handlers {
 	 * when more came at once than could be asked for their addresses: those count as one. Called for each
 	 * connection, before all else. Null: no limit. */
 	unsigned (*unopened_max)(void *context, const struct sockaddr *peer);
-	void (*reserved[7])(void); /* null: the places of handlers to come */
+	/* The subscriber was overrun, and goes on from the topic's state: what it knows of the topic is void.
+	 * `sequence` is that of the newest message the state holds. Called before the first of it leaves, so what
+	 * rc_send() says here comes first. For topics of RC_POLICY_RESYNC, and of RC_POLICY_CONFLATE with keys. */
+	void (*resync)(void *context, rc_conn conn, void *user, const char *topic, uint64_t epoch, uint64_t sequence);
+	/* What was published to the topic since its newest base is more than rc_topic_options.snapshot_factor times the
+	 * base's size: publish a new one (RC_PUBLISH_SNAPSHOT). Called once for each base, on the first worker. */
+	void (*snapshot_wanted)(void *context, const char *topic, size_t topic_size);
+	void (*reserved[5])(void); /* null: the places of handlers to come */
 };
 
 /* permessage-deflate (RFC 7692). A broadcast is compressed once for each class of windows among its subscribers. */
@@ -198,6 +211,14 @@ enum rc_huge_pages {
 	RC_HUGE_PAGES_OFF,         /* as the system has it */
 	RC_HUGE_PAGES_TRANSPARENT, /* those of 2 MiB, where the kernel has some to give; else small ones */
 	RC_HUGE_PAGES_RESERVED,    /* those of 2 MiB that the sysctl vm.nr_hugepages set aside, or an error */
+};
+
+/* What a worker's ring is made of. On epoll everything works as on io_uring, but each send is a call of its own, no
+ * send is zero-copy, and each connection takes a descriptor of the process, as on io_uring before Linux 6.14. */
+enum rc_ring_kind {
+	RC_RING_AUTO,  /* io_uring; where it is forbidden, switched off or older than Linux 6.1, epoll */
+	RC_RING_URING, /* io_uring, or an error */
+	RC_RING_EPOLL, /* Linux 4.18 */
 };
 
 /* How a server is set up. rc_config_init() fills in the defaults, which stand here beside each field; where none does,
@@ -234,9 +255,10 @@ struct rc_config {
 	 * followed by a pause as long as it took, which ends at most 32 ms after the round began. 0: each message
 	 * leaves as soon as the worker sees it. Default 2 ms. */
 	unsigned round_interval_us;
-	/* Sends of at least this many bytes of the log are zero-copy (Linux 6.14), except to a peer for whom the kernel
-	 * copies in the end; 0: none are. Such a send holds its part of the log until the peer's system has
-	 * acknowledged it. It gains from some 16 KiB up, with a network card that gathers; over loopback it only costs.
+	/* Sends of at least this many bytes of the log are zero-copy (io_uring of Linux 6.14), except to a peer for
+	 * whom the kernel copies in the end; 0: none are. Such a send holds its part of the log until the peer's system
+	 * has acknowledged it. It gains from some 16 KiB up, with a network card that gathers; over loopback it only
+	 * costs.
 	 */
 	size_t zero_copy_size_min;
 	/* The kernel makes the records of TLS 1.3 where it can (its module `tls`). What leaves is then copied once, and
@@ -244,7 +266,7 @@ struct rc_config {
 	bool kernel_tls;
 	struct rc_deflate_options deflate; /* of listeners that do not say otherwise; its level counts for all */
 	bool busy_poll;                    /* workers spin instead of sleeping: a processor each, for shorter delays */
-	/* From here on ringcast-latency(7) says what each gives and costs. The log's memory is less than 2.7 times
+	/* From here on ringcast-latency(7) says what each gives and costs. The log's memory is less than 2.8 times
 	 * log_size, with its index and the blocks of rc_reserve(). */
 	unsigned spin_us;  /* when nothing comes any more, spin so long before sleeping: nobody has to wake it then */
 	bool log_prefault; /* all of that is in memory before the first message */
@@ -255,6 +277,11 @@ struct rc_config {
 	const unsigned *cpus;     /* worker n runs on cpus[n % cpu_count] alone; null and 0: anywhere */
 	unsigned cpu_count;       /* at most 1024 */
 	unsigned thread_priority; /* 1 to 99: SCHED_FIFO, needs RLIMIT_RTPRIO or CAP_SYS_NICE. 0: as other threads */
+	/* Bytes of the newest values of keys that are kept when the log lets go of them, and as many again for those
+	 * that readers are being sent; see ringcast_feed.h for what is dropped beyond. 0: as log_size. */
+	size_t state_max;
+	/* RC_RING_AUTO is decided by rc_server_new(); when it is epoll, handlers.report says why at the start. */
+	enum rc_ring_kind ring;
 };
 
 /* Fills in the defaults. Any thread. */
@@ -297,6 +324,8 @@ struct rc_topic_options {
 	 * agreed to compression and subscribe to this topic alone, during their request. RC_COHORTS_MAX topics at a
 	 * time. */
 	bool cohort;
+	unsigned heartbeat_ms; /* after so long a silence, subscribers that are told numbers get the newest; 0: none */
+	unsigned snapshot_factor; /* see handlers.snapshot_wanted; 0: it is not called */
 };
 RC_API int rc_server_topic_rule(rc_server *server, const char *pattern, const struct rc_topic_options *options,
                                 size_t struct_size);
@@ -333,7 +362,7 @@ RC_API int rc_server_tls_reload(rc_server *server, struct rc_error *error);
 /* Starts a thread for each worker. Returns 0 once all are accepting. Otherwise nothing runs, *error is set, and it
  * returns -EINVAL (a wss:// listener without rc_server_tls(), or a processor that is not there), -EBUSY (it was started
  * before), or the errno with which a thread, its place, its ring or its memory was refused: -EAGAIN, -ENOSYS, -EPERM,
- * -EMFILE, -ENOMEM ... */
+ * -EMFILE, -ENOMEM ... A ring is refused only if rc_config.ring insists on io_uring, or if epoll is forbidden too. */
 RC_API int rc_server_start(rc_server *server, struct rc_error *error);
 
 /* Runs worker `index` in the calling thread until the server stops, instead of rc_server_start(). Call it once for each
@@ -370,12 +399,13 @@ RC_API unsigned rc_version_number(void);
 /* Publishes a message: copies it into the log once, and wakes those workers with subscribers that sleep. Any thread,
  * callbacks included. Text must be UTF-8: it is checked before the log is locked, unless the caller knows.
  * Returns the message's sequence number in its topic (from 1), or
- *   -EINVAL   the topic's name is empty or longer than RC_TOPIC_NAME_MAX, or there is a flag that is none of these
+ *   -EINVAL   the topic's name is empty or longer than RC_TOPIC_NAME_MAX, the key is longer than RC_KEY_MAX, or there
+ *             is a flag that is none of these, or that does not go with a key, or without
  *   -EILSEQ   text that is not UTF-8
  *   -EMSGSIZE larger than a quarter of the log, or 2 GiB
- *   -ENOSPC   RC_TOPICS_MAX topics exist
+ *   -ENOSPC   RC_TOPICS_MAX topics exist, or RC_KEYS_MAX keys
  *   -EAGAIN   a worker is a whole log behind (nothing was published; see RC_PUBLISH_WAIT)
- *   -ENOMEM   no memory for a new topic */
+ *   -ENOMEM   no memory for a new topic, or a new key */
 enum rc_publish_flags {
 	RC_PUBLISH_BINARY = 1, /* a binary message instead of text */
 	RC_PUBLISH_WAIT = 2,   /* sleep instead of -EAGAIN; not on a worker, which must not wait for itself */
@@ -385,6 +415,8 @@ enum rc_publish_flags {
 	/* Nobody is woken: it leaves with what is published next without this, or by rc_flush() (ringcast_publish.h),
 	 * or when something else wakes the workers. */
 	RC_PUBLISH_QUIET = 8,
+	RC_PUBLISH_REMOVE = 16,   /* the key is there no more; with a key only, and the payload may be empty */
+	RC_PUBLISH_SNAPSHOT = 32, /* a base: it stands for everything of the topic before it; without a key */
 };
 RC_API int64_t rc_publish(rc_server *server, const char *topic, size_t topic_size, const void *data, size_t size,
                           unsigned flags);
@@ -409,7 +441,9 @@ struct rc_publication {
 	/* When the message arose, by the publisher's own clock and from where that counts; 0: it does not say. It is
 	 * kept for rc_past and decides nothing: how far a subscriber is behind is told by the server's clock. */
 	uint64_t time_ns;
-	rc_topic topic; /* an open topic; the name is not looked at then, and may be null */
+	rc_topic topic;  /* an open topic; the name is not looked at then, and may be null */
+	const void *key; /* of what in the topic this is the newest, see ringcast_feed.h; copied */
+	size_t key_size; /* 0: it has no key */
 };
 RC_API int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message,
                                size_t struct_size);
@@ -460,12 +494,20 @@ struct rc_start {
 	struct rc_event_id after;
 	uint64_t first; /* out, on the worker only: the sequence number that comes first; above since + 1 is a gap */
 	bool resumed;   /* out, likewise: it begins right behind `after` */
+	/* First the topic's state: the newest message of each key, in the order of the log; see ringcast_feed.h. With
+	 * `resume` (or `after`) only where the log does not reach back so far, instead of a gap. */
+	bool state;
+	bool snapshot; /* first the topic's newest base and what came after it; or the state, if the log has it not */
+	/* Its topic is looked at so often a second at most, and then it gets the newest of each key, or the newest
+	 * message where they have none; up to RC_RATE_MAX. 0: everything, at once. */
+	unsigned rate;
+	uint64_t epoch; /* unless 0: that of `since`. In another one the topic began anew, and so does this */
 };
 
 /* Subscribes a connection that is open or in its request. Any thread; from another one than its worker's it is posted,
- * and what goes wrong later is not reported. `start` may be null. Returns 0, -EINVAL (the name, or a connection of the
- * client role), -EEXIST (it is subscribed), -ENOTCONN (stale, or closing), -ENOSPC (subscriptions_max or
- * RC_TOPICS_MAX), -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM. */
+ * and what goes wrong later is not reported. `start` may be null. Returns 0, -EINVAL (the name, the rate, or a
+ * connection of the client role), -EEXIST (it is subscribed), -ENOTCONN (stale, or closing), -ENOSPC (subscriptions_max
+ * or RC_TOPICS_MAX), -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM. */
 RC_API int rc_subscribe(rc_server *server, rc_conn conn, const char *topic, size_t topic_size, struct rc_start *start,
                         size_t struct_size);
 #define rc_subscribe(...) rc_subscribe(__VA_ARGS__, sizeof(struct rc_start))
@@ -485,6 +527,10 @@ struct rc_past {
 	const void *data; /* valid until the callback returns */
 	size_t size;
 	uint64_t time_ns; /* the publisher's own, as in rc_publication; 0: it did not say */
+	const void *key;  /* null: it has none. Valid as `data` */
+	size_t key_size;
+	uint64_t previous;      /* sequence of the topic's message before it; 0: there was none */
+	bool removed, snapshot; /* RC_PUBLISH_REMOVE, RC_PUBLISH_SNAPSHOT */
 };
 
 /* Calls visit for the topic's messages after `since`, oldest first, at most `max` of them, until it returns false. Any
@@ -539,7 +585,9 @@ RC_API void rc_request_set_user(rc_request *request, void *user);
  * (RC_RESPONSE_HEADERS_SIZE). */
 RC_API int rc_request_add_header(rc_request *request, const char *name, const char *value);
 /* Answers a plain HTTP request, or refuses a handshake with words. The body is copied. A null content_type stands for
- * plain text, a null body for the status in words. Returns 0, -EINVAL (another status than 200 to 599, or a
+ * plain text, a null body for the status in words. Unless the peer wants it closed, the connection of a plain request
+ * is kept for the next one, with the same handle, and for at most idle_timeout_ms; who does not read his answers is
+ * closed. Returns 0, -EINVAL (another status than 200 to 599, or a
  * content_type of more than some 800 bytes), -ENOBUFS (more than send_size_max), -ENOMEM. */
 RC_API int rc_request_respond(rc_request *request, int status, const char *content_type, const void *body, size_t size);
 

@@ -40,9 +40,16 @@ struct rc_batch_message {
 	size_t name_size;
 	const void *data;
 	size_t size;
-	unsigned flags;   /* RC_PUBLISH_BINARY, RC_PUBLISH_UNCHECKED */
+	unsigned flags;   /* RC_PUBLISH_BINARY, RC_PUBLISH_UNCHECKED, RC_PUBLISH_REMOVE, RC_PUBLISH_SNAPSHOT */
 	uint64_t time_ns; /* as in rc_publication */
 	int64_t result;   /* out: the sequence number; of the message for which all were refused, why; else 0 */
+	const void *key;  /* as in rc_publication */
+	size_t key_size;
+	/* Instead of data, as in rc_publication, but called once: it returns no more than `size`, for which there is
+	 * room, and what is beyond is cut off. Its text is not checked: say RC_PUBLISH_UNCHECKED. */
+	size_t (*make)(void *context, uint64_t sequence, uint64_t epoch, const void **data);
+	void *context;
+	uint64_t epoch; /* out: of the topic */
 };
 
 /* Publishes all of these messages, in this order, or none: under one lock, with one wake-up. All are looked at before
@@ -80,8 +87,8 @@ typedef uint64_t rc_place;
  * Any thread. Returns 0, or
  *   -EMSGSIZE larger than a 128th of the log, less 14 bytes
  *   -ENOBUFS  RC_PLACES_MAX places are being built in
- *   -EAGAIN   all blocks are full of messages that the log still has. Each call lets go of some of the oldest, unless
- *             a worker is too far behind for that: try again */
+ *   -EAGAIN   all blocks are full of messages that the log still has, and a worker is too far behind for it to let go
+ *             of them: try again */
 RC_API int rc_reserve(rc_server *server, size_t size, rc_place *place, void **data);
 
 /* Publishes the first `size` bytes of a place to an open topic. `time_ns` is the publisher's own time, as in

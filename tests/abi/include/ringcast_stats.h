@@ -60,6 +60,15 @@ struct rc_stats {
 	uint64_t log_oldest;      /* number of the oldest message that the log has ... */
 	uint64_t log_head;        /* ... and of the next one */
 	uint64_t lag_ns;          /* now: since the oldest message that some worker has not yet sent was published */
+	uint64_t keys;            /* now, of all topics */
+	uint64_t state_size;      /* now: bytes of values that are kept though the log let go of them */
+	uint64_t state_sent_size; /* now: bytes of states as readers are being sent them */
+	uint64_t state_dropped;   /* values that were dropped because state_max was reached, or memory was out */
+	uint64_t resyncs;         /* subscribers that were overrun and went on from the state; also of one worker */
+	uint64_t ring;            /* what the workers run on: RC_RING_URING or RC_RING_EPOLL */
+	/* Messages written as events or in a form of ringcast_form.h, each once for all its readers, and the bytes that
+	 * they became; also of one worker. */
+	uint64_t encoded, encoded_size;
 };
 RC_API void rc_server_stats(rc_server *server, struct rc_stats *stats, size_t struct_size);
 #define rc_server_stats(...) rc_server_stats(__VA_ARGS__, sizeof(struct rc_stats))
