@@ -107,6 +107,9 @@ static_assert(RC_GATHERED_HEADROOM >= RC_FRAME_HEADER_MAX, "a header fits before
 #define RC_ROUND_STRETCHED_NS 32000000
 #define RC_DOZE_NS 2000000 /* a pause between two rounds that is longer ends when a command comes */
 
+/* Bytes of answers to plain requests that may wait to be read before an answer is the last on its connection. */
+#define RC_ANSWERS_WAITING_MAX (64 * RC_KIB)
+
 #define RC_HOLDS_MAX 64 /* zero-copy sends of a worker whose bytes the kernel holds; beyond, sends copy */
 
 /* ---- TLS ---- */

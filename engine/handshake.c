@@ -68,7 +68,7 @@ static bool is_version(struct rc_span span)
 }
 
 /* RFC 9112, section 3: method SP target SP version. Splits the line in place. */
-static int parse_request_line(struct rc_http_request *request, struct rc_span line, char **target)
+static int parse_request_line(struct rc_http_request *request, struct rc_span line, char **target, bool *is_old)
 {
 	static const char *const methods[] = { "GET",     "HEAD",    "POST",  "PUT",  "DELETE",
 		                               "CONNECT", "OPTIONS", "TRACE", "PATCH" };
@@ -84,7 +84,8 @@ static int parse_request_line(struct rc_http_request *request, struct rc_span li
 		return -400;
 	if (!is_version(version))
 		return -400;
-	if (!rc_span_is_exactly(version, "HTTP/1.1"))
+	*is_old = rc_span_is_exactly(version, "HTTP/1.0");
+	if (!*is_old && !rc_span_is_exactly(version, "HTTP/1.1"))
 		return -505;
 	*first = *second = 0;
 	request->method = text;
@@ -139,17 +140,30 @@ static int parse_headers(struct rc_http_request *request, struct rc_span head)
 	return 0;
 }
 
-/* RFC 9110, section 7.2 for Host. *has_body is set when a body is announced, in whatever way. */
-static int judge_http(const struct rc_http_request *request, bool *has_body)
+/* How long a body is, by the head of its request. */
+struct announced {
+	size_t size;    /* as Content-Length says it; 0 when it is above the bound */
+	bool is_any;    /* there is one, in whatever way */
+	bool in_chunks; /* and its length is told with it */
+};
+
+/* RFC 9110, section 7.2 for Host, which HTTP/1.0 did not know. RFC 9112, section 6.3 for the body: who tells its length
+ * twice would have it read in two ways. */
+static int judge_http(const struct rc_http_request *request, bool is_old, struct announced *body)
 {
 	bool repeated = false;
 	const char *host = single_header(request, "Host", &repeated);
 	const char *length = single_header(request, "Content-Length", &repeated);
-	if (repeated || !host || !rc_span_is_authority(span_of(host)))
+	const char *coding = single_header(request, "Transfer-Encoding", &repeated);
+	if (repeated || (!host && !is_old) || (host && !rc_span_is_authority(span_of(host))))
 		return -400;
 	if (length && (*length == 0 || length[strspn(length, "0123456789")] != 0))
 		return -400;
-	*has_body = (length && length[strspn(length, "0")] != 0) || rc_http_header(request, "Transfer-Encoding");
+	if (coding && (length || is_old))
+		return -400;
+	if (coding && !rc_span_is(span_of(coding), "chunked"))
+		return -501;
+	body->is_any = (length && length[strspn(length, "0")] != 0) || coding;
 	return 0;
 }
 
@@ -160,9 +174,11 @@ static bool is_key(const char *key)
 }
 
 /* RFC 6455, section 4.2.1. The version is judged before the key, because another version may have no key. */
-static int judge_handshake(struct rc_http_request *request, bool has_body)
+static int judge_handshake(struct rc_http_request *request, bool is_old, bool has_body)
 {
 	bool repeated = false;
+	if (is_old)
+		return -505;
 	if (strcmp(request->method, "GET") != 0)
 		return -405;
 	const char *version = single_header(request, "Sec-WebSocket-Version", &repeated);
@@ -177,70 +193,90 @@ static int judge_handshake(struct rc_http_request *request, bool has_body)
 	return 0;
 }
 
-/* The size of the body to wait for, as the first Content-Length says it. 0 when there is none, and when it is above the
- * bound: such a request is refused without waiting. What else is wrong with the head is judged once the body is here.
- */
-static size_t awaited_body(struct rc_span head, size_t max)
+/* 0 for what is no number, and above the bound: such a request is refused without waiting. */
+static size_t read_length(struct rc_span value, size_t max)
+{
+	size_t size = 0;
+	for (size_t i = 0; i < value.size && size <= max; i++) {
+		if (value.text[i] < '0' || value.text[i] > '9')
+			return 0;
+		size = size * 10 + (size_t)(value.text[i] - '0');
+	}
+	return size <= max ? size : 0;
+}
+
+/* The body to wait for, as the first header says that tells of one. What else is wrong with the head is judged once the
+ * body is here. */
+static struct announced awaited_body(struct rc_span head, size_t max)
 {
 	struct rc_span line, name, value;
-	if (!rc_http_line(&head, &line))
-		return 0; /* nothing stands behind an empty line */
-	while (rc_http_line(&head, &line)) {
-		if (!rc_http_field(line, &name, &value) || !rc_span_is(name, "Content-Length"))
+	bool more = max && rc_http_line(&head, &line);
+	while (more && rc_http_line(&head, &line)) {
+		if (!rc_http_field(line, &name, &value))
 			continue;
-		size_t size = 0;
-		for (size_t i = 0; i < value.size && size <= max; i++) {
-			if (value.text[i] < '0' || value.text[i] > '9')
-				return 0;
-			size = size * 10 + (size_t)(value.text[i] - '0');
-		}
-		return size <= max ? size : 0;
+		if (rc_span_is(name, "Content-Length"))
+			return (struct announced){ .size = read_length(value, max) };
+		if (rc_span_is(name, "Transfer-Encoding"))
+			return (struct announced){ .in_chunks = rc_span_is(value, "chunked") };
 	}
-	return 0;
+	return (struct announced){ 0 };
 }
 
 int rc_handshake_parse(struct rc_http_request *request, char *bytes, size_t size)
 {
-	return rc_handshake_parse_body(request, bytes, size, 0);
+	struct rc_http_chunks none = { 0 };
+	return rc_handshake_parse_body(request, bytes, size, 0, &none);
 }
 
-static int parse(struct rc_http_request *request, struct rc_span head, size_t body_size)
+static int parse(struct rc_http_request *request, struct rc_span head, struct announced awaited)
 {
 	struct rc_span line;
+	struct announced body = { 0 };
 	request->body = head.text + head.size;
-	request->body_size = body_size;
-	request->websocket = false;
+	request->body_size = awaited.size;
+	request->websocket = request->keeps = request->continues = false;
 	request->key = NULL;
 	char *target = NULL;
-	bool has_body = false;
+	bool is_old = false;
 	rc_http_line(&head, &line);
-	int status = parse_request_line(request, line, &target);
+	int status = parse_request_line(request, line, &target, &is_old);
 	if (!status)
 		status = parse_target(request, target);
 	if (!status)
 		status = parse_headers(request, head);
 	if (!status)
-		status = judge_http(request, &has_body);
+		status = judge_http(request, is_old, &body);
 	if (status)
 		return status;
 	if (rc_http_list_has(request, "Upgrade", "websocket"))
-		return judge_handshake(request, has_body);
-	return has_body && (!body_size || rc_http_header(request, "Transfer-Encoding")) ? -413 : 0;
+		return judge_handshake(request, is_old, body.is_any);
+	request->keeps = !is_old && !rc_http_list_has(request, "Connection", "close");
+	request->continues = !is_old && body.is_any && rc_http_list_has(request, "Expect", "100-continue");
+	return body.is_any && !awaited.size && !awaited.in_chunks ? -413 : 0;
 }
 
-int rc_handshake_parse_body(struct rc_http_request *request, char *bytes, size_t size, size_t body_size_max)
+int rc_handshake_parse_body(struct rc_http_request *request, char *bytes, size_t size, size_t body_size_max,
+                            struct rc_http_chunks *chunks)
 {
 	request->head_size = 0;
 	int head_size = rc_http_head_size(bytes, size);
 	if (head_size <= 0)
 		return head_size;
 	struct rc_span head = { bytes, (size_t)head_size };
-	size_t body_size = body_size_max ? awaited_body(head, body_size_max) : 0;
+	struct announced body = awaited_body(head, body_size_max);
+	char *from = bytes + head_size;
+	size_t here = size - (size_t)head_size;
 	request->head_size = head_size;
-	if (size - (size_t)head_size < body_size)
+	int written = (int)body.size;
+	if (body.in_chunks && (written = rc_chunks_walk(chunks, from, here, body_size_max)) < 0)
+		return written;
+	if (body.in_chunks ? !written : here < body.size)
 		return 0;
-	int status = parse(request, head, body_size);
-	return status ? status : head_size + (int)body_size;
+	body.size = body.in_chunks ? chunks->body_size : body.size;
+	int status = parse(request, head, body);
+	if (!status && body.in_chunks)
+		rc_chunks_join(from);
+	return status ? status : head_size + written;
 }
 
 int rc_handshake_parse_head(struct rc_http_request *request, char *bytes, int size, size_t body_size_max)

@@ -26,22 +26,35 @@ struct rc_http_request {
 	struct rc_header headers[RC_REQUEST_HEADERS_MAX];
 	unsigned header_count;
 	bool websocket;   /* a correct opening handshake; otherwise plain HTTP */
+	bool keeps;       /* another request may follow on this connection (RFC 9112, section 9.3) */
+	bool continues;   /* its body waits to be told to come (RFC 9110, section 10.1.1) */
 	const char *key;  /* Sec-WebSocket-Key */
 	const char *body; /* behind the head */
 	size_t body_size;
 	int head_size; /* once the head is complete, though its body may not be; else 0 */
 };
 
+/* How far a body in chunks was walked. Zeroed before a request's first bytes, and kept while more of them come, so that
+ * a body costs the same in however many pieces it comes. */
+struct rc_http_chunks {
+	uint32_t at;        /* behind the head: the next chunk's size line */
+	uint32_t body_size; /* of the chunks before it */
+};
+
 /* Returns the length of the request (its head) when it is complete and correct; 0 while more bytes are needed; or a
  * negative HTTP status to refuse with: 400, 405 (a handshake not by GET), 414, 426 (a version other than 13), 431, 501
- * (a method unknown to HTTP), 505. `bytes` is changed only once it is complete. Limits are judged as soon as they are
- * passed, so that no buffer beyond RC_REQUEST_SIZE_MAX is ever needed. A request with a body (Content-Length above 0,
- * Transfer-Encoding) is 400 for a handshake and 413 otherwise. */
+ * (a method unknown to HTTP, another coding than chunked), 505 (neither HTTP/1.1 nor 1.0; a handshake by 1.0). `bytes`
+ * is changed only once it is complete. Limits are judged as soon as they are passed, so that no buffer beyond
+ * RC_REQUEST_SIZE_MAX is ever needed. A request with a body (Content-Length above 0, Transfer-Encoding) is 400 for a
+ * handshake and 413 otherwise. */
 int rc_handshake_parse(struct rc_http_request *request, char *bytes, size_t size);
 
-/* The same, but plain HTTP may have a body of up to `body_size_max` bytes, given by Content-Length: the request is
- * complete, and its length returned, with the last of them. While only they are missing, `head_size` is set. */
-int rc_handshake_parse_body(struct rc_http_request *request, char *bytes, size_t size, size_t body_size_max);
+/* The same, but plain HTTP may have a body of up to `body_size_max` bytes, given by Content-Length or in chunks (RFC
+ * 9112, section 7.1): the request is complete, and its length returned, with the last of them. While only they are
+ * missing, `head_size` is set. Chunks are put together in place; what is written around them may be as long again and
+ * RC_REQUEST_SIZE_MAX, and beyond that the request is 413. */
+int rc_handshake_parse_body(struct rc_http_request *request, char *bytes, size_t size, size_t body_size_max,
+                            struct rc_http_chunks *chunks);
 
 /* The head alone of such a request while its body is awaited: `size` is the head_size that was given. Returns it, or a
  * negative status. The bytes are changed, so they are a copy of what the body is gathered behind. */
@@ -68,11 +81,13 @@ void rc_handshake_accept(char to[RC_ACCEPT_SIZE + 1], const char *key);
 /* Writes the 101 response; protocol and extensions may be null. Returns its length, or 0 when it does not fit. */
 size_t rc_handshake_response(char *to, size_t size, const char *key, const char *protocol, const char *extensions);
 
-/* Writes a response with "Connection: close" and whatever its status demands (Allow, Sec-WebSocket-Version, Upgrade,
- * Retry-After). `type` and `body` may be null: the body is then the status in words. Returns its length, 0 when it does
- * not fit. A HEAD request gets the same without the body; 204 and 304 have none. */
+enum rc_http_after { RC_HTTP_CLOSES, RC_HTTP_KEEPS }; /* what comes of the connection behind a response */
+
+/* Writes a response, with "Connection: close" where it is the last, and with whatever its status demands (Allow,
+ * Sec-WebSocket-Version, Upgrade, Retry-After). `type` and `body` may be null: the body is then the status in words.
+ * Returns its length, 0 when it does not fit. A HEAD request gets the same without the body; 204 and 304 have none. */
 size_t rc_http_response(char *to, size_t size, int status, const char *type, const void *body, size_t body_size,
-                        bool head);
+                        bool head, enum rc_http_after after);
 
 const char *rc_http_status_text(int status);
 

@@ -208,8 +208,16 @@ static const char *demanded_headers(int status)
 	}
 }
 
+static const char *connection_header(int status, enum rc_http_after after)
+{
+	/* RFC 9110, section 7.8: Connection names Upgrade wherever that header stands. */
+	if (status == 426)
+		return after == RC_HTTP_KEEPS ? "Connection: Upgrade\r\n" : "Connection: close, Upgrade\r\n";
+	return after == RC_HTTP_KEEPS ? "" : "Connection: close\r\n";
+}
+
 size_t rc_http_response(char *to, size_t size, int status, const char *type, const void *body, size_t body_size,
-                        bool head)
+                        bool head, enum rc_http_after after)
 {
 	const char *text = rc_http_status_text(status);
 	char words[64];
@@ -217,9 +225,8 @@ size_t rc_http_response(char *to, size_t size, int status, const char *type, con
 		body_size = (size_t)snprintf(words, sizeof words, "%s\n", text);
 		body = words;
 	}
-	/* RFC 9110, section 7.8: Connection names Upgrade wherever that header stands. */
-	int at = snprintf(to, size, "HTTP/1.1 %d %s\r\n%sConnection: close%s\r\n", status, text,
-	                  demanded_headers(status), status == 426 ? ", Upgrade" : "");
+	int at = snprintf(to, size, "HTTP/1.1 %d %s\r\n%s%s", status, text, demanded_headers(status),
+	                  connection_header(status, after));
 	if (at < 0 || (size_t)at >= size)
 		return 0;
 	size_t used = (size_t)at;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * http.h - what both roles of the opening handshake share: reading the head of an HTTP/1.1 message (RFC 9112) as spans
- * of the bytes, and the decoding of targets (RFC 3986). Only the handshake's files include it.
+ * of the bytes, bodies in chunks, and the decoding of targets (RFC 3986). Only the handshake's files include it.
  */
 #ifndef RC_HTTP_H
 #define RC_HTTP_H
@@ -33,6 +33,16 @@ bool rc_span_is_exactly(struct rc_span span, const char *text);
 bool rc_span_is_token(struct rc_span span);     /* RFC 9110, section 5.6.2 */
 bool rc_span_is_authority(struct rc_span span); /* host [":" port], no user: by its characters */
 bool rc_span_is_target(struct rc_span span);    /* visible ASCII, no fragment */
+
+struct rc_http_chunks;
+
+/* Walks a body in chunks, on from where it came to last. Returns the length of all of it as it was written; 0 while
+ * more bytes are needed; or the negative status: 400, 413 (more than `max` bytes, or more than that and
+ * RC_REQUEST_SIZE_MAX around them). */
+int rc_chunks_walk(struct rc_http_chunks *chunks, const char *body, size_t size, size_t max);
+
+/* Puts the chunks of a body that was walked to its end side by side, from its beginning on. */
+void rc_chunks_join(char *body);
 
 /* Decodes in place and terminates; false for a malformed escape or an escaped zero byte. */
 bool rc_percent_decode(char *text);

@@ -7,6 +7,7 @@
 #include "arrive.h"
 
 #include "close.h"
+#include "form.h"
 #include "frames.h"
 #include "opening.h"
 #include "proxy.h"
@@ -49,10 +50,13 @@ static void take_bytes(struct worker *worker, uint32_t slot, uint8_t *at, size_t
 	struct connection *conn = &worker->connections[slot];
 	uint8_t *end = at + size;
 	heard(worker, conn, size);
-	if (conn->state == CONNECTION_HANDSHAKE) {
-		at += rc_opening_take(worker, slot, at, size);
+	while (at < end && conn->state == CONNECTION_HANDSHAKE) {
+		at += rc_opening_take(worker, slot, at, (size_t)(end - at));
 		rc_close_noted(worker);
 	}
+	/* Nobody keeps what comes before an answer that is still awaited: that will be the last. */
+	if (at < end && conn->state == CONNECTION_OPEN && conn->form == FORM_ANSWER)
+		conn->handshake->keeps = false;
 	while (at < end && (conn->state == CONNECTION_OPEN || conn->state == CONNECTION_CLOSING)) {
 		at = rc_frames_take(worker, slot, at, end);
 		rc_close_noted(worker);

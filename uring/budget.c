@@ -10,6 +10,7 @@
  */
 #include "budget.h"
 
+#include "form.h"
 #include "worker.h"
 
 #define SHORT_EIGHTHS 6      /* of the budget: from here on it is short ... */
@@ -44,7 +45,7 @@ static size_t kept_for(const struct worker *worker, uint32_t slot)
 		size = outbox_capacity(conn->outbox);
 	if (conn->polling && conn->secure)
 		size += outbox_capacity(worker->secure.of_slot[slot].aside);
-	if (conn->state == CONNECTION_HANDSHAKE)
+	if (rc_form_has_handshake(conn, (enum connection_state)conn->state))
 		size += conn->handshake->capacity;
 	else if (conn->session)
 		size += conn->session->gathered_capacity;

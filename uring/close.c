@@ -7,6 +7,7 @@
 #include "close.h"
 
 #include "form.h"
+#include "keep.h"
 #include "say.h"
 #include "subscription.h"
 #include "trace.h"
@@ -99,6 +100,13 @@ static void answered(struct worker *worker, const struct ending *ending)
 	flush(worker, ending->slot, ending->lingers);
 }
 
+static void kept(struct worker *worker, const struct ending *ending)
+{
+	uint32_t slot = ending->slot;
+	tell_closed(worker, slot, rc_handle(worker, slot), ending);
+	rc_keep_next(worker, slot);
+}
+
 /* Its TLS is over. What is on its way is ciphertext, unless the kernel makes the records: then it may be the outbox. */
 static void broken(struct worker *worker, const struct ending *ending)
 {
@@ -178,6 +186,9 @@ void rc_close_all_noted(struct worker *worker)
 			break;
 		case ENDING_ANSWERED:
 			answered(worker, &ending);
+			break;
+		case ENDING_KEPT:
+			kept(worker, &ending);
 			break;
 		case ENDING_FLUSHED:
 			flushed(worker, &ending);

@@ -3,6 +3,7 @@
  * connection.c - see connection.h: slots, states, and what hangs off a connection. It must not know why one begins or
  * ends, nor what it is sent.
  */
+#include "form.h"
 #include "worker.h"
 
 #include <stdlib.h>
@@ -145,7 +146,7 @@ void rc_handshake_free(struct worker *worker, struct handshake *handshake)
 
 void rc_connection_free_parts(struct worker *worker, struct connection *conn, enum connection_state before)
 {
-	if (before == CONNECTION_HANDSHAKE) {
+	if (rc_form_has_handshake(conn, before)) {
 		rc_handshake_free(worker, conn->handshake);
 	} else if (conn->receiving && conn->reception == RECEPTION_PLACED) {
 		return; /* the kernel may still write there */

@@ -8,6 +8,8 @@
  *                  +----------+-> FLUSHING -> LINGER
  *                        last bytes leave    nothing more is said; it reads on, so that no reset loses them
  *
+ * A plain request that was answered begins its HANDSHAKE again where the peer may ask for more.
+ *
  * The hot part is one cache line. What only some need hangs off it: a handshake while it is not open, a session while a
  * message is in pieces, an outbox while something waits to be sent. What an open connection is (a WebSocket, a stream
  * of events, a request that waits) is its form: form.h.
@@ -18,6 +20,7 @@
 #include "cursor.h"
 #include "deflate.h"
 #include "extension.h"
+#include "handshake.h"
 #include "outbox.h"
 #include "ringcast.h"
 #include "session.h"
@@ -49,6 +52,9 @@ struct handshake {
 	uint64_t began_ns;            /* the accept, or the connect */
 	bool wants_proxy;             /* the PROXY header has not come yet */
 	bool head_judged;             /* of a request with a body, which may come */
+	bool keeps;                   /* the next request follows on this connection */
+	bool answered;                /* one or more were before */
+	struct rc_http_chunks chunks; /* of the body that is coming */
 	char proxy[INET6_ADDRSTRLEN]; /* who sent it */
 	uint8_t nonce[16];            /* client role */
 	const char *protocols;        /* client role: what was offered, or null; its dial's */
@@ -60,7 +66,7 @@ struct handshake {
 struct connection {
 	struct rc_cursor cursor;
 	union {
-		struct handshake *handshake; /* until it is open */
+		struct handshake *handshake; /* until it is open; then while its answer is awaited */
 		struct rc_session *session;  /* while something received is in pieces */
 	};
 	struct rc_outbox *outbox;

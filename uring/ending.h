@@ -25,6 +25,7 @@ enum ending_kind {
 	ENDING_CLOSED,   /* the peer's Close came, with `code` and `reason` */
 	ENDING_FAILED,   /* the peer broke the protocol: a Close with `code` and `reason`, and no more is read */
 	ENDING_ANSWERED, /* what waits to be sent is its last: a response */
+	ENDING_KEPT,     /* a request that waited has its response, and the next may follow */
 	ENDING_FLUSHED,  /* and that has left */
 	ENDING_BROKEN,   /* its TLS is over, with `status` and `reason`: what that has put aside still leaves */
 	ENDING_CUT,      /* now, with `code`, `reason` and `status` */

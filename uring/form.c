@@ -5,6 +5,7 @@
 #include "form.h"
 
 #include "http.h"
+#include "keep.h"
 #include "say.h"
 #include "sse.h"
 #include "worker.h"
@@ -85,7 +86,9 @@ int rc_answer(struct worker *worker, uint32_t slot, int status, const char *type
 	char *response = malloc(size + headers_size + RC_RESPONSE_HEAD_SIZE_MAX);
 	if (!response)
 		return -ENOMEM;
-	size_t used = rc_http_response(response, size + RC_RESPONSE_HEAD_SIZE_MAX, status, type, body, size, false);
+	bool keeps = status != 503 && rc_keep_may(worker, slot);
+	size_t used = rc_http_response(response, size + RC_RESPONSE_HEAD_SIZE_MAX, status, type, body, size, false,
+	                               keeps ? RC_HTTP_KEEPS : RC_HTTP_CLOSES);
 	if (!used) {
 		free(response);
 		return -EINVAL;
@@ -93,7 +96,8 @@ int rc_answer(struct worker *worker, uint32_t slot, int status, const char *type
 	rc_answer_insert_headers(response, used, headers, headers_size);
 	uint16_t code = status == 503 ? RC_CLOSE_GOING_AWAY : RC_CLOSE_NORMAL;
 	if (rc_connection_put(worker, slot, response, used + headers_size))
-		rc_ending_note(worker, &(struct ending){ .kind = ENDING_ANSWERED, .slot = slot, .code = code });
+		rc_ending_note(worker, &(struct ending){
+					   .kind = keeps ? ENDING_KEPT : ENDING_ANSWERED, .slot = slot, .code = code });
 	else
 		rc_ending_cut(worker, slot, RC_CLOSE_ABNORMAL);
 	free(response);

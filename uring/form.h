@@ -54,11 +54,17 @@ static inline const struct form *rc_form_of(const struct connection *conn)
 	return &rc_forms[conn->form];
 }
 
+/* Whether it has a handshake in that state, and no session: a request that waits may be followed by another. */
+static inline bool rc_form_has_handshake(const struct connection *conn, enum connection_state state)
+{
+	return state == CONNECTION_HANDSHAKE || (state == CONNECTION_OPEN && conn->form == FORM_ANSWER);
+}
+
 /* Says something in the connection's form. */
 int rc_say(struct worker *worker, uint32_t slot, uint8_t opcode, const void *data, size_t size);
 
-/* Puts a whole HTTP response after what waits, as the last that is said. `headers` are whole lines, or null. Returns
- * 0, -ENOMEM, -EINVAL. */
+/* Answers a request that waits, after what waits to be sent: as the last that is said, unless the next request may
+ * follow. `headers` are whole lines, or null. Returns 0, -ENOMEM, -EINVAL. */
 int rc_answer(struct worker *worker, uint32_t slot, int status, const char *type, const char *headers, const void *body,
               size_t size);
 

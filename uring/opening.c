@@ -8,6 +8,7 @@
 
 #include "agree.h"
 #include "form.h"
+#include "keep.h"
 #include "trace.h"
 #include "worker.h"
 
@@ -26,7 +27,8 @@ static void open_connection(struct worker *worker, uint32_t slot)
 	struct connection *conn = &worker->connections[slot];
 	const struct rc_handlers *handlers = &worker->server->config.handlers;
 	rc_times_note(&worker->times.handshake, worker->now_ns - conn->handshake->began_ns);
-	rc_connection_free_parts(worker, conn, CONNECTION_HANDSHAKE);
+	if (!rc_form_has_handshake(conn, CONNECTION_OPEN))
+		rc_connection_free_parts(worker, conn, CONNECTION_HANDSHAKE);
 	rc_accept_opened(worker, slot);
 	rc_connection_set_state(worker, slot, CONNECTION_OPEN, rc_connection_silence_ms(worker));
 	/* cppcheck-suppress sizeofwithnumericparameter; the probe asks for the size of its arguments */
@@ -42,8 +44,8 @@ static void open_connection(struct worker *worker, uint32_t slot)
 void rc_opening_refuse(struct worker *worker, uint32_t slot, int status, const char *words)
 {
 	char response[1024];
-	size_t size = rc_http_response(response, sizeof response, status, NULL, words, words ? strlen(words) : 0,
-	                               false);
+	size_t size = rc_http_response(response, sizeof response, status, NULL, words, words ? strlen(words) : 0, false,
+	                               RC_HTTP_CLOSES);
 	RC_TRACE2(handshake, slot, status);
 	rc_count(&worker->stats.handshakes_failed, 1);
 	if (rc_connection_put(worker, slot, response, size))
@@ -64,13 +66,14 @@ static bool put_first(struct worker *worker, uint32_t slot, const char *bytes, s
 	return true;
 }
 
-static void accept_request(struct worker *worker, uint32_t slot, const struct rc_verdict *verdict)
+static void accept_request(struct worker *worker, uint32_t slot, const struct rc_verdict *verdict, bool in_line)
 {
 	struct connection *conn = &worker->connections[slot];
 	conn->user = verdict->user;
 	conn->opened = true; /* from here on, whatever happens, the application hears of the end */
 	bool later = rc_form_of(conn)->answers_later;
-	if (later || (verdict->response && put_first(worker, slot, verdict->response, verdict->size)))
+	/* Before other answers it must not stand, nor behind what was said meanwhile: who opens reads before. */
+	if (later || (verdict->response && !in_line && put_first(worker, slot, verdict->response, verdict->size)))
 		open_connection(worker, slot);
 	else
 		cut(worker, slot, 0);
@@ -80,13 +83,21 @@ static void answer_request(struct worker *worker, uint32_t slot, struct rc_http_
 {
 	struct connection *conn = &worker->connections[slot];
 	struct rc_verdict verdict = { 0 };
+	bool in_line = conn->outbox && rc_outbox_size(conn->outbox);
+	if (in_line && request->websocket) {
+		rc_opening_refuse(worker, slot, 400, "read the answer to the request before, then open a WebSocket\n");
+		return;
+	}
+	conn->handshake->keeps = request->keeps;
 	rc_request_judge(worker, slot, request, conn->handshake, &verdict);
 	if (verdict.accepted)
-		accept_request(worker, slot, &verdict);
-	else if (verdict.response && rc_connection_put(worker, slot, verdict.response, verdict.size))
-		rc_ending_note(worker, &(struct ending){ .kind = ENDING_ANSWERED, .slot = slot });
-	else
+		accept_request(worker, slot, &verdict, in_line);
+	else if (!verdict.response || !rc_connection_put(worker, slot, verdict.response, verdict.size))
 		cut(worker, slot, 0);
+	else if (verdict.keeps && !conn->ends)
+		rc_keep_next(worker, slot);
+	else
+		rc_ending_note(worker, &(struct ending){ .kind = ENDING_ANSWERED, .slot = slot });
 	free(verdict.response);
 }
 
@@ -108,12 +119,19 @@ static bool refuse_over_limit(struct worker *worker, uint32_t slot)
 /* Whether the body of a request may come, by its head alone. Otherwise the request has its answer. */
 static bool may_have_body(struct worker *worker, uint32_t slot, struct rc_http_request *request)
 {
+	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
 	struct handshake *handshake = worker->connections[slot].handshake;
 	struct rc_verdict verdict = { 0 };
 	handshake->head_judged = true;
 	rc_request_judge_head(worker, slot, request, handshake, &verdict);
-	if (!verdict.status)
-		return true;
+	if (!verdict.status) {
+		/* RFC 9110, section 10.1.1: not where the body is here already. */
+		bool awaited = request->continues && !request->body_size;
+		if (!awaited || rc_connection_put(worker, slot, go_on, sizeof go_on - 1))
+			return true;
+		cut(worker, slot, 0);
+		return false;
+	}
 	/* The peer may go on sending what nobody reads. */
 	if (verdict.response && rc_connection_put(worker, slot, verdict.response, verdict.size))
 		rc_ending_note(worker, &(struct ending){ .kind = ENDING_ANSWERED, .slot = slot, .lingers = true });
@@ -140,9 +158,10 @@ static int judge_head(struct worker *worker, uint32_t slot, const char *bytes, i
 
 static int judge_request(struct worker *worker, uint32_t slot, char *bytes, size_t size)
 {
-	const struct handshake *handshake = worker->connections[slot].handshake;
+	struct handshake *handshake = worker->connections[slot].handshake;
 	struct rc_http_request request;
-	int result = rc_handshake_parse_body(&request, bytes, size, worker->server->config.body_size_max);
+	int result = rc_handshake_parse_body(&request, bytes, size, worker->server->config.body_size_max,
+	                                     &handshake->chunks);
 	if (result < 0)
 		rc_opening_refuse(worker, slot, -result, NULL);
 	else if (result == 0 && request.head_size && !handshake->head_judged)
@@ -201,6 +220,11 @@ size_t rc_opening_take(struct worker *worker, uint32_t slot, uint8_t *bytes, siz
 	struct handshake *handshake = conn->handshake;
 	char *head = (char *)bytes;
 	size_t total = size, before = handshake->size;
+	if (handshake->answered && !before) {
+		handshake->began_ns = worker->now_ns;
+		rc_connection_set_state(worker, slot, CONNECTION_HANDSHAKE,
+		                        worker->server->config.handshake_timeout_ms);
+	}
 	if (before && !(head = rc_handshake_gather(worker, handshake, bytes, size, &total))) {
 		cut(worker, slot, conn->client ? -ENOMEM : 0);
 		return size;

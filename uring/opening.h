@@ -25,6 +25,7 @@ void rc_opening_refuse(struct worker *worker, uint32_t slot, int status, const c
 struct rc_verdict {
 	int status;     /* of the answer */
 	bool accepted;  /* the application hears of its end, whatever happens */
+	bool keeps;     /* the answer says that the next request may follow */
 	char *response; /* malloc'ed: opens the connection or refuses it. Null: memory is out, or it comes later */
 	size_t size;
 	void *user;

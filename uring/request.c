@@ -5,6 +5,7 @@
  */
 #include "agree.h"
 #include "form.h"
+#include "keep.h"
 #include "opening.h"
 #include "proxy.h"
 #include "worker.h"
@@ -20,7 +21,7 @@ struct rc_request {
 	const struct handshake *handshake;
 	struct rc_verdict *verdict;
 	const char *protocol;
-	bool is_head; /* its body is not awaited yet */
+	bool is_head; /* its body is not awaited yet: whoever answers now does not read it */
 	char peer_text[INET6_ADDRSTRLEN];
 	char subject[512];
 	char headers[RC_RESPONSE_HEADERS_SIZE];
@@ -127,8 +128,10 @@ static int respond(rc_request *request, int status, const char *type, const void
 	char *response = malloc(size + RC_RESPONSE_HEAD_SIZE_MAX);
 	if (!response)
 		return -ENOMEM;
+	bool keeps = !request->is_head && rc_keep_may(request->worker, request->slot);
 	size_t used = rc_http_response(response, size + RC_RESPONSE_HEAD_SIZE_MAX, status, type, body, size,
-	                               strcmp(request->http->method, "HEAD") == 0);
+	                               strcmp(request->http->method, "HEAD") == 0,
+	                               keeps ? RC_HTTP_KEEPS : RC_HTTP_CLOSES);
 	if (!used) {
 		free(response);
 		return -EINVAL; /* what was answered before stands */
@@ -137,6 +140,7 @@ static int respond(rc_request *request, int status, const char *type, const void
 	verdict->response = response;
 	verdict->size = used;
 	verdict->status = status;
+	verdict->keeps = keeps;
 	return 0;
 }
 

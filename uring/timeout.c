@@ -101,13 +101,26 @@ static void never_opened(struct worker *worker, uint32_t slot)
 		rc_opening_refuse(worker, slot, 408, NULL);
 }
 
+/* It is over, or the connection is kept and no further request has begun. */
+static void handshake(struct worker *worker, uint32_t slot)
+{
+	const struct rc_config *config = &worker->server->config;
+	const struct handshake *parts = worker->connections[slot].handshake;
+	bool kept = parts->answered && !parts->size;
+	if (is_early(worker, slot, kept ? config->idle_timeout_ms : config->handshake_timeout_ms))
+		return;
+	if (kept)
+		rc_ending_note(worker, &(struct ending){ .kind = ENDING_ANSWERED, .slot = slot });
+	else
+		never_opened(worker, slot);
+}
+
 void rc_timeout(struct worker *worker, uint32_t slot)
 {
 	const struct rc_config *config = &worker->server->config;
 	switch (worker->connections[slot].state) {
 	case CONNECTION_HANDSHAKE:
-		if (!is_early(worker, slot, config->handshake_timeout_ms))
-			never_opened(worker, slot);
+		handshake(worker, slot);
 		break;
 	case CONNECTION_OPEN:
 		silent(worker, slot);

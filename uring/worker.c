@@ -289,7 +289,10 @@ static void stop_connection(struct worker *worker, uint32_t slot, bool half_time
 		                       .code = RC_CLOSE_GOING_AWAY,
 		                       .reason = reason,
 		                       .reason_size = sizeof reason - 1 };
-	if (conn->state == CONNECTION_HANDSHAKE)
+	/* What was answered is still sent. */
+	if (conn->state == CONNECTION_HANDSHAKE && conn->handshake->answered)
+		rc_ending_note(worker, &(struct ending){ .kind = ENDING_ANSWERED, .slot = slot });
+	else if (conn->state == CONNECTION_HANDSHAKE)
 		rc_ending_cut(worker, slot, RC_CLOSE_GOING_AWAY);
 	/* A connection that is still being sent what was published before gets that first. */
 	else if (conn->state == CONNECTION_OPEN && ((!conn->cursor.behind && !conn->cursor.owed) || half_time))

@@ -11,11 +11,11 @@
 #include "app/batch.h"
 #include "app/client.h"
 #include "app/dialect.h"
-#include "app/log.h"
 #include "app/people.h"
 #include "app/rooms.h"
 #include "commands.h"
 #include "fuzz.h"
+#include "lib/log.h"
 
 #define LINES_MAX 64
 
@@ -48,7 +48,7 @@ static void begin(void)
 		server = rc_server_new(&config, NULL);
 		HOLDS(server, "a server");
 		json_object_seed(1);
-		app_log_setup(settings);
+		log_setup(&settings->log);
 	}
 	app = (struct app){ .server = server, .epoch = 7 };
 	atomic_init(&app.settings, settings);

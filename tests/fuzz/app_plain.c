@@ -9,13 +9,13 @@
 #include "app/client.h"
 #include "app/feeds.h"
 #include "app/feeds_messages.h"
-#include "app/log.h"
 #include "app/names.h"
 #include "app/plain.h"
 #include "app/updates.h"
 #include "app/wish.h"
 #include "commands.h"
 #include "fuzz.h"
+#include "lib/log.h"
 #include "ringcast_stats.h"
 
 #define TOPICS_MAX 6
@@ -48,7 +48,7 @@ static void begin_once(void)
 	app.server = rc_server_new(&config, NULL);
 	HOLDS(app.server, "a server");
 	json_object_seed(1);
-	app_log_setup(settings);
+	log_setup(&settings->log);
 	app.epoch = 7;
 	atomic_init(&app.settings, settings);
 	atomic_init(&app.numbers, 1);

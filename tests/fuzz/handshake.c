@@ -113,17 +113,20 @@ static bool is_target(const char *target)
 static int judge(const struct reading *reading)
 {
 	static const char *const methods = " GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH ";
-	const char *host, *length, *other, *version, *key;
+	const char *host, *length, *coding, *version, *key;
+	bool is_old = strcmp(reading->version, "HTTP/1.0") == 0;
 	char padded[32];
 	unsigned hosts = count_of(reading, "Host", &host), lengths = count_of(reading, "Content-Length", &length);
 	snprintf(padded, sizeof padded, " %.20s ", reading->method);
-	if (!all_of(reading->method, TOKEN) || !strstr(methods, padded) || strcmp(reading->version, "HTTP/1.1") != 0)
+	if (!all_of(reading->method, TOKEN) || !strstr(methods, padded) ||
+	    (!is_old && strcmp(reading->version, "HTTP/1.1") != 0))
 		return 0;
-	if (!is_target(reading->target) || hosts != 1 || !all_of(host, AUTHORITY) || lengths > 1)
+	if (!is_target(reading->target) || hosts > 1 || hosts + is_old < 1 || (hosts && !all_of(host, AUTHORITY)) ||
+	    lengths > 1)
 		return 0;
 	if (lengths && !all_of(length, "0123456789"))
 		return 0;
-	if ((lengths && !all_of(length, "0")) || count_of(reading, "Transfer-Encoding", &other))
+	if ((lengths && !all_of(length, "0")) || count_of(reading, "Transfer-Encoding", &coding))
 		return 0;
 	if (!lists(reading, "Upgrade", "websocket"))
 		return 2;
@@ -131,8 +134,8 @@ static int judge(const struct reading *reading)
 	unsigned keys = count_of(reading, "Sec-WebSocket-Key", &key);
 	bool good_key = keys == 1 && strlen(key) == 24 && key[22] == '=' && key[23] == '=' &&
 	                strspn(key, ALPHANUMERIC "+/") == 22;
-	return strcmp(reading->method, "GET") == 0 && lists(reading, "Connection", "upgrade") && versions == 1 &&
-	       strcmp(version, "13") == 0 && good_key;
+	return !is_old && strcmp(reading->method, "GET") == 0 && lists(reading, "Connection", "upgrade") &&
+	       versions == 1 && strcmp(version, "13") == 0 && good_key;
 }
 
 /* ---- what must hold ---- */
@@ -181,10 +184,12 @@ static void check_status(int status, const struct reading *reading)
 		      "426");
 		break;
 	case 501:
-		HOLDS(strcmp(reading->version, "HTTP/1.1") == 0, "501 for %s", reading->version);
+		HOLDS(strcmp(reading->version, "HTTP/1.1") == 0 || strcmp(reading->version, "HTTP/1.0") == 0,
+		      "501 for %s", reading->version);
 		break;
 	case 505:
-		HOLDS(strncmp(reading->version, "HTTP/", 5) == 0 && strcmp(reading->version, "HTTP/1.1") != 0,
+		HOLDS(strncmp(reading->version, "HTTP/", 5) == 0 && strcmp(reading->version, "HTTP/1.1") != 0 &&
+		          (upgrade || strcmp(reading->version, "HTTP/1.0") != 0),
 		      "505 for %s", reading->version);
 		break;
 	default:

@@ -142,7 +142,7 @@ class Stream(Raw):
 def poll(server, path, headers="", limit=20):
     """(status, page, headers)"""
     with Raw(server, limit=limit) as raw:
-        raw.send(f"GET /poll/{path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode())
+        raw.send(f"GET /poll/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n".encode())
         status, headers, body = raw.response()
         if status == 204:
             assert "content-length" not in headers and raw.at_end(), "204 has no body"

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define KEY "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+#define LAST "Host: sim\r\nConnection: close\r\n\r\n"
 #define UPGRADE "Host: sim\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 
 /* ---- openings ---- */
@@ -19,9 +20,10 @@ static const struct {
 } openings[] = {
 	{ "GET /x HTTP/1.1\r\n" UPGRADE "Sec-WebSocket-Version: 13\r\n\r\n", 400 },
 	{ "GET /x HTTP/1.1\r\n" UPGRADE KEY "Sec-WebSocket-Version: 8\r\n\r\n", 426 },
-	{ "GET /hello HTTP/1.1\r\nHost: sim\r\n\r\n", 200 },
-	{ "HEAD /hello HTTP/1.1\r\nHost: sim\r\n\r\n", 200 },
-	{ "GET /nothing HTTP/1.1\r\nHost: sim\r\n\r\n", 426 },
+	{ "GET /hello HTTP/1.1\r\n" LAST, 200 },
+	{ "HEAD /hello HTTP/1.1\r\n" LAST, 200 },
+	{ "GET /nothing HTTP/1.1\r\n" LAST, 426 },
+	{ "GET /hello HTTP/1.1\r\nHost: sim\r\n\r\nGET /nothing HTTP/1.1\r\n" LAST, 200 },
 	{ "GET /deny HTTP/1.1\r\n" UPGRADE KEY "Sec-WebSocket-Version: 13\r\n\r\n", 403 },
 	{ "POST /x HTTP/1.1\r\n" UPGRADE KEY "Sec-WebSocket-Version: 13\r\n\r\n", 405 },
 	{ "BREW /x HTTP/1.1\r\nHost: sim\r\n\r\n", 501 },

@@ -156,7 +156,7 @@ static void note(int written, int version, int type, const void *bytes, size_t s
 
 void secret_begin(struct peer *peer)
 {
-	static const char plain[] = "GET / HTTP/1.1\r\nHost: sim\r\n\r\n";
+	static const char plain[] = "GET / HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n";
 	struct secret *secret = &secrets[peer->index];
 	bool dialled = peer->kind == PEER_SERVER;
 	secret->ssl = SSL_new(dialled ? servers : clients);

@@ -97,7 +97,10 @@ static const struct {
 	{ "a tab between", "GET\t/\tHTTP/1.1\r\n" REST, 400 },
 	{ "no version", "GET /\r\n" REST, 400 },
 	{ "small letters", "GET / http/1.1\r\n" REST, 400 },
-	{ "HTTP/1.0", "GET / HTTP/1.0\r\n" REST, 505 },
+	{ "a handshake by HTTP/1.0", "GET / HTTP/1.0\r\n" REST, 505 },
+	{ "HTTP/1.0", "GET / HTTP/1.0\r\nHost: example.com\r\n\r\n", PLAIN },
+	{ "HTTP/1.0 without Host", "GET / HTTP/1.0\r\n\r\n", PLAIN },
+	{ "HTTP/1.0 with two Hosts", "GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", 400 },
 	{ "HTTP/1.2", "GET / HTTP/1.2\r\n" REST, 505 },
 	{ "HTTP/2.0", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505 },
 	{ "HTTP/11", "GET / HTTP/11\r\n" REST, 400 },
@@ -351,32 +354,32 @@ static size_t write_101_protocol(char *to, size_t size)
 
 static size_t write_400(char *to, size_t size)
 {
-	return rc_http_response(to, size, 400, NULL, NULL, 0, false);
+	return rc_http_response(to, size, 400, NULL, NULL, 0, false, RC_HTTP_CLOSES);
 }
 
 static size_t write_405(char *to, size_t size)
 {
-	return rc_http_response(to, size, 405, NULL, NULL, 0, true);
+	return rc_http_response(to, size, 405, NULL, NULL, 0, true, RC_HTTP_CLOSES);
 }
 
 static size_t write_426(char *to, size_t size)
 {
-	return rc_http_response(to, size, 426, NULL, NULL, 0, false);
+	return rc_http_response(to, size, 426, NULL, NULL, 0, false, RC_HTTP_CLOSES);
 }
 
 static size_t write_503(char *to, size_t size)
 {
-	return rc_http_response(to, size, 503, NULL, "", 0, false);
+	return rc_http_response(to, size, 503, NULL, "", 0, false, RC_HTTP_CLOSES);
 }
 
 static size_t write_200(char *to, size_t size)
 {
-	return rc_http_response(to, size, 200, "application/json", "{}", 2, false);
+	return rc_http_response(to, size, 200, "application/json", "{}", 2, false, RC_HTTP_CLOSES);
 }
 
 static size_t write_204(char *to, size_t size)
 {
-	return rc_http_response(to, size, 204, NULL, NULL, 0, false);
+	return rc_http_response(to, size, 204, NULL, NULL, 0, false, RC_HTTP_CLOSES);
 }
 
 Test(handshake, responses)

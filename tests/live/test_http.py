@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: MIT
+"""Plain HTTP as it is spoken: connections that are kept, HTTP/1.0, bodies in chunks, bodies that wait to be asked for, by
+Python's client, by bare sockets, and through nginx and HAProxy as they are without settings. And whoever would abuse it:
+answers that nobody reads, a request that never ends, lengths told twice."""
+import http.client
+import json
+import time
+
+from app import SLOW, App, equal, until
+from harness import Raw, Server, run
+from proxies import Proxy, haproxy
+
+
+def call(connection, method, path, body=None, **headers):
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+def connect(server):
+    return http.client.HTTPConnection("127.0.0.1", server.port, timeout=10 * SLOW)
+
+
+def test_many_requests_on_one_connection():
+    count = 2000 if SLOW > 1 else 20000
+    with App() as server:
+        client = connect(server)
+        body = json.dumps({"topic": "t", "data": "x" * 60})
+        for number in range(count):
+            status, answer = call(client, "POST", "/api/publish", body)
+            if status != 200 or json.loads(answer)["seq"] != number + 1:
+                raise AssertionError(f"{number}: {status} {answer!r}")
+        status, _ = call(client, "GET", "/nothing/here")
+        equal(status, 404, "an error keeps the connection too")
+        client.close()
+
+
+def test_polls_on_one_connection():
+    with App() as server:
+        client = connect(server)
+        server.post("publish", topic="t", data=0)
+        for number in range(1, 50):
+            server.post("publish", topic="t", data=number)
+            status, answer = call(client, "GET", f"/poll/t?since={number}&wait=5")
+            equal(status, 200)
+            equal([message["data"] for message in json.loads(answer)["messages"]], [number])
+        client.request("GET", "/poll/t?since=50&wait=10")  # this one waits
+        until(lambda: server.figures() and True, "it waits")
+        server.post("publish", topic="t", data="late")
+        answer = client.getresponse()
+        equal(json.loads(answer.read())["messages"][0]["data"], "late")
+        equal(call(client, "GET", "/healthz")[0], 200, "and the connection goes on")
+
+
+def test_old_http():
+    with Server() as server:
+        for head in "GET /healthz HTTP/1.0\r\n\r\n", "GET /healthz HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n":
+            with Raw(server) as raw:
+                raw.send(head.encode())
+                status, headers, _ = raw.response()
+                equal(status, 200)
+                equal(headers["connection"], "close")
+                assert raw.at_end()
+        with Raw(server) as raw:
+            raw.send(raw.request("/echo").replace(b"HTTP/1.1", b"HTTP/1.0"))
+            equal(raw.response()[0], 505)
+
+
+def test_bodies_in_chunks():
+    with App() as server:
+        client = connect(server)
+        text = json.dumps({"topic": "t", "data": "y" * 5000}).encode()
+        pieces = [text[at:at + 7] for at in range(0, len(text), 7)]
+        for number in range(3):
+            client.request("POST", "/api/publish", iter(pieces), {"Transfer-Encoding": "chunked"}, encode_chunked=True)
+            answer = client.getresponse()
+            equal((answer.status, json.loads(answer.read())["seq"]), (200, number + 1))
+        with Raw(server) as raw:  # a byte a packet, an extension, a trailer, and the next request behind it
+            body = b'{"topic":"t","data":1}'
+            for byte in (f"POST /api/publish HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+                         f"{len(body):x};a=b\r\n").encode() + body + b"\r\n0\r\nX: y\r\n\r\n":
+                raw.send(bytes([byte]))
+            raw.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            equal(raw.response()[0], 200)
+            equal(raw.response()[0], 200)
+
+
+def test_a_body_that_waits_to_be_asked_for():
+    with App() as server, Raw(server) as raw:
+        body = b'{"topic":"t","data":1}'
+        for _ in range(2):
+            raw.send(f"POST /api/publish HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+                     f"Content-Length: {len(body)}\r\n\r\n".encode())
+            equal(raw.response()[0], 100)
+            raw.send(body)
+            equal(raw.response()[0], 200)
+    with App("--api-key", "0123456789abcdef") as server, Raw(server) as raw:
+        raw.send(b"POST /api/publish HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 20\r\n\r\n")
+        status, headers, _ = raw.response()
+        equal((status, headers["connection"]), (401, "close"), "who may not gets his answer without sending the body")
+
+
+def test_requests_one_behind_the_other():
+    with Server() as server, Raw(server) as raw:
+        raw.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5 + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        for number in range(6):
+            status, headers, _ = raw.response()
+            equal((status, headers.get("connection")), (200, "close" if number == 5 else None))
+        assert raw.at_end()
+    with Server("--echo") as server, Raw(server) as raw:  # a WebSocket behind a plain request, once that has its answer
+        raw.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        equal(raw.response()[0], 200)
+        raw.send(raw.request("/echo"))
+        raw.check_open()
+        raw.text("hello")
+        equal(raw.receive_text(), "hello")
+    with Server("--echo") as server, Raw(server) as raw:  # and before that
+        raw.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" + raw.request("/echo"))
+        equal([raw.response()[0] for _ in range(2)], [200, 400])
+        assert raw.at_end()
+
+
+def test_answers_that_nobody_reads():
+    """Who asks and asks without reading gets an end, and not the server's memory."""
+    with Server() as server:
+        before = server.memory()
+        with Raw(server, receive_buffer=4096) as raw:
+            raw.socket.settimeout(3 * SLOW)
+            end = time.monotonic() + 10 * SLOW
+            try:
+                while time.monotonic() < end:
+                    raw.send(b"GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
+                raise AssertionError("it is never told to stop")
+            except (TimeoutError, ConnectionError):
+                pass
+            grown = server.memory() - before
+            assert grown < 8 << 20, f"{grown} bytes for one that does not read"
+            equal(server.get("/healthz")[0], 200, "somebody else is served meanwhile")
+
+
+def test_a_second_request_that_never_ends():
+    with Server("--handshake-timeout", "1s") as server, Raw(server) as raw:
+        raw.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        equal(raw.response()[0], 200)
+        time.sleep(1.5)  # between two requests it is idle, which is no time-out
+        raw.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /he")
+        equal(raw.response()[0], 200)
+        equal(raw.response()[0], 408)
+        assert raw.at_end()
+
+
+def test_an_idle_connection_ends():
+    with Server("--idle-timeout", "1s") as server, Raw(server) as raw:
+        raw.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        equal(raw.response()[0], 200)
+        assert raw.at_end()
+
+
+def test_two_lengths():
+    with Server() as server:
+        for lines in (b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+                      b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"):
+            with Raw(server) as raw:
+                raw.send(b"POST /healthz HTTP/1.1\r\nHost: localhost\r\n" + lines + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                status, headers, _ = raw.response()
+                equal((status, headers["connection"]), (400 if b"Encoding: chunked\r\nC" in lines else status, "close"))
+                assert raw.at_end(), "what follows is read by nobody"
+
+
+def test_a_stop_sends_what_was_answered():
+    with Server() as server:
+        with Raw(server) as raw:
+            raw.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            equal(raw.response()[0], 200)
+            server.stop()
+            assert raw.at_end()
+
+
+def plain_nginx(upstream):
+    """proxy_pass and nothing else: HTTP/1.0 to the server, a connection a request."""
+    def configure(port, directory):
+        return f"""
+daemon off; master_process off; pid {directory}/pid; error_log stderr warn;
+events {{ worker_connections 512; }}
+http {{
+  access_log off;
+  client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/f;
+  uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
+  server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://127.0.0.1:{upstream}; }} }}
+}}
+"""
+    return Proxy("nginx", configure, lambda path, directory: ["-p", directory, "-c", path, "-e", "stderr"])
+
+
+def test_nginx_without_settings():
+    with App() as server, plain_nginx(server.port) as proxy:
+        client = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10 * SLOW)
+        for number in range(20):
+            status, answer = call(client, "POST", "/api/publish", json.dumps({"topic": "t", "data": number}))
+            equal((status, json.loads(answer)["seq"]), (200, number + 1), answer)
+        equal(call(client, "GET", "/healthz")[0], 200)
+
+
+def test_haproxy_with_health_checks():
+    key = "0123456789abcdef"
+    with App("--api-key", key) as server:
+        check = "check inter 200ms fall 1 rise 1\n  option httpchk GET /healthz"
+        with haproxy(server.port, send=check) as proxy:
+            client = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10 * SLOW)
+            time.sleep(1)
+            for number in range(50):
+                status, answer = call(client, "POST", "/api/publish", json.dumps({"topic": "t", "data": number}),
+                                      **{"X-API-Key": key})
+                equal((status, json.loads(answer)["seq"]), (200, number + 1), answer)
+
+
+run(globals(), limit=60)
