@@ -6,7 +6,6 @@
 #include "beat.h"
 
 #include "form.h"
-#include "pump.h"
 #include "worker.h"
 
 void rc_beats_close(struct worker *worker)
@@ -73,11 +72,11 @@ static bool rests(const struct worker *worker, const struct rc_member *member, c
 	const struct connection *conn = &worker->connections[member->slot];
 	const struct rc_feed *feed = rc_feed_at(&worker->subscribers, member->subscription);
 	if (!rc_connection_is_open(conn) || !rc_form_of(conn)->mark || conn->cursor.behind ||
-	    rc_pump_is_busy(worker, member->slot))
+	    rc_form_is_busy(worker, member->slot))
 		return false;
 	if (feed && feed->rate && feed->until_sequence != saying->mark.sequence)
 		return false;
-	return saying->newest == RC_NONE || saying->newest < rc_lag_place(worker, member->slot);
+	return saying->newest == RC_NONE || saying->newest < rc_cursor_place(&conn->cursor, worker->round.begin);
 }
 
 static void say_to(struct worker *worker, const struct rc_member *member, struct saying *saying)

@@ -104,6 +104,7 @@ static void kept(struct worker *worker, const struct ending *ending)
 {
 	uint32_t slot = ending->slot;
 	tell_closed(worker, slot, rc_handle(worker, slot), ending);
+	rc_subscription_end_all(worker, slot);
 	rc_keep_next(worker, slot);
 }
 

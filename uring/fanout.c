@@ -15,6 +15,7 @@
  */
 #include "fanout.h"
 
+#include "form.h"
 #include "pump.h"
 #include "trace.h"
 #include "worker.h"
@@ -43,7 +44,7 @@ static bool visit(struct worker *worker, uint32_t slot)
 	uint64_t begin = rc_lag_place(worker, slot);
 	if (!rc_connection_is_open(conn) || conn->cursor.behind || begin >= worker->round.end)
 		return false;
-	struct rc_plan *plan = rc_pump_is_busy(worker, slot) ? NULL
+	struct rc_plan *plan = rc_form_is_busy(worker, slot) ? NULL
 	                                                     : rc_plans_for(worker, slot, begin, worker->encoder.end);
 	if (plan && plan->size)
 		return rc_pump_plan(worker, slot, plan);

@@ -8,7 +8,6 @@
 #include "feeds.h"
 
 #include "form.h"
-#include "pump.h"
 #include "subscription.h"
 #include "worker.h"
 
@@ -74,7 +73,7 @@ static void forget_state(struct worker *worker, uint32_t slot, uint32_t number, 
 	feed->picture = NULL;
 	feed->mark = 0;
 	feed->tells = false;
-	rc_pump_abandon_show(worker, slot, number);
+	rc_show_abandon(worker, slot, number);
 }
 
 bool rc_feeds_begin_state(struct worker *worker, uint32_t slot, struct rc_subscription *record, struct picture *picture,
@@ -253,11 +252,11 @@ static bool say_mark(struct worker *worker, uint32_t slot, const struct rc_topic
 	return false;
 }
 
-bool rc_feeds_pump(struct worker *worker, uint32_t slot)
+bool rc_feeds_next(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
 	if (rc_show_is_on(worker, slot))
-		return rc_pump_show(worker, slot);
+		return true;
 	for (uint32_t at = conn->first_subscription; at;) {
 		uint32_t number = at - 1;
 		const struct rc_subscription *record = rc_subscription_at(&worker->subscribers, number);
@@ -275,7 +274,7 @@ bool rc_feeds_pump(struct worker *worker, uint32_t slot)
 		if (feed->picture) {
 			rc_show_begin(worker, slot, feed->picture, number);
 			feed->picture = NULL;
-			return rc_pump_show(worker, slot);
+			return true;
 		}
 	}
 	conn->cursor.owed = false;

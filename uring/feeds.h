@@ -47,8 +47,9 @@ bool rc_feeds_resync(struct worker *worker, uint32_t slot, struct rc_subscriptio
 /* Of one that is behind: where it gets the newest alone from here on, and its form tells numbers, it is owed a mark. */
 void rc_feeds_begin_runs(struct worker *worker, uint32_t slot);
 
-/* Sends what is owed. Returns whether a send was prepared. The connection is open, and nothing else comes first. */
-bool rc_feeds_pump(struct worker *worker, uint32_t slot);
+/* Says the next of what is owed. Returns whether that is a picture, which is shown from here on; what is said is in the
+ * outbox. The connection is open, and nothing else comes first. */
+bool rc_feeds_next(struct worker *worker, uint32_t slot);
 
 /* Looks after those who are paced, when it is time; and when that is next, UINT64_MAX: never. */
 void rc_feeds_look(struct worker *worker);

@@ -224,3 +224,10 @@ int rc_say(struct worker *worker, uint32_t slot, uint8_t opcode, const void *dat
 {
 	return rc_form_of(&worker->connections[slot])->say(worker, slot, opcode, data, size);
 }
+
+bool rc_form_is_busy(const struct worker *worker, uint32_t slot)
+{
+	const struct connection *conn = &worker->connections[slot];
+	return conn->sending || conn->polling || conn->outbox || conn->cursor.owed ||
+	       (conn->secure && rc_secure_has_aside(worker, slot)) || !rc_form_of(conn)->follows;
+}

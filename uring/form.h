@@ -60,6 +60,9 @@ static inline bool rc_form_has_handshake(const struct connection *conn, enum con
 	return state == CONNECTION_HANDSHAKE || (state == CONNECTION_OPEN && conn->form == FORM_ANSWER);
 }
 
+/* Whether nothing of the log can be sent right now: something else comes first. */
+bool rc_form_is_busy(const struct worker *worker, uint32_t slot);
+
 /* Says something in the connection's form. */
 int rc_say(struct worker *worker, uint32_t slot, uint8_t opcode, const void *data, size_t size);
 

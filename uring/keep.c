@@ -7,7 +7,6 @@
 #include "keep.h"
 
 #include "form.h"
-#include "subscription.h"
 #include "worker.h"
 
 #include <string.h>
@@ -23,7 +22,6 @@ void rc_keep_next(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
 	struct handshake *handshake = conn->handshake;
-	rc_subscription_end_all(worker, slot);
 	rc_pool_give(&worker->pool, handshake->bytes, handshake->capacity);
 	handshake->bytes = NULL;
 	handshake->size = handshake->capacity = 0;

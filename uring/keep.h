@@ -21,7 +21,7 @@ struct worker;
  * sent before, and the server is not going away. */
 bool rc_keep_may(const struct worker *worker, uint32_t slot);
 
-/* The request was answered: the connection waits for the next one. */
+/* The request was answered, and what was subscribed for it has ended: the connection waits for the next one. */
 void rc_keep_next(struct worker *worker, uint32_t slot);
 
 #endif

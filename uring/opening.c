@@ -94,7 +94,7 @@ static void answer_request(struct worker *worker, uint32_t slot, struct rc_http_
 		accept_request(worker, slot, &verdict, in_line);
 	else if (!verdict.response || !rc_connection_put(worker, slot, verdict.response, verdict.size))
 		cut(worker, slot, 0);
-	else if (verdict.keeps && !conn->ends)
+	else if (verdict.keeps && !conn->ends && !conn->subscription_count)
 		rc_keep_next(worker, slot);
 	else
 		rc_ending_note(worker, &(struct ending){ .kind = ENDING_ANSWERED, .slot = slot });

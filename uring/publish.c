@@ -14,12 +14,10 @@
 #include "trace.h"
 #include "worker.h"
 
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define YIELDS_MAX 64 /* some 20 us: a publisher that has fallen asleep takes about ten to wake up */
 #define WAIT_NS 50000 /* between two tries of a publisher that waits */
 
 static_assert(RC_PUBLISH_MANY_MAX <= RC_PLAN_WINDOW, "a round has room for all that is seen at once");
@@ -57,17 +55,6 @@ static uint64_t far_back(const struct rc_server *server)
 			mask |= UINT64_C(1) << i % 64;
 	}
 	return mask;
-}
-
-void rc_appending_begin(struct rc_server *server, struct appending *appending)
-{
-	if (pthread_mutex_trylock(&server->log_lock)) {
-		atomic_fetch_add_explicit(&server->publishers_waiting, 1, memory_order_relaxed);
-		pthread_mutex_lock(&server->log_lock);
-		atomic_fetch_sub_explicit(&server->publishers_waiting, 1, memory_order_relaxed);
-	}
-	*appending = (struct appending){ .segment = server->log.write_position / server->log.segment_size,
-		                         .recycled = server->log.segments_recycled };
 }
 
 /* ---- a base is wanted ---- */
@@ -142,17 +129,6 @@ void rc_appending_end(struct rc_server *server, const struct appending *appendin
 		mask |= appending->mask;
 	if (mask)
 		wake_masked(server, mask);
-}
-
-void rc_appending_pass(struct rc_server *server)
-{
-	uint64_t head = rc_log_head(&server->log);
-	for (unsigned i = 0; i < YIELDS_MAX; i++) {
-		if (!atomic_load_explicit(&server->publishers_waiting, memory_order_relaxed) ||
-		    rc_log_head(&server->log) != head)
-			return;
-		sched_yield();
-	}
 }
 
 bool rc_appending_waits(struct rc_server *server, unsigned flags)

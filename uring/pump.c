@@ -121,13 +121,6 @@ static bool has_aside(const struct worker *worker, uint32_t slot)
 	return worker->connections[slot].secure && rc_secure_has_aside(worker, slot);
 }
 
-bool rc_pump_is_busy(const struct worker *worker, uint32_t slot)
-{
-	const struct connection *conn = &worker->connections[slot];
-	return conn->sending || conn->polling || conn->outbox || conn->cursor.owed || has_aside(worker, slot) ||
-	       !rc_form_of(conn)->follows;
-}
-
 uint64_t rc_pump_past(struct worker *worker, uint32_t slot, struct rc_plan *plan)
 {
 	struct connection *conn = &worker->connections[slot];
@@ -219,7 +212,7 @@ static void note_shown(struct worker *worker, uint32_t slot, size_t size)
 		rc_show_end(worker, slot);
 }
 
-bool rc_pump_show(struct worker *worker, uint32_t slot)
+static bool send_show(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
 	struct show *show = &worker->shows.of_slot[slot];
@@ -240,14 +233,6 @@ bool rc_pump_show(struct worker *worker, uint32_t slot)
 	rc_count(&worker->stats.sends, 1);
 	rc_ring_send(worker->ring, slot, &show->range, 1, false, rc_tag(worker, TAG_SENT_SHOW, slot, 0));
 	return true;
-}
-
-void rc_pump_abandon_show(struct worker *worker, uint32_t slot, uint32_t subscription)
-{
-	const struct show *show = &worker->shows.of_slot[slot];
-	rc_show_abandon(worker, slot, subscription);
-	if (show->picture && !show->range.size && !rc_show_next(worker, slot, 1).size)
-		rc_show_end(worker, slot);
 }
 
 /* There is something new for a request that waits: the application reads it, and answers. */
@@ -332,7 +317,7 @@ bool rc_pump(struct worker *worker, uint32_t slot)
 		return false;
 	}
 	if (conn->cursor.owed && rc_show_is_within(worker, slot))
-		return rc_pump_show(worker, slot);
+		return send_show(worker, slot);
 	if (conn->cursor.partial)
 		return send_behind(worker, slot);
 	if (conn->outbox && rc_outbox_size(conn->outbox))
@@ -340,7 +325,7 @@ bool rc_pump(struct worker *worker, uint32_t slot)
 	if (conn->outbox)
 		rc_connection_drop_outbox(worker, conn);
 	if (conn->cursor.owed && conn->state == CONNECTION_OPEN)
-		return rc_feeds_pump(worker, slot);
+		return rc_feeds_next(worker, slot) && send_show(worker, slot);
 	if (conn->cursor.behind && conn->state == CONNECTION_OPEN)
 		return send_behind(worker, slot);
 	if (conn->secure && conn->state == CONNECTION_FLUSHING && rc_secure_say_end(worker, slot))

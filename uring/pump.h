@@ -14,9 +14,6 @@ struct worker;
  */
 bool rc_pump(struct worker *worker, uint32_t slot);
 
-/* Whether a plan cannot be sent right now: something else comes first. */
-bool rc_pump_is_busy(const struct worker *worker, uint32_t slot);
-
 /* Sends a plan to a connection that is not busy. Returns whether a send was prepared; the plan is the pump's from here
  * on. */
 bool rc_pump_plan(struct worker *worker, uint32_t slot, struct rc_plan *plan);
@@ -24,12 +21,6 @@ bool rc_pump_plan(struct worker *worker, uint32_t slot, struct rc_plan *plan);
 /* Nothing of the plan's window was wanted, or all of it was conflated: moves the cursor over it, and drops the plan.
  * Returns where it stands. */
 uint64_t rc_pump_past(struct worker *worker, uint32_t slot, struct rc_plan *plan);
-
-/* Sends what comes next of the picture that is shown. Returns whether a send was prepared. */
-bool rc_pump_show(struct worker *worker, uint32_t slot);
-
-/* A subscription needs it no more. */
-void rc_pump_abandon_show(struct worker *worker, uint32_t slot, uint32_t subscription);
 
 /* An operation with a tag TAG_SENT_* or TAG_OPTION_SET has completed. `held`: the kernel goes on reading the bytes
  * (hold.h). */

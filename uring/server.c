@@ -91,16 +91,11 @@ static int check_config(const struct rc_config *config, struct rc_error *error)
 	return rc_place_check(config, error);
 }
 
-static uint64_t clock_ns(clockid_t clock)
+static uint64_t real_time_ms(void)
 {
 	struct timespec time;
-	clock_gettime(clock, &time);
-	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
-
-uint64_t rc_server_now(void)
-{
-	return clock_ns(CLOCK_MONOTONIC);
+	clock_gettime(CLOCK_REALTIME, &time);
+	return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
 }
 
 /* What was left open follows from what was not: a message that may come in may also go out, and may come in pieces. */
@@ -129,8 +124,7 @@ static int make_log(struct rc_server *server, struct rc_error *error)
 	server->floors = calloc(server->worker_count, sizeof *server->floors);
 	if (!server->floors)
 		return -ENOMEM;
-	result = rc_topics_init(&server->topics, &defaults, config->log_size, clock_ns(CLOCK_REALTIME) / 1000000,
-	                        server->seed);
+	result = rc_topics_init(&server->topics, &defaults, config->log_size, real_time_ms(), server->seed);
 	if (result < 0)
 		return result;
 	server->epoch = server->topics.epoch_next;

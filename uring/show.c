@@ -89,13 +89,6 @@ uint32_t rc_show_sent(struct worker *worker, uint32_t slot, size_t size)
 	return show->index - before;
 }
 
-void rc_show_abandon(struct worker *worker, uint32_t slot, uint32_t subscription)
-{
-	struct show *show = show_of(worker, slot);
-	if (show->picture && show->subscription == subscription + 1)
-		show->subscription = 0;
-}
-
 void rc_show_end(struct worker *worker, uint32_t slot)
 {
 	struct show *show = show_of(worker, slot);
@@ -103,4 +96,13 @@ void rc_show_end(struct worker *worker, uint32_t slot)
 		return;
 	rc_picture_drop(worker->server, show->picture);
 	*show = (struct show){ 0 };
+}
+
+void rc_show_abandon(struct worker *worker, uint32_t slot, uint32_t subscription)
+{
+	struct show *show = show_of(worker, slot);
+	if (show->picture && show->subscription == subscription + 1)
+		show->subscription = 0;
+	if (show->picture && !show->range.size && !rc_show_next(worker, slot, 1).size)
+		rc_show_end(worker, slot);
 }

@@ -43,7 +43,7 @@ struct rc_range rc_show_next(const struct worker *worker, uint32_t slot, size_t 
 /* So many bytes of it have left. Returns how many values that made whole. */
 uint32_t rc_show_sent(struct worker *worker, uint32_t slot, size_t size);
 
-/* The subscription ends, or begins anew: only the rest of a value still leaves. */
+/* The subscription ends, or begins anew: only the rest of a value still leaves, and without one the show ends. */
 void rc_show_abandon(struct worker *worker, uint32_t slot, uint32_t subscription);
 
 /* Nothing of it leaves any more; nothing is on its way. */
