@@ -88,12 +88,12 @@ uint32_t rc_keys_get(struct rc_keys *keys, struct rc_topic *topic, const struct 
 /* Nothing came of that message. */
 void rc_keys_unget(struct rc_keys *keys, uint32_t number);
 
-/* The message is entry `number` of the log. Returns the entry of the key's message before it, or RC_NONE. */
-uint64_t rc_keys_put(struct rc_keys *keys, struct rc_topic *topic, uint32_t key, uint64_t number, uint64_t sequence,
+/* The message is that entry of the log. Returns the entry of the key's message before it, or RC_NONE. */
+uint64_t rc_keys_put(struct rc_keys *keys, struct rc_topic *topic, uint32_t number, uint64_t entry, uint64_t sequence,
                      bool removed);
 
 /* That entry leaves the log. Topics whose last value is dropped by that are released, but not the entry's own. */
-void rc_keys_forget(struct rc_keys *keys, uint32_t key, uint64_t number, const uint8_t *frame, uint32_t size);
+void rc_keys_forget(struct rc_keys *keys, uint32_t number, uint64_t entry, const uint8_t *frame, uint32_t size);
 
 /* Whether a message published with this sequence is of the state that its topic has now. */
 static inline bool rc_key_counts(const struct rc_key *key, const struct rc_state *state)

@@ -76,7 +76,7 @@ int rc_reach_explain_name(char *to, size_t size, const struct lookup *lookup)
 int rc_reach_explain_unasked(char *to, size_t size, const char *name, int result)
 {
 	if (result == -EBUSY)
-		snprintf(to, size, "the name '%s' cannot be looked up: %u others wait already", name, RC_NAMES_MAX);
+		snprintf(to, size, "the name '%s' cannot be looked up: %d others wait already", name, RC_NAMES_MAX);
 	else if (result == -ENOMEM)
 		snprintf(to, size, "the name '%s' cannot be looked up: out of memory", name);
 	else

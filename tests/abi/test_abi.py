@@ -135,7 +135,7 @@ ADDITIONS = {
     "more of an end": longer("rc_closing", "const char *later"),
     "more of the past": longer("rc_past", "uint64_t later"),
     "a function": (BEHIND, "RC_API int rc_later(void);\n" + BEHIND),
-    "a policy": ("RC_POLICY_LAST = RC_POLICY_CONFLATE,\n", "RC_POLICY_LAST = RC_POLICY_CONFLATE,\n\tRC_POLICY_LATER,\n"),
+    "a policy": ("RC_POLICY_LAST = RC_POLICY_RESYNC,\n", "RC_POLICY_LAST = RC_POLICY_RESYNC,\n\tRC_POLICY_LATER,\n"),
     "a flag": ("\tRC_PUBLISH_UNCHECKED = 4,\n", "\tRC_PUBLISH_UNCHECKED = 4,\n\tRC_PUBLISH_LATER = 4096,\n"),
     "a version": ("#define RC_VERSION_MINOR", "#define RC_VERSION_LATER 1\n#define RC_VERSION_MINOR"),
 }
@@ -160,7 +160,6 @@ BREAKS = {
     "compression grew, which lies inside": ("layout", longer("rc_deflate_options", "unsigned later[2]")),
     "a handler is called in another way": ("layout", changed("rc_handlers", r"\(\*report\)\(void \*context, const char \*",
                                                              "(*report)(void *context, int ")),
-    "where to start grew into padding": ("layout", longer("rc_start", "bool later")),
     "an option lies in padding": ("layout", longer("rc_topic_options", "bool later")),
     "policies have other numbers": ("constants", ("\tRC_POLICY_CLOSE, ", "\tRC_POLICY_CLOSE = 7, ")),
     "a flag has another bit": ("constants", ("RC_PUBLISH_WAIT = 2,", "RC_PUBLISH_WAIT = 2048,")),

@@ -17,7 +17,7 @@ void app_origin_note(struct app_origins *origins, const struct option_entry *tab
 	const struct option_list *list = option->kind == OPTION_LIST ? option->target : NULL;
 	unsigned item = list && list->count ? list->count - 1 : 0;
 	/* A setting may have two names. */
-	for (unsigned row = 0; table[row].name && row < OPTIONS_MAX; row++) {
+	for (unsigned row = 0; row < OPTIONS_MAX && table[row].name; row++) {
 		if (table[row].target != option->target)
 			continue;
 		origins->sources[row] = (uint8_t)source;

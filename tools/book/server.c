@@ -53,6 +53,15 @@ int book_server_start(struct book_server *server, const char *address)
 	if (!server->server)
 		goto failed;
 	server->routes.server = server->server;
+	server->routes.admin = &server->admin;
+	server->admin = (struct admin){
+		.first = UINT32_MAX,
+		.metrics = { .server = server->server, .health = &server->health, .service = &server->service },
+	};
+	if (!health_open(&server->health, server->server)) {
+		snprintf(error.text, sizeof error.text, "out of memory");
+		goto failed;
+	}
 	int code = set_rules(server);
 	if (!code)
 		code = book_publisher_open(&server->publisher, server->server, server->market);
@@ -74,6 +83,7 @@ int book_server_start(struct book_server *server, const char *address)
 	serve_polls_end(&server->routes.polls);
 failed:
 	command_failed("%s", error.text);
+	health_close(&server->health);
 	rc_server_free(server->server);
 	book_publisher_close(&server->publisher);
 	return -1;
@@ -83,6 +93,7 @@ void book_server_end(struct book_server *server)
 {
 	rc_server_stop(server->server, DRAIN_MS);
 	rc_server_join(server->server);
+	health_close(&server->health);
 	serve_polls_end(&server->routes.polls);
 	rc_server_free(server->server);
 	book_publisher_close(&server->publisher);

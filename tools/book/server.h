@@ -17,6 +17,9 @@ struct book_server {
 
 	rc_server *server;
 	struct serve_routes routes;
+	struct admin admin;
+	struct health health;
+	struct service service;
 	int (*answer)(void *context, rc_request *request); /* the routes' */
 	struct book_publisher publisher;
 };

@@ -8,6 +8,7 @@
 #include "profile.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <link.h>
 #include <pthread.h>
 #include <signal.h>
@@ -115,9 +116,8 @@ static void write_profile(FILE *to)
 	put_words(to, 3, (const uint64_t[]){ 0, 1, 0 });
 	for (unsigned i = 0; i < modules.count; i++) {
 		uint64_t base = ((uint64_t)i + 1) << MODULE_ROOM;
-		fprintf(to, "%012llx-%012llx r-xp %08llx 00:00 0 %s\n",
-		        (unsigned long long)(base + modules.items[i].begin),
-		        (unsigned long long)(base + modules.items[i].end), (unsigned long long)modules.items[i].offset,
+		fprintf(to, "%012" PRIx64 "-%012" PRIx64 " r-xp %08" PRIx64 " 00:00 0 %s\n",
+		        base + modules.items[i].begin, base + modules.items[i].end, (uint64_t)modules.items[i].offset,
 		        modules.items[i].name);
 	}
 }

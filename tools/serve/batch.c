@@ -27,11 +27,13 @@ bool serve_batch_add(struct serve_batch *batch, const struct rc_batch_message *m
 	if (batch->count == batch->capacity) {
 		size_t capacity = batch->capacity ? batch->capacity * 4 : 4;
 		struct rc_batch_message *messages = realloc(batch->messages, capacity * sizeof *messages);
-		batch->messages = messages ? messages : batch->messages;
-		void **decoded = messages ? realloc(batch->decoded, capacity * sizeof *decoded) : NULL;
-		batch->decoded = decoded ? decoded : batch->decoded;
+		if (!messages)
+			return fail(batch, "out of memory");
+		batch->messages = messages;
+		void **decoded = realloc(batch->decoded, capacity * sizeof *decoded);
 		if (!decoded)
 			return fail(batch, "out of memory");
+		batch->decoded = decoded;
 		batch->capacity = capacity;
 	}
 	batch->decoded[batch->count] = NULL;

@@ -129,9 +129,8 @@ struct rc_message {
 
 /* How a connection ended. */
 struct rc_closing {
-	uint16_t code; /* RC_CLOSE_NO_CODE and RC_CLOSE_ABNORMAL included */
-	const char
-	    *reason; /* the peer's words, or the library's for what went wrong; valid until the callback returns */
+	uint16_t code;      /* RC_CLOSE_NO_CODE and RC_CLOSE_ABNORMAL included */
+	const char *reason; /* the peer's words, or the library's for what went wrong; for the callback alone */
 	size_t reason_size;
 	bool by_peer; /* the peer began the closing handshake */
 	/* Client role: 0 once the connection was open; else the HTTP status that refused the handshake, or the negative
@@ -164,7 +163,8 @@ struct rc_handlers {
 	/* The connection is open. Here and below, `user` is what rc_request_set_user() or rc_connect() was given. */
 	void (*open)(void *context, rc_conn conn, void *user);
 	void (*message)(void *context, rc_conn conn, void *user, const struct rc_message *message);
-	/* A Pong came, with its payload of at most 125 bytes. */
+	/* A Pong came, with its payload of at most 125 bytes: the application's own, of rc_ping(), or the 8 bytes of a
+	 * Ping that a silent connection got. */
 	void (*pong)(void *context, rc_conn conn, void *user, const uint8_t *data, size_t size);
 	/* There is a message for a request that waits (rc_request_wait()): answer it, or wait for the next call. */
 	void (*ready)(void *context, rc_conn conn, void *user);
@@ -209,14 +209,6 @@ enum rc_huge_pages {
 	RC_HUGE_PAGES_RESERVED,    /* those of 2 MiB that the sysctl vm.nr_hugepages set aside, or an error */
 };
 
-/* What a worker's ring is made of. On epoll everything works as on io_uring, but each send is a call of its own, no
- * send is zero-copy, and each connection takes a descriptor of the process, as on io_uring before Linux 6.14. */
-enum rc_ring_kind {
-	RC_RING_AUTO,  /* io_uring; where it is forbidden, switched off or older than Linux 6.1, epoll */
-	RC_RING_URING, /* io_uring, or an error */
-	RC_RING_EPOLL, /* Linux 4.18 */
-};
-
 /* How a server is set up. rc_config_init() fills in the defaults, which stand here beside each field; where none does,
  * it is 0. */
 struct rc_config {
@@ -253,9 +245,7 @@ struct rc_config {
 	unsigned round_interval_us;
 	/* Sends of at least this many bytes of the log are zero-copy (io_uring of Linux 6.14), except to a peer for
 	 * whom the kernel copies in the end; 0: none are. Such a send holds its part of the log until the peer's system
-	 * has acknowledged it. It gains from some 16 KiB up, with a network card that gathers; over loopback it only
-	 * costs.
-	 */
+	 * has acknowledged it. It gains from some 16 KiB up, with a card that gathers; over loopback it only costs. */
 	size_t zero_copy_size_min;
 	/* The kernel makes the records of TLS 1.3 where it can (its module `tls`). What leaves is then copied once, and
 	 * encrypted there. A peer that wants new keys is closed. */
@@ -276,8 +266,7 @@ struct rc_config {
 	/* Bytes of values kept when the log lets go of them, and as many again for states being sent: ringcast_feed.h.
 	 * 0: as log_size. */
 	size_t state_max;
-	/* RC_RING_AUTO is decided by rc_server_new(); when it is epoll, handlers.report says why at the start. */
-	enum rc_ring_kind ring;
+	unsigned ring; /* enum rc_ring_kind of ringcast_latency.h; 0: io_uring, or where that is not to be had, epoll */
 };
 
 /* Fills in the defaults. Any thread. */
@@ -306,6 +295,10 @@ RC_API rc_server *rc_server_new(const struct rc_config *config, struct rc_error 
  * addresses), -EBUSY (after the start), -ENOSPC (RC_LISTENERS_MAX are there), or the errno with which the kernel
  * refused: -EADDRINUSE, -EACCES, -EMFILE ... */
 RC_API int rc_server_listen(rc_server *server, const char *address, struct rc_error *error);
+
+/* Whether rc_server_listen() would take this address, without listening there: nobody who connects notices. Returns 0,
+ * or what rc_server_listen() does; so -EADDRINUSE also where the very server that the address is for runs already. */
+RC_API int rc_listen_check(const rc_server *server, const char *address, struct rc_error *error);
 
 /* Says how topics behave, before the start. `pattern` is a topic's name, or a prefix that ends in '*'; of those that
  * match a topic, the longest counts. Returns 0, -EINVAL (the pattern or the policy), -ENOSPC (RC_TOPIC_RULES_MAX
@@ -573,9 +566,14 @@ RC_API void rc_request_set_user(rc_request *request, void *user);
  * (RC_RESPONSE_HEADERS_SIZE). */
 RC_API int rc_request_add_header(rc_request *request, const char *name, const char *value);
 /* Answers a plain HTTP request, or refuses a handshake with words. The body is copied. A null content_type stands for
- * plain text, a null body for the status in words. Returns 0, -EINVAL (another status than 200 to 599, or a
+ * plain text, a null body for the status in words. Unless the peer wants it closed, the connection of a plain request
+ * is kept for the next one, with the same handle, and for at most idle_timeout_ms; who does not read his answers is
+ * closed. Returns 0, -EINVAL (another status than 200 to 599, or a
  * content_type of more than some 800 bytes), -ENOBUFS (more than send_size_max), -ENOMEM. */
 RC_API int rc_request_respond(rc_request *request, int status, const char *content_type, const void *body, size_t size);
+/* The status of the answer that it has so far, should the handler now return 0: that of rc_request_respond(), 101 for a
+ * WebSocket, 200 for a stream, 426, or 0 for a request that waits. */
+RC_API int rc_request_status(const rc_request *request);
 
 /* Accepts a plain GET as a stream of server-sent events (WHATWG HTML, section 9.2), before it is subscribed to
  * anything. If handlers.request then returns 0, it opens like a WebSocket: open, rc_send() of text, rc_close(), close.

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * ringcast_latency.h - for programs in which microseconds count: workers inside a loop of the program's own. Part of
- * the public contract; the conventions at the head of ringcast.h hold here too. ringcast-latency(7) says what each
- * choice gives and costs.
+ * ringcast_latency.h - for programs in which microseconds count: workers inside a loop of the program's own, and what
+ * workers run on. Part of the public contract; the conventions at the head of ringcast.h hold here too.
+ * ringcast-latency(7) says what each choice gives and costs.
  */
 #ifndef RINGCAST_LATENCY_H
 #define RINGCAST_LATENCY_H
@@ -12,6 +12,19 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* ---------------------------------------------------------------------------------------------------- its ring -- */
+
+/* What the ring of a worker is made of (rc_config.ring). On epoll everything works as on io_uring, but each send is a
+ * call of its own, no send is zero-copy, and each connection takes a descriptor of the process, as on io_uring before
+ * Linux 6.14. */
+enum rc_ring_kind {
+	/* io_uring; or epoll where that is forbidden, switched off or older than Linux 6.1. rc_server_new() decides;
+	 * when it is epoll, handlers.report says why at the start. */
+	RC_RING_AUTO,
+	RC_RING_URING, /* io_uring, or an error */
+	RC_RING_EPOLL, /* Linux 4.18 */
+};
 
 /* ------------------------------------------------------------------------------------------- a loop of one's own -- */
 

@@ -65,7 +65,7 @@ struct rc_stats {
 	uint64_t state_sent_size; /* now: bytes of states as readers are being sent them */
 	uint64_t state_dropped;   /* values that were dropped because state_max was reached, or memory was out */
 	uint64_t resyncs;         /* subscribers that were overrun and went on from the state; also of one worker */
-	uint64_t ring;            /* what the workers run on: RC_RING_URING or RC_RING_EPOLL */
+	uint64_t ring;            /* what the workers run on: RC_RING_URING or RC_RING_EPOLL (ringcast_latency.h) */
 	/* Messages written as events or in a form of ringcast_form.h, each once for all its readers, and the bytes that
 	 * they became; also of one worker. */
 	uint64_t encoded, encoded_size;
@@ -93,6 +93,35 @@ struct rc_lag_stats {
 /* Fills in who is behind. Any thread. */
 RC_API void rc_lag_stats(rc_server *server, struct rc_lag_stats *stats, size_t struct_size);
 #define rc_lag_stats(...) rc_lag_stats(__VA_ARGS__, sizeof(struct rc_lag_stats))
+
+/* How long things took, since the start. counts[n] is how many took at most 2^n microseconds and longer than what
+ * counts in the one before; the last one has all that took longer. */
+#define RC_TIMES 25
+struct rc_times {
+	uint64_t counts[RC_TIMES];
+	uint64_t sum_ns;
+};
+
+/* What is timed. */
+struct rc_times_stats {
+	struct rc_times handshake;  /* from the accept, or the connect, until a connection is open; TLS included */
+	struct rc_times round_trip; /* from the Ping that a silent connection gets to its Pong */
+	struct rc_times lag; /* of each round of a worker: from the publishing of its oldest message to its last send */
+};
+/* Fills in how long things took, all workers together. Any thread. */
+RC_API void rc_times_stats(rc_server *server, struct rc_times_stats *stats, size_t struct_size);
+#define rc_times_stats(...) rc_times_stats(__VA_ARGS__, sizeof(struct rc_times_stats))
+
+/* A certificate that wss:// listeners show now: the first in the file of its pair. */
+struct rc_certificate {
+	char file[256];           /* as it was named, cut off where it is longer */
+	char subject[256];        /* "CN=example.org,O=Example", RFC 2253 */
+	int64_t begins_s, ends_s; /* when it is valid, in seconds since 1970 */
+};
+/* Fills in up to `max` of them, in the order of the pairs. Returns how many there are; 0 without rc_server_tls(). Any
+ * thread. */
+RC_API size_t rc_certificates(rc_server *server, struct rc_certificate *out, size_t max, size_t struct_size);
+#define rc_certificates(...) rc_certificates(__VA_ARGS__, sizeof(struct rc_certificate))
 
 #define RC_TOPICS_LISTED_MAX 1000 /* topics that one call of rc_topics_top() or rc_topics_match() describes */
 
