@@ -348,8 +348,8 @@ def one_run(name, workload, server, context):
     if workload.name == "inbound":
         return run_inbound(workload, server)
     scheme = "wss" if workload.needs == "tls" else "ws"
-    broadcasts = "--mode" not in workload.arguments
-    arguments = workload.arguments + (["--peer-protocol", "relay"] if workload.relay and broadcasts else [])
+    has_topics = "echo" not in workload.arguments
+    arguments = workload.arguments + (["--peer-protocol", "relay"] if workload.relay and has_topics else [])
     report, said = proc.load(context["program"], f"{scheme}://127.0.0.1:{server.port}", arguments, server)
     if report is None:
         return {"error": said}

@@ -138,6 +138,8 @@ def test_its_receive_buffers_go_when_nothing_comes():
 
     if SANITIZED:
         raise Skip("a sanitizer keeps memory of its own")
+    if os.environ.get("RC_RING") == "epoll":
+        raise Skip("on epoll a worker has one receive buffer")
     with Loop(idle_ms=60000) as loop:
         clients = [loop.connect() for _ in range(64)]
         for client in clients:

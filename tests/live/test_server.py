@@ -246,7 +246,7 @@ def test_bad_flags():
 
 
 def test_too_many_patterns():
-    """64 in all. The demonstration market wants one more, for every topic."""
+    """64 in all. The demonstration wants two more: for every topic of the market, and for its order book."""
     def kept(count):
         return [word for number in range(count) for word in ("--keep-last", f"t{number}")]
 
@@ -254,7 +254,8 @@ def test_too_many_patterns():
     refuses(*here, *kept(64), "--policy-for", "u=skip", words=("--keep-last 't63'", "64"))
     refuses(*here, *kept(64), "--deflate", "--cohort", "u", words=("--cohort", "64"))
     refuses(*here, *kept(64), "--demo", words=("--demo", "64"))
-    with Server(*kept(63), "--demo") as server:
+    refuses(*here, *kept(63), "--demo", words=("--demo", "64"))
+    with Server(*kept(62), "--demo") as server:
         equal(server.get("/")[0], 200)
 
 

@@ -476,13 +476,13 @@ def test_s_client():
         at = ["-connect", f"127.0.0.1:{server.secure_port}", "-servername", "localhost", "-CAfile", authority().path]
         for version, suite in (("-tls1_2", "ECDHE-ECDSA-AES128-GCM-SHA256"), ("-tls1_3", "TLS_AES_128_GCM_SHA256")):
             said = openssl("s_client", *at, version, "-alpn", "http/1.1", "-ign_eof",
-                           stdin="GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").stdout
+                           stdin="GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").stdout
             assert f"Cipher is {suite}" in said and "Verify return code: 0 (ok)" in said, said
             assert "ALPN protocol: http/1.1" in said and "200 OK" in said, said
         assert openssl("s_client", *at, "-alpn", "h2", stdin="", check=False).returncode, "h2 was accepted"
         assert openssl("s_client", *at, "-tls1_2", "-cipher", "AES128-SHA", stdin="", check=False).returncode, "RSA keys"
         # Records with padding, new keys in the middle, and records as small as the client asked for.
-        ask = "GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        ask = "GET /stats HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         said = openssl("s_client", *at, "-tls1_3", "-record_padding", "512", "-ign_eof", stdin=ask).stdout
         assert "200 OK" in said, said
         for version in "-tls1_2", "-tls1_3":

@@ -30,7 +30,7 @@ static const struct option_need needs[] = {
 	{ "topics", "mode=broadcast" },
 	{ "topics-per-connection", "mode=broadcast" },
 	{ "publish-url", "mode=broadcast" },
-	{ "peer-protocol", "mode=broadcast" },
+	{ "peer-protocol", "mode=broadcast|mode=idle|mode=connect" },
 	{ "speed", "feed" },
 	CLIENT_TLS_NEEDS,
 	{ 0 },

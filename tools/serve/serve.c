@@ -209,12 +209,6 @@ static int start(struct serve *serve)
 			goto failed;
 		}
 	}
-	/* The order book's readers that are too slow go on from its state. */
-	const struct rc_topic_options book = { .policy = RC_POLICY_RESYNC, .heartbeat_ms = 1000 };
-	if (serve->routes.demo && rc_server_topic_rule(serve->server, BOOK_TOPIC "*", &book)) {
-		snprintf(error.text, sizeof error.text, "no room for the demonstration's own rule for topics");
-		goto failed;
-	}
 	if (name_certificates(serve, &error))
 		goto failed;
 	if (listen_at(serve, &serve->listen, ports, &error) ||

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "book/publisher.h"
 #include "lib/units.h"
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
@@ -254,6 +255,15 @@ static int make_rules(const struct subcommand *command, const struct serve *serv
 		return options_wrong(command, "--demo needs a pattern itself, and %d are named", SERVE_RULES_MAX);
 	if (all)
 		all->options.keep_last = true;
+	/* The order book's readers that are too slow go on from its state. */
+	struct serve_rule *book = all ? find_rule(rules, count, BOOK_TOPIC "*", sizeof BOOK_TOPIC, serve->policy)
+	                              : NULL;
+	if (all && !book)
+		return options_wrong(command, "--demo needs a pattern itself, and %d are named", SERVE_RULES_MAX);
+	if (book) {
+		book->options.policy = RC_POLICY_RESYNC;
+		book->options.heartbeat_ms = 1000;
+	}
 	return -1;
 }
 

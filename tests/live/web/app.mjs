@@ -40,7 +40,10 @@ export class App {
 	}
 
 	async api(path, body) {
-		const answer = await fetch(`http://${this.url}/api/${path}`, body && { method: "POST", body: JSON.stringify(body) });
+		const call = () => fetch(`http://${this.url}/api/${path}`, body && { method: "POST", body: JSON.stringify(body) });
+		// A connection that was kept ended with the server that was killed; nobody was asked on it.
+		const answer = await call().catch(error => error.cause?.code === "UND_ERR_SOCKET" || error.cause?.code === "ECONNRESET"
+			? call() : Promise.reject(error));
 		if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
 		return answer.json();
 	}
