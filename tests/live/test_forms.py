@@ -214,6 +214,7 @@ def test_one_connection_feeds_all():
         equal(received(reader)["d"], {"z": 1.5})
         named = server.connect("/publish/A?form=json")
         named.text('{"d":{ "as" : "it stands" }}')
+        equal(received(reader)["d"], {"as": "it stands"})
         plain = server.connect("/topic/A?last=1")
         equal(plain.receive_text(), '{ "as" : "it stands" }')
         other.close()

@@ -199,7 +199,8 @@ def test_messages_cost_their_size():
 
 
 def test_messages_cost_their_audience():
-    with App("--messages-per-second", "1", "--burst", "60", "--permissions", "read,write,broadcast", limits=True) as server:
+    with App("--messages-per-second", "1", "--burst", "60", "--permissions", "read,write,broadcast",
+             "--handshakes-per-second", "0", limits=True) as server:
         crowd = [server.client(f"/ws/u{number}") for number in range(250)]
         for client in crowd:
             client.say("join_room", room="r")
