@@ -27,7 +27,10 @@
 #define MODULE_ROOM 36 /* bits of addresses that each mapped file has for itself */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static uintptr_t *samples; /* made with the first profile, and kept: the handler may come late */
+/* Made with the first profile, and kept: the handler may come late. 0: its place was taken, and nothing stands there
+ * yet.
+ */
+static _Atomic uintptr_t *samples;
 static _Atomic unsigned sample_count;
 static _Atomic uint64_t ends_ns; /* 0: there was no profile yet */
 
@@ -58,7 +61,7 @@ static void take_sample(int number, siginfo_t *info, void *context)
 	} else {
 		unsigned at = atomic_fetch_add(&sample_count, 1);
 		if (at < SAMPLES_MAX)
-			samples[at] = place_of(context);
+			atomic_store_explicit(&samples[at], place_of(context), memory_order_relaxed);
 	}
 	errno = before;
 }
@@ -111,8 +114,11 @@ static void write_profile(FILE *to)
 	unsigned count = atomic_load(&sample_count);
 	dl_iterate_phdr(add_module, &modules);
 	put_words(to, 5, (const uint64_t[]){ 0, 3, 0, PERIOD_US, 0 });
-	for (unsigned i = 0; i < count && i < SAMPLES_MAX; i++)
-		put_words(to, 3, (const uint64_t[]){ 1, 1, shown_place(&modules, samples[i]) });
+	for (unsigned i = 0; i < count && i < SAMPLES_MAX; i++) {
+		uintptr_t place = atomic_load_explicit(&samples[i], memory_order_relaxed);
+		if (place)
+			put_words(to, 3, (const uint64_t[]){ 1, 1, shown_place(&modules, place) });
+	}
 	put_words(to, 3, (const uint64_t[]){ 0, 1, 0 });
 	for (unsigned i = 0; i < modules.count; i++) {
 		uint64_t base = ((uint64_t)i + 1) << MODULE_ROOM;
@@ -145,6 +151,8 @@ static int begin(rc_request *request, const char *text)
 		return say(request, 400, "expected seconds=1 to 60\n");
 	if (!prepare())
 		return 503;
+	for (unsigned i = 0; i < SAMPLES_MAX; i++)
+		atomic_store_explicit(&samples[i], 0, memory_order_relaxed);
 	atomic_store(&sample_count, 0);
 	atomic_store(&ends_ns, clock_now() + seconds * NS_PER_SECOND);
 	set_timer(PERIOD_US);
