@@ -32,6 +32,5 @@ void rc_keep_next(struct worker *worker, uint32_t slot)
 	conn->user = NULL;
 	conn->close_code = 0;
 	conn->close_sent = conn->close_received = conn->by_peer = conn->pinged = false;
-	rc_accept_opened(worker, slot);
 	rc_connection_set_state(worker, slot, CONNECTION_HANDSHAKE, worker->server->config.idle_timeout_ms);
 }

@@ -27,9 +27,11 @@ static void open_connection(struct worker *worker, uint32_t slot)
 	struct connection *conn = &worker->connections[slot];
 	const struct rc_handlers *handlers = &worker->server->config.handlers;
 	rc_times_note(&worker->times.handshake, worker->now_ns - conn->handshake->began_ns);
-	if (!rc_form_has_handshake(conn, CONNECTION_OPEN))
+	/* Between two requests nothing else counts a connection, so who only asks stays among those that are not open. */
+	if (!rc_form_has_handshake(conn, CONNECTION_OPEN)) {
 		rc_connection_free_parts(worker, conn, CONNECTION_HANDSHAKE);
-	rc_accept_opened(worker, slot);
+		rc_accept_opened(worker, slot);
+	}
 	rc_connection_set_state(worker, slot, CONNECTION_OPEN, rc_connection_silence_ms(worker));
 	/* cppcheck-suppress sizeofwithnumericparameter; the probe asks for the size of its arguments */
 	RC_TRACE2(handshake, slot, 101);

@@ -4,6 +4,7 @@ Python's client, by bare sockets, and through nginx and HAProxy as they are with
 answers that nobody reads, a request that never ends, lengths told twice."""
 import http.client
 import json
+import socket
 import time
 
 from app import SLOW, App, equal, until
@@ -136,6 +137,35 @@ def test_answers_that_nobody_reads():
             grown = server.memory() - before
             assert grown < 8 << 20, f"{grown} bytes for one that does not read"
             equal(server.get("/healthz")[0], 200, "somebody else is served meanwhile")
+
+
+def served(server, source):
+    """One more connection from that address: whether it is answered, and the connection."""
+    link = socket.create_connection(("127.0.0.1", server.port), 10 * SLOW, (source, 0))
+    try:
+        link.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return link.recv(4096).startswith(b"HTTP/1.1 200"), link
+    except ConnectionError:
+        return False, link
+
+
+def test_kept_connections_count():
+    """What an address keeps between its requests, or after a poll, counts as much as what it has open."""
+    with App("--connections-per-address", "5", "--handshakes-per-second", "0", limits=True) as server:
+        kept = [served(server, "127.0.0.66")[1] for _ in range(3)]
+        for _ in range(2):
+            asked = socket.create_connection(("127.0.0.1", server.port), 10 * SLOW, ("127.0.0.66", 0))
+            asked.sendall(b"GET /poll/t?since=0&wait=10 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            kept.append(asked)
+        until(lambda: server.figures()["connectedClients"] == 2, "both wait")
+        equal(served(server, "127.0.0.66")[0], False, "while polls wait")
+        server.post("publish", topic="t", data=1)
+        for asked in kept[3:]:
+            assert asked.recv(4096).startswith(b"HTTP/1.1 200")
+        equal(served(server, "127.0.0.66")[0], False, "after they were answered")
+        equal(served(server, "127.0.0.1")[0], True, "somebody else")
+        kept.pop().close()
+        until(lambda: served(server, "127.0.0.66")[0], "room for one again")
 
 
 def test_a_second_request_that_never_ends():
