@@ -27,7 +27,7 @@ static void open_connection(struct worker *worker, uint32_t slot)
 	struct connection *conn = &worker->connections[slot];
 	const struct rc_handlers *handlers = &worker->server->config.handlers;
 	rc_times_note(&worker->times.handshake, worker->now_ns - conn->handshake->began_ns);
-	/* Between two requests nothing else counts a connection, so who only asks stays among those that are not open. */
+	/* Between two requests nothing else counts a connection: who only asks stays among those not yet open. */
 	if (!rc_form_has_handshake(conn, CONNECTION_OPEN)) {
 		rc_connection_free_parts(worker, conn, CONNECTION_HANDSHAKE);
 		rc_accept_opened(worker, slot);

@@ -26,12 +26,16 @@ class Proxy:
         self.directory = tempfile.TemporaryDirectory()
         self.port = free_port()
         path = os.path.join(self.directory.name, "proxy.conf")
-        with open(path, "w", encoding="ascii") as file:
+        with open(path, "w", encoding="utf-8") as file:
             file.write(configure(self.port, self.directory.name))
+        self.look_at(path)
         self.output = open(os.path.join(self.directory.name, "output"), "w+", encoding="utf-8")
         self.process = subprocess.Popen([self.program, *arguments(path, self.directory.name)], stdin=subprocess.DEVNULL,
                                         stdout=self.output, stderr=subprocess.STDOUT, preexec_fn=die_with_parent)
         until(self.answers, f"{name} listening")
+
+    def look_at(self, path):
+        """The file, before the proxy is started with it."""
 
     def answers(self):
         if self.process.poll() is not None:
@@ -54,7 +58,8 @@ class Proxy:
         self.directory.cleanup()
 
 
-def nginx(upstream):
+def nginx_with(http):
+    """nginx with these lines in its http block; `http` is a function of its port."""
     def configure(port, directory):
         return f"""
 daemon off; master_process off; pid {directory}/pid; error_log stderr warn;
@@ -63,6 +68,14 @@ http {{
   access_log off;
   client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/f;
   uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
+{http(port)}
+}}
+"""
+    return Proxy("nginx", configure, lambda path, directory: ["-p", directory, "-c", path, "-e", "stderr"])
+
+
+def nginx(upstream):
+    return nginx_with(lambda port: f"""
   map $http_upgrade $connection_upgrade {{ default upgrade; '' close; }}
   server {{
     listen 127.0.0.1:{port};
@@ -74,10 +87,12 @@ http {{
       proxy_set_header Host $host;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     }}
-  }}
-}}
-"""
-    return Proxy("nginx", configure, lambda path, directory: ["-p", directory, "-c", path, "-e", "stderr"])
+  }}""")
+
+
+def plain_nginx(upstream):
+    """proxy_pass and nothing else: HTTP/1.0 to the server, a connection a request."""
+    return nginx_with(lambda port: f"  server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://127.0.0.1:{upstream}; }} }}")
 
 
 def haproxy(upstream, mode="http", send=""):

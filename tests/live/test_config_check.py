@@ -3,23 +3,12 @@
 whoever runs alone."""
 import os
 import subprocess
-import tempfile
 
 from app import App
 from harness import command, equal, run, until
+from scratch import DIRECTORY, at, write
 
-DIRECTORY = tempfile.TemporaryDirectory()
 KEY = "operator-key-0123456789"
-
-
-def at(name):
-    return os.path.join(DIRECTORY.name, name)
-
-
-def write(name, text):
-    with open(at(name), "w", encoding="utf-8") as file:
-        file.write(text)
-    return at(name)
 
 
 # Two lines before the one that is wrong, what that one is, and what is said of it.

@@ -9,7 +9,7 @@ import time
 
 from app import SLOW, App, equal, until
 from harness import Raw, Server, run
-from proxies import Proxy, haproxy
+from proxies import haproxy, plain_nginx
 
 
 def call(connection, method, path, body=None, **headers):
@@ -204,22 +204,6 @@ def test_a_stop_sends_what_was_answered():
             equal(raw.response()[0], 200)
             server.stop()
             assert raw.at_end()
-
-
-def plain_nginx(upstream):
-    """proxy_pass and nothing else: HTTP/1.0 to the server, a connection a request."""
-    def configure(port, directory):
-        return f"""
-daemon off; master_process off; pid {directory}/pid; error_log stderr warn;
-events {{ worker_connections 512; }}
-http {{
-  access_log off;
-  client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/f;
-  uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
-  server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://127.0.0.1:{upstream}; }} }}
-}}
-"""
-    return Proxy("nginx", configure, lambda path, directory: ["-p", directory, "-c", path, "-e", "stderr"])
 
 
 def test_nginx_without_settings():

@@ -13,20 +13,10 @@ import time
 
 from app import SECRET, App, Client
 from harness import SLOW, Raw, Server, command, equal, run, until
+from scratch import at, write
 
 KEY, OTHER = "operator-key-0123456789", "another-key-0123456789"
 PATHS = ("/metrics", "/stats", "/profile?seconds=1")
-DIRECTORY = tempfile.TemporaryDirectory()
-
-
-def at(name):
-    return os.path.join(DIRECTORY.name, name)
-
-
-def write(name, text):
-    with open(at(name), "w", encoding="utf-8") as file:
-        file.write(text)
-    return at(name)
 
 
 def openssl(*words):

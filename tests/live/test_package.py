@@ -5,24 +5,18 @@ import hashlib
 import os
 import re
 import shutil
-import signal
-import socket
 import ssl
 import subprocess
 import tarfile
 import tempfile
 
 from app import App, Client
-from harness import SLOW, TOP, Raw, Skip, command, die_with_parent, equal, run, until
+from harness import SLOW, TOP, Raw, Skip, command, equal, run, until
+from proxies import Proxy
 
 PACKAGE = os.path.join(TOP, "tools/package")
 HOST = "feed.example.org"
 KEY = "a key of 24 random bytes"
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def put(text, **changes):
@@ -43,52 +37,30 @@ def certificate(folder):
     return key, chain
 
 
-class Front:
+class Front(Proxy):
     """A proxy in front of `ringcast app` with one of our files, in which nothing but places was changed."""
 
     def __init__(self, name, configure, check, start):
-        self.program = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
-        if not self.program:
-            raise Skip(f"{name} is not installed")
-        self.folder = tempfile.TemporaryDirectory()
-        here = self.folder.name
-        key, self.chain = certificate(here)
-        self.server = App("--trust-proxy", "127.0.0.1", "--host", HOST, "--host", "localhost", "--api-key", KEY)
-        self.port = free_port()
-        path = os.path.join(here, "proxy.conf")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(configure(self, here, key))
-        checked = subprocess.run([self.program, *check(path, here)], capture_output=True, text=True)
-        equal(checked.returncode, 0, checked.stderr)
-        assert "[warn" not in checked.stderr.lower() and "[warning" not in checked.stderr.lower(), checked.stderr
-        self.output = open(os.path.join(here, "output"), "w+", encoding="utf-8")
-        self.process = subprocess.Popen([self.program, *start(path, here)], stdin=subprocess.DEVNULL, stdout=self.output,
-                                        stderr=subprocess.STDOUT, preexec_fn=die_with_parent)
-        until(self.answers, f"{name} listening")
+        self.check = check
 
-    def answers(self):
-        if self.process.poll() is not None:
-            self.output.seek(0)
-            raise AssertionError("the proxy ended: " + self.output.read()[-800:])
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        def begin(port, here):
+            key, self.chain = certificate(here)
+            self.server = App("--trust-proxy", "127.0.0.1", "--host", HOST, "--host", "localhost", "--api-key", KEY)
+            return configure(self, here, key)
+
+        super().__init__(name, begin, start)
+
+    def look_at(self, path):
+        checked = subprocess.run([self.program, *self.check(path, self.directory.name)], capture_output=True, text=True)
+        equal(checked.returncode, 0, checked.stderr)
+        assert "[warn" not in checked.stderr.lower(), checked.stderr
 
     def url(self, path, scheme="wss"):
         return f"{scheme}://localhost:{self.port}{path}"
 
-    def __enter__(self):
-        return self
-
     def __exit__(self, *error):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(5 * SLOW)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.output.close()
+        super().__exit__(*error)
         self.server.__exit__(*error)
-        self.folder.cleanup()
 
 
 def nginx():
