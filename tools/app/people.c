@@ -142,7 +142,7 @@ int app_people_deliver(struct app *app, const char *name, size_t name_size, cons
  */
 static uint64_t sender_of(const struct app_client *client)
 {
-	bool proven = client->has_token || !client->address;
+	bool proven = (client->has_token && !client->guest) || !client->address;
 	return proven ? client->user->node.hash | 1 : client->address->node.hash & ~UINT64_C(1);
 }
 
