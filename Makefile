@@ -285,7 +285,9 @@ $(COMPLETIONS): tools/package/completions.py $(PROGRAM) | $(READY_INSTALL)
 $(TOOL_OBJECTS): | $(INCLUDED)
 
 # The assembler includes these files, and no .d file lists them.
-$(BUILD)/obj/tools/app/web.o: $(wildcard tools/web/*.*) $(BUILD)/tools/web/ringcast.js
+WEB := $(BUILD)/tools/web
+WEB_FILES := $(addprefix $(WEB)/,$(notdir $(wildcard tools/web/*.html tools/web/*.css) tools/web/book.js tools/web/charts.js tools/web/dashboard.js) ringcast.js ringcast.min.js ringcast.min.mjs)
+$(BUILD)/obj/tools/app/web.o: $(wildcard tools/web/*.*) $(WEB_FILES:=.gz)
 $(BUILD)/obj/tools/app/web.o: INCLUDE_tools += -I$(BUILD)
 
 # The client as one file. Beside package.json, Node takes it for the ES module that it is.
@@ -293,6 +295,16 @@ $(BUILD)/tools/web/ringcast.js: tools/web/join.awk tools/web/package.json $(wild
 	@mkdir -p $(@D)
 	@cp tools/web/package.json $(@D)
 	$(call say,join $@)awk -f $< tools/web/client/ringcast.js >$@
+
+$(WEB)/ringcast.min.js $(WEB)/ringcast.min.mjs $(WEB)/ringcast.cjs &: tools/web/small.sh $(wildcard tools/web/small/*.js) $(WEB)/ringcast.js | $(READY)
+	$(call say,write $(WEB)/ringcast.min.js)sh $< $(WEB)
+
+$(WEB)/ringcast%.gz: $(WEB)/ringcast%
+	@gzip -9nc $< >$@
+
+$(WEB)/%.gz: tools/web/%
+	@mkdir -p $(@D)
+	@gzip -9nc $< >$@
 
 $(BUILD)/include/%.h:
 	@mkdir -p $(@D)
