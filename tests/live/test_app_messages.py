@@ -5,6 +5,7 @@ import subprocess
 import time
 
 from app import App, Client, equal, until
+from backend import Backend
 from harness import PROGRAM, run
 
 BROADCASTERS = ("--permissions", "read,write,broadcast")
@@ -98,6 +99,33 @@ def test_wrong_lists_are_refused():
             done = subprocess.run([PROGRAM, "app", flag, wrong], capture_output=True, text=True, timeout=10)
             equal(done.returncode, 1, f"{flag} {wrong!r}")
             assert "expected names" in done.stderr, done.stderr
+
+
+def test_own_types_are_asked_about():
+    """A backend that decides about messages decides about these, too, under whatever name their content goes."""
+    def judge(question):
+        message = question["message"]
+        said = message.get("message") or message.get("content") or message.get("symbol")
+        if said == "bad":
+            return {"allow": False, "message": "no"}
+        return {"allow": True, "content": "better"} if said == "good" else {"allow": True}
+
+    with Backend(message=judge) as backend, \
+            App("--types", "*", "--hook-message", backend.url, "--permissions", "read,write,broadcast") as server:
+        a, b = pair(server)
+        for type_, field in (("chat", "message"), ("room_message", "message"), ("stock", "symbol")):
+            a.say(type_, room="r", id=1, **{field: "bad"}).expect_error("PERMISSION_DENIED", id=1, message="no")
+        a.say("DATA", id="d", data={"type": "chat", "room": "r", "message": "bad"}).expect_error("PERMISSION_DENIED", id="d")
+        a.say("stock", symbol="bad").expect_error("PERMISSION_DENIED")
+        a.say("chat", room="r", message="good")
+        b.expect("chat", content="better")
+        a.say("stock", room="r", symbol="X")
+        b.expect("stock", symbol="X")
+        count = len(backend.asked)
+        a.say("ping").expect("pong")
+        a.say("stock", room="s").expect_error("NOT_A_MEMBER")
+        a.say("leave_room", room="r").expect("room_left")
+        equal(len(backend.asked), count, "what it is asked about")
 
 
 # ---- from the application ----

@@ -115,6 +115,7 @@ static void end(struct app *app, const sigset_t *signals)
 	rc_server_stop(app->server, app_settings_now(app)->drain_ms);
 	pthread_sigmask(SIG_UNBLOCK, signals, NULL);
 	rc_server_join(app->server);
+	app_hooks_stop(app);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
 	app_clock_stop(app);

@@ -46,7 +46,9 @@ struct app_client {
 	struct app_user *user;          /* null until it has said who it is */
 	struct app_client *next_device; /* (lock) */
 	struct app_claims claims;
-	bool has_token, expired;
+	bool has_token, expired; /* has_token: or the backend said who it is: */
+	bool by_hook, guest;     /* guest: and it gave it no name */
+	struct app_hold *hold;   /* null until its backend is asked */
 	unsigned permissions;
 	char *claimed;               /* the USER of its path, which a token has yet to prove, or null */
 	struct app_address *address; /* (lock) */

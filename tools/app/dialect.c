@@ -9,10 +9,12 @@
 #include <string.h>
 
 #include "app.h"
+#include "ask.h"
 #include "batch.h"
 #include "client.h"
 #include "feeds_messages.h"
 #include "fields.h"
+#include "hold.h"
 #include "login.h"
 #include "rate.h"
 #include "reliable.h"
@@ -173,8 +175,8 @@ static void handle_own(struct app_client *client, const json_t *message, const j
 		dispatch(client, &own, message, id, depth);
 }
 
-/* A message that has been counted against the rate already. */
-static void handle_admitted(struct app_client *client, const json_t *message, unsigned depth)
+/* A message that the backend has been asked about, or need not be. */
+static void perform(struct app_client *client, const json_t *message, unsigned depth)
 {
 	const json_t *type = json_object_get(message, "type"), *id = json_object_get(message, "id");
 	if (!json_is_object(message)) {
@@ -193,17 +195,64 @@ static void handle_admitted(struct app_client *client, const json_t *message, un
 	if (kind)
 		dispatch(client, kind, message, id, depth);
 	else if (strcmp(json_string_value(type), "DATA") == 0 && depth < DEPTH_MAX)
-		app_reliable_data(client, message, id, handle_admitted, depth);
+		app_reliable_data(client, message, id, perform, depth);
 	else
 		handle_own(client, message, id, depth);
+}
+
+static void go_on(struct app_client *client, enum app_ask ask, const json_t *message, unsigned depth, json_t *other)
+{
+	if (ask == APP_ASK_GO)
+		perform(client, other ? other : message, depth);
+	json_decref(other);
+}
+
+static void decided(struct app_client *client, enum app_hook_verdict verdict, const json_t *answer)
+{
+	json_t *message = client->hold->message, *other;
+	client->hold->message = NULL;
+	enum app_ask ask = app_ask_answered(client, message, verdict, answer, &other);
+	go_on(client, ask, message, client->hold->depth, other);
+	json_decref(message);
+}
+
+/* A message that has been counted against the rate already. */
+static void handle_admitted(struct app_client *client, const json_t *message, unsigned depth)
+{
+	json_t *other;
+	enum app_ask ask = app_ask_message(client, (json_t *)message, depth, decided, &other);
+	go_on(client, ask, message, depth, other);
 }
 
 /* One of a batch, whose bytes have been counted with it. */
 static void handle(struct app_client *client, const json_t *message, unsigned depth)
 {
+	if (app_hold_waits(client)) {
+		if (!app_hold_message(client, (json_t *)message, depth))
+			app_send_error(client, json_object_get(message, "id"), "TRY_LATER", "out of memory");
+		return;
+	}
 	APP_COUNT(client->app, received);
 	if (app_rate_admit(client, json_object_get(message, "id"), 0))
 		handle_admitted(client, message, depth);
+}
+
+static void receive(struct app_client *client, const struct rc_message *message)
+{
+	json_t *value = read_json(message);
+	if (value)
+		handle_admitted(client, value, 0);
+	else
+		app_send_error(client, NULL, "INVALID_JSON", "Invalid JSON");
+	json_decref(value);
+}
+
+static void refuse_for_room(struct app_client *client, const struct rc_message *message)
+{
+	json_t *value = read_json(message);
+	app_send_error(client, json_object_get(value, "id"), "TRY_LATER",
+	               "Too many messages wait for the application's answer");
+	json_decref(value);
 }
 
 void app_dialect_receive(struct app_client *client, const struct rc_message *message)
@@ -211,10 +260,13 @@ void app_dialect_receive(struct app_client *client, const struct rc_message *mes
 	APP_COUNT(client->app, received);
 	if (!app_rate_admit_unread(client, message->data, message->size))
 		return;
-	json_t *value = read_json(message);
-	if (value)
-		handle_admitted(client, value, 0);
-	else
-		app_send_error(client, NULL, "INVALID_JSON", "Invalid JSON");
-	json_decref(value);
+	if (!app_hold_waits(client))
+		receive(client, message);
+	else if (!app_hold_frame(client, message))
+		refuse_for_room(client, message);
+}
+
+void app_dialect_resume(struct app_client *client)
+{
+	app_hold_release(client, receive, handle);
 }

@@ -139,7 +139,7 @@ int app_people_deliver(struct app *app, const char *name, size_t name_size, cons
 /* Who has no token may call itself as it likes, and counts by its address. */
 uint64_t app_people_account(const struct app_client *client)
 {
-	bool proven = client->has_token || !client->address;
+	bool proven = (client->has_token && !client->guest) || !client->address;
 	return proven ? client->user->node.hash | 1 : client->address->node.hash & ~UINT64_C(1);
 }
 

@@ -9,6 +9,7 @@
 #include "app.h"
 #include "client.h"
 #include "fields.h"
+#include "hold.h"
 #include "lib/wait.h"
 #include "peek.h"
 #include "wire.h"
@@ -36,7 +37,7 @@ uint32_t app_cost_of_subscribe(const json_t *message)
 
 static const char *user_of(const struct app_client *client)
 {
-	return client->has_token ? client->claims.subject : NULL;
+	return client->has_token && !client->guest ? client->claims.subject : NULL;
 }
 
 void app_rate_begin(struct app_client *client)
@@ -100,7 +101,9 @@ bool app_rate_take(struct app_client *client, const json_t *id, uint32_t cost)
 /* Whether a client that has yet to say who it is may say this. */
 static bool may_stranger(struct app_client *client, const json_t *id, size_t size)
 {
-	if (++client->stranger_messages > STRANGER_MESSAGES_MAX) {
+	/* While it waits to be let in it may say what it would say at once. */
+	unsigned max = app_hold_waits(client) ? APP_HELD_MAX : STRANGER_MESSAGES_MAX;
+	if (++client->stranger_messages > max) {
 		app_close(client, RC_CLOSE_POLICY, "authentication required");
 		return false;
 	}

@@ -9,6 +9,7 @@
 #ifndef APP_SETTINGS_H
 #define APP_SETTINGS_H
 
+#include "hook_settings.h"
 #include "lib/address.h"
 #include "lib/admin.h"
 #include "lib/keys.h"
@@ -69,6 +70,8 @@ struct app_settings {
 	const char *api_key_file, *operator_key_file;
 	struct networks proxies;    /* that are trusted */
 	struct keys api, operators; /* all of them; the operators' only read figures */
+
+	struct app_hook_settings hooks;
 
 	/* how much of it */
 	unsigned connections_per_address, handshakes_per_second, connections_per_user;

@@ -140,6 +140,12 @@ static void add_access(struct option_table *table, struct app_settings *s)
 	options_add(table, options, sizeof options / sizeof *options);
 }
 
+static void add_hooks(struct option_table *table, struct app_settings *s)
+{
+	const struct option_entry options[] = { APP_HOOK_OPTIONS(&s->hooks) };
+	options_add(table, options, sizeof options / sizeof *options);
+}
+
 static void add_limits(struct option_table *table, struct app_settings *s)
 {
 	const struct option_entry options[] = {
@@ -242,6 +248,7 @@ const struct option_entry *app_settings_options(struct app_settings *settings)
 	add_capacity(&table, settings);
 	add_latency(&table, settings);
 	add_access(&table, settings);
+	add_hooks(&table, settings);
 	add_limits(&table, settings);
 	add_delivery(&table, settings);
 	add_messages(&table, settings);

@@ -29,6 +29,8 @@
 void app_free(struct app *app)
 {
 	app_crews_free(app);
+	app_hooks_stop(app);
+	app_hooks_free(app);
 	app_directory_destroy(&app->directory);
 	app_gate_destroy(&app->gate);
 	pthread_mutex_destroy(&app->watches.lock);
@@ -340,6 +342,8 @@ static void init(struct app *app)
 	app->admin.metrics.service = &app->service;
 	app->admin.metrics.more = app_figures_metrics;
 	app->admin.metrics.context = app;
+	app->health.more = app_hooks_health;
+	app->health.context = app;
 }
 
 bool app_start(struct app *app, const struct app_settings *settings, FILE *said)
@@ -361,7 +365,8 @@ bool app_start(struct app *app, const struct app_settings *settings, FILE *said)
 	    !listen_producers(app, settings, said) || !become(settings->user) || !open_access_log(app, settings, said))
 		return false;
 	if (!health_open(&app->health, app->server) ||
-	    !app_crews_init(app, rc_server_worker_count(app->server), seed) || app_clock_start(app, app_clients_due))
+	    !app_crews_init(app, rc_server_worker_count(app->server), seed) || !app_hooks_start(app, seed) ||
+	    app_clock_start(app, app_clients_due))
 		return command_failed("no memory, or no thread"), false;
 	if (rc_server_start(app->server, &error)) {
 		app_clock_stop(app);

@@ -26,11 +26,13 @@
 /* What a message may have around its content: names, and what else is in it. */
 #define AROUND_MAX 1024
 
-/* Only the server says these. A client that sent them to others would speak in its name. */
+/* The dialect's own. What the server says, a client that sent it to others would say in the server's name. */
 static const char *const reserved[] = {
-	"welcome",      "pong",         "room_joined", "room_left", "user_joined", "user_left",
-	"subscribed",   "unsubscribed", "update",      "gap",       "resync",      "going_away",
-	"auth_success", "auth_expired", "error",       "status",    "reconnected",
+	"ACK",          "DATA",      "HEARTBEAT",    "RECONNECT", "auth",      "auth_expired", "auth_success",
+	"batch",        "batching",  "broadcast",    "direct",    "error",     "gap",          "going_away",
+	"history",      "join_room", "leave_room",   "members",   "ping",      "pong",         "resync",
+	"room_joined",  "room_left", "room_message", "status",    "subscribe", "subscribed",   "unsubscribe",
+	"unsubscribed", "update",    "user_joined",  "user_left", "welcome",
 };
 
 /* ---- of the dialect ---- */
@@ -88,7 +90,7 @@ const char *app_talk_why_not(const struct app_client *client, const char *type, 
 {
 	for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
 		if (strcmp(type, reserved[i]) == 0)
-			return "Unknown type: only the server says this";
+			return "Unknown type: it is the dialect's own";
 	bool shown = app_settings_now(client->app)->sanitize;
 	if (!text_is_name(type, size) || size > TYPE_SIZE_MAX || (shown && strpbrk(type, "<>&\"'")))
 		return "Unknown type: it is no name of at most 64 bytes";
@@ -168,11 +170,28 @@ static void send_on(struct app_client *client, const struct app_post *post, cons
 	}
 }
 
-static bool may(struct app_client *client, const json_t *message, const json_t *id, const char *type)
+/* The permission that a message needs. */
+static unsigned permission_of(const json_t *message)
 {
-	unsigned needed = strcmp(type, "system") == 0 ? APP_MAY_ADMIN
-	                  : meant_for(message)        ? APP_MAY_WRITE
-	                                              : APP_MAY_BROADCAST;
+	if (strcmp(json_string_value(json_object_get(message, "type")), "system") == 0)
+		return APP_MAY_ADMIN;
+	return meant_for(message) ? APP_MAY_WRITE : APP_MAY_BROADCAST;
+}
+
+bool app_talk_is_taken(const struct app_client *client, const json_t *message)
+{
+	const json_t *type = json_object_get(message, "type"), *room = json_object_get(message, "room");
+	const char *meant = meant_for(message);
+	if (app_talk_why_not(client, json_string_value(type), json_string_length(type)) ||
+	    !(client->permissions & (permission_of(message) | APP_MAY_ADMIN)))
+		return false;
+	return !meant || strcmp(meant, "to") == 0 ||
+	       (json_is_string(room) && app_rooms_find(client, json_string_value(room), json_string_length(room)));
+}
+
+static bool may(struct app_client *client, const json_t *message, const json_t *id)
+{
+	unsigned needed = permission_of(message);
 	if (client->permissions & (needed | APP_MAY_ADMIN))
 		return true;
 	app_send_error(client, id, "PERMISSION_DENIED",
@@ -221,7 +240,7 @@ void app_talk_own(struct app_client *client, const json_t *message, const json_t
 	const char *name = json_string_value(type);
 	struct app_out *head = &client->crew->head;
 	struct app_post post;
-	if (!may(client, message, id, name) || !app_post_begin(&post, client, message, id))
+	if (!may(client, message, id) || !app_post_begin(&post, client, message, id))
 		return;
 	if (is_shape(name) && !app_names_hold(app_settings_now(client->app)->types, name, json_string_length(type))) {
 		say_shape(client, &post, message, name);

@@ -8,6 +8,7 @@
 #define APP_TALK_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct app_client;
@@ -19,6 +20,9 @@ void app_talk_own(struct app_client *client, const json_t *message, const json_t
 
 /* Null, or what app_talk_own() refuses a type with, which is none that the dialect handles otherwise. */
 const char *app_talk_why_not(const struct app_client *client, const char *type, size_t size);
+/* Whether a message would be taken, of a type that app_talk_own() handles: for who wants to be asked about it before.
+ */
+bool app_talk_is_taken(const struct app_client *client, const json_t *message);
 /* What a message that says whom it is for costs. */
 uint32_t app_talk_cost(const struct app_client *client, const json_t *message);
 

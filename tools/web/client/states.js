@@ -46,6 +46,11 @@ export class States {
 		if (this.#entries.delete(topic) && this.#wire.ready) this.#wire.write({ type: "unsubscribe", topics: [topic] });
 	}
 
+	/** Gives up everything. */
+	reset() {
+		for (const topic of this.#entries.keys()) this.close(topic);
+	}
+
 	/** A connection opened. */
 	resume() {
 		for (const entry of this.#entries.values()) this.#ask(entry);
