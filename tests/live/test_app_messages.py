@@ -2,6 +2,7 @@
 """Messages of one's own types, what passes, who is left out, what a sender is told, and the shapes of tutorials."""
 import json
 import subprocess
+import threading
 import time
 
 from app import App, Client, equal, until
@@ -464,6 +465,163 @@ def test_shapes():
         a, b = pair(server)
         a.say("chat", room="r", message="hi", sender="nick")
         equal(b.hear(), {"type": "chat", "room": "r", "message": "hi", "sender": "nick", "from": "a"})
+
+
+# ---- in pieces ----
+
+
+def partial(client, part, **more):
+    return client.say("partial", part=part, room="r", id="p", **more)
+
+
+def test_a_message_in_pieces():
+    """Begin, pieces, end; who joins late gets what there is, and then each piece once; the history has it whole."""
+    with App() as server:
+        a, b = pair(server)
+        partial(a, "begin").expect("status", id="p", status="accepted", count=1)
+        b.expect("partial", part="begin", id="p", room="r", index=0, content="", **{"from": "a"})
+        for number, piece in enumerate(("Once ", "upon\n", "\u20ac \"time\"")):
+            partial(a, "piece", content=piece)
+            b.expect("partial", part="piece", id="p", index=number + 1, content=piece)
+        c = server.client("/ws/c").say("join_room", room="r")
+        c.expect("room_joined")
+        c.expect("partial", part="begin", id="p", index=3, content='Once upon\n\u20ac "time"', **{"from": "a"})
+        for client in (a, b):
+            client.expect("user_joined")
+        a.say("history", room="r").expect("history", messages=[])
+        partial(a, "piece", content=".")
+        partial(a, "end", content="!").expect("status", id="p", status="accepted")
+        whole = 'Once upon\n\u20ac "time".!'
+        for client in (b, c):
+            client.expect("partial", part="piece", index=4, content=".")
+            message = client.expect("partial", part="end", id="p", content=whole)
+            assert "incomplete" not in message, message
+        equal(a.say("history", room="r").expect("history")["messages"], [message])
+        d = server.client("/ws/d").in_room("r").settle()
+        for client in (a, b, c):
+            client.expect("user_joined", userId="d")
+        partial(a, "piece", content="x").expect_error("INVALID_FIELD", id="p")
+        # Another of the same id, and each sender has ids of its own.
+        partial(a, "begin", content="2").expect("status")
+        for client in (b, c, d):
+            client.expect("partial", part="begin", content="2")
+        partial(b, "end")
+        b.expect_error("INVALID_FIELD")
+        partial(a, "begin").expect_error("INVALID_FIELD", id="p")
+        for wrong, code in (({"part": "x"}, "INVALID_FIELD"), ({"part": "piece"}, "MISSING_FIELD"), ({}, "MISSING_FIELD"),
+                            ({"part": "piece", "content": 5}, "INVALID_FIELD"),
+                            ({"part": "piece", "content": "x" * 1001}, "TOO_LONG"),
+                            ({"part": "end", "room": "s"}, "NOT_A_MEMBER")):
+            a.say("partial", **{"room": "r", "id": "p", **wrong}).expect_error(code)
+        a.say("partial", part="begin", room="r").expect_error("MISSING_FIELD")
+
+
+def test_pieces_end_with_their_sender():
+    with App() as server:
+        for leave in (lambda a: a.say("leave_room", room="r"), lambda a: a.socket.close(), lambda a: a.close()):
+            a, b = pair(server)
+            partial(a, "begin", content="so far")
+            b.expect("partial", part="begin", content="so far")
+            leave(a)
+            b.expect("partial", part="end", content="so far", incomplete=True)
+            b.expect("user_left")
+            assert b.say("history", room="r").expect("history")["messages"][0]["incomplete"]
+            c = server.client("/ws/c").in_room("r").settle()
+            a.socket.close()
+            for client in (b, c):
+                client.close()
+            until(lambda: server.figures()["activeRooms"] == 0, "the room ends")
+
+
+def test_pieces_are_bounded():
+    """Each message, each connection, each room and each address; and a bound that is reached ends what is too long."""
+    with App("--content-max", "60000") as server:
+        a, b = pair(server)
+        a.say("partial", part="begin", room="r", id="long")
+        a.expect("status")
+        b.expect("partial")
+        a.say("partial", part="piece", room="r", id="long", content="x" * 60000)
+        b.expect("partial", part="piece")
+        a.say("partial", part="piece", room="r", id="long", content="x" * 6000).expect_error("TOO_LONG", id="long")
+        equal(len(b.expect("partial", part="end", incomplete=True)["content"]), 60000)
+        for number in range(4):
+            a.say("partial", part="begin", room="r", id=number).expect("status")
+            b.expect("partial")
+        a.say("partial", part="begin", room="r", id=5).expect_error("TOO_MANY_PARTIALS", id=5)
+        others = [server.client(f"/ws/u{n}").say("join_room", room="r") for n in range(4)]
+        for n, other in enumerate(others):
+            for number in range(3):
+                other.say("partial", part="begin", room="r", id=number)
+        answers = []
+        for other in others:
+            other.say("ping", timestamp="end")
+            while not answers or answers[-1]["type"] != "pong":
+                answers.append(other.hear())
+            answers.pop()
+        equal(sum(m.get("code") == "TOO_MANY_PARTIALS" for m in answers), 0)
+        other = server.client("/ws/v").say("join_room", room="r")
+        other.say("partial", part="begin", room="r", id=1).say("ping", timestamp="end")
+        while other.hear().get("code") != "TOO_MANY_PARTIALS":
+            pass
+    with App("--content-max", "60000", "--store-share", "1m") as server:
+        # An address has a megabyte in all, whichever its connections and rooms.
+        clients = [server.client(f"/ws/u{n}").in_room(f"r{n // 4}") for n in range(8)]
+        refused = 0
+        for n, client in enumerate(clients):
+            for number in range(4):
+                client.say("partial", part="begin", room=f"r{n // 4}", id=number, content="x" * 60000)
+            client.say("ping", timestamp="end")
+            while (message := client.hear())["type"] != "pong":
+                refused += message.get("code") == "TRY_LATER" or message.get("code") == "TOO_MANY_PARTIALS"
+        equal(32 - refused, (1 << 20) // 60512, "messages that were let begin")
+
+
+def test_pieces_are_sanitized():
+    with App("--sanitize", "strip") as server:
+        a, b = pair(server)
+        partial(a, "begin")
+        partial(a, "piece", content="<scr")
+        partial(a, "end", content="ipt>x")
+        b.expect("partial", part="begin")
+        b.expect("partial", part="piece", content="")
+        b.expect("partial", part="end", content="ipt&gt;x")
+
+
+def test_joining_while_it_is_said():
+    """However the two fall together, who joins has each piece once."""
+    count, joiners = 400, 12
+    with App(workers=3) as server:
+        a, b = pair(server)
+        partial(a, "begin")
+        wrong = []
+
+        def join(n):
+            try:
+                time.sleep(n * 0.01)
+                client = server.client(f"/ws/j{n}").say("join_room", room="r")
+                text = None
+                while True:
+                    message = client.hear()
+                    if message["type"] != "partial":
+                        continue
+                    if message["part"] == "end":
+                        equal(text if text is not None else message["content"], message["content"], "what it put together")
+                        return
+                    text = message["content"] if message["part"] == "begin" else text + message["content"]
+            except BaseException as error:
+                wrong.append(error)
+
+        threads = [threading.Thread(target=join, args=(n,)) for n in range(joiners)]
+        for thread in threads:
+            thread.start()
+        for number in range(count):
+            partial(a, "piece", content=f"{number},")
+            time.sleep(0.0005)
+        time.sleep(0.05)
+        partial(a, "end")
+        for thread in threads:
+            thread.join()
+        equal(wrong, [])
 
 
 # ---- sanitising ----

@@ -64,7 +64,9 @@ struct app_client {
 	unsigned feed_count;
 	char *patterns[APP_PATTERNS_MAX];
 	unsigned pattern_count;
-	unsigned subscribe_count;                /* subscribes so far */
+	unsigned subscribe_count;     /* subscribes so far */
+	struct app_partial *partials; /* what it says in pieces (partials.h) */
+	unsigned partial_count;
 	const json_t *inside;                    /* the id of the DATA that is being handled, or null */
 	bool refused;                            /* something in it */
 	struct app_outcome outcome;              /* of what is in it */

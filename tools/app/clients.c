@@ -19,6 +19,7 @@
 #include "lib/text.h"
 #include "lib/wait.h"
 #include "login.h"
+#include "partials.h"
 #include "passing.h"
 #include "people.h"
 #include "plain.h"
@@ -303,6 +304,8 @@ void app_clients_due(struct app_client *client, uint64_t now_ns)
 		app_reliable_due(client, now_ns);
 	if (client->times.batch_ns <= now_ns)
 		app_batch_due(client, now_ns);
+	if (client->times.partial_ns <= now_ns)
+		app_partials_due(client, now_ns);
 	if (client->times.wait_ns <= now_ns)
 		app_plain_due(client);
 	if (client->times.hook_ns <= now_ns && !client->closing)
