@@ -5,9 +5,9 @@ import subprocess
 import threading
 import time
 
-from app import App, Client, equal, until
+from app import SECRET, App, Client, equal, token, until
 from backend import Backend
-from harness import PROGRAM, run
+from harness import BINARY, CLOSE, PROGRAM, Raw, run
 
 BROADCASTERS = ("--permissions", "read,write,broadcast")
 
@@ -533,6 +533,19 @@ def test_pieces_end_with_their_sender():
             until(lambda: server.figures()["activeRooms"] == 0, "the room ends")
 
 
+def test_pieces_end_in_silence():
+    with App("--partial-timeout", "200ms") as server:
+        a, b = pair(server)
+        partial(a, "begin", content="x").expect("status")
+        b.expect("partial", part="begin")
+        for _ in range(4):  # each piece puts the end off
+            time.sleep(0.1)
+            partial(a, "piece", content=".")
+            b.expect("partial", part="piece")
+        b.expect("partial", part="end", content="x....", incomplete=True)
+        partial(a, "piece", content=".").expect_error("INVALID_FIELD")
+
+
 def test_pieces_are_bounded():
     """Each message, each connection, each room and each address; and a bound that is reached ends what is too long."""
     with App("--content-max", "60000") as server:
@@ -695,6 +708,131 @@ def test_sanitize_is_linear():
             a.say("room_message", room="r", content="x" + unit * (60000 // len(unit)))
             assert b.expect("room_message")["content"].startswith("x")
         assert time.monotonic() - begin < 10, "too long"
+
+
+# ---- paths, subprotocols, and clients that speak no dialect ----
+
+
+def agreed(server, path, *offered):
+    raw = Raw(server)
+    raw.send(raw.request(path, **({"Sec_WebSocket_Protocol": ", ".join(offered)} if offered else {})))
+    status, headers, _ = raw.response()
+    equal(status, 101, path)
+    return headers.get("sec-websocket-protocol")
+
+
+def test_protocols_of_ones_own():
+    with App("--protocols", "chat, superchat") as server:
+        for offered, chosen in (((), None), (("chat",), "chat"), (("superchat", "chat"), "superchat"), (("x", "chat"), "chat"),
+                                (("x",), None), (("ringcast.json", "chat"), "ringcast.json"), (("chat", "ringcast.json"), "chat"),
+                                (("chatter", "Chat"), None), ((",", "chat"), "chat")):
+            equal(agreed(server, "/ws", *offered), chosen, offered)
+        equal(agreed(server, "/echo", "chat"), "chat")
+    for wrong in ("", "a,,b", "a b", "a/b", "\u20ac", ",".join(f"p{n}" for n in range(65))):
+        done = subprocess.run([PROGRAM, "app", "--protocols", wrong], capture_output=True, text=True, timeout=10)
+        assert done.returncode == 1 and "protocols" in done.stderr, (wrong, done.stderr)
+
+
+def test_paths_of_ones_own():
+    with App("--path", "/chat", "--path", "/a/b", "--path", "/") as server:
+        for path, user in (("/chat/eve", "eve"), ("/a/b/eve", "eve"), ("/ws/eve", "eve"), ("/chat/%C3%A9", "\u00e9")):
+            equal(server.client(path).welcome["userId"], user)
+        for path in ("/chat", "/chat/", "/a/b", "/", "/ws"):
+            client = server.client(path)
+            equal(client.welcome["userId"], client.welcome["clientId"], path)
+        for path, status in (("/chatter", 404), ("/a", 404), ("/a/c", 404), ("/chat/a/b", 400), ("/eve", 404)):
+            raw = Raw(server)
+            raw.send(raw.request(path))
+            equal(raw.response()[0], status, path)
+        equal(server.get("/chat")[0], 426)
+        equal(server.get("/")[0], 200)  # the dashboard
+    with App("--token-secret", SECRET, "--path", "/chat") as server:
+        equal(server.client("/chat?token=" + token(sub="t")).welcome["userId"], "t")
+    for wrong in ("chat", "/chat/", "", "/a?b", "/a%20b"):
+        done = subprocess.run([PROGRAM, "app", "--path", wrong], capture_output=True, text=True, timeout=10)
+        assert done.returncode == 1 and "path" in done.stderr, (wrong, done.stderr)
+
+
+def test_echo():
+    with App() as server:
+        echo = Raw(server).open("/echo")
+        echo.text("hello")
+        equal(echo.receive_text(), "hello")
+        echo.binary(b"\x00\xff")
+        equal(echo.receive()[:2], (BINARY, b"\x00\xff"))
+        echo.text("{}")
+        equal(echo.receive_text(), "{}")
+        equal(server.get("/echo")[0], 426)
+        server.client("/ws/a").settle()
+    with App("--token-secret", SECRET) as server:  # where everybody needs an account
+        raw = Raw(server)
+        raw.send(raw.request("/echo"))
+        equal(raw.response()[0], 404)
+    with App("--messages-per-second", "1", "--burst", "3", "--flood", "20", limits=True) as server:
+        echo = Raw(server).open("/echo")
+        echo.text("x" * 3000)
+        equal(len(echo.receive_text()), 3000)
+        echo.text("more")
+        equal(echo.receive_text(), "error: Rate limit exceeded")
+        for _ in range(30):
+            try:
+                echo.text("more")
+            except OSError:
+                break
+        while echo.receive()[0] != CLOSE:
+            pass
+        equal(echo.closed[0], 1008)
+
+
+def test_plain_chat():
+    with App("--plain-chat", "--path", "/chat", "--content-max", "20") as server:
+        users = [Raw(server).open(path) for path in ("/", "/ws", "/chat")]
+        for user in users:
+            equal(user.receive_text(), "Welcome to the chat, 127.0.0.1")
+        users[0].text("hello")
+        for user in users[1:]:
+            equal(user.receive_text(), "127.0.0.1: hello")
+        users[1].text("a\r\n127.0.0.1: b\x00\n")  # begins no line in another's name
+        equal(users[0].receive_text(), "127.0.0.1: a  127.0.0.1: b ")
+        equal(users[2].receive_text(), "127.0.0.1: a  127.0.0.1: b ")
+        users[1].text("x" * 21)
+        equal(users[1].receive_text(), "error: this line is too long")
+        users[1].binary(b"x")
+        equal(users[1].receive_text(), "error: only text goes here")
+        users[2].text('{"type":"join_room","room":"r"}'[:20])
+        for user in users[:2]:
+            equal(user.receive_text(), '127.0.0.1: {"type":"join_room",')
+        # Who asks for the dialect has it, and none of the chat.
+        client = server.client("/ws/a", Sec_WebSocket_Protocol="ringcast.json")
+        users[0].text("x")
+        client.settle()
+        equal(server.figures()["users"], 1)
+    with App("--plain-chat", "--sanitize", "escape", "--trust-proxy", "127.0.0.1") as server:
+        users = [Raw(server).open("/", X_Forwarded_For=address) for address in ("1.2.3.4", "2001:db8::7")]
+        equal(users[0].receive_text(), "Welcome to the chat, 1.2.3.4")
+        equal(users[1].receive_text(), "Welcome to the chat, 2001:db8::7")
+        users[1].text("<b>")
+        equal(users[0].receive_text(), "2001:db8::7: &lt;b&gt;")
+    for flags in (("--token-secret", SECRET), ("--hook-connect", "http://127.0.0.1:1/")):
+        done = subprocess.run([PROGRAM, "app", "--plain-chat", *flags], capture_output=True, text=True, timeout=10)
+        assert done.returncode == 1 and "plain-chat" in done.stderr, done.stderr
+
+
+def test_plain_chat_is_counted():
+    with App("--plain-chat", "--messages-per-second", "1", "--burst", "3", "--flood", "10", limits=True) as server:
+        one, other = (Raw(server).open("/") for _ in range(2))
+        for user in (one, other):
+            user.receive_text()
+        for number in range(4):
+            one.text(str(number))
+        for number in range(3):
+            equal(other.receive_text(), f"127.0.0.1: {number}")
+        equal(one.receive_text(), "error: Rate limit exceeded")
+        one.close()
+        again = Raw(server).open("/")  # what is missing is missing to the address
+        again.receive_text()
+        again.text("x")
+        equal(again.receive_text(), "error: Rate limit exceeded")
 
 
 run(globals())

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bare.h"
 #include "bucket.h"
 #include "clock.h"
 #include "out.h"
@@ -40,6 +41,8 @@ struct app_client {
 	rc_conn conn;
 	char id[APP_CLIENT_ID_SIZE + 1];
 	struct app_wish *wish; /* what it asked for by plain HTTP; null: it has a WebSocket */
+	enum app_bare bare;    /* it does not speak the dialect */
+	char *shown;           /* its address, as a chat shows it; or null */
 	bool opened, closing;
 
 	/* who it is: login.c, people.c */

@@ -23,6 +23,12 @@ void app_send_error(struct app_client *client, const json_t *id, const char *cod
 		id = client->inside;
 	}
 	app_out_clear(out);
+	if (client->bare) {
+		app_out_text(out, "error: ");
+		app_out_text(out, words);
+		app_send(client, out);
+		return;
+	}
 	app_out_format(out, "{\"type\":\"error\",\"code\":\"%s\",\"message\":", code);
 	app_out_string(out, words, strlen(words));
 	if (id) {

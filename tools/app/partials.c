@@ -136,11 +136,16 @@ static int64_t end(struct app_partial *partial, bool incomplete)
 	return code;
 }
 
+static uint64_t silence_of(const struct app_client *client)
+{
+	return app_settings_now(client->app)->partial_ms * NS_PER_MS;
+}
+
 static void set_clock(struct app_client *client)
 {
 	client->times.partial_ns = APP_NEVER;
 	for (const struct app_partial *each = client->partials; each; each = each->next_own) {
-		uint64_t silent_ns = each->last_ns + APP_PARTIAL_SILENCE_S * NS_PER_SECOND;
+		uint64_t silent_ns = each->last_ns + silence_of(client);
 		uint64_t old_ns = each->begun_ns + APP_PARTIAL_AGE_S * NS_PER_SECOND;
 		uint64_t due_ns = silent_ns < old_ns ? silent_ns : old_ns;
 		if (due_ns < client->times.partial_ns)
@@ -336,7 +341,7 @@ void app_partials_due(struct app_client *client, uint64_t now_ns)
 {
 	for (struct app_partial *each = client->partials, *next; each; each = next) {
 		next = each->next_own;
-		if (now_ns >= each->last_ns + APP_PARTIAL_SILENCE_S * NS_PER_SECOND ||
+		if (now_ns >= each->last_ns + silence_of(client) ||
 		    now_ns >= each->begun_ns + APP_PARTIAL_AGE_S * NS_PER_SECOND)
 			end(each, true);
 	}

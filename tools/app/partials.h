@@ -9,8 +9,8 @@
  * "from","index":N,"content":ALL_OF_IT,"timestamp"}
  *
  * One that its sender leaves behind ends as far as it came, with "incomplete":true: when the sender leaves the room, or
- * says nothing more of it for a minute. What is kept of such messages is bounded for each, for each connection and
- * address, and for all.
+ * says nothing more of it for partial-timeout. What is kept of such messages is bounded for each, for each connection
+ * and address, and for all.
  */
 #ifndef APP_PARTIALS_H
 #define APP_PARTIALS_H
@@ -30,7 +30,6 @@ struct app_room;
 #define APP_PARTIALS_ROOM_MAX 16u             /* in a room */
 #define APP_PARTIALS_SHARE ((size_t)1 << 20)  /* of what is kept, of an address */
 #define APP_PARTIALS_TOTAL ((size_t)16 << 20) /* of all */
-#define APP_PARTIAL_SILENCE_S 60u             /* without a piece */
 #define APP_PARTIAL_AGE_S 600u
 
 struct app_partials {

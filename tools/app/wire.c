@@ -12,12 +12,23 @@
 #include "lib/log.h"
 #include "wish.h"
 
-static int try_bytes(struct app_client *client, const char *bytes, size_t size)
+static int try_opcode(struct app_client *client, enum rc_opcode opcode, const void *bytes, size_t size)
 {
-	int code = rc_send(client->app->server, client->conn, RC_TEXT, bytes, size);
+	int code = rc_send(client->app->server, client->conn, opcode, bytes, size);
 	if (code == 0)
 		APP_COUNT(client->app, sent);
 	return code;
+}
+
+static int try_bytes(struct app_client *client, const char *bytes, size_t size)
+{
+	return try_opcode(client, RC_TEXT, bytes, size);
+}
+
+void app_send_back(struct app_client *client, const struct rc_message *message)
+{
+	if (try_opcode(client, message->opcode, message->data, message->size) == -ENOBUFS)
+		app_close(client, RC_CLOSE_POLICY, "reads too slowly");
 }
 
 static void send_bytes(struct app_client *client, const char *bytes, size_t size)
