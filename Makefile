@@ -77,6 +77,11 @@ COMPLETIONS := $(BUILD)/completions/ringcast
 BASH_COMPLETIONS := share/bash-completion/completions
 ZSH_COMPLETIONS := share/zsh/site-functions
 FISH_COMPLETIONS := share/fish/vendor_completions.d
+WEB := $(BUILD)/tools/web
+# The client as npm wants it, and as it is installed.
+PACKAGE_BUILT := ringcast.js ringcast.cjs ringcast.min.js ringcast.min.mjs
+PACKAGE_FILES := package.json react.js react.d.ts ringcast.d.ts ringcast.min.d.mts
+PACKAGE := $(addprefix $(WEB)/,$(PACKAGE_BUILT)) $(addprefix tools/web/,$(PACKAGE_FILES))
 READY := $(BUILD)/setup-build.done
 READY_TEST := $(BUILD)/setup-test.done
 READY_EXAMPLES := $(BUILD)/setup-examples.done
@@ -88,7 +93,7 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run examples test test-epoll test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-feeds bench-peers bench-latency million flame docs install uninstall dist deb image completions test-deb clean help fmt FORCE
+.PHONY: all run examples test test-epoll test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-feeds bench-peers bench-latency million flame docs install uninstall dist deb image completions test-deb clean help fmt npm types FORCE
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
@@ -181,7 +186,7 @@ RPATH := $(if $(filter /lib /lib/% /usr/lib /usr/lib/% /usr/local/lib /usr/local
 DOCUMENTS := tools/app/DIALECT.md tools/package/CHANGELOG.md tools/package/SECURITY.md
 SAMPLES := $(addprefix tools/package/,nginx.conf haproxy.cfg kubernetes.yaml container/seccomp.json)
 
-install: all $(BUILD)/man3/ringcast.3 $(COMPLETIONS) ## into $(DESTDIR)$(PREFIX) and $(LIBDIR): program, libraries, headers, pkg-config file, man pages, systemd units
+install: all $(BUILD)/man3/ringcast.3 $(COMPLETIONS) $(WEB)/ringcast.cjs ## into $(DESTDIR)$(PREFIX) and $(LIBDIR): program, libraries, headers, pkg-config file, man pages, systemd units
 	install -d $(addprefix $(DESTDIR),$(addprefix $(PREFIX)/,bin include $(addprefix share/man/,man1 man3 man7)) $(LIBDIR)/pkgconfig)
 	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/ringcast
 	install -m 644 $(HEADERS) $(WRAPPER) $(DESTDIR)$(PREFIX)/include
@@ -196,8 +201,8 @@ install: all $(BUILD)/man3/ringcast.3 $(COMPLETIONS) ## into $(DESTDIR)$(PREFIX)
 	install -m 644 $(BUILD)/man3/*.3 $(DESTDIR)$(PREFIX)/share/man/man3
 	install -m 644 tools/ringcast-latency.7 $(DESTDIR)$(PREFIX)/share/man/man7/ringcast-latency.7
 	install -d $(DESTDIR)$(UNITDIR) $(addprefix $(DESTDIR)$(PREFIX)/,share/doc/ringcast/examples share/ringcast $(BASH_COMPLETIONS) $(ZSH_COMPLETIONS) $(FISH_COMPLETIONS))
-	install -m 644 tools/web/package.json $(DESTDIR)$(PREFIX)/share/ringcast/package.json
-	install -m 644 $(BUILD)/tools/web/ringcast.js $(DESTDIR)$(PREFIX)/share/ringcast/ringcast.js
+	install -m 644 $(PACKAGE) $(DESTDIR)$(PREFIX)/share/ringcast
+	install -m 644 tools/web/ringcast.d.ts $(DESTDIR)$(PREFIX)/share/ringcast/ringcast.d.cts
 	sed -e 's|@PREFIX@|$(PREFIX)|' tools/systemd/ringcast.service >$(DESTDIR)$(UNITDIR)/ringcast.service
 	install -m 644 tools/systemd/ringcast.socket $(DESTDIR)$(UNITDIR)/ringcast.socket
 	install -m 644 $(COMPLETIONS) $(DESTDIR)$(PREFIX)/$(BASH_COMPLETIONS)/ringcast
@@ -212,13 +217,21 @@ uninstall: ## removes what install put there
 	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,libringcast.a libringcast.so libringcast.so.$(SOVERSION) $(notdir $(SHARED)) \
 		pkgconfig/ringcast.pc)
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(addprefix include/,$(notdir $(HEADERS) $(WRAPPER))) share/man/man1/ringcast.1 share/man/man7/ringcast-latency.7 \
-		share/ringcast/ringcast.js share/ringcast/package.json share/ringcast/grafana.json share/ringcast/alerts.yml share/doc/ringcast/ringcast.conf \
+		$(addprefix share/ringcast/,$(notdir $(PACKAGE)) ringcast.d.cts) share/ringcast/grafana.json share/ringcast/alerts.yml share/doc/ringcast/ringcast.conf \
 		$(BASH_COMPLETIONS)/ringcast $(ZSH_COMPLETIONS)/_ringcast $(FISH_COMPLETIONS)/ringcast.fish \
 		$(addprefix share/doc/ringcast/,$(notdir $(DOCUMENTS)) $(addprefix examples/,$(notdir $(SAMPLES)))))
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,ringcast.service ringcast.socket)
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man3/,$(shell python3 tools/man3.py --list $(HEADERS)))
 
 completions: $(COMPLETIONS) ## what bash, zsh and fish complete, from the program's own --help, in $(BUILD)/completions
+
+npm: $(PACKAGE) ## the client as a package for npm, in $(BUILD)/npm: try `npm pack`, or `npm publish` it
+	rm -rf $(BUILD)/npm && mkdir -p $(BUILD)/npm
+	cp $(PACKAGE) tools/web/README.md LICENSE $(BUILD)/npm
+	cp tools/web/ringcast.d.ts $(BUILD)/npm/ringcast.d.cts
+
+types: $(WEB)/ringcast.js ## tools/web/ringcast.d.ts anew, of the client's comments, by npm's TypeScript
+	@sh tools/web/types.sh $(WEB) build/node >$(BUILD)/ringcast.d.ts && mv $(BUILD)/ringcast.d.ts tools/web/ringcast.d.ts
 
 dist: ## what was committed, as $(BUILD)/ringcast-VERSION.tar.gz: of the same commit always the same bytes
 	@sh tools/package/dist.sh $(BUILD) $(VERSION)
@@ -285,7 +298,6 @@ $(COMPLETIONS): tools/package/completions.py $(PROGRAM) | $(READY_INSTALL)
 $(TOOL_OBJECTS): | $(INCLUDED)
 
 # The assembler includes these files, and no .d file lists them.
-WEB := $(BUILD)/tools/web
 WEB_FILES := $(addprefix $(WEB)/,$(notdir $(wildcard tools/web/*.html tools/web/*.css) tools/web/book.js tools/web/charts.js tools/web/dashboard.js) ringcast.js ringcast.min.js ringcast.min.mjs)
 $(BUILD)/obj/tools/app/web.o: $(wildcard tools/web/*.*) $(WEB_FILES:=.gz)
 $(BUILD)/obj/tools/app/web.o: INCLUDE_tools += -I$(BUILD)
