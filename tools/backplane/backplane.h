@@ -13,8 +13,7 @@
  * Numbers. A message's place is (epoch, sequence): sequence is that of its packet * 1024 + its place in the packet. So
  * the sequences of a topic rise and have holes; they are the same on all nodes, and after a restart of all of them.
  *
- * Order. All topics of a shard have one order, everywhere. A topic's shard follows from its name. With one shard, the
- * default, everything has one order, control messages included.
+ * Order. Everything has one order, the same on all nodes: messages of all topics, and control messages among them.
  *
  * Invariant: a message reaches deliver() or control() exactly once on each node that runs, and done() after that.
  */
@@ -37,7 +36,7 @@ struct backplane;
 #define BACKPLANE_NAME_MAX 1024 /* of a channel that is no topic */
 
 /* What a message is. Kinds from BACKPLANE_CONTROL on are for the command to give meaning to: `channel` is then any
- * name, and chooses the shard alone. */
+ * name, of up to BACKPLANE_NAME_MAX bytes, or empty. */
 enum backplane_kind {
 	BACKPLANE_TOPIC = 0,    /* a message of the topic `channel` */
 	BACKPLANE_CONTROL = 16, /* 16 to 255 */
@@ -84,12 +83,12 @@ struct backplane_handlers {
 	 * Null: as they are (backplane_deliver()). The same message may come twice, when a repair reads again what the
 	 * log has: -EEXIST is no error. */
 	void (*deliver)(void *context, struct backplane_message *messages, size_t count);
-	/* A message of another kind, in the one order with the topics of its shard. own: of this node. May set result.
+	/* A message of another kind, in the one order with those of topics. own: of this node. May set result.
 	 * `again` is true while a node that starts reads what happened before it came. */
 	void (*control)(void *context, struct backplane_message *message, bool own, bool again);
-	/* The stream that these topics come from begins anew: what was known of their numbers is void. The library was
-	 * told already (rc_server_begin()). */
-	void (*begun)(void *context, unsigned shard, uint64_t epoch);
+	/* The stream begins anew, or a part of it was lost: what was known of numbers is void. The library was told
+	 * already (rc_server_begin()). */
+	void (*begun)(void *context, uint64_t epoch);
 	/* Presence. Another node holds a lease now: its members come next, by member(). */
 	void (*node_came)(void *context, uint64_t node);
 	/* A member that the engine keeps of another node. The records that were published since then come as well, or
@@ -137,7 +136,7 @@ void backplane_free(struct backplane *backplane);
 
 /* ---- publishing ---- */
 
-/* Hands messages over as one: they are together in the order, all or none, as long as they are of one shard. What they
+/* Hands messages over as one: they are together in the order, all or none. What they
  * refer to is copied. Any thread; never blocks. Returns 0, and then done is called once (null: nobody wants to know);
  * or -EINVAL, -EILSEQ, -EMSGSIZE   as rc_publish_many() -EAGAIN    the engine is away, or the queue is full: TRY_LATER
  *   -ENOMEM */
@@ -175,7 +174,7 @@ struct backplane_stats {
 	uint64_t reconnects; /* after the first */
 	uint64_t repairs;    /* times that something was read that was missed */
 	uint64_t repaired;   /* messages of these */
-	uint64_t epochs;     /* times that a stream began anew under this node */
+	uint64_t epochs;     /* times that the stream began anew under this node */
 	uint64_t gaps;       /* times that packets were lost for good */
 	uint64_t sent, sent_bytes, received, received_bytes; /* messages */
 	uint64_t duplicates;                                 /* packets that came twice, and were dropped */

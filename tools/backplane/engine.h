@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * engine.h - what an engine (Redis, JetStream, RabbitMQ, Kafka) is to a node, as a table of functions; one file an
- * engine implements it. An engine carries packets: opaque bytes, appended to one of a few numbered streams (shards),
- * and read back by every node in one order, each at a position. It must not know what a packet holds, nor topics,
+ * engine implements it. An engine carries packets: opaque bytes, appended to one stream, and read back by every node in
+ * one order, each at a position. It must not know what a packet holds, nor topics,
  * connections or the library. What repairs is the node (node.c): an engine only tells where it stands, truthfully.
  *
  * Positions. A stream numbers its packets: the sequence rises by at least one with each and never repeats within an
@@ -31,7 +31,6 @@
 
 #include "url.h"
 
-#define ENGINE_SHARDS_MAX 16
 #define ENGINE_WAIT_MS 5000
 #define ENGINE_WHY_SIZE 200
 #define ENGINE_PACKET_SIZE_MAX ((size_t)1 << 20) /* unless one message alone is larger */
@@ -41,7 +40,6 @@ struct engine_position {
 };
 
 struct engine_packet {
-	unsigned shard;
 	const void *data;
 	size_t size;
 	uint64_t epoch; /* to append: the one that the node believes in */
@@ -51,13 +49,12 @@ struct engine_packet {
 struct engine_setup {
 	const struct backplane_url *url; /* checked; lives as long as the engine */
 	const char *prefix;              /* what names in the engine begin with: ?prefix=, "ringcast" without */
-	unsigned shard_count;            /* 1 to ENGINE_SHARDS_MAX: ?shards= */
-	unsigned long keep_max;          /* packets that the engine is to keep of a shard, about: ?keep= */
+	unsigned long keep_max;          /* packets that the engine is to keep, about: ?keep= */
 	uint64_t node;                   /* this node's number, another one at each start */
 	int wake_fd; /* an eventfd: readable when the follower is to return from what it waits for */
 };
 
-/* Of a shard, for follow. */
+/* Where to read on, for follow. */
 struct engine_place {
 	/* In: the last packet that the node has: reading goes on *with it* (inclusive), since the node compares it with
 	 * what it has. sequence 0: the node has none, and reading begins with the newest `tail_max` packets or fewer,
@@ -70,7 +67,7 @@ struct engine_place {
 };
 
 /* Takes one packet that was read. The bytes are valid until it returns. */
-typedef void engine_take(void *context, unsigned shard, struct engine_position position, const void *data, size_t size);
+typedef void engine_take(void *context, struct engine_position position, const void *data, size_t size);
 
 /* A member of a room on this node, added or, with a null value, removed. */
 struct engine_member {
@@ -85,24 +82,24 @@ struct engine {
 	const char *const *schemes;   /* of URLs: "redis", "rediss"; null ends them */
 	const char *(*version)(void); /* of the library that it is built with, for `ringcast probe` */
 	/* Looks at the URL without any connection. Returns 0, or -EINVAL with what is wrong and what would be right in
-	 * `wrong`. Values that every engine takes (prefix, shards, keep) were looked at before. */
+	 * `wrong`. Values that every engine takes (prefix, keep) were looked at before. */
 	int (*check)(const struct backplane_url *url, char wrong[static ENGINE_WHY_SIZE]);
 	/* Makes the state; connects nowhere. Returns null with *why set. */
 	void *(*open)(const struct engine_setup *setup, char why[static ENGINE_WHY_SIZE]);
 	void (*close)(void *state);
 
 	/* ---- the follower's thread ---- */
-	/* Connects anew if the connection is gone, or there never was one, and stands at places[0 .. shard_count - 1].
-	 * After it, read gives packets from there on. To be called again on a good connection too: to stand elsewhere,
+	/* Connects anew if the connection is gone, or there never was one, and stands at this place. After it,
+	 * read gives packets from there on. To be called again on a good connection too: to stand elsewhere,
 	 * or to hear `newest` anew. */
-	int (*follow)(void *state, struct engine_place *places, char why[static ENGINE_WHY_SIZE]);
+	int (*follow)(void *state, struct engine_place *place, char why[static ENGINE_WHY_SIZE]);
 	/* Waits up to timeout_ms for packets, and hands all that have come to take, each shard's in their order.
 	 * Returns how many, 0 when the time is over, -EINTR when woken. A stream that is gone (deleted, flushed), or
 	 * has begun again, is told by -ENOENT within about a second, also when nothing is published: the connection
 	 * stays, and the node calls follow. */
 	int (*read)(void *state, unsigned timeout_ms, engine_take *take, void *context,
 	            char why[static ENGINE_WHY_SIZE]);
-	/* Makes the shard's stream if there is none and appends the packet, which says that a new epoch begins
+	/* Makes the stream if there is none and appends the packet, which says that a new epoch begins
 	 * (packet->epoch, above all that this node has seen). -EEXIST: another node has done so meanwhile, so that what
 	 * the caller knew (`newest`, of the follow before) does not hold any more; nothing was appended. Where an
 	 * engine cannot see that, it appends: two beginnings are one too many, and no harm. */
@@ -112,12 +109,12 @@ struct engine {
 	/* ---- the publisher's thread ---- */
 	/* Connects anew if the connection is gone, or there never was one. */
 	int (*connect)(void *state, char why[static ENGINE_WHY_SIZE]);
-	/* Appends these packets in this order (within each shard), all sent before the first answer is awaited, and
+	/* Appends these packets in this order, all sent before the first answer is awaited, and
 	 * waits for the answers: appended is set for each that the engine has, as safely as it can be asked to
 	 * (confirms, acks). Returns 0 when all are; -ENOENT when a stream is gone, or refuses the epoch because it has
 	 * a newer one; -EMSGSIZE when the first that is not appended can never be. After any error those that are not
 	 * `appended` may be in the engine or not: the node appends the same bytes again, and every node drops what it
-	 * reads twice. It must not happen that a later one is appended and an earlier one of its shard is not, unless
+	 * reads twice. It must not happen that a later one is appended and an earlier one is not, unless
 	 * the call failed. */
 	int (*append)(void *state, struct engine_packet *packets, size_t count, char why[static ENGINE_WHY_SIZE]);
 
