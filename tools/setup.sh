@@ -28,6 +28,9 @@ needs() {
 	build header systemd/sd-daemon.h libsystemd-dev
 	probes header sys/sdt.h systemtap-sdt-dev
 	backplane header hiredis/hiredis.h libhiredis-dev
+	backplane header nats/nats.h libnats-dev
+	backplane header amqp.h librabbitmq-dev
+	backplane header librdkafka/rdkafka.h librdkafka-dev
 	examples header uv.h libuv1-dev
 	test header criterion/criterion.h libcriterion-dev
 	install command python3 python3
@@ -42,6 +45,10 @@ needs() {
 	wish command /usr/sbin/nginx nginx-light
 	wish command /usr/sbin/haproxy haproxy
 	wish command redis-server redis-server
+	wish command nats-server nats-server
+	wish command /usr/lib/rabbitmq/bin/rabbitmq-server rabbitmq-server
+	wish command kcat kcat
+	wish python pika python3-pika
 	wish command $CXX $(basename "$CXX")
 	wish command pkg-config pkg-config
 	wish command openssl openssl
