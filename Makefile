@@ -72,8 +72,8 @@ SIM_TESTS := $(if $(findstring thread,$(SANITIZE)),,tests/sim/runs.sh $(if $(SAN
 STARVED := $(BUILD)/tests/ringcast_starved
 # A program with an event loop of its own.
 LOOP := $(BUILD)/tests/loop
-# A cluster of Kafka for the tests, where there is the library.
-KAFKA_MOCK := $(BUILD)/tests/kafka_mock
+# An engine of a backplane by itself, and a cluster of Kafka, where there is the library.
+ENGINE_PEERS := $(BUILD)/tests/engine_peer $(BUILD)/tests/kafka_mock
 # Producers: those that a reader is to copy from, and one for the tests.
 PRODUCERS := $(BUILD)/examples/producer/quotes $(BUILD)/examples/producer/quotes_cpp $(BUILD)/tests/producer_peer
 STARVED_WRAPPED := malloc calloc realloc strdup strndup
@@ -103,11 +103,11 @@ run: $(PROGRAM) ## the server with a demonstration feed on 127.0.0.1:8080 (ARGS=
 
 examples: $(EXAMPLES) ## the programs of tools/examples, in $(BUILD)/examples: what to copy from when you embed the library
 
-test: all $(EXAMPLES) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(LOOP) $(KAFKA_MOCK) $(PRODUCERS) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
+test: all $(EXAMPLES) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(LOOP) $(ENGINE_PEERS) $(PRODUCERS) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
 	@CC='$(CC)' SANITIZE='$(or $(SANITIZE),$(INSTRUMENTED))' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(SIM_TESTS) \
 		$(if $(SANITIZE),,tests/benches.sh tests/cross.sh)
 
-test-epoll: all $(EXAMPLES) $(UNIT_TESTS) $(STARVED) $(LOOP) $(KAFKA_MOCK) $(PRODUCERS) $(READY_TEST) ## the tests that need a ring, all of them on the one on epoll (of the others `make test` runs a part there; ONLY=word)
+test-epoll: all $(EXAMPLES) $(UNIT_TESTS) $(STARVED) $(LOOP) $(ENGINE_PEERS) $(PRODUCERS) $(READY_TEST) ## the tests that need a ring, all of them on the one on epoll (of the others `make test` runs a part there; ONLY=word)
 	@RC_RING=epoll CC='$(CC)' SANITIZE='$(SANITIZE)' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) \
 		$$(grep -l rc_server_new tests/unit/*.c | sed 's|tests/unit/\(.*\)\.c|$(BUILD)/tests/unit_\1|')
 
@@ -323,8 +323,12 @@ $(LOOP): $(BUILD)/obj/tests/live/loop.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 
+$(BUILD)/tests/engine_peer: $(BUILD)/obj/tests/live/engine_peer.o $(BUILD)/tools.a $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) $(TOOL_LIBS) -o $@
+
 # Without the library there is none, and the tests that want it skip.
-$(KAFKA_MOCK): tests/live/kafka_mock.c Makefile | $(READY)
+$(BUILD)/tests/kafka_mock: tests/live/kafka_mock.c Makefile | $(READY)
 	@mkdir -p $(@D)
 	$(call say,link $@)rm -f $@; $(if $(call has,librdkafka/rdkafka.h,yes),$(CC) $(RC_CFLAGS) $(CPPFLAGS) $(CFLAGS) -pie $(RC_LDFLAGS) $(LDFLAGS) $< -lrdkafka -o $@,:)
 

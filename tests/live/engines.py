@@ -66,6 +66,9 @@ class Engine:
     def answers(self):
         if self.process.poll() is not None:
             raise AssertionError(f"{type(self).__name__} ended: {self.said()}")
+        return self.listens()
+
+    def listens(self):
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
@@ -77,6 +80,9 @@ class Engine:
             self.process.wait()
         if self.process and self.process.stdin:
             self.process.stdin.close()
+        if self.process:
+            # What it started may die a moment later.
+            until(lambda: not self.listens(), f"the end of {type(self).__name__}")
         self.process = None
 
     def __enter__(self):
@@ -94,14 +100,31 @@ class Engine:
 class Nats(Engine):
     scheme = "nats"
 
-    def __init__(self, *flags):
+    def __init__(self, *flags, jetstream=True):
         super().__init__()
         self.program = find("nats-server")
         self.flags = flags
+        self.jetstream = ["-js", "-sd", os.path.join(self.folder, "store")] if jetstream else []
 
     def arguments(self):
-        return [self.program, "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", os.path.join(self.folder, "store"),
-                *self.flags]
+        return [self.program, "-a", "127.0.0.1", "-p", str(self.port), *self.jetstream, *self.flags]
+
+    def ask(self, subject, data=b""):
+        """One request, by the bare protocol: the answer's payload."""
+        with socket.create_connection(("127.0.0.1", self.port), 5 * SLOW) as link:
+            file = link.makefile("rwb")
+            file.write(b'CONNECT {"verbose":false}\r\nSUB answer 1\r\n')
+            file.write(b"PUB %s answer %d\r\n%s\r\n" % (subject.encode(), len(data), data))
+            file.flush()
+            while line := file.readline():
+                if line.startswith(b"MSG"):
+                    return file.read(int(line.split()[-1]))
+        raise AssertionError(f"no answer to {subject}")
+
+    def delete(self, prefix):
+        """The stream, as an operator would by mistake."""
+        if b'"success":true' not in self.ask(f"$JS.API.STREAM.DELETE.{prefix}"):
+            raise AssertionError("the stream was not deleted")
 
     def url(self, prefix, port=None, more=""):
         return f"nats://{self.address(port)}?prefix={prefix}{more}"
@@ -120,10 +143,26 @@ class Rabbit(Engine):
             raise Skip("needs rabbitmq-server")
         self.home = os.path.join(RABBIT, versions[-1])
         self.epmd = free_port()
+        self.names = None
         self.distribution = free_port()
         self.write("rabbitmq.conf", f"listeners.tcp.default = 127.0.0.1:{self.port}\nvm_memory_high_watermark.absolute = 1GB\n"
                                     "disk_free_limit.absolute = 50MB\n")
         self.write("plugins", "[].\n")
+
+    def begin(self):
+        # The server would leave one behind, as a daemon.
+        if not self.names:
+            self.names = subprocess.Popen([find("epmd", "erlang"), "-port", str(self.epmd), "-address", "127.0.0.1"],
+                                          stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
+                                          preexec_fn=die_with_parent)
+            time.sleep(0.2)
+        super().begin()
+
+    def __exit__(self, *_):
+        if self.names:
+            self.names.kill()
+            self.names.wait()
+        super().__exit__()
 
     def write(self, name, text):
         with open(os.path.join(self.folder, name), "w", encoding="utf-8") as file:
@@ -142,6 +181,16 @@ class Rabbit(Engine):
                 "RABBITMQ_ENABLED_PLUGINS_FILE": os.path.join(self.folder, "plugins"),
                 "RABBITMQ_DIST_PORT": str(self.distribution), "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": loopback,
                 "ERL_EPMD_ADDRESS": "127.0.0.1", "ERL_EPMD_PORT": str(self.epmd)}
+
+    def delete(self, prefix):
+        """The queue, as an operator would by mistake."""
+        try:
+            import pika
+        except ImportError:
+            raise Skip("needs python3-pika") from None
+        link = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", self.port))
+        link.channel().queue_delete(f"{prefix}.packets")
+        link.close()
 
     def url(self, prefix, port=None, more=""):
         return f"amqp://guest:guest@{self.address(port)}?prefix={prefix}{more}"
