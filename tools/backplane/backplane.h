@@ -49,7 +49,7 @@ struct backplane_message {
 	unsigned flags;
 	const char *channel; /* of a topic its name */
 	size_t channel_size;
-	const char *key; /* null: none */
+	const void *key; /* null: none */
 	size_t key_size;
 	const void *data;
 	size_t size;
@@ -170,7 +170,7 @@ struct backplane_stats {
 	bool up;             /* both connections are there, and the node is whole */
 	uint64_t away_ns;    /* for how long it is not */
 	uint64_t lag_ns;     /* from the publisher's handing over to here, of the last message; while away, away_ns */
-	uint64_t epoch;      /* of the first shard */
+	uint64_t epoch;      /* of the stream */
 	uint64_t reconnects; /* after the first */
 	uint64_t repairs;    /* times that something was read that was missed */
 	uint64_t repaired;   /* messages of these */

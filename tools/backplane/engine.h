@@ -2,8 +2,8 @@
  *
  * engine.h - what an engine (Redis, JetStream, RabbitMQ, Kafka) is to a node, as a table of functions; one file an
  * engine implements it. An engine carries packets: opaque bytes, appended to one stream, and read back by every node in
- * one order, each at a position. It must not know what a packet holds, nor topics,
- * connections or the library. What repairs is the node (node.c): an engine only tells where it stands, truthfully.
+ * one order, each at a position. It must not know what a packet holds, nor topics, connections or the library. What
+ * repairs is the node (node.c): an engine only tells where it stands, truthfully.
  *
  * Positions. A stream numbers its packets: the sequence rises by at least one with each and never repeats within an
  * epoch. `epoch` is 0 where an engine has no such thing of its own: each packet says its epoch inside as well, and the
@@ -95,8 +95,8 @@ struct engine {
 	 * read gives packets from there on. To be called again on a good connection too: to stand elsewhere,
 	 * or to hear `newest` anew. */
 	int (*follow)(void *state, struct engine_place *place, char why[static ENGINE_WHY_SIZE]);
-	/* Waits up to timeout_ms for packets, and hands all that have come to take, each shard's in their order.
-	 * Returns how many, 0 when the time is over, -EINTR when woken. A stream that is gone (deleted, flushed), or
+	/* Waits up to timeout_ms for packets, and hands all that have come to take, in their order. Returns how many,
+	 * 0 when the time is over, -EINTR when woken. A stream that is gone (deleted, flushed), or
 	 * has begun again, is told by -ENOENT within about a second, also when nothing is published: the connection
 	 * stays, and the node calls follow. */
 	int (*read)(void *state, unsigned timeout_ms, engine_take *take, void *context,
@@ -111,13 +111,12 @@ struct engine {
 	/* ---- the publisher's thread ---- */
 	/* Connects anew if the connection is gone, or there never was one. */
 	int (*connect)(void *state, char why[static ENGINE_WHY_SIZE]);
-	/* Appends these packets in this order, all sent before the first answer is awaited, and
-	 * waits for the answers: appended is set for each that the engine has, as safely as it can be asked to
-	 * (confirms, acks). Returns 0 when all are; -ENOENT when a stream is gone, or refuses the epoch because it has
-	 * a newer one; -EMSGSIZE when the first that is not appended can never be. After any error those that are not
-	 * `appended` may be in the engine or not: the node appends the same bytes again, and every node drops what it
-	 * reads twice. It must not happen that a later one is appended and an earlier one is not, unless
-	 * the call failed. */
+	/* Appends these packets in this order, all sent before the first answer is awaited, and waits for the answers:
+	 * appended is set for each that the engine has, as safely as it can be asked to (confirms, acks). Returns 0
+	 * when all are; -ENOENT when the stream is gone, or refuses the epoch because it has a newer one; -EMSGSIZE
+	 * when the first that is not appended can never be. After any error those that are not `appended` may be in
+	 * the engine or not: the node appends the same bytes again (but for the epoch), and every node drops what it
+	 * reads twice. Unless a call fails, a later one is appended only if the earlier ones are. */
 	int (*append)(void *state, struct engine_packet *packets, size_t count, char why[static ENGINE_WHY_SIZE]);
 
 	/* ---- presence, likewise on the publisher's thread; all null where the engine keeps nothing but streams ----
