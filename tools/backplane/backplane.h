@@ -25,8 +25,10 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "lib/health.h"
 #include "lib/options.h"
 #include "ringcast.h"
+#include "ringcast_publish.h"
 
 struct backplane;
 
@@ -110,7 +112,9 @@ struct backplane_settings {
 	const char *url; /* null: no backplane */
 	int away;
 	size_t queue_max;         /* bytes that wait for the engine */
+	unsigned start_ms;        /* how long a start waits for the engine */
 	unsigned confirm_ms;      /* how long a publish may take */
+	size_t message_max;       /* bytes of what is published as one: what each log takes */
 	struct option_list local; /* patterns of topics that stay on the node, or are delivered at once */
 };
 
@@ -124,9 +128,9 @@ struct backplane *backplane_new(const struct backplane_settings *settings, rc_se
                                 const struct backplane_handlers *handlers, struct rc_error *error);
 
 /* Connects, reads the tail into the log, and goes on by itself. Call it between rc_server_new() and rc_server_start():
- * returns when the node is whole, so that whoever connects finds the history; or after wait_ms with -EAGAIN, when the
- * engine is away: the node starts all the same, and repairs when it comes. Other errors: -ENOMEM, or a thread's. */
-int backplane_start(struct backplane *backplane, unsigned wait_ms);
+ * returns when the node is whole, so that whoever connects finds the history; or after settings.start_ms with -EAGAIN,
+ * when the engine is away: the node starts all the same, and repairs when it comes. Other errors are a thread's. */
+int backplane_start(struct backplane *backplane);
 
 /* Ends its threads, with its lease; publishes that wait are told -ECANCELED. Call it before rc_server_stop(), so that
  * what is told can still be posted. Publishing is refused from then on. */
@@ -145,6 +149,10 @@ int backplane_publish(struct backplane *backplane, const struct backplane_messag
 
 /* What deliver() does by default: publishes messages of topics at their numbers, waiting while the log is full. */
 void backplane_deliver(struct backplane *backplane, struct backplane_message *messages, size_t count);
+
+/* Hands over what would otherwise go to rc_publish_many(): messages with a name, and without `make`. */
+int backplane_publish_batch(struct backplane *backplane, const struct rc_batch_message *batch, size_t count,
+                            backplane_done *done, void *context);
 
 /* Whether this topic does not travel in the order of the engine (--backplane-local). */
 bool backplane_is_local(const struct backplane *backplane, const char *topic, size_t size);
@@ -186,10 +194,8 @@ struct backplane_stats {
 };
 /* Any thread. */
 void backplane_stats(struct backplane *backplane, struct backplane_stats *stats);
-/* For /stats ("backplane":{...}), /metrics and /healthz. */
-void backplane_write_json(FILE *to, struct backplane *backplane);
-void backplane_write_metrics(FILE *to, struct backplane *backplane);
-/* Whether it is degraded; if so, why, in one line. */
-bool backplane_is_degraded(struct backplane *backplane, char why[static 160]);
+/* What /healthz, /stats ("backplane":{...}) and /metrics say of it: for health.part. It lives as long as the backplane.
+ */
+const struct health_part *backplane_part(struct backplane *backplane);
 
 #endif

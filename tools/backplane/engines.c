@@ -9,6 +9,9 @@
 #include "engine.h"
 
 const struct engine *const engines[] = {
+#ifdef BACKPLANE_REDIS
+	&engine_redis,
+#endif
 #ifdef BACKPLANE_NATS
 	&engine_nats,
 #endif

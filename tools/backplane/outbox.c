@@ -147,9 +147,8 @@ void outbox_wait(struct outbox *outbox, uint64_t until_ns, bool for_calls)
 	const struct timespec until = { .tv_sec = (time_t)(until_ns / 1000000000),
 		                        .tv_nsec = (long)(until_ns % 1000000000) };
 	pthread_mutex_lock(&outbox->lock);
-	while (!(for_calls && (outbox->members || has_unsent(outbox) ||
-	                       (outbox->first && outbox->packet_count < OUTBOX_PACKETS_MAX))) &&
-	       !(outbox->woken && !for_calls))
+	while (!outbox->woken && !(for_calls && (outbox->members || has_unsent(outbox) ||
+	                                         (outbox->first && outbox->packet_count < OUTBOX_PACKETS_MAX))))
 		if (pthread_cond_timedwait(&outbox->changed, &outbox->lock, &until))
 			break;
 	outbox->woken = false;
@@ -245,13 +244,15 @@ int outbox_pack(struct outbox *outbox, struct outbox_sending *sending, uint64_t 
 	return count;
 }
 
-void outbox_sent(struct outbox *outbox, const struct outbox_sending *sending, size_t count)
+void outbox_sent(struct outbox *outbox, const struct outbox_sending *sending, size_t count, uint64_t now_ns)
 {
 	pthread_mutex_lock(&outbox->lock);
 	for (struct outbox_packet *packet = outbox->packets; packet; packet = packet->next)
 		for (size_t i = 0; i < count; i++)
-			if (sending->tokens[i] == packet->token && sending->packets[i].appended)
+			if (sending->tokens[i] == packet->token && sending->packets[i].appended) {
 				packet->appended = true;
+				packet->appended_ns = now_ns;
+			}
 	pthread_mutex_unlock(&outbox->lock);
 }
 
@@ -343,14 +344,19 @@ void outbox_refuse(struct outbox *outbox, uint64_t token, int code)
 	free(packet);
 }
 
-void outbox_again(struct outbox *outbox)
+bool outbox_again(struct outbox *outbox, uint64_t before_ns)
 {
+	bool found = false;
 	pthread_mutex_lock(&outbox->lock);
 	for (struct outbox_packet *packet = outbox->packets; packet; packet = packet->next)
-		packet->appended = false;
-	outbox->woken = true;
+		if (packet->appended && packet->appended_ns < before_ns) {
+			packet->appended = false;
+			found = true;
+		}
+	outbox->woken |= found;
 	pthread_cond_signal(&outbox->changed);
 	pthread_mutex_unlock(&outbox->lock);
+	return found;
 }
 
 size_t outbox_expire(struct outbox *outbox, uint64_t before_ns, int unsent)

@@ -29,7 +29,8 @@ struct outbox_member; /* a change of members, in one line with calls */
 struct outbox_packet {
 	struct outbox_packet *next;
 	struct outbox_call *calls;
-	uint64_t token, packed_ns;
+	uint64_t token, packed_ns; /* when, by the clock of the day */
+	uint64_t appended_ns;
 	uint32_t count;
 	bool appended; /* the engine has said that it has it */
 	bool sent;     /* the engine may have it */
@@ -67,7 +68,7 @@ bool outbox_is_empty(struct outbox *outbox);
 
 /* ---- by the publisher's thread ---- */
 
-/* Sleeps until there is something to send, somebody woke it, or the time has come. */
+/* Sleeps until somebody wakes it or adds something, the time has come, or, `for_calls`, there is something to send. */
 void outbox_wait(struct outbox *outbox, uint64_t until_ns, bool for_calls);
 void outbox_wake(struct outbox *outbox);
 
@@ -82,7 +83,7 @@ struct outbox_sending {
 };
 int outbox_pack(struct outbox *outbox, struct outbox_sending *sending, uint64_t node, uint64_t epoch, uint64_t time_ns);
 /* Those of `sending` that are marked are in the engine. */
-void outbox_sent(struct outbox *outbox, const struct outbox_sending *sending, size_t count);
+void outbox_sent(struct outbox *outbox, const struct outbox_sending *sending, size_t count, uint64_t now_ns);
 
 /* The next change of members, to be freed, or null; they are to be written before the calls that were added later. */
 const struct engine_member *outbox_member(struct outbox *outbox);
@@ -98,7 +99,10 @@ void outbox_refuse(struct outbox *outbox, uint64_t token, int code);
 
 /* A packet of this node came back: its calls are told. */
 void outbox_confirm(struct outbox *outbox, uint64_t token, const struct backplane_number *numbers, size_t count);
-/* What was appended and has not come back may be lost: it is sent again. */
-void outbox_again(struct outbox *outbox);
+/* ---- by both ---- */
+
+/* What was appended before that time and has not come back may be lost: it is sent again. Returns whether there is any.
+ */
+bool outbox_again(struct outbox *outbox, uint64_t before_ns);
 
 #endif
