@@ -6,6 +6,7 @@ import sys
 import time
 
 sys.dont_write_bytecode = True
+import backplane_nodes as nodes  # noqa: E402
 import engine_contract as contract  # noqa: E402
 from engines import Rabbit  # noqa: E402
 from harness import Skip, run  # noqa: E402
@@ -54,6 +55,22 @@ def test_refused():
     contract.refused(f"amqp://me:secret2@{engine().address()}", "ACCESS_REFUSED", "login")
 
 
+def test_everywhere():
+    nodes.everywhere(engine())
+
+
+def test_restart():
+    nodes.restart(engine())
+
+
+def test_broken():
+    nodes.broken(engine())
+
+
+def test_anew():
+    nodes.anew(engine())
+
+
 def test_killed():
     if not os.environ.get("RC_SOAK"):
         raise Skip("RabbitMQ takes 15 seconds to start again: RC_SOAK=1 runs it")
@@ -61,6 +78,7 @@ def test_killed():
     # It writes down where its first stream is some seconds after it was made: before that, it loses the way to it.
     time.sleep(8)
     contract.killed(engine())
+    nodes.killed(engine())
 
 
 if __name__ == "__main__":

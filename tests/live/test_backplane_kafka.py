@@ -3,6 +3,7 @@
 import sys
 
 sys.dont_write_bytecode = True
+import backplane_nodes as nodes  # noqa: E402
 import engine_contract as contract  # noqa: E402
 from engines import Kafka  # noqa: E402
 from harness import SLOW, equal, run, until  # noqa: E402
@@ -19,6 +20,8 @@ def started(scenario):
 test_one_order = started(contract.one_order)
 test_places = started(contract.places)
 test_large = started(contract.large)
+test_everywhere = started(nodes.everywhere)
+test_restart = started(nodes.restart)
 
 
 def test_away():

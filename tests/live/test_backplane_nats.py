@@ -3,6 +3,7 @@
 import sys
 
 sys.dont_write_bytecode = True
+import backplane_nodes as nodes  # noqa: E402
 import engine_contract as contract  # noqa: E402
 from engines import Nats  # noqa: E402
 from harness import run  # noqa: E402
@@ -23,6 +24,11 @@ test_no_stream = started(contract.no_stream)
 test_deleted = started(contract.deleted)
 test_cut = started(contract.cut)
 test_killed = started(contract.killed)
+test_everywhere = started(nodes.everywhere)
+test_restart = started(nodes.restart)
+test_broken = started(nodes.broken)
+test_nodes_killed = started(nodes.killed)
+test_anew = started(nodes.anew)
 
 
 def test_wrong_urls():
