@@ -32,6 +32,9 @@ needs() {
 	small command esbuild esbuild
 	probes header sys/sdt.h systemtap-sdt-dev
 	backplane header hiredis/hiredis.h libhiredis-dev
+	backplane header nats/nats.h libnats-dev
+	backplane header amqp.h librabbitmq-dev
+	backplane header librdkafka/rdkafka.h librdkafka-dev
 	examples header uv.h libuv1-dev
 	test header criterion/criterion.h libcriterion-dev
 	install command python3 python3
@@ -47,6 +50,10 @@ needs() {
 	wish command /usr/sbin/nginx nginx-light
 	wish command /usr/sbin/haproxy haproxy
 	wish command redis-server redis-server
+	wish command nats-server nats-server
+	wish command /usr/lib/rabbitmq/bin/rabbitmq-server rabbitmq-server
+	wish command kcat kcat
+	wish python pika python3-pika
 	wish command $CXX $(basename "$CXX")
 	wish command pkg-config pkg-config
 	wish command openssl openssl
