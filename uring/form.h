@@ -10,10 +10,10 @@
 #include "envelope.h"
 
 enum connection_form {
-	FORM_FRAMES,      /* a WebSocket */
-	FORM_JSON,        /* one that gets its topics in the json form */
-	FORM_BINARY,      /* likewise in the binary form */
-	FORM_OWN,         /* likewise as the application writes them */
+	FORM_FRAMES, /* a WebSocket */
+	FORM_JSON,   /* one that gets its topics in the json form */
+	FORM_BINARY, /* likewise in the binary form */
+	FORM_OWN,    /* likewise as the application writes them */
 	FORM_OWN_2,
 	FORM_EVENTS,      /* a stream of server-sent events */
 	FORM_JSON_EVENTS, /* one that gets its topics in the json form */
