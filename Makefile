@@ -40,7 +40,7 @@ LIBS := -luring -lssl -lcrypto -lz
 # Of the engines' libraries those whose header is here, as tools/backplane/built.h asks too. It is looked for when it is
 # linked, since the first step of a build may have installed it.
 has = $(shell echo '\#include <$(1)>' | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && echo $(2))
-TOOL_LIBS = -lm -ljansson -linih -lsystemd -lcurl $(call has,hiredis/hiredis.h,-lhiredis) $(call has,nats/nats.h,-lnats) \
+TOOL_LIBS = -lm -ljansson -linih -lsystemd -lcurl -lmsgpackc $(call has,hiredis/hiredis.h,-lhiredis) $(call has,nats/nats.h,-lnats) \
 	$(call has,amqp.h,-lrabbitmq) $(call has,librdkafka/rdkafka.h,-lrdkafka)
 
 # What an embedder sees. Everything beside ringcast.h includes it, but for the two that are for
