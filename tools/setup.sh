@@ -28,6 +28,7 @@ needs() {
 	build header systemd/sd-daemon.h libsystemd-dev
 	build command gzip gzip
 	small command esbuild esbuild
+	small command zopfli zopfli
 	probes header sys/sdt.h systemtap-sdt-dev
 	examples header uv.h libuv1-dev
 	test header criterion/criterion.h libcriterion-dev
@@ -151,7 +152,7 @@ provide() {
 
 provide build || exit 1
 provide probes || echo "ringcast: built without probes for perf and bpftrace"
-provide small || echo "ringcast: ringcast.min.js is at full length, since esbuild is not here"
+provide small || echo "ringcast: ringcast.min.js is not as small as it could be"
 [ "$level" != build ] || exit 0
 case $level in examples | lint) provide examples || echo "ringcast: the example with libuv is left out" ;; esac
 [ "$level" != examples ] || exit 0
