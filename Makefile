@@ -37,7 +37,7 @@ INCLUDE_tools := -iquote tools -I$(BUILD)/include
 INCLUDE_benches := -iquote engine -iquote tls -iquote uring -iquote tools
 INCLUDE_tests := $(INCLUDE_benches)
 LIBS := -luring -lssl -lcrypto -lz
-TOOL_LIBS := -lm -ljansson -linih -lsystemd
+TOOL_LIBS := -lm -ljansson -linih -lsystemd -lcurl
 
 # What an embedder sees. Everything beside ringcast.h includes it, but for the two that are for
 # other processes: ringcast_producer.h, and ringcast_record.h, which that includes.
@@ -93,7 +93,7 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all npm types run examples test test-epoll test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame docs install uninstall dist deb image completions test-deb clean help fmt FORCE
+.PHONY: all run examples test test-epoll test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-feeds bench-peers bench-latency million flame docs install uninstall dist deb image completions test-deb clean help fmt npm types FORCE
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
@@ -159,6 +159,9 @@ bench-wake: $(BUILD)/benches/wake ## what waking a sleeping worker costs whoever
 
 bench-topics: all $(BUILD)/benches/topics ## many topics, published from the server's process, beside Bun (QUICK=1, ONLY=each,twenty)
 	@python3 -B benches/topics.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)
+
+bench-feeds: $(BUILD)/benches/feeds ## keyed feeds beside plain messages of the same bytes: readers that join, the form json (ARGS="--rounds 9")
+	@$(BUILD)/benches/feeds $(ARGS)
 
 bench-peers: all $(BUILD)/benches/floor ## ringcast, the kernel's floor and other servers side by side (QUICK=1, ONLY=bun,fan)
 	@python3 -B benches/peers/run.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)

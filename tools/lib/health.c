@@ -76,9 +76,12 @@ static int say(rc_request *request, int status, const char *words)
 int health_answer(struct health *health, rc_request *request)
 {
 	const char *path = rc_request_path(request);
-	char why[64] = "", line[80];
-	if (!strcmp(path, "/healthz"))
-		return say(request, 200, "ok\n");
+	char why[64] = "", line[80], alive[512] = "ok\n";
+	if (!strcmp(path, "/healthz")) {
+		if (health->more)
+			health->more(health->context, alive + 3, sizeof alive - 3);
+		return say(request, 200, alive);
+	}
 	if (strcmp(path, "/readyz") != 0)
 		return -1;
 	bool ready = health_is_ready(health, why);
