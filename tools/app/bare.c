@@ -25,7 +25,8 @@ int app_bare_judge(struct app *app, rc_request *request, struct app_client *clie
 {
 	const struct app_settings *settings = app_settings_now(app);
 	char scratch[ADDRESS_TEXT_SIZE];
-	app_paths_choose_protocol(settings, request);
+	if (!app_paths_agree(settings, request, &client->form))
+		return 503;
 	client->shown = strdup(local_client(&settings->proxies, request, scratch));
 	if (!client->shown)
 		return 503;

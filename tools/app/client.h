@@ -17,6 +17,7 @@
 #include "bare.h"
 #include "bucket.h"
 #include "clock.h"
+#include "form.h"
 #include "out.h"
 #include "ringcast.h"
 #include "status.h"
@@ -32,6 +33,7 @@ struct app_crew {
 	struct app_table clients; /* by handle */
 	struct app_deadlines deadlines;
 	struct app_out out, head, tail; /* scratch: for an answer, and for what is published */
+	struct app_out coded;           /* and for what of it goes in another form than JSON, or came so */
 };
 
 struct app_client {
@@ -43,6 +45,7 @@ struct app_client {
 	struct app_wish *wish; /* what it asked for by plain HTTP; null: it has a WebSocket */
 	enum app_bare bare;    /* it does not speak the dialect */
 	char *shown;           /* its address, as a chat shows it; or null */
+	enum app_form form;    /* of its messages on the wire */
 	bool opened, closing;
 
 	/* who it is: login.c, people.c */

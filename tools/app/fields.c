@@ -92,10 +92,7 @@ const char *app_field_of_content(const json_t *message)
 bool app_field_is_empty(const json_t *content)
 {
 	const char *text = json_string_value(content);
-	if (text)
-		return strspn(text, " \t\r\n") == json_string_length(content);
-	return (json_is_array(content) && !json_array_size(content)) ||
-	       (json_is_object(content) && !json_object_size(content));
+	return text && strspn(text, " \t\r\n") == json_string_length(content);
 }
 
 /* A text counts by its characters, any other value by its size as JSON. */

@@ -163,7 +163,8 @@ int app_login_judge(struct app *app, rc_request *request, struct app_client *cli
 	const char *user;
 	char scratch[APP_TOKEN_SIZE_MAX + 1];
 	app_paths_find(settings, rc_request_path(request), &user);
-	app_paths_choose_protocol(settings, request);
+	if (!app_paths_agree(settings, request, &client->form))
+		return 503;
 	if (user && (strlen(user) > APP_SUBJECT_SIZE_MAX || strchr(user, '/')))
 		return app_access_refuse(request, 400, "a user's name has at most 128 bytes and no /\n");
 	if (user && !text_is_name(user, strlen(user)))

@@ -8,9 +8,6 @@
 
 #define OURS "ringcast."
 
-/* The text must stay when the request is over. */
-static const char *const ours[] = { "ringcast.json" };
-
 static const char *header_at(const rc_request *request, unsigned line)
 {
 	return rc_request_header_at(request, "Sec-WebSocket-Protocol", line);
@@ -70,28 +67,31 @@ static bool is_word(const char *word, size_t size, const char *name)
 	return strlen(name) == size && memcmp(word, name, size) == 0;
 }
 
-static const char *find_protocol(const struct app_settings *settings, const char *word, size_t size)
+/* The one of --protocols that this is, or null. */
+static const char *find_own(const struct app_settings *settings, const char *word, size_t size)
 {
-	for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
-		if (is_word(word, size, ours[i]))
-			return ours[i];
 	for (unsigned i = 0; i < settings->protocols.count; i++)
 		if (is_word(word, size, settings->protocols.items[i]))
 			return settings->protocols.items[i];
 	return NULL;
 }
 
-void app_paths_choose_protocol(const struct app_settings *settings, rc_request *request)
+/* The text that is chosen must stay when the request is over. */
+bool app_paths_agree(const struct app_settings *settings, rc_request *request, enum app_form *form)
 {
 	const char *line;
+	*form = APP_FORM_JSON;
 	for (unsigned i = 0; (line = header_at(request, i)); i++) {
 		while (*line) {
 			line += strspn(line, ", \t");
 			size_t size = strcspn(line, ", \t");
-			const char *found = size ? find_protocol(settings, line, size) : NULL;
-			if (found && rc_request_choose_protocol(request, found))
-				return;
+			const char *own = size ? find_own(settings, line, size) : NULL;
+			if (own && rc_request_choose_protocol(request, own))
+				return true;
+			if (app_form_is_named(line, size))
+				return app_form_choose(request, form);
 			line += size;
 		}
 	}
+	return true;
 }

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 
+#include "form.h"
 #include "ringcast.h"
 #include "settings.h"
 
@@ -20,7 +21,8 @@ enum app_place app_paths_place(const struct app_settings *settings, const rc_req
 /* Whether the dialect is spoken at a path. *user is the USER of it, within `path`, or null. */
 bool app_paths_find(const struct app_settings *settings, const char *path, const char **user);
 
-/* Agrees on the first subprotocol that the client offers and that is ours or of --protocols, if there is one. */
-void app_paths_choose_protocol(const struct app_settings *settings, rc_request *request);
+/* Agrees on the first subprotocol that the client offers and that is ours (form.h) or of --protocols, if there is one.
+ * False: no memory, or another fault of our own. */
+bool app_paths_agree(const struct app_settings *settings, rc_request *request, enum app_form *form);
 
 #endif

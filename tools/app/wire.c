@@ -22,7 +22,11 @@ static int try_opcode(struct app_client *client, enum rc_opcode opcode, const vo
 
 static int try_bytes(struct app_client *client, const char *bytes, size_t size)
 {
-	return try_opcode(client, RC_TEXT, bytes, size);
+	struct app_out *coded = &client->crew->coded;
+	if (client->form == APP_FORM_JSON)
+		return try_opcode(client, RC_TEXT, bytes, size);
+	app_form_write(client->form, bytes, size, coded);
+	return coded->failed ? -ENOMEM : try_opcode(client, RC_BINARY, coded->bytes, coded->size);
 }
 
 void app_send_back(struct app_client *client, const struct rc_message *message)

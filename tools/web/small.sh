@@ -14,7 +14,7 @@ modules=$out/small.modules
 # Names that modules use among themselves. No message and no user has one: test_web_package.py holds that.
 OURS='heardUpdate|heardGap|heardSubscribed|acknowledged|giveUp|isMine|unpause|ticked|waitNext|generation|dial|hasFeeds'
 OURS="$OURS|welcomed|isNew|mayGo|isReady|eventId|emitHeard|abandon|entered|opened|flush|dropped|resume|restart|heard"
-OURS="$OURS|ended|tick|expire|refused|held|joined|write|emit|tell|listen"
+OURS="$OURS|ended|expire|refused|held|joined|emit|tell|listen"
 HEAD='// ringcast.min (MIT): ringcast.js without keyed()'
 
 # A module that join.awk made, as a script.

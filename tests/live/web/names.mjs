@@ -104,6 +104,16 @@ test("rooms by the other names", async () => {
 	await assert.rejects(one.sendToRoom("r", "late"), { code: "NOT_A_MEMBER" });
 });
 
+test("sendNow() sends once, as it is, or not at all", async () => {
+	const server = await serve(), one = client(server);
+	assert.equal(one.sendNow({ type: "cursor", x: 1 }), false);
+	await until(() => one.isConnected);
+	assert.equal(one.sendNow({ type: "cursor", room: "r", x: 2 }), true);
+	await one.direct("you", "after");
+	assert.deepEqual(server.heard[0], { type: "cursor", room: "r", x: 2 });
+	assert.equal(one.queued, 0);
+});
+
 /** A server of which only events come through. */
 async function eventsOnly() {
 	const server = await serve();
