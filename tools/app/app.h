@@ -23,6 +23,7 @@
 #include "directory.h"
 #include "feeds.h"
 #include "gate.h"
+#include "hooks.h"
 #include "lib/access_log.h"
 #include "lib/admin.h"
 #include "lib/health.h"
@@ -30,6 +31,8 @@
 #include "lib/service.h"
 #include "ringcast.h"
 #include "settings.h"
+
+struct app_client;
 
 struct app {
 	rc_server *server;
@@ -49,8 +52,12 @@ struct app {
 	struct service service;
 	struct access_log access;
 	struct app_watches watches;
+	_Atomic bool passing; /* all follow the topic of what is not kept and goes to everybody (passing.h) */
 	struct app_gate gate;
 	struct app_clock clock;
+	struct app_hooks hooks;
+	/* What a client said while its backend was asked goes on. */
+	void (*resume)(struct app_client *client);
 };
 
 /* The settings of now: valid until the callback returns. */
