@@ -210,6 +210,7 @@ def test_messages():
         one.expect("user_joined")
         one.say("room_message", room="r", content="hello", id=7)
         other.expect("room_message", content="hello", ref=7)
+        one.expect("status", id=7)
         equal(backend.asked[0]["message"], {"type": "room_message", "room": "r", "content": "hello", "id": 7})
         one.say("room_message", room="r", content="bad", id=8)
         one.expect_error("PERMISSION_DENIED", message="mind your words", id=8)

@@ -36,7 +36,7 @@ const struct subcommand command_app = {
 	    "  /ws, /ws/USER      WebSocket; ?token=, ?reliable=1\n"
 	    "  /sse/TOPIC,...     feeds as server-sent events; Last-Event-ID, ?since=\n"
 	    "  /poll/TOPIC,...    feeds by long polling; ?since=, ?wait=\n"
-	    "  /api/...           POST publish, broadcast, send, disconnect; GET stats, rooms, presence\n"
+	    "  /api/...           POST publish, rooms/ROOM, broadcast, send, disconnect; GET stats, rooms, presence\n"
 	    "  /stats, /metrics, /profile, /healthz, /readyz\n"
 	    "  /, /ringcast.js    a dashboard; the client for browsers and Node\n"
 	    "Settings come from a file. The environment overrides the file, and flags override both. SIGHUP reads\n"

@@ -52,6 +52,7 @@ struct app {
 	struct service service;
 	struct access_log access;
 	struct app_watches watches;
+	_Atomic bool passing; /* all follow the topic of what is not kept and goes to everybody (passing.h) */
 	struct app_gate gate;
 	struct app_clock clock;
 	struct app_hooks hooks;

@@ -14,6 +14,7 @@
 #include "rate.h"
 #include "rights.h"
 #include "rooms.h"
+#include "talk.h"
 
 #define DATA_DEPTH_MAX 2 /* a message in a DATA in a DATA */
 #define WORDS_MAX 500
@@ -111,6 +112,9 @@ static const struct asked {
 	{ "subscribe", APP_HOOK_SUBSCRIBE, is_subscribe },     { "history", APP_HOOK_SUBSCRIBE, is_history },
 };
 
+/* A type that is not the dialect's own. */
+static const struct asked own = { NULL, APP_HOOK_MESSAGE, app_talk_is_taken };
+
 static const struct asked *find(const struct app_client *client, const json_t *core)
 {
 	const char *type = json_string_value(json_object_get(core, "type"));
@@ -120,6 +124,8 @@ static const struct asked *find(const struct app_client *client, const json_t *c
 		if (strcmp(asked[i].type, type) == 0)
 			return app_hooks_has(client->app, asked[i].hook) && asked[i].is_taken(client, core) ? &asked[i]
 			                                                                                    : NULL;
+	if (app_hooks_has(client->app, own.hook) && own.is_taken(client, core))
+		return &own;
 	return NULL;
 }
 

@@ -19,6 +19,7 @@
 #include "form.h"
 #include "out.h"
 #include "ringcast.h"
+#include "status.h"
 #include "store.h"
 #include "table.h"
 #include "token.h"
@@ -66,7 +67,11 @@ struct app_client {
 	unsigned feed_count;
 	char *patterns[APP_PATTERNS_MAX];
 	unsigned pattern_count;
-	unsigned subscribe_count; /* subscribes so far */
+	unsigned subscribe_count;                /* subscribes so far */
+	const json_t *inside;                    /* the id of the DATA that is being handled, or null */
+	bool refused;                            /* something in it */
+	struct app_outcome outcome;              /* of what is in it */
+	struct app_passing_types *passing_types; /* what it has said that is not kept (passing.h), or null */
 
 	/* what waits for it: reliable.c, wire.c */
 	bool by_letter; /* (lock) others hand it messages by letter, because of what follows */

@@ -19,6 +19,7 @@
 #include "lib/text.h"
 #include "lib/wait.h"
 #include "login.h"
+#include "passing.h"
 #include "people.h"
 #include "plain.h"
 #include "rate.h"
@@ -229,6 +230,10 @@ static void on_resync(void *context, rc_conn conn, void *user, const char *topic
 	struct app_out *out = &client->crew->out;
 	(void)context;
 	(void)conn;
+	if (app_passing_is_topic(topic)) {
+		app_passing_resume(client, topic, sequence); /* it has no state */
+		return;
+	}
 	app_out_clear(out);
 	app_out_resync(out, topic, strlen(topic), epoch, sequence);
 	app_send(client, out);

@@ -169,7 +169,7 @@ static void print_operators(const struct app_settings *settings)
 		row("/stats, /metrics, /profile", "%s", local);
 	row("/api/publish publishes to", "%s", list_of(&settings->publish_topics, "all topics", list));
 	print_producers(&settings->producers);
-	row("/, /ringcast.js", "everybody");
+	row("/, /ringcast.js, /ringcast.min.js", "everybody");
 	row("/healthz, /readyz", "everybody");
 }
 

@@ -89,6 +89,11 @@ struct app_settings {
 	unsigned batch_max, batch_delay_max_ms;
 	unsigned drain_ms, drain_delay_ms, comeback_ms;
 
+	/* messages of one's own */
+	const char *types;     /* that the server does not know and hands on; names.h says how; null: none */
+	const char *ephemeral; /* that pass (passing.h) */
+	int sanitize;          /* content.h */
+
 	/* what is said */
 	const char *user; /* to become once the listeners are there */
 	struct log_settings log;

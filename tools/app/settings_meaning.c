@@ -10,6 +10,7 @@
 #include "lib/environment.h"
 #include "lib/local.h"
 #include "lib/needs.h"
+#include "lib/text.h"
 #include "settings.h"
 
 #define FILE_SIZE_MAX 65536
@@ -164,6 +165,28 @@ static bool check_limits(const struct app_settings *settings)
 	return true;
 }
 
+/* Names with commas between them, none of them empty. */
+static bool check_names(const struct app_settings *settings, const char *name, const char *list)
+{
+	for (const char *at = list; at; at = *at ? at + 1 : NULL) {
+		const char *begin = at + strspn(at, " ");
+		size_t size = strcspn(begin, ",");
+		if (!text_is_name(begin, size) || *begin == ' ')
+			return app_wrong(settings, name, 0,
+			                 "%s '%s': expected names, or prefixes and *, with commas between them", name,
+			                 list),
+			       false;
+		at = begin + size;
+	}
+	return true;
+}
+
+static bool check_messages(const struct app_settings *settings)
+{
+	return check_names(settings, "types", settings->types) &&
+	       check_names(settings, "ephemeral", settings->ephemeral);
+}
+
 static bool check_secure(const struct app_settings *settings, const char *name, const struct option_list *list)
 {
 	for (unsigned i = 0; i < list->count && !settings->tls_cert.count; i++)
@@ -224,7 +247,7 @@ static bool check_needs(struct app_settings *settings)
 bool app_settings_finish(struct app_settings *settings)
 {
 	if (!check_needs(settings) || !app_hook_settings_finish(settings) || !read_words(settings) ||
-	    !check_limits(settings) || !check_tls(settings) || !load_keys(settings) ||
+	    !check_limits(settings) || !check_messages(settings) || !check_tls(settings) || !load_keys(settings) ||
 	    !load_api_keys(settings, &settings->api, "api-key", &settings->api_keys, settings->api_key_file) ||
 	    !load_api_keys(settings, &settings->operators, "operator-key", &settings->operator_keys,
 	                   settings->operator_key_file))

@@ -21,6 +21,7 @@
 #include "figures.h"
 #include "lib/memory.h"
 #include "lib/wait.h"
+#include "names.h"
 #include "producers.h"
 
 #define BUDGET_LEAST ((size_t)16 << 20)
@@ -132,10 +133,11 @@ static bool make_server(struct app *app, const struct app_settings *settings)
 
 static bool make_rules(struct app *app, const struct app_settings *settings)
 {
-	const struct rc_topic_options rooms = { .policy = RC_POLICY_CLOSE };
+	const struct rc_topic_options rooms = { .policy = RC_POLICY_CLOSE }, passing = { .policy = RC_POLICY_CONFLATE };
 	const struct rc_topic_options kept = { .policy = (enum rc_policy)settings->policy, .keep_last = true };
 	/* A member that missed a message would not know. It is closed instead, and connects again. */
 	int code = rc_server_topic_rule(app->server, "room/*", &rooms);
+	code = code ? code : rc_server_topic_rule(app->server, APP_PASSING "*", &passing);
 	for (unsigned i = 0; i < settings->keep_last.count && !code; i++) {
 		code = rc_server_topic_rule(app->server, settings->keep_last.items[i], &kept);
 		if (code)
