@@ -37,7 +37,11 @@ INCLUDE_tools := -iquote tools -I$(BUILD)/include
 INCLUDE_benches := -iquote engine -iquote tls -iquote uring -iquote tools
 INCLUDE_tests := $(INCLUDE_benches)
 LIBS := -luring -lssl -lcrypto -lz
-TOOL_LIBS := -lm -ljansson -linih -lsystemd -lcurl
+# Of the engines' libraries those whose header is here, as tools/backplane/built.h asks too. It is looked for when it is
+# linked, since the first step of a build may have installed it.
+has = $(shell echo '\#include <$(1)>' | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && echo $(2))
+TOOL_LIBS = -lm -ljansson -linih -lsystemd -lcurl -lmsgpackc $(call has,hiredis/hiredis.h,-lhiredis) $(call has,nats/nats.h,-lnats) \
+	$(call has,amqp.h,-lrabbitmq) $(call has,librdkafka/rdkafka.h,-lrdkafka)
 
 # What an embedder sees. Everything beside ringcast.h includes it, but for the two that are for
 # other processes: ringcast_producer.h, and ringcast_record.h, which that includes.
@@ -68,6 +72,8 @@ SIM_TESTS := $(if $(findstring thread,$(SANITIZE)),,tests/sim/runs.sh $(if $(SAN
 STARVED := $(BUILD)/tests/ringcast_starved
 # A program with an event loop of its own.
 LOOP := $(BUILD)/tests/loop
+# An engine of a backplane by itself, and a cluster of Kafka, where there is the library.
+ENGINE_PEERS := $(BUILD)/tests/engine_peer $(BUILD)/tests/kafka_mock
 # Producers: those that a reader is to copy from, and one for the tests.
 PRODUCERS := $(BUILD)/examples/producer/quotes $(BUILD)/examples/producer/quotes_cpp $(BUILD)/tests/producer_peer
 STARVED_WRAPPED := malloc calloc realloc strdup strndup
@@ -102,11 +108,11 @@ run: $(PROGRAM) ## the server with a demonstration feed on 127.0.0.1:8080 (ARGS=
 
 examples: $(EXAMPLES) ## the programs of tools/examples, in $(BUILD)/examples: what to copy from when you embed the library
 
-test: all $(EXAMPLES) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(LOOP) $(PRODUCERS) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
+test: all $(EXAMPLES) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(LOOP) $(ENGINE_PEERS) $(PRODUCERS) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
 	@CC='$(CC)' SANITIZE='$(or $(SANITIZE),$(INSTRUMENTED))' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(SIM_TESTS) \
 		$(if $(SANITIZE),,tests/benches.sh tests/cross.sh)
 
-test-epoll: all $(EXAMPLES) $(UNIT_TESTS) $(STARVED) $(LOOP) $(PRODUCERS) $(READY_TEST) ## the tests that need a ring, all of them on the one on epoll (of the others `make test` runs a part there; ONLY=word)
+test-epoll: all $(EXAMPLES) $(UNIT_TESTS) $(STARVED) $(LOOP) $(ENGINE_PEERS) $(PRODUCERS) $(READY_TEST) ## the tests that need a ring, all of them on the one on epoll (of the others `make test` runs a part there; ONLY=word)
 	@RC_RING=epoll CC='$(CC)' SANITIZE='$(SANITIZE)' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) \
 		$$(grep -l rc_server_new tests/unit/*.c | sed 's|tests/unit/\(.*\)\.c|$(BUILD)/tests/unit_\1|')
 
@@ -346,6 +352,15 @@ $(STARVED): $(TOOL_OBJECTS) $(BUILD)/obj/tests/live/starve.o $(LIBRARY)
 $(LOOP): $(BUILD)/obj/tests/live/loop.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+
+$(BUILD)/tests/engine_peer: $(BUILD)/obj/tests/live/engine_peer.o $(BUILD)/tools.a $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) $(TOOL_LIBS) -o $@
+
+# Without the library there is none, and the tests that want it skip.
+$(BUILD)/tests/kafka_mock: tests/live/kafka_mock.c Makefile | $(READY)
+	@mkdir -p $(@D)
+	$(call say,link $@)rm -f $@; $(if $(call has,librdkafka/rdkafka.h,yes),$(CC) $(RC_CFLAGS) $(CPPFLAGS) $(CFLAGS) -pie $(RC_LDFLAGS) $(LDFLAGS) $< -lrdkafka -o $@,:)
 
 # The manual's section 3 comes from the headers' comments.
 $(BUILD)/man3/ringcast.3: tools/man3.py $(HEADERS) | $(READY_INSTALL)

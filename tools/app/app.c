@@ -30,7 +30,8 @@ const struct subcommand command_app = {
 	.usage = "[options]",
 	.about =
 	    "`ringcast serve` hands on bytes by topic. This server speaks JSON messages about users, rooms and\n"
-	    "feeds (subprotocol ringcast.json), with tokens, permissions and limits. They are two commands\n"
+	    "feeds (subprotocols ringcast.json, ringcast.msgpack and ringcast.zlib), with tokens, permissions and "
+	    "limits. They are two commands\n"
 	    "because they owe their clients different things: serve knows nobody and adds nothing to a message.\n"
 	    "  /ws, /ws/USER      WebSocket; ?token=, ?reliable=1\n"
 	    "  /sse/TOPIC,...     feeds as server-sent events; Last-Event-ID, ?since=\n"

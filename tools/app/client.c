@@ -38,6 +38,7 @@ void app_crews_free(struct app *app)
 		app_out_free(&crew->out);
 		app_out_free(&crew->head);
 		app_out_free(&crew->tail);
+		app_out_free(&crew->coded);
 		free(crew->deadlines.heap);
 	}
 	free(app->crews);

@@ -16,6 +16,7 @@
 
 #include "bucket.h"
 #include "clock.h"
+#include "form.h"
 #include "out.h"
 #include "ringcast.h"
 #include "status.h"
@@ -31,6 +32,7 @@ struct app_crew {
 	struct app_table clients; /* by handle */
 	struct app_deadlines deadlines;
 	struct app_out out, head, tail; /* scratch: for an answer, and for what is published */
+	struct app_out coded;           /* and for what of it goes in another form than JSON, or came so */
 };
 
 struct app_client {
@@ -40,6 +42,7 @@ struct app_client {
 	rc_conn conn;
 	char id[APP_CLIENT_ID_SIZE + 1];
 	struct app_wish *wish; /* what it asked for by plain HTTP; null: it has a WebSocket */
+	enum app_form form;    /* of its messages on the wire */
 	bool opened, closing;
 
 	/* who it is: login.c, people.c */

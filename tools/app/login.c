@@ -28,7 +28,6 @@
 #include "wish.h"
 
 #define COOKIE_NAME "token"
-#define PROTOCOL "ringcast.json"
 
 /* ---- tokens in a handshake ---- */
 
@@ -162,7 +161,8 @@ int app_login_judge(struct app *app, rc_request *request, struct app_client *cli
 	const struct app_settings *settings = app_settings_now(app);
 	const char *path = rc_request_path(request), *user = path[3] == '/' && path[4] ? path + 4 : NULL;
 	char scratch[APP_TOKEN_SIZE_MAX + 1];
-	rc_request_choose_protocol(request, PROTOCOL);
+	if (!app_form_choose(request, &client->form))
+		return 503;
 	if (user && (strlen(user) > APP_SUBJECT_SIZE_MAX || strchr(user, '/')))
 		return app_access_refuse(request, 400, "a user's name has at most 128 bytes and no /\n");
 	if (user && !text_is_name(user, strlen(user)))

@@ -116,6 +116,8 @@ static bool make_server(struct app *app, const struct app_settings *settings)
 	app->server = app->admin.metrics.server = rc_server_new(&config, &error);
 	if (!app->server)
 		return wrong_value(settings, &error), false;
+	if (app_form_register(app->server))
+		return command_failed("the forms of messages: out of order"), false;
 	app->admin.metrics.memory_max = config.memory_max;
 	static struct rc_tls_pair pairs[OPTION_LIST_MAX];
 	const struct rc_tls_options tls = { .pairs = pairs,

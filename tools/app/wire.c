@@ -14,7 +14,16 @@
 
 static int try_bytes(struct app_client *client, const char *bytes, size_t size)
 {
-	int code = rc_send(client->app->server, client->conn, RC_TEXT, bytes, size);
+	struct app_out *coded = &client->crew->coded;
+	enum rc_opcode opcode = client->form == APP_FORM_JSON ? RC_TEXT : RC_BINARY;
+	if (opcode == RC_BINARY) {
+		app_form_write(client->form, bytes, size, coded);
+		if (coded->failed)
+			return -ENOMEM;
+		bytes = coded->bytes;
+		size = coded->size;
+	}
+	int code = rc_send(client->app->server, client->conn, opcode, bytes, size);
 	if (code == 0)
 		APP_COUNT(client->app, sent);
 	return code;

@@ -73,14 +73,22 @@ static int say(rc_request *request, int status, const char *words)
 	return rc_request_respond(request, status, "text/plain", words, strlen(words)) ? 503 : 0;
 }
 
+bool health_is_degraded(const struct health *health, char why[static 160])
+{
+	return health->part && health->part->is_degraded(health->part->context, why);
+}
+
 int health_answer(struct health *health, rc_request *request)
 {
 	const char *path = rc_request_path(request);
-	char why[64] = "", line[80], alive[512] = "ok\n";
+	char why[160] = "", line[700];
 	if (!strcmp(path, "/healthz")) {
+		/* Not an error: who is restarted for it has lost his clients, and is degraded still. */
+		bool degraded = health_is_degraded(health, why);
+		int size = snprintf(line, sizeof line, degraded ? "degraded: %s\n" : "ok\n", why);
 		if (health->more)
-			health->more(health->context, alive + 3, sizeof alive - 3);
-		return say(request, 200, alive);
+			health->more(health->context, line + size, sizeof line - (size_t)size);
+		return say(request, 200, line);
 	}
 	if (strcmp(path, "/readyz") != 0)
 		return -1;
