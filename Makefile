@@ -37,7 +37,10 @@ INCLUDE_tools := -iquote tools -I$(BUILD)/include
 INCLUDE_benches := -iquote engine -iquote tls -iquote uring -iquote tools
 INCLUDE_tests := $(INCLUDE_benches)
 LIBS := -luring -lssl -lcrypto -lz
-TOOL_LIBS := -lm -ljansson -linih -lsystemd
+# Of the engines' libraries those whose header is here, as tools/backplane/built.h asks too. It is looked for when it is
+# linked, since the first step of a build may have installed it.
+has = $(shell echo '\#include <$(1)>' | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && echo $(2))
+TOOL_LIBS = -lm -ljansson -linih -lsystemd $(call has,hiredis/hiredis.h,-lhiredis)
 
 # What an embedder sees. Everything beside ringcast.h includes it, but for the two that are for
 # other processes: ringcast_producer.h, and ringcast_record.h, which that includes.

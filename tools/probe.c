@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 
+#include "backplane/engine.h"
 #include "commands.h"
 #include "ringcast.h"
 #include "ringcast_stats.h"
@@ -23,6 +24,21 @@ const struct subcommand command_probe = {
 	.run = run,
 };
 
+/* What the program was built with, for --backplane. */
+static void print_backplanes(void)
+{
+	struct engine_listed list[ENGINES_MAX];
+	unsigned count = engines_list(list, ENGINES_MAX);
+	for (unsigned index = 0; index < count; index++) {
+		char name[32];
+		snprintf(name, sizeof name, "backplane %s", list[index].name);
+		if (list[index].engine)
+			printf("%-28s %-7s %s\n", name, "yes", list[index].engine->version());
+		else
+			printf("%-28s %-7s built without %s\n", name, "no", list[index].package);
+	}
+}
+
 static int run(int argc, char **argv)
 {
 	static const struct option_entry options[] = { { 0 } };
@@ -41,5 +57,6 @@ static int run(int argc, char **argv)
 		       : features[index].required ? "MISSING"
 		                                  : "no",
 		       features[index].used);
+	print_backplanes();
 	return error.code ? command_failed("%s", error.text) : EXIT_OK;
 }

@@ -11,8 +11,9 @@ level=${1:?build, examples, install, docs, test, fuzz, lint, vm, coverage, deb, 
 CC=${CC:-gcc}
 CXX=${CXX:-g++}
 
-# A line is: the level that needs the thing, how to look for it, what to look for, and Debian's packages. Three levels are
-# not vital: without a `wish` some tests skip, without `probes` the program has none, and one of the `examples` is left out.
+# A line is: the level that needs the thing, how to look for it, what to look for, and Debian's packages. Four levels are
+# not vital: without a `wish` some tests skip, without `probes` the program has none, of `backplane` it has the engines whose
+# library is here, and one of the `examples` is left out.
 needs() {
 	cat <<-END
 	build command $CC $(basename "$CC")
@@ -26,6 +27,7 @@ needs() {
 	build header ini.h libinih-dev
 	build header systemd/sd-daemon.h libsystemd-dev
 	probes header sys/sdt.h systemtap-sdt-dev
+	backplane header hiredis/hiredis.h libhiredis-dev
 	examples header uv.h libuv1-dev
 	test header criterion/criterion.h libcriterion-dev
 	install command python3 python3
@@ -39,6 +41,7 @@ needs() {
 	wish node ws nodejs,node-ws
 	wish command /usr/sbin/nginx nginx-light
 	wish command /usr/sbin/haproxy haproxy
+	wish command redis-server redis-server
 	wish command $CXX $(basename "$CXX")
 	wish command pkg-config pkg-config
 	wish command openssl openssl
@@ -148,6 +151,7 @@ provide() {
 
 provide build || exit 1
 provide probes || echo "ringcast: built without probes for perf and bpftrace"
+provide backplane || echo "ringcast: built with the backplanes that \`ringcast probe\` names"
 [ "$level" != build ] || exit 0
 case $level in examples | lint) provide examples || echo "ringcast: the example with libuv is left out" ;; esac
 [ "$level" != examples ] || exit 0

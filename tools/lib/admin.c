@@ -29,7 +29,7 @@ static void write_metrics(FILE *to, struct admin *admin)
 
 static void write_stats(FILE *to, struct admin *admin)
 {
-	stats_write(to, admin->metrics.server);
+	stats_write(to, admin->metrics.server, admin->metrics.health->part);
 }
 
 static int answer_with(struct admin *admin, rc_request *request, void (*write)(FILE *to, struct admin *admin),

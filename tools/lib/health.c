@@ -73,12 +73,21 @@ static int say(rc_request *request, int status, const char *words)
 	return rc_request_respond(request, status, "text/plain", words, strlen(words)) ? 503 : 0;
 }
 
+bool health_is_degraded(const struct health *health, char why[static 160])
+{
+	return health->part && health->part->is_degraded(health->part->context, why);
+}
+
 int health_answer(struct health *health, rc_request *request)
 {
 	const char *path = rc_request_path(request);
-	char why[64] = "", line[80];
-	if (!strcmp(path, "/healthz"))
-		return say(request, 200, "ok\n");
+	char why[160] = "", line[180];
+	if (!strcmp(path, "/healthz")) {
+		/* Not an error: who is restarted for it has lost his clients, and is degraded still. */
+		bool degraded = health_is_degraded(health, why);
+		snprintf(line, sizeof line, "degraded: %s\n", why);
+		return say(request, 200, degraded ? line : "ok\n");
+	}
 	if (strcmp(path, "/readyz") != 0)
 		return -1;
 	bool ready = health_is_ready(health, why);

@@ -7,11 +7,13 @@
 
 #include <stdio.h>
 
+#include "health.h"
 #include "ringcast.h"
 
 /* What the server's workers run on: "io_uring" or "epoll". */
 const char *stats_ring_name(rc_server *server);
 
-void stats_write(FILE *to, rc_server *server);
+/* `part` may be null. */
+void stats_write(FILE *to, rc_server *server, const struct health_part *part);
 
 #endif
