@@ -28,6 +28,7 @@ struct rc_feed {
 	bool snapshot;           /* it asked to begin with the base */
 	bool incomplete;         /* the state */
 	bool tells;              /* owed: handlers.resync */
+	bool wants_state;        /* owed, before all of these: a state that is to be looked for, and their beginning */
 };
 
 /* Whether entries from `number` on are not for it before its next look. */

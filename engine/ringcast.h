@@ -430,10 +430,10 @@ struct rc_publication {
 	/* When the message arose, by the publisher's own clock and from where that counts; 0: it does not say. It is
 	 * kept for rc_past and decides nothing: how far a subscriber is behind is told by the server's clock. */
 	uint64_t time_ns;
-	rc_topic topic;  /* an open topic; the name is not looked at then, and may be null */
-	const void *key; /* of what in the topic this is the newest, see ringcast_feed.h; copied */
-	size_t key_size; /* 0: it has no key */
-	uint64_t at_epoch, at_sequence; /* the number that it has elsewhere: ringcast_replica.h. 0: the server numbers */
+	rc_topic topic;                 /* an open topic; the name is not looked at then, and may be null */
+	const void *key;                /* of what in the topic this is the newest, see ringcast_feed.h; copied */
+	size_t key_size;                /* 0: it has no key */
+	uint64_t at_epoch, at_sequence; /* its number elsewhere: ringcast_replica.h. 0: the server numbers it */
 };
 RC_API int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message,
                                size_t struct_size);
@@ -462,13 +462,11 @@ RC_API int rc_ping(rc_server *server, rc_conn conn, const void *data, size_t siz
 RC_API int rc_close(rc_server *server, rc_conn conn, uint16_t code, const char *reason, size_t reason_size);
 
 /* ------------------------------------------------------------------------------------------------- subscriptions -- */
-/* The id of a server-sent event. `epoch` tells the starts of the server apart; `number` counts the messages of all
- * topics since that start. */
+/* The id of a server-sent event. `epoch` tells starts of the server apart, `number` counts the messages since then. */
 struct rc_event_id {
 	uint64_t epoch, number;
 };
-/* Reads the text that a client sends as Last-Event-ID. Any thread. Returns the id, all zero for null and for text that
- * is no such id. */
+/* Reads the text that a client sends as Last-Event-ID. Any thread. Returns the id, all zero for what is no such id. */
 RC_API struct rc_event_id rc_event_id(const char *text);
 
 /* Where a subscription begins. Zeroed: with the next message published. */
@@ -487,7 +485,7 @@ struct rc_start {
 	bool snapshot;  /* first the topic's newest base and what came after it; or the state, if the log has it not */
 	unsigned rate;  /* so often a second at most (RC_RATE_MAX) the newest of each key; 0: everything, at once */
 	uint64_t epoch; /* unless 0: that of `since`. In another one the topic began anew, and so does this */
-	uint64_t lost;  /* out, as `first`: of what `resume` asks for, all up to this number is missing. 0: nothing is */
+	uint64_t lost;  /* out, as `first`: messages after `since` are missing, up to this number; 0: none is */
 };
 
 /* Subscribes a connection that is open or in its request. Any thread; from another one than its worker's it is posted,

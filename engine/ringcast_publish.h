@@ -104,6 +104,7 @@ RC_API int rc_reserve(rc_server *server, size_t size, rc_place *place, void **da
  *   -ENOENT    no open topic
  *   -EINVAL    unknown flags
  *   -EILSEQ    text that is not UTF-8
+ *   -ENOSPC    the topic begins anew (ringcast_replica.h), and RC_TOPICS_MAX exist; or -ENOMEM
  *   -EAGAIN    a worker is a whole log behind */
 RC_API int64_t rc_commit(rc_server *server, rc_place place, rc_topic topic, size_t size, uint64_t time_ns,
                          unsigned flags);
