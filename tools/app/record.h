@@ -26,6 +26,8 @@ enum app_record_kind {
 	APP_RECORD_CLOSE,      /* connections of a user are closed */
 	APP_RECORD_HELLO,      /* a node begins, and knows nobody */
 	APP_RECORD_REPEATED,   /* a node has said all of its members again */
+	APP_RECORD_ASK,        /* a node wants the figures of the others */
+	APP_RECORD_FIGURES,    /* a node's */
 };
 
 /* Of a direct message: it goes as DATA; it is for the user's next connection, though another is there. */

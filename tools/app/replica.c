@@ -27,10 +27,18 @@ static void free_node(void *context, struct app_node *node)
 	free(node);
 }
 
+static void free_figures(void *context, struct app_node *node)
+{
+	(void)context;
+	free(((struct app_peer *)node)->figures);
+}
+
 void app_replica_destroy(struct app_replica *replica)
 {
 	struct app_table *const tables[] = { &replica->presences, &replica->persons, &replica->groups,
 		                             &replica->peers };
+	if (replica->peers.buckets)
+		app_table_each(&replica->peers, free_figures, NULL);
 	for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
 		if (tables[i]->buckets)
 			app_table_each(tables[i], free_node, NULL);

@@ -72,6 +72,7 @@ struct app_peer {
 	uint64_t repeat, repeated_ns; /* its newest repeat that is whole, and when that was heard */
 	uint64_t missing_ns;          /* since when it is known by its records alone; 0: it holds its lease */
 	bool is_needed;               /* it has members (nodes.c) */
+	char *figures;                /* what it said of itself (figures_nodes.c), or null */
 };
 
 struct app_replica {
