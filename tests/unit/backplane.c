@@ -234,7 +234,7 @@ static int add(struct told *told, uint64_t now_ns, size_t size)
 {
 	static char data[1 << 17];
 	const struct backplane_message message = { .channel = "t", .channel_size = 1, .data = data, .size = size };
-	return outbox_add(&line, &message, 1, now_ns, note, told);
+	return outbox_add(&line, &message, 1, now_ns, note, told, NULL);
 }
 
 static void begin(void)
