@@ -62,6 +62,7 @@ static void forget_state(struct worker *worker, uint32_t slot, uint32_t number, 
 	rc_picture_drop(worker->server, feed->picture);
 	feed->picture = NULL;
 	feed->mark = 0;
+	feed->had = 0;
 	feed->tells = feed->wants_state = false;
 	rc_show_abandon(worker, slot, number);
 }
@@ -103,6 +104,16 @@ bool rc_feeds_begin_pace(struct worker *worker, uint32_t slot, struct rc_subscri
 	}
 	/* Others of the connection may be due later: looking too early does no harm. */
 	set_look(worker, slot, worker->now_ns);
+	return true;
+}
+
+bool rc_feeds_begin_had(struct worker *worker, struct rc_subscription *record, uint64_t sequence)
+{
+	struct rc_feed *feed = rc_feed_make(&worker->subscribers, record);
+	if (!feed)
+		return false;
+	feed->had = sequence;
+	feed->until_sequence = RC_MAX(feed->until_sequence, sequence);
 	return true;
 }
 
@@ -325,7 +336,7 @@ static bool look_further(struct worker *worker, uint32_t slot, struct rc_subscri
 	if (lost && topic->state && topic->state->key_count)
 		return false;
 	feed->until = head;
-	feed->until_sequence = rc_log_sequence_before(log, topic, head);
+	feed->until_sequence = RC_MAX(feed->until_sequence, rc_log_sequence_before(log, topic, head));
 	feed->state = false;
 	if (first < head && (lost || rc_log_next(log, first, head) < head))
 		owe(worker, slot, feed, RC_MARK_CONFLATED);

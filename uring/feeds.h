@@ -35,6 +35,9 @@ bool rc_feeds_begin_state(struct worker *worker, uint32_t slot, struct rc_subscr
 /* From now on it is looked at so often a second. With the log's lock. False when memory is out. */
 bool rc_feeds_begin_pace(struct worker *worker, uint32_t slot, struct rc_subscription *record, unsigned rate);
 
+/* It has had all messages up to this number of another server. False when memory is out. */
+bool rc_feeds_begin_had(struct worker *worker, struct rc_subscription *record, uint64_t sequence);
+
 /* The subscription ends. */
 void rc_feeds_end(struct worker *worker, uint32_t slot, struct rc_subscription *record);
 

@@ -127,6 +127,13 @@ static bool begins_anew(const struct rc_topic *topic, const struct rc_start *sta
 	       (!topic->given && start->since > atomic_load_explicit(&topic->sequence, memory_order_relaxed));
 }
 
+/* Whether it asks to resume in this epoch from where the topic has not come yet. Not with another beginning. */
+static bool is_ahead(const struct rc_topic *topic, const struct rc_start *start)
+{
+	return start && start->resume && !start->after.epoch && topic->given && start->epoch == topic->epoch &&
+	       start->since > atomic_load_explicit(&topic->sequence, memory_order_relaxed);
+}
+
 /* Where a subscription is to begin. */
 struct beginning {
 	uint64_t from;  /* entry */
@@ -177,7 +184,10 @@ static bool begin_feed(struct worker *worker, uint32_t slot, struct rc_subscript
 			return false;
 		rc_feed_of(&worker->subscribers, record)->snapshot = start->snapshot;
 	}
-	return !start || !start->rate || rc_feeds_begin_pace(worker, slot, record, start->rate);
+	if (start && start->rate && !rc_feeds_begin_pace(worker, slot, record, start->rate))
+		return false;
+	const struct rc_topic *topic = rc_topic_at(&worker->server->topics, record->topic);
+	return !is_ahead(topic, start) || rc_feeds_begin_had(worker, record, start->since);
 }
 
 /* *picture, which may be null, is taken where it is needed. */

@@ -446,6 +446,29 @@ Test(replica, where_it_begins_is_known_until_it_has_begun, .init = begin, .fini 
 	EXPECT_HISTORY("t", 0, "7/201<200 a;");
 }
 
+Test(replica, a_node_may_be_behind_the_one_that_its_client_comes_from, .init = begin, .fini = finish)
+{
+	cr_expect_eq(rc_server_begin(server, 7, 0), 0);
+	at("t", 7, 40, "a");
+	int fd = reader_open("t?since=45&epoch=7");
+	expect_told(fd, "");
+	cr_expect_eq(started.lost, 0);
+	at("t", 7, 43, "b");
+	at("t", 7, 45, "c");
+	at("t", 7, 50, "d");
+	expect_told(fd, "7/50<45 d;");
+	at("t", 7, 51, "e");
+	expect_told(fd, "7/51<50 e;");
+	close(fd);
+	fd = reader_open("t?since=55&epoch=7&rate=100");
+	at("t", 7, 52, "f");
+	expect_told(fd, "");
+	at("t", 7, 55, "g");
+	at("t", 7, 56, "h");
+	expect_told(fd, "7/56<55 h;");
+	close(fd);
+}
+
 /* ---- another epoch ---- */
 
 Test(replica, another_epoch_is_told_and_nothing_of_the_old_one_given, .init = begin, .fini = finish)
