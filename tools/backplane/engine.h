@@ -33,7 +33,9 @@
 
 #define ENGINE_WAIT_MS 5000
 #define ENGINE_WHY_SIZE 200
-#define ENGINE_PACKET_SIZE_MAX ((size_t)1 << 20) /* unless one message alone is larger */
+#define ENGINE_PACKET_SIZE_MAX                                                                                         \
+	((size_t)1000000) /* unless one message alone is larger: NATS and Kafka take 1 MiB by                          \
+	                   * default, Kafka with its own head */
 
 struct engine_position {
 	uint64_t epoch, sequence; /* 0, 0: before everything */

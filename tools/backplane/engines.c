@@ -12,6 +12,15 @@ const struct engine *const engines[] = {
 #ifdef BACKPLANE_REDIS
 	&engine_redis,
 #endif
+#ifdef BACKPLANE_NATS
+	&engine_nats,
+#endif
+#ifdef BACKPLANE_AMQP
+	&engine_amqp,
+#endif
+#ifdef BACKPLANE_KAFKA
+	&engine_kafka,
+#endif
 	NULL,
 };
 
@@ -20,6 +29,9 @@ static const struct known {
 	const char *name, *schemes, *package;
 } known[] = {
 	{ "redis", "redis rediss redis-sentinel rediss-sentinel", "libhiredis-dev" },
+	{ "nats", "nats nats+tls", "libnats-dev" },
+	{ "amqp", "amqp amqps", "librabbitmq-dev" },
+	{ "kafka", "kafka kafka+tls", "librdkafka-dev" },
 };
 
 /* Whether a scheme is a word of the list. */
