@@ -32,6 +32,7 @@
 #include "partials.h"
 #include "ringcast.h"
 #include "settings.h"
+#include "span.h"
 
 struct app_client;
 
@@ -57,10 +58,18 @@ struct app {
 	_Atomic bool passing; /* all follow the topic of what is not kept and goes to everybody (passing.h) */
 	struct app_gate gate;
 	struct app_clock clock;
+	struct backplane *backplane; /* null: this is the only node */
+	struct app_span span;
 	struct app_hooks hooks;
 	/* What a client said while its backend was asked goes on. */
 	void (*resume)(struct app_client *client);
 };
+
+/* Whether rooms and users are those of several nodes. */
+static inline bool app_spans(const struct app *app)
+{
+	return app->span.backplane;
+}
 
 /* The settings of now: valid until the callback returns. */
 static inline const struct app_settings *app_settings_now(const struct app *app)

@@ -34,6 +34,7 @@ struct app_crew {
 	struct app_deadlines deadlines;
 	struct app_out out, head, tail; /* scratch: for an answer, and for what is published */
 	struct app_out coded;           /* and for what of it goes in another form than JSON, or came so */
+	struct app_in_hand *in_hand;    /* the DATA that is handled, on several nodes (span.h) */
 };
 
 struct app_client {
