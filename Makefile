@@ -94,12 +94,15 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run examples test test-epoll test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame docs install uninstall dist deb image completions test-deb clean help fmt FORCE
+.PHONY: all run run-cluster examples test test-epoll test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame docs install uninstall dist deb image completions test-deb clean help fmt FORCE
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
 run: $(PROGRAM) ## the server with a demonstration feed on 127.0.0.1:8080 (ARGS="--relay ..." adds flags)
 	@$(PROGRAM) serve --listen 127.0.0.1:8080 --demo $(ARGS)
+
+run-cluster: $(PROGRAM) ## a Redis, three nodes of `ringcast app` on it, and HAProxy before them, until Ctrl-C (ARGS="--kill --nodes 5")
+	@python3 -B tools/package/cluster.py $(PROGRAM) $(ARGS)
 
 examples: $(EXAMPLES) ## the programs of tools/examples, in $(BUILD)/examples: what to copy from when you embed the library
 

@@ -24,6 +24,7 @@
 EMBED(app_web_index, "index.html");
 EMBED(app_web_dashboard, "dashboard.js");
 EMBED(app_web_charts, "charts.js");
+EMBED(app_web_nodes, "nodes.js");
 EMBED(app_web_style, "style.css");
 EMBED(app_web_client, "ringcast.js");
 EMBED(app_web_book_page, "book.html");
@@ -41,6 +42,7 @@ static const struct file files[] = {
 	{ "/", HTML, app_web_index, app_web_index_end, false },
 	{ "/dashboard.js", SCRIPT, app_web_dashboard, app_web_dashboard_end, false },
 	{ "/charts.js", SCRIPT, app_web_charts, app_web_charts_end, false },
+	{ "/nodes.js", SCRIPT, app_web_nodes, app_web_nodes_end, false },
 	{ "/style.css", "text/css; charset=utf-8", app_web_style, app_web_style_end, false },
 	{ "/ringcast.js", SCRIPT, app_web_client, app_web_client_end, true },
 };

@@ -20,6 +20,7 @@
 #include "ringcast_replica.h"
 
 #define READ_MS 500
+#define TRIES_MAX 100 /* of about 15 ms, while others are about to do the same */
 
 static bool is_before(struct engine_position one, struct engine_position other)
 {
@@ -59,7 +60,7 @@ static int begin_epoch(struct backplane *backplane, struct engine_position newes
 	if (!code)
 		log_say(LEVEL_WARNING, "backplane", NULL, "the stream begins anew: epoch %llu",
 		        (unsigned long long)epoch);
-	return code == -EEXIST ? 0 : code;
+	return code;
 }
 
 /* ---- what was read ---- */
@@ -127,7 +128,7 @@ static void take(void *context, struct engine_position position, const void *dat
 static int settle(struct backplane *backplane, char why[static ENGINE_WHY_SIZE])
 {
 	struct follower *follower = &backplane->follower;
-	for (unsigned tries = 0; tries < 8 && !atomic_load(&backplane->ending); tries++) {
+	for (unsigned tries = 0; tries < TRIES_MAX && !atomic_load(&backplane->ending); tries++) {
 		struct engine_place place = { .at = follower->at, .tail_max = backplane->tail_max };
 		bool again = follower->fit == BEGIN_AGAIN;
 		if (follower->fit != FIT)
@@ -147,10 +148,12 @@ static int settle(struct backplane *backplane, char why[static ENGINE_WHY_SIZE])
 			return 0;
 		}
 		/* Of several nodes that see this at once, most find in a moment that it is done. */
-		state_rest(backplane, state_next_rest(5));
+		state_rest(backplane, state_next_rest(10));
 		code = backplane->engine->follow(backplane->state, &place, why);
 		if (!code && place.newest.epoch <= atomic_load(&backplane->epoch))
 			code = begin_epoch(backplane, place.newest, why);
+		if (code == -EEXIST)
+			continue;
 		if (code)
 			return code;
 		follower->fit = FOLLOW_AGAIN;
