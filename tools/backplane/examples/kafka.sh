@@ -1,0 +1,3 @@
+#!/bin/sh
+# kafka.sh PORT PREFIX TOPIC TEXT: publishes to ringcast's clients by kcat. The record's key says where it is for.
+printf '%s' "$4" | kcat -P -b "127.0.0.1:$1" -t "$2.packets" -p 0 -k "topic/$3" -X acks=all
