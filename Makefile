@@ -94,7 +94,7 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run run-cluster examples test test-epoll test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame docs install uninstall dist deb image completions test-deb clean help fmt FORCE
+.PHONY: all run run-cluster examples test test-epoll test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-backplane bench-topics bench-peers bench-latency million flame docs install uninstall dist deb image completions test-deb clean help fmt FORCE
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
@@ -157,6 +157,9 @@ bench-publish: $(BUILD)/benches/publish ## publishing in each way, by 1 to 8 thr
 
 bench-producer: $(BUILD)/benches/producer ## publishing from a process of its own: its cost, and how long to the first send (ARGS="--size 128 --sleeps")
 	@$(BUILD)/benches/producer $(ARGS)
+
+bench-backplane: $(BUILD)/benches/backplane ## what a backplane on Redis carries, and how long a message takes, beside redis-benchmark and hiredis
+	@$(BUILD)/benches/backplane $(ARGS)
 
 bench-wake: $(BUILD)/benches/wake ## what waking a sleeping worker costs whoever publishes, by each way the kernel has
 	@$(BUILD)/benches/wake
@@ -403,9 +406,11 @@ $(BUILD)/sim: $(SIM_OBJECTS)
 	@printf '%s\n' $(SIM_OBJECTS) >$(BUILD)/obj/sim/objects
 	$(call say,link $@)$(SIM_LINK) $^ -lssl -lcrypto -lz -o $@
 
+$(BUILD)/benches/backplane: $(BUILD)/tools.a
+
 $(BUILD)/benches/%: $(BUILD)/obj/benches/%.o $(LIBRARY)
 	@mkdir -p $(@D)
-	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) $(TOOL_LIBS) -o $@
+	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $(filter %.o,$^) $(filter %tools.a,$^) $(LIBRARY) $(LIBS) $(TOOL_LIBS) -o $@
 
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

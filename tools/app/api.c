@@ -13,7 +13,6 @@
 #include "client.h"
 #include "date.h"
 #include "figures.h"
-#include "letters.h"
 #include "lib/text.h"
 #include "names.h"
 #include "people.h"
@@ -73,7 +72,8 @@ static int post_broadcast(struct call *call)
 	const char *from = need_name(call, "from", APP_SUBJECT_SIZE_MAX, &size);
 	if (!content)
 		return fail(call, 400, "expected {\"content\":VALUE}");
-	app_people_broadcast(call->app, from ? from : "server", content, NULL);
+	if (app_people_broadcast(call->app, NULL, from ? from : "server", content, NULL))
+		return fail(call, 503, APP_SPAN_AWAY);
 	app_out_text(&call->out, "{\"ok\":true}");
 	return answer_json(call, 200);
 }
@@ -100,6 +100,8 @@ static int post_send(struct call *call)
 	                                 json_is_true(json_object_get(call->body, "reliable")), 0);
 	if (devices == -2)
 		return fail(call, 503, "the user is away, and the message cannot be stored");
+	if (devices == -3)
+		return fail(call, 503, APP_SPAN_AWAY);
 	app_out_clear(&call->out);
 	app_out_format(&call->out, "{\"delivered\":%d,\"stored\":%s}", devices > 0 ? devices : 0,
 	               devices < 0 ? "true" : "false");
@@ -108,7 +110,6 @@ static int post_send(struct call *call)
 
 static int post_disconnect(struct call *call)
 {
-	struct app_directory *directory = &call->app->directory;
 	size_t size, client_size, reason_size;
 	const char *name = need_name(call, "userId", APP_SUBJECT_SIZE_MAX, &size);
 	const char *id = need_name(call, "clientId", APP_CLIENT_ID_SIZE, &client_size);
@@ -117,14 +118,11 @@ static int post_disconnect(struct call *call)
 		return fail(call, 400, "expected {\"userId\":USER}, and perhaps clientId and reason");
 	if (!reason)
 		reason_size = strlen(reason = "disconnected by the application");
-	unsigned count = 0;
-	pthread_mutex_lock(&directory->lock);
-	const struct app_user *user = app_directory_user(directory, name, size, false);
-	for (const struct app_client *device = user ? user->devices : NULL; device; device = device->next_device)
-		if (!id || strcmp(id, device->id) == 0)
-			count += app_letter_close(call->app, device->conn, RC_CLOSE_POLICY, reason, reason_size) == 0;
-	pthread_mutex_unlock(&directory->lock);
-	app_out_format(&call->out, "{\"disconnected\":%u}", count);
+	int count = app_spans(call->app) ? app_span_close(call->app, name, size, id, reason)
+	                                 : (int)app_people_close(call->app, name, size, id, reason, reason_size);
+	if (count < 0)
+		return fail(call, 503, APP_SPAN_AWAY);
+	app_out_format(&call->out, "{\"disconnected\":%d}", count);
 	return answer_json(call, count ? 200 : 404);
 }
 

@@ -16,6 +16,7 @@
 #include "lib/expiry.h"
 #include "lib/log.h"
 #include "lib/wait.h"
+#include "nodes.h"
 #include "reload.h"
 #include "start.h"
 #include "wire.h"
@@ -111,6 +112,8 @@ static void end(struct app *app, const sigset_t *signals)
 	/* A second signal no longer waits for anybody: this one call is safe in a handler. */
 	sigaction(SIGINT, &(struct sigaction){ .sa_handler = stop_now }, NULL);
 	sigaction(SIGTERM, &(struct sigaction){ .sa_handler = stop_now }, NULL);
+	/* Its members are gone with its lease: the other nodes say so. */
+	backplane_stop(app->backplane);
 	app_crews_visit(app, send_all_away);
 	rc_server_stop(app->server, app_settings_now(app)->drain_ms);
 	pthread_sigmask(SIG_UNBLOCK, signals, NULL);
@@ -141,6 +144,7 @@ static void serve(struct app *app, const sigset_t *signals, int argc, char **arg
 			app_reload(app, &command_app, argc, argv);
 		expiry_warn_daily(app->server, &warned_ns);
 		app_directory_sweep(app);
+		app_nodes_look(app);
 	}
 	end(app, signals);
 }
@@ -173,6 +177,7 @@ static int run(int argc, char **argv)
 		serve(&app, &signals, argc, argv);
 	}
 	free(words);
+	backplane_stop(app.backplane);
 	rc_server_free(app.server);
 	app_free(&app);
 	return started ? EXIT_OK : EXIT_FAILED;

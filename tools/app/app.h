@@ -30,6 +30,7 @@
 #include "lib/service.h"
 #include "ringcast.h"
 #include "settings.h"
+#include "span.h"
 
 struct app {
 	rc_server *server;
@@ -51,7 +52,15 @@ struct app {
 	struct app_watches watches;
 	struct app_gate gate;
 	struct app_clock clock;
+	struct backplane *backplane; /* null: this is the only node */
+	struct app_span span;
 };
+
+/* Whether rooms and users are those of several nodes. */
+static inline bool app_spans(const struct app *app)
+{
+	return app->span.backplane;
+}
 
 /* The settings of now: valid until the callback returns. */
 static inline const struct app_settings *app_settings_now(const struct app *app)

@@ -30,6 +30,7 @@ struct app_crew {
 	struct app_table clients; /* by handle */
 	struct app_deadlines deadlines;
 	struct app_out out, head, tail; /* scratch: for an answer, and for what is published */
+	struct app_in_hand *in_hand;    /* the DATA that is handled, on several nodes (span.h) */
 };
 
 struct app_client {

@@ -45,8 +45,8 @@ static void on_ping(struct app_client *client, const json_t *message, const json
 static void on_broadcast(struct app_client *client, const json_t *message, const json_t *id)
 {
 	const json_t *content = app_field_content(client, message, id);
-	if (content)
-		app_people_broadcast(client->app, client->user->name, content, id);
+	if (content && app_people_broadcast(client->app, client, client->user->name, content, id))
+		app_send_error(client, id, "TRY_LATER", APP_SPAN_AWAY);
 }
 
 static void on_batch(struct app_client *client, const json_t *message, const json_t *id)

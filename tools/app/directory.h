@@ -27,7 +27,8 @@ struct app_client;
 struct app_user {
 	struct app_node node; /* in users */
 	struct app_client *devices;
-	unsigned device_count; /* connections that opened or are about to */
+	struct app_client *arriving; /* likewise, whose record has not come back yet (span.h) */
+	unsigned device_count;       /* connections that opened or are about to */
 	struct app_store store;
 	struct app_window *window;      /* ids of its DATA, or null */
 	struct app_user *newer, *older; /* in a list of those who are away */

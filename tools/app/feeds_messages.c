@@ -431,6 +431,9 @@ void app_feeds_history(struct app_client *client, const json_t *message, const j
 		               "Wrong field: since: expected a sequence number or a message id");
 		return;
 	}
+	uint64_t begin = room ? app_rooms_begin(client->app, member->room, stats.epoch, stats.sequence) : 0;
+	if (from < (int64_t)begin)
+		from = (int64_t)begin;
 	unsigned visits_max = (unsigned)(history_max * EVENTS_PER_MESSAGE);
 	uint64_t back = (uint64_t)limit * (room ? EVENTS_PER_MESSAGE : 1);
 	bool more = false;

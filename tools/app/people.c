@@ -22,6 +22,7 @@
 #include "lib/wait.h"
 #include "rate.h"
 #include "reliable.h"
+#include "span.h"
 #include "updates.h"
 #include "wire.h"
 
@@ -33,7 +34,8 @@ bool app_people_reserve(struct app *app, struct app_client *client, const char *
 	struct app_directory *directory = &app->directory;
 	pthread_mutex_lock(&directory->lock);
 	struct app_user *user = app_directory_user(directory, name, strlen(name), true);
-	bool may = user && (!max || user->device_count < max);
+	size_t elsewhere = app_spans(app) ? app_span_elsewhere(app, name, strlen(name)) : 0;
+	bool may = user && (!max || user->device_count + elsewhere < max);
 	if (may) {
 		if (user->known && !user->device_count)
 			APP_COUNT(app, reconnections);
@@ -50,13 +52,29 @@ void app_people_arrive(struct app_client *client)
 {
 	struct app *app = client->app;
 	struct app_user *user = client->user;
+	/* On several nodes it has arrived when its record has come back: what waits is then taken on all of them. */
+	struct app_client **devices = app_spans(app) ? &user->arriving : &user->devices;
 	pthread_mutex_lock(&app->directory.lock);
-	client->next_device = user->devices;
-	user->devices = client;
-	client->waiting = app_directory_take(user);
+	client->next_device = *devices;
+	*devices = client;
+	if (!app_spans(app))
+		client->waiting = app_directory_take(user);
 	pthread_mutex_unlock(&app->directory.lock);
 	app_feeds_follow(client, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, true, NULL);
-	app_reliable_refill(client);
+	if (app_spans(app))
+		app_span_arrive(client);
+	else
+		app_reliable_refill(client);
+}
+
+static bool unlink_device(struct app_client **link, const struct app_client *client)
+{
+	while (*link && *link != client)
+		link = &(*link)->next_device;
+	if (!*link)
+		return false;
+	*link = client->next_device;
+	return true;
 }
 
 void app_people_leave(struct app_client *client)
@@ -66,13 +84,10 @@ void app_people_leave(struct app_client *client)
 	if (!user)
 		return;
 	pthread_mutex_lock(&app->directory.lock);
-	for (struct app_client **link = &user->devices; *link; link = &(*link)->next_device) {
-		if (*link == client) {
-			*link = client->next_device;
-			break;
-		}
-	}
+	bool there = unlink_device(&user->devices, client) || unlink_device(&user->arriving, client);
 	user->device_count--;
+	if (there && app_spans(app))
+		app_span_leave(client);
 	app_reliable_return(client);
 	app_directory_settle(app, user);
 	client->user = NULL;
@@ -113,29 +128,71 @@ static bool hand_over(struct app *app, const struct app_client *device, const st
 	return code == 0;
 }
 
-int app_people_deliver(struct app *app, const char *name, size_t name_size, const char *bytes, size_t size,
-                       bool reliable, uint64_t sender)
+int app_people_hand(struct app *app, const struct app_directed *directed, bool now, bool keep)
 {
 	struct app_directory *directory = &app->directory;
+	const bool reliable = directed->flags & APP_RECORD_RELIABLE;
+	const uint64_t number = directed->number ? directed->number : atomic_fetch_add(&app->numbers, 1);
 	const struct app_letter letter = {
-		.number = atomic_fetch_add(&app->numbers, 1), .sender = sender, .bytes = bytes, .size = size
+		.number = number, .sender = directed->sender, .bytes = directed->bytes, .size = directed->size
 	};
 	const struct app_item item = { .at_ns = clock_now(),
 		                       .number = reliable ? letter.number : 0,
-		                       .sender = sender,
-		                       .bytes = bytes,
-		                       .size = size };
+		                       .sender = directed->sender,
+		                       .bytes = directed->bytes,
+		                       .size = directed->size };
 	int devices = 0;
 	pthread_mutex_lock(&directory->lock);
-	struct app_user *user = app_directory_user(directory, name, name_size, true);
-	for (struct app_client *device = user ? user->devices : NULL; device; device = device->next_device)
+	struct app_user *user = app_directory_user(directory, directed->to, directed->to_size, keep);
+	for (struct app_client *device = user && now ? user->devices : NULL; device; device = device->next_device)
 		devices += hand_over(app, device, &letter, reliable);
-	if (user && !devices)
+	if (user && !devices && keep)
 		devices = app_directory_keep(app, user, &item) ? -1 : -2;
 	if (user && !user->device_count)
 		app_directory_settle(app, user);
 	pthread_mutex_unlock(&directory->lock);
 	return user ? devices : -2;
+}
+
+/* On several nodes it is written down, and handed over where its record comes back. */
+static int deliver(struct app *app, struct app_client *client, const json_t *id, struct app_directed *directed)
+{
+	directed->number = atomic_fetch_add(&app->numbers, 1);
+	if (!app_spans(app))
+		return app_people_hand(app, directed, true, true);
+	pthread_mutex_lock(&app->directory.lock);
+	size_t devices = app_span_devices(app, directed->to, directed->to_size);
+	pthread_mutex_unlock(&app->directory.lock);
+	if (app_span_direct(app, client, directed, id))
+		return -3;
+	return devices ? (int)devices : -1;
+}
+
+int app_people_deliver(struct app *app, const char *name, size_t name_size, const char *bytes, size_t size,
+                       bool reliable, uint64_t sender)
+{
+	struct app_directed directed = { .to = name,
+		                         .to_size = name_size,
+		                         .bytes = bytes,
+		                         .size = size,
+		                         .sender = sender,
+		                         .flags = reliable ? APP_RECORD_RELIABLE : 0 };
+	return deliver(app, NULL, NULL, &directed);
+}
+
+unsigned app_people_close(struct app *app, const char *name, size_t size, const char *id, const char *reason,
+                          size_t reason_size)
+{
+	unsigned count = 0;
+	pthread_mutex_lock(&app->directory.lock);
+	const struct app_user *user = app_directory_user(&app->directory, name, size, false);
+	const struct app_client *lists[] = { user ? user->devices : NULL, user ? user->arriving : NULL };
+	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+		for (const struct app_client *device = lists[i]; device; device = device->next_device)
+			if (!id || strcmp(id, device->id) == 0)
+				count += app_letter_close(app, device->conn, RC_CLOSE_POLICY, reason, reason_size) == 0;
+	pthread_mutex_unlock(&app->directory.lock);
+	return count;
 }
 
 /* For whose account a client's messages wait: who has no token may call itself as it likes, and counts by its address.
@@ -165,17 +222,22 @@ void app_people_direct(struct app_client *client, const json_t *message, const j
 	app_out_value(out, content);
 	app_out_ref(out, id);
 	app_out_format(out, ",\"timestamp\":%llu}", (unsigned long long)app_date_ms());
-	int devices = out->failed
-	                  ? -2
-	                  : app_people_deliver(client->app, to, size, out->bytes, out->size, false, sender_of(client));
+	struct app_directed directed = {
+		.to = to, .to_size = size, .bytes = out->bytes, .size = out->size, .sender = sender_of(client)
+	};
+	int devices = out->failed ? -2 : deliver(client->app, client, id, &directed);
 	if (devices > 0)
 		app_rate_drain(client, app_cost_of_audience((size_t)devices));
 	if (devices == -2)
 		app_send_error(client, id, "NOT_DELIVERED", "The user is away and the message cannot be stored");
+	if (devices == -3)
+		app_send_error(client, id, "TRY_LATER", APP_SPAN_AWAY);
 }
 
-void app_people_broadcast(struct app *app, const char *from, const json_t *content, const json_t *id)
+int app_people_broadcast(struct app *app, struct app_client *client, const char *from, const json_t *content,
+                         const json_t *id)
 {
+	int code = 0;
 	struct app_out head = { 0 }, tail = { 0 };
 	app_out_text(&head, "{\"type\":\"broadcast\",\"id\":\"");
 	app_out_text(&tail, "\",\"from\":");
@@ -184,7 +246,12 @@ void app_people_broadcast(struct app *app, const char *from, const json_t *conte
 	app_out_value(&tail, content);
 	app_out_ref(&tail, id);
 	app_out_format(&tail, ",\"timestamp\":%llu}", (unsigned long long)app_date_ms());
-	app_updates_publish_room(app, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, &head, &tail, 0);
+	if (app_spans(app))
+		code = app_span_say(app, client, APP_RECORD_SAY, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, &head,
+		                    &tail, id);
+	else
+		app_updates_publish_room(app, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, &head, &tail, 0);
 	app_out_free(&head);
 	app_out_free(&tail);
+	return code;
 }

@@ -17,6 +17,7 @@
 #include "fields.h"
 #include "lib/log.h"
 #include "lib/wait.h"
+#include "span.h"
 #include "updates.h"
 #include "wire.h"
 
@@ -38,30 +39,99 @@ void app_reliable_heartbeat(struct app_client *client, const json_t *message, co
 	acknowledge(client, id);
 }
 
+static uint64_t hash_id(const struct app *app, const json_t *id)
+{
+	json_int_t number = json_integer_value(id);
+	return json_is_string(id) ? XXH3_64bits_withSeed(json_string_value(id), json_string_length(id), app->epoch)
+	                          : XXH3_64bits_withSeed(&number, sizeof number, ~app->epoch);
+}
+
+/* (lock) */
+static bool remember(struct app *app, struct app_user *user, uint64_t hash)
+{
+	uint64_t age_ns = app_settings_now(app)->dedupe_ms * UINT64_C(1000000);
+	if (!user->window)
+		user->window = calloc(1, sizeof *user->window);
+	return !user->window || app_window_add(user->window, hash, clock_now(), age_ns);
+}
+
 /* Whether this id is new among those of the user, from any device. */
 static bool is_new(struct app_client *client, const json_t *id)
 {
 	struct app *app = client->app;
-	uint64_t age_ns = app_settings_now(app)->dedupe_ms * UINT64_C(1000000);
-	json_int_t number = json_integer_value(id);
-	uint64_t hash = json_is_string(id)
-	                    ? XXH3_64bits_withSeed(json_string_value(id), json_string_length(id), app->epoch)
-	                    : XXH3_64bits_withSeed(&number, sizeof number, ~app->epoch);
 	pthread_mutex_lock(&app->directory.lock);
-	struct app_user *user = client->user;
-	if (!user->window)
-		user->window = calloc(1, sizeof *user->window);
-	bool fresh = !user->window || app_window_add(user->window, hash, clock_now(), age_ns);
+	bool fresh = remember(app, client->user, hash_id(app, id));
 	pthread_mutex_unlock(&app->directory.lock);
 	return fresh;
 }
 
+bool app_reliable_is_new(struct app *app, const char *user_name, size_t size, const char *id, size_t id_size)
+{
+	struct app_directory *directory = &app->directory;
+	pthread_mutex_lock(&directory->lock);
+	struct app_user *user = app_directory_user(directory, user_name, size, true);
+	bool fresh = !user || remember(app, user, XXH3_64bits_withSeed(id, id_size, app->epoch + 1));
+	if (user)
+		app_directory_settle(app, user);
+	pthread_mutex_unlock(&directory->lock);
+	return fresh;
+}
+
+static bool is_known(struct app_client *client, const json_t *id)
+{
+	struct app *app = client->app;
+	uint64_t age_ns = app_settings_now(app)->dedupe_ms * UINT64_C(1000000);
+	pthread_mutex_lock(&app->directory.lock);
+	const struct app_window *window = client->user->window;
+	bool known = window && app_window_has(window, hash_id(app, id), clock_now(), age_ns);
+	pthread_mutex_unlock(&app->directory.lock);
+	return known;
+}
+
 /* Data that is not a message of the dialect goes to whichever part of the application listens. */
-static void publish_data(struct app_client *client, const json_t *data)
+static void publish_data(struct app_client *client, const json_t *data, const json_t *id)
 {
 	char topic[sizeof "data/" + APP_SUBJECT_SIZE_MAX];
 	int size = snprintf(topic, sizeof topic, "data/%s", client->user->name);
-	app_updates_publish_data(client->app, topic, (size_t)size, data);
+	if (!app_spans(client->app)) {
+		app_updates_publish_data(client->app, topic, (size_t)size, data);
+		return;
+	}
+	struct app_out none = { 0 }, text = { 0 };
+	app_out_value(&text, data);
+	if (app_span_say(client->app, client, APP_RECORD_FEED, topic, (size_t)size, &none, &text, id))
+		app_send_error(client, id, "TRY_LATER", APP_SPAN_AWAY);
+	app_out_free(&text);
+}
+
+/* On several nodes what a message does is written down with its id, and counts once, wherever it comes again
+ * (replicate.h). What it does here alone, as joining a room, is done once on this node. */
+static void handle_once(struct app_client *client, const json_t *id, const json_t *data,
+                        void (*handle)(struct app_client *client, const json_t *message, unsigned depth),
+                        unsigned depth)
+{
+	struct app_in_hand in_hand;
+	if (is_known(client, id)) {
+		APP_COUNT(client->app, duplicates);
+		acknowledge(client, id);
+		return;
+	}
+	app_in_hand_begin(client, id, &in_hand);
+	if (handle)
+		handle(client, data, depth + 1);
+	else
+		publish_data(client, data, id);
+	if (!app_in_hand_end(client, &in_hand))
+		return;
+	is_new(client, id);
+	acknowledge(client, id);
+}
+
+void app_reliable_acknowledge(struct app_client *client, const char *id, size_t size)
+{
+	json_t *value = json_loadb(id, size, JSON_DECODE_ANY, NULL);
+	acknowledge(client, value);
+	json_decref(value);
 }
 
 void app_reliable_data(struct app_client *client, const json_t *message, const json_t *id,
@@ -85,12 +155,16 @@ void app_reliable_data(struct app_client *client, const json_t *message, const j
 	 * server. */
 	if (atomic_load(&client->app->draining))
 		return;
+	if (app_spans(client->app)) {
+		handle_once(client, id, data, inner ? handle : NULL, depth);
+		return;
+	}
 	if (!is_new(client, id))
 		APP_COUNT(client->app, duplicates);
 	else if (inner)
 		handle(client, data, depth + 1);
 	else
-		publish_data(client, data);
+		publish_data(client, data, id);
 	acknowledge(client, id);
 }
 
@@ -220,16 +294,41 @@ void app_reliable_ack(struct app_client *client, const json_t *message, const js
 	/* An ACK for a message that no longer waits has come twice. */
 }
 
+/* A message for the user's next connection; with `next` not for one that is there. On several nodes it is written down
+ * again: the user may be on another one by now. (lock) */
+static bool keep_item(struct app *app, struct app_user *user, const struct app_item *item, bool next)
+{
+	if (!app_spans(app))
+		return app_directory_keep(app, user, item);
+	const struct app_directed directed = { .to = user->name,
+		                               .to_size = user->node.name_size,
+		                               .bytes = item->bytes,
+		                               .size = item->size,
+		                               .number = item->number,
+		                               .sender = item->sender,
+		                               .flags = (item->number ? APP_RECORD_RELIABLE : 0) |
+		                                        (next ? APP_RECORD_NEXT : 0) };
+	return app_span_direct(app, NULL, &directed, NULL) == 0;
+}
+
 /* (lock) */
-static void keep(struct app_client *client, const struct app_pending *pending)
+static void keep(struct app_client *client, const struct app_pending *pending, bool next)
 {
 	const struct app_item item = { .at_ns = pending->at_ns,
 		                       .number = pending->number,
 		                       .sender = pending->sender,
 		                       .bytes = pending->data,
 		                       .size = pending->data_size };
-	if (!app_directory_keep(client->app, client->user, &item))
+	if (!keep_item(client->app, client->user, &item, next))
 		APP_COUNT(client->app, store_dropped);
+}
+
+/* Whether this device of the user is the only one, on all nodes. (lock) */
+static bool is_alone(const struct app_client *client, const struct app_client *others)
+{
+	const struct app *app = client->app;
+	const struct app_user *user = client->user;
+	return !others && (!app_spans(app) || !app_span_elsewhere(app, user->name, user->node.name_size));
 }
 
 /* Keeps a message for the user's next connection, unless another device has had it. */
@@ -237,8 +336,9 @@ static void give_up(struct app_client *client, const struct app_pending *pending
 {
 	struct app *app = client->app;
 	pthread_mutex_lock(&app->directory.lock);
-	if (client->user && (pending->only || !client->user->devices->next_device))
-		keep(client, pending);
+	const struct app_client *devices = client->user ? client->user->devices : NULL;
+	if (client->user && (pending->only || is_alone(client, devices ? devices->next_device : NULL)))
+		keep(client, pending, true);
 	pthread_mutex_unlock(&app->directory.lock);
 }
 
@@ -247,10 +347,10 @@ void app_reliable_return(struct app_client *client)
 	struct app *app = client->app;
 	struct app_stored *stored;
 	/* If there is another device, it has had them as well. */
-	bool alone = !client->user->devices;
+	bool alone = is_alone(client, client->user->devices);
 	while (client->pending) {
 		if (alone || client->pending->only)
-			keep(client, client->pending);
+			keep(client, client->pending, false);
 		remove_pending(client, &client->pending);
 	}
 	while ((stored = app_store_take(&client->waiting, &app->directory.budget))) {
@@ -259,7 +359,7 @@ void app_reliable_return(struct app_client *client)
 			                       .sender = stored->sender,
 			                       .bytes = stored->bytes,
 			                       .size = stored->size };
-		if ((alone || stored->only) && !app_directory_keep(app, client->user, &item))
+		if ((alone || stored->only) && !keep_item(app, client->user, &item, false))
 			APP_COUNT(app, store_dropped);
 		free(stored);
 	}

@@ -72,6 +72,7 @@ static struct app_settings *make_defaults(void)
 		.log = LOG_DEFAULTS,
 	};
 	latency_defaults(&settings->latency);
+	settings->backplane = (struct backplane_settings)BACKPLANE_DEFAULTS;
 	return settings;
 }
 

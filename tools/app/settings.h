@@ -9,6 +9,7 @@
 #ifndef APP_SETTINGS_H
 #define APP_SETTINGS_H
 
+#include "backplane/options.h"
 #include "lib/address.h"
 #include "lib/admin.h"
 #include "lib/keys.h"
@@ -33,6 +34,7 @@ struct app_settings {
 	struct option_list listen;
 	struct admin_settings admin;
 	struct producers producers;
+	struct backplane_settings backplane;
 	unsigned workers;
 	size_t log_size;
 	unsigned connections_max;

@@ -190,6 +190,8 @@ static bool check_tls(const struct app_settings *settings)
 }
 
 static const struct option_need needs[] = {
+	{ "producers", "!backplane" },
+	{ "backplane-away", "backplane" },
 	{ "producer-uids", "producers" },
 	{ "producer-topics", "producers" },
 	{ "producers-max", "producers" },
@@ -213,10 +215,18 @@ static bool check_needs(struct app_settings *settings)
 	return app_wrong(settings, name, 0, "%s", words), false;
 }
 
+static bool check_backplane(const struct app_settings *settings)
+{
+	struct rc_error error;
+	if (!settings->backplane.url || !backplane_check(&settings->backplane, &error))
+		return true;
+	return app_wrong(settings, "backplane", 0, "backplane: %s", error.text), false;
+}
+
 bool app_settings_finish(struct app_settings *settings)
 {
-	if (!check_needs(settings) || !read_words(settings) || !check_limits(settings) || !check_tls(settings) ||
-	    !load_keys(settings) ||
+	if (!check_needs(settings) || !check_backplane(settings) || !read_words(settings) || !check_limits(settings) ||
+	    !check_tls(settings) || !load_keys(settings) ||
 	    !load_api_keys(settings, &settings->api, "api-key", &settings->api_keys, settings->api_key_file) ||
 	    !load_api_keys(settings, &settings->operators, "operator-key", &settings->operator_keys,
 	                   settings->operator_key_file))

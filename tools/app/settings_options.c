@@ -54,6 +54,14 @@ static void add_capacity(struct option_table *table, struct app_settings *s)
 	options_add(table, options, sizeof options / sizeof *options);
 }
 
+static void add_backplane(struct option_table *table, struct app_settings *s)
+{
+	const struct option_entry options[] = {
+		BACKPLANE_OPTIONS(&s->backplane),
+	};
+	options_add(table, options, sizeof options / sizeof *options);
+}
+
 static void add_latency(struct option_table *table, struct app_settings *s)
 {
 	const struct option_entry options[] = {
@@ -224,6 +232,7 @@ const struct option_entry *app_settings_options(struct app_settings *settings)
 	add_listeners(&table, settings);
 	add_capacity(&table, settings);
 	add_latency(&table, settings);
+	add_backplane(&table, settings);
 	add_access(&table, settings);
 	add_limits(&table, settings);
 	add_delivery(&table, settings);

@@ -21,12 +21,16 @@
 #include "figures.h"
 #include "lib/memory.h"
 #include "lib/wait.h"
+#include "nodes.h"
 #include "producers.h"
+#include "updates.h"
 
 #define BUDGET_LEAST ((size_t)16 << 20)
 
 void app_free(struct app *app)
 {
+	backplane_free(app->backplane);
+	app_nodes_end(app);
 	app_crews_free(app);
 	app_directory_destroy(&app->directory);
 	app_gate_destroy(&app->gate);
@@ -323,6 +327,30 @@ static bool open_access_log(struct app *app, const struct app_settings *settings
 	return !code;
 }
 
+/* ---- other nodes ---- */
+
+/* Before the workers run, so that the first client finds what was said. */
+static bool start_backplane(struct app *app, const struct app_settings *settings, uint64_t seed)
+{
+	struct backplane_handlers handlers = { .deliver = app_updates_came };
+	struct backplane_settings asked = settings->backplane;
+	struct rc_error error;
+	if (!asked.url)
+		return true;
+	asked.message_max = settings->log_size / 4;
+	app_nodes_handlers(app, &handlers);
+	app->backplane = backplane_new(&asked, app->server, &handlers, &error);
+	if (!app->backplane)
+		return app_wrong(settings, "backplane", 0, "backplane: %s", error.text), false;
+	app->health.part = backplane_part(app->backplane);
+	if (!app_nodes_begin(app, app->backplane, seed))
+		return command_failed("no memory"), false;
+	int code = backplane_start(app->backplane);
+	if (code && code != -EAGAIN)
+		return command_failed("a thread of the backplane: %s", rc_strerror(code)), false;
+	return true;
+}
+
 /* ---- all of it ---- */
 
 static bool prepare(struct app *app, const struct app_settings *settings, FILE *said)
@@ -361,10 +389,15 @@ bool app_start(struct app *app, const struct app_settings *settings, FILE *said)
 	if (!health_open(&app->health, app->server) ||
 	    !app_crews_init(app, rc_server_worker_count(app->server), seed) || app_clock_start(app, app_clients_due))
 		return command_failed("no memory, or no thread"), false;
+	if (!start_backplane(app, settings, seed)) {
+		app_clock_stop(app);
+		return false;
+	}
 	if (rc_server_start(app->server, &error)) {
 		app_clock_stop(app);
 		return wrong_value(settings, &error), false;
 	}
+	app_nodes_look(app);
 	return true;
 }
 
