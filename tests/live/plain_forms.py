@@ -11,7 +11,8 @@ from harness import SLOW, TOP, equal, until
 
 def ran(*command, **more):
     """What a real tool prints."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20 * SLOW, **more)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=20 * SLOW,
+                          **more)
     equal(done.returncode, 0, f"{command[0]}: {done.stderr[-500:]}")
     return done.stdout
 
