@@ -6,6 +6,7 @@ import os
 import subprocess
 
 import backplane_nodes as nodes
+from app import App
 from harness import SLOW, TOP, equal, until
 
 
@@ -20,19 +21,19 @@ def ran(*command, **more):
 def example(engine, prefix, name, *runner):
     """Publishes as the example of this name does."""
     path = os.path.join(TOP, "tools", "backplane", "examples", name)
-    return lambda topic, text: ran(*runner, path, str(engine.port), prefix, topic, text)
+    return lambda to, text: ran(*runner, path, str(engine.port), prefix, to, text)
 
 
 def delivered(engine, publish, prefix="plain"):
-    """publish(topic, text) by somebody else: all nodes have it, between what clients publish; also after a restart."""
+    """publish(to, text) by somebody else: all nodes have it, between what clients publish; also after a restart."""
     both = nodes.start(engine, 2, None, f"{prefix}&plain=topic")
     readers = [nodes.Reader(node) for node in both]
     nodes.published(both[0], "A", "first")
     for reader in readers:
         reader.wait(1)
     for n in range(5):
-        publish("A", f"plain {n}")
-    publish("B", json.dumps({"price": 7}))
+        publish("topic/A", f"plain {n}")
+    publish("topic/B", json.dumps({"price": 7}))
     for reader in readers:
         reader.wait(7)
     nodes.published(both[1], "A", "last")
@@ -55,8 +56,33 @@ def dropped(engine, publish, prefix="closed"):
     one = nodes.start(engine, 1, None, prefix)
     reader = nodes.Reader(one[0])
     nodes.published(one[0], "A", "first")
-    publish("A", "plain")
+    publish("topic/A", "plain")
     until(lambda: nodes.backplane(one[0])["broken"] == 1, "that it is counted")
     nodes.published(one[0], "A", "last")
     equal([text for _, _, _, text in reader.wait(2)], ["first", "last"])
     nodes.stop(one)
+
+
+def rooms_and_users(engine, publish, prefix="app"):
+    """Nodes of `ringcast app`: a room, a user and everybody have it wherever they are, and the numbers of a topic go on."""
+    both = [App("--backplane", engine.url(f"{prefix}&plain=topic,room,user,all"), workers=1) for _ in range(2)]
+    ann, bob = (node.client(f"/ws/{name}") for node, name in zip(both, ("ann", "bob")))
+    ann.in_room("lobby")
+    bob.in_room("lobby")
+    ann.expect("user_joined", userId="bob")
+    ann.say("subscribe", topics=["prices"]).expect("subscribed")
+    publish("room/lobby", "to the room")
+    heard = [client.expect("room_message", room="lobby", content="to the room") for client in (ann, bob)]
+    equal(heard[0]["id"], heard[1]["id"], "the message's id on two nodes")
+    publish("all", json.dumps({"to": "all"}))
+    for client in (ann, bob):
+        client.expect("broadcast", content={"to": "all"})
+    publish("user/ann", "to one")
+    ann.expect("direct", content="to one")
+    publish("topic/prices", json.dumps({"price": 7}))
+    ann.expect("update", topic="prices", data={"price": 7})
+    publish("user/carl", "who is away")
+    publish("room/lobby", "last")
+    bob.expect("room_message", content="last")
+    both[1].client("/ws/carl").expect("direct", content="who is away")
+    nodes.stop(both)

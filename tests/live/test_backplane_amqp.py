@@ -76,6 +76,7 @@ def test_plain():
     if subprocess.run([sys.executable, "-c", "import pika"], capture_output=True).returncode:
         raise Skip("needs python3-pika")
     plain.delivered(engine(), plain.example(engine(), "plain", "rabbitmq.py", sys.executable))
+    plain.rooms_and_users(engine(), plain.example(engine(), "app", "rabbitmq.py", sys.executable))
 
 
 def test_killed():

@@ -52,6 +52,12 @@ def test_plain(engine):
 
 
 @started
+def test_rooms_and_users(engine):
+    find("kcat")
+    plain.rooms_and_users(engine, plain.example(engine, "app", "kafka.sh", "sh"))
+
+
+@started
 def test_plain_is_off(engine):
     find("kcat")
     plain.dropped(engine, plain.example(engine, "closed", "kafka.sh", "sh"))

@@ -37,6 +37,11 @@ def test_plain(engine):
     plain.delivered(engine, plain.example(engine, "plain", "nats.mjs", find("node")))
 
 
+@started
+def test_rooms_and_users(engine):
+    plain.rooms_and_users(engine, plain.example(engine, "app", "nats.mjs", find("node")))
+
+
 def test_wrong_urls():
     contract.needs_peer("nats")
     contract.wrong_urls("nats", [("?prefix=a.b", "without . * >"), ("/stream", "?prefix=NAME"), ("?cert=x", "together"),

@@ -26,6 +26,11 @@ def test_plain():
         plain.delivered(engine, plain.example(engine, "plain", "redis.sh", "sh"))
 
 
+def test_rooms_and_users():
+    with started() as engine:
+        plain.rooms_and_users(engine, plain.example(engine, "app", "redis.sh", "sh"))
+
+
 def test_plain_is_off():
     with started() as engine:
         plain.dropped(engine, plain.example(engine, "closed", "redis.sh", "sh"))
@@ -34,14 +39,14 @@ def test_plain_is_off():
 def test_fields_in_any_order():
     """What is no plain record harms nobody, and what is one needs only to say where it is for."""
     with started() as engine:
-        def publish(topic, text):
+        def publish(to, text):
             epoch = plain.ran("redis-cli", "-p", str(engine.port), "XREVRANGE", "odd:stream", "+", "-", "COUNT", "1")
             add = ("redis-cli", "-p", str(engine.port), "XADD", "odd:stream", epoch.split("-")[0] + "-*")
             plain.ran(*add, "hello", "world")
             plain.ran(*add, "to", "nowhere/A", "data", "x")
             plain.ran(*add, "to", "topic/", "data", "x")
             plain.ran(*add, "to", "topic/bad\x01name", "data", "x")
-            plain.ran(*add, "data", text, "more", "of it", "to", f"topic/{topic}")
+            plain.ran(*add, "data", text, "more", "of it", "to", to)
         plain.delivered(engine, publish, "odd")
 
 

@@ -26,8 +26,6 @@
 #include "updates.h"
 #include "wire.h"
 
-#define BROADCAST_TOPIC "room/*" /* not a room's topic: those have a number here */
-
 bool app_people_reserve(struct app *app, struct app_client *client, const char *name)
 {
 	unsigned max = app_settings_now(app)->connections_per_user;
@@ -60,7 +58,7 @@ void app_people_arrive(struct app_client *client)
 	if (!app_spans(app))
 		client->waiting = app_directory_take(user);
 	pthread_mutex_unlock(&app->directory.lock);
-	app_feeds_follow(client, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, true, NULL);
+	app_feeds_follow(client, APP_BROADCAST_TOPIC, sizeof APP_BROADCAST_TOPIC - 1, true, NULL);
 	if (app_spans(app))
 		app_span_arrive(client);
 	else
@@ -247,10 +245,10 @@ int app_people_broadcast(struct app *app, struct app_client *client, const char 
 	app_out_ref(&tail, id);
 	app_out_format(&tail, ",\"timestamp\":%llu}", (unsigned long long)app_date_ms());
 	if (app_spans(app))
-		code = app_span_say(app, client, APP_RECORD_SAY, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, &head,
-		                    &tail, id);
+		code = app_span_say(app, client, APP_RECORD_SAY, APP_BROADCAST_TOPIC, sizeof APP_BROADCAST_TOPIC - 1,
+		                    &head, &tail, id);
 	else
-		app_updates_publish_room(app, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, &head, &tail, 0);
+		app_updates_publish_room(app, APP_BROADCAST_TOPIC, sizeof APP_BROADCAST_TOPIC - 1, &head, &tail, 0);
 	app_out_free(&head);
 	app_out_free(&tail);
 	return code;

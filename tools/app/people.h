@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define APP_BROADCAST_TOPIC "room/*" /* not a room's topic: those have a number here */
+
 struct app;
 struct app_client;
 

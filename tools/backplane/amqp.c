@@ -159,6 +159,7 @@ static int ask(struct state *state, char why[static ENGINE_WHY_SIZE])
 /* The exchange that programs without us publish to: a stream's queue is bound to it. */
 static int declare_plain(struct state *state, char why[static ENGINE_WHY_SIZE])
 {
+	static const char *const keys[] = { "topic.#", "room.#", "user.#", "all" };
 	const amqp_bytes_t exchange = amqp_cstring_bytes(state->setup.prefix);
 	if (!plain_is_on(state->setup.url))
 		return 0;
@@ -168,9 +169,9 @@ static int declare_plain(struct state *state, char why[static ENGINE_WHY_SIZE])
 	amqp_exchange_declare(state->asker.amqp, AMQP_CHANNEL, exchange, amqp_cstring_bytes("topic"), 0, 1, 0, 0,
 	                      amqp_empty_table);
 	code = amqp_side_judge(amqp_get_rpc_reply(state->asker.amqp), state->setup.prefix, why);
-	if (!code) {
+	for (size_t i = 0; i < sizeof keys / sizeof *keys && !code; i++) {
 		amqp_queue_bind(state->asker.amqp, AMQP_CHANNEL, amqp_cstring_bytes(state->queue), exchange,
-		                amqp_cstring_bytes("topic.#"), amqp_empty_table);
+		                amqp_cstring_bytes(keys[i]), amqp_empty_table);
 		code = amqp_side_judge(amqp_get_rpc_reply(state->asker.amqp), state->setup.prefix, why);
 	}
 	if (code)
@@ -295,7 +296,7 @@ static bool is_packet(const struct state *state, const amqp_envelope_t *envelope
 	       memcmp(envelope->routing_key.bytes, state->queue, envelope->routing_key.len) == 0;
 }
 
-/* Routing key topic.NAME, where the name is all that is left; its key in a header. */
+/* Routing key topic.NAME and its like, where the name is all that is left; its key in a header. */
 static void take_plain(const struct state *state, const amqp_envelope_t *envelope, uint64_t sequence, engine_take *take,
                        void *taker)
 {

@@ -138,8 +138,8 @@ static int consume(struct state *state, uint64_t from, char why[static ENGINE_WH
 /* Makes the stream, or has it take plain records as well. */
 static int make_stream(struct state *state, char why[static ENGINE_WHY_SIZE])
 {
-	char plain[NATS_NAME_SIZE];
-	const char *subjects[] = { state->subject, plain };
+	char topics[NATS_NAME_SIZE], rooms[NATS_NAME_SIZE], users[NATS_NAME_SIZE], all[NATS_NAME_SIZE];
+	const char *subjects[] = { state->subject, topics, rooms, users, all };
 	unsigned long replicas = 1;
 	jsStreamConfig config;
 	jsErrCode code = 0;
@@ -147,8 +147,11 @@ static int make_stream(struct state *state, char why[static ENGINE_WHY_SIZE])
 	jsStreamConfig_Init(&config);
 	config.Name = state->name;
 	config.Subjects = subjects;
-	config.SubjectsLen = plain_is_on(state->setup.url) ? 2 : 1;
-	snprintf(plain, sizeof plain, "%s.topic.>", state->setup.prefix);
+	config.SubjectsLen = plain_is_on(state->setup.url) ? 5 : 1;
+	snprintf(topics, sizeof topics, "%s.topic.>", state->setup.prefix);
+	snprintf(rooms, sizeof rooms, "%s.room.>", state->setup.prefix);
+	snprintf(users, sizeof users, "%s.user.>", state->setup.prefix);
+	snprintf(all, sizeof all, "%s.all", state->setup.prefix);
 	config.MaxMsgs = (int64_t)state->setup.keep_max;
 	config.Replicas = (int64_t)replicas;
 	natsStatus status = js_AddStream(NULL, state->reader.stream, &config, NULL, &code);
@@ -236,7 +239,7 @@ static int answer(struct state *state, natsMsg *message, char why[static ENGINE_
 	return 0;
 }
 
-/* PREFIX.topic.NAME, where the name is all that is left; its key in a header. */
+/* PREFIX.topic.NAME and its like, where the name is all that is left; its key in a header. */
 static void take_plain(const struct state *state, natsMsg *message, uint64_t sequence, engine_take *take, void *context)
 {
 	char to[1024];

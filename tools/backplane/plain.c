@@ -10,6 +10,14 @@
 
 #include "packet.h"
 
+static const char *const places[] = { "topic", "room", "user", "all" };
+
+static const char *next_word(const char *word)
+{
+	word = strchr(word, ',');
+	return word ? word + 1 : NULL;
+}
+
 bool plain_is_on(const struct backplane_url *url)
 {
 	return backplane_url_value(url, "plain", NULL) != NULL;
@@ -17,10 +25,26 @@ bool plain_is_on(const struct backplane_url *url)
 
 bool plain_check(const struct backplane_url *url, char wrong[static ENGINE_WHY_SIZE])
 {
-	const char *value = backplane_url_value(url, "plain", NULL);
-	if (!value || strcmp(value, "topic") == 0)
-		return true;
-	snprintf(wrong, ENGINE_WHY_SIZE, "plain=%.60s: what may be published without a node is topic", value);
+	for (const char *word = backplane_url_value(url, "plain", NULL); word; word = next_word(word)) {
+		const size_t size = strcspn(word, ",");
+		unsigned i = 0;
+		while (i < sizeof places / sizeof *places &&
+		       (size != strlen(places[i]) || memcmp(word, places[i], size)))
+			i++;
+		if (i < sizeof places / sizeof *places)
+			continue;
+		snprintf(wrong, ENGINE_WHY_SIZE, "plain=%.60s: expected some of topic,room,user,all", word);
+		return false;
+	}
+	return true;
+}
+
+/* Whether the URL lets records reach this place. */
+static bool is_let(const struct backplane_url *url, const char *place, size_t size)
+{
+	for (const char *word = backplane_url_value(url, "plain", NULL); word; word = next_word(word))
+		if (strcspn(word, ",") == size && memcmp(word, place, size) == 0)
+			return true;
 	return false;
 }
 
@@ -36,14 +60,18 @@ static uint64_t token_of(const struct plain_record *record)
 	return hash & INT64_MAX;
 }
 
-static bool read_to(const struct plain_record *record, struct backplane_message *message)
+static bool read_to(const struct backplane_url *url, const struct plain_record *record,
+                    struct backplane_message *message)
 {
-	const size_t prefix = strlen(PLAIN_TOPIC);
-	if (record->to_size <= prefix || memcmp(record->to, PLAIN_TOPIC, prefix) != 0 ||
-	    record->to_size - prefix > UINT16_MAX || record->key_size > UINT16_MAX || record->size > UINT32_MAX)
+	const char *slash = record->to_size ? memchr(record->to, '/', record->to_size) : NULL;
+	const size_t place = slash ? (size_t)(slash - record->to) : record->to_size;
+	const bool topic = slash && place == 5 && memcmp(record->to, "topic", 5) == 0;
+	const size_t prefix = topic ? place + 1 : 0;
+	if (!is_let(url, record->to, place) || record->to_size <= prefix || record->to_size - prefix > UINT16_MAX ||
+	    record->key_size > UINT16_MAX || record->size > UINT32_MAX)
 		return false;
 	*message = (struct backplane_message){
-		.kind = BACKPLANE_TOPIC,
+		.kind = topic ? BACKPLANE_TOPIC : BACKPLANE_PLAIN,
 		.flags = rc_text_valid(record->data, record->size) ? 0 : RC_PUBLISH_BINARY,
 		.channel = record->to + prefix,
 		.channel_size = record->to_size - prefix,
@@ -60,7 +88,7 @@ void plain_take(const struct backplane_url *url, engine_take *take, void *contex
 {
 	const struct packet_head head = { .count = 1, .node = PACKET_PLAIN, .token = token_of(record), .epoch = 1 };
 	struct backplane_message message;
-	bool good = plain_is_on(url) && read_to(record, &message);
+	bool good = read_to(url, record, &message);
 	const size_t size = good ? PACKET_HEAD_SIZE + packet_message_size(&message) : 0;
 	uint8_t *bytes = good ? malloc(size) : NULL;
 	if (bytes) {

@@ -2,16 +2,15 @@
  *
  * plain.h - what programs without us publish: records in the engine's own form, beside the packets of nodes and in one
  * order with them. An engine's file says where a record is for, in words: "topic/NAME"; how that is written in the
- * engine, PLAIN.md says. Here a record becomes a packet that no node wrote. It must not know any engine.
+ * engine, PLAIN.md says; likewise "room/NAME", "user/NAME" and "all". Here a record becomes a packet that no node
+ * wrote. It must not know any engine.
  *
- * The URL says what such records may reach: ?plain=topic. Without it they are dropped, and counted as broken.
+ * The URL says what such records may reach: ?plain=topic,room. Without it they are dropped, and counted as broken.
  */
 #ifndef BACKPLANE_PLAIN_H
 #define BACKPLANE_PLAIN_H
 
 #include "engine.h"
-
-#define PLAIN_TOPIC "topic/"
 
 struct plain_record {
 	const char *to, *key;
