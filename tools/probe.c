@@ -4,12 +4,14 @@
  */
 #include <stdio.h>
 
+#include "app/web.h"
 #include "backplane/engine.h"
 #include "commands.h"
 #include "ringcast.h"
 #include "ringcast_stats.h"
 
 #define FEATURES_MAX 64
+#define SMALL_MAX 8192
 
 static int run(int argc, char **argv);
 
@@ -57,6 +59,9 @@ static int run(int argc, char **argv)
 		       : features[index].required ? "MISSING"
 		                                  : "no",
 		       features[index].used);
+	bool small = app_web_small_size() <= SMALL_MAX;
+	printf("%-28s %-7s %zu bytes compressed%s\n", "small ringcast.min.js", small ? "yes" : "no",
+	       app_web_small_size(), small ? "" : ": built without esbuild");
 	print_backplanes();
 	return error.code ? command_failed("%s", error.text) : EXIT_OK;
 }

@@ -11,9 +11,9 @@ level=${1:?build, examples, install, docs, test, fuzz, lint, vm, coverage, deb, 
 CC=${CC:-gcc}
 CXX=${CXX:-g++}
 
-# A line is: the level that needs the thing, how to look for it, what to look for, and Debian's packages. Four levels are
-# not vital: without a `wish` some tests skip, without `probes` the program has none, of `backplane` it has the engines whose
-# library is here, and one of the `examples` is left out.
+# A line is: the level that needs the thing, how to look for it, what to look for, and Debian's packages. Five levels are
+# not vital: without a `wish` some tests skip, without `probes` the program has none, without `small` ringcast.min.js is not
+# small, of `backplane` it has the engines whose library is here, and one of the `examples` is left out.
 needs() {
 	cat <<-END
 	build command $CC $(basename "$CC")
@@ -26,6 +26,10 @@ needs() {
 	build header jansson.h libjansson-dev
 	build header ini.h libinih-dev
 	build header systemd/sd-daemon.h libsystemd-dev
+	build header curl/curl.h libcurl4-openssl-dev
+	build header msgpack.h libmsgpack-dev
+	build command gzip gzip
+	small command esbuild esbuild
 	probes header sys/sdt.h systemtap-sdt-dev
 	backplane header hiredis/hiredis.h libhiredis-dev
 	backplane header nats/nats.h libnats-dev
@@ -41,6 +45,7 @@ needs() {
 	wish python websockets python3-websockets
 	wish python aiohttp python3-aiohttp
 	wish python websocket python3-websocket
+	wish python msgpack python3-msgpack
 	wish node ws nodejs,node-ws
 	wish command /usr/sbin/nginx nginx-light
 	wish command /usr/sbin/haproxy haproxy
@@ -158,6 +163,7 @@ provide() {
 
 provide build || exit 1
 provide probes || echo "ringcast: built without probes for perf and bpftrace"
+provide small || echo "ringcast: ringcast.min.js is at full length, since esbuild is not here"
 provide backplane || echo "ringcast: built with the backplanes that \`ringcast probe\` names"
 [ "$level" != build ] || exit 0
 case $level in examples | lint) provide examples || echo "ringcast: the example with libuv is left out" ;; esac

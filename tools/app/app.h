@@ -23,6 +23,7 @@
 #include "directory.h"
 #include "feeds.h"
 #include "gate.h"
+#include "hooks.h"
 #include "lib/access_log.h"
 #include "lib/admin.h"
 #include "lib/health.h"
@@ -31,6 +32,8 @@
 #include "ringcast.h"
 #include "settings.h"
 #include "span.h"
+
+struct app_client;
 
 struct app {
 	rc_server *server;
@@ -50,10 +53,14 @@ struct app {
 	struct service service;
 	struct access_log access;
 	struct app_watches watches;
+	_Atomic bool passing; /* all follow the topic of what is not kept and goes to everybody (passing.h) */
 	struct app_gate gate;
 	struct app_clock clock;
 	struct backplane *backplane; /* null: this is the only node */
 	struct app_span span;
+	struct app_hooks hooks;
+	/* What a client said while its backend was asked goes on. */
+	void (*resume)(struct app_client *client);
 };
 
 /* Whether rooms and users are those of several nodes. */

@@ -50,7 +50,7 @@ static void give_back(struct arrival *arrival)
 			                               .number = stored->number,
 			                               .sender = stored->sender,
 			                               .flags = stored->number ? APP_RECORD_RELIABLE : 0 };
-		if (app_span_direct(app, NULL, &directed, NULL))
+		if (app_span_direct(&(struct app_said){ .app = app }, &directed))
 			APP_COUNT(app, store_dropped);
 		free(stored);
 	}

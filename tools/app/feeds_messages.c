@@ -296,13 +296,18 @@ struct reading {
 	uint64_t epoch, sequence;
 };
 
-/* Of a room's topic, messages alone are history. */
+static bool begins_with(const struct rc_past *past, const char *text)
+{
+	return past->size >= strlen(text) && memcmp(past->data, text, strlen(text)) == 0;
+}
+
+/* Of a room's topic, messages are history, and who came and went is not. */
 static bool is_history(struct reading *reading, const struct rc_past *past)
 {
-	static const char message[] = "{\"type\":\"room_message\"";
 	reading->epoch = past->epoch;
 	reading->visits++;
-	return !reading->room || (past->size >= sizeof message && memcmp(past->data, message, sizeof message - 1) == 0);
+	return !reading->room ||
+	       (!begins_with(past, "{\"type\":\"user_joined\"") && !begins_with(past, "{\"type\":\"user_left\""));
 }
 
 /* Under the log's lock, as the next one: it copies nothing, because most of it may be too old for the page. */
@@ -329,16 +334,54 @@ static bool take_past(void *context, const struct rc_past *past)
 	return true;
 }
 
+/* Measures what comes behind `from`. Returns whether it read up to the newest. */
+static bool measure(struct reading *reading, rc_server *server, const char *topic, size_t size, uint64_t from,
+                    unsigned visits_max)
+{
+	reading->count = 0;
+	reading->visits = 0;
+	rc_topic_read(server, topic, size, from, visits_max, measure_past, reading);
+	return reading->visits < visits_max;
+}
+
+/* What to look at: the newest `entries` of a topic, behind `least`. */
+struct looking {
+	uint64_t newest, least;
+	uint64_t entries;
+	unsigned visits_max;
+};
+
+/* Where the numbers have holes, as they have on several nodes, how far back so many entries lie is found by looking
+ * further back until they are there. Of a burst it may be more than may be looked at: then it is the half of that. */
+static uint64_t look_back(struct reading *reading, rc_server *server, const char *topic, size_t size,
+                          const struct looking *looking)
+{
+	uint64_t back = looking->entries, from;
+	bool whole;
+	do {
+		from = looking->newest > back && looking->newest - back > looking->least ? looking->newest - back
+		                                                                         : looking->least;
+		whole = measure(reading, server, topic, size, from, looking->visits_max);
+		back *= 8;
+	} while (whole && reading->visits < looking->entries && from > looking->least);
+	for (back /= 8; !whole && back > looking->entries;) {
+		back /= 2;
+		from = looking->newest > back ? looking->newest - back : looking->least;
+		whole = measure(reading, server, topic, size, from, looking->visits_max);
+	}
+	return from;
+}
+
 /* The number behind which the newest messages begin that fit into a page. *more: not all that were asked for do. */
 static uint64_t find_newest(struct reading *reading, rc_server *server, const char *topic, size_t topic_size,
-                            uint64_t from, unsigned visits_max, bool *more)
+                            const struct looking *looking, bool *more)
 {
 	size_t size = 0, taken = 0;
 	app_out_clear(reading->lines);
 	reading->marks = (struct mark *)app_out_room(reading->lines, reading->max * sizeof *reading->marks);
 	if (!reading->max || !reading->marks)
-		return from;
-	rc_topic_read(server, topic, topic_size, from, visits_max, measure_past, reading);
+		return looking->least;
+	uint64_t from = look_back(reading, server, topic, topic_size, looking);
 	size_t count = reading->count < reading->max ? reading->count : reading->max;
 	for (; taken < count; taken++) {
 		const struct mark *mark = &reading->marks[(reading->count - 1 - taken) % reading->max];
@@ -434,15 +477,17 @@ void app_feeds_history(struct app_client *client, const json_t *message, const j
 	uint64_t begin = room ? app_rooms_begin(client->app, member->room, stats.epoch, stats.sequence) : 0;
 	if (from < (int64_t)begin)
 		from = (int64_t)begin;
-	unsigned visits_max = (unsigned)(history_max * EVENTS_PER_MESSAGE);
-	uint64_t back = (uint64_t)limit * (room ? EVENTS_PER_MESSAGE : 1);
+	const unsigned visits_max = (unsigned)(history_max * EVENTS_PER_MESSAGE);
+	const struct looking looking = { .newest = stats.sequence,
+		                         .least = begin,
+		                         .entries = (uint64_t)limit * (room ? EVENTS_PER_MESSAGE : 1),
+		                         .visits_max = visits_max };
 	bool more = false;
 	struct reading reading = {
 		.lines = &client->crew->tail, .max = (size_t)limit, .room = room, .epoch = stats.epoch
 	};
 	if (!since)
-		from = (int64_t)find_newest(&reading, server, topic, topic_size,
-		                            stats.sequence > back ? stats.sequence - back : 0, visits_max, &more);
+		from = (int64_t)find_newest(&reading, server, topic, topic_size, &looking, &more);
 	app_out_clear(reading.lines);
 	reading.sequence = (uint64_t)from;
 	rc_topic_read(server, topic, topic_size, (uint64_t)from, visits_max, take_past, &reading);

@@ -134,6 +134,7 @@ void app_figures_metrics(void *context, FILE *to)
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		metrics_value(to, rows[i].name, rows[i].type, rows[i].help, rows[i].value);
 	histogram(to, "app_handling_seconds", "Time to handle a message.", &c->handling, 1e-6);
+	app_hooks_metrics(app, to);
 	histogram(to, "app_ack_seconds", "Time from a message to its ACK.", &c->ack, 1e-3);
 }
 

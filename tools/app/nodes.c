@@ -11,7 +11,6 @@
 #include "figures.h"
 #include "lib/log.h"
 #include "lib/wait.h"
-#include "reliable.h"
 #include "replicate.h"
 #include "span.h"
 
@@ -315,7 +314,6 @@ bool app_nodes_begin(struct app *app, struct backplane *backplane, uint64_t seed
 	if (!own)
 		return false;
 	span->backplane = backplane;
-	span->acknowledge = app_reliable_acknowledge;
 	atomic_init(&span->is_new, true);
 	/* What is told from one message to the next must be the same on all nodes, and what tells them apart not. */
 	app->epoch = 1;

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * people.h - users and their devices: who arrives and leaves, direct messages, also to those who are away, and
- * broadcasts.
+ * people.h - users and their devices: who arrives and leaves, and how a message gets to a user, also to one who is
+ * away, and to everybody.
  */
 #ifndef APP_PEOPLE_H
 #define APP_PEOPLE_H
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "updates.h"
 
 #define APP_BROADCAST_TOPIC "room/*" /* not a room's topic: those have a number here */
 
@@ -23,22 +24,19 @@ void app_people_arrive(struct app_client *client);
 void app_people_leave(struct app_client *client);
 
 /* Hands a message to a user's devices, or stores it, for account of `sender` (store.h). Returns how many devices; -1:
- * it was stored; -2: neither; -3: the other nodes cannot be reached. */
+ * it was stored; -2: neither. On one node alone: see across.h. */
 int app_people_deliver(struct app *app, const char *user, size_t user_size, const char *bytes, size_t size,
                        bool reliable, uint64_t sender);
 struct app_directed;
 /* Does so on this node: to its devices `now`, and else, or if none takes it, into the store if it is to `keep` it. */
 int app_people_hand(struct app *app, const struct app_directed *directed, bool now, bool keep);
-/* Sends a message to everyone. `client` says it, or null: the application; `id` is what the sender called it, or null.
- * Returns 0, or a negative errno: the other nodes cannot be reached. */
-int app_people_broadcast(struct app *app, struct app_client *client, const char *from, const json_t *content,
-                         const json_t *id);
-
 /* Closes a user's connections to this node, or, with its id, one. Returns how many. */
 unsigned app_people_close(struct app *app, const char *name, size_t size, const char *id, const char *reason,
                           size_t reason_size);
-
-/* Messages. */
-void app_people_direct(struct app_client *client, const json_t *message, const json_t *id);
+/* For whose account a client's messages wait. */
+uint64_t app_people_account(const struct app_client *client);
+/* Publishes a message to everybody, as app_updates_publish_room() does. */
+int64_t app_people_publish(struct app *app, const struct app_out *head, const struct app_out *tail,
+                           char number[static APP_NUMBER_SIZE]);
 
 #endif

@@ -24,15 +24,22 @@ enum app_record_kind {
 	APP_RECORD_FEED,       /* to the feed of a user's data */
 	APP_RECORD_DIRECT,     /* to a user's devices, or until it comes */
 	APP_RECORD_CLOSE,      /* connections of a user are closed */
-	APP_RECORD_HELLO,      /* a node begins, and knows nobody */
-	APP_RECORD_REPEATED,   /* a node has said all of its members again */
-	APP_RECORD_ASK,        /* a node wants the figures of the others */
-	APP_RECORD_FIGURES,    /* a node's */
+	APP_RECORD_APART,    /* to those in a room, or to everybody, but for some users: `head` is their list as JSON */
+	APP_RECORD_PASS,     /* what passes, to all of a channel (passing.h): number and sender are its key */
+	APP_RECORD_HELLO,    /* a node begins, and knows nobody */
+	APP_RECORD_REPEATED, /* a node has said all of its members again */
+	APP_RECORD_ASK,      /* a node wants the figures of the others */
+	APP_RECORD_FIGURES,  /* a node's */
 };
 
 /* Of a direct message: it goes as DATA; it is for the user's next connection, though another is there. */
 #define APP_RECORD_RELIABLE 1
 #define APP_RECORD_NEXT 2
+/* Of what goes apart: who reads too slowly goes without it; it does not go to the connection that says it. */
+#define APP_RECORD_PASSES 4
+#define APP_RECORD_OTHERS 8
+/* Of what is said: it is whole, and no number stands in it. */
+#define APP_RECORD_WHOLE 16
 
 /* Numbers that a kind does not use are 0, and texts empty. */
 struct app_record {

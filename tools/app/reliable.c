@@ -5,6 +5,7 @@
 #define XXH_INLINE_ALL
 #include "reliable.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,23 +24,33 @@
 
 /* ---- theirs ---- */
 
-static void acknowledge(struct app_client *client, const json_t *id)
+static struct app_out *write_acknowledgement(struct app_client *client, const json_t *id,
+                                             const struct app_outcome *outcome)
 {
 	struct app_out *out = &client->crew->out;
 	app_out_clear(out);
-	app_out_text(out, "{\"type\":\"ACK\",\"data\":{\"messageId\":");
+	app_out_type(out, "ACK", id);
+	app_out_text(out, ",\"data\":{\"messageId\":");
 	app_out_value(out, id);
-	app_out_text(out, "}}");
-	app_send(client, out);
+	app_out_text(out, "}");
+	if (outcome->status)
+		app_status_write(out, outcome->status, outcome->count);
+	app_out_format(out, ",\"timestamp\":%llu}", (unsigned long long)app_date_ms());
+	return out;
+}
+
+static void acknowledge(struct app_client *client, const json_t *id, const struct app_outcome *outcome)
+{
+	app_send(client, write_acknowledgement(client, id, outcome));
 }
 
 void app_reliable_heartbeat(struct app_client *client, const json_t *message, const json_t *id)
 {
 	(void)message;
-	acknowledge(client, id);
+	acknowledge(client, id, &(struct app_outcome){ 0 });
 }
 
-static uint64_t hash_id(const struct app *app, const json_t *id)
+static uint64_t hash_of(const struct app *app, const json_t *id)
 {
 	json_int_t number = json_integer_value(id);
 	return json_is_string(id) ? XXH3_64bits_withSeed(json_string_value(id), json_string_length(id), app->epoch)
@@ -60,7 +71,7 @@ static bool is_new(struct app_client *client, const json_t *id)
 {
 	struct app *app = client->app;
 	pthread_mutex_lock(&app->directory.lock);
-	bool fresh = remember(app, client->user, hash_id(app, id));
+	bool fresh = remember(app, client->user, hash_of(app, id));
 	pthread_mutex_unlock(&app->directory.lock);
 	return fresh;
 }
@@ -83,25 +94,53 @@ static bool is_known(struct app_client *client, const json_t *id)
 	uint64_t age_ns = app_settings_now(app)->dedupe_ms * UINT64_C(1000000);
 	pthread_mutex_lock(&app->directory.lock);
 	const struct app_window *window = client->user->window;
-	bool known = window && app_window_has(window, hash_id(app, id), clock_now(), age_ns);
+	bool known = window && app_window_has(window, hash_of(app, id), clock_now(), age_ns);
 	pthread_mutex_unlock(&app->directory.lock);
 	return known;
 }
 
-/* Data that is not a message of the dialect goes to whichever part of the application listens. */
-static void publish_data(struct app_client *client, const json_t *data, const json_t *id)
+/* What was refused may come again under the same id. */
+static void forget(struct app_client *client, const json_t *id)
+{
+	struct app *app = client->app;
+	pthread_mutex_lock(&app->directory.lock);
+	if (client->user && client->user->window)
+		app_window_remove(client->user->window, hash_of(app, id));
+	pthread_mutex_unlock(&app->directory.lock);
+}
+
+/* Data that is not a message of the dialect goes to whichever part of the application listens. Returns whether it did.
+ */
+static bool publish_data(struct app_client *client, const json_t *data)
 {
 	char topic[sizeof "data/" + APP_SUBJECT_SIZE_MAX];
 	int size = snprintf(topic, sizeof topic, "data/%s", client->user->name);
-	if (!app_spans(client->app)) {
-		app_updates_publish_data(client->app, topic, (size_t)size, data);
-		return;
-	}
-	struct app_out none = { 0 }, text = { 0 };
+	if (!app_spans(client->app))
+		return app_updates_publish_data(client->app, topic, (size_t)size, data) >= 0;
+	const struct app_said said = { .app = client->app, .client = client };
+	struct app_out text = { 0 };
 	app_out_value(&text, data);
-	if (app_span_say(client->app, client, APP_RECORD_FEED, topic, (size_t)size, &none, &text, id))
-		app_send_error(client, id, "TRY_LATER", APP_SPAN_AWAY);
+	struct app_record record = { .text = text.bytes, .text_size = text.size };
+	int code = text.failed ? -ENOMEM : app_span_say(&said, APP_RECORD_FEED, topic, (size_t)size, &record);
 	app_out_free(&text);
+	return !code;
+}
+
+/* Does what a DATA asks for. Errors meanwhile carry its id, or that of the DATA around it, and refuse it. */
+static bool handle_data(struct app_client *client, const json_t *data, const json_t *id,
+                        void (*handle)(struct app_client *client, const json_t *message, unsigned depth),
+                        unsigned depth)
+{
+	const json_t *outer = client->inside;
+	client->inside = outer ? outer : id;
+	client->refused = false;
+	client->outcome = (struct app_outcome){ 0 };
+	if (json_is_string(json_object_get(data, "type")))
+		handle(client, data, depth + 1);
+	else if (!publish_data(client, data))
+		app_send_error(client, id, "TRY_LATER", "The server is overloaded; the message was not sent");
+	client->inside = outer;
+	return !client->refused;
 }
 
 /* On several nodes what a message does is written down with its id, and counts once, wherever it comes again
@@ -113,25 +152,21 @@ static void handle_once(struct app_client *client, const json_t *id, const json_
 	struct app_in_hand in_hand;
 	if (is_known(client, id)) {
 		APP_COUNT(client->app, duplicates);
-		acknowledge(client, id);
+		acknowledge(client, id, &(struct app_outcome){ 0 });
 		return;
 	}
 	app_in_hand_begin(client, id, &in_hand);
-	if (handle)
-		handle(client, data, depth + 1);
-	else
-		publish_data(client, data, id);
-	if (!app_in_hand_end(client, &in_hand))
+	bool done = handle_data(client, data, id, handle, depth);
+	const struct app_outcome outcome = client->outcome;
+	if (in_hand.count) {
+		app_in_hand_end(client, &in_hand, done ? write_acknowledgement(client, id, &outcome) : NULL);
 		return;
-	is_new(client, id);
-	acknowledge(client, id);
-}
-
-void app_reliable_acknowledge(struct app_client *client, const char *id, size_t size)
-{
-	json_t *value = json_loadb(id, size, JSON_DECODE_ANY, NULL);
-	acknowledge(client, value);
-	json_decref(value);
+	}
+	app_in_hand_end(client, &in_hand, NULL);
+	if (done) {
+		is_new(client, id);
+		acknowledge(client, id, &outcome);
+	}
 }
 
 void app_reliable_data(struct app_client *client, const json_t *message, const json_t *id,
@@ -156,16 +191,19 @@ void app_reliable_data(struct app_client *client, const json_t *message, const j
 	if (atomic_load(&client->app->draining))
 		return;
 	if (app_spans(client->app)) {
-		handle_once(client, id, data, inner ? handle : NULL, depth);
+		handle_once(client, id, data, handle, depth);
 		return;
 	}
-	if (!is_new(client, id))
+	struct app_outcome outcome = { 0 };
+	if (!is_new(client, id)) {
 		APP_COUNT(client->app, duplicates);
-	else if (inner)
-		handle(client, data, depth + 1);
-	else
-		publish_data(client, data, id);
-	acknowledge(client, id);
+	} else if (!handle_data(client, data, id, handle, depth)) {
+		forget(client, id);
+		return;
+	} else {
+		outcome = client->outcome;
+	}
+	acknowledge(client, id, &outcome);
 }
 
 /* ---- ours ---- */
@@ -258,6 +296,18 @@ void app_reliable_refill(struct app_client *client)
 	}
 }
 
+/* A client that lost its connection asks for what it has not had: what waits for its ACK comes again at once, and no
+ * longer only when its time has come. */
+void app_reliable_reconnect(struct app_client *client, const json_t *message, const json_t *id)
+{
+	uint64_t now_ns = clock_now();
+	(void)message;
+	acknowledge(client, id, &(struct app_outcome){ 0 });
+	for (struct app_pending *pending = client->pending; pending && !client->closing; pending = pending->next)
+		send_pending(client, pending, now_ns);
+	app_clock_set(client);
+}
+
 static void remove_pending(struct app_client *client, struct app_pending **link)
 {
 	struct app_pending *pending = *link;
@@ -274,8 +324,11 @@ static void remove_pending(struct app_client *client, struct app_pending **link)
 void app_reliable_ack(struct app_client *client, const json_t *message, const json_t *id)
 {
 	struct app *app = client->app;
-	const char *told = json_string_value(json_object_get(json_object_get(message, "data"), "messageId"));
+	const json_t *data = json_object_get(message, "data");
+	const char *told = json_string_value(json_object_get(data ? data : message, "messageId"));
 	char *end = NULL;
+	if (!told && !data)
+		told = json_string_value(id);
 	if (!told) {
 		app_send_error(client, id, "MISSING_FIELD", "Missing field: data.messageId");
 		return;
@@ -308,7 +361,7 @@ static bool keep_item(struct app *app, struct app_user *user, const struct app_i
 		                               .sender = item->sender,
 		                               .flags = (item->number ? APP_RECORD_RELIABLE : 0) |
 		                                        (next ? APP_RECORD_NEXT : 0) };
-	return app_span_direct(app, NULL, &directed, NULL) == 0;
+	return app_span_direct(&(struct app_said){ .app = app }, &directed) == 0;
 }
 
 /* (lock) */

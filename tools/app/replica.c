@@ -222,6 +222,7 @@ static bool add_presence(struct app_replica *replica, struct app_person *person,
 	person->device_count++;
 	person->group->device_count++;
 	person->group->own_count += entering->device.node == replica->own;
+	replica->device_count += is_user(person->group);
 	return true;
 }
 
@@ -275,6 +276,7 @@ struct app_change app_replica_leave(struct app_replica *replica, const char *cha
 	free(presence);
 	group->device_count--;
 	group->own_count -= device.node == replica->own;
+	replica->device_count -= is_user(group);
 	struct app_change change = { .changed = true, .others = group->person_count > 1 };
 	change.user_changed = !--person->device_count;
 	if (change.user_changed)

@@ -78,6 +78,7 @@ struct app_peer {
 struct app_replica {
 	struct app_table groups, persons, presences, peers;
 	size_t room_count, user_count; /* with somebody in them */
+	size_t device_count;           /* of all users */
 	uint64_t own;                  /* this node */
 };
 

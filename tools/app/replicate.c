@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "apart.h"
 #include "app.h"
 #include "arrivals.h"
 #include "backplane/backplane.h"
@@ -22,6 +23,7 @@
 #include "lib/wait.h"
 #include "nodes.h"
 #include "outside.h"
+#include "passing.h"
 #include "people.h"
 #include "reliable.h"
 #include "ringcast_stats.h"
@@ -189,10 +191,65 @@ static void on_say(const struct coming *coming)
 	if (!is_new(coming))
 		return;
 	app_out_bytes(&out, record->head, record->head_size);
-	app_out_format(&out, "%llx-%llu", (unsigned long long)message->epoch, (unsigned long long)message->sequence);
+	if (!(record->flags & APP_RECORD_WHOLE))
+		app_out_format(&out, "%llx-%llu", (unsigned long long)message->epoch,
+		               (unsigned long long)message->sequence);
 	app_out_bytes(&out, record->text, record->text_size);
 	publish(coming, &out, is_room(coming));
 	app_out_free(&out);
+}
+
+/* The room's name in the channel; null: it is no room's. */
+static const char *room_of(const struct coming *coming, size_t *size)
+{
+	const size_t prefix = sizeof APP_ROOM_CHANNEL - 1;
+	*size = coming->message->channel_size - (is_room(coming) ? prefix : 0);
+	return is_room(coming) ? coming->message->channel + prefix : NULL;
+}
+
+static void on_apart(const struct coming *coming)
+{
+	const struct app_record *record = &coming->record;
+	size_t size;
+	const char *room = room_of(coming, &size);
+	if (coming->again || !is_new(coming))
+		return;
+	json_t *list = json_loadb(record->head, record->head_size, 0, NULL);
+	struct app_out text = { 0 };
+	app_out_bytes(&text, record->text, record->text_size);
+	const struct app_apart apart = {
+		.exclude = list,
+		.except = coming->own && record->flags & APP_RECORD_OTHERS ? record->conn : 0,
+		.passes = record->flags & APP_RECORD_PASSES,
+		.message = &text,
+	};
+	if (list && app_apart_is_list(list) && room)
+		app_apart_to_room(coming->app, room, size, &apart);
+	else if (list && app_apart_is_list(list))
+		app_apart_to_all(coming->app, &apart);
+	app_out_free(&text);
+	json_decref(list);
+}
+
+/* Those on its own node have had it. */
+static void on_pass(const struct coming *coming)
+{
+	const struct app_record *record = &coming->record;
+	const struct app_passing_key key = { .sender = record->number, .type = record->sender };
+	const size_t prefix = sizeof APP_USER_CHANNEL - 1;
+	size_t size;
+	const char *room = room_of(coming, &size);
+	struct app_out text = { 0 };
+	if (coming->own || coming->again)
+		return;
+	app_out_bytes(&text, record->text, record->text_size);
+	if (room)
+		app_passing_to_room_named(coming->app, room, size, &key, &text);
+	else if (size > prefix && memcmp(coming->message->channel, APP_USER_CHANNEL, prefix) == 0)
+		app_passing_to_user(coming->app, coming->message->channel + prefix, size - prefix, NULL, &key, &text);
+	else
+		app_passing_to_all(coming->app, NULL, &key, &text);
+	app_out_free(&text);
 }
 
 static void on_feed(const struct coming *coming)
@@ -301,7 +358,7 @@ void app_replicate(void *context, struct backplane_message *message, bool own, b
 		[APP_RECORD_ENTER] = on_enter,     [APP_RECORD_LEAVE] = on_leave,       [APP_RECORD_SAY] = on_say,
 		[APP_RECORD_FEED] = on_feed,       [APP_RECORD_DIRECT] = on_direct,     [APP_RECORD_CLOSE] = on_close,
 		[APP_RECORD_HELLO] = on_hello,     [APP_RECORD_REPEATED] = on_repeated, [APP_RECORD_ASK] = on_ask,
-		[APP_RECORD_FIGURES] = on_figures,
+		[APP_RECORD_FIGURES] = on_figures, [APP_RECORD_APART] = on_apart,       [APP_RECORD_PASS] = on_pass,
 	};
 	struct coming coming = { .app = context, .message = message, .own = own, .again = again };
 	struct app_out out = { 0 };

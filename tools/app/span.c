@@ -189,12 +189,13 @@ struct app_answer {
 	rc_conn conn;
 	_Atomic unsigned waits; /* records, and one more while it is handled */
 	_Atomic bool failed;
-	bool is_data; /* to be acknowledged */
+	bool numbered;       /* the message's number is told with it */
+	struct app_out told; /* what it is sent; empty: nothing */
 	size_t id_size;
 	char id[]; /* as JSON */
 };
 
-static struct app_answer *make_answer(struct app_client *client, const json_t *id)
+static struct app_answer *make_answer(const struct app_client *client, const json_t *id)
 {
 	struct app_out out = { 0 };
 	app_out_value(&out, id);
@@ -210,9 +211,11 @@ static struct app_answer *make_answer(struct app_client *client, const json_t *i
 	return answer;
 }
 
-static void open_acknowledgement(struct app_client *client, const struct app_letter *letter)
+static void free_answer(struct app_answer *answer)
 {
-	client->app->span.acknowledge(client, letter->bytes, letter->size);
+	if (answer)
+		app_out_free(&answer->told);
+	free(answer);
 }
 
 static void open_refusal(struct app_client *client, const struct app_letter *letter)
@@ -227,110 +230,122 @@ static void settle_answer(struct app_answer *answer)
 {
 	if (atomic_fetch_sub(&answer->waits, 1) > 1)
 		return;
-	bool failed = atomic_load(&answer->failed);
-	const struct app_letter letter = { .bytes = answer->id, .size = answer->id_size };
-	if (failed || answer->is_data)
-		app_letter_post(answer->app, answer->conn, failed ? open_refusal : open_acknowledgement, &letter);
-	free(answer);
+	const struct app_out *told = &answer->told;
+	const struct app_letter refusal = { .bytes = answer->id, .size = answer->id_size };
+	const struct app_letter letter = { .bytes = told->bytes, .size = told->size };
+	if (atomic_load(&answer->failed))
+		app_letter_post(answer->app, answer->conn, open_refusal, &refusal);
+	else if (told->size && !told->failed)
+		app_letter_post(answer->app, answer->conn, open_telling, &letter);
+	free_answer(answer);
 }
 
 static void is_done(void *context, int code, const struct backplane_number *numbers, size_t count)
 {
 	struct app_answer *answer = context;
-	(void)numbers, (void)count;
 	if (code)
 		atomic_store(&answer->failed, true);
+	else if (answer->numbered && count)
+		app_out_format(&answer->told, ",\"messageId\":\"%llx-%lld\"}", (unsigned long long)numbers->epoch,
+		               (long long)numbers->sequence);
+	else if (answer->numbered)
+		app_out_text(&answer->told, "}");
 	settle_answer(answer);
 }
 
 void app_in_hand_begin(struct app_client *client, const json_t *id, struct app_in_hand *in_hand)
 {
-	*in_hand = (struct app_in_hand){ .answer = make_answer(client, id), .id = id };
+	*in_hand = (struct app_in_hand){ .outer = client->crew->in_hand, .answer = make_answer(client, id), .id = id };
 	client->crew->in_hand = in_hand;
 }
 
-bool app_in_hand_end(struct app_client *client, struct app_in_hand *in_hand)
+void app_in_hand_end(struct app_client *client, struct app_in_hand *in_hand, const struct app_out *told)
 {
 	struct app_answer *answer = in_hand->answer;
-	client->crew->in_hand = NULL;
+	client->crew->in_hand = in_hand->outer;
 	if (!in_hand->count) {
-		free(answer);
-		return true;
+		free_answer(answer);
+		return;
 	}
-	if (answer) {
-		answer->is_data = true;
-		settle_answer(answer);
-	}
-	return false;
+	if (told)
+		app_out_bytes(&answer->told, told->bytes, told->size);
+	settle_answer(answer);
 }
 
 /* ---- what is said ---- */
 
+/* The answer to one message that stands in no DATA. */
+static struct app_answer *answer_alone(const struct app_said *said)
+{
+	struct app_answer *answer = make_answer(said->client, said->id);
+	if (!answer || !said->id || !said->status)
+		return answer;
+	app_out_type(&answer->told, "status", said->id);
+	app_status_write(&answer->told, said->status, said->count);
+	answer->numbered = true;
+	return answer;
+}
+
 /* The id that a record is known by when its message is sent again: of the DATA, and which record of it this is. */
-static bool write_id(struct app_out *out, const struct app_in_hand *in_hand)
+static void write_id(struct app_out *out, const struct app_in_hand *in_hand)
 {
 	app_out_value(out, in_hand->id);
 	app_out_format(out, "#%u", in_hand->count);
-	return !out->failed;
 }
 
-static int say(struct app *app, struct app_client *client, unsigned kind, const struct app_channel *channel,
-               struct app_record *record, const json_t *message_id)
+static int say_in_hand(const struct app_said *said, unsigned kind, const struct app_channel *channel,
+                       struct app_record *record, struct app_in_hand *in_hand)
 {
-	struct app_in_hand *in_hand = client ? client->crew->in_hand : NULL;
-	struct app_answer *answer = in_hand ? in_hand->answer : client ? make_answer(client, message_id) : NULL;
+	struct app_answer *answer = in_hand->answer;
 	struct app_out id = { 0 };
-	if (client && !answer)
+	if (!answer)
 		return -ENOMEM;
-	if (in_hand) {
-		atomic_fetch_add(&answer->waits, 1);
-		if (!write_id(&id, in_hand))
-			return -ENOMEM;
-		in_hand->count++;
-		record->id = id.bytes;
-		record->id_size = id.size;
-	}
-	int code = write_record(app, kind, channel->name, channel->size, record, answer ? is_done : NULL, answer);
-	app_out_free(&id);
-	if (code && in_hand) {
-		atomic_store(&answer->failed, true);
+	write_id(&id, in_hand);
+	record->id = id.bytes;
+	record->id_size = id.size;
+	atomic_fetch_add(&answer->waits, 1);
+	int code = id.failed ? -ENOMEM
+	                     : write_record(said->app, kind, channel->name, channel->size, record, is_done, answer);
+	if (code)
 		atomic_fetch_sub(&answer->waits, 1);
-	} else if (code) {
-		free(answer);
-	}
+	else
+		in_hand->count++;
+	app_out_free(&id);
+	if (!code && said->status)
+		said->client->outcome = (struct app_outcome){ said->status, said->count };
 	return code;
 }
 
-int app_span_say(struct app *app, struct app_client *client, unsigned kind, const char *channel, size_t size,
-                 const struct app_out *head, const struct app_out *tail, const json_t *id)
+int app_span_say(const struct app_said *said, unsigned kind, const char *name, size_t size, struct app_record *record)
 {
-	struct app_record record = {
-		.head = head->bytes, .head_size = head->size, .text = tail->bytes, .text_size = tail->size
-	};
-	if (head->failed || tail->failed)
-		return -ENOMEM;
+	struct app_client *client = said->client;
+	struct app_in_hand *in_hand = client ? client->crew->in_hand : NULL;
+	const struct app_channel channel = app_channel_of("", name, size);
 	if (client) {
-		record.conn = client->conn;
-		record.user = client->user->name;
-		record.user_size = client->user->node.name_size;
+		record->conn = client->conn;
+		record->user = client->user->name;
+		record->user_size = client->user->node.name_size;
 	}
-	const struct app_channel to = app_channel_of("", channel, size);
-	return say(app, client, kind, &to, &record, id);
+	if (in_hand)
+		return say_in_hand(said, kind, &channel, record, in_hand);
+	struct app_answer *answer = client ? answer_alone(said) : NULL;
+	if (client && !answer)
+		return -ENOMEM;
+	int code = write_record(said->app, kind, channel.name, channel.size, record, answer ? is_done : NULL, answer);
+	if (code)
+		free_answer(answer);
+	return code;
 }
 
-int app_span_direct(struct app *app, struct app_client *client, const struct app_directed *directed, const json_t *id)
+int app_span_direct(const struct app_said *said, const struct app_directed *directed)
 {
 	struct app_record record = { .number = directed->number,
 		                     .sender = directed->sender,
 		                     .flags = directed->flags,
 		                     .text = directed->bytes,
 		                     .text_size = directed->size };
-	if (client) {
-		record.user = client->user->name;
-		record.user_size = client->user->node.name_size;
-	}
 	const struct app_channel channel = app_channel_of(APP_USER_CHANNEL, directed->to, directed->to_size);
-	return say(app, client, APP_RECORD_DIRECT, &channel, &record, id);
+	return app_span_say(said, APP_RECORD_DIRECT, channel.name, channel.size, &record);
 }
 
 int app_span_close(struct app *app, const char *user, size_t size, const char *client_id, const char *reason)

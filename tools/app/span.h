@@ -40,12 +40,11 @@ struct app_span {
 	_Atomic uint64_t asked_ns;  /* when the others were asked for their figures */
 	uint64_t told_ns;           /* when this node told its own; the follower's */
 	_Atomic bool is_new;        /* it has yet to say hello */
-	/* Tells a client that its DATA is in the engine; `id` is its id as JSON. */
-	void (*acknowledge)(struct app_client *client, const char *id, size_t size);
 };
 
 /* What a client's DATA still waits for before it is acknowledged; while it is handled, its crew's in_hand. */
 struct app_in_hand {
+	struct app_in_hand *outer; /* of the DATA that it stands in */
 	struct app_answer *answer;
 	const json_t *id;
 	unsigned count; /* records written for it */
@@ -76,11 +75,19 @@ size_t app_span_devices(const struct app *app, const char *user, size_t size);
 
 /* ---- what is said ---- */
 
-/* A message to those in a room or to everybody, or with APP_RECORD_FEED to a feed; its numbers stand between head and
- * tail. `client` said it, or null: the application; `id` is what it called the message. Returns 0, or -EAGAIN and
- * others: it was not sent. When the engine does not take it later, the client is told so. */
-int app_span_say(struct app *app, struct app_client *client, unsigned kind, const char *channel, size_t size,
-                 const struct app_out *head, const struct app_out *tail, const json_t *id);
+/* Who says something, and what is told to whom of it. */
+struct app_said {
+	struct app *app;
+	struct app_client *client; /* null: the application says it */
+	const json_t *id;          /* what the client calls it, or null */
+	const char *status;        /* what it is told when the engine has it, if it has an id: see status.h */
+	size_t count;
+};
+
+/* Writes a record of what is said; its user, connection and id are set here. Returns 0, or -EAGAIN and others: it was
+ * not written. When the engine does not take it later, the client is told so. */
+int app_span_say(const struct app_said *said, unsigned kind, const char *channel, size_t size,
+                 struct app_record *record);
 
 struct app_directed {
 	const char *to, *bytes;
@@ -88,7 +95,7 @@ struct app_directed {
 	uint64_t number, sender;
 	unsigned flags; /* APP_RECORD_... */
 };
-int app_span_direct(struct app *app, struct app_client *client, const struct app_directed *directed, const json_t *id);
+int app_span_direct(const struct app_said *said, const struct app_directed *directed);
 
 /* Has connections of a user closed, or, with its id, one. Returns how many that are, or a negative errno. Takes the
  * lock. */
@@ -96,10 +103,10 @@ int app_span_close(struct app *app, const char *user, size_t size, const char *c
 
 /* ---- DATA ---- */
 
-/* Between these two a client's DATA is handled. app_in_hand_end() returns whether it is to be acknowledged at once: no
- * record was written. If some were, span.acknowledge is called for the client when the engine has them all. When it
- * does not take one, the client is told to try later: it sends the DATA again, and what was written counts once. */
+/* Between these two a client's DATA is handled. If records were written meanwhile, which in_hand->count says, `told` is
+ * what the client is sent when the engine has them all. When it does not take one, the client is told to try later: it
+ * sends the DATA again, and what was written counts once. */
 void app_in_hand_begin(struct app_client *client, const json_t *id, struct app_in_hand *in_hand);
-bool app_in_hand_end(struct app_client *client, struct app_in_hand *in_hand);
+void app_in_hand_end(struct app_client *client, struct app_in_hand *in_hand, const struct app_out *told);
 
 #endif

@@ -93,7 +93,7 @@ static void tell_epoch(struct backplane *backplane)
 	if (backplane->follower.starting || ++backplane->follower.plain_count < PLAIN_COUNT_MAX)
 		return;
 	backplane->follower.plain_count = 0;
-	outbox_add(&backplane->outbox, &message, 1, state_clock_ns(), NULL, NULL);
+	outbox_add(&backplane->outbox, &message, 1, state_clock_ns(), NULL, NULL, NULL);
 }
 
 static void take(void *context, struct engine_position position, const void *data, size_t size)

@@ -176,6 +176,7 @@ void backplane_free(struct backplane *backplane)
 	outbox_free(&backplane->outbox);
 	presence_free(backplane->presence);
 	packet_memory_free(&backplane->follower.memory);
+	free(backplane->direct.bytes);
 	free(backplane->follower.messages);
 	free(backplane->follower.numbers);
 	if (backplane->wake_fd >= 0)
@@ -217,9 +218,12 @@ int backplane_publish(struct backplane *backplane, const struct backplane_messag
 	}
 	if (backplane->settings.message_max && size > backplane->settings.message_max)
 		return -EMSGSIZE;
+	bool direct = false, *ask = backplane->engine->append_now ? &direct : NULL;
 	int code = backplane->settings.away == BACKPLANE_REFUSE && state_away_ns(backplane) > PATIENCE_NS ? -EAGAIN : 0;
 	if (!code)
-		code = outbox_add(&backplane->outbox, messages, count, state_clock_ns(), done, context);
+		code = outbox_add(&backplane->outbox, messages, count, state_clock_ns(), done, context, ask);
+	if (direct)
+		publisher_direct(backplane);
 	atomic_fetch_add(code ? &backplane->counters.refused : &backplane->counters.sent, code ? 1 : count);
 	return code == -ECANCELED ? -EAGAIN : code;
 }

@@ -62,6 +62,7 @@ struct backplane {
 	int wake_fd;
 	unsigned long keep, tail_max;
 	struct outbox outbox;
+	struct outbox_sending direct; /* of who has outbox.direct */
 	struct follower follower;
 	struct presence *presence; /* null: nobody uses it */
 	pthread_t follower_thread, publisher_thread;
@@ -126,5 +127,7 @@ void backplane_describe(struct backplane *backplane);
 
 void *follower_run(void *backplane);
 void *publisher_run(void *backplane);
+/* Whoever publishes, when outbox_add() said so. */
+void publisher_direct(struct backplane *backplane);
 
 #endif

@@ -36,6 +36,7 @@ struct redis {
 	struct engine_position at;
 	/* The publisher's. */
 	struct redis_link publisher;
+	bool early; /* a packet was handed over by append_now, and its answer was not read */
 	bool leased;
 };
 
@@ -297,7 +298,10 @@ static int begin(void *state, const struct engine_packet *packet, struct engine_
 static int connect_publisher(void *state, char why[static ENGINE_WHY_SIZE])
 {
 	struct redis *redis = state;
-	return redis->publisher.fd >= 0 ? 0 : redis_link_open(&redis->publisher, &redis->where, redis->tls, why);
+	if (redis->publisher.fd >= 0)
+		return 0;
+	redis->early = false;
+	return redis_link_open(&redis->publisher, &redis->where, redis->tls, why);
 }
 
 /* What Redis says to one XADD. */
@@ -312,37 +316,72 @@ static int judge(const redisReply *reply, char why[static ENGINE_WHY_SIZE])
 	return -EPROTO;
 }
 
+static int put_packet(struct redis *redis, const struct engine_packet *packet)
+{
+	char id[32];
+	snprintf(id, sizeof id, "%" PRIu64 "-*", packet->epoch);
+	const struct redis_word words[] = {
+		REDIS_WORD("XADD"),   redis_text(redis->stream), REDIS_WORD("NOMKSTREAM"),
+		REDIS_WORD("MAXLEN"), REDIS_WORD("~"),           redis_text(redis->keep),
+		redis_text(id),       REDIS_WORD("p"),           { packet->data, packet->size }
+	};
+	return redis_link_put(&redis->publisher, words, 9);
+}
+
+/* Reads one answer. Returns 0, with *verdict what Redis said, or why there is none. */
+static int read_verdict(struct redis *redis, int *verdict, char why[static ENGINE_WHY_SIZE])
+{
+	redisReply *reply;
+	int code = redis_link_reply(&redis->publisher, &reply, ENGINE_WAIT_MS, -1, why);
+	if (code == -ETIMEDOUT)
+		snprintf(why, ENGINE_WHY_SIZE, "the server does not answer");
+	if (code) {
+		redis_link_close(&redis->publisher);
+		return code;
+	}
+	*verdict = judge(reply, why);
+	freeReplyObject(reply);
+	return 0;
+}
+
+/* What was handed over directly and is not among the packets any more has been confirmed: its answer is passed over. */
+static int settle_early(struct redis *redis, char why[static ENGINE_WHY_SIZE])
+{
+	int verdict, code = redis->early ? redis_link_flush(&redis->publisher, why) : 0;
+	if (redis->early && !code)
+		code = read_verdict(redis, &verdict, why);
+	redis->early = false;
+	return code;
+}
+
+static bool append_now(void *state, const struct engine_packet *packet)
+{
+	struct redis *redis = state;
+	if (redis->publisher.fd < 0 || redis->early || put_packet(redis, packet))
+		return false;
+	redis->early = true;
+	redis_link_nudge(&redis->publisher);
+	return true;
+}
+
 static int append(void *state, struct engine_packet *packets, size_t count, char why[static ENGINE_WHY_SIZE])
 {
 	struct redis *redis = state;
-	struct redis_link *link = &redis->publisher;
-	int code = 0, worst = 0;
+	bool early = redis->early && count && packets[0].handed;
+	int code = early ? 0 : settle_early(redis, why), worst = 0, verdict = 0;
+	redis->early = false;
+	for (size_t i = early; i < count && !code; i++)
+		code = put_packet(redis, &packets[i]);
+	if (!code && count)
+		code = redis_link_flush(&redis->publisher, why);
 	for (size_t i = 0; i < count && !code; i++) {
-		char id[32];
-		snprintf(id, sizeof id, "%" PRIu64 "-*", packets[i].epoch);
-		const struct redis_word words[] = {
-			REDIS_WORD("XADD"),   redis_text(redis->stream), REDIS_WORD("NOMKSTREAM"),
-			REDIS_WORD("MAXLEN"), REDIS_WORD("~"),           redis_text(redis->keep),
-			redis_text(id),       REDIS_WORD("p"),           { packets[i].data, packets[i].size }
-		};
-		code = redis_link_put(link, words, 9);
+		code = read_verdict(redis, &verdict, why);
+		packets[i].appended = !code && !verdict;
+		if (!code && verdict && worst != -EPROTO)
+			worst = verdict;
 	}
-	if (!code)
-		code = redis_link_flush(link, why);
-	for (size_t i = 0; i < count && !code; i++) {
-		redisReply *reply;
-		code = redis_link_reply(link, &reply, ENGINE_WAIT_MS, -1, why);
-		if (code)
-			break;
-		int verdict = judge(reply, why);
-		packets[i].appended = !verdict;
-		worst = verdict && worst != -EPROTO ? verdict : worst;
-		freeReplyObject(reply);
-	}
-	if (code == -ETIMEDOUT)
-		snprintf(why, ENGINE_WHY_SIZE, "the server does not answer");
-	if (code || worst == -EPROTO)
-		redis_link_close(link);
+	if (worst == -EPROTO)
+		redis_link_close(&redis->publisher);
 	return code ? code : worst;
 }
 
@@ -367,7 +406,8 @@ static const char forget_script[] =
 static redisReply *ask_well(struct redis *redis, const struct redis_word *words, unsigned count, int *code,
                             char why[static ENGINE_WHY_SIZE])
 {
-	redisReply *reply = redis_link_ask(&redis->publisher, words, count, code, why);
+	*code = settle_early(redis, why);
+	redisReply *reply = *code ? NULL : redis_link_ask(&redis->publisher, words, count, code, why);
 	if (!reply || reply->type != REDIS_REPLY_ERROR)
 		return reply;
 	*code = give_up(&redis->publisher, reply, why);
@@ -507,6 +547,7 @@ const struct engine engine_redis = {
 	.begin = begin,
 	.connect = connect_publisher,
 	.append = append,
+	.append_now = append_now,
 	.lease = lease,
 	.members_write = members_write,
 	.members_read = members_read,

@@ -81,12 +81,14 @@ bool health_is_degraded(const struct health *health, char why[static 160])
 int health_answer(struct health *health, rc_request *request)
 {
 	const char *path = rc_request_path(request);
-	char why[160] = "", line[180];
+	char why[160] = "", line[700];
 	if (!strcmp(path, "/healthz")) {
 		/* Not an error: who is restarted for it has lost his clients, and is degraded still. */
 		bool degraded = health_is_degraded(health, why);
-		snprintf(line, sizeof line, "degraded: %s\n", why);
-		return say(request, 200, degraded ? line : "ok\n");
+		int size = snprintf(line, sizeof line, degraded ? "degraded: %s\n" : "ok\n", why);
+		if (health->more)
+			health->more(health->context, line + size, sizeof line - (size_t)size);
+		return say(request, 200, line);
 	}
 	if (strcmp(path, "/readyz") != 0)
 		return -1;

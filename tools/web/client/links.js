@@ -6,24 +6,10 @@
  * Invariant: after close() a link tells its listener nothing.
  */
 /** @import { Link, Listener, Transport } from "./types.js" */
-import { parse, RingcastError } from "./values.js";
+import { parse } from "./values.js";
 
 const POLL_PAUSE_MS = 1_000;
 const SILENCE_MAX_MS = 90_000; // of a stream of events, or of one poll
-
-/** @returns {Promise<any>} a WebSocket constructor */
-export async function findWebSocket() {
-	if (globalThis.WebSocket) return globalThis.WebSocket;
-	try {
-		// It is loaded by require, so that NODE_PATH counts. The name is in a variable, so that bundlers for browsers do
-		// not look for it.
-		const module = "node:module";
-		const { createRequire } = await import(module);
-		return createRequire(import.meta.url)("ws");
-	} catch {
-		throw new RingcastError("NO_WEBSOCKET", "this Node has no WebSocket, and npm's package ws is not installed");
-	}
-}
 
 /** @implements {Link} */
 export class SocketLink {
