@@ -24,8 +24,6 @@
 #include "updates.h"
 #include "wire.h"
 
-#define BROADCAST_TOPIC "room/*" /* not a room's topic: those have a number here */
-
 bool app_people_reserve(struct app *app, struct app_client *client, const char *name)
 {
 	unsigned max = app_settings_now(app)->connections_per_user;
@@ -58,7 +56,7 @@ void app_people_arrive(struct app_client *client)
 	if (!app_spans(app))
 		client->waiting = app_directory_take(user);
 	pthread_mutex_unlock(&app->directory.lock);
-	app_feeds_follow(client, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, true, NULL);
+	app_feeds_follow(client, APP_BROADCAST_TOPIC, sizeof APP_BROADCAST_TOPIC - 1, true, NULL);
 	app_passing_arrive(client);
 	if (app_spans(app))
 		app_span_arrive(client);
@@ -212,5 +210,6 @@ uint64_t app_people_account(const struct app_client *client)
 int64_t app_people_publish(struct app *app, const struct app_out *head, const struct app_out *tail,
                            char number[static APP_NUMBER_SIZE])
 {
-	return app_updates_publish_room(app, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, head, tail, 0, number);
+	return app_updates_publish_room(app, APP_BROADCAST_TOPIC, sizeof APP_BROADCAST_TOPIC - 1, head, tail, 0,
+	                                number);
 }

@@ -12,6 +12,8 @@
 
 #include "updates.h"
 
+#define APP_BROADCAST_TOPIC "room/*" /* not a room's topic: those have a number here */
+
 struct app;
 struct app_client;
 

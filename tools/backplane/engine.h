@@ -85,7 +85,7 @@ struct engine {
 	const char *const *schemes;   /* of URLs: "redis", "rediss"; null ends them */
 	const char *(*version)(void); /* of the library that it is built with, for `ringcast probe` */
 	/* Looks at the URL without any connection. Returns 0, or -EINVAL with what is wrong and what would be right in
-	 * `wrong`. Values that every engine takes (prefix, keep) were looked at before. */
+	 * `wrong`. Values that every engine takes (prefix, keep, plain) were looked at before. */
 	int (*check)(const struct backplane_url *url, char wrong[static ENGINE_WHY_SIZE]);
 	/* Makes the state; connects nowhere. Returns null with *why set. */
 	void *(*open)(const struct engine_setup *setup, char why[static ENGINE_WHY_SIZE]);
