@@ -37,7 +37,7 @@ INCLUDE_tools := -iquote tools -I$(BUILD)/include
 INCLUDE_benches := -iquote engine -iquote tls -iquote uring -iquote tools
 INCLUDE_tests := $(INCLUDE_benches)
 LIBS := -luring -lssl -lcrypto -lz
-TOOL_LIBS := -lm -ljansson -linih -lsystemd
+TOOL_LIBS := -lm -ljansson -linih -lsystemd -lcurl
 
 # What an embedder sees. Everything beside ringcast.h includes it, but for the two that are for
 # other processes: ringcast_producer.h, and ringcast_record.h, which that includes.

@@ -25,6 +25,8 @@ needs() {
 	build header jansson.h libjansson-dev
 	build header ini.h libinih-dev
 	build header systemd/sd-daemon.h libsystemd-dev
+	build header curl/curl.h libcurl4-openssl-dev
+	build header msgpack.h libmsgpack-dev
 	probes header sys/sdt.h systemtap-sdt-dev
 	examples header uv.h libuv1-dev
 	test header criterion/criterion.h libcriterion-dev
@@ -36,6 +38,7 @@ needs() {
 	wish python websockets python3-websockets
 	wish python aiohttp python3-aiohttp
 	wish python websocket python3-websocket
+	wish python msgpack python3-msgpack
 	wish node ws nodejs,node-ws
 	wish command /usr/sbin/nginx nginx-light
 	wish command /usr/sbin/haproxy haproxy

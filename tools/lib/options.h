@@ -12,7 +12,7 @@
 #include "choice.h"
 
 #define OPTION_LIST_MAX 64
-#define OPTIONS_MAX 128                              /* in a table */
+#define OPTIONS_MAX 192                              /* in a table */
 #define OPTION_POLICIES "close|skip|conflate|resync" /* what --policy takes, in the order of enum rc_policy */
 
 struct option_list {
