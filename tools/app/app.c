@@ -117,6 +117,7 @@ static void end(struct app *app, const sigset_t *signals)
 	rc_server_join(app->server);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
+	app_push_stop(app);
 	app_clock_stop(app);
 }
 
@@ -141,6 +142,8 @@ static void serve(struct app *app, const sigset_t *signals, int argc, char **arg
 			app_reload(app, &command_app, argc, argv);
 		expiry_warn_daily(app->server, &warned_ns);
 		app_directory_sweep(app);
+		app_refusals_tell(app);
+		app_push_look(app);
 	}
 	end(app, signals);
 }

@@ -28,6 +28,10 @@
 #include "lib/health.h"
 #include "lib/local.h"
 #include "lib/service.h"
+#include "push.h"
+#include "refusals.h"
+#include "reports.h"
+#include "returns.h"
 #include "ringcast.h"
 #include "settings.h"
 
@@ -50,6 +54,10 @@ struct app {
 	struct access_log access;
 	struct app_watches watches;
 	struct app_gate gate;
+	struct app_refusals refusals;
+	struct app_returns returns;
+	struct app_reports reports;
+	struct app_push push;
 	struct app_clock clock;
 };
 

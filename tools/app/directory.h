@@ -33,7 +33,6 @@ struct app_user {
 	struct app_user *newer, *older; /* in a list of those who are away */
 	struct app_away *away;          /* which; null: it is here */
 	uint64_t left_ns;
-	bool known; /* had a connection before */
 	char name[];
 };
 

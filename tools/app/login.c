@@ -17,17 +17,18 @@
 #include "feeds.h"
 #include "feeds_messages.h"
 #include "fields.h"
+#include "heartbeat.h"
 #include "lib/text.h"
 #include "lib/wait.h"
 #include "people.h"
 #include "rate.h"
+#include "refusals.h"
 #include "rights.h"
 #include "rooms.h"
 #include "wire.h"
 #include "wish.h"
 
 #define COOKIE_NAME "token"
-#define PROTOCOL "ringcast.json"
 
 /* ---- tokens in a handshake ---- */
 
@@ -104,16 +105,16 @@ static void take_claims(struct app_client *client, struct app_claims *claims)
 }
 
 /* A token is missing or wrong: the answer says what to send instead. */
-static int refuse_token(rc_request *request, const char *words)
+static int refuse_token(struct app *app, rc_request *request, const char *words)
 {
 	rc_request_add_header(request, "WWW-Authenticate", "Bearer");
-	return app_access_refuse(request, 401, words);
+	return app_refuse(app, request, 401, words);
 }
 
 static int enter(struct app *app, rc_request *request, struct app_client *client, const char *name)
 {
 	if (!app_people_reserve(app, client, name))
-		return app_access_refuse(request, 429, "this user has too many connections\n");
+		return app_refuse(app, request, 429, "this user has too many connections");
 	client->opened = true;
 	return 0;
 }
@@ -127,11 +128,19 @@ static int take_token(struct app *app, rc_request *request, struct app_client *c
 	                                                 app_date_ms() / 1000, &claims);
 	if (verdict != APP_TOKEN_VALID) {
 		char words[128];
-		snprintf(words, sizeof words, "the token is refused: %s\n", app_token_verdict_text(verdict));
-		return refuse_token(request, words);
+		snprintf(words, sizeof words, "the token is refused: %s", app_token_verdict_text(verdict));
+		app_refusals_failed(app, client->address->name);
+		return refuse_token(app, request, words);
 	}
 	take_claims(client, &claims);
 	return 0;
+}
+
+/* Who tried in vain too often. Its tokens are not looked at. */
+static int refuse_login(struct app *app, rc_request *request)
+{
+	rc_request_add_header(request, "Retry-After", "60");
+	return app_refuse(app, request, 429, "too many failed logins from this address");
 }
 
 static int judge_token(struct app *app, rc_request *request, struct app_client *client, const char *token,
@@ -140,8 +149,10 @@ static int judge_token(struct app *app, rc_request *request, struct app_client *
 	int status = take_token(app, request, client, token);
 	if (status || !client->has_token)
 		return status;
-	if (user && strcmp(user, client->claims.subject) != 0)
-		return app_access_refuse(request, 403, "the token is another user's\n");
+	if (user && strcmp(user, client->claims.subject) != 0) {
+		app_refusals_failed(app, client->address->name);
+		return app_refuse(app, request, 403, "the token is another user's");
+	}
 	return enter(app, request, client, client->claims.subject);
 }
 
@@ -150,18 +161,22 @@ int app_login_judge(struct app *app, rc_request *request, struct app_client *cli
 	const struct app_settings *settings = app_settings_now(app);
 	const char *path = rc_request_path(request), *user = path[3] == '/' && path[4] ? path + 4 : NULL;
 	char scratch[APP_TOKEN_SIZE_MAX + 1];
-	rc_request_choose_protocol(request, PROTOCOL);
+	rc_request_choose_protocol(request, APP_PROTOCOL);
 	if (user && (strlen(user) > APP_SUBJECT_SIZE_MAX || strchr(user, '/')))
-		return app_access_refuse(request, 400, "a user's name has at most 128 bytes and no /\n");
+		return app_refuse(app, request, 400, "a user's name has at most 128 bytes and no /");
 	if (user && !text_is_name(user, strlen(user)))
-		return app_access_refuse(request, 400, "a user's name has no control characters\n");
+		return app_refuse(app, request, 400, "a user's name has no control characters");
 	const char *token = settings->auth == APP_AUTH_OFF ? NULL
 	                                                   : find_token(settings, request, scratch, sizeof scratch);
+	if (token && !app_refusals_may_login(app, client->address->name))
+		return refuse_login(app, request);
 	if (token)
 		return judge_token(app, request, client, token, user);
 	client->permissions = settings->permissions;
 	if (settings->auth == APP_AUTH_OFF || (settings->auth == APP_AUTH_OPTIONAL && !user))
 		return enter(app, request, client, user ? user : client->id);
+	if (!app_refusals_may_login(app, client->address->name))
+		return refuse_login(app, request);
 	/* It may still say who it is; until then it is nobody, and may do nothing. */
 	client->permissions = 0;
 	client->times.auth_ns = clock_now() + settings->auth_timeout_ms * UINT64_C(1000000);
@@ -195,19 +210,37 @@ int app_login_judge_plain(struct app *app, rc_request *request, struct app_clien
 	const char *token = settings->auth == APP_AUTH_OFF ? NULL
 	                                                   : find_token(settings, request, scratch, sizeof scratch);
 	if (!token && settings->auth != APP_AUTH_OFF && settings->auth != APP_AUTH_OPTIONAL)
-		return refuse_token(request, "a token is needed\n");
+		return refuse_token(app, request, "a token is needed");
+	if (token && !app_refusals_may_login(app, client->address->name))
+		return refuse_login(app, request);
 	client->permissions = settings->permissions;
 	int status = token ? take_token(app, request, client, token) : 0;
 	if (status || (token && !client->has_token))
 		return status;
 	const char *why = why_not_these(client);
-	if (why) {
-		char words[128];
-		snprintf(words, sizeof words, "%s\n", why);
-		return app_access_refuse(request, 403, words);
-	}
+	if (why)
+		return app_refuse(app, request, 403, why);
 	client->opened = true;
 	return 0;
+}
+
+bool app_login_may_report(struct app *app, rc_request *request, const struct app_address *address)
+{
+	const struct app_settings *settings = app_settings_now(app);
+	char scratch[APP_TOKEN_SIZE_MAX + 1];
+	struct app_claims claims;
+	if (settings->auth == APP_AUTH_OFF || settings->auth == APP_AUTH_OPTIONAL)
+		return true;
+	const char *token = find_token(settings, request, scratch, sizeof scratch);
+	if (!token || !app_refusals_may_login(app, address->name))
+		return false;
+	if (app_token_check(&settings->keys, &settings->token_rules, token, strlen(token), app_date_ms() / 1000,
+	                    &claims) != APP_TOKEN_VALID) {
+		app_refusals_failed(app, address->name);
+		return false;
+	}
+	app_claims_free(&claims);
+	return true;
 }
 
 /* ---- tokens in band ---- */
@@ -231,17 +264,31 @@ void app_login_auth(struct app_client *client, const json_t *message, const json
 	const struct app_settings *settings = app_settings_now(app);
 	size_t size;
 	struct app_claims claims;
+	const json_t *heartbeat = json_object_get(message, "heartbeat");
+	unsigned heartbeat_ms = 0;
+	bool wants_heartbeat = heartbeat && app_heartbeat_of_value(heartbeat, &heartbeat_ms);
 	const char *token = app_field_text(client, message, id, "token", APP_TOKEN_SIZE_MAX, &size);
 	if (!token)
 		return;
+	if (heartbeat && !wants_heartbeat) {
+		app_field_wrong(client, id, "heartbeat", heartbeat, APP_HEARTBEAT_WORDS);
+		return;
+	}
+	if (!app_refusals_may_login(app, client->address->name)) {
+		app_send_error(client, id, "AUTH_FAILED", "too many failed logins from this address");
+		app_close(client, APP_CLOSE_TOO_MANY, "too many failed logins from this address");
+		return;
+	}
 	enum app_token_verdict verdict = app_token_check(&settings->keys, &settings->token_rules, token, size,
 	                                                 app_date_ms() / 1000, &claims);
 	if (verdict != APP_TOKEN_VALID) {
+		app_refusals_failed(app, client->address->name);
 		app_send_error(client, id, "AUTH_FAILED", app_token_verdict_text(verdict));
 		return;
 	}
 	if (client->claimed && strcmp(client->claimed, claims.subject) != 0) {
 		app_claims_free(&claims);
+		app_refusals_failed(app, client->address->name);
 		app_send_error(client, id, "AUTH_FAILED", "the token is another user's");
 		return;
 	}
@@ -254,6 +301,8 @@ void app_login_auth(struct app_client *client, const json_t *message, const json
 	}
 	app_rate_become(client, claims.subject, APP_COST_AUTH + app_cost_of_size(size));
 	take_claims(client, &claims);
+	if (wants_heartbeat)
+		app_heartbeat_set(client, heartbeat_ms);
 	if (!same && !app_people_reserve(app, client, client->claims.subject)) {
 		app_send_error(client, id, "TOO_MANY_CONNECTIONS", "this user has too many connections");
 		app_close(client, RC_CLOSE_POLICY, "too many connections");
@@ -298,6 +347,10 @@ void app_login_due(struct app_client *client, uint64_t now_ns)
 	struct app_out *out = &client->crew->out;
 	if (client->times.auth_ns <= now_ns || client->wish) {
 		bool expired = client->expired || client->wish; /* which cannot send another */
+		if (!expired) {
+			app_refusals_failed(client->app, client->address->name);
+			app_refusals_note(client->app, client->address->name, 401, "no token came in time");
+		}
 		app_close(client, RC_CLOSE_POLICY, expired ? "token expired" : "authentication required");
 		return;
 	}

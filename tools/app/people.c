@@ -33,16 +33,18 @@ bool app_people_reserve(struct app *app, struct app_client *client, const char *
 	struct app_directory *directory = &app->directory;
 	pthread_mutex_lock(&directory->lock);
 	struct app_user *user = app_directory_user(directory, name, strlen(name), true);
-	bool may = user && (!max || user->device_count < max);
+	bool may = user && (!max || user->device_count < max), returned = false;
 	if (may) {
-		if (user->known && !user->device_count)
-			APP_COUNT(app, reconnections);
-		user->known = true;
+		returned = !user->device_count &&
+		           app_returns_came(&app->returns, APP_RETURNING_USER, name, strlen(name), clock_now());
 		user->device_count++;
 		app_directory_settle(app, user);
 		client->user = user;
 	}
 	pthread_mutex_unlock(&directory->lock);
+	if (returned && !client->returned && client->opened)
+		APP_COUNT(app, reconnections); /* else it is counted when it opens */
+	client->returned |= returned;
 	return may;
 }
 
@@ -72,7 +74,8 @@ void app_people_leave(struct app_client *client)
 			break;
 		}
 	}
-	user->device_count--;
+	if (!--user->device_count)
+		app_returns_left(&app->returns, APP_RETURNING_USER, user->name, user->node.name_size, clock_now());
 	app_reliable_return(client);
 	app_directory_settle(app, user);
 	client->user = NULL;

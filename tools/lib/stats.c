@@ -181,7 +181,7 @@ const char *stats_ring_name(rc_server *server)
 	return stats.ring == RC_RING_EPOLL ? "epoll" : "io_uring";
 }
 
-void stats_write(FILE *to, rc_server *server)
+void stats_write(FILE *to, rc_server *server, void (*more)(void *context, FILE *to), void *context)
 {
 	struct rc_stats stats;
 	rc_server_stats(server, &stats);
@@ -196,6 +196,8 @@ void stats_write(FILE *to, rc_server *server)
 	fputs("],\n", to);
 	write_producers(to, server);
 	write_lag(to, server);
+	if (more)
+		more(context, to);
 	fputs("\"topics\":[", to);
 	write_topics(to, server);
 	fputs("]}\n", to);

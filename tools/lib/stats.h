@@ -12,6 +12,7 @@
 /* What the server's workers run on: "io_uring" or "epoll". */
 const char *stats_ring_name(rc_server *server);
 
-void stats_write(FILE *to, rc_server *server);
+/* `more` writes members of the command's own, each with a comma behind it; it may be null. */
+void stats_write(FILE *to, rc_server *server, void (*more)(void *context, FILE *to), void *context);
 
 #endif

@@ -13,6 +13,7 @@
 #include <strings.h>
 
 #include "batch.h"
+#include "lib/answer.h"
 
 static const char *words_of(int64_t code)
 {
@@ -75,13 +76,6 @@ void serve_publish_message(const struct serve_publisher *publisher, rc_conn conn
 }
 
 /* ---- a POST ---- */
-
-static int answer(rc_request *request, int status, const char *words)
-{
-	char text[160];
-	int size = snprintf(text, sizeof text, "%s\n", words);
-	return rc_request_respond(request, status, "text/plain; charset=utf-8", text, (size_t)size) ? 503 : 0;
-}
 
 static bool is_type(rc_request *request, const char *type)
 {
@@ -160,7 +154,7 @@ int serve_publish_request(const struct serve_publisher *publisher, rc_request *r
 	struct serve_batch batch = { 0 };
 	int status;
 	if (!read_body(&batch, publisher, request)) {
-		status = answer(request, 400, batch.wrong);
+		status = answer_error(request, 400, batch.wrong);
 		serve_batch_free(&batch);
 		return status;
 	}
@@ -172,12 +166,13 @@ int serve_publish_request(const struct serve_publisher *publisher, rc_request *r
 	} else {
 		if (code == -EAGAIN)
 			rc_request_add_header(request, "Retry-After", "1");
-		status = code == -EAGAIN ? answer(request, 503, "the log is full: nothing was published, try again")
-		                         : answer(request,
-		                                  code == -EMSGSIZE ? 413
-		                                  : code == -EILSEQ ? 400
-		                                                    : 503,
-		                                  words_of(code));
+		status = code == -EAGAIN
+		             ? answer_error(request, 503, "the log is full: nothing was published, try again")
+		             : answer_error(request,
+		                            code == -EMSGSIZE ? 413
+		                            : code == -EILSEQ ? 400
+		                                              : 503,
+		                            words_of(code));
 	}
 	serve_batch_free(&batch);
 	return status;

@@ -53,6 +53,13 @@ export class SocketLink {
 	}
 }
 
+/** What a WebSocket would have been closed with. @param {Response} answer */
+async function refusal(answer) {
+	const words = parse(await answer.text().catch(() => ""))?.error;
+	const close = [401, 403, 429].includes(answer.status) ? 3000 + answer.status : undefined;
+	return Object.assign(new Error(typeof words === "string" ? words : `HTTP ${answer.status}`), { close });
+}
+
 /** What both ways over plain HTTP share: one request after another, until close(). @implements {Link} */
 class HttpLink {
 	/** @type {Transport} */ kind = "poll";
@@ -61,9 +68,10 @@ class HttpLink {
 
 	/** @param {() => Promise<void>} run @param {Listener} listener */
 	start(run, listener) {
-		run().then(() => "ended", error => String(error.message ?? error)).then(reason => {
+		let code = 1006;
+		run().then(() => "ended", error => ((code = error.close ?? code), String(error.message ?? error))).then(reason => {
 			clearTimeout(this.#timer);
-			if (!this.abort.signal.aborted) listener.ended(1006, reason);
+			if (!this.abort.signal.aborted) listener.ended(code, reason);
 			else if (this.abort.signal.reason === "silence") listener.ended(1006, "nothing heard");
 		});
 	}
@@ -78,7 +86,7 @@ class HttpLink {
 	async fetch(address, headers) {
 		this.listen();
 		const answer = await fetch(address, { headers, signal: this.abort.signal, cache: "no-store" });
-		if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
+		if (!answer.ok) throw await refusal(answer);
 		return answer;
 	}
 

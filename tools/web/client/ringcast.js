@@ -63,18 +63,21 @@ export class Ringcast {
 		this.#address = new URL(address, base);
 		this.#address.protocol = this.#address.protocol.replace(/^http/, "ws");
 		if (this.#options.reliable) this.#address.searchParams.set("reliable", "1");
+		this.#address.searchParams.set("refusals", "1"); // a page sees why, and not only that it was refused
 		const ids = new Ids();
 		const request = (/** @type {Message} */ message) => this.request(message);
 		const emit = (/** @type {Message} */ message) => this.#handlers.emit(message);
 		this.#connection = new Connection(this.#options, {
 			dial: (kind, listener) => this.#dial(kind, listener),
 			hasFeeds: () => this.#feeds.size > 0,
-			welcomed: message => void (this.#userId = message.userId ?? ""),
+			welcomed: message => this.#welcomed(message),
 			opened: () => this.#opened(),
 			heard: message => this.#hear(message),
 			ticked: now => this.#ticked(now),
 			dropped: () => this.#dropped(),
 			changed: emit,
+			known: () => this.#userId !== "",
+			refused: why => this.#refused(why),
 		});
 		this.#requests = new Requests(this.#options, this.#connection, ids);
 		this.#outbox = new Outbox(this.#options, this.#connection, ids, data => this.#mayGo(data));
@@ -110,8 +113,10 @@ export class Ringcast {
 	}
 
 	/**
-	 * Handles the messages of a type; "*" stands for all types. Three types are made here: "state" (on each change, with
-	 * `state`, `transport`, `tries`, `delay`, `code`, `reason`), "latency" (`ms` to the server and back), and some of "gap".
+	 * Handles the messages of a type; "*" stands for all types. Four types are made here: "state" (on each change, with
+	 * `state`, `transport`, `tries`, `delay`, `code`, `reason`), "latency" (`ms` to the server and back), some of "gap", and
+	 * "refused" (`code`, `reason`): the server will not have us, and the state is "failed" until connect(). Its code is 3401
+	 * (the token), 3403 (the origin, the name, a right) or 1008; join() is rejected then, with REFUSED and the words.
 	 * @param {string} type @param {Handler} handler @returns {() => void} takes it away again
 	 */
 	on(type, handler) {
@@ -266,6 +271,19 @@ export class Ringcast {
 		this.#outbox.dropped();
 		this.#rooms.dropped();
 		this.#requests.dropped();
+	}
+
+	/** The next connection says which one was before it: so the server counts it as one that came back.
+	 *  @param {Message} message */
+	#welcomed(message) {
+		this.#userId = message.userId ?? "";
+		if (message.clientId) this.#address.searchParams.set("client", message.clientId);
+	}
+
+	/** @param {{code: number, reason: string}} why */
+	#refused(why) {
+		this.#rooms.refused(new RingcastError("REFUSED", why.reason || `closed with ${why.code}`));
+		this.#handlers.emit({ type: "refused", ...why });
 	}
 
 	/** What goes to a room waits until we are in it. @param {any} data */

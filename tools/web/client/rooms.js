@@ -61,6 +61,11 @@ export class Rooms {
 		return room.joined;
 	}
 
+	/** Nobody will be let in: whoever waits for a room hears it. @param {RingcastError} error */
+	refused(error) {
+		for (const room of this.#rooms.values()) room.reject(error);
+	}
+
 	/** @param {string} name */
 	leave(name) {
 		const room = this.#rooms.get(name);
