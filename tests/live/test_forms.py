@@ -152,7 +152,7 @@ def test_events():
 
 def test_poll():
     with Server() as server:
-        page = poll(server, "/poll/A,B")
+        page = poll(server, "/poll/A,B?wait=0")
         equal([topic["seq"] for topic in page["topics"]], [0, 0])
         equal(page["messages"], [])
         post(server, "/publish/A?lines=1", "1\n2\n")
@@ -391,6 +391,19 @@ def test_overrun():
             book.take()
         equal(book.values, state)
         assert "resync" in book.marks, book.marks
+
+
+def test_poll_waits_for_the_next():
+    with Server() as server:
+        ask(server, "POST", "/publish/A", "1")
+        with Raw(server) as raw:
+            raw.send(b"GET /poll/A?wait=20 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            time.sleep(0.2)
+            ask(server, "POST", "/publish/A", "2")
+            status, _, body = raw.response()
+        equal((status, [message["d"] for message in json.loads(body)["messages"]]), (200, [2]))
+        page = poll(server, "/poll/A?wait=1")
+        equal((page["messages"], page["topics"][0]["seq"]), ([], 2), "when none comes, where the topic stands")
 
 
 def test_wrong_questions():

@@ -267,11 +267,22 @@ static void on_resync(void *context, rc_conn conn, void *user, const char *topic
 	app_batch_flush(client); /* before the state */
 }
 
+/* The reader of a stream is sent no Close that would say it. */
+static void note_slow(const struct app_client *client, const struct rc_closing *closing)
+{
+	if (!client->wish || client->wish->polls || client->closing || closing->code != RC_CLOSE_POLICY)
+		return;
+	APP_COUNT(client->app, slow_streams);
+	log_say(LEVEL_WARNING, "slow", client->id, "the stream to %s ended: it was read too slowly",
+	        client->address->name);
+}
+
 static void on_close(void *context, rc_conn conn, void *user, const struct rc_closing *closing)
 {
 	struct app *app = context;
 	struct app_client *client = user;
 	access_log_end(&app->access, conn, closing);
+	note_slow(client, closing);
 	client->closing = true;
 	if (client->opened) {
 		log_say(LEVEL_DEBUG, "close", client->id, "%u %.*s", closing->code, (int)closing->reason_size,

@@ -19,7 +19,7 @@ struct app_latency {
 
 struct app_counters {
 	_Atomic uint64_t open, received, sent, errors, reconnections, rejected, flooded, login_failures;
-	_Atomic uint64_t pushes, pushes_failed;
+	_Atomic uint64_t pushes, pushes_failed, slow_streams;
 	_Atomic uint64_t stored, store_dropped, resent, unacknowledged, duplicates;
 	_Atomic uint64_t rooms_made, api_requests;
 	struct app_latency handling; /* of a message */

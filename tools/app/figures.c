@@ -65,6 +65,7 @@ void app_figures_stats(struct app *app, struct app_out *out)
 	    (unsigned long long)atomic_load(&c->reconnections), (unsigned long long)atomic_load(&c->rejected),
 	    (unsigned long long)atomic_load(&c->login_failures), (unsigned long long)atomic_load(&c->flooded),
 	    (unsigned long long)atomic_load(&c->stored), (unsigned long long)atomic_load(&c->store_dropped));
+	app_out_format(out, "\"slowStreams\":%llu,", (unsigned long long)atomic_load(&c->slow_streams));
 	app_out_format(out, "\"resent\":%llu,\"unacknowledged\":%llu,\"duplicates\":%llu,",
 	               (unsigned long long)atomic_load(&c->resent), (unsigned long long)atomic_load(&c->unacknowledged),
 	               (unsigned long long)atomic_load(&c->duplicates));
@@ -130,6 +131,8 @@ void app_figures_metrics(void *context, FILE *to)
 		{ "app_errors_total", "counter", "Errors told to clients.", atomic_load(&c->errors) },
 		{ "app_reconnections_total", "counter", "Users and clients who came back within five minutes.",
 		  atomic_load(&c->reconnections) },
+		{ "app_slow_streams_total", "counter", "Streams of events that were ended because they were read too slowly.",
+		  atomic_load(&c->slow_streams) },
 		{ "app_pushes_total", "counter", "Figures pushed to --push-url.", atomic_load(&c->pushes) },
 		{ "app_pushes_failed_total", "counter", "Of those, not taken there.", atomic_load(&c->pushes_failed) },
 		{ "app_rejected_total", "counter", "Handshakes refused.", atomic_load(&c->rejected) },

@@ -21,6 +21,7 @@ struct app_wish {
 	json_t *message;          /* as a `subscribe` says it */
 	struct rc_event_id after; /* of server-sent events: what it had last */
 	bool polls;               /* one answer, and not a stream */
+	bool fresh;               /* a poll that did not say where it stands */
 	unsigned wait_s;          /* that an answer may wait for */
 	char headers[512];        /* of that answer */
 };

@@ -33,6 +33,7 @@ struct route {
 };
 
 static struct route topic_route = { .kind = ROUTE_TOPIC };
+static struct route events_route = { .kind = ROUTE_TOPIC };
 static struct route echo_route = { .kind = ROUTE_ECHO };
 
 const char *serve_routes_publish_from(struct serve_routes *routes, const struct option_list *words)
@@ -141,7 +142,7 @@ static int subscribe_all(rc_request *request, const char *names, const struct se
 		if (!*names++)
 			break;
 	}
-	rc_request_set_user(request, &topic_route);
+	rc_request_set_user(request, rc_request_is_websocket(request) ? &topic_route : &events_route);
 	return 0;
 }
 
@@ -358,6 +359,8 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 	struct route *route = user;
 	struct serve_routes *routes = context;
 	access_log_end(&routes->access, conn, closing);
+	if (route == &events_route && closing->code == RC_CLOSE_POLICY) /* no Close tells it to the reader */
+		log_say(LEVEL_WARNING, "slow", NULL, "a stream of events ended: it was read too slowly");
 	if (route && route->kind == ROUTE_POLL)
 		serve_poll_free(route->poll);
 	if (route && (route->kind == ROUTE_PUBLISH || route->kind == ROUTE_POLL))

@@ -508,7 +508,7 @@ test("where events do not get through either, it is polled", async () => {
 		return url;
 	};
 	const update = seq => ({ type: "update", topic: "t", seq, epoch: 3, data: seq });
-	assert.equal(await reply({ messages: [update(7)], topics: [{ topic: "t", seq: 6, epoch: 3 }] }), "/poll/t");
+	assert.equal(await reply({ messages: [update(7)], topics: [{ topic: "t", seq: 6, epoch: 3 }] }), "/poll/t?wait=0");
 	assert.equal(await reply({ messages: [update(7), update(8), update(9)] }), "/poll/t?since=7&epoch=3");
 	assert.equal(await reply(null, 204), "/poll/t?since=9&epoch=3");
 	assert.equal(one.transport, "poll");
