@@ -37,7 +37,11 @@ INCLUDE_tools := -iquote tools -I$(BUILD)/include
 INCLUDE_benches := -iquote engine -iquote tls -iquote uring -iquote tools
 INCLUDE_tests := $(INCLUDE_benches)
 LIBS := -luring -lssl -lcrypto -lz
-TOOL_LIBS := -lm -ljansson -linih -lsystemd -lcurl
+# Of the engines' libraries those whose header is here, as tools/backplane/built.h asks too. It is looked for when it is
+# linked, since the first step of a build may have installed it.
+has = $(shell echo '\#include <$(1)>' | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && echo $(2))
+TOOL_LIBS = -lm -ljansson -linih -lsystemd -lcurl $(call has,hiredis/hiredis.h,-lhiredis) $(call has,nats/nats.h,-lnats) \
+	$(call has,amqp.h,-lrabbitmq) $(call has,librdkafka/rdkafka.h,-lrdkafka)
 
 # What an embedder sees. Everything beside ringcast.h includes it, but for the two that are for
 # other processes: ringcast_producer.h, and ringcast_record.h, which that includes.
@@ -68,6 +72,8 @@ SIM_TESTS := $(if $(findstring thread,$(SANITIZE)),,tests/sim/runs.sh $(if $(SAN
 STARVED := $(BUILD)/tests/ringcast_starved
 # A program with an event loop of its own.
 LOOP := $(BUILD)/tests/loop
+# An engine of a backplane by itself, and a cluster of Kafka, where there is the library.
+ENGINE_PEERS := $(BUILD)/tests/engine_peer $(BUILD)/tests/kafka_mock
 # Producers: those that a reader is to copy from, and one for the tests.
 PRODUCERS := $(BUILD)/examples/producer/quotes $(BUILD)/examples/producer/quotes_cpp $(BUILD)/tests/producer_peer
 STARVED_WRAPPED := malloc calloc realloc strdup strndup
@@ -77,6 +83,11 @@ COMPLETIONS := $(BUILD)/completions/ringcast
 BASH_COMPLETIONS := share/bash-completion/completions
 ZSH_COMPLETIONS := share/zsh/site-functions
 FISH_COMPLETIONS := share/fish/vendor_completions.d
+WEB := $(BUILD)/tools/web
+# The client as npm wants it, and as it is installed.
+PACKAGE_BUILT := ringcast.js ringcast.cjs ringcast.min.js ringcast.min.mjs
+PACKAGE_FILES := package.json react.js react.d.ts ringcast.d.ts ringcast.min.d.mts
+PACKAGE := $(addprefix $(WEB)/,$(PACKAGE_BUILT)) $(addprefix tools/web/,$(PACKAGE_FILES))
 READY := $(BUILD)/setup-build.done
 READY_TEST := $(BUILD)/setup-test.done
 READY_EXAMPLES := $(BUILD)/setup-examples.done
@@ -88,7 +99,7 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run examples test test-epoll test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-peers bench-latency million flame docs install uninstall dist deb image completions test-deb clean help fmt FORCE
+.PHONY: all run examples test test-epoll test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-feeds bench-peers bench-latency million flame docs install uninstall dist deb image completions test-deb clean help fmt npm types FORCE
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
@@ -97,11 +108,11 @@ run: $(PROGRAM) ## the server with a demonstration feed on 127.0.0.1:8080 (ARGS=
 
 examples: $(EXAMPLES) ## the programs of tools/examples, in $(BUILD)/examples: what to copy from when you embed the library
 
-test: all $(EXAMPLES) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(LOOP) $(PRODUCERS) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
+test: all $(EXAMPLES) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(LOOP) $(ENGINE_PEERS) $(PRODUCERS) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
 	@CC='$(CC)' SANITIZE='$(or $(SANITIZE),$(INSTRUMENTED))' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(SIM_TESTS) \
 		$(if $(SANITIZE),,tests/benches.sh tests/cross.sh)
 
-test-epoll: all $(EXAMPLES) $(UNIT_TESTS) $(STARVED) $(LOOP) $(PRODUCERS) $(READY_TEST) ## the tests that need a ring, all of them on the one on epoll (of the others `make test` runs a part there; ONLY=word)
+test-epoll: all $(EXAMPLES) $(UNIT_TESTS) $(STARVED) $(LOOP) $(ENGINE_PEERS) $(PRODUCERS) $(READY_TEST) ## the tests that need a ring, all of them on the one on epoll (of the others `make test` runs a part there; ONLY=word)
 	@RC_RING=epoll CC='$(CC)' SANITIZE='$(SANITIZE)' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) \
 		$$(grep -l rc_server_new tests/unit/*.c | sed 's|tests/unit/\(.*\)\.c|$(BUILD)/tests/unit_\1|')
 
@@ -155,6 +166,9 @@ bench-wake: $(BUILD)/benches/wake ## what waking a sleeping worker costs whoever
 bench-topics: all $(BUILD)/benches/topics ## many topics, published from the server's process, beside Bun (QUICK=1, ONLY=each,twenty)
 	@python3 -B benches/topics.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)
 
+bench-feeds: $(BUILD)/benches/feeds ## keyed feeds beside plain messages of the same bytes: readers that join, the form json (ARGS="--rounds 9")
+	@$(BUILD)/benches/feeds $(ARGS)
+
 bench-peers: all $(BUILD)/benches/floor ## ringcast, the kernel's floor and other servers side by side (QUICK=1, ONLY=bun,fan)
 	@python3 -B benches/peers/run.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)
 
@@ -178,7 +192,7 @@ RPATH := $(if $(filter /lib /lib/% /usr/lib /usr/lib/% /usr/local/lib /usr/local
 DOCUMENTS := tools/app/DIALECT.md tools/package/CHANGELOG.md tools/package/SECURITY.md
 SAMPLES := $(addprefix tools/package/,nginx.conf haproxy.cfg kubernetes.yaml container/seccomp.json)
 
-install: all $(BUILD)/man3/ringcast.3 $(COMPLETIONS) ## into $(DESTDIR)$(PREFIX) and $(LIBDIR): program, libraries, headers, pkg-config file, man pages, systemd units
+install: all $(BUILD)/man3/ringcast.3 $(COMPLETIONS) $(WEB)/ringcast.cjs ## into $(DESTDIR)$(PREFIX) and $(LIBDIR): program, libraries, headers, pkg-config file, man pages, systemd units
 	install -d $(addprefix $(DESTDIR),$(addprefix $(PREFIX)/,bin include $(addprefix share/man/,man1 man3 man7)) $(LIBDIR)/pkgconfig)
 	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/ringcast
 	install -m 644 $(HEADERS) $(WRAPPER) $(DESTDIR)$(PREFIX)/include
@@ -193,8 +207,8 @@ install: all $(BUILD)/man3/ringcast.3 $(COMPLETIONS) ## into $(DESTDIR)$(PREFIX)
 	install -m 644 $(BUILD)/man3/*.3 $(DESTDIR)$(PREFIX)/share/man/man3
 	install -m 644 tools/ringcast-latency.7 $(DESTDIR)$(PREFIX)/share/man/man7/ringcast-latency.7
 	install -d $(DESTDIR)$(UNITDIR) $(addprefix $(DESTDIR)$(PREFIX)/,share/doc/ringcast/examples share/ringcast $(BASH_COMPLETIONS) $(ZSH_COMPLETIONS) $(FISH_COMPLETIONS))
-	install -m 644 tools/web/package.json $(DESTDIR)$(PREFIX)/share/ringcast/package.json
-	install -m 644 $(BUILD)/tools/web/ringcast.js $(DESTDIR)$(PREFIX)/share/ringcast/ringcast.js
+	install -m 644 $(PACKAGE) $(DESTDIR)$(PREFIX)/share/ringcast
+	install -m 644 tools/web/ringcast.d.ts $(DESTDIR)$(PREFIX)/share/ringcast/ringcast.d.cts
 	sed -e 's|@PREFIX@|$(PREFIX)|' tools/systemd/ringcast.service >$(DESTDIR)$(UNITDIR)/ringcast.service
 	install -m 644 tools/systemd/ringcast.socket $(DESTDIR)$(UNITDIR)/ringcast.socket
 	install -m 644 $(COMPLETIONS) $(DESTDIR)$(PREFIX)/$(BASH_COMPLETIONS)/ringcast
@@ -209,13 +223,21 @@ uninstall: ## removes what install put there
 	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,libringcast.a libringcast.so libringcast.so.$(SOVERSION) $(notdir $(SHARED)) \
 		pkgconfig/ringcast.pc)
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/ringcast $(addprefix include/,$(notdir $(HEADERS) $(WRAPPER))) share/man/man1/ringcast.1 share/man/man7/ringcast-latency.7 \
-		share/ringcast/ringcast.js share/ringcast/package.json share/ringcast/grafana.json share/ringcast/alerts.yml share/doc/ringcast/ringcast.conf \
+		$(addprefix share/ringcast/,$(notdir $(PACKAGE)) ringcast.d.cts) share/ringcast/grafana.json share/ringcast/alerts.yml share/doc/ringcast/ringcast.conf \
 		$(BASH_COMPLETIONS)/ringcast $(ZSH_COMPLETIONS)/_ringcast $(FISH_COMPLETIONS)/ringcast.fish \
 		$(addprefix share/doc/ringcast/,$(notdir $(DOCUMENTS)) $(addprefix examples/,$(notdir $(SAMPLES)))))
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,ringcast.service ringcast.socket)
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man3/,$(shell python3 tools/man3.py --list $(HEADERS)))
 
 completions: $(COMPLETIONS) ## what bash, zsh and fish complete, from the program's own --help, in $(BUILD)/completions
+
+npm: $(PACKAGE) ## the client as a package for npm, in $(BUILD)/npm: try `npm pack`, or `npm publish` it
+	rm -rf $(BUILD)/npm && mkdir -p $(BUILD)/npm
+	cp $(PACKAGE) tools/web/README.md LICENSE $(BUILD)/npm
+	cp tools/web/ringcast.d.ts $(BUILD)/npm/ringcast.d.cts
+
+types: $(WEB)/ringcast.js ## tools/web/ringcast.d.ts anew, of the client's comments, by npm's TypeScript
+	@sh tools/web/types.sh $(WEB) build/node >$(BUILD)/ringcast.d.ts && mv $(BUILD)/ringcast.d.ts tools/web/ringcast.d.ts
 
 dist: ## what was committed, as $(BUILD)/ringcast-VERSION.tar.gz: of the same commit always the same bytes
 	@sh tools/package/dist.sh $(BUILD) $(VERSION)
@@ -282,7 +304,8 @@ $(COMPLETIONS): tools/package/completions.py $(PROGRAM) | $(READY_INSTALL)
 $(TOOL_OBJECTS): | $(INCLUDED)
 
 # The assembler includes these files, and no .d file lists them.
-$(BUILD)/obj/tools/app/web.o: $(wildcard tools/web/*.*) $(BUILD)/tools/web/ringcast.js
+WEB_FILES := $(addprefix $(WEB)/,$(notdir $(wildcard tools/web/*.html tools/web/*.css) tools/web/book.js tools/web/charts.js tools/web/dashboard.js) ringcast.js ringcast.min.js ringcast.min.mjs)
+$(BUILD)/obj/tools/app/web.o: $(wildcard tools/web/*.*) $(WEB_FILES:=.gz)
 $(BUILD)/obj/tools/app/web.o: INCLUDE_tools += -I$(BUILD)
 
 # The client as one file. Beside package.json, Node takes it for the ES module that it is.
@@ -290,6 +313,16 @@ $(BUILD)/tools/web/ringcast.js: tools/web/join.awk tools/web/package.json $(wild
 	@mkdir -p $(@D)
 	@cp tools/web/package.json $(@D)
 	$(call say,join $@)awk -f $< tools/web/client/ringcast.js >$@
+
+$(WEB)/ringcast.min.js $(WEB)/ringcast.min.mjs $(WEB)/ringcast.cjs &: tools/web/small.sh $(wildcard tools/web/small/*.js) $(WEB)/ringcast.js | $(READY)
+	$(call say,write $(WEB)/ringcast.min.js)sh $< $(WEB)
+
+$(WEB)/ringcast%.gz: $(WEB)/ringcast%
+	@gzip -9nc $< >$@
+
+$(WEB)/%.gz: tools/web/%
+	@mkdir -p $(@D)
+	@gzip -9nc $< >$@
 
 $(BUILD)/include/%.h:
 	@mkdir -p $(@D)
@@ -316,6 +349,15 @@ $(STARVED): $(TOOL_OBJECTS) $(BUILD)/obj/tests/live/starve.o $(LIBRARY)
 $(LOOP): $(BUILD)/obj/tests/live/loop.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+
+$(BUILD)/tests/engine_peer: $(BUILD)/obj/tests/live/engine_peer.o $(BUILD)/tools.a $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) $(TOOL_LIBS) -o $@
+
+# Without the library there is none, and the tests that want it skip.
+$(BUILD)/tests/kafka_mock: tests/live/kafka_mock.c Makefile | $(READY)
+	@mkdir -p $(@D)
+	$(call say,link $@)rm -f $@; $(if $(call has,librdkafka/rdkafka.h,yes),$(CC) $(RC_CFLAGS) $(CPPFLAGS) $(CFLAGS) -pie $(RC_LDFLAGS) $(LDFLAGS) $< -lrdkafka -o $@,:)
 
 # The manual's section 3 comes from the headers' comments.
 $(BUILD)/man3/ringcast.3: tools/man3.py $(HEADERS) | $(READY_INSTALL)

@@ -80,6 +80,7 @@ static inline int drive_serve(const struct rc_config *config, const char *port, 
 struct drive {
 	rc_server *server;
 	int port;
+	bool ending; /* whoever is closed now is no surprise */
 	atomic_uint opened, closed;
 };
 
@@ -96,7 +97,7 @@ static inline void drive_on_close(void *context, rc_conn conn, void *user, const
 	struct drive *drive = context;
 	(void)conn;
 	(void)user;
-	if (!drive->closed++)
+	if (!drive->closed++ && !drive->ending)
 		fprintf(stderr, "%s: a connection ended: status %d, code %u %.*s\n", program_invocation_short_name,
 		        closing->status, closing->code, (int)closing->reason_size,
 		        closing->reason ? closing->reason : "");

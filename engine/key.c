@@ -259,18 +259,20 @@ static void drop_oldest(struct rc_keys *keys)
 	rc_topics_release(keys->topics, topic);
 }
 
-static void keep(struct rc_keys *keys, uint32_t number, const uint8_t *frame, uint32_t size)
+/* Behind the frame stands the number of the message before it: hardly anybody asks for it. */
+static void keep(struct rc_keys *keys, uint32_t number, uint64_t before, const uint8_t *frame, uint32_t size)
 {
 	struct rc_key *key = rc_key_at(keys, number);
 	size_t counted = (size_t)size + RC_KEPT_OVERHEAD;
 	if (counted <= keys->kept_size_max)
 		while (keys->kept_size + counted > keys->kept_size_max)
 			drop_oldest(keys);
-	if (counted > keys->kept_size_max || !(key->kept = malloc(size))) {
+	if (counted > keys->kept_size_max || !(key->kept = malloc(size + sizeof before))) {
 		count_lost(keys, key);
 		return;
 	}
 	memcpy(key->kept, frame, size);
+	memcpy(key->kept + size, &before, sizeof before);
 	key->kept_size = size;
 	keys->kept_size += counted;
 	key->older = keys->kept_newest;
@@ -334,7 +336,8 @@ uint64_t rc_keys_put(struct rc_keys *keys, struct rc_topic *topic, uint32_t numb
 	return before;
 }
 
-void rc_keys_forget(struct rc_keys *keys, uint32_t number, uint64_t entry, const uint8_t *frame, uint32_t size)
+void rc_keys_forget(struct rc_keys *keys, uint32_t number, uint64_t entry, uint64_t before, const uint8_t *frame,
+                    uint32_t size)
 {
 	struct rc_key *key = rc_key_at(keys, number);
 	RC_ASSERT(key->entry_count);
@@ -342,10 +345,32 @@ void rc_keys_forget(struct rc_keys *keys, uint32_t number, uint64_t entry, const
 	if (key->newest != entry)
 		return;
 	key->newest = RC_NONE;
+	const struct rc_topic *topic = topic_of(keys, key);
 	/* One that is about to get a message anew has no need of the old one. */
-	if (!key->entry_count && rc_key_counts(key, topic_of(keys, key)->state))
-		keep(keys, number, frame, size);
+	if (!key->entry_count && !topic->successor && rc_key_counts(key, topic->state))
+		keep(keys, number, before, frame, size);
 	release(keys, number);
+}
+
+/* Backwards: the key that moves into a hole was looked at before. */
+void rc_keys_void(struct rc_keys *keys, struct rc_topic *topic)
+{
+	struct rc_state *state = topic->state;
+	if (!state)
+		return;
+	state->base_sequence = UINT64_MAX;
+	for (uint32_t left = state->key_count; left;) {
+		uint32_t number = state->keys[--left];
+		unkeep(keys, rc_key_at(keys, number));
+		release(keys, number);
+	}
+}
+
+uint64_t rc_key_kept_before(const struct rc_key *key)
+{
+	uint64_t before;
+	memcpy(&before, key->kept + key->kept_size, sizeof before);
+	return before;
 }
 
 /* ---- the invariants ---- */

@@ -35,7 +35,7 @@ struct rc_key {
 	bool removed; /* by its newest message */
 	uint8_t name[RC_KEY_MAX];
 	uint32_t kept_size;
-	uint8_t *kept;         /* frame of the newest message, when the log has recycled it; or null */
+	uint8_t *kept;         /* frame of the newest message, when the log has recycled it; or null: see key.c */
 	uint32_t older, newer; /* in the list of those that are kept, number + 1 */
 };
 static_assert(sizeof(struct rc_key) == 128, "a key is two cache lines");
@@ -92,8 +92,16 @@ void rc_keys_unget(struct rc_keys *keys, uint32_t number);
 uint64_t rc_keys_put(struct rc_keys *keys, struct rc_topic *topic, uint32_t number, uint64_t entry, uint64_t sequence,
                      bool removed);
 
-/* That entry leaves the log. Topics whose last value is dropped by that are released, but not the entry's own. */
-void rc_keys_forget(struct rc_keys *keys, uint32_t number, uint64_t entry, const uint8_t *frame, uint32_t size);
+/* That entry leaves the log; `before` is the sequence of the message before it. Topics whose last value is dropped by
+ * that are released, but not the entry's own. */
+void rc_keys_forget(struct rc_keys *keys, uint32_t number, uint64_t entry, uint64_t before, const uint8_t *frame,
+                    uint32_t size);
+
+/* No key of the topic is of a state any more, and none is kept: it has a successor. */
+void rc_keys_void(struct rc_keys *keys, struct rc_topic *topic);
+
+/* Of a key that is kept: the sequence of the topic's message before its newest. */
+uint64_t rc_key_kept_before(const struct rc_key *key);
 
 /* Whether a message published with this sequence is of the state that its topic has now. */
 static inline bool rc_key_counts(const struct rc_key *key, const struct rc_state *state)

@@ -7,7 +7,7 @@
  *   - the bytes of an entry that is in no block are at its position in the ring, and do not wrap
  *   - an entry's bytes are one complete frame of its size
  *   - an entry's links lead to earlier entries of its topic, the first to the message before it, and `next` to the
- *     message behind it
+ *     message behind it; it knows the number of the message before it, and is counted one more
  *   - a topic counts its live entries and knows the newest
  */
 #include "log.h"
@@ -78,15 +78,17 @@ static void forget(struct rc_log *log, uint64_t number)
 	if (aside && log->keys)
 		look_ahead(log, number);
 	if (aside && aside->key)
-		rc_keys_forget(log->keys, aside->key - 1, number, rc_log_frame(log, entry), entry->size);
+		rc_keys_forget(log->keys, aside->key - 1, number, entry->before, rc_log_frame(log, entry), entry->size);
 	topic->entry_count--;
-	if (is_newest && topic->options.keep_last)
-		rc_topic_keep(log->topics, topic, rc_log_frame(log, entry), entry->size);
+	topic->lost = entry->sequence;
+	if (is_newest && topic->options.keep_last && !topic->successor)
+		rc_topic_keep(log->topics, topic, rc_log_frame(log, entry), entry->size, entry->before);
 	if (entry->at >= log->size)
 		rc_blocks_forget(&log->blocks, entry->at);
 	if (!is_newest)
 		return;
 	atomic_store_explicit(&topic->newest, RC_NONE, memory_order_relaxed);
+	topic->begun = false;
 	rc_topics_release(log->topics, topic);
 }
 
@@ -146,31 +148,42 @@ static void fetch(const struct rc_log *log, uint64_t number)
 		__builtin_prefetch(rc_log_entry(log, number));
 }
 
+static_assert(RC_LOG_SIZE_MAX / RC_LOG_BYTES_PER_ENTRY <= UINT32_MAX, "live entries are no further apart");
+
+/* Back from an entry to a live one, as a link has it. */
+static uint32_t distance(uint64_t number, uint64_t earlier)
+{
+	return earlier == RC_NONE ? 0 : (uint32_t)(number - earlier);
+}
+
 /* Where to jump back from a new entry: either to the previous one, or, when the two jumps behind it span the same
- * distance, over both. Any entry is then found in O(log n) steps with one link an entry (Myers, "An applicative
- * random-access stack", 1983). Links to recycled entries are never followed: numbers below the tail are dead.
- * The topic remembers those two jumps, and the next entry that will be looked at is asked for now: a publisher must not
- * wait for memory that was written long ago. */
-static uint64_t jump_from(const struct rc_log *log, struct rc_topic *topic, uint64_t previous, uint64_t sequence)
+ * number of messages, over both. Any entry is then found in O(log n) steps with one link an entry (Myers, "An
+ * applicative random-access stack", 1983). Links to recycled entries are never followed: numbers below the tail are
+ * dead. The topic remembers those two jumps, and the next entry that will be looked at is asked for now: a publisher
+ * must not wait for memory that was written long ago. */
+static uint64_t jump_from(const struct rc_log *log, struct rc_topic *topic, uint64_t previous)
 {
 	struct rc_jumps *jumps = &topic->jumps;
+	uint32_t count = topic->message_count; /* of the previous entry */
 	if (previous == RC_NONE) {
 		*jumps = (struct rc_jumps){ .to = RC_NONE, .then_to = RC_NONE };
 		return RC_NONE;
 	}
 	uint64_t over = jumps->then_to;
 	bool both = is_live(log, jumps->to) && is_live(log, over);
-	if (both && !jumps->then_sequence)
-		jumps->then_sequence = rc_log_entry(log, over)->sequence;
-	if (both && sequence - 1 - jumps->sequence == jumps->sequence - jumps->then_sequence) {
+	if (both && !jumps->then_known) {
+		jumps->then_count = rc_log_entry(log, over)->count;
+		jumps->then_known = true;
+	}
+	if (both && count - jumps->count == jumps->count - jumps->then_count) {
 		*jumps = (struct rc_jumps){ .to = over,
-			                    .sequence = jumps->then_sequence,
-			                    .then_to = rc_log_entry(log, over)->jump };
+			                    .count = jumps->then_count,
+			                    .then_to = rc_log_back(over, rc_log_entry(log, over)->jump) };
 		fetch(log, jumps->then_to);
 		return over;
 	}
 	*jumps = (struct rc_jumps){
-		.to = previous, .sequence = sequence - 1, .then_to = jumps->to, .then_sequence = jumps->sequence
+		.to = previous, .count = count, .then_to = jumps->to, .then_count = jumps->count, .then_known = true
 	};
 	fetch(log, jumps->then_to);
 	return previous;
@@ -250,23 +263,27 @@ uint64_t rc_log_put(struct rc_log *log, const struct rc_log_message *message, ui
 	if (topic->kept)
 		rc_topic_unkeep(log->topics, topic);
 	uint64_t previous = atomic_load_explicit(&topic->newest, memory_order_relaxed);
-	uint64_t sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed) + 1;
+	uint64_t before = atomic_load_explicit(&topic->sequence, memory_order_relaxed);
+	uint64_t sequence = message->sequence ? message->sequence : before + 1;
+	RC_ASSERT(sequence > before);
 	log->entries[number & (log->entry_count - 1)] = (struct rc_entry){
 		.position = position,
 		.sequence = sequence,
-		.previous = previous,
-		.jump = jump_from(log, topic, previous, sequence),
-		.next = RC_NONE,
+		.before = before,
 		.time_ns = now_ns,
 		.at = put_bytes(log, message, position),
+		.previous = distance(number, previous),
+		.jump = distance(number, jump_from(log, topic, previous)),
+		.count = topic->message_count + 1,
 		.size = (uint32_t)frame_size,
 		.topic = topic->id,
 		.more = message->more,
 	};
+	topic->message_count++;
 	put_aside(log, number, sequence, message);
 	if (previous != RC_NONE)
-		atomic_store_explicit(&log->entries[previous & (log->entry_count - 1)].next, number,
-		                      memory_order_relaxed);
+		atomic_store_explicit(&log->entries[previous & (log->entry_count - 1)].next,
+		                      (uint32_t)(number - previous), memory_order_relaxed);
 	log->write_position = position + frame_size;
 	log->published_size += message->size;
 	if (RC_UNLIKELY(topic->options.snapshot_factor))
@@ -339,9 +356,9 @@ static uint64_t search(const struct rc_log *log, const struct rc_topic *topic, u
 		return RC_NONE;
 	for (;;) {
 		const struct rc_entry *entry = rc_log_entry(log, at);
-		uint64_t next = entry->jump;
+		uint64_t next = rc_log_back(at, entry->jump);
 		if (next == RC_NONE || next < number_min || rc_log_entry(log, next)->sequence < sequence_min)
-			next = entry->previous;
+			next = rc_log_back(at, entry->previous);
 		if (next == RC_NONE || next < number_min || rc_log_entry(log, next)->sequence < sequence_min)
 			return at;
 		at = next;
@@ -357,6 +374,15 @@ uint64_t rc_log_first_sequence(const struct rc_log *log, const struct rc_topic *
                                uint64_t oldest)
 {
 	return search(log, topic, RC_MAX(oldest, tail_of(log)), sequence);
+}
+
+uint64_t rc_log_sequence_before(const struct rc_log *log, const struct rc_topic *topic, uint64_t end)
+{
+	uint64_t newest = atomic_load_explicit(&topic->newest, memory_order_acquire);
+	if (newest == RC_NONE)
+		return atomic_load_explicit(&topic->sequence, memory_order_relaxed);
+	uint64_t first = newest < end ? RC_NONE : rc_log_first_from(log, topic, end);
+	return first == RC_NONE ? rc_log_entry(log, newest)->sequence : rc_log_entry(log, first)->before;
 }
 
 uint64_t rc_log_readable(const struct rc_log *log)
@@ -384,6 +410,33 @@ static void check_link(const struct rc_log *log, uint64_t number, uint64_t link)
 	RC_ASSERT(link < number && earlier->topic == entry->topic && earlier->sequence < entry->sequence);
 }
 
+/* Its place among the messages of its topic. */
+static void check_chain(const struct rc_log *log, uint64_t number)
+{
+	const struct rc_entry *entry = rc_log_entry(log, number);
+	uint64_t head = rc_log_head(log), previous = rc_log_back(number, entry->previous);
+	check_link(log, number, previous);
+	check_link(log, number, rc_log_back(number, entry->jump));
+	RC_ASSERT(entry->before < entry->sequence);
+	RC_ASSERT((entry->previous == 0) == (entry->jump == 0));
+	RC_ASSERT(entry->jump >= entry->previous);
+	if (is_live(log, previous)) {
+		const struct rc_entry *earlier = rc_log_entry(log, previous);
+		RC_ASSERT(earlier->sequence == entry->before && earlier->count + 1 == entry->count);
+	}
+	uint64_t next = rc_log_next(log, number, head);
+	RC_ASSERT(next == head || (next > number && rc_log_entry(log, next)->before == entry->sequence));
+
+	const struct rc_topic *topic = rc_topic_at(log->topics, entry->topic);
+	uint64_t newest = atomic_load_explicit(&topic->newest, memory_order_relaxed);
+	RC_ASSERT(newest != RC_NONE && newest >= number && newest < head && topic->entry_count > 0);
+	RC_ASSERT(topic->lost <= entry->before);
+	if (newest > number)
+		return;
+	RC_ASSERT(entry->sequence == atomic_load_explicit(&topic->sequence, memory_order_relaxed));
+	RC_ASSERT(entry->count == topic->message_count && rc_log_back(number, entry->jump) == topic->jumps.to);
+}
+
 static void check_entry(const struct rc_log *log, uint64_t number)
 {
 	const struct rc_entry *entry = rc_log_entry(log, number);
@@ -402,23 +455,7 @@ static void check_entry(const struct rc_log *log, uint64_t number)
 	RC_ASSERT(frame.fin && !frame.rsv && !frame.masked);
 	RC_ASSERT(frame.opcode == RC_FRAME_TEXT || frame.opcode == RC_FRAME_BINARY);
 
-	check_link(log, number, entry->previous);
-	check_link(log, number, entry->jump);
-	RC_ASSERT((entry->previous == RC_NONE) == (entry->jump == RC_NONE));
-	if (entry->previous != RC_NONE) {
-		RC_ASSERT(entry->jump <= entry->previous);
-		RC_ASSERT(entry->previous < tail_of(log) ||
-		          rc_log_entry(log, entry->previous)->sequence == entry->sequence - 1);
-	}
-
-	uint64_t next = rc_log_next(log, number, head);
-	RC_ASSERT(next == head || (next > number && rc_log_entry(log, next)->sequence == entry->sequence + 1));
-
-	const struct rc_topic *topic = rc_topic_at(log->topics, entry->topic);
-	uint64_t newest = atomic_load_explicit(&topic->newest, memory_order_relaxed);
-	RC_ASSERT(newest != RC_NONE && newest >= number && newest < head && topic->entry_count > 0);
-	RC_ASSERT(newest > number || entry->sequence == atomic_load_explicit(&topic->sequence, memory_order_relaxed));
-	RC_ASSERT(newest > number || entry->jump == topic->jumps.to);
+	check_chain(log, number);
 }
 
 /* That the topic of the newest message counts right. All entries are looked at. */

@@ -34,17 +34,20 @@
 
 #define RC_LOG_FRAME_SIZE_MAX 0x7FFFFFFFu /* what the size in an entry, and an offset inside a frame, can hold */
 
+/* Links to entries of the same topic are distances, 0 where there is none. */
 struct rc_entry {
 	uint64_t position;
-	uint64_t sequence; /* in its topic, from 1 */
-	uint64_t previous; /* entry of the topic, or RC_NONE */
-	uint64_t jump;     /* entry of the topic further back, or RC_NONE: see log.c */
-	/* Entry of the topic, or RC_NONE as long as there is none. Whoever sees the head behind an entry sees the link
-	 * to it. */
-	_Atomic uint64_t next;
-	uint64_t time_ns; /* of publishing, by the server's own clock */
-	uint64_t at;      /* its bytes, counted from those of the log */
-	uint32_t size;    /* of the frame, header included */
+	uint64_t sequence; /* in its topic: from 1, rising, and with holes where it is numbered elsewhere */
+	uint64_t
+	    before; /* sequence of the topic's message before it, whether the log has that or not; 0: there was none */
+	uint64_t time_ns;  /* of publishing, by the server's own clock */
+	uint64_t at;       /* its bytes, counted from those of the log */
+	uint32_t previous; /* back to the message before it */
+	uint32_t jump;     /* further back: see log.c */
+	/* To the message behind it. Whoever sees the head behind an entry sees the link to it. */
+	_Atomic uint32_t next;
+	uint32_t count; /* messages of its topic up to it: two differ by what lies between them, past 2^32 too */
+	uint32_t size;  /* of the frame, header included */
 	uint32_t topic : 31;
 	uint32_t more : 1; /* the next entry was appended with it, and is seen with it */
 };
@@ -94,6 +97,7 @@ struct rc_log_message {
 	size_t size;
 	enum rc_opcode opcode;
 	uint64_t source_ns, except; /* as in struct rc_aside */
+	uint64_t sequence;          /* above the topic's; 0: the next */
 	uint64_t built_at;          /* its frame lies there already, in a block; 0: `data` is copied */
 	uint32_t key;               /* of rc_keys_get(), + 1; 0: it has none */
 	bool removed;
@@ -128,12 +132,16 @@ uint64_t rc_log_room(const struct rc_log *log, uint64_t *count);
  * the caller holds the lock. */
 uint64_t rc_log_first_from(const struct rc_log *log, const struct rc_topic *topic, uint64_t from);
 
-/* The topic's first entry with this sequence or above, no older than `oldest`. With the lock. */
+/* The topic's first entry with this sequence or above, no older than `oldest`, or RC_NONE. With the lock. */
 uint64_t rc_log_first_sequence(const struct rc_log *log, const struct rc_topic *topic, uint64_t sequence,
                                uint64_t oldest);
 
 /* The lowest entry that a reader may take as its floor from now on. With the lock. */
 uint64_t rc_log_readable(const struct rc_log *log);
+
+/* The sequence of the topic's newest message before an entry that is not above the head; what the log has of it is not
+ * below the caller's floor there, or the caller has the lock. */
+uint64_t rc_log_sequence_before(const struct rc_log *log, const struct rc_topic *topic, uint64_t end);
 
 /* Asserts the invariants of log.c. With the lock. */
 void rc_log_check(const struct rc_log *log);
@@ -202,7 +210,13 @@ static inline uint64_t rc_log_place(const struct rc_log *log, uint64_t position,
 static inline uint64_t rc_log_next(const struct rc_log *log, uint64_t number, uint64_t end)
 {
 	uint64_t next = atomic_load_explicit(&rc_log_entry(log, number)->next, memory_order_relaxed);
-	return next < end ? next : end;
+	return next && number + next < end ? number + next : end;
+}
+
+/* Where a link of an entry leads back to, or RC_NONE. */
+static inline uint64_t rc_log_back(uint64_t number, uint32_t distance)
+{
+	return distance ? number - distance : RC_NONE;
 }
 
 /* Whether an entry is not the newest of its key among those before `end`, which is not above the head; `state` asks

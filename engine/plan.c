@@ -219,6 +219,11 @@ static bool take(struct rc_plan *plan, const struct source *source, bool *synced
 		*synced = false; /* what comes after it in the cohort refers to it */
 		return true;
 	}
+	if (source->feed && entry->sequence <= source->feed->had) {
+		plan->left_out = true;
+		*synced = false;
+		return true;
+	}
 	uint32_t offset = (uint32_t)(number - plan->begin);
 	if ((source->conflate || source->feed) && is_conflated(source, number)) {
 		plan->taken[plan->taken_count++] = offset | RC_PLAN_CONFLATED;

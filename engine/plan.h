@@ -70,7 +70,7 @@ struct rc_plan {
 	uint32_t reference_count; /* sends in flight */
 	uint16_t range_count, frame_count, conflated_count, taken_count;
 	bool single;       /* made for one topic: every frame is of it */
-	bool left_out;     /* an entry of the subscriber's own lies in the window */
+	bool left_out;     /* an entry of the subscriber's own, or one that it has had, lies in the window */
 	bool encoded_only; /* the interest's */
 	bool bare;         /* with encoded_only: it ends before a wanted entry that is not encoded */
 	uint32_t topic;    /* with single: which */

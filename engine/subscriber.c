@@ -217,11 +217,11 @@ static bool room_for_member(struct rc_audience *audience)
 	return true;
 }
 
-static void start_counters(struct rc_audience *audience, uint64_t epoch)
+static void start_counters(struct rc_audience *audience, uint64_t birth)
 {
-	if (atomic_load_explicit(&audience->epoch, memory_order_relaxed) == epoch)
+	if (atomic_load_explicit(&audience->birth, memory_order_relaxed) == birth)
 		return;
-	atomic_store_explicit(&audience->epoch, epoch, memory_order_relaxed);
+	atomic_store_explicit(&audience->birth, birth, memory_order_relaxed);
 	atomic_store_explicit(&audience->deliveries, 0, memory_order_relaxed);
 	atomic_store_explicit(&audience->dropped, 0, memory_order_relaxed);
 	atomic_store_explicit(&audience->conflated, 0, memory_order_relaxed);
@@ -229,7 +229,7 @@ static void start_counters(struct rc_audience *audience, uint64_t epoch)
 }
 
 struct rc_subscription *rc_subscribers_add(struct rc_subscribers *set, uint32_t slot, uint32_t *first, uint32_t topic,
-                                           uint64_t topic_epoch, uint64_t from)
+                                           uint64_t topic_birth, uint64_t from)
 {
 	struct rc_audience *audience = audience_for(set, topic);
 	uint32_t number;
@@ -239,7 +239,7 @@ struct rc_subscription *rc_subscribers_add(struct rc_subscribers *set, uint32_t 
 		return NULL;
 	if (!take_record(set, &number))
 		return NULL;
-	start_counters(audience, topic_epoch);
+	start_counters(audience, topic_birth);
 	uint32_t index = atomic_load_explicit(&audience->member_count, memory_order_relaxed);
 	struct rc_subscription *record = rc_subscription_at(set, number);
 	*record = (struct rc_subscription){

@@ -45,7 +45,7 @@ struct rc_audience {
 	bool walked;
 	bool beats;                         /* its heartbeats have a time-out: beat.h */
 	uint32_t wanted[RC_ENCODING_COUNT]; /* members by the encoding they want; whoever fans out counts them */
-	_Atomic uint64_t epoch;             /* of the topic that the counters are about */
+	_Atomic uint64_t birth;             /* of the topic that the counters are about */
 	_Atomic uint64_t deliveries, dropped, conflated, slow_closed;
 };
 
@@ -110,7 +110,7 @@ void rc_feed_free(struct rc_subscribers *set, struct rc_subscription *record);
 
 /* Adds a subscription that is not there yet. `first` is the connection's list. Null when memory is out. */
 struct rc_subscription *rc_subscribers_add(struct rc_subscribers *set, uint32_t slot, uint32_t *first, uint32_t topic,
-                                           uint64_t topic_epoch, uint64_t from);
+                                           uint64_t topic_birth, uint64_t from);
 
 /* Frees the audiences of a chunk of numbers that no topic has any more, if the next in turn is such a one: called again
  * and again, it follows a number of topics that falls. With the log's lock; afterwards no audience of a topic that has

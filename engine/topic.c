@@ -28,7 +28,7 @@ int rc_topics_init(struct rc_topics *topics, const struct rc_topic_options *defa
 	topics->bucket_count = BUCKETS_FIRST;
 	topics->defaults = *defaults;
 	topics->kept_size_max = kept_size_max;
-	topics->epoch_next = epoch;
+	topics->birth_next = epoch;
 	static_assert(XXH_SECRET_DEFAULT_SIZE == RC_TOPIC_SECRET_SIZE, "the size of its secret");
 	XXH3_generateSecret_fromSeed(topics->secret, seed);
 	return 0;
@@ -56,6 +56,7 @@ void rc_topics_destroy(struct rc_topics *topics)
 	for (size_t i = 0; i < RC_TOPIC_CHUNKS_MAX; i++)
 		free(topics->chunks[i]);
 	free(topics->buckets);
+	free(topics->forgotten);
 	memset(topics, 0, sizeof *topics);
 }
 
@@ -190,7 +191,96 @@ static void give_number(struct rc_topics *topics, struct rc_topic *topic)
 		topics->made_count = (topics->made_count - 1) / RC_TOPIC_CHUNK * RC_TOPIC_CHUNK;
 }
 
+/* ---- epochs ---- */
+
+#define FORGOTTEN_BITS 16
+
+/* Everything up to here may have been forgotten of the topics with this hash. */
+static uint64_t begin_behind(const struct rc_topics *topics, uint64_t hash)
+{
+	uint64_t sequence = RC_MAX(topics->begin_sequence, topics->forgotten_all);
+	return topics->forgotten ? RC_MAX(sequence, topics->forgotten[hash >> (64 - FORGOTTEN_BITS)]) : sequence;
+}
+
+/* A topic goes: made again, it must not seem that nothing was lost. Others have the same place, and may seem to have
+ * lost what they had not. */
+static void note_forgotten(struct rc_topics *topics, const struct rc_topic *topic)
+{
+	uint64_t sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed);
+	if (!topic->given || topic->epoch != topics->begin_epoch || sequence <= begin_behind(topics, topic->hash))
+		return;
+	if (!topics->forgotten)
+		topics->forgotten = calloc(1u << FORGOTTEN_BITS, sizeof *topics->forgotten);
+	*(topics->forgotten ? &topics->forgotten[topic->hash >> (64 - FORGOTTEN_BITS)]
+	                    : &topics->forgotten_all) = sequence;
+}
+
+static void set_numbers(struct rc_topics *topics, struct rc_topic *topic, uint64_t epoch, uint64_t sequence)
+{
+	topic->given = epoch != 0;
+	/* Its birth is the first epoch of its own that it has. */
+	topic->epoch = epoch ? epoch : topic->epoch ? topics->birth_next++ : topic->birth;
+	topic->lost = epoch ? sequence : 0;
+	atomic_store_explicit(&topic->sequence, topic->lost, memory_order_relaxed);
+}
+
+static void set_first_numbers(struct rc_topics *topics, struct rc_topic *topic)
+{
+	bool of_stream = topics->begin_epoch && !topic->options.numbered_here;
+	set_numbers(topics, topic, of_stream ? topics->begin_epoch : 0, begin_behind(topics, topic->hash));
+}
+
+void rc_topics_begin_all(struct rc_topics *topics, uint64_t epoch, uint64_t sequence)
+{
+	if (epoch == topics->begin_epoch) {
+		topics->begin_sequence = RC_MAX(topics->begin_sequence, sequence);
+		return;
+	}
+	free(topics->forgotten);
+	topics->forgotten = NULL;
+	topics->forgotten_all = 0;
+	topics->begin_epoch = epoch;
+	topics->begin_sequence = sequence;
+}
+
+uint64_t rc_topics_begin_of(const struct rc_topics *topics, const struct rc_topic *topic, uint64_t epoch,
+                            uint64_t sequence)
+{
+	bool known = epoch && epoch == topics->begin_epoch;
+	return known ? begin_behind(topics, topic->hash) : epoch ? sequence - 1 : 0;
+}
+
+void rc_topic_hold_begun(struct rc_topics *topics, struct rc_topic *topic)
+{
+	topic->begun = topic->epoch != topics->begin_epoch;
+	rc_topics_release(topics, topic);
+}
+
 /* ---- by name ---- */
+
+/* A topic with no name in the table yet, which nobody reads. Null with *error. */
+static struct rc_topic *make(struct rc_topics *topics, const char *name, size_t size, uint64_t hash, int *error)
+{
+	*error = topics->topic_count == RC_TOPICS_MAX ? -ENOSPC : -ENOMEM;
+	char *copy = *error == -ENOMEM ? malloc(size + 1) : NULL;
+	struct rc_topic *topic = copy ? take_number(topics) : NULL;
+	if (!topic) {
+		free(copy);
+		return NULL;
+	}
+	memcpy(copy, name, size);
+	copy[size] = 0;
+	*topic = (struct rc_topic){ .name = copy,
+		                    .name_size = (uint32_t)size,
+		                    .id = topic->id,
+		                    .hash = hash,
+		                    .birth = topics->birth_next++,
+		                    .options = *options_for(topics, name, size) };
+	atomic_init(&topic->newest, RC_NONE);
+	topics->topic_count++;
+	*error = 0;
+	return topic;
+}
 
 struct rc_topic *rc_topics_get(struct rc_topics *topics, const char *name, size_t size, uint64_t hash, int *error)
 {
@@ -201,34 +291,16 @@ struct rc_topic *rc_topics_get(struct rc_topics *topics, const char *name, size_
 	struct rc_topic *topic = rc_topics_find(topics, name, size, hash);
 	if (topic)
 		return topic;
-	if (topics->topic_count == RC_TOPICS_MAX) {
-		*error = -ENOSPC;
-		return NULL;
-	}
-	*error = -ENOMEM;
 	/* Half full at most: a search looks at two buckets on average. */
-	if ((topics->topic_count + 1) * 2 > topics->bucket_count && !resize_buckets(topics, topics->bucket_count * 2))
-		return NULL;
-	char *copy = malloc(size + 1);
-	if (!copy)
-		return NULL;
-	topic = take_number(topics);
-	if (!topic) {
-		free(copy);
+	if ((topics->topic_count + 1) * 2 > topics->bucket_count && !resize_buckets(topics, topics->bucket_count * 2)) {
+		*error = -ENOMEM;
 		return NULL;
 	}
-	memcpy(copy, name, size);
-	copy[size] = 0;
-	topic->name = copy;
-	topic->name_size = (uint32_t)size;
-	topic->hash = hash;
-	topic->epoch = topics->epoch_next++;
-	topic->options = *options_for(topics, name, size);
-	atomic_store_explicit(&topic->newest, RC_NONE, memory_order_relaxed);
-	atomic_store_explicit(&topic->sequence, 0, memory_order_relaxed);
+	topic = make(topics, name, size, hash, error);
+	if (!topic)
+		return NULL;
+	set_first_numbers(topics, topic);
 	*bucket_of(topics, name, size, hash) = topic->id + 1;
-	topics->topic_count++;
-	*error = 0;
 	return topic;
 }
 
@@ -246,14 +318,37 @@ static void remove_bucket(struct rc_topics *topics, uint32_t hole)
 	topics->buckets[hole] = 0;
 }
 
+static void leave_list(struct rc_topics *topics, struct rc_topic *topic)
+{
+	if (!rc_topic_was_left(topics, topic))
+		return;
+	*(topic->left_back ? &rc_topic_at(topics, topic->left_back - 1)->left : &topics->left_first) = topic->left;
+	if (topic->left)
+		rc_topic_at(topics, topic->left - 1)->left_back = topic->left_back;
+	topic->left = topic->left_back = 0;
+}
+
+static void join_list(struct rc_topics *topics, struct rc_topic *topic)
+{
+	topic->left = topics->left_first;
+	if (topic->left)
+		rc_topic_at(topics, topic->left - 1)->left_back = topic->id + 1;
+	topics->left_first = topic->id + 1;
+}
+
 void rc_topics_release(struct rc_topics *topics, struct rc_topic *topic)
 {
-	if (topic->subscription_count || topic->open_count || topic->entry_count || topic->kept ||
+	if (!topic->subscription_count && topic->successor)
+		leave_list(topics, topic);
+	if (topic->subscription_count || topic->open_count || topic->entry_count || topic->kept || topic->begun ||
 	    (topic->state && topic->state->key_count))
 		return;
-	uint32_t *bucket = bucket_of(topics, topic->name, topic->name_size, topic->hash);
-	RC_ASSERT(*bucket == topic->id + 1);
-	remove_bucket(topics, (uint32_t)(bucket - topics->buckets));
+	if (!topic->successor) {
+		uint32_t *bucket = bucket_of(topics, topic->name, topic->name_size, topic->hash);
+		RC_ASSERT(*bucket == topic->id + 1);
+		remove_bucket(topics, (uint32_t)(bucket - topics->buckets));
+		note_forgotten(topics, topic);
+	}
 	free(topic->name);
 	topic->name = NULL;
 	if (topic->cohort)
@@ -269,6 +364,58 @@ void rc_topics_release(struct rc_topics *topics, struct rc_topic *topic)
 		resize_buckets(topics, topics->bucket_count / 2);
 }
 
+/* ---- successors ---- */
+
+struct rc_topic *rc_topics_renew(struct rc_topics *topics, struct rc_topic *topic, uint64_t epoch, uint64_t sequence,
+                                 uint64_t head, int *error)
+{
+	RC_ASSERT(!topic->successor);
+	if (!topic->subscription_count && !topic->entry_count && !(topic->state && topic->state->key_count)) {
+		free_state(topic);
+		rc_topic_unkeep(topics, topic);
+		set_numbers(topics, topic, epoch, sequence);
+		return topic;
+	}
+	struct rc_topic *next = make(topics, topic->name, topic->name_size, topic->hash, error);
+	if (!next)
+		return NULL;
+	set_numbers(topics, next, epoch, sequence);
+	next->began = head;
+	next->open_count = topic->open_count != 0;
+	*bucket_of(topics, topic->name, topic->name_size, topic->hash) = next->id + 1;
+	topic->successor = next->id + 1;
+	topic->begun = false;
+	rc_topic_unkeep(topics, topic);
+	if (topic->subscription_count) {
+		join_list(topics, topic);
+		atomic_fetch_add(&topics->successions, 1);
+	}
+	return next;
+}
+
+/* Whoever holds the first of two that follow one another holds the last alone from now on. */
+struct rc_topic *rc_topics_follow(struct rc_topics *topics, struct rc_topic *topic)
+{
+	struct rc_topic *next = rc_topic_at(topics, topic->successor - 1);
+	while (next->successor) {
+		struct rc_topic *last = rc_topic_at(topics, next->successor - 1);
+		last->open_count++;
+		topic->successor = next->successor;
+		rc_topics_close(topics, next);
+		next = last;
+	}
+	return next;
+}
+
+void rc_topics_close(struct rc_topics *topics, struct rc_topic *topic)
+{
+	if (!--topic->open_count && topic->successor)
+		rc_topics_close(topics, rc_topic_at(topics, topic->successor - 1));
+	rc_topics_release(topics, topic);
+}
+
+/* ---- last values ---- */
+
 void rc_topic_unkeep(struct rc_topics *topics, struct rc_topic *topic)
 {
 	if (!topic->kept)
@@ -279,12 +426,14 @@ void rc_topic_unkeep(struct rc_topics *topics, struct rc_topic *topic)
 	topic->kept_size = 0;
 }
 
-void rc_topic_keep(struct rc_topics *topics, struct rc_topic *topic, const uint8_t *frame, uint32_t size)
+void rc_topic_keep(struct rc_topics *topics, struct rc_topic *topic, const uint8_t *frame, uint32_t size,
+                   uint64_t before)
 {
-	RC_ASSERT(!topic->kept);
+	RC_ASSERT(!topic->kept && !topic->successor);
 	if (topics->kept_size + size > topics->kept_size_max || !(topic->kept = malloc(size)))
 		return;
 	memcpy(topic->kept, frame, size);
 	topic->kept_size = size;
+	topic->kept_before = before;
 	topics->kept_size += size;
 }

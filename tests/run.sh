@@ -9,7 +9,8 @@
 # "skip NAME: why", one line a test; exit status 77 skips it whole. A script gets BUILD as its argument. A program that ends
 # in any other way counts as one failure.
 #
-# A part of them runs a second time on the ring on epoll; with RC_RING=epoll all those do that need a ring.
+# A part of them runs a second time on the ring on epoll; with RC_RING=epoll all those do that need a ring. RC_LANES=1 runs
+# one script at a time, as they are wanted where one is to be watched.
 set -u
 build=$1
 shift
@@ -95,26 +96,38 @@ for test in "$@"; do
 	esac
 done
 
+# script NAME RING PATH: that one to the list of those that run side by side. A ring of - is what there is.
 script() {
-	echo "-- $name"
-	lines $python -B "$1" "$build"
+	chosen "$1" && echo "$@" >>"$log.scripts"
 }
 
+: >"$log.scripts"
 for test in tests/*/test_*.py; do
-	name=$(basename "$test" .py)
-	chosen "$name" || continue
 	case ${RC_RING:+$test} in
 	tests/abi/* | tests/structure/* | */test_bench.py | */test_install.py | */test_man3.py | */test_perf.py) ;;
-	*) script "$test" ;;
+	*) script "$(basename "$test" .py)" - "$test" ;;
 	esac
 done
 again="conformance frames topics"
 [ "${SANITIZE:-}" ] || again="$again app_plain handshake tls"
 for test in $again; do
-	[ "${RC_RING:-}" ] || [ ! -e "tests/live/test_$test.py" ] || on_epoll "test_$test" script "tests/live/test_$test.py"
+	[ "${RC_RING:-}" ] || [ ! -e "tests/live/test_$test.py" ] || script "test_${test}_epoll" epoll "tests/live/test_$test.py"
 done
 
+# They mostly wait for something, so there are as many at a time as there are processors. Each prints when it has ended.
+export log limit python build
+xargs -r -L 1 -P "${RC_LANES:-$(nproc)}" sh -c '
+	[ "$2" = - ] || export RC_RING="$2"
+	timeout -k 5 "$limit" "$python" -B "$3" "$build" >"$log.$1" 2>&1
+	echo $? >"$log.$1.status"
+	flock "$log.scripts" sh -c "echo \"-- \$1\"; cat \"\$2\"" sh "$1" "$log.$1"
+' sh <"$log.scripts"
+while read -r name _; do
+	tally "$name" "$(cat "$log.$name.status")" '^ok ' '^FAIL ' '^skip ' "$log.$name"
+	rm -f "$log.$name" "$log.$name.status"
+done <"$log.scripts"
+
 cat "$log.failures"
-rm -f "$log" "$log.tap" "$log.status" "$log.failures"
+rm -f "$log" "$log.tap" "$log.status" "$log.scripts" "$log.failures"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

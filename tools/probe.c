@@ -4,11 +4,14 @@
  */
 #include <stdio.h>
 
+#include "app/web.h"
+#include "backplane/engine.h"
 #include "commands.h"
 #include "ringcast.h"
 #include "ringcast_stats.h"
 
 #define FEATURES_MAX 64
+#define SMALL_MAX 8192
 
 static int run(int argc, char **argv);
 
@@ -22,6 +25,21 @@ const struct subcommand command_probe = {
 		    "  ringcast probe && ringcast serve --demo",
 	.run = run,
 };
+
+/* What the program was built with, for --backplane. */
+static void print_backplanes(void)
+{
+	struct engine_listed list[ENGINES_MAX];
+	unsigned count = engines_list(list, ENGINES_MAX);
+	for (unsigned index = 0; index < count; index++) {
+		char name[32];
+		snprintf(name, sizeof name, "backplane %s", list[index].name);
+		if (list[index].engine)
+			printf("%-28s %-7s %s\n", name, "yes", list[index].engine->version());
+		else
+			printf("%-28s %-7s built without %s\n", name, "no", list[index].package);
+	}
+}
 
 static int run(int argc, char **argv)
 {
@@ -41,5 +59,9 @@ static int run(int argc, char **argv)
 		       : features[index].required ? "MISSING"
 		                                  : "no",
 		       features[index].used);
+	bool small = app_web_small_size() <= SMALL_MAX;
+	printf("%-28s %-7s %zu bytes compressed%s\n", "small ringcast.min.js", small ? "yes" : "no",
+	       app_web_small_size(), small ? "" : ": built without esbuild");
+	print_backplanes();
 	return error.code ? command_failed("%s", error.text) : EXIT_OK;
 }

@@ -11,8 +11,9 @@ level=${1:?build, examples, install, docs, test, fuzz, lint, vm, coverage, deb, 
 CC=${CC:-gcc}
 CXX=${CXX:-g++}
 
-# A line is: the level that needs the thing, how to look for it, what to look for, and Debian's packages. Three levels are
-# not vital: without a `wish` some tests skip, without `probes` the program has none, and one of the `examples` is left out.
+# A line is: the level that needs the thing, how to look for it, what to look for, and Debian's packages. Five levels are
+# not vital: without a `wish` some tests skip, without `probes` the program has none, without `small` ringcast.min.js is not
+# small, of `backplane` it has the engines whose library is here, and one of the `examples` is left out.
 needs() {
 	cat <<-END
 	build command $CC $(basename "$CC")
@@ -27,7 +28,13 @@ needs() {
 	build header systemd/sd-daemon.h libsystemd-dev
 	build header curl/curl.h libcurl4-openssl-dev
 	build header msgpack.h libmsgpack-dev
+	build command gzip gzip
+	small command esbuild esbuild
 	probes header sys/sdt.h systemtap-sdt-dev
+	backplane header hiredis/hiredis.h libhiredis-dev
+	backplane header nats/nats.h libnats-dev
+	backplane header amqp.h librabbitmq-dev
+	backplane header librdkafka/rdkafka.h librdkafka-dev
 	examples header uv.h libuv1-dev
 	test header criterion/criterion.h libcriterion-dev
 	install command python3 python3
@@ -42,6 +49,11 @@ needs() {
 	wish node ws nodejs,node-ws
 	wish command /usr/sbin/nginx nginx-light
 	wish command /usr/sbin/haproxy haproxy
+	wish command redis-server redis-server
+	wish command nats-server nats-server
+	wish command /usr/lib/rabbitmq/bin/rabbitmq-server rabbitmq-server
+	wish command kcat kcat
+	wish python pika python3-pika
 	wish command $CXX $(basename "$CXX")
 	wish command pkg-config pkg-config
 	wish command openssl openssl
@@ -151,6 +163,8 @@ provide() {
 
 provide build || exit 1
 provide probes || echo "ringcast: built without probes for perf and bpftrace"
+provide small || echo "ringcast: ringcast.min.js is at full length, since esbuild is not here"
+provide backplane || echo "ringcast: built with the backplanes that \`ringcast probe\` names"
 [ "$level" != build ] || exit 0
 case $level in examples | lint) provide examples || echo "ringcast: the example with libuv is left out" ;; esac
 [ "$level" != examples ] || exit 0

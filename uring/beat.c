@@ -74,6 +74,8 @@ static bool rests(const struct worker *worker, const struct rc_member *member, c
 	if (!rc_connection_is_open(conn) || !rc_form_of(conn)->mark || conn->cursor.behind ||
 	    rc_form_is_busy(worker, member->slot))
 		return false;
+	if (feed && feed->had > saying->mark.sequence)
+		return false;
 	if (feed && feed->rate && feed->until_sequence != saying->mark.sequence)
 		return false;
 	return saying->newest == RC_NONE || saying->newest < rc_cursor_place(&conn->cursor, worker->round.begin);

@@ -54,16 +54,6 @@ static void owe(struct worker *worker, uint32_t slot, struct rc_feed *feed, enum
 	cursor->owed |= feed->mark || feed->picture || feed->tells;
 }
 
-/* The sequence of the topic's newest message before an entry. */
-static uint64_t sequence_before(const struct rc_log *log, const struct rc_topic *topic, uint64_t end)
-{
-	uint64_t newest = atomic_load_explicit(&topic->newest, memory_order_acquire);
-	if (newest == RC_NONE)
-		return atomic_load_explicit(&topic->sequence, memory_order_relaxed);
-	uint64_t first = newest < end ? RC_NONE : rc_log_first_from(log, topic, end);
-	return first == RC_NONE ? rc_log_entry(log, newest)->sequence : rc_log_entry(log, first)->sequence - 1;
-}
-
 /* ---- beginning and ending ---- */
 
 /* What was owed of an earlier beginning is void. */
@@ -72,7 +62,8 @@ static void forget_state(struct worker *worker, uint32_t slot, uint32_t number, 
 	rc_picture_drop(worker->server, feed->picture);
 	feed->picture = NULL;
 	feed->mark = 0;
-	feed->tells = false;
+	feed->had = 0;
+	feed->tells = feed->wants_state = false;
 	rc_show_abandon(worker, slot, number);
 }
 
@@ -86,7 +77,7 @@ bool rc_feeds_begin_state(struct worker *worker, uint32_t slot, struct rc_subscr
 	forget_state(worker, slot, rc_subscription_number(&worker->subscribers, record), feed);
 	feed->picture = picture;
 	feed->until = until;
-	feed->until_sequence = sequence_before(&worker->server->log, topic, until);
+	feed->until_sequence = rc_log_sequence_before(&worker->server->log, topic, until);
 	feed->began_ns = worker->now_ns;
 	feed->state = true;
 	feed->incomplete = topic->state && topic->state->lost;
@@ -108,10 +99,21 @@ bool rc_feeds_begin_pace(struct worker *worker, uint32_t slot, struct rc_subscri
 	feed->rate = rate;
 	if (!feed->until) {
 		feed->until = record->from;
-		feed->until_sequence = sequence_before(&worker->server->log, topic_of(worker, record), record->from);
+		feed->until_sequence = rc_log_sequence_before(&worker->server->log, topic_of(worker, record),
+		                                              record->from);
 	}
 	/* Others of the connection may be due later: looking too early does no harm. */
 	set_look(worker, slot, worker->now_ns);
+	return true;
+}
+
+bool rc_feeds_begin_had(struct worker *worker, struct rc_subscription *record, uint64_t sequence)
+{
+	struct rc_feed *feed = rc_feed_make(&worker->subscribers, record);
+	if (!feed)
+		return false;
+	feed->had = sequence;
+	feed->until_sequence = RC_MAX(feed->until_sequence, sequence);
 	return true;
 }
 
@@ -178,6 +180,10 @@ bool rc_feeds_resync(struct worker *worker, uint32_t slot, struct rc_subscriptio
 		result = rc_picture_get(server, topic->name, topic->name_size, form_of(worker, slot), &picture);
 		if (result < 0)
 			break;
+		if (picture && picture->topic != record->topic) { /* of its successor, where it is to go soon */
+			rc_picture_drop(server, picture);
+			picture = NULL;
+		}
 		pthread_mutex_lock(&server->log_lock);
 		result = resync_locked(worker, slot, record, picture);
 		pthread_mutex_unlock(&server->log_lock);
@@ -205,7 +211,7 @@ static void begin_run(struct worker *worker, uint32_t slot, struct rc_subscripti
 	if (first >= end || rc_log_next(log, first, end) == end || !(feed = rc_feed_make(&worker->subscribers, record)))
 		return;
 	feed->until = end;
-	feed->until_sequence = sequence_before(log, topic, end);
+	feed->until_sequence = rc_log_sequence_before(log, topic, end);
 	feed->state = false;
 	owe(worker, slot, feed, RC_MARK_CONFLATED);
 }
@@ -236,6 +242,21 @@ static void tell_resync(struct worker *worker, uint32_t slot, const struct rc_to
 	                 feed->until_sequence);
 }
 
+/* What it was to begin with is not in the log any more. */
+static void find_state(struct worker *worker, uint32_t slot, struct rc_subscription *record, struct rc_feed *feed)
+{
+	feed->wants_state = false;
+	if (!rc_feeds_resync(worker, slot, record))
+		rc_lag_close_slow(worker, slot, record->topic);
+	rc_worker_queue(worker, slot);
+}
+
+void rc_feeds_want_state(struct worker *worker, uint32_t slot, struct rc_subscription *record)
+{
+	rc_feed_of(&worker->subscribers, record)->wants_state = true;
+	worker->connections[slot].cursor.owed = true;
+}
+
 static bool say_mark(struct worker *worker, uint32_t slot, const struct rc_topic *topic, struct rc_feed *feed)
 {
 	const struct rc_mark mark = { .kind = (enum rc_mark_kind)(feed->mark - 1),
@@ -259,12 +280,16 @@ bool rc_feeds_next(struct worker *worker, uint32_t slot)
 		return true;
 	for (uint32_t at = conn->first_subscription; at;) {
 		uint32_t number = at - 1;
-		const struct rc_subscription *record = rc_subscription_at(&worker->subscribers, number);
+		struct rc_subscription *record = rc_subscription_at(&worker->subscribers, number);
 		const struct rc_topic *topic = topic_of(worker, record);
 		struct rc_feed *feed = rc_feed_at(&worker->subscribers, number);
 		at = record->next;
 		if (!feed)
 			continue;
+		if (feed->wants_state) {
+			find_state(worker, slot, record, feed);
+			return false;
+		}
 		if (feed->tells) {
 			tell_resync(worker, slot, topic, feed);
 			return false;
@@ -306,12 +331,12 @@ static bool look_further(struct worker *worker, uint32_t slot, struct rc_subscri
 	uint64_t first = rc_log_first_sequence(log, topic, feed->until_sequence + 1, readable);
 	if (first == RC_NONE)
 		first = head;
-	bool lost = first == head ? sequence_before(log, topic, head) > feed->until_sequence
-	                          : rc_log_entry(log, first)->sequence != feed->until_sequence + 1;
+	bool lost = first == head ? rc_log_sequence_before(log, topic, head) > feed->until_sequence
+	                          : rc_log_entry(log, first)->before > feed->until_sequence;
 	if (lost && topic->state && topic->state->key_count)
 		return false;
 	feed->until = head;
-	feed->until_sequence = sequence_before(log, topic, head);
+	feed->until_sequence = RC_MAX(feed->until_sequence, rc_log_sequence_before(log, topic, head));
 	feed->state = false;
 	if (first < head && (lost || rc_log_next(log, first, head) < head))
 		owe(worker, slot, feed, RC_MARK_CONFLATED);

@@ -35,6 +35,9 @@ bool rc_feeds_begin_state(struct worker *worker, uint32_t slot, struct rc_subscr
 /* From now on it is looked at so often a second. With the log's lock. False when memory is out. */
 bool rc_feeds_begin_pace(struct worker *worker, uint32_t slot, struct rc_subscription *record, unsigned rate);
 
+/* It has had all messages up to this number of another server. False when memory is out. */
+bool rc_feeds_begin_had(struct worker *worker, struct rc_subscription *record, uint64_t sequence);
+
 /* The subscription ends. */
 void rc_feeds_end(struct worker *worker, uint32_t slot, struct rc_subscription *record);
 
@@ -43,6 +46,10 @@ bool rc_feeds_resyncs(const struct worker *worker, const struct rc_subscription 
 
 /* It goes on from the state. False when memory is out. */
 bool rc_feeds_resync(struct worker *worker, uint32_t slot, struct rc_subscription *record);
+
+/* What it is to go on from, as rc_feeds_begin_state() had it, is no whole state: that is looked for before anything is
+ * said. With the log's lock. */
+void rc_feeds_want_state(struct worker *worker, uint32_t slot, struct rc_subscription *record);
 
 /* Of one that is behind: where it gets the newest alone from here on, and its form tells numbers, it is owed a mark. */
 void rc_feeds_begin_runs(struct worker *worker, uint32_t slot);

@@ -58,7 +58,7 @@ static uint64_t next_of(const struct rc_log *log, const struct rc_topic *topic, 
 	if (!topic || page->sequence == UINT64_MAX || (page->count && topic->epoch != page->epoch))
 		return RC_NONE;
 	uint64_t number = rc_log_first_sequence(log, topic, page->sequence + 1, 0);
-	bool gap = number != RC_NONE && page->count && rc_log_entry(log, number)->sequence != page->sequence + 1;
+	bool gap = number != RC_NONE && page->count && rc_log_entry(log, number)->before > page->sequence;
 	return gap ? RC_NONE : number;
 }
 

@@ -151,7 +151,7 @@ static uint64_t enforce_one(struct worker *worker, uint32_t slot, struct rc_subs
 	/* It goes on with the newest, unless even that must make room for publishers. */
 	const struct rc_entry *last = rc_log_entry(log, newest);
 	bool none = rc_log_too_far(log, last, newest, head, end);
-	uint64_t count = last->sequence - oldest->sequence + none;
+	uint64_t count = (uint32_t)(last->count - oldest->count) + none;
 	record->from = newest + none;
 	/* The cohort's next frames refer to what was left out. */
 	rc_cursor_out_of_step(&worker->connections[slot].cursor);

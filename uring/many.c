@@ -18,6 +18,7 @@ struct known {
 	};
 	uint64_t key_hash;
 	uint32_t key; /* with the lock: its number + 1, or 0 */
+	bool skipped; /* likewise: the topic has its number */
 };
 
 struct batch {
@@ -25,6 +26,7 @@ struct batch {
 	uint8_t *messages;
 	size_t stride, count;
 	struct known *known;
+	struct appending *appending; /* with the lock */
 };
 
 static struct rc_batch_message *message_of(const struct batch *batch, size_t index)
@@ -47,6 +49,14 @@ static bool has_key(const struct batch *batch, const struct rc_batch_message *me
 	size_t size;
 	key_of(batch, message, &size);
 	return size || message->flags & RC_PUBLISH_SNAPSHOT;
+}
+
+/* The number that it is given, or 0. */
+static uint64_t number_of(const struct batch *batch, const struct rc_batch_message *message, uint64_t *epoch)
+{
+	bool knows = RC_KNOWS(struct rc_batch_message, at_sequence, batch->stride);
+	*epoch = knows ? message->at_epoch : 0;
+	return knows ? message->at_sequence : 0;
 }
 
 /* Whether it is made when its number is known. */
@@ -77,8 +87,9 @@ static int check_one(const struct batch *batch, size_t index)
 	const struct rc_batch_message *message = message_of(batch, index);
 	size_t key_size;
 	const void *key = key_of(batch, message, &key_size);
+	uint64_t epoch, sequence = number_of(batch, message, &epoch);
 	if (message->flags & ~(unsigned)(RC_PUBLISH_OF_MESSAGES | RC_PUBLISH_OF_KEYS) ||
-	    !rc_publish_key_is_right(key_size, message->flags))
+	    !rc_publish_key_is_right(key_size, message->flags) || !rc_publish_number_is_right(epoch, sequence))
 		return -EINVAL;
 	if (says_more(batch, message))
 		return -E2BIG;
@@ -111,21 +122,28 @@ static int check_all(const struct batch *batch)
 
 /* ---- with the lock ---- */
 
-/* The topic of a message, which counts one entry more from now on, so that making room does not forget it. */
+/* The topic of a message, which counts one entry more from now on, so that making room does not forget it; or the
+ * message is to be skipped. */
 static bool find_topic(const struct batch *batch, struct rc_batch_message *message, struct known *known)
 {
 	struct rc_topics *topics = &batch->server->topics;
-	uint64_t hash = known->hash;
+	uint64_t hash = known->hash, epoch, sequence = number_of(batch, message, &epoch);
 	int error = -ENOENT;
 	struct rc_topic *topic = message->topic
 	                             ? rc_topics_opened(topics, message->topic)
 	                             : rc_topics_get(topics, message->name, message->name_size, hash, &error);
-	if (!topic) {
-		message->result = error;
-		return false;
+	if (topic)
+		error = rc_appending_number(batch->server, batch->appending, &topic, epoch, sequence);
+	message->result = error;
+	if (topic && error) {
+		known->skipped = error == -EEXIST;
+		rc_topics_release(topics, topic);
 	}
+	if (error)
+		return known->skipped;
 	known->topic = topic;
 	topic->entry_count++;
+	topic->claimed = sequence;
 	return true;
 }
 
@@ -133,10 +151,13 @@ static bool find_topic(const struct batch *batch, struct rc_batch_message *messa
 static void let_go(const struct batch *batch, struct known *known)
 {
 	struct rc_topic *topic = known->topic;
+	if (known->skipped)
+		return;
 	if (known->key)
 		rc_keys_unget(&batch->server->keys, known->key - 1);
 	known->key = 0;
 	known->hash = topic->hash;
+	topic->claimed = 0;
 	topic->entry_count--;
 	rc_topics_release(&batch->server->topics, topic);
 }
@@ -146,7 +167,7 @@ static bool find_key(const struct batch *batch, struct rc_batch_message *message
 {
 	struct rc_key_name name = { .hash = known->key_hash };
 	int error = 0;
-	if (!has_key(batch, message))
+	if (known->skipped || !has_key(batch, message))
 		return true;
 	name.bytes = key_of(batch, message, &name.size);
 	uint32_t key = rc_keys_get(&batch->server->keys, known->topic, &name, &error);
@@ -158,6 +179,7 @@ static bool find_key(const struct batch *batch, struct rc_batch_message *message
 static bool find(const struct batch *batch, struct rc_batch_message *message, struct known *known)
 {
 	known->key = 0;
+	known->skipped = false;
 	if (!find_topic(batch, message, known))
 		return false;
 	if (find_key(batch, message, known))
@@ -166,71 +188,85 @@ static bool find(const struct batch *batch, struct rc_batch_message *message, st
 	return false;
 }
 
-static bool make_room(const struct batch *batch)
+/* How many are put, and room for them. */
+static bool make_room(const struct batch *batch, size_t *count)
 {
 	struct rc_log *log = &batch->server->log;
 	uint64_t end = log->write_position;
 	unsigned held_by;
 	for (size_t i = 0; i < batch->count; i++) {
 		uint64_t size = frame_size_of(message_of(batch, i));
+		if (batch->known[i].skipped)
+			continue;
 		end = rc_log_place(log, end, size) + size;
+		++*count;
 	}
-	return rc_log_make_room(log, end, batch->count, &held_by);
+	return !*count || rc_log_make_room(log, end, *count, &held_by);
 }
 
 /* It takes no more than the room that was made for it. */
 static void make(const struct rc_batch_message *message, struct rc_log_message *put)
 {
-	uint64_t sequence = atomic_load_explicit(&put->topic->sequence, memory_order_relaxed) + 1;
+	uint64_t sequence = put->sequence;
+	if (!sequence)
+		sequence = atomic_load_explicit(&put->topic->sequence, memory_order_relaxed) + 1;
 	size_t size = message->make(message->context, sequence, put->topic->epoch, &put->data);
 	put->size = RC_MIN(size, message->size);
 }
 
-static uint64_t put_all(const struct batch *batch, uint64_t now_ns)
+/* Puts one, behind which so many come. */
+static void put_one(const struct batch *batch, size_t index, size_t left, uint64_t now_ns)
 {
-	uint64_t mask = 0;
-	for (size_t i = 0; i < batch->count; i++) {
-		struct rc_batch_message *message = message_of(batch, i);
-		struct rc_log_message put = {
-			.topic = batch->known[i].topic,
-			.data = message->data,
-			.size = message->size,
-			.opcode = message->flags & RC_PUBLISH_BINARY ? RC_BINARY : RC_TEXT,
-			.source_ns = message->time_ns,
-			.more = i + 1 < batch->count,
-			.key = batch->known[i].key,
-			.removed = message->flags & RC_PUBLISH_REMOVE,
-		};
-		if (is_made(batch, message))
-			make(message, &put);
-		if (RC_KNOWS(struct rc_batch_message, epoch, batch->stride))
-			message->epoch = put.topic->epoch;
-		message->result = (int64_t)rc_log_put(&batch->server->log, &put, now_ns);
-		mask |= put.topic->worker_mask;
-	}
+	struct rc_batch_message *message = message_of(batch, index);
+	uint64_t epoch;
+	struct rc_log_message put = {
+		.topic = batch->known[index].topic,
+		.data = message->data,
+		.size = message->size,
+		.opcode = message->flags & RC_PUBLISH_BINARY ? RC_BINARY : RC_TEXT,
+		.source_ns = message->time_ns,
+		.sequence = number_of(batch, message, &epoch),
+		.more = left > 0,
+		.key = batch->known[index].key,
+		.removed = message->flags & RC_PUBLISH_REMOVE,
+	};
+	if (is_made(batch, message))
+		make(message, &put);
+	if (RC_KNOWS(struct rc_batch_message, epoch, batch->stride))
+		message->epoch = put.topic->epoch;
+	message->result = (int64_t)rc_log_put(&batch->server->log, &put, now_ns);
+	put.topic->claimed = 0;
+	batch->appending->mask |= put.topic->worker_mask;
+}
+
+static void put_all(const struct batch *batch, size_t left, uint64_t now_ns)
+{
+	if (!left)
+		return;
+	for (size_t i = 0; i < batch->count; i++)
+		if (!batch->known[i].skipped)
+			put_one(batch, i, --left, now_ns);
 	rc_log_show(&batch->server->log);
-	return mask;
 }
 
 static int publish_once(const struct batch *batch, unsigned flags)
 {
-	struct appending appending;
-	size_t found = 0;
+	size_t found = 0, count = 0;
 	int result = 0;
 	uint64_t now_ns = rc_server_now();
-	rc_appending_begin(batch->server, &appending);
+	rc_appending_begin(batch->server, batch->appending);
 	while (found < batch->count && find(batch, message_of(batch, found), &batch->known[found]))
 		found++;
 	if (found < batch->count)
 		result = (int)message_of(batch, found)->result;
-	else if (!make_room(batch))
+	else if (!make_room(batch, &count))
 		result = -EAGAIN;
 	if (result == 0)
-		appending.mask = put_all(batch, now_ns);
+		put_all(batch, count, now_ns);
 	else
 		while (found)
 			let_go(batch, &batch->known[--found]);
-	rc_appending_end(batch->server, &appending, result ? result : 1, flags);
+	rc_appending_end(batch->server, batch->appending, result ? result : 1, flags);
 	return result;
 }
 
@@ -238,7 +274,8 @@ int64_t(rc_publish_many)(rc_server *server, struct rc_batch_message *messages, s
                          size_t struct_size)
 {
 	struct known known[RC_PUBLISH_MANY_MAX];
-	const struct batch batch = { server, (uint8_t *)messages, struct_size, count, known };
+	struct appending appending;
+	const struct batch batch = { server, (uint8_t *)messages, struct_size, count, known, &appending };
 	if (flags & ~(unsigned)RC_PUBLISH_OF_CALLS || struct_size < LEAST_SIZE)
 		return -EINVAL;
 	if (count > RC_PUBLISH_MANY_MAX || count > server->log.entry_count / 4)

@@ -72,13 +72,13 @@ static void free_idle(struct pictures *pictures, const struct picture *than, uin
 }
 
 /* A picture that is of use to who begins now, or null. */
-static struct picture *find(struct pictures *pictures, const struct form *form, uint32_t topic, uint64_t epoch,
-                            uint64_t sequence, uint64_t readable)
+static struct picture *find(struct pictures *pictures, const struct form *form, uint32_t topic, uint64_t birth,
+                            uint32_t messages, uint64_t readable)
 {
 	pthread_mutex_lock(&pictures->lock);
 	struct picture *picture = pictures->first;
-	while (picture && !(picture->topic == topic && picture->epoch == epoch && picture->form == form &&
-	                    picture->begin >= readable && sequence - picture->sequence <= NEWER_MAX(picture->count)))
+	while (picture && !(picture->topic == topic && picture->birth == birth && picture->form == form &&
+	                    picture->begin >= readable && messages - picture->messages <= NEWER_MAX(picture->count)))
 		picture = picture->next;
 	if (picture)
 		picture->reference_count++;
@@ -193,9 +193,9 @@ static int take(struct rc_server *server, const char *name, size_t size, const s
 	int result = rc_state_read(server, name, size, &read, add, &taking);
 	trim(pictures, picture);
 	picture->topic = read.topic;
-	picture->epoch = read.epoch;
+	picture->birth = read.birth;
 	picture->begin = read.begin;
-	picture->sequence = read.sequence;
+	picture->messages = read.count;
 	picture->incomplete = read.incomplete;
 	picture->reference_count = 1;
 	pthread_mutex_lock(&server->log_lock);
@@ -218,17 +218,17 @@ static int take(struct rc_server *server, const char *name, size_t size, const s
 int rc_picture_get(struct rc_server *server, const char *name, size_t size, const struct form *form,
                    struct picture **picture)
 {
-	uint64_t hash = rc_topic_hash(&server->topics, name, size), epoch = 0, sequence = 0, readable = 0;
-	uint32_t number = 0;
+	uint64_t hash = rc_topic_hash(&server->topics, name, size), birth = 0, readable = 0;
+	uint32_t number = 0, messages = 0;
 	pthread_mutex_lock(&server->log_lock);
 	const struct rc_topic *topic = rc_topics_find(&server->topics, name, size, hash);
 	if (topic && topic->state && topic->state->key_count) {
 		number = topic->id;
-		epoch = topic->epoch;
-		sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed);
+		birth = topic->birth;
+		messages = topic->message_count;
 		readable = rc_log_readable(&server->log);
 	}
 	pthread_mutex_unlock(&server->log_lock);
-	*picture = epoch ? find(&server->pictures, form, number, epoch, sequence, readable) : NULL;
-	return epoch && !*picture ? take(server, name, size, form, picture) : 0;
+	*picture = birth ? find(&server->pictures, form, number, birth, messages, readable) : NULL;
+	return birth && !*picture ? take(server, name, size, form, picture) : 0;
 }

@@ -25,10 +25,10 @@ struct picture {
 	const struct form *form;
 	unsigned reference_count;
 	uint32_t topic;
+	uint32_t messages; /* that the topic had had before `begin` */
 	bool incomplete;
-	uint64_t epoch;
-	uint64_t begin;    /* entry: what is newer is in the log from here on */
-	uint64_t sequence; /* of the topic's newest message before it */
+	uint64_t birth; /* of the topic */
+	uint64_t begin; /* entry: what is newer is in the log from here on */
 	uint8_t *bytes;
 	uint64_t *ends; /* of each value, in bytes from the beginning */
 	uint64_t size, capacity;

@@ -93,14 +93,27 @@ static void tell_interest(struct worker *worker, uint32_t slot, struct rc_intere
 	}
 }
 
+/* Whether it may meet what it has had elsewhere; from the first message on that it has not, it never will again. */
+static bool has_had(const struct worker *worker, uint32_t topic, struct rc_feed *feed, uint64_t begin)
+{
+	const struct rc_log *log = &worker->server->log;
+	if (!feed->had)
+		return false;
+	uint64_t first = rc_log_first_from(log, rc_topic_at(&worker->server->topics, topic), begin);
+	if (first != RC_NONE && rc_log_entry(log, first)->before >= feed->had)
+		feed->had = 0;
+	return feed->had;
+}
+
 /* The only topic of a connection whose plan does not depend on anything else of it, or UINT32_MAX. */
 static uint32_t only_topic(const struct worker *worker, const struct connection *conn, uint64_t begin)
 {
 	if (conn->subscription_count != 1 || conn->cursor.partial || conn->cursor.resuming || conn->cursor.own_ahead)
 		return UINT32_MAX;
 	const struct rc_subscription *record = rc_subscription_at(&worker->subscribers, conn->first_subscription - 1);
-	const struct rc_feed *feed = rc_feed_at(&worker->subscribers, conn->first_subscription - 1);
-	if (record->from > begin || (feed && (feed->rate || feed->until > begin)) ||
+	struct rc_feed *feed = rc_feed_at(&worker->subscribers, conn->first_subscription - 1);
+	if (record->from > begin ||
+	    (feed && (feed->rate || feed->until > begin || has_had(worker, record->topic, feed, begin))) ||
 	    (conn->cursor.behind && (record->conflate || conflates(worker, record->topic))))
 		return UINT32_MAX;
 	return record->topic;

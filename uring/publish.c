@@ -118,6 +118,7 @@ void rc_appending_end(struct rc_server *server, const struct appending *appendin
 	if (RC_UNLIKELY(log->segments_recycled != appending->recycled))
 		RC_TRACE1(segment_recycled, log->segments_recycled);
 	struct command *wishes = RC_UNLIKELY(log->wants_base) ? take_wishes(server) : NULL;
+	mask |= appending->left;
 	pthread_mutex_unlock(&server->log_lock);
 	if (RC_UNLIKELY(wishes))
 		pass_on_wishes(server, wishes);
@@ -216,11 +217,9 @@ int rc_topic_open(rc_server *server, const char *name, size_t name_size, rc_topi
 int rc_topic_close(rc_server *server, rc_topic handle)
 {
 	pthread_mutex_lock(&server->log_lock);
-	struct rc_topic *topic = rc_topics_opened(&server->topics, handle);
-	if (topic) {
-		topic->open_count--;
-		rc_topics_release(&server->topics, topic);
-	}
+	struct rc_topic *topic = rc_topics_held(&server->topics, handle);
+	if (topic)
+		rc_topics_close(&server->topics, topic);
 	pthread_mutex_unlock(&server->log_lock);
 	return topic ? 0 : -ENOENT;
 }
@@ -235,7 +234,9 @@ static int64_t append(struct rc_server *server, const struct address *address, s
 	int error = 0;
 	message->epoch = topic->epoch;
 	if (message->make) {
-		uint64_t sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed) + 1;
+		uint64_t sequence = message->at_sequence;
+		if (!sequence)
+			sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed) + 1;
 		message->size = message->make(message->context, sequence, topic->epoch, &message->data);
 		if (!rc_publish_is_right(message->data, message->size, message->flags))
 			return -EILSEQ;
@@ -251,6 +252,7 @@ static int64_t append(struct rc_server *server, const struct address *address, s
 		                                 .opcode = opcode_of(message->flags),
 		                                 .source_ns = message->time_ns,
 		                                 .except = message->except,
+		                                 .sequence = message->at_sequence,
 		                                 .key = key + address->has_key,
 		                                 .removed = message->flags & RC_PUBLISH_REMOVE };
 	int64_t result = rc_log_append(&server->log, &appended, now_ns, &held_by);
@@ -266,9 +268,12 @@ static int64_t publish_once(rc_server *server, const struct address *address, st
 	uint64_t now_ns = rc_server_now();
 	rc_appending_begin(server, &appending);
 	struct rc_topic *topic = topic_of(server, address, &error);
+	if (topic)
+		error = rc_appending_number(server, &appending, &topic, message->at_epoch, message->at_sequence);
 	int64_t result = error;
 	if (topic) {
-		result = append(server, address, topic, message, now_ns);
+		if (!error)
+			result = append(server, address, topic, message, now_ns);
 		appending.mask = topic->worker_mask;
 		if (result < 0)
 			rc_topics_release(&server->topics, topic);
@@ -317,6 +322,7 @@ static int64_t publish_checked(rc_server *server, const char *topic, size_t topi
 	struct address address = { .name = topic, .name_size = topic_size, .handle = message->topic };
 	if ((!address.handle && (!topic_size || topic_size > RC_TOPIC_NAME_MAX)) || !flags_are_known(message->flags) ||
 	    !rc_publish_key_is_right(message->key_size, message->flags) ||
+	    !rc_publish_number_is_right(message->at_epoch, message->at_sequence) ||
 	    (message->except && !leave_out(server, message->except)))
 		return -EINVAL;
 	/* Before the lock: the copy under it then finds the bytes in the cache. */

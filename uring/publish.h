@@ -15,6 +15,7 @@
 /* A change of the log on its way. */
 struct appending {
 	uint64_t mask; /* workers with subscribers, as bits of a topic's worker_mask; whoever appends adds them */
+	uint64_t left; /* likewise, of topics that began anew: they are woken whatever comes of the rest */
 	uint64_t segment, recycled;
 };
 
@@ -24,6 +25,20 @@ void rc_appending_begin(struct rc_server *server, struct appending *appending);
 /* Gives it back, and wakes: all on -EAGAIN; those of the mask after a success, unless flags say RC_PUBLISH_QUIET; and
  * those that keep the log from coming around. */
 void rc_appending_end(struct rc_server *server, const struct appending *appending, int64_t result, unsigned flags);
+
+/* number.c: whether a topic takes a message with this number, or with an epoch of 0 one that the server numbers. A
+ * topic that begins anew by that is changed for its successor. With the lock. Returns 0, -EEXIST (it has that number),
+ * -ENOSPC or -ENOMEM. */
+int rc_appending_number_given(struct rc_server *server, struct appending *appending, struct rc_topic **topic,
+                              uint64_t epoch, uint64_t sequence);
+
+static inline int rc_appending_number(struct rc_server *server, struct appending *appending, struct rc_topic **topic,
+                                      uint64_t epoch, uint64_t sequence)
+{
+	return RC_UNLIKELY(epoch || (*topic)->given)
+	           ? rc_appending_number_given(server, appending, topic, epoch, sequence)
+	           : 0;
+}
 
 /* For those who look at much under the lock, piece by piece, right after they gave it back: lets one of the publishers
  * that wait for it go first. A lock that is taken again at once never reaches a thread that has to wake up. */
@@ -37,6 +52,12 @@ static inline bool rc_publish_key_is_right(size_t key_size, unsigned flags)
 {
 	bool removes = flags & RC_PUBLISH_REMOVE, is_base = flags & RC_PUBLISH_SNAPSHOT;
 	return key_size <= RC_KEY_MAX && (key_size ? !is_base : !removes);
+}
+
+/* Whether a message may have this number: none at all, or one of a stream. */
+static inline bool rc_publish_number_is_right(uint64_t epoch, uint64_t sequence)
+{
+	return epoch ? epoch <= INT64_MAX && sequence && sequence <= INT64_MAX : !sequence;
 }
 
 /* history.c: what is told of a message that is read. */

@@ -10,6 +10,7 @@
 #include "opening.h"
 #include "proxy.h"
 #include "ringcast_refuse.h"
+#include "ringcast_request.h"
 #include "worker.h"
 
 #include <stdio.h>
@@ -43,6 +44,10 @@ const char *rc_request_method(const rc_request *request)
 const char *rc_request_path(const rc_request *request)
 {
 	return request->http->path;
+}
+const char *rc_request_query_string(const rc_request *request)
+{
+	return request->http->query;
 }
 bool rc_request_is_websocket(const rc_request *request)
 {

@@ -100,7 +100,9 @@ static int64_t commit_once(rc_server *server, rc_place place, rc_topic topic, st
 	struct rc_block *block = rc_blocks_find(&server->log.blocks, place);
 	message->topic = block ? rc_topics_opened(&server->topics, topic) : NULL;
 	if (message->topic) {
-		result = append_built(server, block, message, now_ns);
+		result = rc_appending_number(server, &appending, &message->topic, 0, 0);
+		if (result == 0)
+			result = append_built(server, block, message, now_ns);
 		appending.mask = message->topic->worker_mask;
 	} else if (block) {
 		result = -ENOENT;

@@ -128,7 +128,7 @@ static int make_log(struct rc_server *server, struct rc_error *error)
 	result = rc_topics_init(&server->topics, &defaults, config->log_size, real_time_ms(), server->seed);
 	if (result < 0)
 		return result;
-	server->epoch = server->topics.epoch_next;
+	server->epoch = server->topics.birth_next;
 	result = rc_keys_init(&server->keys, &server->topics, server->pictures.size_max);
 	if (result < 0)
 		return result;

@@ -25,8 +25,8 @@ struct note {
 /* The topic that is read, while it is the same. With the lock. */
 static const struct rc_topic *topic_of(rc_server *server, const struct state_read *read)
 {
-	const struct rc_topic *topic = rc_topic_if_made(&server->topics, read->topic);
-	return topic && topic->epoch == read->epoch ? topic : NULL;
+	const struct rc_topic *topic = rc_topic_if_current(&server->topics, read->topic);
+	return topic && topic->birth == read->birth && topic->epoch == read->epoch ? topic : NULL;
 }
 
 /* Begins to read. Returns how many keys there are to note. */
@@ -40,6 +40,8 @@ static uint32_t begin(rc_server *server, const char *name, size_t size, struct s
 	read->begin = rc_log_head(&server->log);
 	if (topic) {
 		read->topic = topic->id;
+		read->count = topic->message_count;
+		read->birth = topic->birth;
 		read->epoch = topic->epoch;
 		read->sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed);
 		count = topic->state ? topic->state->key_count : 0;
@@ -154,7 +156,7 @@ static bool show_newer(rc_server *server, struct state_read *read, struct visito
 	uint64_t number = topic ? rc_log_first_sequence(log, topic, read->sequence + 1, 0) : RC_NONE;
 	if (number == RC_NONE)
 		return false;
-	read->incomplete |= rc_log_entry(log, number)->sequence != read->sequence + 1;
+	read->incomplete |= rc_log_entry(log, number)->before > read->sequence;
 	for (unsigned i = 0; i < READ_AT_ONCE && number < head && !visitor->over; i++) {
 		struct rc_value value;
 		read->sequence = rc_log_entry(log, number)->sequence;

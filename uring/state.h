@@ -10,6 +10,8 @@
 
 struct state_read {
 	uint32_t topic;    /* its number */
+	uint32_t count;    /* of its messages before `begin` */
+	uint64_t birth;    /* its own: another topic may get the number */
 	uint64_t epoch;    /* 0: there is no such topic */
 	uint64_t begin;    /* entry: what is newer is in the log from here on */
 	uint64_t sequence; /* of the topic's newest message before it */

@@ -122,11 +122,13 @@ static void fill_in(rc_server *server, const struct rc_topic *topic, struct rc_t
 	memcpy(stats->name, topic->name, topic->name_size);
 	stats->epoch = topic->epoch;
 	stats->sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed);
-	stats->oldest = topic->entry_count ? stats->sequence - topic->entry_count + 1 : 0;
+	uint64_t oldest = rc_log_first_sequence(&server->log, topic, 0, 0);
+	stats->oldest = oldest == RC_NONE ? 0 : rc_log_entry(&server->log, oldest)->sequence;
+	stats->lost = topic->lost;
 	stats->subscribers = topic->subscription_count;
 	for (unsigned i = 0; i < server->worker_count; i++) {
 		const struct rc_audience *audience = rc_audience_at(&server->workers[i].subscribers, topic->id);
-		if (!audience || atomic_load_explicit(&audience->epoch, memory_order_relaxed) != topic->epoch)
+		if (!audience || atomic_load_explicit(&audience->birth, memory_order_relaxed) != topic->birth)
 			continue;
 		stats->deliveries += atomic_load_explicit(&audience->deliveries, memory_order_relaxed);
 		stats->dropped += atomic_load_explicit(&audience->dropped, memory_order_relaxed);
@@ -165,7 +167,7 @@ int(rc_topic_stats)(rc_server *server, const char *name, size_t name_size, struc
 
 /* One of the best so far. It may be gone by the time that it is described, and its number another's. */
 struct candidate {
-	uint64_t epoch;
+	uint64_t birth;
 	uint32_t id, subscription_count;
 };
 
@@ -177,7 +179,7 @@ static size_t insert(struct candidate *best, size_t count, size_t max, const str
 		return count;
 	for (; at && best[at - 1].subscription_count < topic->subscription_count; at--)
 		best[at] = best[at - 1];
-	best[at] = (struct candidate){ topic->epoch, topic->id, topic->subscription_count };
+	best[at] = (struct candidate){ topic->birth, topic->id, topic->subscription_count };
 	return count < max ? count + 1 : max;
 }
 
@@ -190,7 +192,7 @@ static size_t find_best(rc_server *server, struct candidate *best, size_t max)
 		uint32_t end = RC_MIN(id + LOOKED_AT_ONCE, server->topics.made_count);
 		more = end < server->topics.made_count;
 		for (; id < end; id++) {
-			const struct rc_topic *topic = rc_topic_if_made(&server->topics, id);
+			const struct rc_topic *topic = rc_topic_if_current(&server->topics, id);
 			if (topic)
 				count = insert(best, count, max, topic);
 		}
@@ -210,8 +212,8 @@ size_t(rc_topics_top)(rc_server *server, struct rc_topic_stats *out, size_t max,
 	for (size_t i = 0; i < found;) {
 		pthread_mutex_lock(&server->log_lock);
 		for (size_t end = RC_MIN(i + DESCRIBED_AT_ONCE, found); i < end; i++) {
-			const struct rc_topic *topic = rc_topic_if_made(&server->topics, best[i].id);
-			if (topic && topic->epoch == best[i].epoch)
+			const struct rc_topic *topic = rc_topic_if_current(&server->topics, best[i].id);
+			if (topic && topic->birth == best[i].birth)
 				describe(server, topic, out, count++, struct_size);
 		}
 		pthread_mutex_unlock(&server->log_lock);
@@ -239,7 +241,7 @@ size_t(rc_topics_match)(rc_server *server, const char *pattern, size_t pattern_s
 		uint32_t end = RC_MIN(id + LOOKED_AT_ONCE, server->topics.made_count);
 		more = end < server->topics.made_count;
 		for (unsigned described = 0; id < end && described < DESCRIBED_AT_ONCE; id++) {
-			const struct rc_topic *topic = rc_topic_if_made(&server->topics, id);
+			const struct rc_topic *topic = rc_topic_if_current(&server->topics, id);
 			if (!topic || !matches(topic, pattern, pattern_size))
 				continue;
 			if (count < max) {

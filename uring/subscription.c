@@ -8,6 +8,7 @@
 
 #include "feeds.h"
 #include "form.h"
+#include "renew.h"
 #include "worker.h"
 
 #include <string.h>
@@ -38,17 +39,22 @@ static uint64_t begin_at(struct worker *worker, struct connection *conn, const s
 	/* The state has the newest of each key. */
 	bool last = start && start->last && !start->resume && !start->after.epoch && !start->state && !start->snapshot;
 	*first = sequence + 1;
+	if (start)
+		start->lost = 0;
 	if (start && start->after.epoch) {
 		uint64_t next = start->after.number + 1;
 		start->resumed = start->after.epoch == worker->server->epoch && next && next >= readable &&
-		                 next <= rc_log_head(log);
+		                 next >= topic->began && next <= rc_log_head(log);
 		if (start->resumed || !start->resume)
 			at = rc_log_first_sequence(log, topic, 1, start->resumed ? next : readable);
 	}
-	if (start && start->resume && !start->resumed && start->since < sequence)
+	if (start && start->resume && !start->resumed && start->since < sequence) {
 		at = rc_log_first_sequence(log, topic, start->since + 1, readable);
-	else if (last && newest != RC_NONE && newest >= readable)
+		uint64_t before = at == RC_NONE ? sequence : rc_log_entry(log, at)->before;
+		start->lost = before > start->since ? before : 0;
+	} else if (last && newest != RC_NONE && newest >= readable) {
 		at = newest;
+	}
 	if (at != RC_NONE) {
 		*first = rc_log_entry(log, at)->sequence;
 		return at;
@@ -98,25 +104,33 @@ uint64_t rc_subscription_base(const struct worker *worker, const struct rc_topic
 
 /* Whether what comes first is the topic's state, and not what it asked to resume, of which nothing is missing. */
 static bool begins_with_state(const struct worker *worker, const struct connection *conn, const struct rc_topic *topic,
-                              const struct rc_start *start, uint64_t from, uint64_t first)
+                              const struct rc_start *start, uint64_t from)
 {
 	if (!(start->state || start->snapshot) || !rc_form_of(conn)->follows)
 		return false;
 	if (start->after.epoch && start->resumed)
 		return false;
 	uint64_t sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed);
-	bool has_all = start->since == sequence || (start->since < sequence && first == start->since + 1 &&
-	                                            from < rc_log_head(&worker->server->log));
+	bool has_all = topic->given ? start->since >= sequence : start->since == sequence;
+	has_all |= start->since < sequence && !start->lost && from < rc_log_head(&worker->server->log);
 	return !start->resume || !has_all;
 }
 
 /* What it asks to resume was of another beginning of the topic. Then all that the log has is new to it, and its form
- * says so; or the state comes, where that is asked for. */
+ * says so; or the state comes, where that is asked for. Of a stream it may have had elsewhere what has not come here
+ * yet. */
 static bool begins_anew(const struct rc_topic *topic, const struct rc_start *start)
 {
 	if (!start || !start->resume || !start->since || !start->epoch || start->after.epoch)
 		return false;
 	return start->epoch != topic->epoch ||
+	       (!topic->given && start->since > atomic_load_explicit(&topic->sequence, memory_order_relaxed));
+}
+
+/* Whether it asks to resume in this epoch from where the topic has not come yet. Not with another beginning. */
+static bool is_ahead(const struct rc_topic *topic, const struct rc_start *start)
+{
+	return start && start->resume && !start->after.epoch && topic->given && start->epoch == topic->epoch &&
 	       start->since > atomic_load_explicit(&topic->sequence, memory_order_relaxed);
 }
 
@@ -142,8 +156,9 @@ static int find_beginning(struct worker *worker, struct connection *conn, const 
 	beginning->from = begin_at(worker, conn, topic, start, &beginning->first);
 	if (anew && start->resume)
 		beginning->until = beginning->from;
-	if (!start || !begins_with_state(worker, conn, topic, start, beginning->from, beginning->first))
+	if (!start || !begins_with_state(worker, conn, topic, start, beginning->from))
 		return 0;
+	start->lost = 0; /* the state has it */
 	uint64_t base = start->snapshot ? rc_subscription_base(worker, topic) : RC_NONE;
 	beginning->from = base != RC_NONE ? base : rc_log_head(log);
 	beginning->until = base != RC_NONE ? base + 1 : beginning->from;
@@ -151,7 +166,7 @@ static int find_beginning(struct worker *worker, struct connection *conn, const 
 	                                   : atomic_load_explicit(&topic->sequence, memory_order_relaxed) + 1;
 	if (base != RC_NONE || !topic->state || !topic->state->key_count)
 		return 0;
-	if (!picture || picture->topic != topic->id || picture->epoch != topic->epoch ||
+	if (!picture || picture->topic != topic->id || picture->birth != topic->birth ||
 	    picture->begin < rc_log_readable(log))
 		return -EAGAIN;
 	beginning->takes_picture = true;
@@ -169,7 +184,10 @@ static bool begin_feed(struct worker *worker, uint32_t slot, struct rc_subscript
 			return false;
 		rc_feed_of(&worker->subscribers, record)->snapshot = start->snapshot;
 	}
-	return !start || !start->rate || rc_feeds_begin_pace(worker, slot, record, start->rate);
+	if (start && start->rate && !rc_feeds_begin_pace(worker, slot, record, start->rate))
+		return false;
+	const struct rc_topic *topic = rc_topic_at(&worker->server->topics, record->topic);
+	return !is_ahead(topic, start) || rc_feeds_begin_had(worker, record, start->since);
 }
 
 /* *picture, which may be null, is taken where it is needed. */
@@ -190,7 +208,7 @@ static int subscribe_locked(struct worker *worker, uint32_t slot, const char *na
 		error = -ENOSPC;
 	} else if ((error = find_beginning(worker, conn, topic, start, *picture, &beginning)) == 0) {
 		record = rc_subscribers_add(&worker->subscribers, slot, &conn->first_subscription, topic->id,
-		                            topic->epoch, beginning.from);
+		                            topic->birth, beginning.from);
 		error = record ? 0 : -ENOMEM;
 	}
 	if (record && !begin_feed(worker, slot, record, &beginning, start, *picture)) {
@@ -221,6 +239,13 @@ static int subscribe_locked(struct worker *worker, uint32_t slot, const char *na
 	return 0;
 }
 
+/* A cursor without subscriptions means nothing, and may have stood still while the log went on. With the lock. */
+static void begin_cursor(const struct worker *worker, struct connection *conn)
+{
+	if (!conn->subscription_count && !conn->sending && !conn->cursor.behind)
+		rc_cursor_begin(&conn->cursor, rc_log_head(&worker->server->log));
+}
+
 int rc_subscription_begin(struct worker *worker, uint32_t slot, const char *name, size_t size, struct rc_start *start)
 {
 	struct rc_server *server = worker->server;
@@ -234,11 +259,10 @@ int rc_subscription_begin(struct worker *worker, uint32_t slot, const char *name
 		if (i && (result = rc_picture_get(server, name, size, rc_form_of(conn), &picture)) < 0)
 			break;
 		pthread_mutex_lock(&server->log_lock);
+		rc_renewals_of(worker, slot);
 		if (worker->round.walk_index == worker->round.walk_count)
 			rc_subscribers_trim(&worker->subscribers, &server->topics);
-		/* A cursor without subscriptions means nothing, and may have stood still while the log went on. */
-		if (!conn->subscription_count && !conn->sending && !conn->cursor.behind)
-			rc_cursor_begin(&conn->cursor, rc_log_head(&server->log));
+		begin_cursor(worker, conn);
 		result = subscribe_locked(worker, slot, name, size, hash, start, &picture);
 		pthread_mutex_unlock(&server->log_lock);
 		rc_picture_drop(server, picture);
@@ -319,6 +343,7 @@ int rc_subscription_end(struct worker *worker, uint32_t slot, const char *name, 
 	uint64_t hash = rc_topic_hash(&server->topics, name, size);
 	struct rc_subscription *record = NULL;
 	pthread_mutex_lock(&server->log_lock);
+	rc_renewals_of(worker, slot);
 	struct rc_topic *topic = rc_topics_find(&server->topics, name, size, hash);
 	if (topic && (record = rc_subscribers_find(&worker->subscribers, slot, topic->id)))
 		remove_locked(worker, slot, record);
@@ -335,4 +360,46 @@ void rc_subscription_end_all(struct worker *worker, uint32_t slot)
 	while (conn->first_subscription)
 		remove_locked(worker, slot, rc_subscription_at(&worker->subscribers, conn->first_subscription - 1));
 	pthread_mutex_unlock(&worker->server->log_lock);
+}
+
+/* Whether the log has all messages that the topic ever had, from this entry on. */
+static bool is_whole(const struct rc_log *log, const struct rc_topic *topic, uint64_t from)
+{
+	return from < rc_log_head(log) ? rc_log_entry(log, from)->count == 1 : !topic->message_count;
+}
+
+int rc_subscription_move(struct worker *worker, uint32_t slot, struct rc_subscription *record)
+{
+	const struct rc_log *log = &worker->server->log;
+	struct connection *conn = &worker->connections[slot];
+	const struct rc_topic *topic = rc_topic_at(&worker->server->topics, record->topic);
+	const struct rc_feed *feed = rc_feed_of(&worker->subscribers, record);
+	struct rc_start start = { .resume = true, .conflate = record->conflate, .rate = feed ? feed->rate : 0 };
+	bool snapshot = feed && feed->snapshot;
+	struct picture *none = NULL;
+	uint64_t hash = topic->hash;
+	size_t size = topic->name_size;
+	char name[RC_TOPIC_NAME_MAX + 1];
+	memcpy(name, topic->name, size); /* it goes with its last subscriber */
+	remove_locked(worker, slot, record);
+	begin_cursor(worker, conn);
+	int result = subscribe_locked(worker, slot, name, size, hash, &start, &none);
+	if (result < 0) /* it is there already: somebody asked for that in its name meanwhile */
+		return result == -EEXIST ? 0 : result;
+	topic = rc_topics_find(&worker->server->topics, name, size, hash);
+	record = rc_subscribers_find(&worker->subscribers, slot, topic->id);
+	if (!rc_form_of(conn)->follows) { /* the application finds out what there is */
+		bool was_behind = conn->cursor.behind;
+		rc_cursor_fell_behind(&conn->cursor, rc_lag_place(worker, slot));
+		rc_lag_follow(worker, slot, was_behind);
+	} else if (!rc_feeds_begin_state(worker, slot, record, NULL, record->from, RC_MARK_RESYNC)) {
+		return -ENOMEM;
+	} else {
+		rc_feed_of(&worker->subscribers, record)->snapshot = snapshot;
+		if (topic->state && topic->state->key_count && !is_whole(log, topic, record->from))
+			rc_feeds_want_state(worker, slot, record);
+	}
+	rc_count(&worker->stats.resyncs, 1);
+	rc_worker_queue(worker, slot);
+	return 0;
 }

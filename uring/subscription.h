@@ -7,6 +7,7 @@
 
 #include "ringcast.h"
 
+struct rc_subscription;
 struct worker;
 
 /* As rc_subscribe() and rc_unsubscribe(), on the worker. */
@@ -14,9 +15,12 @@ int rc_subscription_begin(struct worker *worker, uint32_t slot, const char *name
 int rc_subscription_end(struct worker *worker, uint32_t slot, const char *name, size_t size);
 void rc_subscription_end_all(struct worker *worker, uint32_t slot);
 
+/* Its topic has a successor: it goes on there, and owes the connection word of that. With the log's lock. Returns 0, or
+ * a negative errno, and then it is subscribed to neither, or was not told. */
+int rc_subscription_move(struct worker *worker, uint32_t slot, struct rc_subscription *record);
+
 /* From now on it wants of its topic what the log has from there on, though its connection may stand further on. With
  * the log's lock, which has that entry for readers. */
-struct rc_subscription;
 void rc_subscription_go_to(struct worker *worker, uint32_t slot, struct rc_subscription *record, uint64_t from);
 
 /* The entry of the topic's newest base, if readers may have it, or RC_NONE. With the log's lock. */

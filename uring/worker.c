@@ -339,6 +339,8 @@ static int64_t time_to_wait(const struct worker *worker, bool stopping, uint64_t
 	until = RC_MIN(until, rc_producers_next_look_ns(worker));
 	if (stopping)
 		until = RC_MIN(until, worker->now_ns + STOP_TICK_NS);
+	if (rc_renewals_wait(worker))
+		until = worker->now_ns;
 	if (until == UINT64_MAX)
 		return -1;
 	return until > worker->now_ns ? (int64_t)(until - worker->now_ns) : 0;
@@ -348,7 +350,8 @@ static int64_t time_to_wait(const struct worker *worker, bool stopping, uint64_t
 static bool prepare_to_sleep(struct worker *worker)
 {
 	atomic_store(&worker->mailbox.sleeping, true);
-	if (atomic_load(&worker->server->log.head) == worker->round.end && !atomic_load(&worker->mailbox.count))
+	if (atomic_load(&worker->server->log.head) == worker->round.end && !atomic_load(&worker->mailbox.count) &&
+	    !rc_renewals_wait(worker))
 		return true;
 	atomic_store(&worker->mailbox.sleeping, false);
 	return false;
@@ -447,6 +450,7 @@ static bool work(struct worker *worker, bool *stopping, uint64_t *more_at_ns)
 {
 	uint64_t stop_at_ns = atomic_load(&worker->server->stop_at_ns);
 	run_commands(worker);
+	rc_renewals_look(worker);
 	rc_secure_recheck(worker);
 	run_timers(worker);
 	rc_dial_more(worker);

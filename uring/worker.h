@@ -22,6 +22,7 @@
 #include "mailbox.h"
 #include "plans.h"
 #include "producer.h"
+#include "renew.h"
 #include "ring.h"
 #include "ringcast_stats.h"
 #include "secure.h"
@@ -86,6 +87,7 @@ struct worker {
 	struct feeds feeds;
 	struct beats beats;
 	struct shows shows;
+	struct renewals renewals;
 
 	struct stopping stopping;
 	struct rc_completion completions[RC_BATCH_MAX];

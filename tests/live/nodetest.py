@@ -5,9 +5,29 @@ import re
 import shutil
 import subprocess
 
-from harness import SLOW, Skip, die_with_parent
+from harness import SLOW, TOP, Skip, die_with_parent
 
+NODE = os.path.join(TOP, "build", "node")
+MODULES = os.path.join(NODE, "node_modules")
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "web")
+
+
+def need_npm(*packages):
+    """Packages of npm, NAME@VERSION each, under build/node: they are fetched when they are not there."""
+    missing = [package for package in packages if not os.path.isdir(os.path.join(MODULES, package.rpartition("@")[0]))]
+    if not missing:
+        return
+    if not shutil.which("npm"):
+        raise Skip("there is no npm to install " + " ".join(missing) + " with")
+    os.makedirs(NODE, exist_ok=True)
+    try:
+        done = subprocess.run(["npm", "install", "--prefix", NODE, "--no-audit", "--no-fund", "--ignore-scripts", "--silent",
+                               *missing], check=False, timeout=60 * SLOW, capture_output=True, text=True,
+                              preexec_fn=die_with_parent)
+    except subprocess.TimeoutExpired:
+        raise Skip("npm could not install in time: " + " ".join(missing)) from None
+    if done.returncode:
+        raise Skip(f"npm could not install {' '.join(missing)}: " + done.stderr.strip()[-200:])
 
 
 def node(script, *arguments, limit):

@@ -118,7 +118,8 @@ def test_what_is_installed():
     headers = ["include/" + os.path.basename(path) for path in glob.glob(os.path.join(TOP, "[eu]*/ringcast*.h"))]
     for path in (*headers, "bin/ringcast", "lib/libringcast.a", "lib/libringcast.so", "lib/pkgconfig/ringcast.pc",
                  "share/man/man1/ringcast.1", "share/man/man3/rc_publish.3", "share/man/man7/ringcast-latency.7",
-                 "share/ringcast/ringcast.js", "share/ringcast/package.json", "lib/systemd/system/ringcast.service",
+                 "share/ringcast/ringcast.js", "share/ringcast/package.json", "share/ringcast/ringcast.min.js",
+                 "share/ringcast/ringcast.cjs", "share/ringcast/ringcast.d.ts", "share/ringcast/ringcast.d.cts", "share/ringcast/react.js", "lib/systemd/system/ringcast.service",
                  "share/bash-completion/completions/ringcast", "share/zsh/site-functions/_ringcast",
                  "share/fish/vendor_completions.d/ringcast.fish", "share/doc/ringcast/SECURITY.md",
                  "share/doc/ringcast/examples/nginx.conf"):

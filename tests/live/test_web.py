@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The browser side without a browser: the files that `ringcast app` serves, how ringcast.js is joined from its modules, and
 ringcast.js under Node, against a server that misbehaves and against ours, killed and started again."""
+import gzip
 import os
 import re
 import shutil
@@ -8,26 +9,75 @@ import subprocess
 import tempfile
 
 from app import App
-from harness import BUILD, PROGRAM, TOP, Skip, equal, run
+from harness import BUILD, PROGRAM, TOP, Server, Skip, equal, run
 from nodetest import node
 
 WEB = os.path.join(TOP, "tools", "web")
 SOURCES = os.path.join(WEB, "client")
-CLIENT = os.path.join(BUILD, "tools", "web", "ringcast.js")
+BUILT = os.path.join(BUILD, "tools", "web")
+CLIENT = os.path.join(BUILT, "ringcast.js")
+SMALL_MAX = 8192
 FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/dashboard.js": ("dashboard.js", "text/javascript; charset=utf-8"),
     "/charts.js": ("charts.js", "text/javascript; charset=utf-8"),
     "/style.css": ("style.css", "text/css; charset=utf-8"),
     "/ringcast.js": ("ringcast.js", "text/javascript; charset=utf-8"),
+    "/ringcast.min.js": ("ringcast.min.js", "text/javascript; charset=utf-8"),
+    "/ringcast.min.mjs": ("ringcast.min.mjs", "text/javascript; charset=utf-8"),
 }
+
+
+def content_of(name):
+    with open(os.path.join(BUILT if name.startswith("ringcast") else WEB, name), "rb") as file:
+        return file.read()
+
+
+def test_files_are_sent_compressed():
+    with App() as server:
+        for path, (name, kind) in FILES.items():
+            content = content_of(name)
+            plain = server.get(path)[1]
+            equal(plain["vary"], "Accept-Encoding")
+            for wanted in ("gzip", "GZIP", "br, gzip;q=0.5", "deflate , gzip", "*", "br;q=1,*;q=0.1", "gzip;q=1.0"):
+                status, headers, body = server.get(path, headers=f"Accept-Encoding: {wanted}\r\n")
+                equal((status, headers["content-encoding"], headers["content-type"]), (200, "gzip", kind), wanted)
+                assert gzip.decompress(body) == content, path
+                assert len(body) < len(content), path
+                assert headers["etag"] != plain["etag"], "two forms of a file have one tag"
+            status, again, body = server.get(path, headers=f"Accept-Encoding: gzip\r\nIf-None-Match: {headers['etag']}\r\n")
+            equal((status, again["etag"], again["vary"], body), (304, headers["etag"], "Accept-Encoding", b""))
+            equal(server.get(path, headers=f"Accept-Encoding: gzip\r\nIf-None-Match: {plain['etag']}\r\n")[0], 200)
+            for unwanted in ("identity", "br", "gzip;q=0", "gzip; q=0.000", "*;q=0", "*, gzip;q=0", "xgzip, gzips", "", ",;=,"):
+                _, headers, body = server.get(path, headers=f"Accept-Encoding: {unwanted}\r\n")
+                assert "content-encoding" not in headers and body == content, (path, unwanted)
+            status, headers, _ = server.get(path, "HEAD", "Accept-Encoding: gzip\r\n")
+            equal((status, headers["content-encoding"]), (200, "gzip"))
+
+
+def test_the_servers_of_books_have_the_client_too():
+    with Server("--demo") as server:
+        for path in ("/ringcast.js", "/ringcast.min.js", "/ringcast.min.mjs"):
+            status, headers, body = server.get(path, headers="Accept-Encoding: gzip\r\n")
+            equal((status, gzip.decompress(body)), (200, content_of(path[1:])))
+            equal(server.get(path, headers=f"Accept-Encoding: gzip\r\nIf-None-Match: {headers['etag']}\r\n")[0], 304)
+
+
+def test_the_small_file_is_small():
+    sizes = {}
+    for name in ("ringcast.js", "ringcast.min.js", "ringcast.min.mjs"):
+        with open(os.path.join(BUILT, name + ".gz"), "rb") as file:
+            sizes[name] = len(file.read())
+        print(f"{name}: {len(content_of(name))} bytes, {sizes[name]} compressed")
+    if not shutil.which("esbuild"):
+        raise Skip("there is no esbuild, so it is not small")
+    assert max(sizes["ringcast.min.js"], sizes["ringcast.min.mjs"]) <= SMALL_MAX, sizes
 
 
 def test_files():
     with App() as server:
         for path, (name, kind) in FILES.items():
-            with open(CLIENT if name == "ringcast.js" else os.path.join(WEB, name), "rb") as file:
-                content = file.read()
+            content = content_of(name)
             status, headers, body = server.get(path)
             equal((status, headers["content-type"], body), (200, kind, content), path)
             equal(headers["cache-control"], "no-cache")
@@ -75,8 +125,10 @@ def test_a_message_keeps_what_its_sender_called_it():
         a.say("broadcast", content=3, id=7)
         b.expect("broadcast", ref=7)
         b.say("room_message", room="r", content=4)
-        a.expect("ACK")
-        a.expect("broadcast", ref=7)
+        a.expect("status", id="mine")
+        a.expect("ACK", id="again")
+        told = {message["type"]: message for message in (a.hear(), a.hear())}  # a send may pass what it follows
+        equal((told["status"]["id"], told["broadcast"]["ref"]), (7, 7))
         assert "ref" not in a.expect("room_message", content=4)
 
 
@@ -175,12 +227,46 @@ def test_modules_that_cannot_be_joined():
     equal(joined(m=module), (1, "", "join.awk:0: there is no module D/entry.js\n"))
 
 
+def test_without_esbuild():
+    """The small files say the same then, at full length."""
+    tools = "sh awk sed cp rm mkdir dirname cat".split()
+    if not all(shutil.which(tool) for tool in tools):
+        raise Skip("a tool of the build is not here")
+    with tempfile.TemporaryDirectory() as directory:
+        here, out = os.path.join(directory, "bin"), os.path.join(directory, "out")
+        os.mkdir(here)
+        os.mkdir(out)
+        for tool in tools:
+            os.symlink(shutil.which(tool), os.path.join(here, tool))
+        subprocess.run(["sh", os.path.join(WEB, "small.sh"), out], check=True, env={"PATH": here}, timeout=20)
+        equal(sorted(os.listdir(out)), ["ringcast.cjs", "ringcast.min.js", "ringcast.min.mjs"])
+        node("forms.mjs", out, limit=60)
+
+
+def test_forms():
+    node("forms.mjs", BUILT, limit=60)
+
+
 def test_modules_under_node():
     node("modules.mjs", SOURCES, CLIENT, limit=60)
 
 
 def test_client_under_node():
     node("client.mjs", CLIENT, limit=80)
+
+
+def test_small_client_under_node():
+    node("client.mjs", os.path.join(BUILT, "ringcast.min.mjs"), limit=80)
+
+
+def test_names_of_tutorials():
+    node("names.mjs", CLIENT, limit=60)
+
+
+def test_pool():
+    if not shutil.which("setpriv"):
+        raise Skip("there is no setpriv")
+    node("pool.mjs", CLIENT, PROGRAM, limit=60)
 
 
 def test_keyed_feeds():

@@ -3,27 +3,17 @@
 under build/node when it is not there. Pictures of the dashboard are left in BUILD/tests."""
 import os
 import shutil
-import subprocess
 
-from harness import BUILD, PROGRAM, TOP, Server, Skip, die_with_parent, run
-from nodetest import node
+from harness import BUILD, PROGRAM, Server, Skip, run
+from nodetest import MODULES, need_npm, node
 
-MODULES = os.path.join(TOP, "build", "node", "node_modules")
 CHROMIUM = "/usr/bin/chromium"
 
 
 def need_chromium():
     if not os.path.exists(CHROMIUM) or not shutil.which("setpriv"):
         raise Skip("there is no " + CHROMIUM)
-    if not os.path.isdir(os.path.join(MODULES, "playwright-core")):
-        if not shutil.which("npm"):
-            raise Skip("there is no npm to install playwright-core with")
-        os.makedirs(os.path.dirname(MODULES), exist_ok=True)
-        done = subprocess.run(["npm", "install", "--prefix", os.path.dirname(MODULES), "--no-audit", "--no-fund",
-                               "--ignore-scripts", "--silent", "playwright-core@1"], check=False, timeout=60,
-                              capture_output=True, text=True, preexec_fn=die_with_parent)
-        if done.returncode:
-            raise Skip("npm could not install playwright-core: " + done.stderr.strip()[-200:])
+    need_npm("playwright-core@1")
 
 
 def test_chromium():

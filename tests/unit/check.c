@@ -140,10 +140,14 @@ static void frame_of_another_size(void) { *(rc_log_frame(&log_, back(5)) + 1) ^=
 static void frame_written_over(void) { *rc_log_frame(&log_, back(5)) = 0x01; }
 static void frame_of_no_message(void) { *rc_log_frame(&log_, back(5)) = 0x80 | RC_FRAME_PING; }
 static void chain_into_another_topic(void) { back(3)->topic = topic->id; }
-static void chain_forward(void) { back(5)->previous = rc_log_head(&log_) - 1; }
-static void chain_past_a_message(void) { back(1)->previous = entries[back(1)->previous % ENTRIES].previous; }
-static void jump_without_a_link(void) { back(3)->previous = RC_NONE; }
-static void chain_that_skips_one(void) { back(5)->next = rc_log_head(&log_) - 1; }
+static void chain_forward(void) { back(5)->previous = -4u; }
+static void chain_past_a_message(void) { back(1)->previous += back(1 + back(1)->previous)->previous; }
+static void predecessor_of_another_number(void) { back(1)->before--; }
+static void counted_twice(void) { back(1)->count--; }
+static void jump_without_a_link(void) { back(3)->previous = 0; }
+static void jump_to_another(void) { topic->jumps.to--, other->jumps.to--; }
+static void chain_that_skips_one(void) { back(5)->next = 4; }
+static void lost_what_it_has(void) { topic->lost = topic->sequence - 1; }
 static void topic_without_its_newest(void) { atomic_store(&topic->newest, RC_NONE); }
 static void topic_counts_wrong(void) { topic->entry_count++; }
 static void topic_numbers_wrong(void) { atomic_fetch_add(&topic->sequence, 1); }
@@ -169,8 +173,12 @@ Test(check, of_the_log, .init = make_log, .fini = free_log)
 		{ "frame.opcode == RC_FRAME_TEXT", frame_of_no_message },
 		{ "earlier->topic == entry->topic", chain_into_another_topic },
 		{ "link < number", chain_forward },
-		{ "->sequence == entry->sequence - 1", chain_past_a_message },
-		{ "(entry->previous == RC_NONE) == (entry->jump == RC_NONE)", jump_without_a_link },
+		{ "earlier->count + 1 == entry->count", chain_past_a_message },
+		{ "rc_log_entry(log, next)->before == entry->sequence", predecessor_of_another_number },
+		{ "earlier->count + 1 == entry->count", counted_twice },
+		{ "(entry->previous == 0) == (entry->jump == 0)", jump_without_a_link },
+		{ "== topic->jumps.to", jump_to_another },
+		{ "topic->lost <= entry->before", lost_what_it_has },
 		{ "next > number &&", chain_that_skips_one },
 		{ "newest != RC_NONE", topic_without_its_newest },
 		{ "->entry_count == count", topic_counts_wrong },

@@ -90,9 +90,9 @@ Test(log, less_than_2_GiB_in_the_largest_log)
 	cr_assert_eq(rc_topics_init(&topics, &options, 0, 1, 1), 0);
 	rc_log_init(&log, &topics, bytes, size, entries, 64, floors, 1);
 	struct rc_topic *topic = rc_topics_get(&topics, "t", 1, rc_topic_hash(&topics, "t", 1), &error);
-	cr_expect_eq(append_raw(&log, topic, RC_TEXT, bytes, ((size_t)1 << 31) - 14, 0, &held_by), -EMSGSIZE);
-	cr_expect_eq(append_raw(&log, topic, RC_TEXT, bytes, (size_t)1 << 32, 0, &held_by), -EMSGSIZE);
-	cr_expect_eq(append_raw(&log, topic, RC_TEXT, bytes, (size_t)5 << 30, 0, &held_by), -EMSGSIZE);
+	cr_expect_eq(append_raw(&log, topic, RC_TEXT, bytes, ((size_t)1 << 31) - 14, 0, 0, &held_by), -EMSGSIZE);
+	cr_expect_eq(append_raw(&log, topic, RC_TEXT, bytes, (size_t)1 << 32, 0, 0, &held_by), -EMSGSIZE);
+	cr_expect_eq(append_raw(&log, topic, RC_TEXT, bytes, (size_t)5 << 30, 0, 0, &held_by), -EMSGSIZE);
 	rc_topics_destroy(&topics);
 	munmap(bytes, size);
 }
@@ -131,7 +131,7 @@ Test(log, held_back_by_a_floor_and_by_nothing_else)
 	const struct rc_log before = m.log;
 	struct rc_topic *topic = model_find(&m, 0);
 	for (unsigned i = 0; i < 3; i++)
-		cr_expect_eq(append_raw(&m.log, topic, RC_TEXT, "x", 1, 0, &held_by), -EAGAIN);
+		cr_expect_eq(append_raw(&m.log, topic, RC_TEXT, "x", 1, 0, 0, &held_by), -EAGAIN);
 	cr_expect_eq(held_by, 1);
 	cr_expect_eq(m.log.refused, 3);
 	m.log.refused = 0;
@@ -145,7 +145,7 @@ Test(log, held_back_by_a_floor_and_by_nothing_else)
 	cr_expect_eq(atomic_load(&m.log.tail), 2);
 	cr_expect_eq(model_append(&m, 0, 0, RC_TEXT), -EAGAIN, "the next segment");
 	m.floors[1] = UINT64_MAX;
-	cr_expect_gt(append_raw(&m.log, topic, RC_TEXT, "", 0, 0, &held_by), 0, "a reader that has gone");
+	cr_expect_gt(append_raw(&m.log, topic, RC_TEXT, "", 0, 0, 0, &held_by), 0, "a reader that has gone");
 	model_end(&m);
 }
 
@@ -232,7 +232,8 @@ Test(log, a_message_may_push_out_its_predecessor)
 		floor_to(m.head);
 		append(name, 20);
 		cr_expect_eq(newest()->sequence, 2);
-		cr_expect_eq(newest()->previous, RC_NONE);
+		cr_expect_eq(newest()->previous, 0);
+		cr_expect_eq(newest()->before, 1, "though the log has it no more");
 		cr_expect_eq(m.topics.kept_size, 0);
 		model_check_all(&m);
 		model_end(&m);
@@ -272,10 +273,10 @@ static uint64_t way_to(const struct rc_topic *topic, uint64_t number_min, bool *
 	for (uint64_t at = atomic_load(&topic->newest);; ++*steps) {
 		const struct rc_entry *entry = rc_log_entry(&m.log, at);
 		on_way[at % ENTRIES] = true;
-		if (entry->jump != RC_NONE && entry->jump >= number_min)
-			at = entry->jump;
-		else if (entry->previous != RC_NONE && entry->previous >= number_min)
-			at = entry->previous;
+		if (entry->jump && at - entry->jump >= number_min)
+			at -= entry->jump;
+		else if (entry->previous && at - entry->previous >= number_min)
+			at -= entry->previous;
 		else
 			return at;
 	}
@@ -292,17 +293,18 @@ static void expect_way(const struct rc_topic *topic, uint64_t number_min)
 	memcpy(saved, m.entries, sizeof saved);
 	for (size_t i = 0; i < ENTRIES; i++)
 		if (!on_way[i])
-			m.entries[i].previous = m.entries[i].jump = RC_NONE;
+			m.entries[i].previous = m.entries[i].jump = 0;
 	cr_expect_eq(rc_log_first_from(&m.log, topic, number_min), found);
 	memcpy(m.entries, saved, sizeof saved);
 	cr_expect_eq(rc_log_first_from(&m.log, topic, number_min), found);
 	cr_expect_eq(rc_log_first_sequence(&m.log, topic, rc_log_entry(&m.log, found)->sequence, 0), found);
 }
 
-Test(log, any_entry_is_found_in_few_steps)
+static void find_any(bool holes)
 {
 	uint64_t seed = seed_of("log");
 	model_begin(&m, 1 * RC_MIB, ENTRIES, 1, 0);
+	m.holes = holes ? seed | 1 : 0;
 	for (unsigned i = 0; i < 3 * ENTRIES + ENTRIES / 2; i++, floor_to(m.head)) {
 		append(i % 7 == 0 ? 1 : i % 500 == 1 ? 2 : 0, i % 5);
 		if (i % 1500 != 1499 && i != ENTRIES - 1 && i != ENTRIES)
@@ -313,4 +315,15 @@ Test(log, any_entry_is_found_in_few_steps)
 			expect_way(model_find(&m, tries % 3), m.head - 1000 - below(&seed, m.head - 1000 - m.tail));
 	}
 	model_end(&m);
+}
+
+Test(log, any_entry_is_found_in_few_steps)
+{
+	find_any(false);
+}
+
+/* Jumps are as far as the messages between them, however far apart their numbers are. */
+Test(log, holes_cost_no_steps)
+{
+	find_any(true);
 }

@@ -18,7 +18,7 @@
 enum { MODEL_NAMES = 8, MODEL_READERS = 4 };
 
 struct model_message {
-	uint64_t position, sequence, epoch, time_ns;
+	uint64_t position, sequence, before, epoch, time_ns;
 	size_t size;
 	uint32_t topic;
 	unsigned name;
@@ -41,6 +41,7 @@ struct model {
 	uint64_t head, tail, granted, granted_position, end, wanted, capacity;
 	size_t kept_size, kept_size_max;
 	uint64_t refused, published_size;
+	uint64_t holes; /* seed of the numbers that topics leave out; 0: they leave out none */
 	struct model_topic names[MODEL_NAMES];
 	uint8_t *frame; /* room for the largest */
 };
@@ -269,19 +270,23 @@ static inline void model_check_entry(const struct model *m, uint64_t number)
 	cr_assert_eq(entry->time_ns, message->time_ns);
 	cr_assert_leq(entry->position % m->log.size + size, m->log.size, "a frame never wraps");
 	cr_assert(memcmp(rc_log_frame(&m->log, entry), m->frame, size) == 0, "entry %lu", number);
-	if (entry->jump != RC_NONE && entry->jump >= m->tail)
-		cr_assert(entry->jump < number && m->messages[entry->jump].topic == message->topic);
+	cr_assert_eq(entry->before, message->before);
+	uint64_t jump = rc_log_back(number, entry->jump), back = rc_log_back(number, entry->previous);
+	if (jump != RC_NONE && jump >= m->tail)
+		cr_assert(jump < number && m->messages[jump].topic == message->topic);
 	uint64_t previous = model_previous(m, number);
 	if (previous != RC_NONE)
-		cr_assert_eq(entry->previous, previous);
+		cr_assert_eq(back, previous);
 	else
-		cr_assert(entry->previous == RC_NONE || entry->previous < m->tail);
+		cr_assert(back == RC_NONE || back < m->tail);
 }
 
 static inline int64_t append_raw(struct rc_log *log, struct rc_topic *topic, enum rc_opcode opcode, const void *data,
-                                 size_t size, uint64_t now_ns, unsigned *held_by)
+                                 size_t size, uint64_t sequence, uint64_t now_ns, unsigned *held_by)
 {
-	const struct rc_log_message message = { .topic = topic, .opcode = opcode, .data = data, .size = size };
+	const struct rc_log_message message = {
+		.topic = topic, .opcode = opcode, .data = data, .size = size, .sequence = sequence
+	};
 	return rc_log_append(log, &message, now_ns, held_by);
 }
 
@@ -298,9 +303,10 @@ static inline int64_t model_append(struct model *m, unsigned name, size_t size, 
 		held |= granted > m->granted && m->floors[i] < granted;
 
 	unsigned held_by = 77;
+	uint64_t sequence = expected->sequence + 1 + (m->holes ? below(&m->holes, 4) * below(&m->holes, 1000) : 0);
 	if (fits)
-		model_payload(m->frame, size, name, expected->sequence + 1);
-	int64_t result = append_raw(&m->log, topic, opcode, m->frame, size, time_ns, &held_by);
+		model_payload(m->frame, size, name, sequence);
+	int64_t result = append_raw(&m->log, topic, opcode, m->frame, size, m->holes ? sequence : 0, time_ns, &held_by);
 	if (result < 0)
 		rc_topics_release(&m->topics, topic);
 	if (!fits || held) {
@@ -325,7 +331,8 @@ static inline int64_t model_append(struct model *m, unsigned name, size_t size, 
 	}
 	m->messages[m->head++] = (struct model_message){
 		.position = position,
-		.sequence = ++expected->sequence,
+		.sequence = sequence,
+		.before = expected->sequence,
 		.epoch = expected->epoch,
 		.time_ns = time_ns,
 		.size = size,
@@ -333,6 +340,7 @@ static inline int64_t model_append(struct model *m, unsigned name, size_t size, 
 		.name = name,
 		.opcode = opcode,
 	};
+	expected->sequence = sequence;
 	m->wanted = 0;
 	m->end = position + model_frame_size(size);
 	m->published_size += size;

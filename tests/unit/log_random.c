@@ -111,6 +111,7 @@ Test(log_random, against_a_list_of_messages)
 	uint64_t seed = seed_of("log_random"), recycled = 0, refused = 0, kept = 0, forgotten = 0;
 	for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
 		model_begin(&m, kinds[i].size, kinds[i].entry_count, kinds[i].readers, kinds[i].kept_size_max);
+		m.holes = below(&seed, 2) ? seed | 1 : 0;
 		for (unsigned round = 0; round < 12000; round++) {
 			step(&seed);
 			if (round % 100 == 0)

@@ -52,7 +52,7 @@ static void *publish(void *argument)
 		unsigned held_by;
 		do {
 			pthread_mutex_lock(&shared.lock);
-			result = append_raw(&shared.log, topic, RC_BINARY, payload, size, i, &held_by);
+			result = append_raw(&shared.log, topic, RC_BINARY, payload, size, 0, i, &held_by);
 			pthread_mutex_unlock(&shared.lock);
 			if (result == -EAGAIN)
 				sched_yield();
@@ -116,7 +116,7 @@ static void search(struct reader *reader, uint64_t floor)
 	if (first != RC_NONE) {
 		const struct rc_entry *entry = check_entry(reader, first);
 		CHECK(first >= floor && entry && entry->topic == topic->id);
-		CHECK(entry && (entry->previous == RC_NONE || entry->previous < floor));
+		CHECK(entry && (entry->previous == 0 || first - entry->previous < floor));
 		atomic_fetch_add_explicit(&shared.searches, 1, memory_order_relaxed);
 	}
 }

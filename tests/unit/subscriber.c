@@ -226,7 +226,7 @@ Test(subscriber, counters_belong_to_one_life_of_a_topic, .init = begin, .fini = 
 	cr_expect_null(rc_audience_at(&set, number_of(3)));
 	add(0, 3, 77, 0);
 	struct rc_audience *audience = rc_audience_at(&set, number_of(3));
-	cr_expect_eq(atomic_load(&audience->epoch), 77);
+	cr_expect_eq(atomic_load(&audience->birth), 77);
 	atomic_store(&audience->deliveries, 4);
 	atomic_store(&audience->dropped, 3);
 	atomic_store(&audience->conflated, 2);
@@ -236,7 +236,7 @@ Test(subscriber, counters_belong_to_one_life_of_a_topic, .init = begin, .fini = 
 	cr_expect_eq(atomic_load(&audience->deliveries), 4, "the topic is the same");
 	take_out(1, 3);
 	add(1, 3, 78, 0);
-	cr_expect_eq(atomic_load(&audience->epoch), 78);
+	cr_expect_eq(atomic_load(&audience->birth), 78);
 	cr_expect_eq(atomic_load(&audience->deliveries), 0);
 	cr_expect_eq(atomic_load(&audience->dropped), 0);
 	cr_expect_eq(atomic_load(&audience->conflated), 0);

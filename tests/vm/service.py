@@ -90,7 +90,7 @@ def test_reload():
     until(grew, "the new limit")
     configure("listen = 127.0.0.1:8080", "content-max = nonsense")
     systemctl("reload", UNIT, status=None)
-    until(lambda: said("those of before stay"), "a word about the error")
+    until(lambda: said("the old ones stay"), "a word about the error")
     a.settle()
     equal(show("MainPID"), main, "the process")
 

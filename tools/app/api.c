@@ -11,16 +11,14 @@
 #include "access.h"
 #include "app.h"
 #include "client.h"
-#include "date.h"
 #include "figures.h"
 #include "letters.h"
 #include "lib/answer.h"
 #include "lib/text.h"
 #include "names.h"
 #include "pages.h"
-#include "people.h"
 #include "publishing.h"
-#include "rights.h"
+#include "speaking.h"
 #include "updates.h"
 #include "web.h"
 
@@ -65,44 +63,28 @@ static int post_publish(struct call *call)
 	return answer_json(call, 200);
 }
 
+static int answer_speaking(struct call *call, const struct app_speaking *speaking, int status)
+{
+	return status == 200 ? answer_json(call, 200) : fail(call, status, speaking->wrong);
+}
+
 static int post_broadcast(struct call *call)
 {
-	size_t size;
-	const json_t *content = json_object_get(call->body, "content");
-	const char *from = need_name(call, "from", APP_SUBJECT_SIZE_MAX, &size);
-	if (!content)
-		return fail(call, 400, "expected {\"content\":VALUE}");
-	app_people_broadcast(call->app, from ? from : "server", content, NULL);
-	app_out_text(&call->out, "{\"ok\":true}");
-	return answer_json(call, 200);
+	struct app_speaking speaking = { .app = call->app, .body = call->body };
+	return answer_speaking(call, &speaking, app_speaking_to_all(&speaking, &call->out));
 }
 
 static int post_send(struct call *call)
 {
-	struct app *app = call->app;
-	size_t size, from_size;
-	const char *to = need_name(call, "to", APP_SUBJECT_SIZE_MAX, &size);
-	const char *from = need_name(call, "from", APP_SUBJECT_SIZE_MAX, &from_size);
-	const json_t *content = json_object_get(call->body, "content");
-	if (!to || !content)
-		return fail(call, 400, "expected {\"to\":USER,\"content\":VALUE}");
-	app_out_format(&call->out,
-	               "{\"type\":\"direct\",\"id\":\"%llx-%llx\",\"from\":", (unsigned long long)app->epoch,
-	               (unsigned long long)atomic_fetch_add(&app->numbers, 1));
-	app_out_string(&call->out, from ? from : "server", from ? from_size : 6);
-	app_out_text(&call->out, ",\"content\":");
-	app_out_value(&call->out, content);
-	app_out_format(&call->out, ",\"timestamp\":%llu}", (unsigned long long)app_date_ms());
-	if (call->out.failed)
-		return 503;
-	int devices = app_people_deliver(app, to, size, call->out.bytes, call->out.size,
-	                                 json_is_true(json_object_get(call->body, "reliable")), 0);
-	if (devices == -2)
-		return fail(call, 503, "the user is away, and the message cannot be stored");
-	app_out_clear(&call->out);
-	app_out_format(&call->out, "{\"delivered\":%d,\"stored\":%s}", devices > 0 ? devices : 0,
-	               devices < 0 ? "true" : "false");
-	return answer_json(call, 200);
+	struct app_speaking speaking = { .app = call->app, .body = call->body };
+	return answer_speaking(call, &speaking, app_speaking_to_user(&speaking, &call->out));
+}
+
+static int post_room(struct call *call)
+{
+	struct app_speaking speaking = { .app = call->app, .body = call->body };
+	const char *room = rc_request_path(call->request) + sizeof "/api/rooms/" - 1;
+	return answer_speaking(call, &speaking, app_speaking_to_room(&speaking, room, strlen(room), &call->out));
 }
 
 static int post_disconnect(struct call *call)
@@ -158,7 +140,7 @@ static int get_presence(struct call *call)
 }
 
 static const struct route {
-	const char *path, *methods;
+	const char *path, *methods; /* a path that ends in a star is all that begin so */
 	int (*answer)(struct call *call);
 	bool (*may)(const struct app *app, rc_request *request, const char **why);
 	bool many; /* its body may be more than one object */
@@ -166,6 +148,7 @@ static const struct route {
 	{ "/api/publish", "POST", post_publish, app_access_api, true },
 	{ "/api/broadcast", "POST", post_broadcast, app_access_api, false },
 	{ "/api/send", "POST", post_send, app_access_api, false },
+	{ "/api/rooms/*", "POST", post_room, app_access_api, false },
 	{ "/api/disconnect", "POST", post_disconnect, app_access_api, false },
 	{ "/api/stats", "GET, HEAD", get_stats, app_access_figures, false },
 	{ "/api/rooms", "GET, HEAD", get_rooms, app_access_api, false },
@@ -218,6 +201,11 @@ static int answer_route(struct call *call, const struct route *route)
 	return route->answer(call);
 }
 
+static bool is_path_of(const struct route *route, const char *path)
+{
+	return strcmp(path, route->path) == 0 || app_name_matches(route->path, strlen(route->path), path, strlen(path));
+}
+
 const char *app_api_methods(const struct app *app, const rc_request *request)
 {
 	static const char *const figures[] = { "/stats", "/metrics", "/profile", "/healthz", "/readyz" };
@@ -226,7 +214,7 @@ const char *app_api_methods(const struct app *app, const rc_request *request)
 	if (!only && app_pages_methods(path))
 		return app_pages_methods(path);
 	for (size_t i = 0; i < sizeof routes / sizeof *routes && here; i++)
-		if (strcmp(path, routes[i].path) == 0)
+		if (is_path_of(&routes[i], path))
 			return routes[i].methods;
 	for (size_t i = 0; i < sizeof figures / sizeof *figures && (here || i >= 3); i++)
 		if (strcmp(path, figures[i]) == 0)
@@ -243,7 +231,7 @@ static int answer_api(struct app *app, rc_request *request, const char *path)
 	struct call call = { .app = app, .request = request };
 	int status = -1;
 	for (size_t i = 0; i < sizeof routes / sizeof *routes && status < 0; i++)
-		if (strcmp(path, routes[i].path) == 0)
+		if (is_path_of(&routes[i], path))
 			status = answer_route(&call, &routes[i]);
 	if (status < 0)
 		status = fail(&call, 404, "no such path");

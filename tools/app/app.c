@@ -35,7 +35,7 @@ const struct subcommand command_app = {
 	    "  /ws, /ws/USER      WebSocket; ?token=, ?reliable=1\n"
 	    "  /sse/TOPIC,...     feeds as server-sent events; Last-Event-ID, ?since=\n"
 	    "  /poll/TOPIC,...    feeds by long polling; ?since=, ?wait=\n"
-	    "  /api/...           POST publish, broadcast, send, disconnect; GET stats, rooms, presence\n"
+	    "  /api/...           POST publish, rooms/ROOM, broadcast, send, disconnect; GET stats, rooms, presence\n"
 	    "  /stats, /metrics, /profile, /healthz, /readyz\n"
 	    "  /, /ringcast.js    a dashboard; the client for browsers and Node\n"
 	    "Settings come from a file. The environment overrides the file, and flags override both. SIGHUP reads\n"
@@ -115,6 +115,7 @@ static void end(struct app *app, const sigset_t *signals)
 	rc_server_stop(app->server, app_settings_now(app)->drain_ms);
 	pthread_sigmask(SIG_UNBLOCK, signals, NULL);
 	rc_server_join(app->server);
+	app_hooks_stop(app);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
 	app_push_stop(app);

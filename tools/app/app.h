@@ -23,6 +23,7 @@
 #include "directory.h"
 #include "feeds.h"
 #include "gate.h"
+#include "hooks.h"
 #include "lib/access_log.h"
 #include "lib/admin.h"
 #include "lib/health.h"
@@ -34,6 +35,8 @@
 #include "returns.h"
 #include "ringcast.h"
 #include "settings.h"
+
+struct app_client;
 
 struct app {
 	rc_server *server;
@@ -53,12 +56,16 @@ struct app {
 	struct service service;
 	struct access_log access;
 	struct app_watches watches;
+	_Atomic bool passing; /* all follow the topic of what is not kept and goes to everybody (passing.h) */
 	struct app_gate gate;
 	struct app_refusals refusals;
 	struct app_returns returns;
 	struct app_reports reports;
 	struct app_push push;
 	struct app_clock clock;
+	struct app_hooks hooks;
+	/* What a client said while its backend was asked goes on. */
+	void (*resume)(struct app_client *client);
 };
 
 /* The settings of now: valid until the callback returns. */

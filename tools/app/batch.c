@@ -12,6 +12,7 @@
 #include "feeds.h"
 #include "fields.h"
 #include "lib/wait.h"
+#include "passing.h"
 #include "rate.h"
 #include "ringcast_feed.h"
 #include "ringcast_stats.h"
@@ -75,7 +76,8 @@ static void send_lines(struct app_client *client, const struct app_out *lines)
 		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
 	for (size_t at = 0; at < lines->size && !client->closing;) {
 		size_t size = (size_t)((char *)memchr(lines->bytes + at, '\n', lines->size - at) - (lines->bytes + at));
-		app_batch_add(client, lines->bytes + at, size);
+		if (lines->bytes[at]) /* see app_passing_read() */
+			app_batch_add(client, lines->bytes + at, size);
 		at += size + 1;
 	}
 }
@@ -131,7 +133,11 @@ static void pull_feed(struct app_client *client, struct app_feed *feed)
 	if (!feed->room && stats.oldest > feed->since + 1)
 		tell_gap(client, feed, stats.oldest - 1);
 	app_out_clear(lines);
-	rc_topic_read(client->app->server, feed->name, feed->size, feed->since, client->batch_count, take, &pull);
+	if (app_passing_is_topic(feed->name))
+		feed->since = app_passing_read(client, feed->name, feed->size, feed->since, stats.sequence, lines);
+	else
+		rc_topic_read(client->app->server, feed->name, feed->size, feed->since, client->batch_count, take,
+		              &pull);
 	send_lines(client, lines);
 }
 

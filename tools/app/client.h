@@ -18,6 +18,7 @@
 #include "clock.h"
 #include "out.h"
 #include "ringcast.h"
+#include "status.h"
 #include "store.h"
 #include "table.h"
 #include "token.h"
@@ -53,7 +54,9 @@ struct app_client {
 	struct app_user *user;          /* null until it has said who it is */
 	struct app_client *next_device; /* (lock) */
 	struct app_claims claims;
-	bool has_token, expired;
+	bool has_token, expired; /* has_token: or the backend said who it is: */
+	bool by_hook, guest;     /* guest: and it gave it no name */
+	struct app_hold *hold;   /* null until its backend is asked */
 	unsigned permissions;
 	char *claimed;               /* the USER of its path, which a token has yet to prove, or null */
 	struct app_address *address; /* (lock) */
@@ -69,7 +72,11 @@ struct app_client {
 	unsigned feed_count;
 	char *patterns[APP_PATTERNS_MAX];
 	unsigned pattern_count;
-	unsigned subscribe_count; /* subscribes so far */
+	unsigned subscribe_count;                /* subscribes so far */
+	const json_t *inside;                    /* the id of the DATA that is being handled, or null */
+	bool refused;                            /* something in it */
+	struct app_outcome outcome;              /* of what is in it */
+	struct app_passing_types *passing_types; /* what it has said that is not kept (passing.h), or null */
 
 	/* what waits for it: reliable.c, wire.c */
 	bool by_letter; /* (lock) others hand it messages by letter, because of what follows */

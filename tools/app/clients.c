@@ -12,14 +12,16 @@
 #include "app.h"
 #include "batch.h"
 #include "client.h"
-#include "date.h"
 #include "dialect.h"
+#include "entry.h"
 #include "heartbeat.h"
+#include "hold.h"
 #include "lib/answer.h"
 #include "lib/log.h"
 #include "lib/text.h"
 #include "lib/wait.h"
 #include "login.h"
+#include "passing.h"
 #include "people.h"
 #include "plain.h"
 #include "rate.h"
@@ -61,19 +63,31 @@ static int judge(struct app *app, rc_request *request, struct app_client *client
 		warn_of_proxy(app, request);
 		return app_refuse(app, request, 429, "too many connections from this address");
 	}
+	app_login_ask *ask = app_hooks_has(app, APP_HOOK_CONNECT) ? app_entry_ask : NULL;
 	if (!client->wish)
-		return app_login_judge(app, request, client);
+		return app_login_judge(app, request, client, ask);
 	uint32_t cost = 1 + app_cost_of_subscribe(client->wish->message);
 	if (!app_address_take(app, client->address, cost))
 		return refuse_rate(app, request);
-	int status = app_login_judge_plain(app, request, client);
+	int status = app_login_judge_plain(app, request, client, ask);
 	if (status || !client->opened)
 		return status;
 	if (client->has_token && !app_address_take_as(app, client->claims.subject, cost)) {
 		client->opened = false;
 		return refuse_rate(app, request);
 	}
+	if (!app_hold_waits(client) && app_hooks_has(app, APP_HOOK_SUBSCRIBE)) {
+		status = app_entry_ask_topics(client, request);
+		if (status || !client->opened)
+			return status;
+	}
 	return app_plain_begin(client, request);
+}
+
+static void free_client(struct app_client *client)
+{
+	app_hold_free(client);
+	app_client_free(client);
 }
 
 /* What a client wishes of its connection, in its URL. */
@@ -122,7 +136,7 @@ static int open_client(struct app *app, rc_request *request, struct app_wish *wi
 		if (client->user)
 			app_people_leave(client);
 		app_address_leave(app, client->address);
-		app_client_free(client);
+		free_client(client);
 		if (!answered)
 			APP_COUNT(app, rejected);
 		return status;
@@ -197,21 +211,6 @@ static int on_request(void *context, rc_request *request)
 
 /* ---- its life ---- */
 
-static void welcome(struct app_client *client)
-{
-	struct app_out *out = &client->crew->out;
-	app_out_clear(out);
-	app_out_type(out, "welcome", NULL);
-	app_out_format(out, ",\"clientId\":\"%s\",\"serverTime\":", client->id);
-	app_date_write(out);
-	if (client->user) {
-		app_out_text(out, ",\"userId\":");
-		app_out_string(out, client->user->name, client->user->node.name_size);
-	}
-	app_out_text(out, "}");
-	app_send(client, out);
-}
-
 static void on_open(void *context, rc_conn conn, void *user)
 {
 	struct app *app = context;
@@ -224,11 +223,8 @@ static void on_open(void *context, rc_conn conn, void *user)
 	app_table_add(&client->crew->clients, &client->node);
 	if (client->wish)
 		app_plain_open(client);
-	else
-		welcome(client);
-	log_say(LEVEL_DEBUG, "open", client->id, "user %s", client->user ? client->user->name : "not yet known");
-	if (client->user)
-		app_people_arrive(client);
+	else if (!app_hold_waits(client))
+		app_entry_begin(client);
 	app_clock_set(client);
 	if (atomic_load(&app->draining))
 		app_close(client, RC_CLOSE_GOING_AWAY, "going away");
@@ -261,6 +257,10 @@ static void on_resync(void *context, rc_conn conn, void *user, const char *topic
 	struct app_out *out = &client->crew->out;
 	(void)context;
 	(void)conn;
+	if (app_passing_is_topic(topic)) {
+		app_passing_resume(client, topic, sequence); /* it has no state */
+		return;
+	}
 	app_out_clear(out);
 	app_out_resync(out, topic, strlen(topic), epoch, sequence);
 	app_send(client, out);
@@ -298,7 +298,7 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 		app_people_leave(client);
 	app_rate_end(client);
 	app_address_leave(app, client->address);
-	app_client_free(client);
+	free_client(client);
 }
 
 /* The library refused it before anybody here saw it. */
@@ -322,6 +322,7 @@ static void on_failed(void *context, const struct rc_error *error)
 
 struct rc_handlers app_clients_handlers(struct app *app)
 {
+	app->resume = app_dialect_resume;
 	return (struct rc_handlers){
 		.context = app,
 		.unopened_max = unopened_max,
@@ -352,4 +353,6 @@ void app_clients_due(struct app_client *client, uint64_t now_ns)
 		app_plain_due(client);
 	if (client->times.ping_ns <= now_ns)
 		app_heartbeat_due(client, now_ns);
+	if (client->times.hook_ns <= now_ns && !client->closing)
+		app_hold_due(client);
 }

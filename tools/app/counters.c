@@ -5,6 +5,7 @@
 #include "counters.h"
 
 #include <math.h>
+#include <string.h>
 
 static unsigned bucket_of(uint64_t ns)
 {
@@ -41,4 +42,14 @@ uint64_t app_latency_percentile(const struct app_latency *latency, double share)
 			return app_latency_top(i);
 	}
 	return 0;
+}
+
+void app_latency_octaves(const struct app_latency *latency, uint64_t unit_ns, uint64_t counts[APP_LATENCY_SHOWN])
+{
+	memset(counts, 0, APP_LATENCY_SHOWN * sizeof *counts);
+	for (unsigned i = 0, shown = 0; i < APP_LATENCY_BUCKETS; i++) {
+		while (shown < APP_LATENCY_SHOWN - 1 && app_latency_top(i) > unit_ns << shown)
+			shown++;
+		counts[shown] += atomic_load_explicit(&latency->buckets[i], memory_order_relaxed);
+	}
 }

@@ -29,6 +29,9 @@ struct app_counters {
 #define APP_COUNT(app, name) atomic_fetch_add_explicit(&(app)->counters.name, 1, memory_order_relaxed)
 
 void app_latency_add(struct app_latency *latency, uint64_t ns);
+/* The same coarser, as Prometheus shows it: how many lasted up to 1, 2, 4 ... units, and the rest. */
+#define APP_LATENCY_SHOWN 16
+void app_latency_octaves(const struct app_latency *latency, uint64_t unit_ns, uint64_t counts[APP_LATENCY_SHOWN]);
 /* The largest duration that a bucket holds; and the one that `share` (0 to 1) of all do not pass, which is the largest
  * of its bucket. */
 uint64_t app_latency_top(unsigned bucket);

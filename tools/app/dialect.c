@@ -9,16 +9,18 @@
 #include <string.h>
 
 #include "app.h"
+#include "ask.h"
 #include "batch.h"
 #include "client.h"
 #include "feeds_messages.h"
 #include "fields.h"
 #include "heartbeat.h"
+#include "hold.h"
 #include "login.h"
-#include "people.h"
 #include "rate.h"
 #include "reliable.h"
 #include "rooms.h"
+#include "talk.h"
 #include "wire.h"
 
 #define DEPTH_MAX 2 /* a message, in a batch, in a DATA */
@@ -41,13 +43,6 @@ static void on_ping(struct app_client *client, const json_t *message, const json
 	}
 	app_out_text(out, "}");
 	app_send(client, out);
-}
-
-static void on_broadcast(struct app_client *client, const json_t *message, const json_t *id)
-{
-	const json_t *content = app_field_content(client, message, id);
-	if (content)
-		app_people_broadcast(client->app, client->user->name, content, id);
 }
 
 static void on_batch(struct app_client *client, const json_t *message, const json_t *id)
@@ -102,9 +97,10 @@ static const struct kind {
 	{ "auth", app_login_auth, 0, ANYBODY | ALONE, cost_of_auth },
 	{ "ACK", app_reliable_ack, 0, ANYBODY, NULL },
 	{ "HEARTBEAT", app_reliable_heartbeat, 0, ANYBODY, NULL },
+	{ "RECONNECT", app_reliable_reconnect, 0, 0, NULL },
 	{ "room_message", app_rooms_message, APP_MAY_WRITE, 0, cost_of_room },
-	{ "direct", app_people_direct, APP_MAY_WRITE, 0, NULL },
-	{ "broadcast", on_broadcast, APP_MAY_BROADCAST, 0, cost_of_everybody },
+	{ "direct", app_talk_direct, APP_MAY_WRITE, 0, NULL },
+	{ "broadcast", app_talk_broadcast, APP_MAY_BROADCAST, 0, cost_of_everybody },
 	{ "join_room", app_rooms_join, APP_MAY_READ, 0, NULL },
 	{ "leave_room", app_rooms_leave, 0, 0, cost_of_room },
 	{ "members", app_rooms_members, APP_MAY_READ, 0, cost_of_room },
@@ -114,6 +110,7 @@ static const struct kind {
 	{ "batch", on_batch, 0, ANYBODY | ALONE, NULL },
 	{ "batching", app_batch_set, 0, 0, NULL },
 };
+static const struct kind own = { NULL, app_talk_own, 0, 0, app_talk_cost }; /* of a type that is none of them */
 #define KIND_COUNT (sizeof kinds / sizeof *kinds)
 
 /* ---- what is read at all ---- */
@@ -171,8 +168,18 @@ static void dispatch(struct app_client *client, const struct kind *kind, const j
 		kind->handle(client, message, id);
 }
 
-/* A message that has been counted against the rate already. */
-static void handle_admitted(struct app_client *client, const json_t *message, unsigned depth)
+static void handle_own(struct app_client *client, const json_t *message, const json_t *id, unsigned depth)
+{
+	const json_t *type = json_object_get(message, "type");
+	const char *why = app_talk_why_not(client, json_string_value(type), json_string_length(type));
+	if (why)
+		app_send_error(client, id, "UNKNOWN_TYPE", why);
+	else
+		dispatch(client, &own, message, id, depth);
+}
+
+/* A message that the backend has been asked about, or need not be. */
+static void perform(struct app_client *client, const json_t *message, unsigned depth)
 {
 	const json_t *type = json_object_get(message, "type"), *id = json_object_get(message, "id");
 	if (!json_is_object(message)) {
@@ -191,28 +198,78 @@ static void handle_admitted(struct app_client *client, const json_t *message, un
 	if (kind)
 		dispatch(client, kind, message, id, depth);
 	else if (strcmp(json_string_value(type), "DATA") == 0 && depth < DEPTH_MAX)
-		app_reliable_data(client, message, id, handle_admitted, depth);
+		app_reliable_data(client, message, id, perform, depth);
 	else
-		app_send_error(client, id, "UNKNOWN_TYPE", "Unknown type");
+		handle_own(client, message, id, depth);
+}
+
+static void go_on(struct app_client *client, enum app_ask ask, const json_t *message, unsigned depth, json_t *other)
+{
+	if (ask == APP_ASK_GO)
+		perform(client, other ? other : message, depth);
+	json_decref(other);
+}
+
+static void decided(struct app_client *client, enum app_hook_verdict verdict, const json_t *answer)
+{
+	json_t *message = client->hold->message, *other;
+	client->hold->message = NULL;
+	enum app_ask ask = app_ask_answered(client, message, verdict, answer, &other);
+	go_on(client, ask, message, client->hold->depth, other);
+	json_decref(message);
+}
+
+/* A message that has been counted against the rate already. */
+static void handle_admitted(struct app_client *client, const json_t *message, unsigned depth)
+{
+	json_t *other;
+	enum app_ask ask = app_ask_message(client, (json_t *)message, depth, decided, &other);
+	go_on(client, ask, message, depth, other);
 }
 
 /* One of a batch, whose bytes have been counted with it. */
 static void handle(struct app_client *client, const json_t *message, unsigned depth)
 {
+	if (app_hold_waits(client)) {
+		if (!app_hold_message(client, (json_t *)message, depth))
+			app_send_error(client, json_object_get(message, "id"), "TRY_LATER", "out of memory");
+		return;
+	}
 	APP_COUNT(client->app, received);
-	if (app_rate_admit(client, 0))
+	if (app_rate_admit(client, json_object_get(message, "id"), 0))
 		handle_admitted(client, message, depth);
 }
 
-void app_dialect_receive(struct app_client *client, const struct rc_message *message)
+static void receive(struct app_client *client, const struct rc_message *message)
 {
-	APP_COUNT(client->app, received);
-	if (!app_rate_admit(client, message->size))
-		return;
 	json_t *value = read_json(message);
 	if (value)
 		handle_admitted(client, value, 0);
 	else
 		app_send_error(client, NULL, "INVALID_JSON", "Invalid JSON");
 	json_decref(value);
+}
+
+static void refuse_for_room(struct app_client *client, const struct rc_message *message)
+{
+	json_t *value = read_json(message);
+	app_send_error(client, json_object_get(value, "id"), "TRY_LATER",
+	               "Too many messages wait for the application's answer");
+	json_decref(value);
+}
+
+void app_dialect_receive(struct app_client *client, const struct rc_message *message)
+{
+	APP_COUNT(client->app, received);
+	if (!app_rate_admit_unread(client, message->data, message->size))
+		return;
+	if (!app_hold_waits(client))
+		receive(client, message);
+	else if (!app_hold_frame(client, message))
+		refuse_for_room(client, message);
+}
+
+void app_dialect_resume(struct app_client *client)
+{
+	app_hold_release(client, receive, handle);
 }

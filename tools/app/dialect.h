@@ -10,5 +10,7 @@
 struct app_client;
 
 void app_dialect_receive(struct app_client *client, const struct rc_message *message);
+/* The backend has answered: what the client said meanwhile is handled. */
+void app_dialect_resume(struct app_client *client);
 
 #endif

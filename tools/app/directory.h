@@ -33,6 +33,7 @@ struct app_user {
 	struct app_user *newer, *older; /* in a list of those who are away */
 	struct app_away *away;          /* which; null: it is here */
 	uint64_t left_ns;
+	bool passing; /* its devices follow its topic of what is not kept (passing.h) */
 	char name[];
 };
 
@@ -40,6 +41,7 @@ struct app_room {
 	struct app_node node; /* in rooms */
 	struct app_member *members;
 	_Atomic size_t member_count; /* connections; changed with the lock */
+	_Atomic bool passing;        /* its members follow its topic of what is not kept (passing.h); likewise */
 	size_t topic_size;
 	char *topic; /* of the log; another one each time a room of this name is made */
 	char name[];

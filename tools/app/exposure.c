@@ -82,16 +82,23 @@ static void print_listeners(const struct app_settings *settings)
 
 static void print_clients(const struct app_settings *settings)
 {
+	static const char *const hooks[APP_HOOK_COUNT] = { [APP_HOOK_JOIN] = "joining a room",
+		                                           [APP_HOOK_SUBSCRIBE] = "following a feed",
+		                                           [APP_HOOK_MESSAGE] = "messages to others" };
 	char list[ROW_MAX], names[64];
 	const char *may = permissions_of(settings->permissions, names);
 	printf("\nWHO MAY CONNECT: /ws, /sse, /poll\n");
+	const char *connect = settings->hooks.urls[APP_HOOK_CONNECT];
 	if (settings->auth == APP_AUTH_OFF)
 		row("without a token", "everybody, under any name; may %s", may);
-	else if (settings->auth == APP_AUTH_OPTIONAL)
+	else if (settings->auth == APP_AUTH_OPTIONAL && !connect)
 		row("without a token", "everybody, under no name; may %s", may);
 	else
-		row("without a token", "nobody");
-	if (settings->auth != APP_AUTH_OFF) {
+		row("without a token", "nobody%s", connect ? " whom the backend does not know" : "");
+	if (connect)
+		row("by hook-connect", "whom %s knows%s", connect,
+		    settings->hooks.away == APP_HOOK_AWAY_ALLOW ? "; while it is away, everybody, under no name" : "");
+	if (settings->keys.count) {
 		const char *key = settings->keys.count == 1 ? "our key" : "one of our keys";
 		bool endless = settings->token_expiry == APP_EXPIRY_OPTIONAL;
 		row("with a token", "who shows one that %s signed%s", key,
@@ -107,6 +114,10 @@ static void print_clients(const struct app_settings *settings)
 		    settings->tls_crl ? ", unless it was revoked" : "");
 	row("topics", "%s; a token may name its own", list_of(&settings->topics, "all", list));
 	row("rooms", "%s; a token may name its own", list_of(&settings->rooms, "all", list));
+	for (unsigned i = APP_HOOK_JOIN; i < APP_HOOK_COUNT; i++)
+		if (settings->hooks.urls[i])
+			row(hooks[i], "what %s allows%s", settings->hooks.urls[i],
+			    settings->hooks.away == APP_HOOK_AWAY_ALLOW ? "; while it is away, all" : "");
 	row("pages of", "%s", list_of(&settings->origins, "the host that they ask", list));
 	if (settings->auth != APP_AUTH_REQUIRED)
 		row("  on loopback, asked as", "an address, localhost%s%s", settings->hosts.count ? ", " : "",
@@ -158,7 +169,7 @@ static void print_operators(const struct app_settings *settings)
 		row("/stats, /metrics, /profile", "%s", local);
 	row("/api/publish publishes to", "%s", list_of(&settings->publish_topics, "all topics", list));
 	print_producers(&settings->producers);
-	row("/, /ringcast.js", "everybody");
+	row("/, /ringcast.js, /ringcast.min.js", "everybody");
 	row("/healthz, /readyz", "everybody");
 }
 

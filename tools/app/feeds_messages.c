@@ -296,13 +296,18 @@ struct reading {
 	uint64_t epoch, sequence;
 };
 
-/* Of a room's topic, messages alone are history. */
+static bool begins_with(const struct rc_past *past, const char *text)
+{
+	return past->size >= strlen(text) && memcmp(past->data, text, strlen(text)) == 0;
+}
+
+/* Of a room's topic, messages are history, and who came and went is not. */
 static bool is_history(struct reading *reading, const struct rc_past *past)
 {
-	static const char message[] = "{\"type\":\"room_message\"";
 	reading->epoch = past->epoch;
 	reading->visits++;
-	return !reading->room || (past->size >= sizeof message && memcmp(past->data, message, sizeof message - 1) == 0);
+	return !reading->room ||
+	       (!begins_with(past, "{\"type\":\"user_joined\"") && !begins_with(past, "{\"type\":\"user_left\""));
 }
 
 /* Under the log's lock, as the next one: it copies nothing, because most of it may be too old for the page. */

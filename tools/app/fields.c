@@ -18,12 +18,17 @@ void app_send_error(struct app_client *client, const json_t *id, const char *cod
 {
 	struct app_out *out = &client->crew->out;
 	APP_COUNT(client->app, errors);
+	if (client->inside) {
+		client->refused = true;
+		id = client->inside;
+	}
 	app_out_clear(out);
 	app_out_format(out, "{\"type\":\"error\",\"code\":\"%s\",\"message\":", code);
 	app_out_string(out, words, strlen(words));
 	if (id) {
 		app_out_text(out, ",\"id\":");
 		app_out_value(out, id);
+		app_out_text(out, ",\"status\":\"failed\"");
 	}
 	app_out_text(out, "}");
 	app_send(client, out);
@@ -45,7 +50,7 @@ static void too_long(struct app_client *client, const json_t *id, const char *fi
 	app_send_error(client, id, "TOO_LONG", words);
 }
 
-static size_t count_characters(const char *text, size_t size)
+size_t app_field_characters(const char *text, size_t size)
 {
 	size_t count = 0;
 	for (size_t i = 0; i < size; i++)
@@ -69,10 +74,28 @@ const char *app_field_text(struct app_client *client, const json_t *message, con
 	return NULL;
 }
 
+const char *app_field_of_content(const json_t *message)
+{
+	static const char *const names[] = { "content", "message", "text" };
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (json_object_get(message, names[i]))
+			return names[i];
+	return names[0];
+}
+
+bool app_field_is_empty(const json_t *content)
+{
+	const char *text = json_string_value(content);
+	if (text)
+		return strspn(text, " \t\r\n") == json_string_length(content);
+	return (json_is_array(content) && !json_array_size(content)) ||
+	       (json_is_object(content) && !json_object_size(content));
+}
+
 /* A text counts by its characters, any other value by its size as JSON. */
 const json_t *app_field_content(struct app_client *client, const json_t *message, const json_t *id)
 {
-	const json_t *content = json_object_get(message, "content");
+	const json_t *content = json_object_get(message, app_field_of_content(message));
 	size_t max = app_settings_now(client->app)->content_max;
 	if (!content || json_is_null(content)) {
 		app_field_wrong(client, id, "content", content, "a value");
@@ -83,7 +106,7 @@ const json_t *app_field_content(struct app_client *client, const json_t *message
 	if (!json_is_string(content))
 		app_out_value(scratch, content);
 	size_t size = json_is_string(content)
-	                  ? count_characters(json_string_value(content), json_string_length(content))
+	                  ? app_field_characters(json_string_value(content), json_string_length(content))
 	                  : scratch->size;
 	if (size <= max)
 		return content;

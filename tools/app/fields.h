@@ -7,6 +7,7 @@
 #define APP_FIELDS_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,7 +15,8 @@
 
 struct app_client;
 
-/* Sends {"type":"error","code":CODE,"message":WORDS}, with the id of the message that it is about. */
+/* Sends {"type":"error","code":CODE,"message":WORDS}, with the id of the message that it is about: where that stands in
+ * a DATA, the id of the DATA, which is refused by it. */
 void app_send_error(struct app_client *client, const json_t *id, const char *code, const char *words);
 
 /* Says that a field is missing, or is not what was expected. */
@@ -25,8 +27,13 @@ void app_field_wrong(struct app_client *client, const json_t *id, const char *fi
 const char *app_field_text(struct app_client *client, const json_t *message, const json_t *id, const char *field,
                            size_t max, size_t *size);
 
-/* The value of `content`, within the bound that is set; or null. */
+/* The value of `content`, or else of `message` or `text`, within the bound that is set; or null. */
 const json_t *app_field_content(struct app_client *client, const json_t *message, const json_t *id);
+/* The name of the field that this is. */
+const char *app_field_of_content(const json_t *message);
+/* A text of white space alone, or a list or an object with nothing in it. */
+bool app_field_is_empty(const json_t *content);
+size_t app_field_characters(const char *text, size_t size);
 
 /* A whole number; a larger one counts as `max`, and none as `missing`; or -1. */
 int64_t app_field_number(struct app_client *client, const json_t *message, const json_t *id, const char *field,

@@ -86,22 +86,17 @@ void app_figures_stats(struct app *app, struct app_out *out)
 
 /* ---- Prometheus ---- */
 
-#define SHOWN_BUCKETS 16 /* below 1, 2, 4 ... units, and the rest */
 #define QUANTILES 4
 
 /* The buckets of Prometheus are powers of two of a unit; what is finer is in the quantiles. */
 static void histogram(FILE *to, const char *name, const char *help, const struct app_latency *latency, uint64_t unit_ns)
 {
 	static const double shares[QUANTILES] = { 0.5, 0.9, 0.99, 0.999 };
-	uint64_t counts[SHOWN_BUCKETS] = { 0 };
+	uint64_t counts[APP_LATENCY_SHOWN];
 	char full[64];
-	for (unsigned i = 0, shown = 0; i < APP_LATENCY_BUCKETS; i++) {
-		while (shown < SHOWN_BUCKETS - 1 && app_latency_top(i) > unit_ns << shown)
-			shown++;
-		counts[shown] += atomic_load(&latency->buckets[i]);
-	}
+	app_latency_octaves(latency, unit_ns, counts);
 	snprintf(full, sizeof full, "%s_seconds", name);
-	metrics_histogram(to, full, help, counts, SHOWN_BUCKETS, (double)unit_ns / 1e9,
+	metrics_histogram(to, full, help, counts, APP_LATENCY_SHOWN, (double)unit_ns / 1e9,
 	                  (double)atomic_load(&latency->ns) / 1e9);
 	snprintf(full, sizeof full, "%s_quantile_seconds", name);
 	metrics_head(to, full, "summary", "The same as quantiles, each at most an eighth too large.");
@@ -131,7 +126,8 @@ void app_figures_metrics(void *context, FILE *to)
 		{ "app_errors_total", "counter", "Errors told to clients.", atomic_load(&c->errors) },
 		{ "app_reconnections_total", "counter", "Users and clients who came back within five minutes.",
 		  atomic_load(&c->reconnections) },
-		{ "app_slow_streams_total", "counter", "Streams of events that were ended because they were read too slowly.",
+		{ "app_slow_streams_total", "counter",
+		  "Streams of events that were ended because they were read too slowly.",
 		  atomic_load(&c->slow_streams) },
 		{ "app_pushes_total", "counter", "Figures pushed to --push-url.", atomic_load(&c->pushes) },
 		{ "app_pushes_failed_total", "counter", "Of those, not taken there.", atomic_load(&c->pushes_failed) },
@@ -150,6 +146,7 @@ void app_figures_metrics(void *context, FILE *to)
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		metrics_value(to, rows[i].name, rows[i].type, rows[i].help, rows[i].value);
 	histogram(to, "app_handling", "Time to handle a message.", &c->handling, 1000);
+	app_hooks_metrics(app, to);
 	histogram(to, "app_ack", "Time from a message to its ACK.", &c->ack, NS_PER_MS);
 	app_reports_metrics(app, to);
 }

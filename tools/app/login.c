@@ -11,6 +11,7 @@
 
 #include "access.h"
 #include "app.h"
+#include "ask.h"
 #include "client.h"
 #include "date.h"
 #include "directory.h"
@@ -87,8 +88,7 @@ static unsigned permissions_of(const struct app_client *client, const struct app
 	return client->has_token && settings->token_permissions == APP_CLAIMS_NEEDED ? 0 : settings->permissions;
 }
 
-/* From now on the client has the claims of this token. */
-static void take_claims(struct app_client *client, struct app_claims *claims)
+void app_login_take(struct app_client *client, struct app_claims *claims)
 {
 	const struct app_settings *settings = app_settings_now(client->app);
 	uint64_t now_ns = clock_now(), real_ms = app_date_ms();
@@ -132,7 +132,7 @@ static int take_token(struct app *app, rc_request *request, struct app_client *c
 		app_refusals_failed(app, client->address->name);
 		return refuse_token(app, request, words);
 	}
-	take_claims(client, &claims);
+	app_login_take(client, &claims);
 	return 0;
 }
 
@@ -141,6 +141,18 @@ static int refuse_login(struct app *app, rc_request *request)
 {
 	rc_request_add_header(request, "Retry-After", "60");
 	return app_refuse(app, request, 429, "too many failed logins from this address");
+}
+
+/* Whether one of our keys signed it, and all of it is as it should be. */
+static bool is_ours(struct app *app, const char *token)
+{
+	const struct app_settings *settings = app_settings_now(app);
+	struct app_claims claims;
+	if (!token || app_token_check(&settings->keys, &settings->token_rules, token, strlen(token),
+	                              app_date_ms() / 1000, &claims) != APP_TOKEN_VALID)
+		return false;
+	app_claims_free(&claims);
+	return true;
 }
 
 static int judge_token(struct app *app, rc_request *request, struct app_client *client, const char *token,
@@ -156,7 +168,7 @@ static int judge_token(struct app *app, rc_request *request, struct app_client *
 	return enter(app, request, client, client->claims.subject);
 }
 
-int app_login_judge(struct app *app, rc_request *request, struct app_client *client)
+int app_login_judge(struct app *app, rc_request *request, struct app_client *client, app_login_ask *ask)
 {
 	const struct app_settings *settings = app_settings_now(app);
 	const char *path = rc_request_path(request), *user = path[3] == '/' && path[4] ? path + 4 : NULL;
@@ -168,8 +180,10 @@ int app_login_judge(struct app *app, rc_request *request, struct app_client *cli
 		return app_refuse(app, request, 400, "a user's name has no control characters");
 	const char *token = settings->auth == APP_AUTH_OFF ? NULL
 	                                                   : find_token(settings, request, scratch, sizeof scratch);
-	if (token && !app_refusals_may_login(app, client->address->name))
+	if ((token || ask) && !app_refusals_may_login(app, client->address->name))
 		return refuse_login(app, request);
+	if (ask && !is_ours(app, token))
+		return ask(app, request, client, user);
 	if (token)
 		return judge_token(app, request, client, token, user);
 	client->permissions = settings->permissions;
@@ -187,8 +201,7 @@ int app_login_judge(struct app *app, rc_request *request, struct app_client *cli
 	return 0;
 }
 
-/* Null, or why a client that asks by plain HTTP may not have what it asks for. */
-static const char *why_not_these(const struct app_client *client)
+const char *app_login_why_not_these(const struct app_client *client)
 {
 	size_t index;
 	const char *why = NULL;
@@ -203,21 +216,23 @@ static const char *why_not_these(const struct app_client *client)
 }
 
 /* Who asks by plain HTTP says who it is now or never; it only reads, and is nobody's device. */
-int app_login_judge_plain(struct app *app, rc_request *request, struct app_client *client)
+int app_login_judge_plain(struct app *app, rc_request *request, struct app_client *client, app_login_ask *ask)
 {
 	const struct app_settings *settings = app_settings_now(app);
 	char scratch[APP_TOKEN_SIZE_MAX + 1];
 	const char *token = settings->auth == APP_AUTH_OFF ? NULL
 	                                                   : find_token(settings, request, scratch, sizeof scratch);
+	if ((token || ask) && !app_refusals_may_login(app, client->address->name))
+		return refuse_login(app, request);
+	if (ask && !is_ours(app, token))
+		return ask(app, request, client, NULL);
 	if (!token && settings->auth != APP_AUTH_OFF && settings->auth != APP_AUTH_OPTIONAL)
 		return refuse_token(app, request, "a token is needed");
-	if (token && !app_refusals_may_login(app, client->address->name))
-		return refuse_login(app, request);
 	client->permissions = settings->permissions;
 	int status = token ? take_token(app, request, client, token) : 0;
 	if (status || (token && !client->has_token))
 		return status;
-	const char *why = why_not_these(client);
+	const char *why = app_login_why_not_these(client);
 	if (why)
 		return app_refuse(app, request, 403, why);
 	client->opened = true;
@@ -258,50 +273,31 @@ static void tell_success(struct app_client *client, const json_t *id)
 	app_send(client, out);
 }
 
-void app_login_auth(struct app_client *client, const json_t *message, const json_t *id)
+/* The client has shown that it has these claims, which are its own from here on. */
+static void become(struct app_client *client, const json_t *message, struct app_claims *claims, size_t size,
+                   bool by_hook)
 {
 	struct app *app = client->app;
-	const struct app_settings *settings = app_settings_now(app);
-	size_t size;
-	struct app_claims claims;
-	const json_t *heartbeat = json_object_get(message, "heartbeat");
-	unsigned heartbeat_ms = 0;
-	bool wants_heartbeat = heartbeat && app_heartbeat_of_value(heartbeat, &heartbeat_ms);
-	const char *token = app_field_text(client, message, id, "token", APP_TOKEN_SIZE_MAX, &size);
-	if (!token)
-		return;
-	if (heartbeat && !wants_heartbeat) {
-		app_field_wrong(client, id, "heartbeat", heartbeat, APP_HEARTBEAT_WORDS);
-		return;
-	}
-	if (!app_refusals_may_login(app, client->address->name)) {
-		app_send_error(client, id, "AUTH_FAILED", "too many failed logins from this address");
-		app_close(client, APP_CLOSE_TOO_MANY, "too many failed logins from this address");
-		return;
-	}
-	enum app_token_verdict verdict = app_token_check(&settings->keys, &settings->token_rules, token, size,
-	                                                 app_date_ms() / 1000, &claims);
-	if (verdict != APP_TOKEN_VALID) {
-		app_refusals_failed(app, client->address->name);
-		app_send_error(client, id, "AUTH_FAILED", app_token_verdict_text(verdict));
-		return;
-	}
-	if (client->claimed && strcmp(client->claimed, claims.subject) != 0) {
-		app_claims_free(&claims);
+	const json_t *id = json_object_get(message, "id"), *heartbeat = json_object_get(message, "heartbeat");
+	unsigned heartbeat_ms;
+	if (client->claimed && strcmp(client->claimed, claims->subject) != 0) {
+		app_claims_free(claims);
 		app_refusals_failed(app, client->address->name);
 		app_send_error(client, id, "AUTH_FAILED", "the token is another user's");
 		return;
 	}
-	bool same = client->user && strcmp(client->user->name, claims.subject) == 0;
+	bool same = client->user && strcmp(client->user->name, claims->subject) == 0;
 	if (!same && client->user) {
 		/* It was another user until now, and keeps nothing of that user's. */
 		app_rooms_leave_all(client);
 		app_feeds_leave_all(client);
 		app_people_leave(client);
 	}
-	app_rate_become(client, claims.subject, APP_COST_AUTH + app_cost_of_size(size));
-	take_claims(client, &claims);
-	if (wants_heartbeat)
+	app_rate_become(client, claims->subject, APP_COST_AUTH + app_cost_of_size(size));
+	app_login_take(client, claims);
+	client->by_hook = by_hook;
+	client->guest = false;
+	if (heartbeat && app_heartbeat_of_value(heartbeat, &heartbeat_ms))
 		app_heartbeat_set(client, heartbeat_ms);
 	if (!same && !app_people_reserve(app, client, client->claims.subject)) {
 		app_send_error(client, id, "TOO_MANY_CONNECTIONS", "this user has too many connections");
@@ -315,11 +311,97 @@ void app_login_auth(struct app_client *client, const json_t *message, const json
 	app_clock_set(client);
 }
 
+/* What the backend says of a token in band. */
+static void settle_auth(struct app_client *client, const json_t *message, enum app_hook_verdict verdict,
+                        const json_t *answer)
+{
+	const json_t *id = json_object_get(message, "id");
+	const char *user = json_string_value(json_object_get(answer, "user"));
+	struct app_claims claims;
+	if (verdict == APP_HOOK_UNPAID)
+		return;
+	if (verdict == APP_HOOK_AWAY || verdict == APP_HOOK_BUSY || verdict == APP_HOOK_LET) {
+		app_send_error(client, id, "TRY_LATER",
+		               app_ask_words(verdict == APP_HOOK_LET ? APP_HOOK_AWAY : verdict, answer));
+		return;
+	}
+	if (verdict != APP_HOOK_ALLOWED || !user ||
+	    app_claims_read(answer, user, app_date_ms() / 1000, &claims) != APP_TOKEN_VALID) {
+		app_refusals_failed(client->app, client->address->name);
+		app_send_error(client, id, "AUTH_FAILED", app_ask_words(verdict, answer));
+		return;
+	}
+	become(client, message, &claims, json_string_length(json_object_get(message, "token")), true);
+}
+
+static void decided(struct app_client *client, enum app_hook_verdict verdict, const json_t *answer)
+{
+	json_t *message = client->hold->message;
+	client->hold->message = NULL;
+	settle_auth(client, message, verdict, answer);
+	json_decref(message);
+}
+
+static bool pay(struct app_client *client, const json_t *message)
+{
+	return app_rate_take(client, json_object_get(message, "id"), APP_COST_HOOK);
+}
+
+static void ask_for(struct app_client *client, const json_t *message, const char *token, size_t size)
+{
+	struct app_out *out = &client->crew->head;
+	json_t *answer;
+	app_out_clear(out);
+	app_ask_begin(client, "connect", out);
+	app_out_text(out, ",\"token\":");
+	app_out_string(out, token, size);
+	app_out_text(out, "}");
+	const struct app_question question = { .hook = APP_HOOK_CONNECT, .bytes = out->bytes, .size = out->size };
+	enum app_hook_verdict verdict = app_hold_ask(client, &question, (json_t *)message, 0, decided, pay, &answer);
+	if (verdict != APP_HOOK_ASKED)
+		settle_auth(client, message, verdict, answer);
+	json_decref(answer);
+}
+
+void app_login_auth(struct app_client *client, const json_t *message, const json_t *id)
+{
+	struct app *app = client->app;
+	const struct app_settings *settings = app_settings_now(app);
+	size_t size;
+	struct app_claims claims;
+	const json_t *heartbeat = json_object_get(message, "heartbeat");
+	unsigned heartbeat_ms;
+	const char *token = app_field_text(client, message, id, "token", APP_TOKEN_SIZE_MAX, &size);
+	if (!token)
+		return;
+	if (heartbeat && !app_heartbeat_of_value(heartbeat, &heartbeat_ms)) {
+		app_field_wrong(client, id, "heartbeat", heartbeat, APP_HEARTBEAT_WORDS);
+		return;
+	}
+	if (!app_refusals_may_login(app, client->address->name)) {
+		app_send_error(client, id, "AUTH_FAILED", "too many failed logins from this address");
+		app_close(client, APP_CLOSE_TOO_MANY, "too many failed logins from this address");
+		return;
+	}
+	enum app_token_verdict verdict = app_token_check(&settings->keys, &settings->token_rules, token, size,
+	                                                 app_date_ms() / 1000, &claims);
+	if (verdict == APP_TOKEN_VALID) {
+		become(client, message, &claims, size, false);
+	} else if (app_hooks_has(app, APP_HOOK_CONNECT)) {
+		ask_for(client, message, token, size);
+	} else {
+		app_refusals_failed(app, client->address->name);
+		app_send_error(client, id, "AUTH_FAILED", app_token_verdict_text(verdict));
+	}
+}
+
 /* Null, or why a client that was let in would not be let in with these settings. */
 static const char *why_not_any_more(const struct app_client *client, const struct app_settings *settings)
 {
 	if (settings->auth == APP_AUTH_OFF)
 		return NULL;
+	if (client->by_hook)
+		return NULL; /* the backend said so, and the hooks change only with a start */
 	if (client->has_token)
 		return app_token_keys_hold(&settings->keys, client->claims.key) ? NULL : "the token's key is gone";
 	return settings->auth == APP_AUTH_REQUIRED ? "authentication required" : NULL;

@@ -17,6 +17,21 @@ bool app_name_matches(const char *pattern, size_t pattern_size, const char *name
 	       memcmp(pattern, name, pattern_size - 1) == 0;
 }
 
+bool app_names_hold(const char *list, const char *name, size_t size)
+{
+	for (const char *end; list; list = *end ? end + 1 : NULL) {
+		list += strspn(list, " ");
+		end = strchrnul(list, ',');
+		size_t item_size = (size_t)(end - list);
+		while (item_size && list[item_size - 1] == ' ')
+			item_size--;
+		if ((item_size == size && memcmp(list, name, size) == 0) ||
+		    app_name_matches(list, item_size, name, size))
+			return true;
+	}
+	return false;
+}
+
 bool app_name_reaches(const char *pattern, size_t pattern_size, const char *name, size_t size)
 {
 	return app_name_matches(pattern, pattern_size, name, size) &&

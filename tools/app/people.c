@@ -14,15 +14,12 @@
 
 #include "app.h"
 #include "client.h"
-#include "date.h"
 #include "directory.h"
 #include "feeds.h"
-#include "fields.h"
 #include "letters.h"
 #include "lib/wait.h"
-#include "rate.h"
+#include "passing.h"
 #include "reliable.h"
-#include "updates.h"
 #include "wire.h"
 
 #define BROADCAST_TOPIC "room/*" /* not a room's topic: those have a number here */
@@ -58,6 +55,7 @@ void app_people_arrive(struct app_client *client)
 	client->waiting = app_directory_take(user);
 	pthread_mutex_unlock(&app->directory.lock);
 	app_feeds_follow(client, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, true, NULL);
+	app_passing_arrive(client);
 	app_reliable_refill(client);
 }
 
@@ -141,53 +139,15 @@ int app_people_deliver(struct app *app, const char *name, size_t name_size, cons
 	return user ? devices : -2;
 }
 
-/* For whose account a client's messages wait: who has no token may call itself as it likes, and counts by its address.
- */
-static uint64_t sender_of(const struct app_client *client)
+/* Who has no token may call itself as it likes, and counts by its address. */
+uint64_t app_people_account(const struct app_client *client)
 {
-	bool proven = client->has_token || !client->address;
+	bool proven = (client->has_token && !client->guest) || !client->address;
 	return proven ? client->user->node.hash | 1 : client->address->node.hash & ~UINT64_C(1);
 }
 
-/* ---- messages ---- */
-
-void app_people_direct(struct app_client *client, const json_t *message, const json_t *id)
+int64_t app_people_publish(struct app *app, const struct app_out *head, const struct app_out *tail,
+                           char number[static APP_NUMBER_SIZE])
 {
-	struct app_out *out = &client->crew->out;
-	size_t size;
-	const char *to = app_field_text(client, message, id, "to", APP_SUBJECT_SIZE_MAX, &size);
-	const json_t *content = to ? app_field_content(client, message, id) : NULL;
-	if (!content)
-		return;
-	app_out_clear(out);
-	app_out_format(out,
-	               "{\"type\":\"direct\",\"id\":\"%llx-%llx\",\"from\":", (unsigned long long)client->app->epoch,
-	               (unsigned long long)atomic_fetch_add(&client->app->numbers, 1));
-	app_out_string(out, client->user->name, client->user->node.name_size);
-	app_out_text(out, ",\"content\":");
-	app_out_value(out, content);
-	app_out_ref(out, id);
-	app_out_format(out, ",\"timestamp\":%llu}", (unsigned long long)app_date_ms());
-	int devices = out->failed
-	                  ? -2
-	                  : app_people_deliver(client->app, to, size, out->bytes, out->size, false, sender_of(client));
-	if (devices > 0)
-		app_rate_drain(client, app_cost_of_audience((size_t)devices));
-	if (devices == -2)
-		app_send_error(client, id, "NOT_DELIVERED", "The user is away and the message cannot be stored");
-}
-
-void app_people_broadcast(struct app *app, const char *from, const json_t *content, const json_t *id)
-{
-	struct app_out head = { 0 }, tail = { 0 };
-	app_out_text(&head, "{\"type\":\"broadcast\",\"id\":\"");
-	app_out_text(&tail, "\",\"from\":");
-	app_out_string(&tail, from, strlen(from));
-	app_out_text(&tail, ",\"content\":");
-	app_out_value(&tail, content);
-	app_out_ref(&tail, id);
-	app_out_format(&tail, ",\"timestamp\":%llu}", (unsigned long long)app_date_ms());
-	app_updates_publish_room(app, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, &head, &tail, 0);
-	app_out_free(&head);
-	app_out_free(&tail);
+	return app_updates_publish_room(app, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, head, tail, 0, number);
 }

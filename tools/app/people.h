@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * people.h - users and their devices: who arrives and leaves, direct messages, also to those who are away, and
- * broadcasts.
+ * people.h - users and their devices: who arrives and leaves, and how a message gets to a user, also to one who is
+ * away, and to everybody.
  */
 #ifndef APP_PEOPLE_H
 #define APP_PEOPLE_H
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "updates.h"
 
 struct app;
 struct app_client;
@@ -24,10 +25,10 @@ void app_people_leave(struct app_client *client);
  * it was stored; -2: neither. */
 int app_people_deliver(struct app *app, const char *user, size_t user_size, const char *bytes, size_t size,
                        bool reliable, uint64_t sender);
-/* Sends a message to everyone. `id` is what the sender called it, or null. */
-void app_people_broadcast(struct app *app, const char *from, const json_t *content, const json_t *id);
-
-/* Messages. */
-void app_people_direct(struct app_client *client, const json_t *message, const json_t *id);
+/* For whose account a client's messages wait. */
+uint64_t app_people_account(const struct app_client *client);
+/* Publishes a message to everybody, as app_updates_publish_room() does. */
+int64_t app_people_publish(struct app *app, const struct app_out *head, const struct app_out *tail,
+                           char number[static APP_NUMBER_SIZE]);
 
 #endif

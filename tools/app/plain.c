@@ -10,6 +10,7 @@
 #include "app.h"
 #include "client.h"
 #include "feeds_messages.h"
+#include "hold.h"
 #include "lib/wait.h"
 #include "names.h"
 #include "rate.h"
@@ -255,6 +256,8 @@ int app_plain_begin(struct app_client *client, rc_request *request)
 	struct app_wish *wish = client->wish;
 	if (!wish->polls)
 		return rc_request_events(request) ? 503 : 0;
+	if (app_hold_waits(client))
+		return rc_request_wait(request) ? 503 : 0;
 	wish->fresh = !json_object_get(wish->message, "since");
 	size_t count = app_plain_page(client);
 	const struct app_out *out = &client->crew->out;
@@ -271,11 +274,17 @@ int app_plain_begin(struct app_client *client, rc_request *request)
 	return !remember_page(client) || rc_request_wait(request) ? 503 : 0;
 }
 
-void app_plain_open(struct app_client *client)
+static void begin(struct app_client *client)
 {
 	if (client->wish->polls)
 		client->times.wait_ns = clock_now() + client->wish->wait_s * NS_PER_SECOND;
 	app_feeds_subscribe(client, client->wish->message, NULL);
+}
+
+void app_plain_open(struct app_client *client)
+{
+	if (!app_hold_waits(client))
+		begin(client);
 }
 
 static void respond(struct app_client *client, int status, const char *body, size_t size)
@@ -287,6 +296,51 @@ static void respond(struct app_client *client, int status, const char *body, siz
 	}
 	client->closing = true;
 	app_clock_set(client);
+}
+
+void app_plain_go(struct app_client *client)
+{
+	const struct app_wish *wish = client->wish;
+	const struct app_out *out = &client->crew->out;
+	if (!wish->polls) {
+		begin(client);
+		return;
+	}
+	bool knows = json_object_get(wish->message, "since");
+	size_t count = app_plain_page(client);
+	app_address_drain(client->app, client->address, app_cost_of_answer(out->size));
+	if (out->failed)
+		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
+	else if (count || !knows)
+		respond(client, 200, out->bytes, out->size);
+	else if (!wish->wait_s)
+		respond(client, 204, NULL, 0);
+	else if (!remember_page(client))
+		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
+	else
+		begin(client);
+}
+
+void app_plain_refuse(struct app_client *client, int status, const char *words)
+{
+	struct app_out *out = &client->crew->out;
+	app_out_clear(out);
+	if (client->wish->polls) {
+		app_out_text(out, "{\"error\":");
+		app_out_string(out, words, strlen(words));
+		app_out_text(out, "}");
+		respond(client, status, out->bytes, out->size);
+		return;
+	}
+	app_out_format(out, "{\"type\":\"error\",\"code\":\"%s\",\"message\":",
+	               status == 401   ? "AUTH_FAILED"
+	               : status == 403 ? "PERMISSION_DENIED"
+	               : status == 429 ? "RATE_LIMIT_EXCEEDED"
+	                               : "TRY_LATER");
+	app_out_string(out, words, strlen(words));
+	app_out_text(out, "}");
+	app_send(client, out);
+	app_close(client, RC_CLOSE_POLICY, "refused");
 }
 
 void app_plain_ready(struct app_client *client)

@@ -20,6 +20,9 @@ int app_plain_begin(struct app_client *client, rc_request *request);
 size_t app_plain_page(struct app_client *client);
 /* Its stream or its wait has begun. */
 void app_plain_open(struct app_client *client);
+/* What it waited for behind app_plain_open(), the backend's word, has come: it begins now, or is refused. */
+void app_plain_go(struct app_client *client);
+void app_plain_refuse(struct app_client *client, int status, const char *words);
 /* Something has come in a topic that it waits for. */
 void app_plain_ready(struct app_client *client);
 /* It has waited for as long as it wanted. */

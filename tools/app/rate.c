@@ -9,7 +9,9 @@
 #include "app.h"
 #include "client.h"
 #include "fields.h"
+#include "hold.h"
 #include "lib/wait.h"
+#include "peek.h"
 #include "wire.h"
 
 #define STRANGER_SIZE_MAX 4096 /* of a message from a client whose user is not known yet */
@@ -35,7 +37,7 @@ uint32_t app_cost_of_subscribe(const json_t *message)
 
 static const char *user_of(const struct app_client *client)
 {
-	return client->has_token ? client->claims.subject : NULL;
+	return client->has_token && !client->guest ? client->claims.subject : NULL;
 }
 
 void app_rate_begin(struct app_client *client)
@@ -65,37 +67,68 @@ void app_rate_end(struct app_client *client)
 		app_address_return(client->app, client->address, user_of(client), &client->bucket);
 }
 
-bool app_rate_take(struct app_client *client, const json_t *id, uint32_t cost)
+enum verdict { GRANTED, REFUSED, CLOSED };
+
+static enum verdict take(struct app_client *client, uint32_t cost)
 {
 	const struct app_settings *settings = app_settings_now(client->app);
 	uint32_t rate = settings->messages_per_second;
 	if (!rate || !cost)
-		return true;
+		return GRANTED;
 	uint64_t now_ns = clock_now();
 	if (app_bucket_take(&client->bucket, cost, rate, settings->burst, now_ns))
-		return true;
-	if (!app_bucket_take(&client->strikes, cost, rate, settings->flood, now_ns)) {
-		APP_COUNT(client->app, flooded);
-		app_close(client, RC_CLOSE_POLICY, "flood: too many messages");
+		return GRANTED;
+	if (app_bucket_take(&client->strikes, cost, rate, settings->flood, now_ns))
+		return REFUSED;
+	APP_COUNT(client->app, flooded);
+	app_close(client, RC_CLOSE_POLICY, "flood: too many messages");
+	return CLOSED;
+}
+
+static void refuse(struct app_client *client, const json_t *id)
+{
+	app_send_error(client, id, "RATE_LIMIT_EXCEEDED", "Rate limit exceeded");
+}
+
+bool app_rate_take(struct app_client *client, const json_t *id, uint32_t cost)
+{
+	enum verdict verdict = take(client, cost);
+	if (verdict == REFUSED)
+		refuse(client, id);
+	return verdict == GRANTED;
+}
+
+/* Whether a client that has yet to say who it is may say this. */
+static bool may_stranger(struct app_client *client, const json_t *id, size_t size)
+{
+	/* While it waits to be let in it may say what it would say at once. */
+	unsigned max = app_hold_waits(client) ? APP_HELD_MAX : STRANGER_MESSAGES_MAX;
+	if (++client->stranger_messages > max) {
+		app_close(client, RC_CLOSE_POLICY, "authentication required");
 		return false;
 	}
-	app_send_error(client, id, "RATE_LIMIT_EXCEEDED", "Rate limit exceeded");
+	if (size <= STRANGER_SIZE_MAX)
+		return true;
+	app_send_error(client, id, "TOO_LONG", "Too long: 4096 bytes before authentication");
 	return false;
 }
 
-bool app_rate_admit(struct app_client *client, size_t size)
+bool app_rate_admit(struct app_client *client, const json_t *id, size_t size)
 {
-	if (!client->user) {
-		if (++client->stranger_messages > STRANGER_MESSAGES_MAX) {
-			app_close(client, RC_CLOSE_POLICY, "authentication required");
-			return false;
-		}
-		if (size > STRANGER_SIZE_MAX) {
-			app_send_error(client, NULL, "TOO_LONG", "Too long: 4096 bytes before authentication");
-			return false;
-		}
+	return (client->user || may_stranger(client, id, size)) && app_rate_take(client, id, app_cost_of_size(size));
+}
+
+bool app_rate_admit_unread(struct app_client *client, const void *bytes, size_t size)
+{
+	if (!client->user && !may_stranger(client, NULL, size))
+		return false;
+	enum verdict verdict = take(client, app_cost_of_size(size));
+	if (verdict == REFUSED) {
+		json_t *id = app_peek_id(bytes, size);
+		refuse(client, id);
+		json_decref(id);
 	}
-	return app_rate_take(client, NULL, app_cost_of_size(size));
+	return verdict == GRANTED;
 }
 
 void app_rate_drain(struct app_client *client, uint32_t cost)

@@ -52,7 +52,9 @@ void app_rate_become(struct app_client *client, const char *user, uint32_t price
 
 /* Takes what a message of this size costs, before anybody reads it. False: it is not to be read; the client has been
  * told or closed. Who has yet to say who it is may send a few small messages. */
-bool app_rate_admit(struct app_client *client, size_t size);
+bool app_rate_admit(struct app_client *client, const json_t *id, size_t size);
+/* The same; what is refused is refused by the id that stands near the beginning of its bytes. */
+bool app_rate_admit_unread(struct app_client *client, const void *bytes, size_t size);
 /* Takes units for work that is about to be done. False: it is not to be done; the client has been told or closed. */
 bool app_rate_take(struct app_client *client, const json_t *id, uint32_t cost);
 /* Takes units for work that has been done. */

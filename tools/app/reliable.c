@@ -22,20 +22,31 @@
 
 /* ---- theirs ---- */
 
-static void acknowledge(struct app_client *client, const json_t *id)
+static void acknowledge(struct app_client *client, const json_t *id, const struct app_outcome *outcome)
 {
 	struct app_out *out = &client->crew->out;
 	app_out_clear(out);
-	app_out_text(out, "{\"type\":\"ACK\",\"data\":{\"messageId\":");
+	app_out_type(out, "ACK", id);
+	app_out_text(out, ",\"data\":{\"messageId\":");
 	app_out_value(out, id);
-	app_out_text(out, "}}");
+	app_out_text(out, "}");
+	if (outcome->status)
+		app_status_write(out, outcome->status, outcome->count);
+	app_out_format(out, ",\"timestamp\":%llu}", (unsigned long long)app_date_ms());
 	app_send(client, out);
 }
 
 void app_reliable_heartbeat(struct app_client *client, const json_t *message, const json_t *id)
 {
 	(void)message;
-	acknowledge(client, id);
+	acknowledge(client, id, &(struct app_outcome){ 0 });
+}
+
+static uint64_t hash_of(const struct app *app, const json_t *id)
+{
+	json_int_t number = json_integer_value(id);
+	return json_is_string(id) ? XXH3_64bits_withSeed(json_string_value(id), json_string_length(id), app->epoch)
+	                          : XXH3_64bits_withSeed(&number, sizeof number, ~app->epoch);
 }
 
 /* Whether this id is new among those of the user, from any device. */
@@ -43,25 +54,49 @@ static bool is_new(struct app_client *client, const json_t *id)
 {
 	struct app *app = client->app;
 	uint64_t age_ns = app_settings_now(app)->dedupe_ms * UINT64_C(1000000);
-	json_int_t number = json_integer_value(id);
-	uint64_t hash = json_is_string(id)
-	                    ? XXH3_64bits_withSeed(json_string_value(id), json_string_length(id), app->epoch)
-	                    : XXH3_64bits_withSeed(&number, sizeof number, ~app->epoch);
 	pthread_mutex_lock(&app->directory.lock);
 	struct app_user *user = client->user;
 	if (!user->window)
 		user->window = calloc(1, sizeof *user->window);
-	bool fresh = !user->window || app_window_add(user->window, hash, clock_now(), age_ns);
+	bool fresh = !user->window || app_window_add(user->window, hash_of(app, id), clock_now(), age_ns);
 	pthread_mutex_unlock(&app->directory.lock);
 	return fresh;
 }
 
-/* Data that is not a message of the dialect goes to whichever part of the application listens. */
-static void publish_data(struct app_client *client, const json_t *data)
+/* What was refused may come again under the same id. */
+static void forget(struct app_client *client, const json_t *id)
+{
+	struct app *app = client->app;
+	pthread_mutex_lock(&app->directory.lock);
+	if (client->user && client->user->window)
+		app_window_remove(client->user->window, hash_of(app, id));
+	pthread_mutex_unlock(&app->directory.lock);
+}
+
+/* Data that is not a message of the dialect goes to whichever part of the application listens. Returns whether it did.
+ */
+static bool publish_data(struct app_client *client, const json_t *data)
 {
 	char topic[sizeof "data/" + APP_SUBJECT_SIZE_MAX];
 	int size = snprintf(topic, sizeof topic, "data/%s", client->user->name);
-	app_updates_publish_data(client->app, topic, (size_t)size, data);
+	return app_updates_publish_data(client->app, topic, (size_t)size, data) >= 0;
+}
+
+/* Does what a DATA asks for. Errors meanwhile carry its id, or that of the DATA around it, and refuse it. */
+static bool handle_data(struct app_client *client, const json_t *data, const json_t *id,
+                        void (*handle)(struct app_client *client, const json_t *message, unsigned depth),
+                        unsigned depth)
+{
+	const json_t *outer = client->inside;
+	client->inside = outer ? outer : id;
+	client->refused = false;
+	client->outcome = (struct app_outcome){ 0 };
+	if (json_is_string(json_object_get(data, "type")))
+		handle(client, data, depth + 1);
+	else if (!publish_data(client, data))
+		app_send_error(client, id, "TRY_LATER", "The server is overloaded; the message was not sent");
+	client->inside = outer;
+	return !client->refused;
 }
 
 void app_reliable_data(struct app_client *client, const json_t *message, const json_t *id,
@@ -85,13 +120,16 @@ void app_reliable_data(struct app_client *client, const json_t *message, const j
 	 * server. */
 	if (atomic_load(&client->app->draining))
 		return;
-	if (!is_new(client, id))
+	struct app_outcome outcome = { 0 };
+	if (!is_new(client, id)) {
 		APP_COUNT(client->app, duplicates);
-	else if (inner)
-		handle(client, data, depth + 1);
-	else
-		publish_data(client, data);
-	acknowledge(client, id);
+	} else if (!handle_data(client, data, id, handle, depth)) {
+		forget(client, id);
+		return;
+	} else {
+		outcome = client->outcome;
+	}
+	acknowledge(client, id, &outcome);
 }
 
 /* ---- ours ---- */
@@ -184,6 +222,18 @@ void app_reliable_refill(struct app_client *client)
 	}
 }
 
+/* A client that lost its connection asks for what it has not had: what waits for its ACK comes again at once, and no
+ * longer only when its time has come. */
+void app_reliable_reconnect(struct app_client *client, const json_t *message, const json_t *id)
+{
+	uint64_t now_ns = clock_now();
+	(void)message;
+	acknowledge(client, id, &(struct app_outcome){ 0 });
+	for (struct app_pending *pending = client->pending; pending && !client->closing; pending = pending->next)
+		send_pending(client, pending, now_ns);
+	app_clock_set(client);
+}
+
 static void remove_pending(struct app_client *client, struct app_pending **link)
 {
 	struct app_pending *pending = *link;
@@ -200,8 +250,11 @@ static void remove_pending(struct app_client *client, struct app_pending **link)
 void app_reliable_ack(struct app_client *client, const json_t *message, const json_t *id)
 {
 	struct app *app = client->app;
-	const char *told = json_string_value(json_object_get(json_object_get(message, "data"), "messageId"));
+	const json_t *data = json_object_get(message, "data");
+	const char *told = json_string_value(json_object_get(data ? data : message, "messageId"));
 	char *end = NULL;
+	if (!told && !data)
+		told = json_string_value(id);
 	if (!told) {
 		app_send_error(client, id, "MISSING_FIELD", "Missing field: data.messageId");
 		return;

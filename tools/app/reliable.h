@@ -28,11 +28,12 @@ struct app_pending {
 };
 
 /* Messages. What DATA holds is handed to `handle` if it is a message itself, at the next depth: it has been counted
- * against the rate already, and is acknowledged whatever comes of it. */
+ * against the rate already. It is acknowledged, or refused with an error that has its id, and may come again then. */
 void app_reliable_data(struct app_client *client, const json_t *message, const json_t *id,
                        void (*handle)(struct app_client *client, const json_t *message, unsigned depth),
                        unsigned depth);
 void app_reliable_heartbeat(struct app_client *client, const json_t *message, const json_t *id);
+void app_reliable_reconnect(struct app_client *client, const json_t *message, const json_t *id);
 void app_reliable_ack(struct app_client *client, const json_t *message, const json_t *id);
 
 /* Sends a message as DATA, and again until it is acknowledged. What is more than may wait for a client's ACK stays in

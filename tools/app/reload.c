@@ -54,6 +54,19 @@ static const char *const fixed[] = {
 	"log-lock",
 	"log-huge-pages",
 	"user",
+	"hook-connect",
+	"hook-join",
+	"hook-subscribe",
+	"hook-message",
+	"hook-secret",
+	"hook-secret-file",
+	"hook-ca",
+	"hook-header",
+	"hook-timeout",
+	"hook-calls",
+	"hook-queue",
+	"hook-cache",
+	"hook-away",
 };
 
 static bool is_fixed(const char *name)

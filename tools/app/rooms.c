@@ -11,14 +11,16 @@
 
 #include "app.h"
 #include "client.h"
+#include "content.h"
 #include "date.h"
 #include "directory.h"
 #include "feeds.h"
 #include "fields.h"
 #include "names.h"
+#include "passing.h"
+#include "post.h"
 #include "rate.h"
 #include "rights.h"
-#include "updates.h"
 #include "wire.h"
 
 #define MEMBERS_SHOWN 1000
@@ -105,6 +107,7 @@ static bool leave(struct app_client *client, struct app_member *member, char **t
 {
 	struct app_directory *directory = &client->app->directory;
 	app_feeds_unfollow(client, member->room->topic, member->room->topic_size);
+	app_passing_leave(client, member->room);
 	pthread_mutex_lock(&directory->lock);
 	struct app_member **link = &client->members;
 	while (*link != member)
@@ -152,6 +155,7 @@ void app_rooms_join(struct app_client *client, const json_t *message, const json
 		app_send_error(client, id, "TOO_MANY_SUBSCRIPTIONS", "Too many subscriptions");
 		return;
 	}
+	app_passing_enter(client, member->room);
 	tell_sender(client, "room_joined", id, name, size);
 	/* The others are told after the client follows the room itself: of two who join at once, at least one hears of
 	 * the other. Nothing is said in a room where nobody else is: such a topic costs nothing when it is over. */
@@ -176,7 +180,7 @@ static void leave_one(struct app_client *client, struct app_member *member, bool
 	free(topic);
 }
 
-static struct app_member *need_member(struct app_client *client, const json_t *message, const json_t *id)
+struct app_member *app_rooms_need(struct app_client *client, const json_t *message, const json_t *id)
 {
 	size_t size;
 	const char *name = app_field_text(client, message, id, "room", APP_ROOM_NAME_MAX, &size);
@@ -188,7 +192,7 @@ static struct app_member *need_member(struct app_client *client, const json_t *m
 
 void app_rooms_leave(struct app_client *client, const json_t *message, const json_t *id)
 {
-	struct app_member *member = need_member(client, message, id);
+	struct app_member *member = app_rooms_need(client, message, id);
 	if (member)
 		leave_one(client, member, true, id);
 }
@@ -212,11 +216,16 @@ void app_rooms_recheck(struct app_client *client)
 
 void app_rooms_message(struct app_client *client, const json_t *message, const json_t *id)
 {
-	struct app_member *member = need_member(client, message, id);
+	struct app_member *member = app_rooms_need(client, message, id);
 	const json_t *content = member ? app_field_content(client, message, id) : NULL;
 	struct app_out *head = &client->crew->head, *tail = &client->crew->tail;
-	if (!content)
+	struct app_post post;
+	if (!content || !app_post_begin(&post, client, message, id))
 		return;
+	if (app_field_is_empty(content)) {
+		app_send_error(client, id, "INVALID_FIELD", "Wrong field: content: it is empty");
+		return;
+	}
 	app_out_clear(head);
 	app_out_clear(tail);
 	app_out_text(head, "{\"type\":\"room_message\",\"id\":\"");
@@ -225,15 +234,12 @@ void app_rooms_message(struct app_client *client, const json_t *message, const j
 	app_out_text(tail, ",\"room\":");
 	app_out_string(tail, member->room->name, member->room->node.name_size);
 	app_out_text(tail, ",\"content\":");
-	app_out_value(tail, content);
+	app_content_write(tail, content, app_settings_now(client->app)->sanitize);
 	app_out_ref(tail, id);
 	app_out_text(tail, ",\"timestamp\":");
 	app_out_number(tail, app_date_ms());
-	app_out_text(tail, "}");
-	int64_t code = app_updates_publish_room(client->app, member->room->topic, member->room->topic_size, head, tail,
-	                                        client->conn);
-	if (code < 0)
-		app_send_error(client, id, "TRY_LATER", "The server is overloaded; the message was not sent");
+	app_out_text(tail, post.passes ? ",\"ephemeral\":true}" : "}");
+	app_post_to_room(&post, member, head, tail);
 }
 
 /* Names of users, each once. (lock) */
@@ -266,7 +272,7 @@ static size_t list_members(const struct app_room *room, uint64_t seed, struct ap
 
 void app_rooms_members(struct app_client *client, const json_t *message, const json_t *id)
 {
-	struct app_member *member = need_member(client, message, id);
+	struct app_member *member = app_rooms_need(client, message, id);
 	struct app_out *out = &client->crew->out;
 	if (!member)
 		return;

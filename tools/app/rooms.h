@@ -21,6 +21,8 @@ void app_rooms_leave(struct app_client *client, const json_t *message, const jso
 void app_rooms_message(struct app_client *client, const json_t *message, const json_t *id);
 void app_rooms_members(struct app_client *client, const json_t *message, const json_t *id);
 
+/* The membership in the `room` of a message; null after telling what is wrong. */
+struct app_member *app_rooms_need(struct app_client *client, const json_t *message, const json_t *id);
 /* Null: the client is not in a room of this name. */
 struct app_member *app_rooms_find(const struct app_client *client, const char *room, size_t size);
 void app_rooms_leave_all(struct app_client *client);

@@ -72,6 +72,7 @@ static struct app_settings *make_defaults(void)
 		.batch_delay_max_ms = 5000,
 		.drain_ms = 5000,
 		.comeback_ms = 10000,
+		.hooks = APP_HOOK_DEFAULTS,
 		.log = LOG_DEFAULTS,
 	};
 	latency_defaults(&settings->latency);
@@ -88,6 +89,7 @@ void app_settings_free(struct app_settings *settings)
 	app_token_keys_free(&settings->keys);
 	keys_free(&settings->api);
 	keys_free(&settings->operators);
+	app_hook_settings_free(&settings->hooks);
 	free(settings);
 }
 

@@ -9,6 +9,7 @@
 #ifndef APP_SETTINGS_H
 #define APP_SETTINGS_H
 
+#include "hook_settings.h"
 #include "lib/address.h"
 #include "lib/admin.h"
 #include "lib/keys.h"
@@ -72,6 +73,8 @@ struct app_settings {
 	struct networks proxies;    /* that are trusted */
 	struct keys api, operators; /* all of them; the operators' only read figures */
 
+	struct app_hook_settings hooks;
+
 	/* how much of it */
 	unsigned connections_per_address, handshakes_per_second, connections_per_user;
 	unsigned messages_per_second, burst, flood;
@@ -87,6 +90,11 @@ struct app_settings {
 	unsigned history_max;
 	unsigned batch_max, batch_delay_max_ms;
 	unsigned drain_ms, drain_delay_ms, comeback_ms;
+
+	/* messages of one's own */
+	const char *types;     /* that the server does not know and hands on; names.h says how; null: none */
+	const char *ephemeral; /* that pass (passing.h) */
+	int sanitize;          /* content.h */
 
 	/* what is said */
 	const char *push_url, *push_key;

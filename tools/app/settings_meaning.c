@@ -11,6 +11,7 @@
 #include "lib/environment.h"
 #include "lib/local.h"
 #include "lib/needs.h"
+#include "lib/text.h"
 #include "settings.h"
 
 #define FILE_SIZE_MAX 65536
@@ -172,6 +173,28 @@ static bool check_limits(const struct app_settings *settings)
 	return true;
 }
 
+/* Names with commas between them, none of them empty. */
+static bool check_names(const struct app_settings *settings, const char *name, const char *list)
+{
+	for (const char *at = list; at; at = *at ? at + 1 : NULL) {
+		const char *begin = at + strspn(at, " ");
+		size_t size = strcspn(begin, ",");
+		if (!text_is_name(begin, size) || *begin == ' ')
+			return app_wrong(settings, name, 0,
+			                 "%s '%s': expected names, or prefixes and *, with commas between them", name,
+			                 list),
+			       false;
+		at = begin + size;
+	}
+	return true;
+}
+
+static bool check_messages(const struct app_settings *settings)
+{
+	return check_names(settings, "types", settings->types) &&
+	       check_names(settings, "ephemeral", settings->ephemeral);
+}
+
 static bool check_secure(const struct app_settings *settings, const char *name, const struct option_list *list)
 {
 	for (unsigned i = 0; i < list->count && !settings->tls_cert.count; i++)
@@ -197,6 +220,8 @@ static bool check_tls(const struct app_settings *settings)
 	       check_secure(settings, "admin-listen", &settings->admin.listen);
 }
 
+#define HOOKS "hook-connect|hook-join|hook-subscribe|hook-message"
+
 static const struct option_need needs[] = {
 	{ "producer-uids", "producers" },
 	{ "producer-topics", "producers" },
@@ -208,6 +233,12 @@ static const struct option_need needs[] = {
 	{ "token-issuer", "token-key|token-secret-file|token-secret" },
 	{ "token-expiry", "token-key|token-secret-file|token-secret" },
 	{ "token-permissions", "token-key|token-secret-file|token-secret" },
+	{ "hook-secret", HOOKS },
+	{ "hook-secret-file", HOOKS },
+	{ "hook-secret", "!hook-secret-file" },
+	{ "hook-ca", HOOKS },
+	{ "hook-header", "hook-connect" },
+	{ "hook-away", HOOKS },
 	{ 0 },
 };
 
@@ -223,16 +254,23 @@ static bool check_needs(struct app_settings *settings)
 
 bool app_settings_finish(struct app_settings *settings)
 {
-	if (!check_needs(settings) || !read_words(settings) || !check_limits(settings) || !check_tls(settings) ||
-	    !load_keys(settings) ||
+	if (!check_needs(settings) || !app_hook_settings_finish(settings) || !read_words(settings) ||
+	    !check_limits(settings) || !check_messages(settings) || !check_tls(settings) || !load_keys(settings) ||
 	    !load_api_keys(settings, &settings->api, "api-key", &settings->api_keys, settings->api_key_file) ||
 	    !load_api_keys(settings, &settings->operators, "operator-key", &settings->operator_keys,
 	                   settings->operator_key_file))
 		return false;
+	const char *connect = settings->hooks.urls[APP_HOOK_CONNECT];
+	if (connect && settings->auth == APP_AUTH_OFF)
+		return app_wrong(settings, "auth", 0,
+		                 "auth off asks nobody who a client is, and hook-connect does: leave "
+		                 "one of them out"),
+		       false;
 	if (settings->auth == APP_AUTH_AUTO)
-		settings->auth = settings->keys.count ? APP_AUTH_REQUIRED : APP_AUTH_OFF;
-	if (settings->auth >= APP_AUTH_OPTIONAL && !settings->keys.count)
-		return app_wrong(settings, "auth", 0, "auth needs a key for tokens: token-secret-file or token-key"),
+		settings->auth = settings->keys.count || connect ? APP_AUTH_REQUIRED : APP_AUTH_OFF;
+	if (settings->auth >= APP_AUTH_OPTIONAL && !settings->keys.count && !connect)
+		return app_wrong(settings, "auth", 0,
+		                 "auth needs a key for tokens: token-secret-file or token-key; or a hook-connect"),
 		       false;
 	settings->token_rules = (struct app_token_rules){
 		.audiences = settings->token_audiences.items,

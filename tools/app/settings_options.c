@@ -2,6 +2,7 @@
  *
  * settings_options.c - the table of all settings: name, kind, place, and what --help says.
  */
+#include "content.h"
 #include "settings.h"
 
 static void add_listeners(struct option_table *table, struct app_settings *s)
@@ -146,6 +147,12 @@ static void add_access(struct option_table *table, struct app_settings *s)
 	options_add(table, options, sizeof options / sizeof *options);
 }
 
+static void add_hooks(struct option_table *table, struct app_settings *s)
+{
+	const struct option_entry options[] = { APP_HOOK_OPTIONS(&s->hooks) };
+	options_add(table, options, sizeof options / sizeof *options);
+}
+
 static void add_limits(struct option_table *table, struct app_settings *s)
 {
 	const struct option_entry options[] = {
@@ -218,6 +225,22 @@ static void add_delivery(struct option_table *table, struct app_settings *s)
 	options_add(table, options, sizeof options / sizeof *options);
 }
 
+static void add_messages(struct option_table *table, struct app_settings *s)
+{
+	const struct option_entry options[] = {
+		{ "types", OPTION_TEXT, &s->types, "LIST",
+		  "types of messages that are handed on as they are, with commas: chat,stock_*,\n"
+		  "or * for any (none: an unknown type is refused)" },
+		{ "ephemeral", OPTION_TEXT, &s->ephemeral, "LIST",
+		  "types, written likewise, that are not kept, and of which a slow reader gets\n"
+		  "the newest of each sender (those that say it themselves)" },
+		{ "sanitize", OPTION_CHOICE, &s->sanitize, APP_SANITIZE,
+		  "make the content that clients send each other harmless as HTML: escape < > &\n"
+		  "and quotes, or strip tags too (off)" },
+	};
+	options_add(table, options, sizeof options / sizeof *options);
+}
+
 static void add_process(struct option_table *table, struct app_settings *s)
 {
 	const struct option_entry options[] = {
@@ -242,8 +265,10 @@ const struct option_entry *app_settings_options(struct app_settings *settings)
 	add_capacity(&table, settings);
 	add_latency(&table, settings);
 	add_access(&table, settings);
+	add_hooks(&table, settings);
 	add_limits(&table, settings);
 	add_delivery(&table, settings);
+	add_messages(&table, settings);
 	add_process(&table, settings);
 	return table.entries;
 }

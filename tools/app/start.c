@@ -21,6 +21,7 @@
 #include "figures.h"
 #include "lib/memory.h"
 #include "lib/wait.h"
+#include "names.h"
 #include "producers.h"
 
 #define BUDGET_LEAST ((size_t)16 << 20)
@@ -28,6 +29,8 @@
 void app_free(struct app *app)
 {
 	app_crews_free(app);
+	app_hooks_stop(app);
+	app_hooks_free(app);
 	app_directory_destroy(&app->directory);
 	app_gate_destroy(&app->gate);
 	app_refusals_destroy(&app->refusals);
@@ -132,10 +135,11 @@ static bool make_server(struct app *app, const struct app_settings *settings)
 
 static bool make_rules(struct app *app, const struct app_settings *settings)
 {
-	const struct rc_topic_options rooms = { .policy = RC_POLICY_CLOSE };
+	const struct rc_topic_options rooms = { .policy = RC_POLICY_CLOSE }, passing = { .policy = RC_POLICY_CONFLATE };
 	const struct rc_topic_options kept = { .policy = (enum rc_policy)settings->policy, .keep_last = true };
 	/* A member that missed a message would not know. It is closed instead, and connects again. */
 	int code = rc_server_topic_rule(app->server, "room/*", &rooms);
+	code = code ? code : rc_server_topic_rule(app->server, APP_PASSING "*", &passing);
 	for (unsigned i = 0; i < settings->keep_last.count && !code; i++) {
 		code = rc_server_topic_rule(app->server, settings->keep_last.items[i], &kept);
 		if (code)
@@ -343,6 +347,8 @@ static void init(struct app *app)
 	app->admin.metrics.more = app_figures_metrics;
 	app->admin.metrics.more_stats = app_figures_members;
 	app->admin.metrics.context = app;
+	app->health.more = app_hooks_health;
+	app->health.context = app;
 }
 
 bool app_start(struct app *app, const struct app_settings *settings, FILE *said)
@@ -366,7 +372,8 @@ bool app_start(struct app *app, const struct app_settings *settings, FILE *said)
 	    !listen_producers(app, settings, said) || !become(settings->user) || !open_access_log(app, settings, said))
 		return false;
 	if (!health_open(&app->health, app->server) ||
-	    !app_crews_init(app, rc_server_worker_count(app->server), seed) || app_clock_start(app, app_clients_due))
+	    !app_crews_init(app, rc_server_worker_count(app->server), seed) || !app_hooks_start(app, seed) ||
+	    app_clock_start(app, app_clients_due))
 		return command_failed("no memory, or no thread"), false;
 	if (rc_server_start(app->server, &error)) {
 		app_clock_stop(app);

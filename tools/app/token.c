@@ -436,6 +436,31 @@ enum app_token_verdict app_token_check(const struct app_token_keys *keys, const 
 	return verdict;
 }
 
+enum app_token_verdict app_claims_read(const json_t *answer, const char *subject, uint64_t now_s,
+                                       struct app_claims *claims)
+{
+	const json_t *expires = json_object_get(answer, "expires");
+	struct app_claims read = { 0 };
+	double date = 0;
+	size_t size = strlen(subject);
+	if (size > APP_SUBJECT_SIZE_MAX || !text_is_name(subject, size) ||
+	    (expires && !json_is_null(expires) && !read_date(expires, &date)))
+		return APP_TOKEN_CLAIMS;
+	memcpy(read.subject, subject, size + 1);
+	date = date > 1e11 ? date / 1000 : date;
+	if (expires && !json_is_null(expires) && date <= (double)now_s)
+		return APP_TOKEN_EXPIRED;
+	read.expires_s = (uint64_t)date + (date > (double)(uint64_t)date);
+	if (!read_permissions(json_object_get(answer, "permissions"), &read) ||
+	    !read_names(json_object_get(answer, "rooms"), &read.rooms) ||
+	    !read_names(json_object_get(answer, "topics"), &read.topics)) {
+		app_claims_free(&read);
+		return APP_TOKEN_CLAIMS;
+	}
+	*claims = read;
+	return APP_TOKEN_VALID;
+}
+
 void app_claims_free(struct app_claims *claims)
 {
 	free(claims->rooms.text);

@@ -9,6 +9,7 @@
 #ifndef APP_TOKEN_H
 #define APP_TOKEN_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -76,6 +77,10 @@ const char *app_token_verdict_text(enum app_token_verdict verdict);
 /* Fills in *claims only for APP_TOKEN_VALID; the caller frees them with app_claims_free(). */
 enum app_token_verdict app_token_check(const struct app_token_keys *keys, const struct app_token_rules *rules,
                                        const char *token, size_t size, uint64_t now_s, struct app_claims *claims);
+/* The same of what a backend says of a user: {"expires","permissions","rooms","topics"}, as a token has them. Beyond
+ * 1e11 `expires` is in milliseconds. Returns APP_TOKEN_VALID, APP_TOKEN_EXPIRED or APP_TOKEN_CLAIMS. */
+enum app_token_verdict app_claims_read(const json_t *answer, const char *subject, uint64_t now_s,
+                                       struct app_claims *claims);
 void app_claims_free(struct app_claims *claims);
 
 bool app_names_allow(const struct app_names *names, const char *name, size_t size);

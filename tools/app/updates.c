@@ -49,26 +49,41 @@ static size_t make(void *context, uint64_t sequence, uint64_t epoch, const void 
 
 /* ---- rooms ---- */
 
+static int64_t publish_room(struct app *app, const char *topic, size_t topic_size, struct rc_publication *message,
+                            char number[static APP_NUMBER_SIZE])
+{
+	int64_t sequence = rc_publish_with(app->server, topic, topic_size, message);
+	if (sequence >= 0)
+		snprintf(number, APP_NUMBER_SIZE, "%llx-%llu", (unsigned long long)message->epoch,
+		         (unsigned long long)sequence);
+	return sequence;
+}
+
 int64_t app_updates_publish_room(struct app *app, const char *topic, size_t topic_size, const struct app_out *head,
-                                 const struct app_out *tail, rc_conn except)
+                                 const struct app_out *tail, rc_conn except, char number[static APP_NUMBER_SIZE])
 {
 	char small[4096], *bytes = small;
+	struct rc_publication message = { .flags = RC_PUBLISH_UNCHECKED, .except = except };
+	if (head->failed || (tail && tail->failed))
+		return -ENOMEM;
+	if (!rc_text_valid(head->bytes, head->size) || (tail && !rc_text_valid(tail->bytes, tail->size)))
+		return -EILSEQ;
+	if (!tail) {
+		message.data = head->bytes;
+		message.size = head->size;
+		return publish_room(app, topic, topic_size, &message, number);
+	}
 	struct numbered numbered = {
 		.head = head->bytes, .head_size = head->size, .tail_size = tail->size, .room = true
 	};
 	size_t size = room_of(&numbered);
-	if (head->failed || tail->failed)
-		return -ENOMEM;
-	if (!rc_text_valid(head->bytes, head->size) || !rc_text_valid(tail->bytes, tail->size))
-		return -EILSEQ;
 	if (size > sizeof small && !(bytes = malloc(size)))
 		return -ENOMEM;
 	memcpy(bytes + head->size + NUMBERS_SIZE, tail->bytes, tail->size);
 	numbered.bytes = bytes;
-	struct rc_publication message = {
-		.flags = RC_PUBLISH_UNCHECKED, .except = except, .make = make, .context = &numbered
-	};
-	int64_t sequence = rc_publish_with(app->server, topic, topic_size, &message);
+	message.make = make;
+	message.context = &numbered;
+	int64_t sequence = publish_room(app, topic, topic_size, &message, number);
 	if (bytes != small)
 		free(bytes);
 	return sequence;

@@ -37,9 +37,12 @@ int app_updates_publish(struct app *app, struct app_update *updates, size_t coun
 /* Publishes one without a key. Returns its sequence, or a negative errno. */
 int64_t app_updates_publish_data(struct app *app, const char *topic, size_t size, const json_t *data);
 
-/* Publishes a message of a room: `head` "EPOCH-SEQ" `tail`. Nothing goes to `except`, if it is not 0. Returns its
- * sequence, or a negative errno. */
+#define APP_NUMBER_SIZE 40
+
+/* Publishes a message of a room: `head` "EPOCH-SEQ" `tail`, or with a null tail the head alone. Nothing goes to
+ * `except`, if it is not 0. `number` gets what stands between the two, or would. Returns its sequence, or a negative
+ * errno. */
 int64_t app_updates_publish_room(struct app *app, const char *topic, size_t topic_size, const struct app_out *head,
-                                 const struct app_out *tail, rc_conn except);
+                                 const struct app_out *tail, rc_conn except, char number[static APP_NUMBER_SIZE]);
 
 #endif

@@ -3,8 +3,9 @@
  * web.c - see web.h. It knows nothing of the application server: what the pages show they ask for over /api, /stats and
  * the dialect, as anybody would.
  *
- * The assembler puts the files into the program, so the binary alone is enough. It looks for them from the top of the
- * tree and, with the same path, under the directory of the build, where the client is joined from its modules.
+ * The assembler puts the files into the program, as they are and compressed, so the binary alone is enough. It looks
+ * for them from the top of the tree and, with the same path, under the directory of the build, where the client is
+ * joined from its modules, and where all of them are compressed.
  */
 #define XXH_INLINE_ALL
 #include "web.h"
@@ -12,15 +13,19 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <xxhash.h>
 
 #include "lib/answer.h"
 
 /* NOLINTBEGIN(bugprone-macro-parentheses): the name is declared */
-#define EMBED(name, file)                                                                                              \
+#define EMBED_ONE(name, file)                                                                                          \
 	__asm__(".pushsection .rodata\n" #name ":\n.incbin \"tools/web/" file "\"\n" #name "_end:\n.popsection\n");    \
 	extern const char name[] __attribute__((visibility("hidden")));                                                \
 	extern const char name##_end[] __attribute__((visibility("hidden")))
+#define EMBED(name, file)                                                                                              \
+	EMBED_ONE(name, file);                                                                                         \
+	EMBED_ONE(name##_gz, file ".gz")
 /* NOLINTEND(bugprone-macro-parentheses) */
 
 EMBED(app_web_index, "index.html");
@@ -28,30 +33,43 @@ EMBED(app_web_dashboard, "dashboard.js");
 EMBED(app_web_charts, "charts.js");
 EMBED(app_web_style, "style.css");
 EMBED(app_web_client, "ringcast.js");
+EMBED(app_web_small, "ringcast.min.js");
+EMBED(app_web_small_module, "ringcast.min.mjs");
 EMBED(app_web_book_page, "book.html");
 EMBED(app_web_book, "book.js");
 
 #define HTML "text/html; charset=utf-8"
 #define SCRIPT "text/javascript; charset=utf-8"
+#define STYLE "text/css; charset=utf-8"
 
 struct file {
 	const char *path, *type, *begin, *end;
+	const char *gzip, *gzip_end;
 	bool anywhere; /* pages of other sites may load it */
 };
 
+#define FILE_OF(path, type, name, anywhere)                                                                            \
+	{                                                                                                              \
+		path, type, name, name##_end, name##_gz, name##_gz_end, anywhere                                       \
+	}
+#define CLIENT                                                                                                         \
+	FILE_OF("/ringcast.js", SCRIPT, app_web_client, true),                                                         \
+	    FILE_OF("/ringcast.min.js", SCRIPT, app_web_small, true),                                                  \
+	    FILE_OF("/ringcast.min.mjs", SCRIPT, app_web_small_module, true)
+
 static const struct file files[] = {
-	{ "/", HTML, app_web_index, app_web_index_end, false },
-	{ "/dashboard.js", SCRIPT, app_web_dashboard, app_web_dashboard_end, false },
-	{ "/charts.js", SCRIPT, app_web_charts, app_web_charts_end, false },
-	{ "/style.css", "text/css; charset=utf-8", app_web_style, app_web_style_end, false },
-	{ "/ringcast.js", SCRIPT, app_web_client, app_web_client_end, true },
+	FILE_OF("/", HTML, app_web_index, false),
+	FILE_OF("/dashboard.js", SCRIPT, app_web_dashboard, false),
+	FILE_OF("/charts.js", SCRIPT, app_web_charts, false),
+	FILE_OF("/style.css", STYLE, app_web_style, false),
+	CLIENT,
 };
 
-static const struct file book_page = { "", HTML, app_web_book_page, app_web_book_page_end, false };
+static const struct file book_page = FILE_OF("", HTML, app_web_book_page, false);
 static const struct file book_files[] = {
-	{ "/book.js", SCRIPT, app_web_book, app_web_book_end, false },
-	{ "/style.css", "text/css; charset=utf-8", app_web_style, app_web_style_end, false },
-	{ "/ringcast.js", SCRIPT, app_web_client, app_web_client_end, true },
+	FILE_OF("/book.js", SCRIPT, app_web_book, false),
+	FILE_OF("/style.css", STYLE, app_web_style, false),
+	CLIENT,
 };
 
 /* Another version has other files under the same names. So a browser asks each time, and mostly hears that it has them.
@@ -60,6 +78,7 @@ static void add_headers(rc_request *request, const struct file *file, const char
 {
 	rc_request_add_header(request, "ETag", tag);
 	rc_request_add_header(request, "Cache-Control", "no-cache");
+	rc_request_add_header(request, "Vary", "Accept-Encoding");
 	rc_request_add_header(request, "X-Content-Type-Options", "nosniff");
 	if (file->anywhere)
 		rc_request_add_header(request, "Access-Control-Allow-Origin", "*");
@@ -72,19 +91,45 @@ static void add_headers(rc_request *request, const struct file *file, const char
 	}
 }
 
+/* RFC 9110, section 12.5.3: whether a list of codings has gzip, or a star, with another weight than 0. */
+static bool takes_gzip(const char *list)
+{
+	bool star = false;
+	for (const char *each = list; each; each = strchr(each, ',')) {
+		each += strspn(each, ", \t");
+		size_t name = strcspn(each, ",; \t"), all = strcspn(each, ",");
+		const char *weight = memchr(each, '=', all);
+		bool taken = !weight || strspn(weight + 1, "0. \t") < all - (size_t)(weight + 1 - each);
+		if (name == 4 && strncasecmp(each, "gzip", 4) == 0)
+			return taken;
+		star = star || (name == 1 && *each == '*' && taken);
+	}
+	return star;
+}
+
 static int answer(rc_request *request, const struct file *file)
 {
 	const char *known = rc_request_header(request, "If-None-Match");
-	size_t size = (size_t)(file->end - file->begin);
+	const char *codings = rc_request_header(request, "Accept-Encoding");
+	bool small = codings && takes_gzip(codings);
+	const char *begin = small ? file->gzip : file->begin;
+	size_t size = (size_t)((small ? file->gzip_end : file->end) - begin);
 	char tag[24];
 	if (!answer_takes(request, "GET, HEAD"))
 		return answer_method(request, "GET, HEAD");
-	snprintf(tag, sizeof tag, "\"%016llx\"", (unsigned long long)XXH3_64bits(file->begin, size));
+	snprintf(tag, sizeof tag, "\"%016llx\"", (unsigned long long)XXH3_64bits(begin, size));
 	add_headers(request, file, tag);
 	/* RFC 9110, section 13.1.2: a list of tags, weak ones too, or a star. */
 	if (known && (strstr(known, tag) || strcmp(known, "*") == 0))
 		return rc_request_respond(request, 304, file->type, NULL, 0) ? 503 : 0;
-	return rc_request_respond(request, 200, file->type, file->begin, size) ? 503 : 0;
+	if (small)
+		rc_request_add_header(request, "Content-Encoding", "gzip");
+	return rc_request_respond(request, 200, file->type, begin, size) ? 503 : 0;
+}
+
+size_t app_web_small_size(void)
+{
+	return (size_t)(app_web_small_gz_end - app_web_small_gz);
 }
 
 static int answer_one_of(rc_request *request, const struct file *list, size_t count)

@@ -30,4 +30,12 @@ static inline bool app_window_add(struct app_window *window, uint64_t hash, uint
 	return true;
 }
 
+/* Forgets a hash that was added: what it stood for was refused, and may come again. */
+static inline void app_window_remove(struct app_window *window, uint64_t hash)
+{
+	for (uint32_t i = 0; i < APP_WINDOW_COUNT; i++)
+		if (window->hashes[i] == hash)
+			window->seen_ns[i] = 0;
+}
+
 #endif

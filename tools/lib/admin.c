@@ -30,7 +30,8 @@ static void write_metrics(FILE *to, struct admin *admin)
 
 static void write_stats(FILE *to, struct admin *admin)
 {
-	stats_write(to, admin->metrics.server, admin->metrics.more_stats, admin->metrics.context);
+	const struct metrics *metrics = &admin->metrics;
+	stats_write(to, metrics->server, metrics->health->part, metrics->more_stats, metrics->context);
 }
 
 static int answer_with(struct admin *admin, rc_request *request, void (*write)(FILE *to, struct admin *admin),

@@ -137,11 +137,13 @@ static struct job *next_late(struct calls *calls, uint64_t now_ns)
 
 /* ---- one call ---- */
 
-static void finish(struct job *job, int status, const char *why)
+static void finish(struct job *job, int status, const char *why, bool unreachable)
 {
-	const struct calls_answer answer = {
-		.status = status, .why = why, .body = job->answer ? job->answer : "", .size = job->size
-	};
+	const struct calls_answer answer = { .status = status,
+		                             .unreachable = unreachable,
+		                             .why = why,
+		                             .body = job->answer ? job->answer : "",
+		                             .size = job->size };
 	job->call.done(job->call.context, &answer);
 	curl_slist_free_all(job->headers);
 	curl_easy_cleanup(job->easy);
@@ -219,16 +221,19 @@ static void release(struct calls *calls, struct job *job)
 static void end_call(struct calls *calls, struct job *job, CURLcode code)
 {
 	long status = 0;
+	curl_off_t connected_us = 0;
 	const char *why = job->too_large ? "the answer is too large"
 	                  : *job->wrong  ? job->wrong
 	                                 : curl_easy_strerror(code);
 	if (code == CURLE_OK)
 		curl_easy_getinfo(job->easy, CURLINFO_RESPONSE_CODE, &status);
+	/* Set for a connection that is used again, too. */
+	curl_easy_getinfo(job->easy, CURLINFO_PRETRANSFER_TIME_T, &connected_us);
 	job->answer[job->size] = 0;
 	TAILQ_REMOVE(&calls->running, job, link);
 	curl_multi_remove_handle(calls->multi, job->easy);
 	release(calls, job);
-	finish(job, (int)status, status ? NULL : why);
+	finish(job, (int)status, status ? NULL : why, !status && !connected_us);
 }
 
 /* ---- the thread ---- */
@@ -242,7 +247,7 @@ static void begin_calls(struct calls *calls)
 		bool ends = calls->ends;
 		pthread_mutex_unlock(&calls->lock);
 		if (late) {
-			finish(late, 0, ends ? "the server ends" : "it had no turn in time");
+			finish(late, 0, ends ? "the server ends" : "it had no turn in time", false);
 			continue;
 		}
 		if (!job)
@@ -252,7 +257,7 @@ static void begin_calls(struct calls *calls)
 			continue;
 		}
 		release(calls, job);
-		finish(job, 0, "out of memory, or the URL is no URL");
+		finish(job, 0, "out of memory, or the URL is no URL", false);
 	}
 }
 

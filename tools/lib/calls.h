@@ -27,8 +27,9 @@ struct calls_options {
 };
 
 struct calls_answer {
-	int status;      /* of HTTP; 0: there was no answer */
-	const char *why; /* then in words; valid until `done` returns, as the body */
+	int status;       /* of HTTP; 0: there was no answer */
+	bool unreachable; /* nobody could be connected to */
+	const char *why;  /* then in words; valid until `done` returns, as the body */
 	const char *body;
 	size_t size;
 };

@@ -74,16 +74,27 @@ static int say(rc_request *request, int status, const char *words)
 	return rc_request_respond(request, status, "text/plain", words, strlen(words)) ? 503 : 0;
 }
 
+bool health_is_degraded(const struct health *health, char why[static 160])
+{
+	return health->part && health->part->is_degraded(health->part->context, why);
+}
+
 int health_answer(struct health *health, rc_request *request)
 {
 	const char *path = rc_request_path(request);
-	char why[64] = "", line[80];
+	char why[160] = "", line[700];
 	if (strcmp(path, "/healthz") != 0 && strcmp(path, "/readyz") != 0)
 		return -1;
 	if (!answer_takes(request, "GET, HEAD"))
 		return answer_method(request, "GET, HEAD");
-	if (!strcmp(path, "/healthz"))
-		return say(request, 200, "ok\n");
+	if (!strcmp(path, "/healthz")) {
+		/* Not an error: who is restarted for it has lost his clients, and is degraded still. */
+		bool degraded = health_is_degraded(health, why);
+		int size = snprintf(line, sizeof line, degraded ? "degraded: %s\n" : "ok\n", why);
+		if (health->more)
+			health->more(health->context, line + size, sizeof line - (size_t)size);
+		return say(request, 200, line);
+	}
 	bool ready = health_is_ready(health, why);
 	snprintf(line, sizeof line, "not ready: %s\n", why);
 	return ready ? say(request, 200, "ready\n") : say(request, 503, line);

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "ringcast.h"
 
@@ -22,11 +23,24 @@ struct health_word {
 	_Atomic uint64_t sent_ns;
 };
 
+/* What a server depends on and cannot always have, such as other nodes. Without it the server lives, and says so. */
+struct health_part {
+	void *context;
+	bool (*is_degraded)(void *context, char why[static 160]); /* in one line */
+	void (*write_json)(void *context, FILE *to);              /* "NAME":{...}, for /stats */
+	void (*write_metrics)(void *context, FILE *to);
+};
+
 struct health {
 	rc_server *server;
-	struct health_word *words; /* by worker */
+	const struct health_part *part; /* null: there is none */
+	struct health_word *words;      /* by worker */
 	unsigned count;
 	_Atomic bool draining;
+	/* Writes what else whoever asks for /healthz should know, as whole lines, without which it is well all the
+	 * same; may be null. */
+	void (*more)(void *context, char *to, size_t room);
+	void *context;
 };
 
 /* Between rc_server_new() and the start. Returns false without memory. */
@@ -39,6 +53,9 @@ void health_drain(struct health *health);
 
 /* Any thread. Returns whether it is ready; if not, why in `why`. */
 bool health_is_ready(struct health *health, char why[static 64]);
+
+/* Whether it lives without something that it wants; why, in `why`. Any thread. */
+bool health_is_degraded(const struct health *health, char why[static 160]);
 
 /* Answers /healthz and /readyz. Returns 0, an HTTP status to refuse with, or -1: the path is another's. */
 int health_answer(struct health *health, rc_request *request);

@@ -295,6 +295,8 @@ void metrics_write(const struct metrics *metrics, FILE *to)
 	write_times(to, metrics->server);
 	write_producers(to, metrics->server);
 	write_certificates(to, metrics->server);
+	if (metrics->health->part)
+		metrics->health->part->write_metrics(metrics->health->part->context, to);
 	if (metrics->more)
 		metrics->more(metrics->context, to);
 	write_process(to);

@@ -181,7 +181,8 @@ const char *stats_ring_name(rc_server *server)
 	return stats.ring == RC_RING_EPOLL ? "epoll" : "io_uring";
 }
 
-void stats_write(FILE *to, rc_server *server, void (*more)(void *context, FILE *to), void *context)
+void stats_write(FILE *to, rc_server *server, const struct health_part *part, void (*more)(void *context, FILE *to),
+                 void *context)
 {
 	struct rc_stats stats;
 	rc_server_stats(server, &stats);
@@ -196,6 +197,10 @@ void stats_write(FILE *to, rc_server *server, void (*more)(void *context, FILE *
 	fputs("],\n", to);
 	write_producers(to, server);
 	write_lag(to, server);
+	if (part) {
+		part->write_json(part->context, to);
+		fputs(",\n", to);
+	}
 	if (more)
 		more(context, to);
 	fputs("\"topics\":[", to);

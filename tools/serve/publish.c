@@ -13,6 +13,7 @@
 #include <strings.h>
 
 #include "batch.h"
+#include "forward.h"
 #include "lib/answer.h"
 
 static const char *words_of(int64_t code)
@@ -32,9 +33,13 @@ static void end(const struct serve_publisher *publisher, rc_conn conn, uint16_t 
 }
 
 /* Who stands in line is not overtaken. */
-static int64_t publish_in_turn(struct serve_spill *spill, struct rc_batch_message *messages, size_t count)
+static int64_t publish_in_turn(const struct serve_publisher *publisher, rc_conn conn, struct rc_batch_message *messages,
+                               size_t count)
 {
+	struct serve_spill *spill = publisher->spill;
 	int64_t code = -EAGAIN;
+	if (publisher->backplane)
+		return serve_forward_message(publisher->backplane, spill->server, conn, messages, count);
 	if (!serve_spill_is_used(spill))
 		code = rc_publish_many(spill->server, messages, count, 0);
 	return code == -EAGAIN ? serve_spill_add(spill, messages, count) : code;
@@ -50,10 +55,11 @@ static void publish_json(const struct serve_publisher *publisher, rc_conn conn, 
 	                           message->size))
 		end(publisher, conn, RC_CLOSE_POLICY, batch.wrong);
 	else
-		code = publish_in_turn(publisher->spill, batch.messages, batch.count);
+		code = publish_in_turn(publisher, conn, batch.messages, batch.count);
 	serve_batch_free(&batch);
 	if (code < 0)
-		end(publisher, conn, code == -EMSGSIZE ? RC_CLOSE_TOO_BIG : RC_CLOSE_TRY_LATER, words_of(code));
+		end(publisher, conn, code == -EMSGSIZE ? RC_CLOSE_TOO_BIG : RC_CLOSE_TRY_LATER,
+		    publisher->backplane ? serve_forward_words((int)code) : words_of(code));
 }
 
 void serve_publish_message(const struct serve_publisher *publisher, rc_conn conn, const struct rc_message *message)
@@ -70,9 +76,10 @@ void serve_publish_message(const struct serve_publisher *publisher, rc_conn conn
 		.size = message->size,
 		.flags = message->opcode == RC_BINARY ? RC_PUBLISH_BINARY : RC_PUBLISH_UNCHECKED,
 	};
-	int64_t code = publish_in_turn(publisher->spill, &one, 1);
+	int64_t code = publish_in_turn(publisher, conn, &one, 1);
 	if (code < 0)
-		end(publisher, conn, code == -EMSGSIZE ? RC_CLOSE_TOO_BIG : RC_CLOSE_TRY_LATER, words_of(code));
+		end(publisher, conn, code == -EMSGSIZE ? RC_CLOSE_TOO_BIG : RC_CLOSE_TRY_LATER,
+		    publisher->backplane ? serve_forward_words((int)code) : words_of(code));
 }
 
 /* ---- a POST ---- */
@@ -157,6 +164,15 @@ int serve_publish_request(const struct serve_publisher *publisher, rc_request *r
 		status = answer_error(request, 400, batch.wrong);
 		serve_batch_free(&batch);
 		return status;
+	}
+	if (publisher->backplane) {
+		int forwarded = serve_forward_request(publisher->backplane, request, &batch);
+		if (forwarded == -EAGAIN)
+			rc_request_add_header(request, "Retry-After", "1");
+		serve_batch_free(&batch);
+		return forwarded
+		           ? answer_error(request, serve_forward_status(forwarded), serve_forward_words(forwarded))
+		           : 0;
 	}
 	int64_t code = serve_spill_is_used(publisher->spill)
 	                   ? -EAGAIN

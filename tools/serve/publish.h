@@ -6,14 +6,16 @@
 #ifndef SERVE_PUBLISH_H
 #define SERVE_PUBLISH_H
 
+#include "backplane/backplane.h"
 #include "ringcast.h"
 #include "spill.h"
 
 struct serve_publisher {
 	struct serve_spill *spill;
-	const char *topic; /* that of messages which name none */
-	size_t topic_size; /* 0: each names its own */
-	bool json;         /* messages are as in batch.h */
+	struct backplane *backplane; /* null: to the log */
+	const char *topic;           /* that of messages which name none */
+	size_t topic_size;           /* 0: each names its own */
+	bool json;                   /* messages are as in batch.h */
 };
 
 /* Publishes what a connection sent, or puts it in line. What cannot be published ends the connection. */

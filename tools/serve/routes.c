@@ -169,6 +169,7 @@ static const char *read_publisher(struct serve_routes *routes, rc_request *reque
 {
 	const char *form = rc_request_query(request, "form");
 	*publisher = (struct serve_publisher){ .spill = &routes->spill,
+		                               .backplane = routes->backplane,
 		                               .topic = topic,
 		                               .topic_size = strlen(topic),
 		                               .json = form && !strcmp(form, "json") };

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "backplane/backplane.h"
 #include "lib/access_log.h"
 #include "lib/address.h"
 #include "lib/admin.h"
@@ -38,6 +39,7 @@ struct serve_routes {
 	bool publish_local;
 	bool publish_certified;
 	struct networks publish_from;
+	struct backplane *backplane; /* null: this is the only node */
 	struct serve_spill spill;
 	struct serve_polls polls;
 };

@@ -2,6 +2,7 @@
  *
  * serve.c - `ringcast serve`: its start, figures while it runs, reloads, and a drained end.
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +21,13 @@ static int run(int argc, char **argv);
 static const struct option_need needs[] = {
 	{ "tls-client-optional", "tls-client-ca" },
 	{ "kernel-tls", "tls-cert" },
+	{ "producers", "!backplane" },
+	{ "demo", "!backplane" },
+	{ "replay", "!backplane" },
+	{ "backplane-away", "backplane" },
+	{ "backplane-queue", "backplane" },
+	{ "backplane-confirm", "backplane" },
+	{ "backplane-wait", "backplane" },
 	{ "producer-uids", "producers" },
 	{ "producer-topics", "producers" },
 	{ "producers-max", "producers" },
@@ -185,6 +193,23 @@ static void print_listeners(const struct serve *serve, const int *ports)
 	fflush(stdout);
 }
 
+/* Before the workers run, so that the first client finds the history. */
+static int start_backplane(struct serve *serve, struct rc_error *error)
+{
+	serve->backplane.message_max = serve->config.log_size / 4;
+	if (!serve->backplane.url)
+		return 0;
+	serve->routes.backplane = backplane_new(&serve->backplane, serve->server, NULL, error);
+	if (!serve->routes.backplane)
+		return -1;
+	serve->health.part = backplane_part(serve->routes.backplane);
+	int code = backplane_start(serve->routes.backplane);
+	if (!code || code == -EAGAIN)
+		return 0;
+	snprintf(error->text, sizeof error->text, "a thread: %.100s", rc_strerror(code));
+	return code;
+}
+
 /* Makes, binds and starts. Returns 0, or -1 after printing why. */
 static int start(struct serve *serve)
 {
@@ -217,6 +242,8 @@ static int start(struct serve *serve)
 	const struct rc_producers_options asked = { .allow = allow_topic };
 	if (producers_listen(serve->server, &serve->producers, &asked, &error))
 		goto failed;
+	if (start_backplane(serve, &error))
+		goto failed;
 	int code = serve_spill_start(&serve->routes.spill, serve->server);
 	if (!code && (code = serve_polls_start(&serve->routes.polls, serve->server)))
 		serve_spill_end(&serve->routes.spill);
@@ -225,6 +252,7 @@ static int start(struct serve *serve)
 		goto failed;
 	}
 	if (rc_server_start(serve->server, &error)) {
+		backplane_stop(serve->routes.backplane);
 		serve_polls_end(&serve->routes.polls);
 		serve_spill_end(&serve->routes.spill);
 		goto failed;
@@ -233,6 +261,8 @@ static int start(struct serve *serve)
 	return 0;
 failed:
 	command_failed("%s", error.text);
+	backplane_stop(serve->routes.backplane);
+	backplane_free(serve->routes.backplane);
 	rc_server_free(serve->server);
 	return -1;
 }
@@ -320,6 +350,7 @@ static int run(int argc, char **argv)
 		wait_for_end(&serve);
 	serve_feeder_close(&serve.feeder);
 	stopping = serve.server;
+	backplane_stop(serve.routes.backplane);
 	rc_server_stop(serve.server, serve.drain_ms);
 	/* A second signal no longer waits for anybody: this one call is safe in a handler. */
 	sigaction(SIGINT, &(struct sigaction){ .sa_handler = stop_now }, NULL);
@@ -331,6 +362,7 @@ static int run(int argc, char **argv)
 	/* Nothing is left to cut off, and soon the handler would find no server. */
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
+	backplane_free(serve.routes.backplane);
 	rc_server_free(serve.server);
 	health_close(&serve.health);
 	access_log_close(&serve.routes.access);

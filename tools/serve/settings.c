@@ -45,6 +45,7 @@ static void add_listeners(struct option_table *table, struct serve *serve)
 		  "an address (with /BITS a block), local, certified (who\n"
 		  "shows a certificate, see --tls-client-ca), any, or none" },
 		PRODUCERS_OPTIONS(&serve->producers),
+		BACKPLANE_OPTIONS(&serve->backplane),
 		{ "trust-proxy", OPTION_LIST, &serve->trust_proxy, "ADDR[/BITS]",
 		  "proxies whose X-Forwarded-For or PROXY header is\nbelieved (none; repeatable)" },
 		{ "operator-key-file", OPTION_TEXT, &serve->routes.operator_key_file, "FILE",
@@ -302,6 +303,7 @@ int serve_settings_parse(const struct subcommand *command, struct serve *serve, 
 	serve->policy = serve->config.policy;
 	serve->log = (struct log_settings)LOG_DEFAULTS;
 	serve->drain_ms = DRAIN_DEFAULT_MS;
+	serve->backplane = (struct backplane_settings)BACKPLANE_DEFAULTS;
 	serve->feeder.speed = 1;
 	serve->feeder.seed = 1;
 	int status = options_parse(command, make_options(serve), argc, argv, &operand);
@@ -317,6 +319,9 @@ int serve_settings_parse(const struct subcommand *command, struct serve *serve, 
 		return options_wrong(command, "--replay and --demo are two feeds; choose one");
 	if (serve->routes.demo && !(serve->feeder.speed > 0))
 		return options_wrong(command, "--demo needs a --speed above 0: it has no end");
+	struct rc_error error;
+	if (serve->backplane.url && backplane_check(&serve->backplane, &error))
+		return options_wrong(command, "--backplane: %s", error.text);
 	if ((status = parse_trust(command, serve)) >= 0)
 		return status;
 	if (serve->tls_cert.count != serve->tls_key.count)

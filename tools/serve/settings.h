@@ -5,6 +5,7 @@
 #ifndef SERVE_SETTINGS_H
 #define SERVE_SETTINGS_H
 
+#include "backplane/options.h"
 #include "feeder.h"
 #include "lib/admin.h"
 #include "lib/health.h"
@@ -39,6 +40,7 @@ struct serve {
 	struct option_list listen, publish_from, trust_proxy, policy_for, keep_last, heartbeat, cohort, tls_cert,
 	    tls_key;
 	struct producers producers;
+	struct backplane_settings backplane;
 	struct rc_tls_options tls;
 	int policy;
 	unsigned drain_ms, drain_delay_ms;

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 /** client.mjs CLIENT: ringcast.js, wherever it lies, under Node against a server that misbehaves on purpose (fake.mjs). */
 import assert from "node:assert/strict";
+import { createRequire } from "node:module";
 import { after, test } from "node:test";
 import { Fake, pause, until } from "./fake.mjs";
 
 const { Ringcast } = await import(process.argv[2]);
+// The small file is for browsers, which have one.
+if (process.argv[2].includes(".min.")) globalThis.WebSocket ??= createRequire(import.meta.url)("ws");
 const QUICK = { minDelay: 10, maxDelay: 40, ackTimeout: 100, upgradeAfter: 150 };
 const alive = new Set();
 

@@ -7,8 +7,10 @@ import { join } from "node:path";
 import { test } from "node:test";
 
 const [sources, built] = process.argv.slice(2);
-const MEMBERS = ["broadcast", "close", "connect", "constructor", "direct", "history", "join", "keyed", "leave", "members", "on",
-	"queued", "request", "say", "send", "state", "subscribe", "transport", "unsubscribe", "userId"];
+const MEMBERS = ["addEventListener", "broadcast", "close", "connect", "constructor", "direct", "disconnect", "history",
+	"isConnected", "join", "joinRoom", "keyed", "leave", "leaveRoom", "members", "off", "on", "onClose", "onError", "onMessage",
+	"onOpen", "onReconnecting", "once", "queued", "registerHandler", "removeEventListener", "request", "reset", "say", "send",
+	"sendToRoom", "state", "subscribe", "transport", "unsubscribe", "userId"];
 
 test("each module can be imported by itself, and does nothing but declare", () => {
 	const names = readdirSync(sources);
@@ -37,10 +39,11 @@ test("each module imports the names of others that it uses, and no more", () => 
 
 test("the joined file exports what its entry exports", async () => {
 	for (const path of [join(sources, "ringcast.js"), built]) {
-		const { default: main, Keyed, Ringcast, RingcastError, ...others } = await import(path);
+		const { default: main, Keyed, Pool, Ringcast, RingcastError, ...others } = await import(path);
 		assert.deepEqual(others, {}, path);
 		assert.equal(main, Ringcast, path);
 		assert.deepEqual(Object.getOwnPropertyNames(Ringcast.prototype).sort(), MEMBERS, path);
+		assert.deepEqual([Ringcast.Pool, Ringcast.RingcastError], [Pool, RingcastError], path);
 		assert.equal(Ringcast.length, 1, path);
 		assert.deepEqual(new Keyed("t").map, new Map(), path);
 		const client = new Ringcast("ws://127.0.0.1:1/ws/me", { storage: "none", store: { length: 0 } });

@@ -230,7 +230,7 @@ export class Connection {
 	/** @param {Ending} why */
 	#refuse(why) {
 		globalThis.removeEventListener?.("online", this.#online);
-		this.#become("failed", why);
+		this.#become("failed", { ...why, permanent: true });
 		this.#owner.refused(why);
 	}
 

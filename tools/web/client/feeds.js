@@ -93,6 +93,11 @@ export class Feeds {
 		if (gone.size) this.#changed(() => this.#wire.write({ type: "unsubscribe", topics: [...gone] }));
 	}
 
+	/** Gives up everything. */
+	reset() {
+		this.unsubscribe([...this.#subscriptions.keys()], undefined);
+	}
+
 	/** The server took them back: asked for again, they would take the others with them. @param {string[]} names */
 	refused(names) {
 		for (const name of names) this.#subscriptions.delete(name);

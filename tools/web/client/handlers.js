@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /**
- * handlers.js - the application's functions, by the type of message that they handle. It knows no type but "*", which
- * stands for all of them. A handler that throws never ends its caller.
+ * handlers.js - the application's functions, by the type of message that they handle. It knows no type but two that stand for
+ * others: "*" for all of them, and "message" for all that the server says. A handler that throws never ends its caller.
  */
 /** @import { Message } from "./types.js" */
 
@@ -26,9 +26,29 @@ export class Handlers {
 		return () => void all.delete(handler);
 	}
 
+	/** @param {string} type @param {Handler} [handler] without it, all of the type */
+	remove(type, handler) {
+		if (handler) this.#byType.get(type)?.delete(handler);
+		else this.#byType.delete(type);
+	}
+
+	clear() {
+		this.#byType.clear();
+	}
+
 	/** @param {Message} message */
 	emit(message) {
-		for (const handler of [...(this.#byType.get(message.type) ?? []), ...(this.#byType.get("*") ?? [])])
+		this.tell(message, message.type, "*");
+	}
+
+	/** Something that the server said. @param {Message} message */
+	emitHeard(message) {
+		this.tell(message, message.type, "message", "*");
+	}
+
+	/** Calls the handlers of these types, and each once. @param {Message} message @param {...string} types */
+	tell(message, ...types) {
+		for (const handler of new Set(types.flatMap(type => [...(this.#byType.get(type) ?? [])])))
 			callHandler(() => handler(message));
 	}
 }

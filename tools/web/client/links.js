@@ -6,24 +6,10 @@
  * Invariant: after close() a link tells its listener nothing.
  */
 /** @import { Link, Listener, Transport } from "./types.js" */
-import { parse, RingcastError } from "./values.js";
+import { parse } from "./values.js";
 
 const POLL_PAUSE_MS = 1_000;
 const SILENCE_MAX_MS = 90_000; // of a stream of events, or of one poll
-
-/** @returns {Promise<any>} a WebSocket constructor */
-export async function findWebSocket() {
-	if (globalThis.WebSocket) return globalThis.WebSocket;
-	try {
-		// It is loaded by require, so that NODE_PATH counts. The name is in a variable, so that bundlers for browsers do
-		// not look for it.
-		const module = "node:module";
-		const { createRequire } = await import(module);
-		return createRequire(import.meta.url)("ws");
-	} catch {
-		throw new RingcastError("NO_WEBSOCKET", "this Node has no WebSocket, and npm's package ws is not installed");
-	}
-}
 
 /** @implements {Link} */
 export class SocketLink {
@@ -53,13 +39,6 @@ export class SocketLink {
 	}
 }
 
-/** What a WebSocket would have been closed with. @param {Response} answer */
-async function refusal(answer) {
-	const words = parse(await answer.text().catch(() => ""))?.error;
-	const close = [401, 403, 429].includes(answer.status) ? 3000 + answer.status : undefined;
-	return Object.assign(new Error(typeof words === "string" ? words : `HTTP ${answer.status}`), { close });
-}
-
 /** What both ways over plain HTTP share: one request after another, until close(). @implements {Link} */
 class HttpLink {
 	/** @type {Transport} */ kind = "poll";
@@ -86,7 +65,8 @@ class HttpLink {
 	async fetch(address, headers) {
 		this.listen();
 		const answer = await fetch(address, { headers, signal: this.abort.signal, cache: "no-store" });
-		if (!answer.ok) throw await refusal(answer);
+		// As a WebSocket would have been closed.
+		if (!answer.ok) throw Object.assign(new Error(`HTTP ${answer.status}`), { close: 3000 + answer.status });
 		return answer;
 	}
 

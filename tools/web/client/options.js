@@ -5,6 +5,13 @@
 /** @import { Transport } from "./types.js" */
 
 /**
+ * @typedef {object} Keeping what localStorage can do, as far as it is used
+ * @property {number} length
+ * @property {(index: number) => string|null} key
+ * @property {(name: string) => string|null} getItem
+ * @property {(name: string, value: string) => void} setItem
+ * @property {(name: string) => void} removeItem
+ *
  * @typedef {object} Options
  * @property {string|(() => string|Promise<string>)} [token] is sent as the second subprotocol, and again when it expires
  * @property {boolean} [reliable] the client acknowledges direct messages
@@ -21,7 +28,7 @@
  * @property {number} [requestTimeout] ms for the answer to join(), history() and the like
  * @property {{count: number, delay: number}} [batch] how much the server may gather into one message
  * @property {string} [storage] keeps the waiting messages in localStorage, under names with this prefix
- * @property {Storage} [store] is used in place of localStorage
+ * @property {Keeping} [store] is used in place of localStorage
  * @property {Transport[]} [transports] in the order in which they are tried
  * @property {number} [fallbackAfter] failed tries of a WebSocket before the other transports are tried
  * @property {number} [upgradeAfter] ms between two tries to get back to a WebSocket

@@ -10,6 +10,10 @@
  *      client.subscribe("prices/*", (data, update) => draw(update.topic, data));
  *      const book = client.keyed("book/ACME");          // book.map is the state of the topic, right at every moment
  *      book.on("change", ({ key, value }) => show(key, value));
+ *      const pool = new Ringcast.Pool({ url: "wss://example.org/ws", max: 5, min: 1 });
+ *      const lent = await pool.acquire();               // a client that is connected, until pool.release(lent)
+ *
+ * In a classic script, `<script src="https://example.org/ringcast.min.js">`, it is the global `Ringcast`.
  *
  * What it promises, over any number of connections:
  *   - A message given to send() and its kin goes out as soon as the server can be reached. It goes again until the server
@@ -30,17 +34,33 @@
 /** @import { Handler } from "./handlers.js" */
 /** @import { UpdateHandler } from "./feeds.js" */
 /** @import { KeyedHow } from "./states.js" */
+/** @import { PoolOptions } from "./pool.js" */
 import { Connection } from "./connection.js";
+import { Events } from "./events.js";
 import { Feeds } from "./feeds.js";
 import { Handlers } from "./handlers.js";
 import { Keyed } from "./keyed.js";
-import { EventsLink, findWebSocket, PollLink, SocketLink } from "./links.js";
+import { EventsLink, PollLink, SocketLink } from "./links.js";
 import { DEFAULTS } from "./options.js";
 import { Outbox } from "./outbox.js";
+import { PoolOf } from "./pool.js";
 import { Requests } from "./requests.js";
 import { Rooms } from "./rooms.js";
+import { findWebSocket } from "./sockets.js";
 import { States } from "./states.js";
 import { Ids, Memory, RingcastError } from "./values.js";
+
+/**
+ * A bounded number of clients of one server, each lent to one borrower at a time. Those that break are replaced.
+ * @extends {PoolOf<Ringcast>}
+ */
+export class Pool extends PoolOf {
+	/** @param {PoolOptions & {url?: string|URL, options?: Options}} options `url` of the WebSocket: in a page, without it, /ws
+	 *  there; `options` of each client */
+	constructor({ url = "/ws", options, ...more }) {
+		super(more, () => new Ringcast(url, options));
+	}
+}
 
 /** The client: it ties the parts together, and gives each message that comes to the part that it concerns. */
 export class Ringcast {
@@ -55,6 +75,7 @@ export class Ringcast {
 	/** @type {Rooms} */ #rooms;
 	/** @type {Feeds} */ #feeds;
 	/** @type {States} */ #states;
+	#events = new Events(event => this.#handlers.tell(event, event.type));
 
 	/** @param {string|URL} address of the WebSocket: wss://HOST/ws/USER @param {Options} [options] */
 	constructor(address, options = {}) {
@@ -66,7 +87,7 @@ export class Ringcast {
 		this.#address.searchParams.set("refusals", "1"); // a page sees why, and not only that it was refused
 		const ids = new Ids();
 		const request = (/** @type {Message} */ message) => this.request(message);
-		const emit = (/** @type {Message} */ message) => this.#handlers.emit(message);
+		const emit = (/** @type {Message} */ message) => this.#handlers.emitHeard(message);
 		this.#connection = new Connection(this.#options, {
 			dial: (kind, listener) => this.#dial(kind, listener),
 			hasFeeds: () => this.#feeds.size > 0,
@@ -75,9 +96,9 @@ export class Ringcast {
 			heard: message => this.#hear(message),
 			ticked: now => this.#ticked(now),
 			dropped: () => this.#dropped(),
-			changed: emit,
+			changed: event => this.#changed(event),
 			known: () => this.#userId !== "",
-			refused: why => this.#refused(why),
+			refused: why => emit({ type: "refused", ...why }),
 		});
 		this.#requests = new Requests(this.#options, this.#connection, ids);
 		this.#outbox = new Outbox(this.#options, this.#connection, ids, data => this.#mayGo(data));
@@ -90,6 +111,15 @@ export class Ringcast {
 		this.#feeds = new Feeds(this.#options, this.#address, this.#connection, { request, emit });
 		this.#states = new States(this.#connection, request);
 		this.connect();
+	}
+
+	/** So that a classic script, which has one name, has all of them. */
+	static get Pool() {
+		return Pool;
+	}
+
+	static get RingcastError() {
+		return RingcastError;
 	}
 
 	/** @returns {State} */
@@ -123,6 +153,90 @@ export class Ringcast {
 		return this.#handlers.add(type, handler);
 	}
 
+	/** @param {string} type @param {Handler} [handler] without it, all of the type */
+	off(type, handler) {
+		this.#handlers.remove(type, handler);
+	}
+
+	/** Handles the next message of a type, and none after it. @param {string} type @param {Handler} handler
+	 *  @returns {() => void} takes it away again */
+	once(type, handler) {
+		const off = this.on(type, message => {
+			off();
+			handler(message);
+		});
+		return off;
+	}
+
+	// ---- the names that tutorials use ----
+
+	/** As on(). @param {string} type @param {Handler} handler */
+	registerHandler(type, handler) {
+		return this.on(type, handler);
+	}
+
+	/** As on(). @param {string} type @param {Handler} handler */
+	addEventListener(type, handler) {
+		this.on(type, handler);
+	}
+
+	/** As off(). @param {string} type @param {Handler} handler */
+	removeEventListener(type, handler) {
+		this.off(type, handler);
+	}
+
+	/** There is a connection. @param {Handler} handler */
+	onOpen(handler) {
+		return this.on("open", handler);
+	}
+
+	/** There is none any more: `code`, `reason`. @param {Handler} handler */
+	onClose(handler) {
+		return this.on("close", handler);
+	}
+
+	/** Whatever the server says, parsed. @param {Handler} handler */
+	onMessage(handler) {
+		return this.on("message", handler);
+	}
+
+	/** What the server refused, with its `code` and `message`; or that no try to connect comes any more. @param {Handler} handler */
+	onError(handler) {
+		return this.on("error", handler);
+	}
+
+	/** The next try comes in `delay` ms; it is number `attempt`. @param {Handler} handler */
+	onReconnecting(handler) {
+		return this.on("reconnecting", handler);
+	}
+
+	/** Whether messages can go out now. */
+	get isConnected() {
+		return this.#connection.ready;
+	}
+
+	/** As join(). @param {string} room */
+	joinRoom(room) {
+		return this.join(room);
+	}
+
+	/** As leave(). @param {string} room */
+	leaveRoom(room) {
+		this.leave(room);
+	}
+
+	/** As say(). @param {string} room @param {any} content */
+	sendToRoom(room, content) {
+		return this.say(room, content);
+	}
+
+	/** As close(). */
+	disconnect() {
+		this.close();
+	}
+
+	// ---- ours ----
+
 	/** Tries now. The constructor calls it. Call it after "failed" or "closed", or to shorten a wait. */
 	connect() {
 		this.#connection.connect();
@@ -131,6 +245,14 @@ export class Ringcast {
 	/** Ends for good, or until connect(). Messages that are not yet acknowledged are kept. */
 	close(code = 1000, reason = "") {
 		this.#connection.close(code, reason);
+	}
+
+	/** As if it were new, but connected: leaves all rooms, gives up all feeds, and forgets all handlers. */
+	reset() {
+		this.#rooms.reset();
+		this.#states.reset();
+		this.#feeds.reset();
+		this.#handlers.clear();
 	}
 
 	/** Sends now, and resolves with the answer that has its id. It is not queued. @param {Message} message
@@ -241,7 +363,7 @@ export class Ringcast {
 
 	#opened() {
 		this.#outbox.unpause();
-		if (!this.#connection.ready) return;
+		if (!this.#connection.ready) return this.#rooms.abandon();
 		// A server that could not be shown the token does not know us yet.
 		if (!this.#userId && this.#options.token) this.#authenticate().catch(() => {});
 		else this.#resume();
@@ -258,6 +380,15 @@ export class Ringcast {
 		this.#feeds.resume();
 		this.#states.resume();
 		this.#outbox.flush();
+	}
+
+	/** @param {Message} event */
+	#changed(event) {
+		const { state, reason, permanent } = event;
+		if (state === "failed" || state === "closed")
+			this.#rooms.abandon(new RingcastError(permanent ? "REFUSED" : "OFFLINE", reason || `the connection is ${state}`));
+		this.#handlers.emit(event);
+		this.#events.heard(event);
 	}
 
 	/** @param {number} now */
@@ -278,12 +409,6 @@ export class Ringcast {
 	#welcomed(message) {
 		this.#userId = message.userId ?? "";
 		if (message.clientId) this.#address.searchParams.set("client", message.clientId);
-	}
-
-	/** @param {{code: number, reason: string}} why */
-	#refused(why) {
-		this.#rooms.refused(new RingcastError("REFUSED", why.reason || `closed with ${why.code}`));
-		this.#handlers.emit({ type: "refused", ...why });
 	}
 
 	/** What goes to a room waits until we are in it. @param {any} data */
@@ -345,7 +470,7 @@ export class Ringcast {
 			break;
 		}
 		this.#requests.answer(message);
-		this.#handlers.emit(message);
+		this.#handlers.emitHeard(message);
 	}
 
 	/**

@@ -9,8 +9,9 @@
 import { RingcastError } from "./values.js";
 
 /**
- * @typedef {{name: string, ready: boolean, last: string|undefined, held: Message[], joined: Promise<void>,
- *   resolve: () => void, reject: (error: RingcastError) => void}} Room `last` is the id of the newest message heard
+ * @typedef {{name: string, ready: boolean, entered: boolean, last: string|undefined, held: Message[], joined: Promise<void>,
+ *   resolve: () => void, reject: (error: RingcastError) => void}} Room `entered`: on this connection or an earlier one;
+ *   `last` is the id of the newest message heard
  *
  * @typedef {object} RoomsOwner
  * @property {(message: Message) => Promise<Message>} request
@@ -27,6 +28,9 @@ function endOf(history) {
 
 /** @param {string} id */
 const epochOf = id => id.slice(0, id.lastIndexOf("-"));
+
+/** @param {Wire} wire */
+const feedsOnly = wire => new RingcastError("FEEDS_ONLY", `rooms need a WebSocket; only feeds come by ${wire.transport}`);
 
 export class Rooms {
 	/** @type {Map<string, Room>} */ #rooms = new Map();
@@ -53,17 +57,13 @@ export class Rooms {
 	join(name) {
 		const known = this.#rooms.get(name);
 		if (known) return known.joined;
-		/** @type {any} */ const room = { name, ready: false, last: undefined, held: [] };
+		if (this.#wire.transport && !this.#wire.ready) return Promise.reject(feedsOnly(this.#wire));
+		/** @type {any} */ const room = { name, ready: false, entered: false, last: undefined, held: [] };
 		room.joined = new Promise((resolve, reject) => Object.assign(room, { resolve, reject }));
 		room.joined.catch(() => {});
 		this.#rooms.set(name, room);
 		if (this.#wire.ready) this.#enter(room);
 		return room.joined;
-	}
-
-	/** Nobody will be let in: whoever waits for a room hears it. @param {RingcastError} error */
-	refused(error) {
-		for (const room of this.#rooms.values()) room.reject(error);
 	}
 
 	/** @param {string} name */
@@ -72,6 +72,17 @@ export class Rooms {
 		if (!room) return;
 		this.#forget(room, new RingcastError("LEFT", "the client left the room"));
 		this.#wire.write({ type: "leave_room", room: name });
+	}
+
+	/** Leaves all rooms. */
+	reset() {
+		for (const name of this.#rooms.keys()) this.leave(name);
+	}
+
+	/** Nobody can say when the rooms could be entered. Who waits for his first time in one is told. Those that were entered
+	 *  before are entered again when they can be. @param {RingcastError} [error] */
+	abandon(error = feedsOnly(this.#wire)) {
+		for (const room of this.#rooms.values()) if (!room.entered) this.#forget(room, error);
 	}
 
 	/** A connection opened: enters all rooms. */
@@ -97,7 +108,7 @@ export class Rooms {
 			else this.#forget(room, /** @type {RingcastError} */ (error));
 			return;
 		}
-		room.ready = true;
+		room.ready = room.entered = true;
 		for (const message of room.held.splice(0)) this.#hear(room, message);
 		room.resolve();
 		this.#owner.entered();

@@ -10,12 +10,12 @@
 /** @import { RingcastError } from "./values.js" */
 import { Keyed } from "./keyed.js";
 
-/** @typedef {{keyed: Keyed, rate: number|undefined}} Entry
+/** @typedef {{keyed: Keyed, rate: number|undefined}} KeyedEntry
  *  @typedef {{rate?: number, base?: (data: any) => Iterable<[string, any]>}} KeyedHow `rate`: at most so many updates a
  *    second; `base`: which keys the data of a snapshot has */
 
 export class States {
-	/** @type {Map<string, Entry>} */ #entries = new Map();
+	/** @type {Map<string, KeyedEntry>} */ #entries = new Map();
 	#wire;
 	#request;
 
@@ -46,6 +46,11 @@ export class States {
 		if (this.#entries.delete(topic) && this.#wire.ready) this.#wire.write({ type: "unsubscribe", topics: [topic] });
 	}
 
+	/** Gives up everything. */
+	reset() {
+		for (const topic of this.#entries.keys()) this.close(topic);
+	}
+
 	/** A connection opened. */
 	resume() {
 		for (const entry of this.#entries.values()) this.#ask(entry);
@@ -56,7 +61,7 @@ export class States {
 		for (const { keyed } of this.#entries.values()) keyed.tick(now);
 	}
 
-	/** @param {Entry} entry */
+	/** @param {KeyedEntry} entry */
 	#ask(entry) {
 		const { keyed, rate } = entry, { topic, position } = keyed, generation = this.#wire.generation;
 		/** @type {Message} */ const message = { type: "subscribe", topics: [topic], state: true };
@@ -71,7 +76,7 @@ export class States {
 		});
 	}
 
-	/** Something was lost: all of it, please. @param {Entry} entry */
+	/** Something was lost: all of it, please. @param {KeyedEntry} entry */
 	#askAnew(entry) {
 		this.#wire.write({ type: "unsubscribe", topics: [entry.keyed.topic] });
 		this.#ask(entry);

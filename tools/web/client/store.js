@@ -4,7 +4,7 @@
  * data, and not what becomes of them. Each message has a name of its own, so two pages with one store do not write over
  * each other. Without the option `storage` it does nothing.
  */
-/** @import { Settings } from "./options.js" */
+/** @import { Keeping, Settings } from "./options.js" */
 import { parse } from "./values.js";
 
 export class Store {
@@ -15,7 +15,7 @@ export class Store {
 		this.#options = options;
 	}
 
-	/** @returns {Storage|undefined} */
+	/** @returns {Keeping|undefined} */
 	get #storage() {
 		return this.#options.storage ? (this.#options.store ?? globalThis.localStorage) : undefined;
 	}

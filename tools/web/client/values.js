@@ -5,7 +5,8 @@
  */
 const REMEMBERED_MAX = 4_096;
 
-/** `code` is the server's, or one of OFFLINE, TIMEOUT, QUEUE_FULL, NOT_ACKNOWLEDGED, NOT_A_MEMBER, LEFT, NO_WEBSOCKET. */
+/** `code` is the server's, or one of OFFLINE, TIMEOUT, QUEUE_FULL, NOT_ACKNOWLEDGED, NOT_A_MEMBER, LEFT, NO_WEBSOCKET,
+ *  FEEDS_ONLY, CLOSED. */
 export class RingcastError extends Error {
 	/** @param {string} code @param {string} words */
 	constructor(code, words) {

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""RabbitMQ's streams as a backplane's engine, against Debian's rabbitmq-server: one for all tests, since it takes ten
+seconds to start."""
+import os
+import sys
+import time
+
+sys.dont_write_bytecode = True
+import backplane_nodes as nodes  # noqa: E402
+import engine_contract as contract  # noqa: E402
+from engines import Rabbit  # noqa: E402
+from harness import Skip, run  # noqa: E402
+
+shared = []
+
+
+def engine():
+    contract.needs_peer("amqp")
+    if not shared:
+        shared.append(Rabbit().start())
+    return shared[0]
+
+
+def test_wrong_urls():
+    contract.needs_peer("amqp")
+    contract.wrong_urls("amqp", [("?keep=10", "keep-bytes"), ("?keep-bytes=10", "1048576"), ("?ca=x", "amqps://"),
+                                 ("?colour=red", "RabbitMQ takes prefix")])
+
+
+def test_one_order():
+    contract.one_order(engine())
+
+
+def test_places():
+    contract.places(engine())
+
+
+def test_large():
+    contract.large(engine())
+
+
+def test_no_stream():
+    contract.no_stream(engine())
+
+
+def test_deleted():
+    contract.deleted(engine())
+
+
+def test_cut():
+    contract.cut(engine())
+
+
+def test_refused():
+    contract.refused(f"amqp://me:secret2@{engine().address()}", "ACCESS_REFUSED", "login")
+
+
+def test_everywhere():
+    nodes.everywhere(engine())
+
+
+def test_restart():
+    nodes.restart(engine())
+
+
+def test_broken():
+    nodes.broken(engine())
+
+
+def test_anew():
+    nodes.anew(engine())
+
+
+def test_killed():
+    if not os.environ.get("RC_SOAK"):
+        raise Skip("RabbitMQ takes 15 seconds to start again: RC_SOAK=1 runs it")
+    engine()
+    # It writes down where its first stream is some seconds after it was made: before that, it loses the way to it.
+    time.sleep(8)
+    contract.killed(engine())
+    nodes.killed(engine())
+
+
+if __name__ == "__main__":
+    try:
+        run(globals(), limit=90)
+    finally:
+        for one in shared:
+            one.__exit__()

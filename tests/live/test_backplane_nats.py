@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""NATS JetStream as a backplane's engine, against Debian's nats-server."""
+import sys
+
+sys.dont_write_bytecode = True
+import backplane_nodes as nodes  # noqa: E402
+import engine_contract as contract  # noqa: E402
+from engines import Nats  # noqa: E402
+from harness import run  # noqa: E402
+
+
+def started(scenario):
+    def test():
+        contract.needs_peer("nats")
+        with Nats() as engine:
+            scenario(engine)
+    return test
+
+
+test_one_order = started(contract.one_order)
+test_places = started(contract.places)
+test_large = started(contract.large)
+test_no_stream = started(contract.no_stream)
+test_deleted = started(contract.deleted)
+test_cut = started(contract.cut)
+test_killed = started(contract.killed)
+test_everywhere = started(nodes.everywhere)
+test_restart = started(nodes.restart)
+test_broken = started(nodes.broken)
+test_nodes_killed = started(nodes.killed)
+test_anew = started(nodes.anew)
+
+
+def test_wrong_urls():
+    contract.needs_peer("nats")
+    contract.wrong_urls("nats", [("?prefix=a.b", "without . * >"), ("/stream", "?prefix=NAME"), ("?cert=x", "together"),
+                                 ("?replicas=9", "1 to 5"), ("?colour=red", "NATS takes prefix")])
+
+
+def test_refused():
+    contract.needs_peer("nats")
+    with Nats("--user", "me", "--pass", "secret1") as engine:
+        contract.refused(f"nats://me:secret2@{engine.address()}", "Authorization", "authorization")
+        with contract.Peer(f"nats://me:secret1@{engine.address()}?prefix=p") as peer:
+            contract.begun(peer)
+
+
+def test_without_jetstream():
+    contract.needs_peer("nats")
+    with Nats(jetstream=False) as engine:
+        with contract.Peer(engine.url("p")) as peer:
+            peer.tell("follow", 0, 10)
+            if "-js" not in peer.why:
+                raise AssertionError(peer.why)
+
+
+if __name__ == "__main__":
+    run(globals(), limit=40)

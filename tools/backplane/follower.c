@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * follower.c - see node.h: the thread that reads what the engine has, and repairs. After each break it reads on *with*
+ * the last packet that it has. So one read both fills what was missed and proves that the stream is still the one that
+ * was read before:
+ *
+ *      that packet comes first          nothing is lost: its clients see nothing
+ *      a later one, of the same epoch   the engine has let go of some meanwhile: all topics begin anew here
+ *      another one in its place,        the engine has lost its end (a failover, an older file): a new epoch,
+ * everywhere or the stream ends before it one of a later epoch             somebody else has seen that first
+ *
+ * Invariant: what was delivered is never delivered again, and nothing is left out without the library being told.
+ */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "node.h"
+#include "ringcast_replica.h"
+
+#define READ_MS 500
+#define TRIES_MAX 100 /* of about 15 ms, while others are about to do the same */
+
+static bool is_before(struct engine_position one, struct engine_position other)
+{
+	return one.epoch != other.epoch ? one.epoch < other.epoch : one.sequence < other.sequence;
+}
+
+/* ---- epochs ---- */
+
+/* From here on, everything that was known of numbers up to this one is void. */
+static void begin_numbers(struct backplane *backplane, uint64_t epoch, uint64_t sequence)
+{
+	const struct backplane_handlers *handlers = &backplane->handlers;
+	bool another = atomic_exchange(&backplane->epoch, epoch) != epoch;
+	int code = rc_server_begin(backplane->server, epoch, sequence);
+	if (code)
+		log_say(LEVEL_ERROR, "backplane", NULL, "not all topics can begin anew: %s", rc_strerror(code));
+	if (another && backplane->follower.begun)
+		atomic_fetch_add(&backplane->counters.epochs, 1);
+	if (another)
+		outbox_again(&backplane->outbox, UINT64_MAX);
+	if (backplane->follower.begun && handlers->begun)
+		handlers->begun(handlers->context, epoch);
+	backplane->follower.begun = true;
+}
+
+/* Makes the stream, or says in it that what came before counts no more. Others may be about to do the same. */
+static int begin_epoch(struct backplane *backplane, struct engine_position newest, char why[static ENGINE_WHY_SIZE])
+{
+	uint8_t bytes[PACKET_HEAD_SIZE];
+	uint64_t epoch = state_day_ns() / 1000000, known = atomic_load(&backplane->epoch);
+	epoch = epoch > known ? epoch : known + 1;
+	epoch = epoch > newest.epoch ? epoch : newest.epoch + 1;
+	packet_write_head(bytes,
+	                  &(struct packet_head){ .node = backplane->node, .epoch = epoch, .time_ns = state_day_ns() });
+	const struct engine_packet packet = { .data = bytes, .size = sizeof bytes, .epoch = epoch };
+	int code = backplane->engine->begin(backplane->state, &packet, newest, why);
+	if (!code)
+		log_say(LEVEL_WARNING, "backplane", NULL, "the stream begins anew: epoch %llu",
+		        (unsigned long long)epoch);
+	return code;
+}
+
+/* ---- what was read ---- */
+
+/* The packet that must come first. Returns whether it may be gone on with. */
+static bool compare(struct backplane *backplane, const struct packet_head *head, struct engine_position position)
+{
+	struct follower *follower = &backplane->follower;
+	follower->expecting = false;
+	if (position.epoch == follower->at.epoch && position.sequence == follower->at.sequence) {
+		bool same = head->node == follower->at_node && head->token == follower->at_token;
+		follower->fit = same ? FIT : BEGIN_AGAIN;
+		return false;
+	}
+	if (is_before(position, follower->at) || position.epoch != follower->at.epoch) {
+		follower->fit = FOLLOW_AGAIN;
+		return false;
+	}
+	atomic_fetch_add(&backplane->counters.gaps, 1);
+	log_say(LEVEL_ERROR, "backplane", NULL,
+	        "the engine has let go of messages that this node had not read: its clients are told to begin anew");
+	begin_numbers(backplane, atomic_load(&backplane->epoch), arrival_before(position.sequence));
+	return true;
+}
+
+static void take(void *context, struct engine_position position, const void *data, size_t size)
+{
+	struct backplane *backplane = context;
+	struct follower *follower = &backplane->follower;
+	struct packet_head head = { 0 };
+	uint64_t now_ns = state_day_ns();
+	bool good = packet_read_head(&head, data, size);
+	if (follower->fit != FIT || (follower->expecting && !compare(backplane, &head, position)))
+		return;
+	follower->at = position;
+	follower->at_node = head.node;
+	follower->at_token = head.token;
+	atomic_fetch_add(&backplane->counters.received_bytes, size);
+	uint64_t epoch = position.epoch ? position.epoch : head.epoch, known = atomic_load(&backplane->epoch);
+	if (epoch > known)
+		begin_numbers(backplane, epoch, arrival_before(position.sequence + (good && !head.count)));
+	if (!good) {
+		atomic_fetch_add(&backplane->counters.broken, 1);
+		return;
+	}
+	if (epoch < known) {
+		/* Its node did not know better, and sends it again. */
+		if (head.node == backplane->node)
+			outbox_again(&backplane->outbox, UINT64_MAX);
+		return;
+	}
+	if (!head.count)
+		return;
+	if (packet_seen(&follower->memory, head.node, head.token)) {
+		atomic_fetch_add(&backplane->counters.duplicates, 1);
+		return;
+	}
+	atomic_store(&backplane->counters.lag_ns, now_ns > head.time_ns ? now_ns - head.time_ns : 0);
+	arrival_take(backplane, &head, position, data, size);
+}
+
+/* ---- the thread ---- */
+
+/* Stands where the node is, or, where that is no more, begins anew. Returns 0 when there is something to read. */
+static int settle(struct backplane *backplane, char why[static ENGINE_WHY_SIZE])
+{
+	struct follower *follower = &backplane->follower;
+	for (unsigned tries = 0; tries < TRIES_MAX && !atomic_load(&backplane->ending); tries++) {
+		struct engine_place place = { .at = follower->at, .tail_max = backplane->tail_max };
+		bool again = follower->fit == BEGIN_AGAIN;
+		if (follower->fit != FIT)
+			place.at = (struct engine_position){ 0 };
+		int code = backplane->engine->follow(backplane->state, &place, why);
+		if (code)
+			return code;
+		bool gone = !place.newest.sequence, lost = place.at.sequence && is_before(place.newest, place.at);
+		if (!gone && !lost && !again) {
+			follower->at = place.at;
+			follower->target = place.newest;
+			follower->expecting = place.at.sequence;
+			follower->repairing = place.at.sequence && is_before(place.at, place.newest);
+			follower->fit = FIT;
+			if (follower->repairing)
+				atomic_fetch_add(&backplane->counters.repairs, 1);
+			return 0;
+		}
+		/* Of several nodes that see this at once, most find in a moment that it is done. */
+		state_rest(backplane, state_next_rest(10));
+		code = backplane->engine->follow(backplane->state, &place, why);
+		if (!code && place.newest.epoch <= atomic_load(&backplane->epoch))
+			code = begin_epoch(backplane, place.newest, why);
+		if (code == -EEXIST)
+			continue;
+		if (code)
+			return code;
+		follower->fit = FOLLOW_AGAIN;
+		follower->at = (struct engine_position){ 0 };
+	}
+	snprintf(why, ENGINE_WHY_SIZE, "the stream does not stay");
+	return -EAGAIN;
+}
+
+static void look_whether_whole(struct backplane *backplane)
+{
+	struct follower *follower = &backplane->follower;
+	if (follower->expecting || follower->fit != FIT || is_before(follower->at, follower->target))
+		return;
+	follower->starting = false;
+	follower->repairing = false;
+	state_set(backplane, PART_FOLLOWING | PART_WHOLE, true, NULL);
+}
+
+static void clear_wake(struct backplane *backplane)
+{
+	uint64_t count;
+	ssize_t got = read(backplane->wake_fd, &count, sizeof count);
+	(void)got; /* it does not block, and may be empty */
+}
+
+/* Reads until the connection breaks. Returns why it went on no longer. */
+static int read_on(struct backplane *backplane, char why[static ENGINE_WHY_SIZE])
+{
+	struct follower *follower = &backplane->follower;
+	while (!atomic_load(&backplane->ending)) {
+		look_whether_whole(backplane);
+		int code = backplane->engine->read(backplane->state, READ_MS, take, backplane, why);
+		if (code == -EINTR)
+			clear_wake(backplane);
+		/* A packet that was trimmed, with none behind it, does not come. */
+		if (code == 0 && !is_before(follower->at, follower->target))
+			follower->expecting = false;
+		presence_tell(backplane, state_clock_ns());
+		bool again = atomic_exchange(&backplane->look_again, false);
+		if (code < 0 && code != -EINTR && code != -ENOENT)
+			return code;
+		if (code != -ENOENT && !again && follower->fit == FIT)
+			continue;
+		state_set(backplane, PART_WHOLE, false, "the stream is not what it was");
+		code = settle(backplane, why);
+		if (code)
+			return code;
+	}
+	return -ECANCELED;
+}
+
+void *follower_run(void *argument)
+{
+	struct backplane *backplane = argument;
+	char why[ENGINE_WHY_SIZE] = "";
+	unsigned rest_ms = 0;
+	state_thread();
+	backplane->follower.starting = true;
+	for (bool first = true; !atomic_load(&backplane->ending); first = false) {
+		int code = settle(backplane, why);
+		if (!code) {
+			if (!first)
+				atomic_fetch_add(&backplane->counters.reconnects, 1);
+			rest_ms = 0;
+			code = read_on(backplane, why);
+		}
+		if (atomic_load(&backplane->ending))
+			break;
+		state_set(backplane, PART_FOLLOWING | PART_WHOLE, false, why);
+		state_rest(backplane, rest_ms);
+		rest_ms = state_next_rest(rest_ms);
+	}
+	return NULL;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * nats_side.c - see nats_side.h.
+ */
+#include "built.h"
+#ifdef BACKPLANE_NATS
+
+#include "nats_side.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PORT_DEFAULT 4222
+
+int nats_failed(char why[static ENGINE_WHY_SIZE], const char *what, natsStatus status)
+{
+	/* What the library adds is where in its code that was, and now and then more. */
+	const char *text = natsStatus_GetText(status), *more = nats_GetLastError(NULL);
+	const char *words = more ? strstr(more, "): ") : NULL;
+	snprintf(why, ENGINE_WHY_SIZE, "%s: %s", what, words ? words + 3 : text);
+	return -ECONNRESET;
+}
+
+int nats_failed_at(char why[static ENGINE_WHY_SIZE], const char *what, natsStatus status, jsErrCode code)
+{
+	if (status == NATS_NO_RESPONDERS || code == JSNotEnabledErr || code == JSNotEnabledForAccountErr)
+		return snprintf(why, ENGINE_WHY_SIZE, "%s: this server has no JetStream: start it with -js", what),
+		       -ECONNRESET;
+	return nats_failed(why, what, status);
+}
+
+void nats_side_leave(struct nats_side *side)
+{
+	natsSubscription_Destroy(side->inbox);
+	jsCtx_Destroy(side->stream);
+	natsConnection_Destroy(side->nats);
+	side->inbox = NULL, side->stream = NULL, side->nats = NULL;
+}
+
+static natsStatus choose_tls(natsOptions *options, const struct backplane_url *url, const char *host)
+{
+	unsigned long wanted = strcmp(url->scheme, "nats+tls") == 0;
+	const char *ca = backplane_url_value(url, "ca", NULL), *cert = backplane_url_value(url, "cert", NULL);
+	backplane_url_number(url, "tls", 0, 1, &wanted);
+	if (!wanted && !ca && !cert)
+		return NATS_OK;
+	natsStatus status = natsOptions_SetSecure(options, true);
+	if (!status)
+		status = natsOptions_SetExpectedHostname(options, host);
+	if (!status && ca)
+		status = natsOptions_LoadCATrustedCertificates(options, ca);
+	if (!status && cert)
+		status = natsOptions_LoadCertificatesChain(options, cert, backplane_url_value(url, "key", NULL));
+	return status;
+}
+
+static natsStatus choose_user(natsOptions *options, const struct backplane_url *url)
+{
+	const char *creds = backplane_url_value(url, "creds", NULL);
+	if (creds)
+		return natsOptions_SetUserCredentialsFromFiles(options, creds, NULL);
+	if (url->user && url->password)
+		return natsOptions_SetUserInfo(options, url->user, url->password);
+	return url->user ? natsOptions_SetToken(options, url->user) : NATS_OK;
+}
+
+static natsStatus choose(natsOptions *options, const struct backplane_url *url, unsigned index)
+{
+	const struct backplane_host *host = &url->hosts[index];
+	const bool v6 = strchr(host->name, ':');
+	char address[512];
+	snprintf(address, sizeof address, "nats://%s%s%s:%u", v6 ? "[" : "", host->name, v6 ? "]" : "",
+	         host->port ? host->port : PORT_DEFAULT);
+	natsStatus status = natsOptions_SetURL(options, address);
+	if (!status)
+		status = natsOptions_SetName(options, "ringcast");
+	if (!status)
+		status = natsOptions_SetAllowReconnect(options, false);
+	if (!status)
+		status = natsOptions_SetTimeout(options, NATS_CALL_MS);
+	if (!status)
+		status = natsOptions_SetPingInterval(options, 1000);
+	if (!status)
+		status = choose_user(options, url);
+	return status ? status : choose_tls(options, url, host->name);
+}
+
+natsStatus nats_side_inbox(struct nats_side *side)
+{
+	natsInbox *inbox = NULL;
+	char subject[NATS_NAME_SIZE + 2];
+	natsStatus status = natsInbox_Create(&inbox);
+	if (status)
+		return status;
+	side->subject_size = (size_t)snprintf(side->subject, sizeof side->subject, "%s", inbox);
+	natsInbox_Destroy(inbox);
+	snprintf(subject, sizeof subject, "%s%s", side->subject, side->is_writer ? ".*" : "");
+	status = natsConnection_SubscribeSync(&side->inbox, side->nats, subject);
+	/* What bounds it is the server's flow control. */
+	return status ? status : natsSubscription_SetPendingLimits(side->inbox, -1, -1);
+}
+
+static natsStatus connect_one(struct nats_side *side, const struct backplane_url *url)
+{
+	natsOptions *options = NULL;
+	jsOptions calls;
+	jsOptions_Init(&calls);
+	calls.Wait = NATS_CALL_MS;
+	natsStatus status = natsOptions_Create(&options);
+	if (!status)
+		status = choose(options, url, side->host);
+	if (!status)
+		status = natsConnection_Connect(&side->nats, options);
+	natsOptions_Destroy(options);
+	if (!status)
+		status = natsConnection_JetStream(&side->stream, side->nats, &calls);
+	return status ? status : nats_side_inbox(side);
+}
+
+int nats_side_enter(struct nats_side *side, const struct backplane_url *url, char why[static ENGINE_WHY_SIZE])
+{
+	if (side->nats && !natsConnection_IsClosed(side->nats))
+		return 0;
+	nats_side_leave(side);
+	for (unsigned i = 0; i < url->host_count; i++) {
+		natsStatus status = connect_one(side, url);
+		if (!status)
+			return 0;
+		nats_failed(why, url->hosts[side->host].name, status);
+		nats_side_leave(side);
+		side->host = (side->host + 1) % url->host_count;
+	}
+	return -ECONNREFUSED;
+}
+#endif

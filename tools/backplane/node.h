@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * node.h - what the files of a node share: one struct, which thread each part of it belongs to, and who may call whom.
+ *
+ *      node.c        its life, and what others ask of it: on top
+ *      follower.c    reads, repairs, delivers         publisher.c   appends, holds the lease
+ *      presence.c    who else is there                arrival.c     a packet that came: from bytes to deliver()
+ *      state.c       up or away, and the counters: at the bottom, with outbox.c, packet.c, engines.c
+ */
+#ifndef BACKPLANE_NODE_H
+#define BACKPLANE_NODE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "backplane.h"
+#include "engine.h"
+#include "outbox.h"
+#include "packet.h"
+
+#define KIND_LEASE 1 /* where an engine keeps no leases: a node says that it lives */
+#define NUMBERS_A_PACKET 1024
+#define PATIENCE_NS UINT64_C(1000000000) /* an engine that is away for less than this refuses nobody */
+#define KEEP_DEFAULT 100000
+
+_Static_assert(NUMBERS_A_PACKET >= BACKPLANE_MESSAGES_MAX, "each message of a packet has a number of its own");
+
+struct backplane_counters {
+	_Atomic uint64_t reconnects, repairs, repaired, epochs, gaps, sent, sent_bytes, received, received_bytes,
+	    duplicates, broken, refused, failed, nodes, lag_ns;
+};
+
+/* The follower's alone. */
+struct follower {
+	struct engine_position at;                   /* the last packet that was taken */
+	uint64_t at_node, at_token;                  /* which it was */
+	struct engine_position target;               /* the newest when it last looked: behind it, the node is whole */
+	bool expecting;                              /* the next packet must be that at `at` */
+	bool begun;                                  /* the library was told of an epoch */
+	bool starting;                               /* it has not been whole yet */
+	bool repairing;                              /* what comes was missed */
+	enum { FIT, FOLLOW_AGAIN, BEGIN_AGAIN } fit; /* of what was read with where it stood */
+	struct packet_memory memory;
+	struct backplane_message *messages; /* of a packet */
+	struct backplane_number *numbers;
+};
+
+struct presence;
+
+struct backplane {
+	struct health_part part;
+	struct backplane_settings settings;
+	struct backplane_url url;
+	const struct engine *engine;
+	void *state;
+	rc_server *server;
+	struct backplane_handlers handlers;
+	uint64_t node;
+	int wake_fd;
+	unsigned long keep, tail_max;
+	struct outbox outbox;
+	struct follower follower;
+	struct presence *presence; /* null: nobody uses it */
+	pthread_t follower_thread, publisher_thread;
+	bool started;
+	_Atomic bool ending;
+	_Atomic bool look_again; /* the publisher found the stream gone */
+	_Atomic uint64_t epoch;  /* 0: not known yet */
+	struct backplane_counters counters;
+	/* state.c */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool following, publishing, whole, was_up;
+	uint64_t away_since_ns; /* 0: it is up */
+	char why[ENGINE_WHY_SIZE];
+};
+
+/* ---- state.c ---- */
+
+enum part { PART_FOLLOWING = 1, PART_PUBLISHING = 2, PART_WHOLE = 4 };
+/* Some of what makes a node whole is there, or is not any more; `why` in words. It is logged once each way. */
+void state_set(struct backplane *backplane, unsigned parts, bool there, const char *why);
+/* For how long it is away; 0: it is not. */
+uint64_t state_away_ns(struct backplane *backplane);
+/* Sleeps so long, or until the node ends. */
+void state_rest(struct backplane *backplane, unsigned ms);
+/* The next rest after one that did not help, with some chance in it. */
+unsigned state_next_rest(unsigned ms);
+uint64_t state_clock_ns(void); /* monotonic */
+uint64_t state_day_ns(void);   /* since 1970 */
+void state_wake(struct backplane *backplane);
+/* A thread begins: signals are for others, and a connection that is gone is told by an error. */
+void state_thread(void);
+
+/* ---- arrival.c ---- */
+
+/* The number before the first that a packet at this place can have. */
+static inline uint64_t arrival_before(uint64_t sequence)
+{
+	return sequence * NUMBERS_A_PACKET - 1;
+}
+/* Hands a packet's messages on, and confirms it if it is of this node. */
+void arrival_take(struct backplane *backplane, const struct packet_head *head, struct engine_position position,
+                  const uint8_t *bytes, size_t size);
+
+/* ---- presence.c: of the publisher's thread, but where it says otherwise ---- */
+
+/* Renews the lease when it is time. Returns 0, or what the engine says. */
+int presence_tick(struct backplane *backplane, uint64_t now_ns, char why[static ENGINE_WHY_SIZE]);
+uint64_t presence_next_ns(const struct backplane *backplane);
+/* The follower's: tells what the publisher heard, and where the engine keeps no leases, who is gone. */
+void presence_tell(struct backplane *backplane, uint64_t now_ns);
+/* The follower's: a node has said that it lives. */
+void presence_heard(struct backplane *backplane, uint64_t node);
+struct presence *presence_new(void);
+void presence_free(struct presence *presence);
+
+/* ---- report.c ---- */
+
+void backplane_describe(struct backplane *backplane);
+
+/* ---- the threads ---- */
+
+void *follower_run(void *backplane);
+void *publisher_run(void *backplane);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * options.h - the flags of a backplane, for the tables of every command that has one.
+ */
+#ifndef BACKPLANE_OPTIONS_H
+#define BACKPLANE_OPTIONS_H
+
+#include "backplane.h"
+
+#define BACKPLANE_DEFAULTS                                                                                             \
+	{                                                                                                              \
+		.queue_max = (size_t)16 << 20, .confirm_ms = 10000, .start_ms = 5000                                   \
+	}
+/* The entries of an option table. */
+#define BACKPLANE_OPTIONS(backplane)                                                                                   \
+	{ "backplane", OPTION_TEXT, &(backplane)->url, "URL",                                                          \
+	  "be one of several nodes, which share topics through an engine\nthat exists: "                               \
+	  "redis://[USER:PASSWORD@]HOST:PORT[,HOST:PORT]/DB\n?prefix=NAME&keep=PACKETS, rediss:// with TLS,\n"         \
+	  "redis-sentinel://HOST:PORT,.../MASTER" },                                                                   \
+	    { "backplane-away", OPTION_CHOICE, &(backplane)->away, BACKPLANE_AWAY,                                     \
+	      "what publishes meet while that engine is away (refuse)" },                                              \
+	    { "backplane-queue", OPTION_SIZE, &(backplane)->queue_max, "SIZE",                                         \
+	      "what may wait for the engine; beyond it, publishes are\nrefused (16m)" },                               \
+	    { "backplane-confirm", OPTION_MS, &(backplane)->confirm_ms, "TIME",                                        \
+	      "for the engine to take a publish; with --backplane-away queue\nit has all the time (10s)" },            \
+	{                                                                                                              \
+		"backplane-wait", OPTION_MS, &(backplane)->start_ms, "TIME",                                           \
+		    "at the start, for the engine to come and its history to be\nread, before clients are let in (5s)" \
+	}
+
+#endif
