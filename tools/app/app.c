@@ -124,6 +124,7 @@ static void end(struct app *app, const sigset_t *signals)
 	app_hooks_stop(app);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
+	app_push_stop(app);
 	app_clock_stop(app);
 }
 
@@ -149,6 +150,8 @@ static void serve(struct app *app, const sigset_t *signals, int argc, char **arg
 		expiry_warn_daily(app->server, &warned_ns);
 		app_directory_sweep(app);
 		app_nodes_look(app);
+		app_refusals_tell(app);
+		app_push_look(app);
 	}
 	end(app, signals);
 }

@@ -31,16 +31,18 @@ bool app_people_reserve(struct app *app, struct app_client *client, const char *
 	pthread_mutex_lock(&directory->lock);
 	struct app_user *user = app_directory_user(directory, name, strlen(name), true);
 	size_t elsewhere = app_spans(app) ? app_span_elsewhere(app, name, strlen(name)) : 0;
-	bool may = user && (!max || user->device_count + elsewhere < max);
+	bool may = user && (!max || user->device_count + elsewhere < max), returned = false;
 	if (may) {
-		if (user->known && !user->device_count)
-			APP_COUNT(app, reconnections);
-		user->known = true;
+		returned = !user->device_count &&
+		           app_returns_came(&app->returns, APP_RETURNING_USER, name, strlen(name), clock_now());
 		user->device_count++;
 		app_directory_settle(app, user);
 		client->user = user;
 	}
 	pthread_mutex_unlock(&directory->lock);
+	if (returned && !client->returned && client->opened)
+		APP_COUNT(app, reconnections); /* else it is counted when it opens */
+	client->returned |= returned;
 	return may;
 }
 
@@ -82,7 +84,8 @@ void app_people_leave(struct app_client *client)
 		return;
 	pthread_mutex_lock(&app->directory.lock);
 	bool there = unlink_device(&user->devices, client) || unlink_device(&user->arriving, client);
-	user->device_count--;
+	if (!--user->device_count)
+		app_returns_left(&app->returns, APP_RETURNING_USER, user->name, user->node.name_size, clock_now());
 	if (there && app_spans(app))
 		app_span_leave(client);
 	app_reliable_return(client);

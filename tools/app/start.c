@@ -37,6 +37,9 @@ void app_free(struct app *app)
 	app_hooks_free(app);
 	app_directory_destroy(&app->directory);
 	app_gate_destroy(&app->gate);
+	app_refusals_destroy(&app->refusals);
+	app_returns_destroy(&app->returns);
+	app_reports_destroy(&app->reports);
 	pthread_mutex_destroy(&app->watches.lock);
 	pthread_mutex_destroy(&app->partials.lock);
 	health_close(&app->health);
@@ -109,6 +112,7 @@ void app_start_config(const struct app_settings *settings, struct rc_config *con
 	config->memory_max = settings->memory_max ? settings->memory_max : budget_of(settings);
 	latency_apply(&settings->latency, config);
 	config->idle_timeout_ms = settings->idle_timeout_ms;
+	config->ping_interval_ms = settings->ping_interval_ms;
 	config->handshake_timeout_ms = settings->handshake_timeout_ms;
 }
 
@@ -375,6 +379,7 @@ static void init(struct app *app)
 	app->admin.metrics.health = &app->health;
 	app->admin.metrics.service = &app->service;
 	app->admin.metrics.more = app_figures_metrics;
+	app->admin.metrics.more_stats = app_figures_members;
 	app->admin.metrics.context = app;
 	app->health.more = app_hooks_health;
 	app->health.context = app;
@@ -390,10 +395,12 @@ bool app_start(struct app *app, const struct app_settings *settings, FILE *said)
 	json_object_seed((size_t)seed | 1);
 	pthread_mutex_init(&app->watches.lock, NULL);
 	pthread_mutex_init(&app->partials.lock, NULL);
+	app_reports_init(&app->reports);
 	app->started_ns = clock_now();
 	app->epoch = app_date_ms();
 	atomic_init(&app->numbers, 1);
-	if (!app_directory_init(&app->directory, seed) || !app_gate_init(&app->gate, seed))
+	if (!app_directory_init(&app->directory, seed) || !app_gate_init(&app->gate, seed) ||
+	    !app_refusals_init(&app->refusals, seed) || !app_returns_init(&app->returns, seed))
 		return command_failed("no memory"), false;
 	/* The log of accesses comes last: a reload must be able to open it again. */
 	if (!prepare(app, settings, said) || !look_at_producers(app, settings) ||
