@@ -45,6 +45,20 @@ bool app_people_reserve(struct app *app, struct app_client *client, const char *
 	return may;
 }
 
+bool app_people_lend(struct app_client *client, const char *name)
+{
+	struct app *app = client->app;
+	pthread_mutex_lock(&app->directory.lock);
+	struct app_user *user = app_directory_user(&app->directory, name, strlen(name), true);
+	if (user) {
+		user->device_count++;
+		app_directory_settle(app, user);
+		client->user = user;
+	}
+	pthread_mutex_unlock(&app->directory.lock);
+	return user;
+}
+
 void app_people_arrive(struct app_client *client)
 {
 	struct app *app = client->app;
@@ -72,7 +86,7 @@ void app_people_leave(struct app_client *client)
 			break;
 		}
 	}
-	if (!--user->device_count)
+	if (!--user->device_count && !client->answers)
 		app_returns_left(&app->returns, APP_RETURNING_USER, user->name, user->node.name_size, clock_now());
 	app_reliable_return(client);
 	app_directory_settle(app, user);

@@ -123,6 +123,26 @@ static bool leave(struct app_client *client, struct app_member *member, char **t
 	return *topic;
 }
 
+bool app_rooms_visit(struct app_client *client, const char *name, size_t size)
+{
+	struct app_directory *directory = &client->app->directory;
+	bool first;
+	pthread_mutex_lock(&directory->lock);
+	bool there = app_directory_room(directory, name, size);
+	pthread_mutex_unlock(&directory->lock);
+	return there && !app_rights_room(client, name, size) && enter(client, name, size, &first);
+}
+
+void app_rooms_end_visits(struct app_client *client)
+{
+	while (client->members) {
+		char *topic;
+		size_t size;
+		leave(client, client->members, &topic, &size);
+		free(topic);
+	}
+}
+
 void app_rooms_join(struct app_client *client, const json_t *message, const json_t *id)
 {
 	const struct app_settings *settings = app_settings_now(client->app);
