@@ -48,6 +48,7 @@ struct app_client {
 	rc_conn conn;
 	char id[APP_CLIENT_ID_SIZE + 1];
 	struct app_wish *wish;   /* what it asked for by plain HTTP; null: it has a WebSocket */
+	struct app_info *info;   /* info.c; or null */
 	struct app_out *answers; /* it says one message by plain HTTP, and hears this; null: it has a connection */
 	bool opened, closing, returned; /* returned: it, or its user, was here a short time ago */
 

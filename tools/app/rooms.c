@@ -16,6 +16,7 @@
 #include "directory.h"
 #include "feeds.h"
 #include "fields.h"
+#include "info.h"
 #include "names.h"
 #include "passing.h"
 #include "post.h"
@@ -290,12 +291,29 @@ static size_t list_members(const struct app_room *room, uint64_t seed, struct ap
 	return count;
 }
 
+/* Of each connection, where it is from. (lock) */
+static void list_clients(const struct app_room *room, struct app_out *out)
+{
+	size_t count = 0;
+	app_out_text(out, ",\"clientInfo\":[");
+	for (const struct app_member *member = room->members; member && count < MEMBERS_SHOWN; member = member->next) {
+		app_out_text(out, count++ ? "," : "");
+		app_info_write(out, member->client);
+	}
+	app_out_text(out, "]");
+}
+
 void app_rooms_members(struct app_client *client, const json_t *message, const json_t *id)
 {
 	struct app_member *member = app_rooms_need(client, message, id);
 	struct app_out *out = &client->crew->out;
+	bool informs = json_is_true(json_object_get(message, "clientInfo"));
 	if (!member)
 		return;
+	if (informs && !(client->permissions & APP_MAY_ADMIN)) {
+		app_send_error(client, id, "PERMISSION_DENIED", "Permission denied: admin, for clientInfo");
+		return;
+	}
 	app_out_clear(out);
 	app_out_type(out, "members", id);
 	app_out_text(out, ",\"room\":");
@@ -303,7 +321,10 @@ void app_rooms_members(struct app_client *client, const json_t *message, const j
 	app_out_text(out, ",\"members\":[");
 	pthread_mutex_lock(&client->app->directory.lock);
 	size_t count = list_members(member->room, client->crew->clients.seed, out);
+	app_out_format(out, "],\"count\":%zu", count);
+	if (informs)
+		list_clients(member->room, out);
 	pthread_mutex_unlock(&client->app->directory.lock);
-	app_out_format(out, "],\"count\":%zu}", count);
+	app_out_text(out, "}");
 	app_send(client, out);
 }
