@@ -309,16 +309,14 @@ void app_plain_go(struct app_client *client)
 	bool knows = json_object_get(wish->message, "since");
 	size_t count = app_plain_page(client);
 	app_address_drain(client->app, client->address, app_cost_of_answer(out->size));
-	if (out->failed)
-		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
-	else if (count || !knows)
+	if (!out->failed && (count || !knows))
 		respond(client, 200, out->bytes, out->size);
-	else if (!wish->wait_s)
+	else if (!out->failed && !wish->wait_s)
 		respond(client, 204, NULL, 0);
-	else if (!remember_page(client))
-		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
-	else
+	else if (remember_page(client))
 		begin(client);
+	else
+		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
 }
 
 void app_plain_refuse(struct app_client *client, int status, const char *words)
