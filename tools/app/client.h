@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bare.h"
 #include "bucket.h"
 #include "clock.h"
 #include "form.h"
@@ -42,6 +43,8 @@ struct app_client {
 	rc_conn conn;
 	char id[APP_CLIENT_ID_SIZE + 1];
 	struct app_wish *wish; /* what it asked for by plain HTTP; null: it has a WebSocket */
+	enum app_bare bare;    /* it does not speak the dialect */
+	char *shown;           /* its address, as a chat shows it; or null */
 	enum app_form form;    /* of its messages on the wire */
 	bool opened, closing;
 
@@ -67,7 +70,9 @@ struct app_client {
 	unsigned feed_count;
 	char *patterns[APP_PATTERNS_MAX];
 	unsigned pattern_count;
-	unsigned subscribe_count;                /* subscribes so far */
+	unsigned subscribe_count;     /* subscribes so far */
+	struct app_partial *partials; /* what it says in pieces (partials.h) */
+	unsigned partial_count;
 	const json_t *inside;                    /* the id of the DATA that is being handled, or null */
 	bool refused;                            /* something in it */
 	struct app_outcome outcome;              /* of what is in it */

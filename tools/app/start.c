@@ -34,6 +34,7 @@ void app_free(struct app *app)
 	app_directory_destroy(&app->directory);
 	app_gate_destroy(&app->gate);
 	pthread_mutex_destroy(&app->watches.lock);
+	pthread_mutex_destroy(&app->partials.lock);
 	health_close(&app->health);
 	access_log_close(&app->access);
 	struct app_settings *now = atomic_load(&app->settings);
@@ -357,6 +358,7 @@ bool app_start(struct app *app, const struct app_settings *settings, FILE *said)
 		return command_failed("no random numbers: %s", strerror(errno)), false;
 	json_object_seed((size_t)seed | 1);
 	pthread_mutex_init(&app->watches.lock, NULL);
+	pthread_mutex_init(&app->partials.lock, NULL);
 	app->started_ns = clock_now();
 	app->epoch = app_date_ms();
 	atomic_init(&app->numbers, 1);

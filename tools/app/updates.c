@@ -13,6 +13,7 @@
 #include "app.h"
 #include "feeds.h"
 #include "ringcast_publish.h"
+#include "ringcast_replica.h"
 
 #define NUMBERS_SIZE 96 /* three numbers and what stands between them */
 
@@ -23,6 +24,7 @@ struct numbered {
 	size_t head_size, tail_size;
 	char *bytes; /* room for head, numbers and tail, with the tail in its place */
 	bool room;
+	bool first; /* out: the topic had none before */
 };
 
 static size_t room_of(const struct numbered *numbered)
@@ -31,14 +33,15 @@ static size_t room_of(const struct numbered *numbered)
 }
 
 /* Under the log's lock: the numbers go right before the tail, the head right before them. */
-static size_t make(void *context, uint64_t sequence, uint64_t epoch, const void **data)
+static size_t make(void *context, const struct rc_numbers *numbers, const void **data)
 {
-	const struct numbered *numbered = context;
+	struct numbered *numbered = context;
 	char digits[NUMBERS_SIZE];
-	unsigned long long first = sequence, second = epoch;
-	int size = numbered->room
-	               ? snprintf(digits, sizeof digits, "%llx-%llu", second, first)
-	               : snprintf(digits, sizeof digits, "%llu,\"epoch\":%llu,\"prev\":%llu", first, second, first - 1);
+	unsigned long long sequence = numbers->sequence, epoch = numbers->epoch, previous = numbers->previous;
+	numbered->first = numbers->first;
+	int size = numbered->room ? snprintf(digits, sizeof digits, "%llx-%llu", epoch, sequence)
+	                          : snprintf(digits, sizeof digits, "%llu,\"epoch\":%llu,\"prev\":%llu", sequence,
+	                                     epoch, previous);
 	char *at = numbered->bytes + numbered->head_size + NUMBERS_SIZE - (size_t)size;
 	memcpy(at, digits, (size_t)size);
 	at -= numbered->head_size;
@@ -81,7 +84,7 @@ int64_t app_updates_publish_room(struct app *app, const char *topic, size_t topi
 		return -ENOMEM;
 	memcpy(bytes + head->size + NUMBERS_SIZE, tail->bytes, tail->size);
 	numbered.bytes = bytes;
-	message.make = make;
+	message.make_of = make;
 	message.context = &numbered;
 	int64_t sequence = publish_room(app, topic, topic_size, &message, number);
 	if (bytes != small)
@@ -145,7 +148,7 @@ static int publish(struct app *app, struct app_update *updates, struct numbered 
 			         (update->snapshot ? RC_PUBLISH_SNAPSHOT : 0),
 			.key = update->key,
 			.key_size = update->key_size,
-			.make = make,
+			.make_of = make,
 			.context = &numbered[i],
 		};
 	}
@@ -169,7 +172,7 @@ int app_updates_publish(struct app *app, struct app_update *updates, size_t coun
 	for (size_t i = 0; code > 0 && i < count; i++) {
 		updates[i].sequence = messages[i].result;
 		updates[i].epoch = messages[i].epoch;
-		if (messages[i].result == 1)
+		if (numbered[i].first)
 			app_feeds_begun(app, updates[i].topic, updates[i].topic_size);
 	}
 	app_out_free(&out);
