@@ -13,6 +13,7 @@
 #include "app.h"
 #include "ask.h"
 #include "client.h"
+#include "content.h"
 #include "date.h"
 #include "directory.h"
 #include "feeds.h"
@@ -181,6 +182,8 @@ int app_login_judge(struct app *app, rc_request *request, struct app_client *cli
 		return app_refuse(app, request, 400, "a user's name has at most 128 bytes and no /");
 	if (user && !text_is_name(user, strlen(user)))
 		return app_refuse(app, request, 400, "a user's name has no control characters");
+	if (user && settings->sanitize && !app_content_is_plain(user, strlen(user)))
+		return app_refuse(app, request, 400, "a user's name has no < > & or quotes here");
 	const char *token = settings->auth == APP_AUTH_OFF ? NULL
 	                                                   : find_token(settings, request, scratch, sizeof scratch);
 	if ((token || ask) && !app_refusals_may_login(app, client->address->name))
@@ -240,6 +243,27 @@ int app_login_judge_plain(struct app *app, rc_request *request, struct app_clien
 		return app_refuse(app, request, 403, why);
 	client->opened = true;
 	return 0;
+}
+
+int app_login_judge_speaker(struct app *app, rc_request *request, struct app_client *client, const char *user)
+{
+	const struct app_settings *settings = app_settings_now(app);
+	char scratch[APP_TOKEN_SIZE_MAX + 1];
+	const char *token = settings->auth == APP_AUTH_OFF ? NULL
+	                                                   : find_token(settings, request, scratch, sizeof scratch);
+	if (token && !app_refusals_may_login(app, client->address->name))
+		return refuse_login(app, request);
+	/* A name of one's own choice is good where nobody shows who he is. */
+	if (!token && (settings->auth == APP_AUTH_REQUIRED || (settings->auth != APP_AUTH_OFF && user)))
+		return refuse_token(app, request, "a token is needed");
+	client->permissions = settings->permissions;
+	int status = token ? take_token(app, request, client, token) : 0;
+	if (status || (token && !client->has_token))
+		return status;
+	const char *name = client->has_token ? client->claims.subject : user ? user : client->id;
+	if (user && strcmp(user, name) != 0)
+		return app_refuse(app, request, 403, "the token is another user's");
+	return app_people_lend(client, name) ? 0 : 503;
 }
 
 bool app_login_may_report(struct app *app, rc_request *request, const struct app_address *address)

@@ -24,6 +24,7 @@
 #include "names.h"
 #include "nodes.h"
 #include "producers.h"
+#include "replicate.h"
 #include "updates.h"
 
 #define BUDGET_LEAST ((size_t)16 << 20)
@@ -346,13 +347,14 @@ static bool open_access_log(struct app *app, const struct app_settings *settings
 /* Before the workers run, so that the first client finds what was said. */
 static bool start_backplane(struct app *app, const struct app_settings *settings, uint64_t seed)
 {
-	struct backplane_handlers handlers = { .deliver = app_updates_came };
+	struct backplane_handlers handlers = { .deliver = app_updates_came, .control = app_replicate };
 	struct backplane_settings asked = settings->backplane;
 	struct rc_error error;
 	if (!asked.url)
 		return true;
 	asked.message_max = settings->log_size / 4;
 	app_nodes_handlers(app, &handlers);
+	app->span.write_figures = app_figures_own;
 	app->backplane = backplane_new(&asked, app->server, &handlers, &error);
 	if (!app->backplane)
 		return app_wrong(settings, "backplane", 0, "backplane: %s", error.text), false;
