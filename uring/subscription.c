@@ -18,13 +18,13 @@
 static bool copy_last(struct worker *worker, struct connection *conn, const struct rc_value *value)
 {
 	const struct form *form = rc_form_of(conn);
-	size_t size = form->write(NULL, value);
+	size_t size = form->write(worker->server, NULL, value);
 	struct rc_outbox *outbox = size ? rc_connection_outbox(worker, conn) : NULL;
 	bool full;
 	uint8_t *at = outbox ? rc_outbox_add(outbox, &worker->pool, size, worker->server->config.send_size_max, &full)
 	                     : NULL;
 	if (at)
-		form->write(at, value);
+		form->write(worker->server, at, value);
 	return at;
 }
 

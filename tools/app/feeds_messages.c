@@ -305,13 +305,18 @@ static bool begins_with(const struct rc_past *past, const char *text)
 	return past->size >= strlen(text) && memcmp(past->data, text, strlen(text)) == 0;
 }
 
-/* Of a room's topic, messages are history, and who came and went is not. */
+/* Of a room's topic, messages are history, each whole; who came and went is not. */
 static bool is_history(struct reading *reading, const struct rc_past *past)
 {
+	static const char *const passed[] = { "{\"type\":\"user_joined\"", "{\"type\":\"user_left\"",
+		                              "{\"type\":\"partial\",\"part\":\"begin\"",
+		                              "{\"type\":\"partial\",\"part\":\"piece\"" };
 	reading->epoch = past->epoch;
 	reading->visits++;
-	return !reading->room ||
-	       (!begins_with(past, "{\"type\":\"user_joined\"") && !begins_with(past, "{\"type\":\"user_left\""));
+	for (size_t i = 0; reading->room && i < sizeof passed / sizeof *passed; i++)
+		if (begins_with(past, passed[i]))
+			return false;
+	return true;
 }
 
 /* Under the log's lock, as the next one: it copies nothing, because most of it may be too old for the page. */
