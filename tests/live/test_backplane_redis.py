@@ -325,6 +325,31 @@ def test_cuts_at_random():
                   [f"{index} {number}" for number in range(count)])
 
 
+def test_topics_that_are_delivered_at_once():
+    """They need no engine where they are published, and come to the other nodes all the same, once."""
+    with Redis() as redis, Cutter(redis.port) as cutter, \
+            node(redis, "--backplane-local", "live.*", port=cutter.port) as first, \
+            node(redis, "--backplane-local", "live.*") as second:
+        here, there = (server.connect("/topic/live.a?form=json") for server in (first, second))
+        equal(post(first, "live.a", "one"), 1, "the node's own number")
+        post(first, "b", "in order")
+        cutter.cut()
+        until(lambda: backplane(first)["lag_seconds"] > 1.1, "it is away for more than a blink")
+        equal(post(first, "live.a", "two"), 2)
+        post(first, "b", "refused", status=503)
+        equal([data(here)["d"] for _ in range(2)], ["one", "two"])
+        cutter.mend()
+        equal([data(there)["d"] for _ in range(2)], ["one", "two"])
+        equal(post(second, "live.a", "three"), 3)
+        equal([data(reader)["d"] for reader in (here, there)], ["three", "three"])
+        equal(history(first, "live.a"), ["one", "two", "three"])
+        with Raw(first) as raw:
+            body = b'[{"t":"live.a","d":"x"},{"t":"b","d":"y"}]'
+            raw.send(b"POST /publish?form=json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+                     % len(body) + body)
+            equal(raw.response()[0], 400)
+
+
 def test_password_and_database():
     with Redis("requirepass se/cret") as redis:
         url = f"redis://:se%2Fcret@127.0.0.1:{redis.port}/3"
