@@ -114,7 +114,9 @@ def test_history_outlives_all_nodes():
         with node(redis) as first, node(redis) as second:
             numbers = [post(server, "A", f"message {index}") for index, server in enumerate((first, second) * 5)]
             with first.connect("/topic/A?form=json&since=0") as reader:
-                epoch = data(reader)["e"]
+                message = envelope(reader)
+                epoch = message["e"]
+                equal((message["s"], message["p"]), (numbers[0], 0), "nothing came before it")
         with node(redis) as third:
             with third.connect(f"/topic/A?form=json&since={numbers[3]}&epoch={epoch}") as reader:
                 got = [envelope(reader) for _ in range(6)]

@@ -100,8 +100,9 @@ static void take(void *context, struct engine_position position, const void *dat
 	follower->at_token = head.token;
 	atomic_fetch_add(&backplane->counters.received_bytes, size);
 	uint64_t epoch = position.epoch ? position.epoch : head.epoch, known = atomic_load(&backplane->epoch);
+	/* Before the packet that begins an epoch there was nothing, so nothing of it can be missing. */
 	if (epoch > known)
-		begin_numbers(backplane, epoch, arrival_before(position.sequence + (good && !head.count)));
+		begin_numbers(backplane, epoch, good && !head.count ? 0 : arrival_before(position.sequence));
 	if (!good) {
 		atomic_fetch_add(&backplane->counters.broken, 1);
 		return;
