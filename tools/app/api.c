@@ -12,11 +12,14 @@
 #include "app.h"
 #include "client.h"
 #include "figures.h"
+#include "info.h"
 #include "letters.h"
 #include "lib/answer.h"
 #include "lib/text.h"
 #include "names.h"
 #include "pages.h"
+#include "paths.h"
+#include "people.h"
 #include "publishing.h"
 #include "speaking.h"
 #include "updates.h"
@@ -56,8 +59,10 @@ static const char *need_name(struct call *call, const char *field, size_t max, s
 
 static int post_publish(struct call *call)
 {
-	struct app_publishing publishing = { .app = call->app };
+	struct app_publishing publishing = { .app = call->app, .conn = rc_request_conn(call->request) };
 	int status = app_publishing_run(&publishing, call->values, &call->out);
+	if (status == APP_PUBLISHING_WAITS)
+		return rc_request_wait(call->request) ? 503 : 0;
 	if (status != 200)
 		return fail(call, status, publishing.wrong);
 	return answer_json(call, 200);
@@ -89,7 +94,6 @@ static int post_room(struct call *call)
 
 static int post_disconnect(struct call *call)
 {
-	struct app_directory *directory = &call->app->directory;
 	size_t size, client_size, reason_size;
 	const char *name = need_name(call, "userId", APP_SUBJECT_SIZE_MAX, &size);
 	const char *id = need_name(call, "clientId", APP_CLIENT_ID_SIZE, &client_size);
@@ -98,14 +102,11 @@ static int post_disconnect(struct call *call)
 		return fail(call, 400, "expected {\"userId\":USER}, and perhaps clientId and reason");
 	if (!reason)
 		reason_size = strlen(reason = "disconnected by the application");
-	unsigned count = 0;
-	pthread_mutex_lock(&directory->lock);
-	const struct app_user *user = app_directory_user(directory, name, size, false);
-	for (const struct app_client *device = user ? user->devices : NULL; device; device = device->next_device)
-		if (!id || strcmp(id, device->id) == 0)
-			count += app_letter_close(call->app, device->conn, RC_CLOSE_POLICY, reason, reason_size) == 0;
-	pthread_mutex_unlock(&directory->lock);
-	app_out_format(&call->out, "{\"disconnected\":%u}", count);
+	int count = app_spans(call->app) ? app_span_close(call->app, name, size, id, reason)
+	                                 : (int)app_people_close(call->app, name, size, id, reason, reason_size);
+	if (count < 0)
+		return fail(call, 503, APP_SPAN_AWAY);
+	app_out_format(&call->out, "{\"disconnected\":%d}", count);
 	return answer_json(call, count ? 200 : 404);
 }
 
@@ -144,7 +145,7 @@ static int get_clients(struct call *call)
 	const char *user = rc_request_query(call->request, "user");
 	if (user && !text_is_name(user, strlen(user)))
 		return fail(call, 400, "a user's name is UTF-8 without control characters");
-	app_figures_clients(call->app, &call->out, user, limit_of(call));
+	app_info_list(call->app, &call->out, user, limit_of(call));
 	return answer_json(call, 200);
 }
 
@@ -288,5 +289,5 @@ int app_api_answer(struct app *app, rc_request *request)
 	if (admin_is_here(&app->admin, request))
 		return 404;
 	/* 0: the library answers 426. The client meant a WebSocket. */
-	return strcmp(path, "/ws") == 0 || strncmp(path, "/ws/", 4) == 0 ? 0 : 404;
+	return app_paths_place(app_settings_now(app), request) == APP_PLACE_NONE ? 404 : 0;
 }

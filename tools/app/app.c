@@ -16,6 +16,7 @@
 #include "lib/expiry.h"
 #include "lib/log.h"
 #include "lib/wait.h"
+#include "nodes.h"
 #include "reload.h"
 #include "start.h"
 #include "wire.h"
@@ -30,9 +31,11 @@ const struct subcommand command_app = {
 	.usage = "[options]",
 	.about =
 	    "`ringcast serve` hands on bytes by topic. This server speaks JSON messages about users, rooms and\n"
-	    "feeds (subprotocol ringcast.json), with tokens, permissions and limits. They are two commands\n"
+	    "feeds (subprotocols ringcast.json, ringcast.msgpack and ringcast.zlib), with tokens, permissions and "
+	    "limits. They are two commands\n"
 	    "because they owe their clients different things: serve knows nobody and adds nothing to a message.\n"
 	    "  /ws, /ws/USER      WebSocket; ?token=, ?reliable=1, ?refusals=1, ?heartbeat=\n"
+	    "  /echo              WebSocket: what comes goes back\n"
 	    "  /sse/TOPIC,...     feeds as server-sent events; Last-Event-ID, ?since=; /sse?me=1&rooms=\n"
 	    "  /poll/TOPIC,...    feeds by long polling; ?since=, ?wait=\n"
 	    "  /send, /send/USER  POST: a message of a user\n"
@@ -64,7 +67,8 @@ static void send_away(void *context, struct app_node *node)
 	after_ms = comeback_ms / 10 + (unsigned)((uint64_t)random * (comeback_ms - comeback_ms / 10) >> 32);
 	app_out_clear(out);
 	app_out_format(out, "{\"type\":\"going_away\",\"reconnectAfter\":%u}", after_ms);
-	app_send(client, out);
+	if (!client->bare)
+		app_send(client, out);
 	snprintf(reason, sizeof reason, "come back in %u ms", after_ms);
 	app_close(client, RC_CLOSE_GOING_AWAY, reason);
 }
@@ -112,6 +116,8 @@ static void end(struct app *app, const sigset_t *signals)
 	/* A second signal no longer waits for anybody: this one call is safe in a handler. */
 	sigaction(SIGINT, &(struct sigaction){ .sa_handler = stop_now }, NULL);
 	sigaction(SIGTERM, &(struct sigaction){ .sa_handler = stop_now }, NULL);
+	/* Its members are gone with its lease: the other nodes say so. */
+	backplane_stop(app->backplane);
 	app_crews_visit(app, send_all_away);
 	rc_server_stop(app->server, app_settings_now(app)->drain_ms);
 	pthread_sigmask(SIG_UNBLOCK, signals, NULL);
@@ -144,6 +150,7 @@ static void serve(struct app *app, const sigset_t *signals, int argc, char **arg
 			app_reload(app, &command_app, argc, argv);
 		expiry_warn_daily(app->server, &warned_ns);
 		app_directory_sweep(app);
+		app_nodes_look(app);
 		app_refusals_tell(app);
 		app_push_look(app);
 	}
@@ -178,6 +185,7 @@ static int run(int argc, char **argv)
 		serve(&app, &signals, argc, argv);
 	}
 	free(words);
+	backplane_stop(app.backplane);
 	rc_server_free(app.server);
 	app_free(&app);
 	return started ? EXIT_OK : EXIT_FAILED;

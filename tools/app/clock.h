@@ -24,6 +24,7 @@ struct app_times {
 	uint64_t resend_ns;          /* reliable.c */
 	uint64_t batch_ns;           /* batch.c */
 	uint64_t wait_ns;            /* plain.c */
+	uint64_t partial_ns;         /* partials.c */
 	uint64_t ping_ns;            /* heartbeat.c */
 	uint64_t hook_ns;            /* hold.c */
 	uint64_t deadline_ns;        /* the first of them, as the heap has it */
@@ -35,6 +36,7 @@ struct app_times {
 	                     .resend_ns = APP_NEVER,                                                                   \
 	                     .batch_ns = APP_NEVER,                                                                    \
 	                     .wait_ns = APP_NEVER,                                                                     \
+	                     .partial_ns = APP_NEVER,                                                                  \
 	                     .ping_ns = APP_NEVER,                                                                     \
 	                     .hook_ns = APP_NEVER,                                                                     \
 	                     .deadline_ns = APP_NEVER })

@@ -22,7 +22,4 @@ void app_dialect_say(struct app_client *client, const json_t *message);
 /* One from a client without a connection (client->answers), about which no backend is asked. */
 void app_dialect_say_alone(struct app_client *client, const json_t *message);
 
-/* Whether JSON has so few values, and so little depth, that it may be parsed. */
-bool app_dialect_is_bounded(const void *bytes, size_t size);
-
 #endif

@@ -8,7 +8,7 @@
 
 #include "app.h"
 #include "client.h"
-#include "info.h"
+#include "figures_nodes.h"
 #include "lib/metrics.h"
 #include "lib/wait.h"
 #include "reports.h"
@@ -46,7 +46,7 @@ static struct here count_here(struct app *app)
 	return here;
 }
 
-void app_figures_stats(struct app *app, struct app_out *out)
+void app_figures_own(struct app *app, struct app_out *out)
 {
 	struct app_counters *c = &app->counters;
 	struct here here = count_here(app);
@@ -83,6 +83,14 @@ void app_figures_stats(struct app *app, struct app_out *out)
 	    out, ",\"topics\":%llu,\"subscriptions\":%llu,\"behind\":%llu,\"bytesReceived\":%llu,\"bytesSent\":%llu}",
 	    (unsigned long long)stats.topics, (unsigned long long)stats.subscriptions, (unsigned long long)stats.behind,
 	    (unsigned long long)stats.bytes_received, (unsigned long long)stats.bytes_sent);
+}
+
+void app_figures_stats(struct app *app, struct app_out *out)
+{
+	if (app_spans(app))
+		app_figures_nodes(app, out);
+	else
+		app_figures_own(app, out);
 }
 
 /* ---- Prometheus ---- */
@@ -163,14 +171,9 @@ void app_figures_members(void *context, FILE *to)
 
 /* ---- names ---- */
 
-struct listing {
-	struct app_out *out;
-	size_t count, max;
-};
-
 static void list_room(void *context, struct app_node *node)
 {
-	struct listing *listing = context;
+	struct app_listing *listing = context;
 	const struct app_room *room = (const struct app_room *)node;
 	if (listing->count++ >= listing->max)
 		return;
@@ -181,17 +184,20 @@ static void list_room(void *context, struct app_node *node)
 
 void app_figures_rooms(struct app *app, struct app_out *out, size_t max)
 {
-	struct listing listing = { .out = out, .max = max };
+	struct app_listing listing = { .out = out, .max = max };
 	app_out_text(out, "{\"rooms\":[");
 	pthread_mutex_lock(&app->directory.lock);
-	app_table_each(&app->directory.rooms, list_room, &listing);
+	if (app_spans(app))
+		app_figures_all_rooms(app, &listing);
+	else
+		app_table_each(&app->directory.rooms, list_room, &listing);
 	pthread_mutex_unlock(&app->directory.lock);
 	app_out_format(out, "],\"count\":%zu}", listing.count);
 }
 
 static void list_user(void *context, struct app_node *node)
 {
-	struct listing *listing = context;
+	struct app_listing *listing = context;
 	const struct app_user *user = (const struct app_user *)node;
 	if (!user->device_count || listing->count++ >= listing->max)
 		return;
@@ -212,41 +218,16 @@ static void list_user(void *context, struct app_node *node)
 	app_out_text(listing->out, "]}");
 }
 
-static void list_clients(void *context, struct app_node *node)
-{
-	struct listing *listing = context;
-	const struct app_user *user = (const struct app_user *)node;
-	for (const struct app_client *device = user->devices; device; device = device->next_device) {
-		if (listing->count++ >= listing->max)
-			continue;
-		app_out_text(listing->out, listing->count > 1 ? "," : "");
-		app_info_write(listing->out, device);
-	}
-}
-
-void app_figures_clients(struct app *app, struct app_out *out, const char *name, size_t max)
-{
-	struct app_directory *directory = &app->directory;
-	struct listing listing = { .out = out, .max = max };
-	app_out_text(out, "{\"clients\":[");
-	pthread_mutex_lock(&directory->lock);
-	struct app_user *user = name ? app_directory_user(directory, name, strlen(name), false) : NULL;
-	if (user)
-		list_clients(&listing, &user->node);
-	else if (!name)
-		app_table_each(&directory->users, list_clients, &listing);
-	pthread_mutex_unlock(&directory->lock);
-	app_out_format(out, "],\"count\":%zu}", listing.count);
-}
-
 void app_figures_presence(struct app *app, struct app_out *out, const char *name, size_t max)
 {
 	struct app_directory *directory = &app->directory;
-	struct listing listing = { .out = out, .max = max };
+	struct app_listing listing = { .out = out, .max = max };
 	app_out_text(out, "{\"users\":[");
 	pthread_mutex_lock(&directory->lock);
 	struct app_user *user = name ? app_directory_user(directory, name, strlen(name), false) : NULL;
-	if (user)
+	if (app_spans(app))
+		app_figures_all_users(app, name, &listing);
+	else if (user)
 		list_user(&listing, &user->node);
 	else if (!name)
 		app_table_each(&directory->users, list_user, &listing);

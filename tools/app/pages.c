@@ -12,6 +12,7 @@
 #include "app.h"
 #include "client.h"
 #include "dialect.h"
+#include "form.h"
 #include "hooks.h"
 #include "lib/answer.h"
 #include "lib/text.h"
@@ -220,7 +221,7 @@ static int judge(struct page_call *call, const struct page *page)
 		return app_refuse(app, call->request, 429, "too many requests");
 	}
 	call->size = size;
-	if (app_dialect_is_bounded(body, size))
+	if (app_form_is_bounded(body, size))
 		call->body = json_loadb(body ? body : "", size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
 	return call->body ? page->answer(call) : app_refuse(app, call->request, 400, "expected JSON");
 }

@@ -9,6 +9,7 @@
 #ifndef APP_SETTINGS_H
 #define APP_SETTINGS_H
 
+#include "backplane/options.h"
 #include "hook_settings.h"
 #include "lib/address.h"
 #include "lib/admin.h"
@@ -34,6 +35,7 @@ struct app_settings {
 	struct option_list listen;
 	struct admin_settings admin;
 	struct producers producers;
+	struct backplane_settings backplane;
 	unsigned workers;
 	size_t log_size;
 	unsigned connections_max;
@@ -95,6 +97,12 @@ struct app_settings {
 	const char *types;     /* that the server does not know and hands on; names.h says how; null: none */
 	const char *ephemeral; /* that pass (passing.h) */
 	int sanitize;          /* content.h */
+	unsigned partial_ms;   /* partials.h */
+	struct option_list paths;
+	const char *protocols_text;
+	char *protocol_words;
+	struct option_list protocols;
+	bool plain_chat;
 
 	/* what is said */
 	const char *push_url, *push_key;

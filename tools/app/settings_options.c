@@ -58,6 +58,14 @@ static void add_capacity(struct option_table *table, struct app_settings *s)
 	options_add(table, options, sizeof options / sizeof *options);
 }
 
+static void add_backplane(struct option_table *table, struct app_settings *s)
+{
+	const struct option_entry options[] = {
+		BACKPLANE_OPTIONS(&s->backplane),
+	};
+	options_add(table, options, sizeof options / sizeof *options);
+}
+
 static void add_latency(struct option_table *table, struct app_settings *s)
 {
 	const struct option_entry options[] = {
@@ -234,6 +242,16 @@ static void add_messages(struct option_table *table, struct app_settings *s)
 		{ "ephemeral", OPTION_TEXT, &s->ephemeral, "LIST",
 		  "types, written likewise, that are not kept, and of which a slow reader gets\n"
 		  "the newest of each sender (those that say it themselves)" },
+		{ "partial-timeout", OPTION_MS, &s->partial_ms, "TIME",
+		  "until a message in pieces of which nothing more comes is ended (1m)" },
+		{ "path", OPTION_LIST, &s->paths, "PATH",
+		  "where the dialect is spoken too, as at /ws: /chat, and then /chat/USER\n(repeatable)" },
+		{ "protocols", OPTION_TEXT, &s->protocols_text, "LIST",
+		  "subprotocols that are agreed to beside ringcast.json, with commas: of what a\n"
+		  "client offers the first that is known (none)" },
+		{ "plain-chat", OPTION_FLAG, &s->plain_chat, NULL,
+		  "a chat of plain text for whoever offers no subprotocol of ours, at /, /ws and\n"
+		  "--path: a line goes to all others as ADDRESS: TEXT; no account is needed" },
 		{ "sanitize", OPTION_CHOICE, &s->sanitize, APP_SANITIZE,
 		  "make the content that clients send each other harmless as HTML: escape < > &\n"
 		  "and quotes, or strip tags too (off)" },
@@ -264,6 +282,7 @@ const struct option_entry *app_settings_options(struct app_settings *settings)
 	add_listeners(&table, settings);
 	add_capacity(&table, settings);
 	add_latency(&table, settings);
+	add_backplane(&table, settings);
 	add_access(&table, settings);
 	add_hooks(&table, settings);
 	add_limits(&table, settings);
