@@ -178,6 +178,9 @@ bench-feeds: $(BUILD)/benches/feeds ## keyed feeds beside plain messages of the 
 bench-peers: all $(BUILD)/benches/floor ## ringcast, the kernel's floor and other servers side by side (QUICK=1, ONLY=bun,fan)
 	@python3 -B benches/peers/run.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)
 
+bench-app: all ## what a publish over a kept HTTP connection, and a JSON message in batches of 100, take of `ringcast app` (QUICK=1)
+	@python3 -B benches/app.py --build $(BUILD) $(if $(QUICK),--quick) $(ARGS)
+
 bench-latency: all $(BUILD)/benches/settings ## the settings of ringcast-latency(7), then open loop against the peers (QUICK=1, ONLY=settings, ONLY=bun)
 	@$(BUILD)/benches/settings $(if $(QUICK),--tiny)
 	@[ '$(ONLY)' = settings ] || python3 -B benches/latency.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)

@@ -569,10 +569,9 @@ RC_API void rc_request_set_user(rc_request *request, void *user);
  * Returns 0, -EINVAL (bytes that may not stand there), -ENOSPC (RC_RESPONSE_HEADERS_SIZE). */
 RC_API int rc_request_add_header(rc_request *request, const char *name, const char *value);
 /* Answers a plain HTTP request, or refuses a handshake with words. The body is copied. A null content_type stands for
- * plain text, a null body for the status in words. Unless the peer wants it closed, the connection of a plain request
- * is kept for the next one, with the same handle, and for at most idle_timeout_ms; who does not read his answers is
- * closed. Returns 0, -EINVAL (another status than 200 to 599, or a content_type of more than some 800 bytes), -ENOBUFS
- * (more than send_size_max), -ENOMEM. */
+ * plain text, a null body for the status in words. The connection of a plain request is kept for the next one, with the
+ * same handle, for at most idle_timeout_ms, unless the peer wants it closed or does not read its answers. Returns 0,
+ * -EINVAL (another status than 200 to 599, or a content_type of some 800 bytes), -ENOBUFS (send_size_max), -ENOMEM. */
 RC_API int rc_request_respond(rc_request *request, int status, const char *content_type, const void *body, size_t size);
 /* The status of the answer that it has so far, should the handler now return 0: that of rc_request_respond(), 101 for a
  * WebSocket, 200 for a stream, 426, or 0 for a request that waits. */

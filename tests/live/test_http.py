@@ -8,7 +8,7 @@ import socket
 import time
 
 from app import SLOW, App, equal, until
-from harness import Raw, Server, run
+from harness import PING, PONG, Raw, Server, frame, run
 from proxies import haproxy, plain_nginx
 
 
@@ -281,6 +281,23 @@ def test_haproxy_with_health_checks():
                 status, answer = call(client, "POST", "/api/publish", json.dumps({"topic": "t", "data": number}),
                                       **{"X-API-Key": key})
                 equal((status, json.loads(answer)["seq"]), (200, number + 1), answer)
+
+
+def test_ping_interval():
+    """A Ping after so long a silence, again and again, and no end while it is answered; a stream gets a comment."""
+    for server in Server("--echo", "--ping-interval", "300ms"), App("--ping-interval", "300ms"):
+        with server, Raw(server) as raw, Raw(server) as stream:
+            raw.open("/echo" if server.verb == "serve" else "/ws/a")
+            stream.send(b"GET /sse/t HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            begin, pings = time.monotonic(), 0
+            while pings < 3:
+                _, opcode, payload = raw.receive_frame()
+                if opcode == PING:
+                    pings += 1
+                    raw.send(frame(PONG, payload))
+            assert 0.7 < time.monotonic() - begin < 5 * SLOW, time.monotonic() - begin
+            while stream.buffer.count(b"\n:") < 2:
+                assert stream.more(), bytes(stream.buffer)
 
 
 run(globals(), limit=60)
