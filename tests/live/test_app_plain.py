@@ -137,6 +137,17 @@ def test_slow_reader_of_events():
         assert server.stats()["dropped"] > 0
 
 
+def test_a_slow_stream_that_ends_is_told_of():
+    with App("--log-size", "1M", "--policy", "close") as server:
+        slow = Stream(server, "/sse/a", receive_buffer=4096)
+        slow.expect("subscribed")
+        for number in range(400):
+            publish(server, "a", {"n": number, "fill": "z" * 20000})
+        until(lambda: server.figures()["slowStreams"] == 1, "it is counted")
+        until(lambda: any("read too slowly" in line and "127.0.0.1" in line for line in server.errors), "it is in the log")
+        assert "ringcast_app_slow_streams_total 1" in server.get("/metrics")[2].decode()
+
+
 def test_events_are_kept_alive():
     with App("--idle-timeout", "400ms") as server:
         stream = Stream(server, "/sse/a")
@@ -175,7 +186,7 @@ def test_poll():
     with App(workers=3) as server:
         publish(server, "a", *range(5))
         # First where the topics stand, without messages.
-        status, page, headers = poll(server, "a,b")
+        status, page, headers = poll(server, "a,b?wait=0")
         equal((status, page["messages"], headers["content-type"]), (200, [], "application/json"))
         equal([(one["topic"], one["seq"]) for one in page["topics"]], [("a", 5), ("b", 0)])
         equal(poll(server, "a,b?wait=0&" + after(page))[0], 204)
@@ -206,10 +217,26 @@ def test_poll():
         assert 0.8 < time.monotonic() - begin < 10
 
 
+def test_poll_waits_for_the_next():
+    """Without `since`: the next message, and not those before; and when none comes, where the topics stand."""
+    with App() as server:
+        publish(server, "a", 1, 2)
+        with Raw(server) as raw:
+            raw.send(b"GET /poll/a?wait=20 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            until(lambda: server.figures()["connectedClients"] == 1, "it waits")
+            publish(server, "a", 3)
+            status, _, body = raw.response()
+        equal((status, [message["data"] for message in json.loads(body)["messages"]]), (200, [3]))
+        status, page, _ = poll(server, "a,b?wait=1")
+        equal((status, page["messages"], [topic["seq"] for topic in page["topics"]]), (200, [], [3, 0]))
+        publish(server, "b", 4)
+        equal([message["data"] for message in poll(server, "a,b?" + after(page))[1]["messages"]], [4])
+
+
 def test_poll_loses_nothing():
     """One page after the other while others publish: each message once, in order."""
     with App(workers=2) as server:
-        page = poll(server, "n,m")[1]
+        page = poll(server, "n,m?wait=0")[1]
 
         def talk(topic):
             for number in range(300):
@@ -255,7 +282,7 @@ def test_poll_gaps_and_pages():
 def test_poll_by_pattern():
     with App() as server:
         publish(server, "p.a", 1)
-        page = poll(server, "p.*")[1]
+        page = poll(server, "p.*?wait=0")[1]
         equal([(one["topic"], one["seq"]) for one in page["topics"]], [("p.a", 1)])
         answers = []
         waiting = threading.Thread(target=lambda: answers.append(poll(server, "p.*,p.a?since=,1")))
@@ -284,13 +311,13 @@ def test_tokens():
         publish(server, "a", 1)
         good, mute = token(sub="u"), token(sub="u", permissions=["write"])
         for kind in ("sse", "poll"):
-            path = f"/{kind}/a"
+            path = f"/{kind}/a?wait=0"
             for headers, status in ((f"Authorization: Bearer {good}\r\n", 200), (f"Origin: http://localhost\r\nCookie: x=1; token={good}\r\n", 200),
                                     ("", 401), ("Authorization: Bearer x.y.z\r\n", 401),
                                     (f"Authorization: Bearer {mute}\r\n", 403)):
                 equal(server.get(path, headers=headers)[0] if kind == "poll"
                       else Stream(server, path, status, headers).headers and status, status, headers)
-            equal(server.get(f"{path}?token={token(sub='u', exp=-10)}")[0], 401)
+            equal(server.get(f"{path}&token={token(sub='u', exp=-10)}")[0], 401)
         # A stream cannot show another token, so it ends with the one it has.
         stream = Stream(server, "/sse/a?token=" + token(sub="u", exp=2))
         stream.expect("subscribed")

@@ -16,6 +16,7 @@
 #include "lib/expiry.h"
 #include "lib/log.h"
 #include "lib/wait.h"
+#include "nodes.h"
 #include "reload.h"
 #include "start.h"
 #include "wire.h"
@@ -114,6 +115,8 @@ static void end(struct app *app, const sigset_t *signals)
 	/* A second signal no longer waits for anybody: this one call is safe in a handler. */
 	sigaction(SIGINT, &(struct sigaction){ .sa_handler = stop_now }, NULL);
 	sigaction(SIGTERM, &(struct sigaction){ .sa_handler = stop_now }, NULL);
+	/* Its members are gone with its lease: the other nodes say so. */
+	backplane_stop(app->backplane);
 	app_crews_visit(app, send_all_away);
 	rc_server_stop(app->server, app_settings_now(app)->drain_ms);
 	pthread_sigmask(SIG_UNBLOCK, signals, NULL);
@@ -121,6 +124,7 @@ static void end(struct app *app, const sigset_t *signals)
 	app_hooks_stop(app);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
+	app_push_stop(app);
 	app_clock_stop(app);
 }
 
@@ -145,6 +149,9 @@ static void serve(struct app *app, const sigset_t *signals, int argc, char **arg
 			app_reload(app, &command_app, argc, argv);
 		expiry_warn_daily(app->server, &warned_ns);
 		app_directory_sweep(app);
+		app_nodes_look(app);
+		app_refusals_tell(app);
+		app_push_look(app);
 	}
 	end(app, signals);
 }
@@ -177,6 +184,7 @@ static int run(int argc, char **argv)
 		serve(&app, &signals, argc, argv);
 	}
 	free(words);
+	backplane_stop(app.backplane);
 	rc_server_free(app.server);
 	app_free(&app);
 	return started ? EXIT_OK : EXIT_FAILED;

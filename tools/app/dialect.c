@@ -14,6 +14,7 @@
 #include "client.h"
 #include "feeds_messages.h"
 #include "fields.h"
+#include "heartbeat.h"
 #include "hold.h"
 #include "login.h"
 #include "rate.h"
@@ -89,6 +90,8 @@ static const struct kind {
 	uint32_t (*cost)(const struct app_client *client, const json_t *message);
 } kinds[] = {
 	{ "ping", on_ping, 0, ANYBODY, NULL },
+	{ "pong", app_heartbeat_pong, 0, ANYBODY, NULL },
+	{ "hello", app_heartbeat_hello, 0, ANYBODY, NULL },
 	{ "auth", app_login_auth, 0, ANYBODY | ALONE, cost_of_auth },
 	{ "ACK", app_reliable_ack, 0, ANYBODY, NULL },
 	{ "HEARTBEAT", app_reliable_heartbeat, 0, ANYBODY, NULL },

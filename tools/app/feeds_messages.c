@@ -445,15 +445,20 @@ void app_feeds_history(struct app_client *client, const json_t *message, const j
 		               "Wrong field: since: expected a sequence number or a message id");
 		return;
 	}
+	uint64_t begin = room ? app_rooms_begin(client->app, member->room, stats.epoch, stats.sequence) : 0;
+	if (from < (int64_t)begin)
+		from = (int64_t)begin;
 	unsigned visits_max = (unsigned)(history_max * EVENTS_PER_MESSAGE);
 	unsigned back = (unsigned)limit * (room ? EVENTS_PER_MESSAGE : 1);
 	bool more = false;
 	struct reading reading = {
 		.lines = &client->crew->tail, .max = (size_t)limit, .room = room, .epoch = stats.epoch
 	};
-	if (!since)
-		from = (int64_t)find_newest(&reading, server, topic, topic_size,
-		                            rc_topic_since(server, topic, topic_size, back), visits_max, &more);
+	if (!since) {
+		uint64_t newest = rc_topic_since(server, topic, topic_size, back);
+		from = (int64_t)find_newest(&reading, server, topic, topic_size, newest > begin ? newest : begin,
+		                            visits_max, &more);
+	}
 	app_out_clear(reading.lines);
 	reading.sequence = (uint64_t)from;
 	rc_topic_read(server, topic, topic_size, (uint64_t)from, visits_max, take_past, &reading);

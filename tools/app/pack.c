@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * pack.c - see pack.h.
+ * pack.c - see pack.h. Written by hand: a message to a room is a few copies. Read by the library.
  */
 #include "pack.h"
 
@@ -20,17 +20,70 @@ struct pen {
 	const char *at, *end; /* of the JSON */
 	uint8_t *to;
 	size_t size, room;
-	msgpack_packer packer;
 	unsigned level;
 };
 
-static int put(void *context, const char *bytes, size_t size)
+static inline void put(struct pen *pen, const void *bytes, size_t size)
 {
-	struct pen *pen = context;
 	if (pen->size <= pen->room && size <= pen->room - pen->size)
 		memcpy(pen->to + pen->size, bytes, size);
 	pen->size += size;
-	return 0;
+}
+
+/* A kind, and a number behind it of `width` bytes in network order. */
+static inline void put_number(struct pen *pen, uint8_t kind, uint64_t number, unsigned width)
+{
+	uint8_t bytes[9] = { kind };
+	for (unsigned i = 0; i < width; i++)
+		bytes[1 + i] = (uint8_t)(number >> 8 * (width - 1 - i));
+	put(pen, bytes, 1 + width);
+}
+
+static void put_string_head(struct pen *pen, size_t size)
+{
+	if (size < 32)
+		put_number(pen, (uint8_t)(0xa0 | size), 0, 0);
+	else if (size <= UINT8_MAX)
+		put_number(pen, 0xd9, size, 1);
+	else if (size <= UINT16_MAX)
+		put_number(pen, 0xda, size, 2);
+	else
+		put_number(pen, 0xdb, size, 4);
+}
+
+static void put_unsigned(struct pen *pen, uint64_t number)
+{
+	if (number < 128)
+		put_number(pen, (uint8_t)number, 0, 0);
+	else if (number <= UINT8_MAX)
+		put_number(pen, 0xcc, number, 1);
+	else if (number <= UINT16_MAX)
+		put_number(pen, 0xcd, number, 2);
+	else if (number <= UINT32_MAX)
+		put_number(pen, 0xce, number, 4);
+	else
+		put_number(pen, 0xcf, number, 8);
+}
+
+static void put_negative(struct pen *pen, int64_t number)
+{
+	if (number >= -32)
+		put_number(pen, (uint8_t)number, 0, 0);
+	else if (number >= INT8_MIN)
+		put_number(pen, 0xd0, (uint64_t)number, 1);
+	else if (number >= INT16_MIN)
+		put_number(pen, 0xd1, (uint64_t)number, 2);
+	else if (number >= INT32_MIN)
+		put_number(pen, 0xd2, (uint64_t)number, 4);
+	else
+		put_number(pen, 0xd3, (uint64_t)number, 8);
+}
+
+static void put_real(struct pen *pen, double number)
+{
+	uint64_t bits;
+	memcpy(&bits, &number, sizeof bits);
+	put_number(pen, 0xcb, bits, 8);
 }
 
 static bool write_value(struct pen *pen);
@@ -127,27 +180,29 @@ static size_t walk_escaped(struct pen *pen, const char *end, bool write)
 	return total;
 }
 
-static bool write_string(struct pen *pen)
+static bool write_escaped(struct pen *pen)
 {
-	bool escaped = false;
-	if (!take(pen, '"'))
-		return false;
 	const char *end = pen->at;
-	for (; end < pen->end && *end != '"'; end++) {
-		if (*end == '\\') {
-			escaped = true;
-			end++;
-		}
-	}
+	for (; end < pen->end && *end != '"'; end++)
+		end += *end == '\\';
 	if (end >= pen->end)
 		return false;
-	if (!escaped) {
-		msgpack_pack_str(&pen->packer, (size_t)(end - pen->at));
-		put(pen, pen->at, (size_t)(end - pen->at));
-	} else {
-		msgpack_pack_str(&pen->packer, walk_escaped(pen, end, false));
-		walk_escaped(pen, end, true);
-	}
+	put_string_head(pen, walk_escaped(pen, end, false));
+	walk_escaped(pen, end, true);
+	pen->at = end + 1;
+	return true;
+}
+
+static bool write_string(struct pen *pen)
+{
+	if (!take(pen, '"'))
+		return false;
+	const char *end = memchr(pen->at, '"', (size_t)(pen->end - pen->at));
+	size_t size = end ? (size_t)(end - pen->at) : 0;
+	if (!end || memchr(pen->at, '\\', size))
+		return end && write_escaped(pen);
+	put_string_head(pen, size);
+	put(pen, pen->at, size);
 	pen->at = end + 1;
 	return true;
 }
@@ -165,11 +220,11 @@ static bool write_number(struct pen *pen)
 	}
 	digits[size] = 0;
 	if (real)
-		msgpack_pack_double(&pen->packer, strtod(digits, &stop));
+		put_real(pen, strtod(digits, &stop));
 	else if (*digits == '-')
-		msgpack_pack_int64(&pen->packer, strtoll(digits, &stop, 10));
+		put_negative(pen, strtoll(digits, &stop, 10));
 	else
-		msgpack_pack_uint64(&pen->packer, strtoull(digits, &stop, 10));
+		put_unsigned(pen, strtoull(digits, &stop, 10));
 	pen->at += size;
 	return size && !*stop;
 }
@@ -191,7 +246,7 @@ static bool write_many(struct pen *pen, char first, char last)
 	bool map = first == '{', is_long = rest / 2 > UINT16_MAX;
 	uint8_t head[5] = { is_long ? (map ? 0xdf : 0xdd) : (map ? 0xde : 0xdc) };
 	size_t head_size = is_long ? 5 : 3;
-	put(pen, (const char *)head, head_size);
+	put(pen, head, head_size);
 	pen->at++;
 	if (++pen->level > LEVELS_MAX)
 		return false;
@@ -218,13 +273,13 @@ static bool write_value(struct pen *pen)
 	case '"':
 		return write_string(pen);
 	case 't':
-		msgpack_pack_true(&pen->packer);
+		put_number(pen, 0xc3, 0, 0);
 		return write_word(pen, "true");
 	case 'f':
-		msgpack_pack_false(&pen->packer);
+		put_number(pen, 0xc2, 0, 0);
 		return write_word(pen, "false");
 	case 'n':
-		msgpack_pack_nil(&pen->packer);
+		put_number(pen, 0xc0, 0, 0);
 		return write_word(pen, "null");
 	default:
 		return write_number(pen);
@@ -234,7 +289,6 @@ static bool write_value(struct pen *pen)
 size_t app_pack_write(const char *json, size_t size, void *to, size_t room)
 {
 	struct pen pen = { .at = json, .end = json + size, .to = to, .room = room };
-	msgpack_packer_init(&pen.packer, &pen, put);
 	if (!write_value(&pen))
 		return 0;
 	skip_space(&pen);
@@ -321,10 +375,12 @@ static bool add_member(json_t *map, const msgpack_object_kv *member)
 {
 	const char *key = member->key.via.str.ptr;
 	size_t size = member->key.via.str.size;
-	if (member->key.type != MSGPACK_OBJECT_STR || memchr(size ? key : "", 0, size) || !rc_text_valid(key, size) ||
-	    json_object_getn(map, key, size))
+	size_t before = json_object_size(map);
+	if (member->key.type != MSGPACK_OBJECT_STR || memchr(size ? key : "", 0, size) || !rc_text_valid(key, size))
 		return false;
-	return json_object_setn_new_nocheck(map, key, size, read_object(&member->val)) == 0;
+	/* A key that is there already makes it no larger. */
+	return json_object_setn_new_nocheck(map, key, size, read_object(&member->val)) == 0 &&
+	       json_object_size(map) > before;
 }
 
 static json_t *read_map(const msgpack_object_map *from)

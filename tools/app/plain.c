@@ -254,16 +254,16 @@ static bool remember_page(struct app_client *client)
 
 int app_plain_begin(struct app_client *client, rc_request *request)
 {
-	const struct app_wish *wish = client->wish;
+	struct app_wish *wish = client->wish;
 	if (!wish->polls)
 		return rc_request_events(request) ? 503 : 0;
 	if (app_hold_waits(client))
 		return rc_request_wait(request) ? 503 : 0;
-	bool knows = json_object_get(wish->message, "since");
+	wish->fresh = !json_object_get(wish->message, "since");
 	size_t count = app_plain_page(client);
 	const struct app_out *out = &client->crew->out;
 	app_address_drain(client->app, client->address, app_cost_of_answer(out->size));
-	if (count || !knows) {
+	if (count || (wish->fresh && (!wish->wait_s || asks_for_state(wish->message)))) {
 		client->opened = false;
 		return out->failed || rc_request_respond(request, 200, "application/json", out->bytes, out->size) ? 503
 		                                                                                                  : 0;
@@ -356,7 +356,14 @@ void app_plain_ready(struct app_client *client)
 		respond(client, 200, out->bytes, out->size);
 }
 
+/* Who did not know where the topics stand does now, and misses nothing until it asks again. */
 void app_plain_due(struct app_client *client)
 {
-	respond(client, 204, NULL, 0);
+	const struct app_out *out = &client->crew->out;
+	if (client->wish->fresh) {
+		app_plain_page(client);
+		respond(client, 200, out->bytes, out->size);
+	} else {
+		respond(client, 204, NULL, 0);
+	}
 }

@@ -47,7 +47,9 @@ static bool is_there_too(const struct app_client *client, const struct app_room 
 	return false;
 }
 
-static void tell_sender(struct app_client *client, const char *type, const json_t *id, const char *room, size_t size)
+/* What the one who joins or leaves is told, in the crew's scratch. */
+static struct app_out *write_told(struct app_client *client, const char *type, const json_t *id, const char *room,
+                                  size_t size)
 {
 	struct app_out *out = &client->crew->out;
 	app_out_clear(out);
@@ -55,7 +57,12 @@ static void tell_sender(struct app_client *client, const char *type, const json_
 	app_out_text(out, ",\"room\":");
 	app_out_string(out, room, size);
 	app_out_text(out, "}");
-	app_send(client, out);
+	return out;
+}
+
+static void tell_sender(struct app_client *client, const char *type, const json_t *id, const char *room, size_t size)
+{
+	app_send(client, write_told(client, type, id, room, size));
 }
 
 static void tell_others(struct app_client *client, const char *type, const char *topic, size_t topic_size,
@@ -102,8 +109,8 @@ static struct app_member *enter(struct app_client *client, const char *name, siz
 	return NULL;
 }
 
-/* Takes a member out of its room and of the client's list. Returns whether the others are to hear of it; then *topic is
- * a copy that the caller frees. */
+/* Takes a member out of its room and of the client's list. Returns whether the others are to hear of it, or on several
+ * nodes all nodes; then *topic is a copy that the caller frees. */
 static bool leave(struct app_client *client, struct app_member *member, char **topic, size_t *topic_size)
 {
 	struct app_directory *directory = &client->app->directory;
@@ -116,7 +123,7 @@ static bool leave(struct app_client *client, struct app_member *member, char **t
 		link = &(*link)->next_room;
 	*link = member->next_room;
 	client->room_count--;
-	bool last = member->room->member_count > 1 && !is_there_too(client, member->room);
+	bool last = app_spans(client->app) || (member->room->member_count > 1 && !is_there_too(client, member->room));
 	*topic = last ? strdup(member->room->topic) : NULL;
 	*topic_size = member->room->topic_size;
 	app_directory_leave(client->app, member);
@@ -162,6 +169,10 @@ void app_rooms_join(struct app_client *client, const json_t *message, const json
 		return;
 	}
 	app_passing_enter(client, member->room);
+	if (app_spans(client->app)) {
+		app_span_enter_room(client, member->room, write_told(client, "room_joined", id, name, size));
+		return;
+	}
 	tell_sender(client, "room_joined", id, name, size);
 	app_partials_tell(client);
 	/* The others are told after the client follows the room itself: of two who join at once, at least one hears of
@@ -180,6 +191,12 @@ static void leave_one(struct app_client *client, struct app_member *member, bool
 	size_t size = member->room->node.name_size, topic_size;
 	memcpy(name, member->room->name, size);
 	bool others = leave(client, member, &topic, &topic_size);
+	if (others && app_spans(client->app)) {
+		struct app_out *told = tell ? write_told(client, "room_left", id, name, size) : NULL;
+		app_span_leave_room(client, topic, topic_size, told);
+		free(topic);
+		return;
+	}
 	if (tell)
 		tell_sender(client, "room_left", id, name, size);
 	if (others)
@@ -202,6 +219,18 @@ void app_rooms_leave(struct app_client *client, const json_t *message, const jso
 	struct app_member *member = app_rooms_need(client, message, id);
 	if (member)
 		leave_one(client, member, true, id);
+}
+
+uint64_t app_rooms_begin(struct app *app, const struct app_room *room, uint64_t epoch, uint64_t sequence)
+{
+	if (!app_spans(app))
+		return 0;
+	pthread_mutex_lock(&app->directory.lock);
+	const struct app_group *group = app_replica_group(&app->span.replica, room->topic, room->topic_size);
+	/* Nobody knows yet that it is there: nothing was said in it. */
+	uint64_t begin = !group ? sequence : group->begin.epoch == epoch ? group->begin.sequence : 0;
+	pthread_mutex_unlock(&app->directory.lock);
+	return begin;
 }
 
 void app_rooms_leave_all(struct app_client *client)
@@ -284,6 +313,19 @@ static size_t list_members(const struct app_room *room, uint64_t seed, struct ap
 	return count;
 }
 
+/* The same of all nodes: whoever is in the room is a person of its group. (lock) */
+static size_t list_group(const struct app *app, const struct app_room *room, struct app_out *out)
+{
+	const struct app_group *group = app_replica_group(&app->span.replica, room->topic, room->topic_size);
+	size_t count = 0;
+	for (const struct app_person *person = group ? group->people : NULL; person && count < MEMBERS_SHOWN;
+	     person = person->next) {
+		app_out_text(out, count++ ? "," : "");
+		app_out_string(out, person->name, person->name_size);
+	}
+	return group ? group->person_count : 0;
+}
+
 void app_rooms_members(struct app_client *client, const json_t *message, const json_t *id)
 {
 	struct app_member *member = app_rooms_need(client, message, id);
@@ -296,7 +338,8 @@ void app_rooms_members(struct app_client *client, const json_t *message, const j
 	app_out_string(out, member->room->name, member->room->node.name_size);
 	app_out_text(out, ",\"members\":[");
 	pthread_mutex_lock(&client->app->directory.lock);
-	size_t count = list_members(member->room, client->crew->clients.seed, out);
+	size_t count = app_spans(client->app) ? list_group(client->app, member->room, out)
+	                                      : list_members(member->room, client->crew->clients.seed, out);
 	pthread_mutex_unlock(&client->app->directory.lock);
 	app_out_format(out, "],\"count\":%zu}", count);
 	app_send(client, out);

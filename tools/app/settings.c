@@ -39,6 +39,9 @@ static struct app_settings *make_defaults(void)
 		.body_max = 256 << 10,
 		.message_max = 64 << 10,
 		.idle_timeout_ms = config.idle_timeout_ms,
+		.ping_interval_ms = config.ping_interval_ms,
+		.login_failures = APP_UNSET,
+		.push_ms = 60000,
 		.handshake_timeout_ms = config.handshake_timeout_ms,
 		.subscriptions_max = config.subscriptions_max,
 		.auth_timeout_ms = 10000,
@@ -74,6 +77,7 @@ static struct app_settings *make_defaults(void)
 		.log = LOG_DEFAULTS,
 	};
 	latency_defaults(&settings->latency);
+	settings->backplane = (struct backplane_settings)BACKPLANE_DEFAULTS;
 	return settings;
 }
 

@@ -9,13 +9,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "app.h"
+#include "backplane/backplane.h"
 #include "feeds.h"
+#include "lib/text.h"
+#include "names.h"
 #include "ringcast_publish.h"
 #include "ringcast_replica.h"
+#include "ringcast_stats.h"
 
-#define NUMBERS_SIZE 96 /* three numbers and what stands between them */
+#define FULL_REST_NS 1000000 /* before the log is asked again whether it has room */
+#define NUMBERS_SIZE 96      /* three numbers and what stands between them */
 
 /* ---- numbers ---- */
 
@@ -188,4 +194,85 @@ int64_t app_updates_publish_data(struct app *app, const char *topic, size_t size
 	struct app_update update = { .topic = topic, .topic_size = size, .data = data };
 	int code = app_updates_publish(app, &update, 1);
 	return code < 0 ? code : update.sequence;
+}
+
+/* ---- from other nodes ---- */
+
+/* The topic's number before a message: what it stands at, or, of one that is not there yet, behind which it begins. */
+static uint64_t previous_of(struct app *app, const struct backplane_message *message, bool *begins)
+{
+	struct rc_topic_stats stats = { 0 };
+	rc_topic made = 0;
+	int code = rc_topic_stats(app->server, message->channel, message->channel_size, &stats);
+	if (code && !rc_topic_open(app->server, message->channel, message->channel_size, &made)) {
+		code = rc_topic_stats(app->server, message->channel, message->channel_size, &stats);
+		rc_topic_close(app->server, made);
+	}
+	bool known = !code && stats.epoch == message->epoch && stats.sequence < message->sequence;
+	*begins = !known || !stats.oldest;
+	return known ? stats.sequence : message->sequence - 1;
+}
+
+static void write_came(struct app_out *out, const struct backplane_message *message, uint64_t previous)
+{
+	const struct app_update update = { .topic = message->channel,
+		                           .topic_size = message->channel_size,
+		                           .key = message->key_size ? message->key : NULL,
+		                           .key_size = message->key_size,
+		                           .removed = message->flags & RC_PUBLISH_REMOVE,
+		                           .snapshot = message->flags & RC_PUBLISH_SNAPSHOT };
+	json_t *value = NULL;
+	write_head(out, &update);
+	app_out_format(out, "%llu,\"epoch\":%llu,\"prev\":%llu,\"data\":", (unsigned long long)message->sequence,
+	               (unsigned long long)message->epoch, (unsigned long long)previous);
+	bool is_json = message->tag == APP_UPDATE_TAG ||
+	               (value = json_loadb(message->data, message->size, JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL));
+	if (is_json)
+		app_out_bytes(out, message->data, message->size);
+	else
+		app_out_string(out, message->data, message->size);
+	app_out_text(out, "}");
+	json_decref(value);
+}
+
+static int64_t take(struct app *app, const struct backplane_message *message, struct app_out *out)
+{
+	bool begins;
+	if (message->flags & RC_PUBLISH_BINARY || !rc_text_valid(message->data, message->size) ||
+	    !text_is_name(message->channel, message->channel_size) || message->channel_size > APP_FEED_NAME_MAX ||
+	    app_name_reserved(message->channel, message->channel_size) ||
+	    (message->key_size && !rc_text_valid(message->key, message->key_size)))
+		return -EILSEQ;
+	app_out_clear(out);
+	write_came(out, message, previous_of(app, message, &begins));
+	if (out->failed)
+		return -ENOMEM;
+	struct rc_publication publication = { .data = out->bytes,
+		                              .size = out->size,
+		                              .flags = RC_PUBLISH_UNCHECKED | RC_PUBLISH_QUIET |
+		                                       (message->flags & (RC_PUBLISH_REMOVE | RC_PUBLISH_SNAPSHOT)),
+		                              .key = message->key,
+		                              .key_size = message->key_size,
+		                              .time_ns = message->time_ns,
+		                              .at_epoch = message->epoch,
+		                              .at_sequence = message->sequence };
+	int64_t result;
+	while ((result = rc_publish_with(app->server, message->channel, message->channel_size, &publication)) ==
+	       -EAGAIN) {
+		rc_flush(app->server);
+		nanosleep(&(struct timespec){ .tv_nsec = FULL_REST_NS }, NULL);
+	}
+	if (result > 0 && begins)
+		app_feeds_begun(app, message->channel, message->channel_size);
+	return result;
+}
+
+void app_updates_came(void *context, struct backplane_message *messages, size_t count)
+{
+	struct app *app = context;
+	struct app_out out = { 0 };
+	for (size_t i = 0; i < count; i++)
+		messages[i].result = take(app, &messages[i], &out);
+	rc_flush(app->server);
+	app_out_free(&out);
 }

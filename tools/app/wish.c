@@ -13,6 +13,7 @@
 #include "client.h"
 #include "lib/text.h"
 #include "names.h"
+#include "refusals.h"
 #include "settings.h"
 
 #define WAIT_S 25
@@ -40,20 +41,20 @@ static const char *take_topics(const char *list, size_t max, json_t *topics, int
 	for (;; list++) {
 		size_t size = strcspn(list, ",");
 		if (!size || size > APP_FEED_NAME_MAX)
-			return "expected /TOPIC[,TOPIC...], each of 1 to 200 bytes\n";
+			return "expected /TOPIC[,TOPIC...], each of 1 to 200 bytes";
 		if (app_name_reserved(list, size)) {
 			*status = 403;
-			return "topics that begin with room/ and data/ are the server's own\n";
+			return "topics that begin with room/ and data/ are the server's own";
 		}
 		if (items++ == max)
-			return "too many topics\n";
+			return "too many topics";
 		bool again = holds(topics, list, size);
 		patterns += !again && list[size - 1] == '*';
 		if (patterns > APP_PATTERNS_MAX)
-			return "too many patterns: at most 16\n";
+			return "too many patterns: at most 16";
 		json_t *name = again || !text_is_name(list, size) ? NULL : json_stringn(list, size);
 		if (!again && (!name || json_array_append_new(topics, name)))
-			return "a topic is UTF-8 without control characters\n";
+			return "a topic is UTF-8 without control characters";
 		list += size;
 		if (!*list)
 			return NULL;
@@ -99,20 +100,20 @@ const char *app_wish_take(struct app_wish *wish, const struct app_wish_words *wo
 	unsigned long wait_s = wait && *wait >= '0' && *wait <= '9' ? strtoul(wait, &end, 10) : WAIT_S;
 	*status = 503;
 	if (!(wish->message = json_object()) || json_object_set_new(wish->message, "topics", topics = json_array()))
-		return "out of memory\n";
+		return "out of memory";
 	const char *wrong = take_topics(words->topics, topics_max, topics, status);
 	if (wrong)
 		return wrong;
 	*status = 400;
 	if (!take_numbers(words->since, "since", words->topics, wish->message) ||
 	    !take_numbers(words->epoch, "epoch", words->topics, wish->message))
-		return "since and epoch are whole numbers, one for each topic: ?since=5,,7\n";
+		return "since and epoch are whole numbers, one for each topic: ?since=5,,7";
 	if (wait && (!end || *end))
-		return "wait is a number of seconds, at most 60\n";
+		return "wait is a number of seconds, at most 60";
 	unsigned long rate = words->rate && *words->rate >= '0' && *words->rate <= '9' ? strtoul(words->rate, &end, 10)
 	                                                                               : 0;
 	if (words->rate && (!rate || *end || rate > RC_RATE_MAX))
-		return "rate is a number of updates a second, from 1 to 1000\n";
+		return "rate is a number of updates a second, from 1 to 1000";
 	wish->wait_s = wait_s < WAIT_S_MAX ? (unsigned)wait_s : WAIT_S_MAX;
 	json_object_set_new(wish->message, "last", json_boolean(is_on(words->last)));
 	json_object_set_new(wish->message, "conflate", json_boolean(is_on(words->conflate)));
@@ -136,7 +137,7 @@ static void add_header(rc_request *request, struct app_wish *wish, const char *n
 
 /* Scripts of other sites may read the answer where a WebSocket of theirs may connect. Whether this client is let in is
  * judged later. */
-static void allow_origin(const struct app_settings *settings, rc_request *request, struct app_wish *wish)
+void app_wish_allow_origin(const struct app_settings *settings, rc_request *request, struct app_wish *wish)
 {
 	const char *origin = rc_request_header(request, "Origin");
 	if (!origin || !app_access_origin(settings, request))
@@ -145,13 +146,14 @@ static void allow_origin(const struct app_settings *settings, rc_request *reques
 	add_header(request, wish, "Vary", "Origin");
 }
 
-static int answer_preflight(const struct app_settings *settings, rc_request *request)
+int app_wish_preflight(struct app *app, rc_request *request, const char *methods)
 {
+	const struct app_settings *settings = app_settings_now(app);
 	if (!app_access_origin(settings, request))
-		return app_access_refuse(request, 403, "this origin is not allowed\n");
-	allow_origin(settings, request, NULL);
-	rc_request_add_header(request, "Access-Control-Allow-Methods", "GET");
-	rc_request_add_header(request, "Access-Control-Allow-Headers", "Authorization, Last-Event-ID");
+		return app_refuse(app, request, 403, "this origin is not allowed");
+	app_wish_allow_origin(settings, request, NULL);
+	rc_request_add_header(request, "Access-Control-Allow-Methods", methods);
+	rc_request_add_header(request, "Access-Control-Allow-Headers", "Authorization, Content-Type, Last-Event-ID");
 	rc_request_add_header(request, "Access-Control-Max-Age", "600");
 	return rc_request_respond(request, 204, NULL, NULL, 0) ? 503 : 0;
 }
@@ -167,11 +169,9 @@ int app_wish_read(struct app *app, rc_request *request, struct app_wish **out)
 	if (!polls && strncmp(path, "/sse/", 5) != 0)
 		return -1;
 	if (strcmp(method, "OPTIONS") == 0)
-		return answer_preflight(settings, request);
-	if (strcmp(method, "GET") != 0)
-		return 405;
+		return app_wish_preflight(app, request, "GET");
 	if (atomic_load(&app->draining))
-		return app_access_refuse(request, 503, "going away\n");
+		return app_refuse(app, request, 503, "going away");
 	struct app_wish *wish = calloc(1, sizeof *wish);
 	if (!wish)
 		return 503;
@@ -192,9 +192,9 @@ int app_wish_read(struct app *app, rc_request *request, struct app_wish **out)
 	const char *wrong = app_wish_take(wish, &words, settings->subscriptions_max, &status);
 	if (wrong) {
 		app_wish_free(wish);
-		return app_access_refuse(request, status, wrong);
+		return app_refuse(app, request, status, wrong);
 	}
-	allow_origin(settings, request, wish);
+	app_wish_allow_origin(settings, request, wish);
 	if (polls)
 		add_header(request, wish, "Cache-Control", "no-store");
 	*out = wish;

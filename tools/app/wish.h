@@ -15,11 +15,13 @@
 #include "ringcast.h"
 
 struct app;
+struct app_settings;
 
 struct app_wish {
 	json_t *message;          /* as a `subscribe` says it */
 	struct rc_event_id after; /* of server-sent events: what it had last */
 	bool polls;               /* one answer, and not a stream */
+	bool fresh;               /* a poll that did not say where it stands */
 	unsigned wait_s;          /* that an answer may wait for */
 	char headers[512];        /* of that answer */
 };
@@ -37,5 +39,10 @@ const char *app_wish_take(struct app_wish *wish, const struct app_wish_words *wo
  * or is to be refused. When the request is to be served, *out is set, for the caller to free; otherwise it is null. */
 int app_wish_read(struct app *app, rc_request *request, struct app_wish **out);
 void app_wish_free(struct app_wish *wish);
+
+/* Lets scripts of other sites read the answer, where a WebSocket of theirs may connect: of this request, and of `wish`
+ * later, if it is not null. And answers when a browser asks whether a script of another site may send. */
+void app_wish_allow_origin(const struct app_settings *settings, rc_request *request, struct app_wish *wish);
+int app_wish_preflight(struct app *app, rc_request *request, const char *methods);
 
 #endif
