@@ -351,7 +351,7 @@ def test_kept():
         equal(refused(server, 3401, Cookie="session=z"), "who?")
         with Raw(server) as raw:
             raw.send(raw.request("/ws", Cookie="session=z"))
-            equal(raw.response()[::2], (401, b"who?\n"))
+            equal(raw.response()[::2], (401, b'{"error":"who?"}'))
 
 
 # ---- strangers ----

@@ -7,7 +7,7 @@ import threading
 import time
 
 from app import SECRET, SLOW, App, equal, token, until
-from harness import Raw, run
+from harness import Raw, command, run
 
 REPORT = "metrics/websocket"
 
@@ -74,12 +74,11 @@ def test_figures_are_pushed():
         assert "ringcast_app_pushes_failed_total" in server.get("/metrics")[2].decode()
         client.close()
     monitor.shutdown()
-    for wrong in ("ftp://a/b", "nonsense"):
-        try:
-            App("--push-url", wrong).stop()
-            raise SystemExit(f"{wrong} was taken")
-        except AssertionError as error:
-            assert "push-url" in str(error), error
+    for wrong in "ftp://a/b", "nonsense":
+        done = command("app", "--listen", "127.0.0.1:0", "--push-url", wrong)
+        assert done.returncode and b"push-url" in done.stderr, done
+    done = command("app", "--listen", "127.0.0.1:0", "--push-interval", "10ms")
+    assert done.returncode and b"push-interval" in done.stderr, done
 
 
 def test_who_came_back():
@@ -151,6 +150,36 @@ def test_heartbeats_as_messages():
         client = server.client()
         client.say("auth", token=token(sub="a"), heartbeat=1).expect("auth_success")
         client.expect("ping")
+
+
+def test_where_clients_are_from():
+    with App("--token-secret", SECRET, "--operator-key", "o" * 16, "--trust-proxy", "127.0.0.1") as server:
+        client = server.client("/ws?token=" + token(sub="alice", permissions=["read", "admin"]), User_Agent="Mozilla/5.0 \t(x)",
+                               X_Forwarded_For="203.0.113.9").in_room("r")
+        other = server.client("/ws?token=" + token(sub="bob")).in_room("r")
+        client.expect("user_joined", userId="bob")
+        key = "X-API-Key: " + "o" * 16 + "\r\n"
+        status, answer = server.api("clients?user=alice", headers=key)
+        equal((status, answer["count"]), (200, 1))
+        info = answer["clients"][0]
+        equal({name: info[name] for name in ("clientId", "userId", "address", "userAgent", "transport")},
+              {"clientId": client.welcome["clientId"], "userId": "alice", "address": "203.0.113.9",
+               "userAgent": "Mozilla/5.0 ?(x)", "transport": "websocket"})
+        assert abs(info["connectedSince"] / 1000 - time.time()) < 60 * SLOW, info
+        equal(server.api("clients", headers=key)[1]["count"], 2)
+        equal(server.api("clients?limit=1", headers=key)[1]["clients"].__len__(), 1)
+        equal(server.api("clients")[0], 401)
+        client.say("members", room="r", clientInfo=True)
+        seen = client.expect("members")["clientInfo"]
+        equal({each["userId"] for each in seen}, {"alice", "bob"})
+        other.say("members", room="r", clientInfo=True).expect_error("PERMISSION_DENIED")
+        other.say("members", room="r")
+        assert "clientInfo" not in other.expect("members")
+        long = Raw(server)
+        long.send(long.request("/ws?token=" + token(sub="carol"), User_Agent="x" * 400))
+        long.check_open()
+        until(lambda: server.api("clients?user=carol", headers=key)[1]["count"] == 1, "it is there")
+        equal(len(server.api("clients?user=carol", headers=key)[1]["clients"][0]["userAgent"]), 200)
 
 
 run(globals())

@@ -376,4 +376,88 @@ def test_messages_of_users():
         equal(server.api("presence")[1]["count"], 0)
 
 
+def send(server, body, path="/send", headers=""):
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    with Raw(server) as raw:
+        raw.send(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}Content-Length: {len(data)}\r\n\r\n".encode()
+                 + data)
+        status, _, answer = raw.response()
+    return status, json.loads(answer)
+
+
+def bearer(**claims):
+    return f"Authorization: Bearer {token(**claims)}\r\n"
+
+
+def test_sending_by_http():
+    with App("--token-secret", SECRET, "--types", "stock_*") as server:
+        bob = server.client("/ws?token=" + token(sub="bob")).in_room("r")
+        alice = bearer(sub="alice", permissions=["read", "write"])
+        equal(send(server, {"type": "direct", "to": "bob", "content": "hi"}, headers=alice), (200, {"messages": []}))
+        bob.expect("direct", **{"from": "alice", "content": "hi"})
+        status, answer = send(server, {"type": "room_message", "room": "r", "content": 7, "id": "x"}, headers=alice)
+        equal((status, answer["messages"][0]["status"]), (200, "accepted"))
+        bob.expect("room_message", **{"from": "alice", "room": "r", "content": 7})  # and nobody joined or left
+        equal(send(server, [{"type": "stock_a", "to": "bob", "n": 1}, {"type": "ping"}], headers=alice)[1]["messages"], [{"type": "pong"}])
+        bob.expect("stock_a", n=1)
+        bob.say("members", room="r").expect("members", members=["bob"])
+        for body, status, code in (({"type": "room_message", "room": "nobody", "content": 1}, 404, "NOT_A_MEMBER"),
+                                   ({"type": "broadcast", "content": 1}, 403, "PERMISSION_DENIED"),
+                                   ({"type": "subscribe", "topics": ["a"]}, 400, "INVALID_FIELD"),
+                                   ({"type": "join_room", "room": "r"}, 400, "INVALID_FIELD"),
+                                   ({"type": "DATA", "id": "1", "data": 1}, 400, "INVALID_FIELD"),
+                                   ({"type": "nonsense"}, 400, "UNKNOWN_TYPE"), ({"x": 1}, 400, "MISSING_FIELD")):
+            got, answer = send(server, body, headers=alice)
+            equal((got, answer["code"]), (status, code), body)
+        for body in b"", b"7", b"[]", b"[" * 40 + b"]" * 40:
+            equal(send(server, body, headers=alice)[0], 400, body)
+        equal(send(server, {"type": "ping"})[0], 401)
+        equal(send(server, {"type": "ping"}, "/send/bob", alice)[0], 403)
+        equal(send(server, {"type": "ping"}, headers=alice + "Origin: https://elsewhere.example\r\n")[0], 403)
+        equal(send(server, {"type": "room_message", "room": "r", "content": 1}, headers=bearer(sub="eve", rooms=["other"]))[0], 404,
+              "a room that is not hers")
+        equal(server.figures()["connectedClients"], 1, "who sends so is nobody's device")
+    with App("--messages-per-second", "2", limits=True) as server:
+        statuses = [send(server, {"type": "ping"}, "/send/a")[0] for _ in range(10)]
+        assert statuses[0] == 200 and statuses[-1] == 429, statuses
+    with App("--message-max", "1k") as server:
+        equal(send(server, {"type": "direct", "to": "a", "content": "x" * 2000}, "/send/b")[0], 413)
+
+
+def test_a_stream_is_a_device():
+    """Personal messages, rooms and broadcasts by /sse; and what was stored before."""
+    with App("--token-secret", SECRET, "--connections-per-user", "2") as server:
+        alice, bob = token(sub="alice", permissions=["read", "write", "broadcast"]), token(sub="bob")
+        talker = server.client("/ws?token=" + alice).in_room("r")
+        talker.say("direct", to="bob", content="before")
+        talker.settle()
+        stream = Stream(server, f"/sse?me=1&rooms=r,s&token={bob}")
+        stream.expect("direct", content="before")
+        stream.expect("room_joined", room="r")
+        stream.expect("room_joined", room="s")
+        talker.expect("user_joined", userId="bob", room="r")
+        talker.say("room_message", room="r", content=1).say("direct", to="bob", content=2).say("broadcast", content=3)
+        equal({stream.event()["content"] for _ in range(3)}, {1, 2, 3})
+        publish(server, "feed", "x")
+        both = Stream(server, f"/sse/feed?me=1&token={bob}")
+        both.expect("subscribed")
+        publish(server, "feed", 4)
+        both.expect("update", data=4)
+        third = Stream(server, f"/sse?me=1&token={bob}")
+        assert third.at_end(), "the third device of who may have two"
+        stream.socket.close()
+        until(lambda: server.api("presence?user=bob")[1]["users"][0]["clients"] and
+              len(server.api("presence?user=bob")[1]["users"][0]["clients"]) == 1, "it has left")
+        for path in ("/poll/a?me=1", "/poll/a?rooms=r", "/sse?rooms=", "/sse?rooms=" + ",".join(map(str, range(17)))):
+            equal(server.get(f"{path}&token={bob}")[0], 400, path)
+        equal(server.get(f"/sse?token={bob}")[0], 404)
+        stranger = Stream(server, "/sse?rooms=r&token=" + token(sub="eve", rooms=["other"]))
+        stranger.expect("error", code="PERMISSION_DENIED")
+    with App() as server:
+        stream = Stream(server, "/sse?me=1&user=carol")
+        equal(server.api("presence?user=carol")[1]["count"], 1)
+        server.post("send", to="carol", content="hello")
+        stream.expect("direct", content="hello")
+
+
 run(globals())

@@ -139,6 +139,15 @@ static int get_presence(struct call *call)
 	return answer_json(call, 200);
 }
 
+static int get_clients(struct call *call)
+{
+	const char *user = rc_request_query(call->request, "user");
+	if (user && !text_is_name(user, strlen(user)))
+		return fail(call, 400, "a user's name is UTF-8 without control characters");
+	app_figures_clients(call->app, &call->out, user, limit_of(call));
+	return answer_json(call, 200);
+}
+
 static const struct route {
 	const char *path, *methods; /* a path that ends in a star is all that begin so */
 	int (*answer)(struct call *call);
@@ -151,6 +160,7 @@ static const struct route {
 	{ "/api/rooms/*", "POST", post_room, app_access_api, false },
 	{ "/api/disconnect", "POST", post_disconnect, app_access_api, false },
 	{ "/api/stats", "GET, HEAD", get_stats, app_access_figures, false },
+	{ "/api/clients", "GET, HEAD", get_clients, app_access_figures, false },
 	{ "/api/rooms", "GET, HEAD", get_rooms, app_access_api, false },
 	{ "/api/presence", "GET, HEAD", get_presence, app_access_api, false },
 };
@@ -221,7 +231,7 @@ const char *app_api_methods(const struct app *app, const rc_request *request)
 			return "GET, HEAD";
 	if (app_web_has(path))
 		return "GET, HEAD";
-	if (!only && (strncmp(path, "/sse/", 5) == 0 || strncmp(path, "/poll/", 6) == 0))
+	if (!only && (strncmp(path, "/sse/", 5) == 0 || strcmp(path, "/sse") == 0 || strncmp(path, "/poll/", 6) == 0))
 		return "GET, OPTIONS";
 	return !only && (strcmp(path, "/ws") == 0 || strncmp(path, "/ws/", 4) == 0) ? "GET" : NULL;
 }

@@ -17,6 +17,7 @@
 #include "entry.h"
 #include "heartbeat.h"
 #include "hold.h"
+#include "info.h"
 #include "lib/answer.h"
 #include "lib/log.h"
 #include "lib/text.h"
@@ -93,6 +94,7 @@ static int judge(struct app *app, rc_request *request, struct app_client *client
 static void free_client(struct app_client *client)
 {
 	app_hold_free(client);
+	app_info_free(client);
 	app_client_free(client);
 }
 
@@ -149,6 +151,7 @@ static int open_client(struct app *app, rc_request *request, struct app_wish *wi
 	}
 	client->opened = false;
 	take_wishes(client, request);
+	app_info_take(client, request);
 	app_rate_begin(client);
 	rc_request_set_user(request, client);
 	return 0;

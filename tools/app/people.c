@@ -46,6 +46,20 @@ bool app_people_reserve(struct app *app, struct app_client *client, const char *
 	return may;
 }
 
+bool app_people_lend(struct app_client *client, const char *name)
+{
+	struct app *app = client->app;
+	pthread_mutex_lock(&app->directory.lock);
+	struct app_user *user = app_directory_user(&app->directory, name, strlen(name), true);
+	if (user) {
+		user->device_count++;
+		app_directory_settle(app, user);
+		client->user = user;
+	}
+	pthread_mutex_unlock(&app->directory.lock);
+	return user;
+}
+
 void app_people_arrive(struct app_client *client)
 {
 	struct app *app = client->app;
@@ -84,7 +98,7 @@ void app_people_leave(struct app_client *client)
 		return;
 	pthread_mutex_lock(&app->directory.lock);
 	bool there = unlink_device(&user->devices, client) || unlink_device(&user->arriving, client);
-	if (!--user->device_count)
+	if (!--user->device_count && !client->answers)
 		app_returns_left(&app->returns, APP_RETURNING_USER, user->name, user->node.name_size, clock_now());
 	if (there && app_spans(app))
 		app_span_leave(client);

@@ -19,6 +19,8 @@ struct app_client;
 
 /* Makes a client one of a user's devices. False: the user has all it may have, or there is no memory. */
 bool app_people_reserve(struct app *app, struct app_client *client, const char *name);
+/* Lets a client that has no connection speak for a user, until app_people_leave(). False without memory. */
+bool app_people_lend(struct app_client *client, const char *name);
 /* From now on the client hears what is for its user; first it is sent what has waited. */
 void app_people_arrive(struct app_client *client);
 void app_people_leave(struct app_client *client);

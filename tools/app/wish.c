@@ -18,6 +18,7 @@
 
 #define WAIT_S 25
 #define WAIT_S_MAX 60
+#define ROOMS_MAX 16 /* of a stream */
 
 /* ---- from an address to a message ---- */
 
@@ -92,6 +93,27 @@ static bool is_on(const char *value)
 	return value && (strcmp(value, "1") == 0 || strcmp(value, "true") == 0);
 }
 
+/* Rooms, divided by commas; and whether the stream hears what is for its user. */
+static const char *take_rooms(struct app_wish *wish, const struct app_wish_words *words, int *status)
+{
+	wish->is_device = is_on(words->me) || words->rooms;
+	*status = 400;
+	if (wish->is_device && wish->polls)
+		return "rooms and messages of a user come by a stream: /sse";
+	for (const char *at = words->rooms; at; at = *at ? at + 1 : NULL) {
+		size_t size = strcspn(at, ",");
+		if (!size || size > APP_ROOM_NAME_MAX || !text_is_name(at, size))
+			return "expected rooms=ROOM[,ROOM...]";
+		if (json_array_size(wish->rooms) == ROOMS_MAX)
+			return "too many rooms: at most 16";
+		if (!wish->rooms)
+			wish->rooms = json_array();
+		json_array_append_new(wish->rooms, json_stringn(at, size));
+		at += size;
+	}
+	return NULL;
+}
+
 const char *app_wish_take(struct app_wish *wish, const struct app_wish_words *words, size_t topics_max, int *status)
 {
 	json_t *topics;
@@ -101,7 +123,9 @@ const char *app_wish_take(struct app_wish *wish, const struct app_wish_words *wo
 	*status = 503;
 	if (!(wish->message = json_object()) || json_object_set_new(wish->message, "topics", topics = json_array()))
 		return "out of memory";
-	const char *wrong = take_topics(words->topics, topics_max, topics, status);
+	const char *wrong = take_rooms(wish, words, status);
+	if (!wrong && !(wish->is_device && !*words->topics))
+		wrong = take_topics(words->topics, topics_max, topics, status);
 	if (wrong)
 		return wrong;
 	*status = 400;
@@ -166,7 +190,9 @@ int app_wish_read(struct app *app, rc_request *request, struct app_wish **out)
 	const char *path = rc_request_path(request), *method = rc_request_method(request);
 	bool polls = strncmp(path, "/poll/", 6) == 0;
 	*out = NULL;
-	if (!polls && strncmp(path, "/sse/", 5) != 0)
+	bool bare = strcmp(path, "/sse") == 0 &&
+	            (rc_request_query(request, "me") || rc_request_query(request, "rooms"));
+	if (!polls && !bare && strncmp(path, "/sse/", 5) != 0)
 		return -1;
 	if (strcmp(method, "OPTIONS") == 0)
 		return app_wish_preflight(app, request, "GET");
@@ -177,7 +203,9 @@ int app_wish_read(struct app *app, rc_request *request, struct app_wish **out)
 		return 503;
 	int status;
 	const struct app_wish_words words = {
-		.topics = path + (polls ? 6 : 5),
+		.topics = bare ? "" : path + (polls ? 6 : 5),
+		.me = rc_request_query(request, "me"),
+		.rooms = rc_request_query(request, "rooms"),
 		.since = rc_request_query(request, "since"),
 		.epoch = rc_request_query(request, "epoch"),
 		.wait = rc_request_query(request, "wait"),
@@ -187,6 +215,8 @@ int app_wish_read(struct app *app, rc_request *request, struct app_wish **out)
 		.snapshot = rc_request_query(request, "snapshot"),
 		.rate = rc_request_query(request, "rate"),
 	};
+	const char *user = rc_request_query(request, "user");
+	wish->user = user && text_is_name(user, strlen(user)) ? strdup(user) : NULL;
 	wish->polls = polls;
 	wish->after = rc_event_id(rc_request_header(request, "Last-Event-ID"));
 	const char *wrong = app_wish_take(wish, &words, settings->subscriptions_max, &status);
@@ -206,5 +236,7 @@ void app_wish_free(struct app_wish *wish)
 	if (!wish)
 		return;
 	json_decref(wish->message);
+	json_decref(wish->rooms);
+	free(wish->user);
 	free(wish);
 }

@@ -4,6 +4,7 @@
  * remembered of its request.
  *
  *      GET /sse/TOPIC[,TOPIC...]     a stream of events
+ *      GET /sse?me=1&rooms=ROOM,...  the same, and what is for a user and his rooms
  *      GET /poll/TOPIC[,TOPIC...]    one answer
  */
 #ifndef APP_WISH_H
@@ -21,6 +22,9 @@ struct app_wish {
 	json_t *message;          /* as a `subscribe` says it */
 	struct rc_event_id after; /* of server-sent events: what it had last */
 	bool polls;               /* one answer, and not a stream */
+	bool is_device;           /* a stream that is one of its user's devices */
+	json_t *rooms;            /* that it joins then, or null */
+	char *user;               /* as it calls itself, where nobody shows who he is; or null */
 	bool fresh;               /* a poll that did not say where it stands */
 	unsigned wait_s;          /* that an answer may wait for */
 	char headers[512];        /* of that answer */
@@ -29,7 +33,7 @@ struct app_wish {
 /* What a request says, percent-decoded; null where it says nothing. */
 struct app_wish_words {
 	const char *topics; /* of the path: divided by commas */
-	const char *since, *epoch, *wait, *last, *conflate, *state, *snapshot, *rate;
+	const char *since, *epoch, *wait, *last, *conflate, *state, *snapshot, *rate, *me, *rooms;
 };
 
 /* Reads them into a wish that is zeroed. Returns null; or what is wrong, with its status. */
