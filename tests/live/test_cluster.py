@@ -65,6 +65,27 @@ def test_rooms_over_three_nodes():
     print("# what is said reaches all nodes, and its sender not")
 
 
+def test_messages_of_ones_own():
+    """Other types, what passes, who is left out, and a message in pieces go over all nodes."""
+    with Nodes(3, "--types", "typing,own", "--ephemeral", "typing") as nodes:
+        a, b, c = (nodes[n].client(f"/ws/{name}").in_room("r") for n, name in enumerate("abc"))
+        for client in (a, b, c):
+            until_members(client, "r", "a", "b", "c")
+        a.say("own", room="r", n=1)
+        a.say("typing", room="r", n=2)
+        for other in (b, c):
+            equal(hear_of(other, "own"), {"type": "own", "room": "r", "n": 1, "from": "a"})
+            equal(hear_of(other, "typing")["n"], 2)
+        a.say("own", room="r", n=3, exclude=["b"]).say("own", room="r", n=4)
+        equal([hear_of(c, "own")["n"] for _ in range(2)], [3, 4])
+        equal(hear_of(b, "own")["n"], 4)
+        for part, content in (("begin", "x"), ("piece", "y"), ("end", "z")):
+            a.say("partial", part=part, id="p", room="r", content=content)
+        for other in (b, c):
+            equal([hear_of(other, "partial")["content"] for _ in range(3)], ["x", "y", "xyz"])
+        equal([m["type"] for m in hear_of(b.say("history", room="r"), "history")["messages"]], ["own", "own", "partial"])
+
+
 def test_one_user_on_two_nodes():
     with Nodes() as nodes:
         watcher = nodes[2].client("/ws/watcher").in_room("r")

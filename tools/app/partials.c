@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "across.h"
 #include "app.h"
 #include "client.h"
 #include "content.h"
@@ -114,6 +115,12 @@ static int64_t publish(const struct app_partial *partial, enum part part, const 
 	struct app_out *out = &client->crew->head;
 	app_out_clear(out);
 	write_part(out, partial, part, text, size, incomplete);
+	if (app_spans(client->app)) {
+		struct app_across across = { .said = { .app = client->app, .client = client },
+			                     .others = true,
+			                     .head = out };
+		return app_across_to_room(&across, partial->room->name, partial->room->node.name_size);
+	}
 	return app_updates_publish_room(client->app, partial->room->topic, partial->room->topic_size, out, NULL,
 	                                client->conn, NULL);
 }
@@ -307,7 +314,9 @@ int app_partials_follow(struct app_client *client, const struct app_room *room)
 	app_out_clear(lines);
 	pthread_mutex_lock(&all->lock);
 	int code = app_feeds_follow(client, room->topic, room->topic_size, true, NULL);
-	for (const struct app_partial *each = code ? NULL : room->partials; each; each = each->next) {
+	/* On several nodes a piece comes back later than it was added here, and would come twice. */
+	bool shown = !code && !app_spans(client->app);
+	for (const struct app_partial *each = shown ? room->partials : NULL; each; each = each->next) {
 		write_part(lines, each, BEGIN, each->text.size ? each->text.bytes : "", each->text.size, false);
 		app_out_text(lines, "\n");
 	}

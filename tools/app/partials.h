@@ -33,7 +33,7 @@ struct app_room;
 #define APP_PARTIAL_AGE_S 600u
 
 struct app_partials {
-	pthread_mutex_t lock; /* taken before the log's, and with no other */
+	pthread_mutex_t lock; /* taken before the directory's and the log's */
 	size_t size;
 };
 
