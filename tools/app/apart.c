@@ -71,7 +71,7 @@ static void find_excluded(struct app *app, struct list *list)
 
 static void add(struct list *list, const struct app_client *client)
 {
-	if (client == list->apart->sender)
+	if (client == list->apart->sender || client->conn == list->apart->except)
 		return;
 	for (unsigned i = 0; i < list->excluded_count; i++)
 		if (client->user == list->excluded[i])

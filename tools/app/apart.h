@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "out.h"
+#include "ringcast.h"
 
 struct app;
 struct app_client;
@@ -22,6 +23,7 @@ struct app_client;
 struct app_apart {
 	const json_t *exclude;           /* an array of at most APP_EXCLUDE_MAX names */
 	const struct app_client *sender; /* who does not get it; or null */
+	rc_conn except;                  /* likewise, for who has no more than its handle; or 0 */
 	bool passes;                     /* who reads too slowly goes without it, and is not closed */
 	const struct app_out *message;
 };

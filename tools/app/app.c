@@ -16,6 +16,7 @@
 #include "lib/expiry.h"
 #include "lib/log.h"
 #include "lib/wait.h"
+#include "nodes.h"
 #include "reload.h"
 #include "start.h"
 #include "wire.h"
@@ -33,9 +34,11 @@ const struct subcommand command_app = {
 	    "feeds (subprotocols ringcast.json, ringcast.msgpack and ringcast.zlib), with tokens, permissions and "
 	    "limits. They are two commands\n"
 	    "because they owe their clients different things: serve knows nobody and adds nothing to a message.\n"
-	    "  /ws, /ws/USER      WebSocket; ?token=, ?reliable=1\n"
-	    "  /sse/TOPIC,...     feeds as server-sent events; Last-Event-ID, ?since=\n"
+	    "  /ws, /ws/USER      WebSocket; ?token=, ?reliable=1, ?refusals=1, ?heartbeat=\n"
+	    "  /echo              WebSocket: what comes goes back\n"
+	    "  /sse/TOPIC,...     feeds as server-sent events; Last-Event-ID, ?since=; /sse?me=1&rooms=\n"
 	    "  /poll/TOPIC,...    feeds by long polling; ?since=, ?wait=\n"
+	    "  /send, /send/USER  POST: a message of a user\n"
 	    "  /api/...           POST publish, rooms/ROOM, broadcast, send, disconnect; GET stats, rooms, presence\n"
 	    "  /stats, /metrics, /profile, /healthz, /readyz\n"
 	    "  /, /ringcast.js    a dashboard; the client for browsers and Node\n"
@@ -64,7 +67,8 @@ static void send_away(void *context, struct app_node *node)
 	after_ms = comeback_ms / 10 + (unsigned)((uint64_t)random * (comeback_ms - comeback_ms / 10) >> 32);
 	app_out_clear(out);
 	app_out_format(out, "{\"type\":\"going_away\",\"reconnectAfter\":%u}", after_ms);
-	app_send(client, out);
+	if (!client->bare)
+		app_send(client, out);
 	snprintf(reason, sizeof reason, "come back in %u ms", after_ms);
 	app_close(client, RC_CLOSE_GOING_AWAY, reason);
 }
@@ -112,6 +116,8 @@ static void end(struct app *app, const sigset_t *signals)
 	/* A second signal no longer waits for anybody: this one call is safe in a handler. */
 	sigaction(SIGINT, &(struct sigaction){ .sa_handler = stop_now }, NULL);
 	sigaction(SIGTERM, &(struct sigaction){ .sa_handler = stop_now }, NULL);
+	/* Its members are gone with its lease: the other nodes say so. */
+	backplane_stop(app->backplane);
 	app_crews_visit(app, send_all_away);
 	rc_server_stop(app->server, app_settings_now(app)->drain_ms);
 	pthread_sigmask(SIG_UNBLOCK, signals, NULL);
@@ -119,6 +125,7 @@ static void end(struct app *app, const sigset_t *signals)
 	app_hooks_stop(app);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
+	app_push_stop(app);
 	app_clock_stop(app);
 }
 
@@ -143,6 +150,9 @@ static void serve(struct app *app, const sigset_t *signals, int argc, char **arg
 			app_reload(app, &command_app, argc, argv);
 		expiry_warn_daily(app->server, &warned_ns);
 		app_directory_sweep(app);
+		app_nodes_look(app);
+		app_refusals_tell(app);
+		app_push_look(app);
 	}
 	end(app, signals);
 }
@@ -175,6 +185,7 @@ static int run(int argc, char **argv)
 		serve(&app, &signals, argc, argv);
 	}
 	free(words);
+	backplane_stop(app.backplane);
 	rc_server_free(app.server);
 	app_free(&app);
 	return started ? EXIT_OK : EXIT_FAILED;

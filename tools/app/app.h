@@ -29,8 +29,14 @@
 #include "lib/health.h"
 #include "lib/local.h"
 #include "lib/service.h"
+#include "partials.h"
+#include "push.h"
+#include "refusals.h"
+#include "reports.h"
+#include "returns.h"
 #include "ringcast.h"
 #include "settings.h"
+#include "span.h"
 
 struct app_client;
 
@@ -52,13 +58,26 @@ struct app {
 	struct service service;
 	struct access_log access;
 	struct app_watches watches;
+	struct app_partials partials;
 	_Atomic bool passing; /* all follow the topic of what is not kept and goes to everybody (passing.h) */
 	struct app_gate gate;
+	struct app_refusals refusals;
+	struct app_returns returns;
+	struct app_reports reports;
+	struct app_push push;
 	struct app_clock clock;
+	struct backplane *backplane; /* null: this is the only node */
+	struct app_span span;
 	struct app_hooks hooks;
 	/* What a client said while its backend was asked goes on. */
 	void (*resume)(struct app_client *client);
 };
+
+/* Whether rooms and users are those of several nodes. */
+static inline bool app_spans(const struct app *app)
+{
+	return app->span.backplane;
+}
 
 /* The settings of now: valid until the callback returns. */
 static inline const struct app_settings *app_settings_now(const struct app *app)

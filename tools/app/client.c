@@ -105,5 +105,6 @@ void app_client_free(struct app_client *client)
 	app_wish_free(client->wish);
 	app_out_free(&client->batch);
 	free(client->passing_types);
+	free(client->shown);
 	free(client);
 }

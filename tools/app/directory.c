@@ -206,9 +206,10 @@ static struct app_room *make_room(struct app *app, const char *name, size_t size
 {
 	struct app_directory *directory = &app->directory;
 	struct app_room *room = calloc(1, sizeof *room + size + 1);
-	/* Who makes a room of the same name later must not find what was said in this one. */
-	int topic_size = room ? asprintf(&room->topic, "room/%llu/%.*s", (unsigned long long)++directory->rooms_ever,
-	                                 (int)size, name)
+	/* Who makes a room of the same name later must not find what was said in this one. On several nodes the topic
+	 * is the same everywhere, and each room knows where it begins there (replica.h). */
+	uint64_t number = app_spans(app) ? 0 : ++directory->rooms_ever;
+	int topic_size = room ? asprintf(&room->topic, "room/%llu/%.*s", (unsigned long long)number, (int)size, name)
 	                      : -1;
 	if (topic_size < 0) {
 		free(room);

@@ -79,14 +79,27 @@ void app_form_write(enum app_form form, const char *json, size_t size, struct ap
 
 /* ---- which ---- */
 
+static enum app_form form_of(const char *word, size_t size)
+{
+	unsigned form = 0;
+	while (form < APP_FORM_COUNT && (strlen(protocols[form]) != size || memcmp(protocols[form], word, size) != 0))
+		form++;
+	return (enum app_form)form;
+}
+
+bool app_form_is_named(const char *word, size_t size)
+{
+	return form_of(word, size) != APP_FORM_COUNT;
+}
+
 static enum app_form offered_first(const char *list)
 {
 	while (list && *list) {
 		list += strspn(list, " \t,");
 		size_t size = strcspn(list, " \t,");
-		for (unsigned form = 0; form < APP_FORM_COUNT; form++)
-			if (strlen(protocols[form]) == size && memcmp(protocols[form], list, size) == 0)
-				return (enum app_form)form;
+		enum app_form form = form_of(list, size);
+		if (form != APP_FORM_COUNT)
+			return form;
 		list += size;
 	}
 	return APP_FORM_COUNT;

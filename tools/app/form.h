@@ -30,6 +30,9 @@ int app_form_register(rc_server *server);
  * memory, or another fault of our own. */
 bool app_form_choose(rc_request *request, enum app_form *form);
 
+/* Whether this is a subprotocol of ours. */
+bool app_form_is_named(const char *word, size_t size);
+
 /* Puts JSON text into a form other than JSON. out->failed: no memory. */
 void app_form_write(enum app_form form, const char *json, size_t size, struct app_out *out);
 

@@ -20,9 +20,9 @@
 #include "lib/wait.h"
 #include "passing.h"
 #include "reliable.h"
+#include "span.h"
+#include "updates.h"
 #include "wire.h"
-
-#define BROADCAST_TOPIC "room/*" /* not a room's topic: those have a number here */
 
 bool app_people_reserve(struct app *app, struct app_client *client, const char *name)
 {
@@ -30,31 +30,64 @@ bool app_people_reserve(struct app *app, struct app_client *client, const char *
 	struct app_directory *directory = &app->directory;
 	pthread_mutex_lock(&directory->lock);
 	struct app_user *user = app_directory_user(directory, name, strlen(name), true);
-	bool may = user && (!max || user->device_count < max);
+	size_t elsewhere = app_spans(app) ? app_span_elsewhere(app, name, strlen(name)) : 0;
+	bool may = user && (!max || user->device_count + elsewhere < max), returned = false;
 	if (may) {
-		if (user->known && !user->device_count)
-			APP_COUNT(app, reconnections);
-		user->known = true;
+		returned = !user->device_count &&
+		           app_returns_came(&app->returns, APP_RETURNING_USER, name, strlen(name), clock_now());
 		user->device_count++;
 		app_directory_settle(app, user);
 		client->user = user;
 	}
 	pthread_mutex_unlock(&directory->lock);
+	if (returned && !client->returned && client->opened)
+		APP_COUNT(app, reconnections); /* else it is counted when it opens */
+	client->returned |= returned;
 	return may;
+}
+
+bool app_people_lend(struct app_client *client, const char *name)
+{
+	struct app *app = client->app;
+	pthread_mutex_lock(&app->directory.lock);
+	struct app_user *user = app_directory_user(&app->directory, name, strlen(name), true);
+	if (user) {
+		user->device_count++;
+		app_directory_settle(app, user);
+		client->user = user;
+	}
+	pthread_mutex_unlock(&app->directory.lock);
+	return user;
 }
 
 void app_people_arrive(struct app_client *client)
 {
 	struct app *app = client->app;
 	struct app_user *user = client->user;
+	/* On several nodes it has arrived when its record has come back: what waits is then taken on all of them. */
+	struct app_client **devices = app_spans(app) ? &user->arriving : &user->devices;
 	pthread_mutex_lock(&app->directory.lock);
-	client->next_device = user->devices;
-	user->devices = client;
-	client->waiting = app_directory_take(user);
+	client->next_device = *devices;
+	*devices = client;
+	if (!app_spans(app))
+		client->waiting = app_directory_take(user);
 	pthread_mutex_unlock(&app->directory.lock);
-	app_feeds_follow(client, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, true, NULL);
+	app_feeds_follow(client, APP_BROADCAST_TOPIC, sizeof APP_BROADCAST_TOPIC - 1, true, NULL);
 	app_passing_arrive(client);
-	app_reliable_refill(client);
+	if (app_spans(app))
+		app_span_arrive(client);
+	else
+		app_reliable_refill(client);
+}
+
+static bool unlink_device(struct app_client **link, const struct app_client *client)
+{
+	while (*link && *link != client)
+		link = &(*link)->next_device;
+	if (!*link)
+		return false;
+	*link = client->next_device;
+	return true;
 }
 
 void app_people_leave(struct app_client *client)
@@ -64,13 +97,11 @@ void app_people_leave(struct app_client *client)
 	if (!user)
 		return;
 	pthread_mutex_lock(&app->directory.lock);
-	for (struct app_client **link = &user->devices; *link; link = &(*link)->next_device) {
-		if (*link == client) {
-			*link = client->next_device;
-			break;
-		}
-	}
-	user->device_count--;
+	bool there = unlink_device(&user->devices, client) || unlink_device(&user->arriving, client);
+	if (!--user->device_count && !client->answers)
+		app_returns_left(&app->returns, APP_RETURNING_USER, user->name, user->node.name_size, clock_now());
+	if (there && app_spans(app))
+		app_span_leave(client);
 	app_reliable_return(client);
 	app_directory_settle(app, user);
 	client->user = NULL;
@@ -129,25 +160,26 @@ static bool hand_over(struct app *app, const struct app_client *device, struct h
 	return code == 0;
 }
 
-int app_people_deliver(struct app *app, const char *name, size_t name_size, const char *bytes, size_t size,
-                       bool reliable, uint64_t sender)
+int app_people_hand(struct app *app, const struct app_directed *directed, bool now, bool keep)
 {
 	struct app_directory *directory = &app->directory;
+	const bool reliable = directed->flags & APP_RECORD_RELIABLE;
+	const uint64_t number = directed->number ? directed->number : atomic_fetch_add(&app->numbers, 1);
 	const struct app_letter letter = {
-		.number = atomic_fetch_add(&app->numbers, 1), .sender = sender, .bytes = bytes, .size = size
+		.number = number, .sender = directed->sender, .bytes = directed->bytes, .size = directed->size
 	};
 	const struct app_item item = { .at_ns = clock_now(),
 		                       .number = reliable ? letter.number : 0,
-		                       .sender = sender,
-		                       .bytes = bytes,
-		                       .size = size };
+		                       .sender = directed->sender,
+		                       .bytes = directed->bytes,
+		                       .size = directed->size };
 	struct handed handed = { .letter = &letter };
 	int devices = 0;
 	pthread_mutex_lock(&directory->lock);
-	struct app_user *user = app_directory_user(directory, name, name_size, true);
-	for (struct app_client *device = user ? user->devices : NULL; device; device = device->next_device)
+	struct app_user *user = app_directory_user(directory, directed->to, directed->to_size, keep);
+	for (struct app_client *device = user && now ? user->devices : NULL; device; device = device->next_device)
 		devices += hand_over(app, device, &handed, reliable);
-	if (user && !devices)
+	if (user && !devices && keep)
 		devices = app_directory_keep(app, user, &item) ? -1 : -2;
 	if (user && !user->device_count)
 		app_directory_settle(app, user);
@@ -155,6 +187,34 @@ int app_people_deliver(struct app *app, const char *name, size_t name_size, cons
 	for (unsigned i = 0; i < APP_FORM_COUNT; i++)
 		app_out_free(&handed.forms[i]);
 	return user ? devices : -2;
+}
+
+int app_people_deliver(struct app *app, const char *name, size_t name_size, const char *bytes, size_t size,
+                       bool reliable, uint64_t sender)
+{
+	const struct app_directed directed = { .to = name,
+		                               .to_size = name_size,
+		                               .bytes = bytes,
+		                               .size = size,
+		                               .number = atomic_fetch_add(&app->numbers, 1),
+		                               .sender = sender,
+		                               .flags = reliable ? APP_RECORD_RELIABLE : 0 };
+	return app_people_hand(app, &directed, true, true);
+}
+
+unsigned app_people_close(struct app *app, const char *name, size_t size, const char *id, const char *reason,
+                          size_t reason_size)
+{
+	unsigned count = 0;
+	pthread_mutex_lock(&app->directory.lock);
+	const struct app_user *user = app_directory_user(&app->directory, name, size, false);
+	const struct app_client *lists[] = { user ? user->devices : NULL, user ? user->arriving : NULL };
+	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+		for (const struct app_client *device = lists[i]; device; device = device->next_device)
+			if (!id || strcmp(id, device->id) == 0)
+				count += app_letter_close(app, device->conn, RC_CLOSE_POLICY, reason, reason_size) == 0;
+	pthread_mutex_unlock(&app->directory.lock);
+	return count;
 }
 
 /* Who has no token may call itself as it likes, and counts by its address. */
@@ -167,5 +227,6 @@ uint64_t app_people_account(const struct app_client *client)
 int64_t app_people_publish(struct app *app, const struct app_out *head, const struct app_out *tail,
                            char number[static APP_NUMBER_SIZE])
 {
-	return app_updates_publish_room(app, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, head, tail, 0, number);
+	return app_updates_publish_room(app, APP_BROADCAST_TOPIC, sizeof APP_BROADCAST_TOPIC - 1, head, tail, 0,
+	                                number);
 }

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "across.h"
 #include "apart.h"
 #include "app.h"
 #include "client.h"
@@ -74,6 +75,28 @@ static bool pay(const struct app_post *post, size_t count)
 	                                       app_cost_of_audience(count * APART_PRICE) - app_cost_of_audience(count));
 }
 
+/* ---- on several nodes ---- */
+
+static struct app_across begin_across(const struct app_post *post, struct app_out *head, const struct app_out *tail)
+{
+	const bool whole = post->exclude || post->passes || !tail;
+	return (struct app_across){
+		.said = { .app = post->client->app, .client = post->client, .id = post->id, .status = "accepted" },
+		.exclude = post->exclude,
+		.passes = post->passes,
+		.key = post->key,
+		.head = whole ? join(post, head, tail) : head,
+		.tail = whole ? NULL : tail,
+	};
+}
+
+/* What is well is told when the engine has it. */
+static void end_across(const struct app_post *post, int64_t count)
+{
+	if (count < 0)
+		app_send_error(post->client, post->id, "TRY_LATER", APP_SPAN_AWAY);
+}
+
 /* ---- to whom ---- */
 
 void app_post_to_room(const struct app_post *post, struct app_member *member, struct app_out *head,
@@ -86,8 +109,17 @@ void app_post_to_room(const struct app_post *post, struct app_member *member, st
 	int64_t count = (int64_t)room->member_count - 1;
 	if (!pay(post, room->member_count))
 		return;
+	if (app_spans(app)) {
+		struct app_across across = begin_across(post, head, tail);
+		across.others = true;
+		end_across(post, app_across_to_room(&across, room->name, room->node.name_size));
+		return;
+	}
 	if (post->exclude) {
-		const struct app_apart apart = { post->exclude, client, post->passes, join(post, head, tail) };
+		const struct app_apart apart = { .exclude = post->exclude,
+			                         .sender = client,
+			                         .passes = post->passes,
+			                         .message = join(post, head, tail) };
 		count = app_apart_to_room(app, room->name, room->node.name_size, &apart);
 	} else if (post->passes) {
 		count = app_passing_to_room(app, room, client, &post->key, join(post, head, tail));
@@ -104,6 +136,14 @@ void app_post_to_user(const struct app_post *post, const char *name, size_t size
 {
 	struct app_client *client = post->client;
 	const struct app_out *message = join(post, head, tail);
+	if (app_spans(client->app)) {
+		struct app_across across = begin_across(post, head, NULL);
+		int count = app_across_to_user(&across, name, size, false, app_people_account(client));
+		if (count > 0)
+			app_rate_drain(client, app_cost_of_audience((size_t)count));
+		end_across(post, count == -3 ? -1 : 0);
+		return;
+	}
 	if (post->passes) {
 		tell(post, app_passing_to_user(client->app, name, size, client, &post->key, message), "");
 		return;
@@ -127,9 +167,17 @@ void app_post_to_all(const struct app_post *post, struct app_out *head, const st
 	int64_t count = (int64_t)client->app->counters.open;
 	if (!pay(post, (size_t)count))
 		return;
+	if (app_spans(client->app)) {
+		struct app_across across = begin_across(post, head, tail);
+		across.others = post->passes;
+		end_across(post, app_across_to_all(&across));
+		return;
+	}
 	if (post->exclude) {
-		const struct app_apart apart = { post->exclude, post->passes ? client : NULL, post->passes,
-			                         join(post, head, tail) };
+		const struct app_apart apart = { .exclude = post->exclude,
+			                         .sender = post->passes ? client : NULL,
+			                         .passes = post->passes,
+			                         .message = join(post, head, tail) };
 		count = app_apart_to_all(client->app, &apart);
 	} else if (post->passes) {
 		count = app_passing_to_all(client->app, client, &post->key, join(post, head, tail));

@@ -5,6 +5,7 @@
 #define XXH_INLINE_ALL
 #include "reliable.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +18,14 @@
 #include "fields.h"
 #include "lib/log.h"
 #include "lib/wait.h"
+#include "span.h"
 #include "updates.h"
 #include "wire.h"
 
 /* ---- theirs ---- */
 
-static void acknowledge(struct app_client *client, const json_t *id, const struct app_outcome *outcome)
+static struct app_out *write_acknowledgement(struct app_client *client, const json_t *id,
+                                             const struct app_outcome *outcome)
 {
 	struct app_out *out = &client->crew->out;
 	app_out_clear(out);
@@ -33,7 +36,12 @@ static void acknowledge(struct app_client *client, const json_t *id, const struc
 	if (outcome->status)
 		app_status_write(out, outcome->status, outcome->count);
 	app_out_format(out, ",\"timestamp\":%llu}", (unsigned long long)app_date_ms());
-	app_send(client, out);
+	return out;
+}
+
+static void acknowledge(struct app_client *client, const json_t *id, const struct app_outcome *outcome)
+{
+	app_send(client, write_acknowledgement(client, id, outcome));
 }
 
 void app_reliable_heartbeat(struct app_client *client, const json_t *message, const json_t *id)
@@ -49,18 +57,46 @@ static uint64_t hash_of(const struct app *app, const json_t *id)
 	                          : XXH3_64bits_withSeed(&number, sizeof number, ~app->epoch);
 }
 
+/* (lock) */
+static bool remember(struct app *app, struct app_user *user, uint64_t hash)
+{
+	uint64_t age_ns = app_settings_now(app)->dedupe_ms * UINT64_C(1000000);
+	if (!user->window)
+		user->window = calloc(1, sizeof *user->window);
+	return !user->window || app_window_add(user->window, hash, clock_now(), age_ns);
+}
+
 /* Whether this id is new among those of the user, from any device. */
 static bool is_new(struct app_client *client, const json_t *id)
 {
 	struct app *app = client->app;
-	uint64_t age_ns = app_settings_now(app)->dedupe_ms * UINT64_C(1000000);
 	pthread_mutex_lock(&app->directory.lock);
-	struct app_user *user = client->user;
-	if (!user->window)
-		user->window = calloc(1, sizeof *user->window);
-	bool fresh = !user->window || app_window_add(user->window, hash_of(app, id), clock_now(), age_ns);
+	bool fresh = remember(app, client->user, hash_of(app, id));
 	pthread_mutex_unlock(&app->directory.lock);
 	return fresh;
+}
+
+bool app_reliable_is_new(struct app *app, const char *user_name, size_t size, const char *id, size_t id_size)
+{
+	struct app_directory *directory = &app->directory;
+	pthread_mutex_lock(&directory->lock);
+	struct app_user *user = app_directory_user(directory, user_name, size, true);
+	bool fresh = !user || remember(app, user, XXH3_64bits_withSeed(id, id_size, app->epoch + 1));
+	if (user)
+		app_directory_settle(app, user);
+	pthread_mutex_unlock(&directory->lock);
+	return fresh;
+}
+
+static bool is_known(struct app_client *client, const json_t *id)
+{
+	struct app *app = client->app;
+	uint64_t age_ns = app_settings_now(app)->dedupe_ms * UINT64_C(1000000);
+	pthread_mutex_lock(&app->directory.lock);
+	const struct app_window *window = client->user->window;
+	bool known = window && app_window_has(window, hash_of(app, id), clock_now(), age_ns);
+	pthread_mutex_unlock(&app->directory.lock);
+	return known;
 }
 
 /* What was refused may come again under the same id. */
@@ -79,7 +115,15 @@ static bool publish_data(struct app_client *client, const json_t *data)
 {
 	char topic[sizeof "data/" + APP_SUBJECT_SIZE_MAX];
 	int size = snprintf(topic, sizeof topic, "data/%s", client->user->name);
-	return app_updates_publish_data(client->app, topic, (size_t)size, data) >= 0;
+	if (!app_spans(client->app))
+		return app_updates_publish_data(client->app, topic, (size_t)size, data) >= 0;
+	const struct app_said said = { .app = client->app, .client = client };
+	struct app_out text = { 0 };
+	app_out_value(&text, data);
+	struct app_record record = { .text = text.bytes, .text_size = text.size };
+	int code = text.failed ? -ENOMEM : app_span_say(&said, APP_RECORD_FEED, topic, (size_t)size, &record);
+	app_out_free(&text);
+	return !code;
 }
 
 /* Does what a DATA asks for. Errors meanwhile carry its id, or that of the DATA around it, and refuse it. */
@@ -97,6 +141,32 @@ static bool handle_data(struct app_client *client, const json_t *data, const jso
 		app_send_error(client, id, "TRY_LATER", "The server is overloaded; the message was not sent");
 	client->inside = outer;
 	return !client->refused;
+}
+
+/* On several nodes what a message does is written down with its id, and counts once, wherever it comes again
+ * (replicate.h). What it does here alone, as joining a room, is done once on this node. */
+static void handle_once(struct app_client *client, const json_t *id, const json_t *data,
+                        void (*handle)(struct app_client *client, const json_t *message, unsigned depth),
+                        unsigned depth)
+{
+	struct app_in_hand in_hand;
+	if (is_known(client, id)) {
+		APP_COUNT(client->app, duplicates);
+		acknowledge(client, id, &(struct app_outcome){ 0 });
+		return;
+	}
+	app_in_hand_begin(client, id, &in_hand);
+	bool done = handle_data(client, data, id, handle, depth);
+	const struct app_outcome outcome = client->outcome;
+	if (in_hand.count) {
+		app_in_hand_end(client, &in_hand, done ? write_acknowledgement(client, id, &outcome) : NULL);
+		return;
+	}
+	app_in_hand_end(client, &in_hand, NULL);
+	if (done) {
+		is_new(client, id);
+		acknowledge(client, id, &outcome);
+	}
 }
 
 void app_reliable_data(struct app_client *client, const json_t *message, const json_t *id,
@@ -120,6 +190,10 @@ void app_reliable_data(struct app_client *client, const json_t *message, const j
 	 * server. */
 	if (atomic_load(&client->app->draining))
 		return;
+	if (app_spans(client->app)) {
+		handle_once(client, id, data, handle, depth);
+		return;
+	}
 	struct app_outcome outcome = { 0 };
 	if (!is_new(client, id)) {
 		APP_COUNT(client->app, duplicates);
@@ -265,7 +339,7 @@ void app_reliable_ack(struct app_client *client, const json_t *message, const js
 		if ((*link)->number != number)
 			continue;
 		uint64_t took_ns = clock_now() - (*link)->sent_ns;
-		app_latency_add(&app->counters.ack, took_ns, NS_PER_MS);
+		app_latency_add(&app->counters.ack, took_ns);
 		remove_pending(client, link);
 		app_reliable_refill(client);
 		break;
@@ -273,16 +347,41 @@ void app_reliable_ack(struct app_client *client, const json_t *message, const js
 	/* An ACK for a message that no longer waits has come twice. */
 }
 
+/* A message for the user's next connection; with `next` not for one that is there. On several nodes it is written down
+ * again: the user may be on another one by now. (lock) */
+static bool keep_item(struct app *app, struct app_user *user, const struct app_item *item, bool next)
+{
+	if (!app_spans(app))
+		return app_directory_keep(app, user, item);
+	const struct app_directed directed = { .to = user->name,
+		                               .to_size = user->node.name_size,
+		                               .bytes = item->bytes,
+		                               .size = item->size,
+		                               .number = item->number,
+		                               .sender = item->sender,
+		                               .flags = (item->number ? APP_RECORD_RELIABLE : 0) |
+		                                        (next ? APP_RECORD_NEXT : 0) };
+	return app_span_direct(&(struct app_said){ .app = app }, &directed) == 0;
+}
+
 /* (lock) */
-static void keep(struct app_client *client, const struct app_pending *pending)
+static void keep(struct app_client *client, const struct app_pending *pending, bool next)
 {
 	const struct app_item item = { .at_ns = pending->at_ns,
 		                       .number = pending->number,
 		                       .sender = pending->sender,
 		                       .bytes = pending->data,
 		                       .size = pending->data_size };
-	if (!app_directory_keep(client->app, client->user, &item))
+	if (!keep_item(client->app, client->user, &item, next))
 		APP_COUNT(client->app, store_dropped);
+}
+
+/* Whether this device of the user is the only one, on all nodes. (lock) */
+static bool is_alone(const struct app_client *client, const struct app_client *others)
+{
+	const struct app *app = client->app;
+	const struct app_user *user = client->user;
+	return !others && (!app_spans(app) || !app_span_elsewhere(app, user->name, user->node.name_size));
 }
 
 /* Keeps a message for the user's next connection, unless another device has had it. */
@@ -290,8 +389,9 @@ static void give_up(struct app_client *client, const struct app_pending *pending
 {
 	struct app *app = client->app;
 	pthread_mutex_lock(&app->directory.lock);
-	if (client->user && (pending->only || !client->user->devices->next_device))
-		keep(client, pending);
+	const struct app_client *devices = client->user ? client->user->devices : NULL;
+	if (client->user && (pending->only || is_alone(client, devices ? devices->next_device : NULL)))
+		keep(client, pending, true);
 	pthread_mutex_unlock(&app->directory.lock);
 }
 
@@ -300,10 +400,10 @@ void app_reliable_return(struct app_client *client)
 	struct app *app = client->app;
 	struct app_stored *stored;
 	/* If there is another device, it has had them as well. */
-	bool alone = !client->user->devices;
+	bool alone = is_alone(client, client->user->devices);
 	while (client->pending) {
 		if (alone || client->pending->only)
-			keep(client, client->pending);
+			keep(client, client->pending, false);
 		remove_pending(client, &client->pending);
 	}
 	while ((stored = app_store_take(&client->waiting, &app->directory.budget))) {
@@ -312,7 +412,7 @@ void app_reliable_return(struct app_client *client)
 			                       .sender = stored->sender,
 			                       .bytes = stored->bytes,
 			                       .size = stored->size };
-		if ((alone || stored->only) && !app_directory_keep(app, client->user, &item))
+		if ((alone || stored->only) && !keep_item(app, client->user, &item, false))
 			APP_COUNT(app, store_dropped);
 		free(stored);
 	}

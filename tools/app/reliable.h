@@ -14,6 +14,7 @@
 
 #include "store.h"
 
+struct app;
 struct app_client;
 
 /* A message that waits for its ACK. It goes back to the user's store if the client leaves without one. */
@@ -32,6 +33,8 @@ struct app_pending {
 void app_reliable_data(struct app_client *client, const json_t *message, const json_t *id,
                        void (*handle)(struct app_client *client, const json_t *message, unsigned depth),
                        unsigned depth);
+/* Whether a record that was written for a DATA of this user is the first with its id. Any thread. */
+bool app_reliable_is_new(struct app *app, const char *user, size_t size, const char *id, size_t id_size);
 void app_reliable_heartbeat(struct app_client *client, const json_t *message, const json_t *id);
 void app_reliable_reconnect(struct app_client *client, const json_t *message, const json_t *id);
 void app_reliable_ack(struct app_client *client, const json_t *message, const json_t *id);

@@ -16,7 +16,9 @@
 #include "directory.h"
 #include "feeds.h"
 #include "fields.h"
+#include "info.h"
 #include "names.h"
+#include "partials.h"
 #include "passing.h"
 #include "post.h"
 #include "rate.h"
@@ -46,7 +48,9 @@ static bool is_there_too(const struct app_client *client, const struct app_room 
 	return false;
 }
 
-static void tell_sender(struct app_client *client, const char *type, const json_t *id, const char *room, size_t size)
+/* What the one who joins or leaves is told, in the crew's scratch. */
+static struct app_out *write_told(struct app_client *client, const char *type, const json_t *id, const char *room,
+                                  size_t size)
 {
 	struct app_out *out = &client->crew->out;
 	app_out_clear(out);
@@ -54,7 +58,12 @@ static void tell_sender(struct app_client *client, const char *type, const json_
 	app_out_text(out, ",\"room\":");
 	app_out_string(out, room, size);
 	app_out_text(out, "}");
-	app_send(client, out);
+	return out;
+}
+
+static void tell_sender(struct app_client *client, const char *type, const json_t *id, const char *room, size_t size)
+{
+	app_send(client, write_told(client, type, id, room, size));
 }
 
 static void tell_others(struct app_client *client, const char *type, const char *topic, size_t topic_size,
@@ -101,11 +110,12 @@ static struct app_member *enter(struct app_client *client, const char *name, siz
 	return NULL;
 }
 
-/* Takes a member out of its room and of the client's list. Returns whether the others are to hear of it; then *topic is
- * a copy that the caller frees. */
+/* Takes a member out of its room and of the client's list. Returns whether the others are to hear of it, or on several
+ * nodes all nodes; then *topic is a copy that the caller frees. */
 static bool leave(struct app_client *client, struct app_member *member, char **topic, size_t *topic_size)
 {
 	struct app_directory *directory = &client->app->directory;
+	app_partials_leave(client, member->room);
 	app_feeds_unfollow(client, member->room->topic, member->room->topic_size);
 	app_passing_leave(client, member->room);
 	pthread_mutex_lock(&directory->lock);
@@ -114,13 +124,33 @@ static bool leave(struct app_client *client, struct app_member *member, char **t
 		link = &(*link)->next_room;
 	*link = member->next_room;
 	client->room_count--;
-	bool last = member->room->member_count > 1 && !is_there_too(client, member->room);
+	bool last = app_spans(client->app) || (member->room->member_count > 1 && !is_there_too(client, member->room));
 	*topic = last ? strdup(member->room->topic) : NULL;
 	*topic_size = member->room->topic_size;
 	app_directory_leave(client->app, member);
 	pthread_mutex_unlock(&directory->lock);
 	free(member);
 	return *topic;
+}
+
+bool app_rooms_visit(struct app_client *client, const char *name, size_t size)
+{
+	struct app_directory *directory = &client->app->directory;
+	bool first;
+	pthread_mutex_lock(&directory->lock);
+	bool there = app_directory_room(directory, name, size);
+	pthread_mutex_unlock(&directory->lock);
+	return there && !app_rights_room(client, name, size) && enter(client, name, size, &first);
+}
+
+void app_rooms_end_visits(struct app_client *client)
+{
+	while (client->members) {
+		char *topic;
+		size_t size;
+		leave(client, client->members, &topic, &size);
+		free(topic);
+	}
 }
 
 void app_rooms_join(struct app_client *client, const json_t *message, const json_t *id)
@@ -145,7 +175,7 @@ void app_rooms_join(struct app_client *client, const json_t *message, const json
 		return;
 	}
 	struct app_member *member = enter(client, name, size, &first);
-	int code = member ? app_feeds_follow(client, member->room->topic, member->room->topic_size, true, NULL) : -1;
+	int code = member ? app_partials_follow(client, member->room) : -1;
 	if (code) {
 		char *topic = NULL;
 		size_t topic_size;
@@ -156,7 +186,12 @@ void app_rooms_join(struct app_client *client, const json_t *message, const json
 		return;
 	}
 	app_passing_enter(client, member->room);
+	if (app_spans(client->app)) {
+		app_span_enter_room(client, member->room, write_told(client, "room_joined", id, name, size));
+		return;
+	}
 	tell_sender(client, "room_joined", id, name, size);
+	app_partials_tell(client);
 	/* The others are told after the client follows the room itself: of two who join at once, at least one hears of
 	 * the other. Nothing is said in a room where nobody else is: such a topic costs nothing when it is over. */
 	size_t count = member->room->member_count;
@@ -173,6 +208,12 @@ static void leave_one(struct app_client *client, struct app_member *member, bool
 	size_t size = member->room->node.name_size, topic_size;
 	memcpy(name, member->room->name, size);
 	bool others = leave(client, member, &topic, &topic_size);
+	if (others && app_spans(client->app)) {
+		struct app_out *told = tell ? write_told(client, "room_left", id, name, size) : NULL;
+		app_span_leave_room(client, topic, topic_size, told);
+		free(topic);
+		return;
+	}
 	if (tell)
 		tell_sender(client, "room_left", id, name, size);
 	if (others)
@@ -195,6 +236,18 @@ void app_rooms_leave(struct app_client *client, const json_t *message, const jso
 	struct app_member *member = app_rooms_need(client, message, id);
 	if (member)
 		leave_one(client, member, true, id);
+}
+
+uint64_t app_rooms_begin(struct app *app, const struct app_room *room, uint64_t epoch, uint64_t sequence)
+{
+	if (!app_spans(app))
+		return 0;
+	pthread_mutex_lock(&app->directory.lock);
+	const struct app_group *group = app_replica_group(&app->span.replica, room->topic, room->topic_size);
+	/* Nobody knows yet that it is there: nothing was said in it. */
+	uint64_t begin = !group ? sequence : group->begin.epoch == epoch ? group->begin.sequence : 0;
+	pthread_mutex_unlock(&app->directory.lock);
+	return begin;
 }
 
 void app_rooms_leave_all(struct app_client *client)
@@ -242,6 +295,13 @@ void app_rooms_message(struct app_client *client, const json_t *message, const j
 	app_post_to_room(&post, member, head, tail);
 }
 
+void app_rooms_partial(struct app_client *client, const json_t *message, const json_t *id)
+{
+	const struct app_member *member = app_rooms_need(client, message, id);
+	if (member)
+		app_partials_message(client, member->room, message, id);
+}
+
 /* Names of users, each once. (lock) */
 static size_t list_members(const struct app_room *room, uint64_t seed, struct app_out *out)
 {
@@ -270,20 +330,54 @@ static size_t list_members(const struct app_room *room, uint64_t seed, struct ap
 	return count;
 }
 
+/* The same of all nodes: whoever is in the room is a person of its group. (lock) */
+static size_t list_group(const struct app *app, const struct app_room *room, struct app_out *out)
+{
+	const struct app_group *group = app_replica_group(&app->span.replica, room->topic, room->topic_size);
+	size_t count = 0;
+	for (const struct app_person *person = group ? group->people : NULL; person && count < MEMBERS_SHOWN;
+	     person = person->next) {
+		app_out_text(out, count++ ? "," : "");
+		app_out_string(out, person->name, person->name_size);
+	}
+	return group ? group->person_count : 0;
+}
+
+/* Of each connection, where it is from. (lock) */
+static void list_clients(const struct app_room *room, struct app_out *out)
+{
+	size_t count = 0;
+	app_out_text(out, ",\"clientInfo\":[");
+	for (const struct app_member *member = room->members; member && count < MEMBERS_SHOWN; member = member->next) {
+		app_out_text(out, count++ ? "," : "");
+		app_info_write(out, member->client);
+	}
+	app_out_text(out, "]");
+}
+
 void app_rooms_members(struct app_client *client, const json_t *message, const json_t *id)
 {
 	struct app_member *member = app_rooms_need(client, message, id);
 	struct app_out *out = &client->crew->out;
+	bool informs = json_is_true(json_object_get(message, "clientInfo"));
 	if (!member)
 		return;
+	if (informs && !(client->permissions & APP_MAY_ADMIN)) {
+		app_send_error(client, id, "PERMISSION_DENIED", "Permission denied: admin, for clientInfo");
+		return;
+	}
 	app_out_clear(out);
 	app_out_type(out, "members", id);
 	app_out_text(out, ",\"room\":");
 	app_out_string(out, member->room->name, member->room->node.name_size);
 	app_out_text(out, ",\"members\":[");
 	pthread_mutex_lock(&client->app->directory.lock);
-	size_t count = list_members(member->room, client->crew->clients.seed, out);
+	size_t count = app_spans(client->app) ? list_group(client->app, member->room, out)
+	                                      : list_members(member->room, client->crew->clients.seed, out);
+	app_out_format(out, "],\"count\":%zu", count);
+	if (informs)
+		list_clients(member->room, out);
 	pthread_mutex_unlock(&client->app->directory.lock);
-	app_out_format(out, "],\"count\":%zu}", count);
+	app_out_text(out, "}");
 	app_send(client, out);
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "across.h"
 #include "apart.h"
 #include "app.h"
 #include "date.h"
@@ -136,6 +137,21 @@ static int end(struct app_speaking *speaking, struct saying *saying, int64_t cou
 	return 200;
 }
 
+/* ---- on several nodes ---- */
+
+static struct app_across begin_across(struct app *app, struct saying *saying, bool whole)
+{
+	whole = whole || saying->exclude || saying->passes;
+	return (struct app_across){
+		.said = { .app = app },
+		.exclude = saying->exclude,
+		.passes = saying->passes,
+		.key = saying->key,
+		.head = whole ? join(app, saying) : &saying->head,
+		.tail = whole ? NULL : saying->rest,
+	};
+}
+
 /* ---- to whom ---- */
 
 /* Publishes to a room, if there is one of this name. */
@@ -169,8 +185,13 @@ int app_speaking_to_room(struct app_speaking *speaking, const char *room, size_t
 	int status = begin(speaking, &saying, "room_message", room, size);
 	if (status)
 		return status;
-	if (saying.exclude) {
-		const struct app_apart apart = { saying.exclude, NULL, saying.passes, join(app, &saying) };
+	if (app_spans(app)) {
+		struct app_across across = begin_across(app, &saying, false);
+		count = app_across_to_room(&across, room, size);
+	} else if (saying.exclude) {
+		const struct app_apart apart = { .exclude = saying.exclude,
+			                         .passes = saying.passes,
+			                         .message = join(app, &saying) };
 		count = app_apart_to_room(app, room, size, &apart);
 	} else if (saying.passes) {
 		count = app_passing_to_room_named(app, room, size, &saying.key, join(app, &saying));
@@ -189,8 +210,13 @@ int app_speaking_to_all(struct app_speaking *speaking, struct app_out *out)
 	int status = begin(speaking, &saying, "broadcast", NULL, 0);
 	if (status)
 		return status;
-	if (saying.exclude) {
-		const struct app_apart apart = { saying.exclude, NULL, saying.passes, join(app, &saying) };
+	if (app_spans(app)) {
+		struct app_across across = begin_across(app, &saying, false);
+		count = app_across_to_all(&across) < 0 ? -1 : UNKNOWN;
+	} else if (saying.exclude) {
+		const struct app_apart apart = { .exclude = saying.exclude,
+			                         .passes = saying.passes,
+			                         .message = join(app, &saying) };
 		count = app_apart_to_all(app, &apart);
 	} else if (saying.passes) {
 		count = app_passing_to_all(app, NULL, &saying.key, join(app, &saying)) < 0 ? -1 : UNKNOWN;
@@ -214,16 +240,21 @@ int app_speaking_to_user(struct app_speaking *speaking, struct app_out *out)
 	if (status)
 		return status;
 	const struct app_out *message = join(app, &saying);
-	if (saying.passes)
+	const bool reliable = json_is_true(json_object_get(speaking->body, "reliable"));
+	struct app_across across = begin_across(app, &saying, true);
+	if (saying.passes && !app_spans(app))
 		return end(speaking, &saying, app_passing_to_user(app, to, size, NULL, &saying.key, message), "", out);
-	int devices = message->failed
-	                  ? -2
-	                  : app_people_deliver(app, to, size, message->bytes, message->size,
-	                                       json_is_true(json_object_get(speaking->body, "reliable")), 0);
+	int devices = app_spans(app)    ? app_across_to_user(&across, to, size, reliable, 0)
+	              : message->failed ? -2
+	                                : app_people_deliver(app, to, size, message->bytes, message->size, reliable, 0);
+	if (saying.passes)
+		return end(speaking, &saying, devices == -3 ? -1 : devices, "", out);
 	app_out_free(&saying.head);
 	app_out_free(&saying.tail);
 	if (devices == -2)
 		return fail(speaking, 503, "the user is away, and the message cannot be stored");
+	if (devices == -3)
+		return fail(speaking, 503, APP_SPAN_AWAY);
 	app_out_format(out, "{\"delivered\":%d,\"stored\":%s}", devices > 0 ? devices : 0,
 	               devices < 0 ? "true" : "false");
 	return 200;

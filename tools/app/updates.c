@@ -9,12 +9,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "app.h"
+#include "backplane/backplane.h"
 #include "feeds.h"
+#include "lib/text.h"
+#include "names.h"
 #include "ringcast_publish.h"
+#include "ringcast_replica.h"
+#include "ringcast_stats.h"
 
-#define NUMBERS_SIZE 96 /* three numbers and what stands between them */
+#define FULL_REST_NS 1000000 /* before the log is asked again whether it has room */
+#define NUMBERS_SIZE 96      /* three numbers and what stands between them */
 
 /* ---- numbers ---- */
 
@@ -23,6 +30,7 @@ struct numbered {
 	size_t head_size, tail_size;
 	char *bytes; /* room for head, numbers and tail, with the tail in its place */
 	bool room;
+	bool first; /* out: the topic had none before */
 };
 
 static size_t room_of(const struct numbered *numbered)
@@ -31,14 +39,15 @@ static size_t room_of(const struct numbered *numbered)
 }
 
 /* Under the log's lock: the numbers go right before the tail, the head right before them. */
-static size_t make(void *context, uint64_t sequence, uint64_t epoch, const void **data)
+static size_t make(void *context, const struct rc_numbers *numbers, const void **data)
 {
-	const struct numbered *numbered = context;
+	struct numbered *numbered = context;
 	char digits[NUMBERS_SIZE];
-	unsigned long long first = sequence, second = epoch;
-	int size = numbered->room
-	               ? snprintf(digits, sizeof digits, "%llx-%llu", second, first)
-	               : snprintf(digits, sizeof digits, "%llu,\"epoch\":%llu,\"prev\":%llu", first, second, first - 1);
+	unsigned long long sequence = numbers->sequence, epoch = numbers->epoch, previous = numbers->previous;
+	numbered->first = numbers->first;
+	int size = numbered->room ? snprintf(digits, sizeof digits, "%llx-%llu", epoch, sequence)
+	                          : snprintf(digits, sizeof digits, "%llu,\"epoch\":%llu,\"prev\":%llu", sequence,
+	                                     epoch, previous);
 	char *at = numbered->bytes + numbered->head_size + NUMBERS_SIZE - (size_t)size;
 	memcpy(at, digits, (size_t)size);
 	at -= numbered->head_size;
@@ -81,7 +90,7 @@ int64_t app_updates_publish_room(struct app *app, const char *topic, size_t topi
 		return -ENOMEM;
 	memcpy(bytes + head->size + NUMBERS_SIZE, tail->bytes, tail->size);
 	numbered.bytes = bytes;
-	message.make = make;
+	message.make_of = make;
 	message.context = &numbered;
 	int64_t sequence = publish_room(app, topic, topic_size, &message, number);
 	if (bytes != small)
@@ -145,7 +154,7 @@ static int publish(struct app *app, struct app_update *updates, struct numbered 
 			         (update->snapshot ? RC_PUBLISH_SNAPSHOT : 0),
 			.key = update->key,
 			.key_size = update->key_size,
-			.make = make,
+			.make_of = make,
 			.context = &numbered[i],
 		};
 	}
@@ -169,7 +178,7 @@ int app_updates_publish(struct app *app, struct app_update *updates, size_t coun
 	for (size_t i = 0; code > 0 && i < count; i++) {
 		updates[i].sequence = messages[i].result;
 		updates[i].epoch = messages[i].epoch;
-		if (messages[i].result == 1)
+		if (numbered[i].first)
 			app_feeds_begun(app, updates[i].topic, updates[i].topic_size);
 	}
 	app_out_free(&out);
@@ -185,4 +194,85 @@ int64_t app_updates_publish_data(struct app *app, const char *topic, size_t size
 	struct app_update update = { .topic = topic, .topic_size = size, .data = data };
 	int code = app_updates_publish(app, &update, 1);
 	return code < 0 ? code : update.sequence;
+}
+
+/* ---- from other nodes ---- */
+
+/* The topic's number before a message: what it stands at, or, of one that is not there yet, behind which it begins. */
+static uint64_t previous_of(struct app *app, const struct backplane_message *message, bool *begins)
+{
+	struct rc_topic_stats stats = { 0 };
+	rc_topic made = 0;
+	int code = rc_topic_stats(app->server, message->channel, message->channel_size, &stats);
+	if (code && !rc_topic_open(app->server, message->channel, message->channel_size, &made)) {
+		code = rc_topic_stats(app->server, message->channel, message->channel_size, &stats);
+		rc_topic_close(app->server, made);
+	}
+	bool known = !code && stats.epoch == message->epoch && stats.sequence < message->sequence;
+	*begins = !known || !stats.oldest;
+	return known ? stats.sequence : message->sequence - 1;
+}
+
+static void write_came(struct app_out *out, const struct backplane_message *message, uint64_t previous)
+{
+	const struct app_update update = { .topic = message->channel,
+		                           .topic_size = message->channel_size,
+		                           .key = message->key_size ? message->key : NULL,
+		                           .key_size = message->key_size,
+		                           .removed = message->flags & RC_PUBLISH_REMOVE,
+		                           .snapshot = message->flags & RC_PUBLISH_SNAPSHOT };
+	json_t *value = NULL;
+	write_head(out, &update);
+	app_out_format(out, "%llu,\"epoch\":%llu,\"prev\":%llu,\"data\":", (unsigned long long)message->sequence,
+	               (unsigned long long)message->epoch, (unsigned long long)previous);
+	bool is_json = message->tag == APP_UPDATE_TAG ||
+	               (value = json_loadb(message->data, message->size, JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL));
+	if (is_json)
+		app_out_bytes(out, message->data, message->size);
+	else
+		app_out_string(out, message->data, message->size);
+	app_out_text(out, "}");
+	json_decref(value);
+}
+
+static int64_t take(struct app *app, const struct backplane_message *message, struct app_out *out)
+{
+	bool begins;
+	if (message->flags & RC_PUBLISH_BINARY || !rc_text_valid(message->data, message->size) ||
+	    !text_is_name(message->channel, message->channel_size) || message->channel_size > APP_FEED_NAME_MAX ||
+	    app_name_reserved(message->channel, message->channel_size) ||
+	    (message->key_size && !rc_text_valid(message->key, message->key_size)))
+		return -EILSEQ;
+	app_out_clear(out);
+	write_came(out, message, previous_of(app, message, &begins));
+	if (out->failed)
+		return -ENOMEM;
+	struct rc_publication publication = { .data = out->bytes,
+		                              .size = out->size,
+		                              .flags = RC_PUBLISH_UNCHECKED | RC_PUBLISH_QUIET |
+		                                       (message->flags & (RC_PUBLISH_REMOVE | RC_PUBLISH_SNAPSHOT)),
+		                              .key = message->key,
+		                              .key_size = message->key_size,
+		                              .time_ns = message->time_ns,
+		                              .at_epoch = message->epoch,
+		                              .at_sequence = message->sequence };
+	int64_t result;
+	while ((result = rc_publish_with(app->server, message->channel, message->channel_size, &publication)) ==
+	       -EAGAIN) {
+		rc_flush(app->server);
+		nanosleep(&(struct timespec){ .tv_nsec = FULL_REST_NS }, NULL);
+	}
+	if (result > 0 && begins)
+		app_feeds_begun(app, message->channel, message->channel_size);
+	return result;
+}
+
+void app_updates_came(void *context, struct backplane_message *messages, size_t count)
+{
+	struct app *app = context;
+	struct app_out out = { 0 };
+	for (size_t i = 0; i < count; i++)
+		messages[i].result = take(app, &messages[i], &out);
+	rc_flush(app->server);
+	app_out_free(&out);
 }

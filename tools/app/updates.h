@@ -2,7 +2,9 @@
  *
  * updates.h - what is published to feeds and rooms: messages that hold their own numbers. Any thread.
  *
- *      {"type":"update","topic":T,"key"?:K,"removed"?:true,"snapshot"?:true,"seq":N,"epoch":E,"prev":N - 1,"data":D}
+ *      {"type":"update","topic":T,"key"?:K,"removed"?:true,"snapshot"?:true,"seq":N,"epoch":E,"prev":P,"data":D}
+ *
+ * P is the number of the topic's message before it.
  */
 #ifndef APP_UPDATES_H
 #define APP_UPDATES_H
@@ -33,6 +35,14 @@ struct app_update {
 
 /* Publishes all of them as one, or none. Returns 0, or what rc_publish_many() does. */
 int app_updates_publish(struct app *app, struct app_update *updates, size_t count);
+
+struct backplane_message;
+#define APP_UPDATE_TAG 1 /* what travels is known to be JSON: a node of this command wrote it */
+
+/* Several nodes: publishes what came of topics at the numbers that it has everywhere, and sets each one's result. What
+ * travels is the update's data, so that any program can publish it: text that is no JSON counts as a text. The context
+ * is the app. On the follower's thread. */
+void app_updates_came(void *context, struct backplane_message *messages, size_t count);
 
 /* Publishes one without a key. Returns its sequence, or a negative errno. */
 int64_t app_updates_publish_data(struct app *app, const char *topic, size_t size, const json_t *data);

@@ -17,13 +17,19 @@ struct app_window {
 	uint32_t next;
 };
 
+static inline bool app_window_has(const struct app_window *window, uint64_t hash, uint64_t now_ns, uint64_t age_ns)
+{
+	for (uint32_t i = 0; i < APP_WINDOW_COUNT; i++)
+		if (window->seen_ns[i] && window->hashes[i] == hash && now_ns - window->seen_ns[i] < age_ns)
+			return true;
+	return false;
+}
+
 /* Remembers a hash. Returns false when it is one of the window's already. */
 static inline bool app_window_add(struct app_window *window, uint64_t hash, uint64_t now_ns, uint64_t age_ns)
 {
-	for (uint32_t i = 0; i < APP_WINDOW_COUNT; i++) {
-		if (window->seen_ns[i] && window->hashes[i] == hash && now_ns - window->seen_ns[i] < age_ns)
-			return false;
-	}
+	if (app_window_has(window, hash, now_ns, age_ns))
+		return false;
 	window->hashes[window->next] = hash;
 	window->seen_ns[window->next] = now_ns;
 	window->next = (window->next + 1) % APP_WINDOW_COUNT;

@@ -43,6 +43,16 @@ test("open and close come in turn, whatever they are called", async () => {
 	assert.deepEqual(told, []);
 });
 
+test("a handler that closes the connection is told so", async () => {
+	const server = await serve(), one = client(server), told = [];
+	one.onOpen(() => one.close(1000, "enough"));
+	one.onClose(event => told.push(event.reason));
+	await until(() => one.state === "closed");
+	assert.deepEqual(told, ["enough"]);
+	one.connect();
+	await until(() => told.length === 2);
+});
+
 test("a handler has what the tutorials look at: attempt, delay, code, reason, message", async () => {
 	const server = await serve(), one = client(server, { maxTries: 2 }), told = [], all = [];
 	one.onReconnecting(event => told.push(["reconnecting", event.attempt, event.delay <= 40]));

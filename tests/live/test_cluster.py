@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: MIT
+"""Rooms and users over three nodes of `ringcast app` on a real redis-server: who is there, who hears what, what waits for
+whom, and what becomes of it when a node dies or comes back."""
+import os
+import random
+import threading
+import time
+
+from app import SLOW, equal, until
+from cluster import Nodes, members, until_members
+from harness import Skip, run
+
+SEED = int(os.environ.get("RC_SEED") or time.time())
+
+
+def hear_of(client, type_, **wanted):
+    """The next message that is this one; others are dropped."""
+    while True:
+        message = client.hear()
+        if message["type"] == type_ and all(message.get(name) == value for name, value in wanted.items()):
+            return message
+
+
+def devices(node, user):
+    users = node.api(f"presence?user={user}")[1]["users"]
+    return len(users[0]["clients"]) if users else 0
+
+
+def arrived(nodes, user, count=1):
+    for node in nodes.nodes:
+        until(lambda node=node: devices(node, user) == count, f"{count} devices of {user} on each node")
+
+
+def test_rooms_over_three_nodes():
+    with Nodes() as nodes:
+        a, b, c = (nodes[n].client(f"/ws/{name}") for n, name in enumerate("abc"))
+        a.in_room("r")
+        until_members(a, "r", "a")
+        b.in_room("r")
+        a.expect("user_joined", userId="b", room="r")
+        c.in_room("r")
+        for other in (a, b):
+            hear_of(other, "user_joined", userId="c", room="r")
+        for client in (a, b, c):
+            until_members(client, "r", "a", "b", "c")
+        # To the others, and not to the sender.
+        a.say("room_message", room="r", content="one")
+        heard = [hear_of(other, "room_message") for other in (b, c)]
+        equal(heard[0], heard[1], "what two nodes tell")
+        equal((heard[0]["from"], heard[0]["content"]), ("a", "one"))
+        b.say("room_message", room="r", content="two")
+        equal(hear_of(a, "room_message")["content"], "two", "the first message that a hears: not its own")
+        b.say("leave_room", room="r").expect("room_left", room="r")
+        hear_of(a, "user_left", userId="b", room="r")
+        hear_of(c, "user_left", userId="b", room="r")
+        c.socket.close()
+        hear_of(a, "user_left", userId="c", room="r")
+        until_members(a, "r", "a")
+        equal(nodes[1].api("rooms")[1], {"rooms": [{"room": "r", "members": 1}], "count": 1})
+    print("# what is said reaches all nodes, and its sender not")
+
+
+def test_one_user_on_two_nodes():
+    with Nodes() as nodes:
+        watcher = nodes[2].client("/ws/watcher").in_room("r")
+        one, two = (nodes[n].client("/ws/u") for n in (0, 1))
+        arrived(nodes, "u", 2)
+        one.in_room("r")
+        watcher.expect("user_joined", userId="u", room="r")
+        two.in_room("r")
+        until_members(watcher, "r", "u", "watcher")
+        # A direct message is for all devices, wherever they are.
+        watcher.say("direct", to="u", content="hi")
+        equal(hear_of(one, "direct")["id"], hear_of(two, "direct")["id"])
+        # The others hear of the last device that leaves alone.
+        one.say("leave_room", room="r").expect("room_left")
+        watcher.say("members", room="r").expect("members", count=2)
+        two.say("leave_room", room="r").expect("room_left")
+        hear_of(watcher, "user_left", userId="u", room="r")
+        equal(getattr(watcher, "aside", []), [], "nothing was said before")
+
+
+def test_direct_and_what_waits():
+    with Nodes() as nodes:
+        sender = nodes[0].client("/ws/sender")
+        there = nodes[1].client("/ws/there")
+        arrived(nodes, "there")
+        sender.say("direct", to="there", content=1)
+        there.expect("direct", content=1, **{"from": "sender"})
+        # Nobody is there: it waits, and comes once, on whatever node.
+        for number in range(5):
+            sender.say("direct", to="away", content=number)
+        equal(nodes[0].post("send", to="away", content=5), {"delivered": 0, "stored": True})
+        equal(nodes[1].post("send", to="away", content=6, reliable=True), {"delivered": 0, "stored": True})
+        sender.settle()
+        time.sleep(0.2)
+        away = nodes[2].client("/ws/away")
+        for number in range(6):
+            away.expect("direct", content=number)
+        data = away.expect("DATA")
+        equal(data["data"]["content"], 6)
+        away.settle()
+        arrived(nodes, "away")
+        later = nodes[1].client("/ws/away").settle()
+        arrived(nodes, "away", 2)
+        later.settle()
+        equal(nodes[0].post("send", to="away", content=7), {"delivered": 2, "stored": False})
+        for device in (away, later):
+            device.expect("direct", content=7)
+
+
+def test_what_was_not_acknowledged_follows_the_user():
+    with Nodes() as nodes:
+        one = nodes[0].client("/ws/u?reliable=1")
+        arrived(nodes, "u")
+        nodes[1].post("send", to="u", content="x", reliable=True)
+        first = one.expect("DATA")
+        one.socket.close()
+        arrived(nodes, "u", 0)
+        two = nodes[2].client("/ws/u?reliable=1")
+        again = two.expect("DATA")
+        equal((again["id"], again["data"]), (first["id"], first["data"]))
+        two.say("ACK", data={"messageId": again["id"]}).settle()
+        two.socket.close()
+        arrived(nodes, "u", 0)
+        nodes[1].client("/ws/u?reliable=1").settle()
+
+
+def test_broadcast_and_disconnect_from_anywhere():
+    with Nodes() as nodes:
+        clients = [nodes[n].client(f"/ws/u{n}") for n in range(3)]
+        for n in range(3):
+            arrived(nodes, f"u{n}")
+        equal(nodes[1].post("broadcast", content="all"), {"ok": True})
+        ids = {client.expect("broadcast", content="all")["id"] for client in clients}
+        equal(len(ids), 1, "ids of one broadcast")
+        equal(nodes[0].post("disconnect", userId="u2", reason="enough"), {"disconnected": 1})
+        clients[2].expect_close(1008)
+        arrived(nodes, "u2", 0)
+        equal(nodes[0].api("disconnect", {"userId": "u2"})[0], 404)
+        one, two = (nodes[n].client("/ws/v") for n in (1, 2))
+        arrived(nodes, "v", 2)
+        equal(nodes[0].post("disconnect", userId="v", clientId=two.welcome["clientId"]), {"disconnected": 1})
+        two.expect_close(1008)
+        one.settle()
+
+
+def test_the_same_id_counts_once():
+    """A DATA that is sent again to another node, because its ACK never came, is acknowledged there and counts once."""
+    with Nodes() as nodes:
+        watcher = nodes[2].client("/ws/watcher").in_room("r")
+        one, two = (nodes[n].client("/ws/u").in_room("r") for n in (0, 1))
+        hear_of(watcher, "user_joined", userId="u")
+        for number in range(20):
+            message = {"id": f"m{number}", "data": {"type": "room_message", "room": "r", "content": number}}
+            first, second = (one, two) if number % 2 else (two, one)
+            first.say("DATA", **message)
+            second.say("DATA", **message)
+            for client in (one, two):
+                hear_of(client, "ACK", data={"messageId": f"m{number}"})
+        for number in range(20):
+            watcher.expect("room_message", content=number)
+        one.say("DATA", id="direct", data={"type": "direct", "to": "watcher", "content": "d"})
+        hear_of(one, "ACK", data={"messageId": "direct"})
+        two.say("DATA", id="direct", data={"type": "direct", "to": "watcher", "content": "d"})
+        hear_of(two, "ACK", data={"messageId": "direct"})
+        watcher.expect("direct", content="d")
+        watcher.settle()
+        equal(sum(node.figures()["duplicates"] for node in nodes.nodes), 21)
+
+
+def test_a_killed_node_takes_its_members_with_it():
+    with Nodes() as nodes:
+        left = nodes[0].client("/ws/left").in_room("r")
+        also = nodes[1].client("/ws/also").in_room("r")
+        gone = [nodes[2].client(f"/ws/g{n}").in_room("r") for n in range(5)]
+        for client in (left, also):
+            until_members(client, "r", "left", "also", *(f"g{n}" for n in range(5)))
+        killed = nodes.kill(nodes[2])
+        took = []
+        for client in (left, also):
+            client.socket.settimeout(20 * SLOW)
+            names = {hear_of(client, "user_left", room="r")["userId"] for _ in gone}
+            took.append(time.monotonic() - killed)
+            equal(names, {f"g{n}" for n in range(5)})
+            until_members(client, "r", "left", "also")
+        print(f"# a killed node's members were gone after {max(took):.2f} s")
+        assert max(took) < 3.5 * SLOW, f"{max(took):.2f} s"
+        # What was for them waits for them now.
+        equal(left.say("direct", to="g0", content="later").settle_after() and None, None)
+        time.sleep(0.2)
+        nodes[1].client("/ws/g0").expect("direct", content="later")
+
+
+def test_rest_costs_by_the_node():
+    """With many members at rest, what the nodes ask of Redis does not grow with them."""
+    counts = []
+    with Nodes() as nodes:
+        for many in (0, 60):
+            clients = [nodes[n % 3].client(f"/ws/u{n}").in_room(f"r{n % 7}") for n in range(many)]
+            for n in range(many):
+                arrived(nodes, f"u{n}")
+            time.sleep(1)
+            nodes.redis.call("CONFIG", "RESETSTAT")
+            time.sleep(3)
+            calls = nodes.redis.command_counts()
+            calls.pop("info", None)
+            calls.pop("config|resetstat", None)
+            counts.append(sum(calls.values()) / 3)
+            print(f"# {many} members at rest: {counts[-1]:.1f} commands a second of three nodes: {calls}")
+            assert len(clients) == many
+    assert counts[1] <= counts[0] * 1.5 + 6, counts
+    assert counts[1] <= 3 * 25, counts
+
+
+def test_one_order_under_load():
+    print(f"# RC_SEED={SEED}")
+    chance = random.Random(SEED)
+    users, each, rooms = 12, 60, 3
+    with Nodes() as nodes:
+        clients = [nodes[n % 3].client(f"/ws/u{n}") for n in range(users)]
+        for client in clients:
+            for room in range(rooms):
+                client.in_room(f"r{room}") if False else client.say("join_room", room=f"r{room}")
+        for client in clients:
+            for room in range(rooms):
+                hear_of(client, "room_joined", room=f"r{room}") if False else None
+        for client in clients:
+            until_members(client, "r2", *(f"u{n}" for n in range(users)))
+        heard, wrong = [[] for _ in clients], []
+
+        def listen(n):
+            try:
+                while len(heard[n]) < (users - 1) * each:
+                    message = clients[n].hear()
+                    if message["type"] == "room_message":
+                        heard[n].append((message["room"], message["id"], message["from"], message["content"]))
+            except Exception as error:
+                wrong.append(f"u{n} after {len(heard[n])}: {error!r}")
+
+        threads = [threading.Thread(target=listen, args=(n,)) for n in range(users)]
+        for client in clients:
+            heard_before = getattr(client, "aside", [])
+            assert not [m for m in heard_before if m["type"] == "room_message"]
+        for thread in threads:
+            thread.start()
+        said = [0] * users
+        while sum(said) < users * each:
+            n = chance.choice([n for n in range(users) if said[n] < each])
+            clients[n].say("room_message", room=f"r{chance.randrange(rooms)}", content=said[n])
+            said[n] += 1
+        for thread in threads:
+            thread.join()
+        equal(wrong, [])
+        for room in range(rooms):
+            orders = [[m for m in each_heard if m[0] == f"r{room}"] for each_heard in heard]
+            whole = max(orders, key=len)
+            merged = {message[1]: message for order in orders for message in order}
+            numbers = sorted(merged, key=lambda name: int(name.split("-")[1]))
+            for n, order in enumerate(orders):
+                own = {name for name in numbers if merged[name][2] == f"u{n}"}
+                equal([message[1] for message in order], [name for name in numbers if name not in own],
+                      f"the order of r{room} for u{n}")
+            assert whole
+            for n in range(users):
+                order = [merged[name][3] for name in numbers if merged[name][2] == f"u{n}"]
+                equal(order, sorted(order), f"what u{n} said, in its order")
+
+
+def test_a_node_that_comes_back_knows_it_all():
+    with Nodes() as nodes:
+        a, b = (nodes[n].client(f"/ws/{name}").in_room("r") for n, name in ((0, "a"), (1, "b")))
+        until_members(b, "r", "a", "b")
+        for number in range(10):
+            a.say("room_message", room="r", content=number)
+        for number in range(10):
+            hear_of(b, "room_message", content=number)
+        a.say("direct", to="away", content="kept").settle_after("user_joined")
+        nodes.kill(nodes[2])
+        node = nodes.begin()
+        until(lambda: devices(node, "a") == 1 and devices(node, "b") == 1, "the users of the other nodes")
+        c = node.client("/ws/c").in_room("r")
+        until_members(c, "r", "a", "b", "c")
+        c.say("history", room="r")
+        history = hear_of(c, "history", room="r")
+        equal([message["content"] for message in history["messages"]], list(range(10)))
+        hear_of(a, "user_joined", userId="c")
+        a.say("room_message", room="r", content="live")
+        hear_of(c, "room_message", content="live")
+        equal(node.client("/ws/away").hear().get("content"), "kept")
+
+
+def test_a_room_that_is_made_again_is_another():
+    with Nodes() as nodes:
+        a = nodes[0].client("/ws/a").in_room("r")
+        b = nodes[1].client("/ws/b").in_room("r")
+        hear_of(a, "user_joined", userId="b")
+        a.say("room_message", room="r", content="secret")
+        hear_of(b, "room_message", content="secret")
+        for client in (a, b):
+            client.say("leave_room", room="r")
+            hear_of(client, "room_left", room="r")
+        for node in nodes.nodes:
+            until(lambda node=node: node.api("rooms")[1]["count"] == 0, "no room on any node")
+        c = nodes[2].client("/ws/c").in_room("r")
+        until_members(c, "r", "c")
+        c.say("history", room="r")
+        equal(hear_of(c, "history")["messages"], [])
+        d = nodes[0].client("/ws/d").in_room("r")
+        hear_of(c, "user_joined", userId="d")
+        d.say("room_message", room="r", content="new")
+        hear_of(c, "room_message", content="new")
+        for client in (c, d):
+            client.say("history", room="r")
+            equal([message["content"] for message in hear_of(client, "history")["messages"]], ["new"])
+
+
+def test_redis_is_away_and_back():
+    """Clients stay, what cannot be sent is refused, and members who came and went meanwhile are known afterwards."""
+    with Nodes(3, "--backplane-confirm", "2s") as nodes:
+        a, b = (nodes[n].client(f"/ws/{name}").in_room("r") for n, name in ((0, "a"), (1, "b")))
+        until_members(a, "r", "a", "b")
+        nodes.redis.kill()
+        until(lambda: nodes.backplane(nodes[0])["up"] is False, "a node that knows it is alone")
+        hear_of(a.say("room_message", room="r", content="no", id="x"), "error", code="TRY_LATER", id="x")
+        c = nodes[2].client("/ws/c").in_room("r")
+        b.say("leave_room", room="r")
+        hear_of(b, "room_left", room="r")
+        nodes.redis.start()
+        until_members(a, "r", "a", "c")
+        hear_of(c.say("room_message", room="r", content="again") and a, "room_message", content="again")
+
+
+if __name__ == "__main__":
+    run(globals(), limit=60)
