@@ -161,6 +161,10 @@ void app_rooms_join(struct app_client *client, const json_t *message, const json
 	const char *name = app_field_text(client, message, id, "room", APP_ROOM_NAME_MAX, &size);
 	if (!name)
 		return;
+	if (settings->sanitize && !app_content_is_plain(name, size)) {
+		app_send_error(client, id, "INVALID_FIELD", "Wrong field: room: a name has no < > & or quotes here");
+		return;
+	}
 	const char *why = app_rights_room(client, name, size);
 	if (why) {
 		app_send_error(client, id, "PERMISSION_DENIED", why);
@@ -288,7 +292,7 @@ void app_rooms_message(struct app_client *client, const json_t *message, const j
 	app_out_string(tail, member->room->name, member->room->node.name_size);
 	app_out_text(tail, ",\"content\":");
 	app_content_write(tail, content, app_settings_now(client->app)->sanitize);
-	app_out_ref(tail, id);
+	app_content_ref(tail, id, app_settings_now(client->app)->sanitize);
 	app_out_text(tail, ",\"timestamp\":");
 	app_out_number(tail, app_date_ms());
 	app_out_text(tail, post.passes ? ",\"ephemeral\":true}" : "}");
