@@ -42,7 +42,8 @@ struct backplane;
 enum backplane_kind {
 	BACKPLANE_TOPIC = 0,    /* a message of the topic `channel` */
 	BACKPLANE_AT_ONCE = 2,  /* likewise, in no order: other nodes number it */
-	BACKPLANE_CONTROL = 16, /* 16 to 255 */
+	BACKPLANE_CONTROL = 16, /* 16 to 239 */
+	BACKPLANE_PLAIN = 240,  /* what a program without us said to `channel`: "room/NAME", "user/NAME" or "all" */
 };
 
 /* A message on its way to the engine, or from there. Of the flags RC_PUBLISH_BINARY, _REMOVE and _SNAPSHOT travel;

@@ -25,6 +25,7 @@
 #ifndef BACKPLANE_ENGINE_H
 #define BACKPLANE_ENGINE_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -85,7 +86,7 @@ struct engine {
 	const char *const *schemes;   /* of URLs: "redis", "rediss"; null ends them */
 	const char *(*version)(void); /* of the library that it is built with, for `ringcast probe` */
 	/* Looks at the URL without any connection. Returns 0, or -EINVAL with what is wrong and what would be right in
-	 * `wrong`. Values that every engine takes (prefix, keep) were looked at before. */
+	 * `wrong`. Values that every engine takes (prefix, keep, plain) were looked at before. */
 	int (*check)(const struct backplane_url *url, char wrong[static ENGINE_WHY_SIZE]);
 	/* Makes the state; connects nowhere. Returns null with *why set. */
 	void *(*open)(const struct engine_setup *setup, char why[static ENGINE_WHY_SIZE]);
@@ -143,7 +144,11 @@ struct engine {
 };
 
 /* Whether setup.wake_fd is readable. */
-bool engine_woken(int wake_fd);
+static inline bool engine_woken(int wake_fd)
+{
+	struct pollfd asked = { .fd = wake_fd, .events = POLLIN };
+	return poll(&asked, 1, 0) > 0;
+}
 
 /* Those that were built in; null ends them. built.h says which: all that a file implements stands between #ifdef
  * BACKPLANE_REDIS (or its like) and #endif, so that the file compiles to nothing where the library is missing. */

@@ -86,6 +86,16 @@ static bool compare(struct backplane *backplane, const struct packet_head *head,
 	return true;
 }
 
+/* Of the records that programs publish without us, none tells the epoch. So a packet does, now and then. */
+static void tell_epoch(struct backplane *backplane)
+{
+	const struct backplane_message message = { .kind = KIND_EPOCH, .channel = "", .data = "" };
+	if (backplane->follower.starting || ++backplane->follower.plain_count < PLAIN_COUNT_MAX)
+		return;
+	backplane->follower.plain_count = 0;
+	outbox_add(&backplane->outbox, &message, 1, state_clock_ns(), NULL, NULL, NULL);
+}
+
 static void take(void *context, struct engine_position position, const void *data, size_t size)
 {
 	struct backplane *backplane = context;
@@ -99,7 +109,9 @@ static void take(void *context, struct engine_position position, const void *dat
 	follower->at_node = head.node;
 	follower->at_token = head.token;
 	atomic_fetch_add(&backplane->counters.received_bytes, size);
-	uint64_t epoch = position.epoch ? position.epoch : head.epoch, known = atomic_load(&backplane->epoch);
+	uint64_t known = atomic_load(&backplane->epoch);
+	bool plain = good && head.node == PACKET_PLAIN;
+	uint64_t epoch = position.epoch ? position.epoch : plain ? known : head.epoch;
 	/* Before the packet that begins an epoch there was nothing, so nothing of it can be missing. */
 	if (epoch > known)
 		begin_numbers(backplane, epoch, good && !head.count ? 0 : arrival_before(position.sequence));
@@ -115,6 +127,13 @@ static void take(void *context, struct engine_position position, const void *dat
 	}
 	if (!head.count)
 		return;
+	if (plain) {
+		tell_epoch(backplane);
+		if (epoch)
+			arrival_take(backplane, &head, position, data, size);
+		return;
+	}
+	follower->plain_count = 0;
 	if (packet_seen(&follower->memory, head.node, head.token)) {
 		atomic_fetch_add(&backplane->counters.duplicates, 1);
 		return;
@@ -169,6 +188,11 @@ static void look_whether_whole(struct backplane *backplane)
 	struct follower *follower = &backplane->follower;
 	if (follower->expecting || follower->fit != FIT || is_before(follower->at, follower->target))
 		return;
+	/* Others may have written to the stream, and no node yet. */
+	if (!atomic_load(&backplane->epoch)) {
+		follower->fit = BEGIN_AGAIN;
+		return;
+	}
 	follower->starting = false;
 	follower->repairing = false;
 	state_set(backplane, PART_FOLLOWING | PART_WHOLE, true, NULL);

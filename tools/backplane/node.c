@@ -3,6 +3,7 @@
  * node.c - see backplane.h: a node's life, and what is asked of it from outside its threads.
  */
 #include "node.h"
+#include "plain.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -39,6 +40,8 @@ static int check_url(const struct backplane_url *url, const struct engine **engi
 	if (!backplane_url_number(url, "keep", 100, KEEP_MAX, keep))
 		return fail(error, -EINVAL, "keep=%s: expected a number of packets from 100 to 100000000%s",
 		            backplane_url_value(url, "keep", ""), "");
+	if (!plain_check(url, wrong))
+		return fail(error, -EINVAL, "%s%s", wrong, "");
 	const char *prefix = backplane_url_value(url, "prefix", "ringcast");
 	if (!*prefix || strlen(prefix) > 64 ||
 	    strspn(prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != strlen(prefix))

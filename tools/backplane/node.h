@@ -19,8 +19,10 @@
 #include "outbox.h"
 #include "packet.h"
 
+#define KIND_EPOCH 2 /* says nothing; its packet tells the epoch to who begins to read among plain records */
 #define KIND_LEASE 1 /* where an engine keeps no leases: a node says that it lives */
 #define NUMBERS_A_PACKET 1024
+#define PLAIN_COUNT_MAX 256
 #define PATIENCE_NS UINT64_C(1000000000) /* an engine that is away for less than this refuses nobody */
 #define KEEP_DEFAULT 100000
 
@@ -40,6 +42,7 @@ struct follower {
 	bool begun;                                  /* the library was told of an epoch */
 	bool starting;                               /* it has not been whole yet */
 	bool repairing;                              /* what comes was missed */
+	unsigned plain_count;                        /* plain records since a packet told the epoch */
 	enum { FIT, FOLLOW_AGAIN, BEGIN_AGAIN } fit; /* of what was read with where it stood */
 	struct packet_memory memory;
 	struct backplane_message *messages; /* of a packet */

@@ -239,8 +239,8 @@ redisReply *redis_link_ask(struct redis_link *link, const struct redis_word *wor
 
 int redis_where_read(struct redis_where *where, const struct backplane_url *url, char wrong[static ENGINE_WHY_SIZE])
 {
-	static const char *const known[] = { "prefix", "keep",     "sentinel", "sentinel-password", "ca", "cert",
-		                             "key",    "insecure", NULL };
+	static const char *const known[] = { "prefix", "keep", "plain", "sentinel", "sentinel-password",
+		                             "ca",     "cert", "key",   "insecure", NULL };
 	const char *unknown = backplane_url_unknown(url, known), *path = url->path, *end;
 	bool sentinels = strstr(url->scheme, "-sentinel");
 	*where = (struct redis_where){ .url = url,
@@ -252,10 +252,11 @@ int redis_where_read(struct redis_where *where, const struct backplane_url *url,
 		                       .key = backplane_url_value(url, "key", NULL),
 		                       .insecure = !strcmp(backplane_url_value(url, "insecure", "0"), "1") };
 	if (unknown)
-		return snprintf(wrong, ENGINE_WHY_SIZE,
-		                "unknown %.40s=: expected prefix, keep, sentinel, sentinel-password, ca, cert, key, "
-		                "insecure",
-		                unknown),
+		return snprintf(
+			   wrong, ENGINE_WHY_SIZE,
+			   "unknown %.40s=: expected prefix, keep, plain, sentinel, sentinel-password, ca, cert, key, "
+			   "insecure",
+			   unknown),
 		       -EINVAL;
 	/* MASTER[/DB] of a URL of sentinels; the words are kept where they stand. */
 	if (sentinels && *path) {
