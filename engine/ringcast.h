@@ -146,6 +146,7 @@ struct rc_closing {
 };
 
 struct sockaddr; /* <sys/socket.h> */
+struct rc_numbers;
 
 /* What the library calls. Any of these may be null. `context` is handed back as the first argument. */
 struct rc_handlers {
@@ -434,6 +435,7 @@ struct rc_publication {
 	const void *key;                /* of what in the topic this is the newest, see ringcast_feed.h; copied */
 	size_t key_size;                /* 0: it has no key */
 	uint64_t at_epoch, at_sequence; /* its number elsewhere: ringcast_replica.h. 0: the server numbers it */
+	size_t (*make_of)(void *context, const struct rc_numbers *numbers, const void **data); /* see there too */
 };
 RC_API int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message,
                                size_t struct_size);
@@ -448,8 +450,7 @@ RC_API bool rc_text_valid(const void *text, size_t size);
  * send_size_max would wait; nothing was queued), -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM. */
 RC_API int rc_send(rc_server *server, rc_conn conn, enum rc_opcode opcode, const void *data, size_t size);
 
-/* Sends text that is known to be UTF-8, as what handlers.message was given: it is not looked at once more. Any thread.
- * Returns what rc_send() does. */
+/* As rc_send(), for text that is known to be UTF-8: it is not looked at once more. Any thread. Returns the same. */
 RC_API int rc_send_unchecked(rc_server *server, rc_conn conn, enum rc_opcode opcode, const void *data, size_t size);
 
 /* Sends a Ping with up to RC_CONTROL_SIZE_MAX bytes; a stream of events gets a comment instead. Any thread. Returns as
@@ -485,7 +486,7 @@ struct rc_start {
 	bool snapshot;  /* first the topic's newest base and what came after it; or the state, if the log has it not */
 	unsigned rate;  /* so often a second at most (RC_RATE_MAX) the newest of each key; 0: everything, at once */
 	uint64_t epoch; /* unless 0: that of `since`. In another one the topic began anew, and so does this */
-	uint64_t lost;  /* out, as `first`: messages after `since` are missing, up to this number; 0: none is */
+	uint64_t lost;  /* out, as `first`: of those after `since`, all up to this number are not there; 0: all are */
 };
 
 /* Subscribes a connection that is open or in its request. Any thread; from another one than its worker's it is posted,

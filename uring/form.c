@@ -6,6 +6,7 @@
 
 #include "http.h"
 #include "keep.h"
+#include "own.h"
 #include "say.h"
 #include "sse.h"
 #include "worker.h"
@@ -113,34 +114,49 @@ static size_t write_in(uint8_t *to, enum rc_encoding_id encoding, const struct r
 	return rc_envelope_write(to, encoding, value, none, &payload);
 }
 
-static size_t write_frame(uint8_t *to, const struct rc_value *value)
+static size_t write_frame(const struct rc_server *server, uint8_t *to, const struct rc_value *value)
 {
+	(void)server;
 	return write_in(to, RC_ENCODING_LOG, value);
 }
 
-static size_t write_json(uint8_t *to, const struct rc_value *value)
+static size_t write_json(const struct rc_server *server, uint8_t *to, const struct rc_value *value)
 {
+	(void)server;
 	return write_in(to, RC_ENCODING_JSON, value);
 }
 
-static size_t write_binary(uint8_t *to, const struct rc_value *value)
+static size_t write_binary(const struct rc_server *server, uint8_t *to, const struct rc_value *value)
 {
+	(void)server;
 	return write_in(to, RC_ENCODING_BINARY, value);
 }
 
-static size_t write_event(uint8_t *to, const struct rc_value *value)
+static size_t write_event(const struct rc_server *server, uint8_t *to, const struct rc_value *value)
 {
+	(void)server;
 	return write_in(to, RC_ENCODING_SSE, value);
 }
 
-static size_t write_json_event(uint8_t *to, const struct rc_value *value)
+static size_t write_json_event(const struct rc_server *server, uint8_t *to, const struct rc_value *value)
 {
+	(void)server;
 	return write_in(to, RC_ENCODING_SSE_JSON, value);
 }
 
-static size_t write_nothing(uint8_t *to, const struct rc_value *value)
+static size_t write_own(const struct rc_server *server, uint8_t *to, const struct rc_value *value)
 {
-	(void)to, (void)value;
+	return rc_own_write(server, RC_ENCODING_OWN, to, value);
+}
+
+static size_t write_own_2(const struct rc_server *server, uint8_t *to, const struct rc_value *value)
+{
+	return rc_own_write(server, RC_ENCODING_OWN_2, to, value);
+}
+
+static size_t write_nothing(const struct rc_server *server, uint8_t *to, const struct rc_value *value)
+{
+	(void)server, (void)to, (void)value;
 	return 0;
 }
 
@@ -187,6 +203,24 @@ const struct form rc_forms[FORM_COUNT] = {
 		.encoding = RC_ENCODING_BINARY,
 		.write = write_binary,
 		.mark = mark_binary,
+		.silence = SILENCE_PING,
+		.say = rc_say_frame,
+		.close = close_websocket,
+	},
+	[FORM_OWN] = {
+		.websocket = true,
+		.follows = true,
+		.encoding = RC_ENCODING_OWN,
+		.write = write_own,
+		.silence = SILENCE_PING,
+		.say = rc_say_frame,
+		.close = close_websocket,
+	},
+	[FORM_OWN_2] = {
+		.websocket = true,
+		.follows = true,
+		.encoding = RC_ENCODING_OWN_2,
+		.write = write_own_2,
 		.silence = SILENCE_PING,
 		.say = rc_say_frame,
 		.close = close_websocket,

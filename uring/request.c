@@ -223,14 +223,19 @@ int rc_request_wait(rc_request *request)
 
 int rc_request_form(rc_request *request, enum rc_form form)
 {
-	static const uint8_t of_websocket
-	    [] = { [RC_FORM_PLAIN] = FORM_FRAMES, [RC_FORM_JSON] = FORM_JSON, [RC_FORM_BINARY] = FORM_BINARY },
-	    of_events[] = { [RC_FORM_PLAIN] = FORM_EVENTS, [RC_FORM_JSON] = FORM_JSON_EVENTS };
+	static const uint8_t of_websocket[] = { [RC_FORM_PLAIN] = FORM_FRAMES,
+		                                [RC_FORM_JSON] = FORM_JSON,
+		                                [RC_FORM_BINARY] = FORM_BINARY,
+		                                [RC_FORM_OWN] = FORM_OWN,
+		                                [RC_FORM_OWN_2] = FORM_OWN_2 },
+			     of_events[] = { [RC_FORM_PLAIN] = FORM_EVENTS, [RC_FORM_JSON] = FORM_JSON_EVENTS };
 	struct connection *conn = &request->worker->connections[request->slot];
 	bool websocket = request->http->websocket;
 	unsigned count = websocket ? sizeof of_websocket : sizeof of_events;
 	if (request->is_head || (unsigned)form >= count ||
 	    (!websocket && conn->form != FORM_EVENTS && conn->form != FORM_JSON_EVENTS))
+		return -EINVAL;
+	if (form >= RC_FORM_OWN && !request->worker->server->own[form - RC_FORM_OWN].write)
 		return -EINVAL;
 	if (conn->subscription_count)
 		return -EBUSY;

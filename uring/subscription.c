@@ -18,14 +18,21 @@
 static bool copy_last(struct worker *worker, struct connection *conn, const struct rc_value *value)
 {
 	const struct form *form = rc_form_of(conn);
-	size_t size = form->write(NULL, value);
+	size_t size = form->write(worker->server, NULL, value);
 	struct rc_outbox *outbox = size ? rc_connection_outbox(worker, conn) : NULL;
 	bool full;
 	uint8_t *at = outbox ? rc_outbox_add(outbox, &worker->pool, size, worker->server->config.send_size_max, &full)
 	                     : NULL;
 	if (at)
-		form->write(at, value);
+		form->write(worker->server, at, value);
 	return at;
+}
+
+/* Up to where something is missing for who has everything up to `since`, and goes on from an entry; 0: nothing is. */
+static uint64_t lost_of(const struct rc_log *log, uint64_t at, uint64_t since, uint64_t newest)
+{
+	uint64_t before = at == RC_NONE ? newest : rc_log_entry(log, at)->before;
+	return before > since ? before : 0;
 }
 
 /* Where the subscription begins; *first is the sequence number that comes first. With the lock. */
@@ -47,11 +54,12 @@ static uint64_t begin_at(struct worker *worker, struct connection *conn, const s
 		                 next >= topic->began && next <= rc_log_head(log);
 		if (start->resumed || !start->resume)
 			at = rc_log_first_sequence(log, topic, 1, start->resumed ? next : readable);
+		if (!start->resumed && !start->resume)
+			start->lost = lost_of(log, at, 0, sequence);
 	}
 	if (start && start->resume && !start->resumed && start->since < sequence) {
 		at = rc_log_first_sequence(log, topic, start->since + 1, readable);
-		uint64_t before = at == RC_NONE ? sequence : rc_log_entry(log, at)->before;
-		start->lost = before > start->since ? before : 0;
+		start->lost = lost_of(log, at, start->since, sequence);
 	} else if (last && newest != RC_NONE && newest >= readable) {
 		at = newest;
 	}
@@ -158,7 +166,6 @@ static int find_beginning(struct worker *worker, struct connection *conn, const 
 		beginning->until = beginning->from;
 	if (!start || !begins_with_state(worker, conn, topic, start, beginning->from))
 		return 0;
-	start->lost = 0; /* the state has it */
 	uint64_t base = start->snapshot ? rc_subscription_base(worker, topic) : RC_NONE;
 	beginning->from = base != RC_NONE ? base : rc_log_head(log);
 	beginning->until = base != RC_NONE ? base + 1 : beginning->from;

@@ -14,6 +14,7 @@
 #include "figures.h"
 #include "lib/text.h"
 #include "names.h"
+#include "paths.h"
 #include "people.h"
 #include "publishing.h"
 #include "speaking.h"
@@ -250,5 +251,5 @@ int app_api_answer(struct app *app, rc_request *request)
 	if (admin_is_here(&app->admin, request))
 		return 404;
 	/* 0: the library answers 426. The client meant a WebSocket. */
-	return strcmp(path, "/ws") == 0 || strncmp(path, "/ws/", 4) == 0 ? 0 : 404;
+	return app_paths_place(app_settings_now(app), request) == APP_PLACE_NONE ? 404 : 0;
 }

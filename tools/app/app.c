@@ -31,9 +31,11 @@ const struct subcommand command_app = {
 	.usage = "[options]",
 	.about =
 	    "`ringcast serve` hands on bytes by topic. This server speaks JSON messages about users, rooms and\n"
-	    "feeds (subprotocol ringcast.json), with tokens, permissions and limits. They are two commands\n"
+	    "feeds (subprotocols ringcast.json, ringcast.msgpack and ringcast.zlib), with tokens, permissions and "
+	    "limits. They are two commands\n"
 	    "because they owe their clients different things: serve knows nobody and adds nothing to a message.\n"
 	    "  /ws, /ws/USER      WebSocket; ?token=, ?reliable=1\n"
+	    "  /echo              WebSocket: what comes goes back\n"
 	    "  /sse/TOPIC,...     feeds as server-sent events; Last-Event-ID, ?since=\n"
 	    "  /poll/TOPIC,...    feeds by long polling; ?since=, ?wait=\n"
 	    "  /api/...           POST publish, rooms/ROOM, broadcast, send, disconnect; GET stats, rooms, presence\n"
@@ -64,7 +66,8 @@ static void send_away(void *context, struct app_node *node)
 	after_ms = comeback_ms / 10 + (unsigned)((uint64_t)random * (comeback_ms - comeback_ms / 10) >> 32);
 	app_out_clear(out);
 	app_out_format(out, "{\"type\":\"going_away\",\"reconnectAfter\":%u}", after_ms);
-	app_send(client, out);
+	if (!client->bare)
+		app_send(client, out);
 	snprintf(reason, sizeof reason, "come back in %u ms", after_ms);
 	app_close(client, RC_CLOSE_GOING_AWAY, reason);
 }

@@ -29,6 +29,7 @@
 #include "lib/health.h"
 #include "lib/local.h"
 #include "lib/service.h"
+#include "partials.h"
 #include "ringcast.h"
 #include "settings.h"
 #include "span.h"
@@ -53,6 +54,7 @@ struct app {
 	struct service service;
 	struct access_log access;
 	struct app_watches watches;
+	struct app_partials partials;
 	_Atomic bool passing; /* all follow the topic of what is not kept and goes to everybody (passing.h) */
 	struct app_gate gate;
 	struct app_clock clock;

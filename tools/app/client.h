@@ -14,8 +14,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bare.h"
 #include "bucket.h"
 #include "clock.h"
+#include "form.h"
 #include "out.h"
 #include "ringcast.h"
 #include "status.h"
@@ -31,6 +33,7 @@ struct app_crew {
 	struct app_table clients; /* by handle */
 	struct app_deadlines deadlines;
 	struct app_out out, head, tail; /* scratch: for an answer, and for what is published */
+	struct app_out coded;           /* and for what of it goes in another form than JSON, or came so */
 	struct app_in_hand *in_hand;    /* the DATA that is handled, on several nodes (span.h) */
 };
 
@@ -41,6 +44,9 @@ struct app_client {
 	rc_conn conn;
 	char id[APP_CLIENT_ID_SIZE + 1];
 	struct app_wish *wish; /* what it asked for by plain HTTP; null: it has a WebSocket */
+	enum app_bare bare;    /* it does not speak the dialect */
+	char *shown;           /* its address, as a chat shows it; or null */
+	enum app_form form;    /* of its messages on the wire */
 	bool opened, closing;
 
 	/* who it is: login.c, people.c */
@@ -65,7 +71,9 @@ struct app_client {
 	unsigned feed_count;
 	char *patterns[APP_PATTERNS_MAX];
 	unsigned pattern_count;
-	unsigned subscribe_count;                /* subscribes so far */
+	unsigned subscribe_count;     /* subscribes so far */
+	struct app_partial *partials; /* what it says in pieces (partials.h) */
+	unsigned partial_count;
 	const json_t *inside;                    /* the id of the DATA that is being handled, or null */
 	bool refused;                            /* something in it */
 	struct app_outcome outcome;              /* of what is in it */

@@ -10,6 +10,7 @@
 #include "access.h"
 #include "api.h"
 #include "app.h"
+#include "bare.h"
 #include "batch.h"
 #include "client.h"
 #include "dialect.h"
@@ -19,7 +20,9 @@
 #include "lib/text.h"
 #include "lib/wait.h"
 #include "login.h"
+#include "partials.h"
 #include "passing.h"
+#include "paths.h"
 #include "people.h"
 #include "plain.h"
 #include "rate.h"
@@ -61,6 +64,9 @@ static int judge(struct app *app, rc_request *request, struct app_client *client
 		return app_access_refuse(request, 429, "too many connections from this address\n");
 	}
 	app_login_ask *ask = app_hooks_has(app, APP_HOOK_CONNECT) ? app_entry_ask : NULL;
+	enum app_place place = client->wish ? APP_PLACE_NONE : app_paths_place(app_settings_now(app), request);
+	if (place == APP_PLACE_ECHO || place == APP_PLACE_CHAT)
+		return app_bare_judge(app, request, client, place == APP_PLACE_ECHO ? APP_BARE_ECHO : APP_BARE_CHAT);
 	if (!client->wish)
 		return app_login_judge(app, request, client, ask);
 	uint32_t cost = 1 + app_cost_of_subscribe(client->wish->message);
@@ -172,7 +178,7 @@ static int judge_request(struct app *app, rc_request *request)
 			return open_client(app, request, wish);
 		return status >= 0 ? status : app_api_answer(app, request);
 	}
-	if (admin_is_here(&app->admin, request) || (strcmp(path, "/ws") != 0 && strncmp(path, "/ws/", 4) != 0))
+	if (admin_is_here(&app->admin, request) || app_paths_place(app_settings_now(app), request) == APP_PLACE_NONE)
 		return 404;
 	if (atomic_load(&app->draining))
 		return app_access_refuse(request, 503, "going away\n");
@@ -196,7 +202,9 @@ static void on_open(void *context, rc_conn conn, void *user)
 	client->opened = true;
 	APP_COUNT(app, open);
 	app_table_add(&client->crew->clients, &client->node);
-	if (client->wish)
+	if (client->bare)
+		app_bare_open(client);
+	else if (client->wish)
 		app_plain_open(client);
 	else if (!app_hold_waits(client))
 		app_entry_begin(client);
@@ -213,7 +221,10 @@ static void on_message(void *context, rc_conn conn, void *user, const struct rc_
 	(void)conn;
 	if (client->closing)
 		return;
-	app_dialect_receive(client, message);
+	if (client->bare)
+		app_bare_receive(client, message);
+	else
+		app_dialect_receive(client, message);
 	app_latency_add(&app->counters.handling, clock_now() - begin_ns, 1000);
 }
 
@@ -309,6 +320,8 @@ void app_clients_due(struct app_client *client, uint64_t now_ns)
 		app_reliable_due(client, now_ns);
 	if (client->times.batch_ns <= now_ns)
 		app_batch_due(client, now_ns);
+	if (client->times.partial_ns <= now_ns)
+		app_partials_due(client, now_ns);
 	if (client->times.wait_ns <= now_ns)
 		app_plain_due(client);
 	if (client->times.hook_ns <= now_ns && !client->closing)

@@ -23,8 +23,6 @@
 #include "wire.h"
 
 #define DEPTH_MAX 2 /* a message, in a batch, in a DATA */
-#define JSON_DEPTH_MAX 32
-#define JSON_VALUES_MAX 10000
 
 /* ---- types ---- */
 
@@ -96,6 +94,7 @@ static const struct kind {
 	{ "HEARTBEAT", app_reliable_heartbeat, 0, ANYBODY, NULL },
 	{ "RECONNECT", app_reliable_reconnect, 0, 0, NULL },
 	{ "room_message", app_rooms_message, APP_MAY_WRITE, 0, cost_of_room },
+	{ "partial", app_rooms_partial, APP_MAY_WRITE, 0, cost_of_room },
 	{ "direct", app_talk_direct, APP_MAY_WRITE, 0, NULL },
 	{ "broadcast", app_talk_broadcast, APP_MAY_BROADCAST, 0, cost_of_everybody },
 	{ "join_room", app_rooms_join, APP_MAY_READ, 0, NULL },
@@ -112,34 +111,27 @@ static const struct kind own = { NULL, app_talk_own, 0, 0, app_talk_cost }; /* o
 
 /* ---- what is read at all ---- */
 
-/* The parser's memory and time grow with the number of values, and that grows with these characters. */
-static bool is_bounded(const uint8_t *text, size_t size)
+/* The value that a frame holds; or null, after saying what is wrong. What had to be inflated is paid for by its size as
+ * well, so that a small frame makes no more work than a large one may. */
+static json_t *read_frame(struct app_client *client, const struct rc_message *message)
 {
-	unsigned depth = 0, values = 0;
-	bool quoted = false;
-	for (size_t i = 0; i < size; i++) {
-		if (text[i] == '"')
-			quoted = !quoted;
-		else if (quoted)
-			i += text[i] == '\\';
-		else if (text[i] == '[' || text[i] == '{')
-			values++, depth++;
-		else if (text[i] == ',')
-			values++;
-		else if ((text[i] == ']' || text[i] == '}') && depth)
-			depth--;
-		if (depth > JSON_DEPTH_MAX || values > JSON_VALUES_MAX)
-			return false;
-	}
-	return true;
-}
-
-static json_t *read_json(const struct rc_message *message)
-{
-	json_error_t error;
-	if (message->opcode != RC_TEXT || !is_bounded(message->data, message->size))
+	static const char *const words[APP_FORM_COUNT] = { "Invalid JSON", "Invalid MessagePack",
+		                                           "Invalid JSON, or it is not compressed as zlib does" };
+	size_t inflated, size_max = app_settings_now(client->app)->message_max;
+	json_t *value;
+	enum app_form_wrong wrong = app_form_read(client->form, message, size_max, &client->crew->coded, &inflated,
+	                                          &value);
+	uint32_t cost = inflated > message->size ? app_cost_of_size(inflated) - app_cost_of_size(message->size) : 0;
+	if (cost && !app_rate_take(client, json_object_get(value, "id"), cost)) {
+		app_rate_drain(client, cost); /* the work has been done */
+		json_decref(value);
 		return NULL;
-	return json_loadb((const char *)message->data, message->size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+	}
+	if (wrong == APP_FORM_TOO_LONG)
+		app_send_error(client, NULL, "TOO_LONG", "Too long: inflated it is larger than a message may be");
+	else if (wrong)
+		app_send_error(client, NULL, "INVALID_JSON", words[message->opcode == RC_TEXT ? 0 : client->form]);
+	return value;
 }
 
 /* ---- a message ---- */
@@ -239,19 +231,18 @@ static void handle(struct app_client *client, const json_t *message, unsigned de
 
 static void receive(struct app_client *client, const struct rc_message *message)
 {
-	json_t *value = read_json(message);
+	json_t *value = read_frame(client, message);
 	if (value)
 		handle_admitted(client, value, 0);
-	else
-		app_send_error(client, NULL, "INVALID_JSON", "Invalid JSON");
 	json_decref(value);
 }
 
 static void refuse_for_room(struct app_client *client, const struct rc_message *message)
 {
-	json_t *value = read_json(message);
-	app_send_error(client, json_object_get(value, "id"), "TRY_LATER",
-	               "Too many messages wait for the application's answer");
+	json_t *value = read_frame(client, message);
+	if (value)
+		app_send_error(client, json_object_get(value, "id"), "TRY_LATER",
+		               "Too many messages wait for the application's answer");
 	json_decref(value);
 }
 

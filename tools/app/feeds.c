@@ -41,8 +41,7 @@ struct app_feed *app_feeds_find(const struct app_client *client, const char *nam
 bool app_feeds_begins_with_state(const struct rc_start *start)
 {
 	/* What is resumed goes on right behind it, or else the state comes. */
-	return (start->state || start->snapshot) && !start->resumed &&
-	       (!start->resume || start->first != start->since + 1);
+	return (start->state || start->snapshot) && !start->resumed && (!start->resume || start->lost);
 }
 
 /* Sets where a feed begins that is read in batches, by the rules of struct rc_start. */
@@ -53,13 +52,14 @@ static void begin_pulled(struct app_client *client, struct app_feed *feed, struc
 	feed->pulled = true;
 	feed->epoch = stats.epoch;
 	feed->since = stats.sequence;
-	if (start && start->resume && start->since < stats.sequence)
+	if (start && start->resume && (start->since < stats.sequence || stats.elsewhere))
 		feed->since = start->since;
 	else if (start && start->last && stats.sequence)
 		feed->since = stats.sequence - 1;
 	if (!start)
 		return;
-	start->first = stats.oldest > feed->since + 1 ? stats.oldest : feed->since + 1;
+	start->lost = start->resume && stats.lost > feed->since ? stats.lost : 0;
+	start->first = (stats.lost > feed->since ? stats.lost : feed->since) + 1;
 	feed->state = start->state || start->snapshot;
 	feed->owes = app_feeds_begins_with_state(start);
 	if (feed->owes)

@@ -20,6 +20,7 @@
 #include "fields.h"
 #include "lib/text.h"
 #include "lib/wait.h"
+#include "paths.h"
 #include "people.h"
 #include "rate.h"
 #include "rights.h"
@@ -28,7 +29,6 @@
 #include "wish.h"
 
 #define COOKIE_NAME "token"
-#define PROTOCOL "ringcast.json"
 
 /* ---- tokens in a handshake ---- */
 
@@ -160,9 +160,11 @@ static int judge_token(struct app *app, rc_request *request, struct app_client *
 int app_login_judge(struct app *app, rc_request *request, struct app_client *client, app_login_ask *ask)
 {
 	const struct app_settings *settings = app_settings_now(app);
-	const char *path = rc_request_path(request), *user = path[3] == '/' && path[4] ? path + 4 : NULL;
+	const char *user;
 	char scratch[APP_TOKEN_SIZE_MAX + 1];
-	rc_request_choose_protocol(request, PROTOCOL);
+	app_paths_find(settings, rc_request_path(request), &user);
+	if (!app_paths_agree(settings, request, &client->form))
+		return 503;
 	if (user && (strlen(user) > APP_SUBJECT_SIZE_MAX || strchr(user, '/')))
 		return app_access_refuse(request, 400, "a user's name has at most 128 bytes and no /\n");
 	if (user && !text_is_name(user, strlen(user)))

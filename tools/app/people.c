@@ -109,15 +109,33 @@ static void open_reliable(struct app_client *client, const struct app_letter *le
 	app_reliable_send(client, &item);
 }
 
-/* With the lock. Nothing here calls back: a send to a connection of this worker is only queued. */
-static bool hand_over(struct app *app, const struct app_client *device, const struct app_letter *letter, bool reliable)
+/* What is handed to several devices, in each of their forms: made when it is first wanted. */
+struct handed {
+	const struct app_letter *letter;
+	struct app_out forms[APP_FORM_COUNT];
+};
+
+static int send_in_form(struct app *app, const struct app_client *device, struct handed *handed)
 {
+	const struct app_letter *letter = handed->letter;
+	struct app_out *coded = &handed->forms[device->form];
+	if (device->form == APP_FORM_JSON)
+		return rc_send(app->server, device->conn, RC_TEXT, letter->bytes, letter->size);
+	if (!coded->size)
+		app_form_write(device->form, letter->bytes, letter->size, coded);
+	return coded->failed ? -ENOMEM : rc_send(app->server, device->conn, RC_BINARY, coded->bytes, coded->size);
+}
+
+/* With the lock. Nothing here calls back: a send to a connection of this worker is only queued. */
+static bool hand_over(struct app *app, const struct app_client *device, struct handed *handed, bool reliable)
+{
+	const struct app_letter *letter = handed->letter;
 	static const char slow[] = "reads too slowly";
 	if (reliable || device->reliable)
 		return app_letter_post(app, device->conn, open_reliable, letter) == 0;
 	if (device->by_letter)
 		return app_letter_post(app, device->conn, open_text, letter) == 0;
-	int code = rc_send(app->server, device->conn, RC_TEXT, letter->bytes, letter->size);
+	int code = send_in_form(app, device, handed);
 	if (code == -ENOBUFS)
 		app_letter_close(app, device->conn, RC_CLOSE_POLICY, slow, sizeof slow - 1);
 	if (code == 0)
@@ -138,16 +156,19 @@ int app_people_hand(struct app *app, const struct app_directed *directed, bool n
 		                       .sender = directed->sender,
 		                       .bytes = directed->bytes,
 		                       .size = directed->size };
+	struct handed handed = { .letter = &letter };
 	int devices = 0;
 	pthread_mutex_lock(&directory->lock);
 	struct app_user *user = app_directory_user(directory, directed->to, directed->to_size, keep);
 	for (struct app_client *device = user && now ? user->devices : NULL; device; device = device->next_device)
-		devices += hand_over(app, device, &letter, reliable);
+		devices += hand_over(app, device, &handed, reliable);
 	if (user && !devices && keep)
 		devices = app_directory_keep(app, user, &item) ? -1 : -2;
 	if (user && !user->device_count)
 		app_directory_settle(app, user);
 	pthread_mutex_unlock(&directory->lock);
+	for (unsigned i = 0; i < APP_FORM_COUNT; i++)
+		app_out_free(&handed.forms[i]);
 	return user ? devices : -2;
 }
 

@@ -17,6 +17,7 @@
 #include "feeds.h"
 #include "fields.h"
 #include "names.h"
+#include "partials.h"
 #include "passing.h"
 #include "post.h"
 #include "rate.h"
@@ -113,6 +114,7 @@ static struct app_member *enter(struct app_client *client, const char *name, siz
 static bool leave(struct app_client *client, struct app_member *member, char **topic, size_t *topic_size)
 {
 	struct app_directory *directory = &client->app->directory;
+	app_partials_leave(client, member->room);
 	app_feeds_unfollow(client, member->room->topic, member->room->topic_size);
 	app_passing_leave(client, member->room);
 	pthread_mutex_lock(&directory->lock);
@@ -152,7 +154,7 @@ void app_rooms_join(struct app_client *client, const json_t *message, const json
 		return;
 	}
 	struct app_member *member = enter(client, name, size, &first);
-	int code = member ? app_feeds_follow(client, member->room->topic, member->room->topic_size, true, NULL) : -1;
+	int code = member ? app_partials_follow(client, member->room) : -1;
 	if (code) {
 		char *topic = NULL;
 		size_t topic_size;
@@ -168,6 +170,7 @@ void app_rooms_join(struct app_client *client, const json_t *message, const json
 		return;
 	}
 	tell_sender(client, "room_joined", id, name, size);
+	app_partials_tell(client);
 	/* The others are told after the client follows the room itself: of two who join at once, at least one hears of
 	 * the other. Nothing is said in a room where nobody else is: such a topic costs nothing when it is over. */
 	size_t count = member->room->member_count;
@@ -269,6 +272,13 @@ void app_rooms_message(struct app_client *client, const json_t *message, const j
 	app_out_number(tail, app_date_ms());
 	app_out_text(tail, post.passes ? ",\"ephemeral\":true}" : "}");
 	app_post_to_room(&post, member, head, tail);
+}
+
+void app_rooms_partial(struct app_client *client, const json_t *message, const json_t *id)
+{
+	const struct app_member *member = app_rooms_need(client, message, id);
+	if (member)
+		app_partials_message(client, member->room, message, id);
 }
 
 /* Names of users, each once. (lock) */

@@ -22,6 +22,7 @@ struct app_room;
 void app_rooms_join(struct app_client *client, const json_t *message, const json_t *id);
 void app_rooms_leave(struct app_client *client, const json_t *message, const json_t *id);
 void app_rooms_message(struct app_client *client, const json_t *message, const json_t *id);
+void app_rooms_partial(struct app_client *client, const json_t *message, const json_t *id);
 void app_rooms_members(struct app_client *client, const json_t *message, const json_t *id);
 
 /* The membership in the `room` of a message; null after telling what is wrong. */

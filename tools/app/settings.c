@@ -69,6 +69,7 @@ static struct app_settings *make_defaults(void)
 		.batch_delay_max_ms = 5000,
 		.drain_ms = 5000,
 		.comeback_ms = 10000,
+		.partial_ms = 60000,
 		.hooks = APP_HOOK_DEFAULTS,
 		.log = LOG_DEFAULTS,
 	};
@@ -84,6 +85,7 @@ void app_settings_free(struct app_settings *settings)
 	for (unsigned i = 0; i < settings->string_count; i++)
 		free(settings->strings[i]);
 	free(settings->strings);
+	free(settings->protocol_words);
 	app_token_keys_free(&settings->keys);
 	keys_free(&settings->api);
 	keys_free(&settings->operators);

@@ -95,6 +95,12 @@ struct app_settings {
 	const char *types;     /* that the server does not know and hands on; names.h says how; null: none */
 	const char *ephemeral; /* that pass (passing.h) */
 	int sanitize;          /* content.h */
+	unsigned partial_ms;   /* partials.h */
+	struct option_list paths;
+	const char *protocols_text;
+	char *protocol_words;
+	struct option_list protocols;
+	bool plain_chat;
 
 	/* what is said */
 	const char *user; /* to become once the listeners are there */

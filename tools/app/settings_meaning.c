@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/environment.h"
@@ -181,10 +182,51 @@ static bool check_names(const struct app_settings *settings, const char *name, c
 	return true;
 }
 
-static bool check_messages(const struct app_settings *settings)
+/* Subprotocols are tokens of RFC 9110, section 5.6.2. */
+static bool read_protocols(struct app_settings *settings)
+{
+	static const char tokens[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
+	const char *text = settings->protocols_text;
+	char *rest = NULL;
+	if (!text)
+		return true;
+	if (!check_names(settings, "protocols", text))
+		return false;
+	if (!(settings->protocol_words = strdup(text)))
+		return command_failed("no memory"), false;
+	for (char *word = strtok_r(settings->protocol_words, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
+		word += strspn(word, " ");
+		size_t size = strspn(word, tokens);
+		if (word[size + strspn(word + size, " ")] || settings->protocols.count == OPTION_LIST_MAX)
+			return app_wrong(settings, "protocols", 0,
+			                 "protocols '%s': expected at most %d names of letters, digits and . - _", text,
+			                 OPTION_LIST_MAX),
+			       false;
+		word[size] = 0;
+		settings->protocols.items[settings->protocols.count++] = word;
+	}
+	return true;
+}
+
+static bool check_paths(const struct app_settings *settings)
+{
+	for (unsigned i = 0; i < settings->paths.count; i++) {
+		const char *path = settings->paths.items[i];
+		size_t size = strlen(path);
+		if (*path != '/' || !text_is_name(path, size) || strpbrk(path, "?# %") ||
+		    (size > 1 && path[size - 1] == '/'))
+			return app_wrong(settings, "path", i,
+			                 "path '%s': expected /NAME, without a / at its end, decoded", path),
+			       false;
+	}
+	return true;
+}
+
+static bool check_messages(struct app_settings *settings)
 {
 	return check_names(settings, "types", settings->types) &&
-	       check_names(settings, "ephemeral", settings->ephemeral);
+	       check_names(settings, "ephemeral", settings->ephemeral) && read_protocols(settings) &&
+	       check_paths(settings);
 }
 
 static bool check_secure(const struct app_settings *settings, const char *name, const struct option_list *list)
@@ -274,6 +316,12 @@ bool app_settings_finish(struct app_settings *settings)
 	if (settings->auth >= APP_AUTH_OPTIONAL && !settings->keys.count && !connect)
 		return app_wrong(settings, "auth", 0,
 		                 "auth needs a key for tokens: token-secret-file or token-key; or a hook-connect"),
+		       false;
+	if (settings->plain_chat && (settings->auth == APP_AUTH_REQUIRED || settings->hooks.urls[APP_HOOK_CONNECT] ||
+	                             settings->hooks.urls[APP_HOOK_MESSAGE]))
+		return app_wrong(settings, "plain-chat", 0,
+		                 "plain-chat lets everybody in and asks nobody: it goes with auth = off or optional, "
+		                 "and without hook-connect and hook-message"),
 		       false;
 	settings->token_rules = (struct app_token_rules){
 		.audiences = settings->token_audiences.items,

@@ -232,6 +232,16 @@ static void add_messages(struct option_table *table, struct app_settings *s)
 		{ "ephemeral", OPTION_TEXT, &s->ephemeral, "LIST",
 		  "types, written likewise, that are not kept, and of which a slow reader gets\n"
 		  "the newest of each sender (those that say it themselves)" },
+		{ "partial-timeout", OPTION_MS, &s->partial_ms, "TIME",
+		  "until a message in pieces of which nothing more comes is ended (1m)" },
+		{ "path", OPTION_LIST, &s->paths, "PATH",
+		  "where the dialect is spoken too, as at /ws: /chat, and then /chat/USER\n(repeatable)" },
+		{ "protocols", OPTION_TEXT, &s->protocols_text, "LIST",
+		  "subprotocols that are agreed to beside ringcast.json, with commas: of what a\n"
+		  "client offers the first that is known (none)" },
+		{ "plain-chat", OPTION_FLAG, &s->plain_chat, NULL,
+		  "a chat of plain text for whoever offers no subprotocol of ours, at /, /ws and\n"
+		  "--path: a line goes to all others as ADDRESS: TEXT; no account is needed" },
 		{ "sanitize", OPTION_CHOICE, &s->sanitize, APP_SANITIZE,
 		  "make the content that clients send each other harmless as HTML: escape < > &\n"
 		  "and quotes, or strip tags too (off)" },

@@ -38,6 +38,7 @@ void app_free(struct app *app)
 	app_directory_destroy(&app->directory);
 	app_gate_destroy(&app->gate);
 	pthread_mutex_destroy(&app->watches.lock);
+	pthread_mutex_destroy(&app->partials.lock);
 	health_close(&app->health);
 	access_log_close(&app->access);
 	struct app_settings *now = atomic_load(&app->settings);
@@ -120,6 +121,8 @@ static bool make_server(struct app *app, const struct app_settings *settings)
 	app->server = app->admin.metrics.server = rc_server_new(&config, &error);
 	if (!app->server)
 		return wrong_value(settings, &error), false;
+	if (app_form_register(app->server))
+		return command_failed("the forms of messages: out of order"), false;
 	app->admin.metrics.memory_max = config.memory_max;
 	static struct rc_tls_pair pairs[OPTION_LIST_MAX];
 	const struct rc_tls_options tls = { .pairs = pairs,
@@ -386,6 +389,7 @@ bool app_start(struct app *app, const struct app_settings *settings, FILE *said)
 		return command_failed("no random numbers: %s", strerror(errno)), false;
 	json_object_seed((size_t)seed | 1);
 	pthread_mutex_init(&app->watches.lock, NULL);
+	pthread_mutex_init(&app->partials.lock, NULL);
 	app->started_ns = clock_now();
 	app->epoch = app_date_ms();
 	atomic_init(&app->numbers, 1);

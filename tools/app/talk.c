@@ -28,11 +28,11 @@
 
 /* The dialect's own. What the server says, a client that sent it to others would say in the server's name. */
 static const char *const reserved[] = {
-	"ACK",          "DATA",      "HEARTBEAT",    "RECONNECT", "auth",      "auth_expired", "auth_success",
-	"batch",        "batching",  "broadcast",    "direct",    "error",     "gap",          "going_away",
-	"history",      "join_room", "leave_room",   "members",   "ping",      "pong",         "resync",
-	"room_joined",  "room_left", "room_message", "status",    "subscribe", "subscribed",   "unsubscribe",
-	"unsubscribed", "update",    "user_joined",  "user_left", "welcome",
+	"ACK",         "DATA",         "HEARTBEAT",  "RECONNECT",    "auth",      "auth_expired", "auth_success",
+	"batch",       "batching",     "broadcast",  "direct",       "error",     "gap",          "going_away",
+	"history",     "join_room",    "leave_room", "members",      "partial",   "ping",         "pong",
+	"resync",      "room_joined",  "room_left",  "room_message", "status",    "subscribe",    "subscribed",
+	"unsubscribe", "unsubscribed", "update",     "user_joined",  "user_left", "welcome",
 };
 
 /* ---- of the dialect ---- */

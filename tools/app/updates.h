@@ -2,7 +2,9 @@
  *
  * updates.h - what is published to feeds and rooms: messages that hold their own numbers. Any thread.
  *
- *      {"type":"update","topic":T,"key"?:K,"removed"?:true,"snapshot"?:true,"seq":N,"epoch":E,"prev":N - 1,"data":D}
+ *      {"type":"update","topic":T,"key"?:K,"removed"?:true,"snapshot"?:true,"seq":N,"epoch":E,"prev":P,"data":D}
+ *
+ * P is the number of the topic's message before it.
  */
 #ifndef APP_UPDATES_H
 #define APP_UPDATES_H

@@ -12,12 +12,27 @@
 #include "lib/log.h"
 #include "wish.h"
 
-static int try_bytes(struct app_client *client, const char *bytes, size_t size)
+static int try_opcode(struct app_client *client, enum rc_opcode opcode, const void *bytes, size_t size)
 {
-	int code = rc_send(client->app->server, client->conn, RC_TEXT, bytes, size);
+	int code = rc_send(client->app->server, client->conn, opcode, bytes, size);
 	if (code == 0)
 		APP_COUNT(client->app, sent);
 	return code;
+}
+
+static int try_bytes(struct app_client *client, const char *bytes, size_t size)
+{
+	struct app_out *coded = &client->crew->coded;
+	if (client->form == APP_FORM_JSON)
+		return try_opcode(client, RC_TEXT, bytes, size);
+	app_form_write(client->form, bytes, size, coded);
+	return coded->failed ? -ENOMEM : try_opcode(client, RC_BINARY, coded->bytes, coded->size);
+}
+
+void app_send_back(struct app_client *client, const struct rc_message *message)
+{
+	if (try_opcode(client, message->opcode, message->data, message->size) == -ENOBUFS)
+		app_close(client, RC_CLOSE_POLICY, "reads too slowly");
 }
 
 static void send_bytes(struct app_client *client, const char *bytes, size_t size)

@@ -152,16 +152,15 @@ static void read_topic(struct page *page, rc_server *server, struct topic *topic
 	struct rc_start *start = &topic->start;
 	struct rc_topic_stats stats = { 0 };
 	rc_topic_stats(server, topic->name, topic->size, &stats);
-	bool anew = start->resume &&
-	            (start->since > stats.sequence || (start->epoch && start->since && start->epoch != stats.epoch));
+	bool anew = start->resume && ((start->since > stats.sequence && !stats.elsewhere) ||
+	                              (start->epoch && start->since && start->epoch != stats.epoch));
 	bool state = start->state || start->snapshot;
-	if (state && (!start->resume || anew ||
-	              (stats.sequence > start->since && stats.oldest != 0 && stats.oldest > start->since + 1))) {
+	if (state && (!start->resume || anew || (stats.oldest != 0 && stats.lost > start->since))) {
 		read_state(page, server, topic);
 		return;
 	}
 	page->sequence = start->resume && !anew ? start->since
-	                 : anew                 ? (stats.oldest ? stats.oldest - 1 : stats.sequence)
+	                 : anew                 ? stats.lost
 	                                        : stats.sequence - (start->last && stats.sequence);
 	page->epoch = stats.epoch;
 	size_t before = page->count;

@@ -503,6 +503,9 @@ export declare class Ringcast {
      * @returns {Promise<void>}
      */
     send(data: any): Promise<void>;
+    /** Sends now, once, or not at all: for what is old in a moment, as a cursor, or that somebody types. @param {Message} message
+     *  @returns {boolean} whether it went out */
+    sendNow(message: Message): boolean;
     /** Enters a room, now and after each new connection. @param {string} name @returns {Promise<void>} */
     join(name: string): Promise<void>;
     /** @param {string} name */

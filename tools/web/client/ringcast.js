@@ -266,6 +266,14 @@ export class Ringcast {
 		return this.#outbox.send(data);
 	}
 
+	/** Sends now, once, or not at all: for what is old in a moment, as a cursor, or that somebody types. @param {Message} message
+	 *  @returns {boolean} whether it went out */
+	sendNow(message) {
+		const { ready } = this.#connection;
+		if (ready) this.#connection.write(message);
+		return ready;
+	}
+
 	/** Enters a room, now and after each new connection. @param {string} name @returns {Promise<void>} */
 	join(name) {
 		return this.#rooms.join(name);
