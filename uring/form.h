@@ -73,7 +73,8 @@ int rc_say(struct worker *worker, uint32_t slot, uint8_t opcode, const void *dat
 int rc_answer(struct worker *worker, uint32_t slot, int status, const char *type, const char *headers, const void *body,
               size_t size);
 
-/* Puts headers after the status line of a response of `size` bytes; there is room for them. */
-void rc_answer_insert_headers(char *bytes, size_t size, const char *headers, size_t headers_size);
+/* Puts headers after the status line of a response of `size` bytes; there is room for them. Those that its status
+ * demands stay out where the application says the same itself. Returns the new size. */
+size_t rc_answer_insert_headers(char *bytes, size_t size, const char *headers, size_t headers_size);
 
 #endif

@@ -101,6 +101,61 @@ def test_a_body_that_waits_to_be_asked_for():
         equal((status, headers["connection"]), (401, "close"), "who may not gets his answer without sending the body")
 
 
+def test_methods():
+    """405 names what the path takes, and says it once."""
+    with App("--api-key", "0123456789abcdef") as server:
+        for path, methods in (("/api/publish", "POST"), ("/api/send", "POST"), ("/api/stats", "GET, HEAD"), ("/", "GET, HEAD"),
+                              ("/stats", "GET, HEAD"), ("/healthz", "GET, HEAD"), ("/ringcast.js", "GET, HEAD"),
+                              ("/sse/a", "GET, OPTIONS"), ("/poll/a", "GET, OPTIONS"), ("/ws", "GET"), ("/ws/alice", "GET")):
+            for method in "GET", "POST", "PUT", "DELETE", "PATCH":
+                if method in methods.split(", "):
+                    continue
+                for body in "", "{}":
+                    with Raw(server) as raw:
+                        raw.send(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+                        status, headers, answer = raw.response()
+                    equal((status, headers.get("allow")), (405, methods), f"{method} {path}")
+                    equal(json.loads(answer), {"error": f"this path takes {methods}"})
+    with Server() as server:
+        for path, methods in (("/publish/a", "GET, POST"), ("/publish", "GET, POST"), ("/sse/a", "GET"), ("/poll/a", "GET"),
+                              ("/topic/a", "GET"), ("/", "GET, HEAD"), ("/metrics", "GET, HEAD")):
+            status, headers, _ = server.get(path, "DELETE", "Content-Length: 0\r\n")
+            equal((status, headers.get("allow")), (405, methods), path)
+    with Server("--echo") as server, Raw(server) as raw:  # the library's own
+        raw.send(raw.request("/echo", method="POST"))
+        status, headers, _ = raw.response()
+        equal((status, headers.get("allow")), (405, "GET"))
+
+
+def test_errors_are_json():
+    """{"error":WORDS} and nothing behind it, wherever a program reads it."""
+    def check(server, path, method, body, status, headers=""):
+        with Raw(server) as raw:
+            raw.send(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            got, head, answer = raw.response()
+        equal((got, head["content-type"]), (status, "application/json"), f"{method} {path}")
+        words = json.loads(answer)["error"]
+        assert words and "\n" not in words and answer.endswith(b"}"), (path, answer)
+
+    with App("--token-secret", "s" * 32, "--api-key", "0123456789abcdef") as server:
+        key = "X-API-Key: 0123456789abcdef\r\n"
+        for path, method, body, status in (
+                ("/api/publish", "POST", b"{", 400), ("/api/publish", "POST", b"[]", 400), ("/api/publish", "POST", b"", 400),
+                ("/api/send", "POST", b"{}", 400), ("/api/broadcast", "POST", b"{}", 400), ("/api/disconnect", "POST", b"{}", 400),
+                ("/api/nothing", "GET", b"", 404), ("/api/nothing", "POST", b"{}", 404), ("/api/presence?user=%01", "GET", b"", 400),
+                ("/api/publish", "GET", b"", 405)):
+            check(server, path, method, body, status, key)
+        for path in "/api/publish", "/api/send", "/api/nothing":
+            check(server, path, "POST", b"{}", 401)
+        for path, status in (("/stats", 401), ("/sse/a", 401), ("/poll/a", 401), ("/poll/", 400), ("/nothing", 404), ("/sse/room/1", 403)):
+            check(server, path, "GET", b"", status)
+    with Server() as server:
+        for path, body, status in (("/publish", b"x", 400), ("/publish/a?form=json", b"{", 400), ("/publish/a?remove=1", b"x", 400),
+                                   ("/publish/a", b"\xff", 400), ("/publish/%01", b"x", 400)):
+            check(server, path, "POST", body, status)
+        check(server, "/publish/a", "POST", b"x", 403, "Origin: https://elsewhere.example\r\n")
+
+
 def test_requests_one_behind_the_other():
     with Server() as server, Raw(server) as raw:
         raw.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5 + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")

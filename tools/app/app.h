@@ -30,6 +30,10 @@
 #include "lib/local.h"
 #include "lib/service.h"
 #include "partials.h"
+#include "push.h"
+#include "refusals.h"
+#include "reports.h"
+#include "returns.h"
 #include "ringcast.h"
 #include "settings.h"
 #include "span.h"
@@ -57,6 +61,10 @@ struct app {
 	struct app_partials partials;
 	_Atomic bool passing; /* all follow the topic of what is not kept and goes to everybody (passing.h) */
 	struct app_gate gate;
+	struct app_refusals refusals;
+	struct app_returns returns;
+	struct app_reports reports;
+	struct app_push push;
 	struct app_clock clock;
 	struct backplane *backplane; /* null: this is the only node */
 	struct app_span span;

@@ -28,6 +28,14 @@
 #define APP_CLIENT_ID_SIZE 16
 #define APP_PATTERNS_MAX 16 /* of a client */
 
+/* Pings as messages: heartbeat.c. */
+struct app_heartbeat {
+	unsigned interval_ms; /* 0: none */
+	uint64_t stamp;       /* of the latest, and when that left; 0: it was answered */
+	uint64_t sent_ns;
+	uint64_t round_trip_ns;
+};
+
 struct app_crew {
 	struct app *app;
 	struct app_table clients; /* by handle */
@@ -43,11 +51,13 @@ struct app_client {
 	struct app_crew *crew;
 	rc_conn conn;
 	char id[APP_CLIENT_ID_SIZE + 1];
-	struct app_wish *wish; /* what it asked for by plain HTTP; null: it has a WebSocket */
-	enum app_bare bare;    /* it does not speak the dialect */
-	char *shown;           /* its address, as a chat shows it; or null */
-	enum app_form form;    /* of its messages on the wire */
-	bool opened, closing;
+	struct app_wish *wish;   /* what it asked for by plain HTTP; null: it has a WebSocket */
+	enum app_bare bare;      /* it does not speak the dialect */
+	char *shown;             /* its address, as a chat shows it; or null */
+	enum app_form form;      /* of its messages on the wire */
+	struct app_info *info;   /* info.c; or null */
+	struct app_out *answers; /* it says one message by plain HTTP, and hears this; null: it has a connection */
+	bool opened, closing, returned; /* returned: it, or its user, was here a short time ago */
 
 	/* who it is: login.c, people.c */
 	struct app_user *user;          /* null until it has said who it is */
@@ -88,6 +98,8 @@ struct app_client {
 	unsigned batch_count, batch_delay_ms; /* 0: not in batches */
 	struct app_out batch;
 	unsigned batched;
+
+	struct app_heartbeat heartbeat;
 
 	/* when something is due: clock.c */
 	struct app_times times;

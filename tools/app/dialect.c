@@ -14,6 +14,7 @@
 #include "client.h"
 #include "feeds_messages.h"
 #include "fields.h"
+#include "heartbeat.h"
 #include "hold.h"
 #include "login.h"
 #include "rate.h"
@@ -77,6 +78,7 @@ static uint32_t cost_of_auth(const struct app_client *client, const json_t *mess
 enum {
 	ANYBODY = 1, /* also from a client whose user is not known yet, or whose token has expired */
 	ALONE = 2,   /* not in a batch or a DATA */
+	STAYS = 4,   /* from a client that has a connection */
 };
 
 /* DATA is not among them: how deep it may stand depends on what it stands in. */
@@ -89,22 +91,24 @@ static const struct kind {
 	uint32_t (*cost)(const struct app_client *client, const json_t *message);
 } kinds[] = {
 	{ "ping", on_ping, 0, ANYBODY, NULL },
-	{ "auth", app_login_auth, 0, ANYBODY | ALONE, cost_of_auth },
-	{ "ACK", app_reliable_ack, 0, ANYBODY, NULL },
-	{ "HEARTBEAT", app_reliable_heartbeat, 0, ANYBODY, NULL },
-	{ "RECONNECT", app_reliable_reconnect, 0, 0, NULL },
+	{ "pong", app_heartbeat_pong, 0, ANYBODY | STAYS, NULL },
+	{ "hello", app_heartbeat_hello, 0, ANYBODY | STAYS, NULL },
+	{ "auth", app_login_auth, 0, ANYBODY | ALONE | STAYS, cost_of_auth },
+	{ "ACK", app_reliable_ack, 0, ANYBODY | STAYS, NULL },
+	{ "HEARTBEAT", app_reliable_heartbeat, 0, ANYBODY | STAYS, NULL },
+	{ "RECONNECT", app_reliable_reconnect, 0, STAYS, NULL },
 	{ "room_message", app_rooms_message, APP_MAY_WRITE, 0, cost_of_room },
 	{ "partial", app_rooms_partial, APP_MAY_WRITE, 0, cost_of_room },
 	{ "direct", app_talk_direct, APP_MAY_WRITE, 0, NULL },
 	{ "broadcast", app_talk_broadcast, APP_MAY_BROADCAST, 0, cost_of_everybody },
-	{ "join_room", app_rooms_join, APP_MAY_READ, 0, NULL },
-	{ "leave_room", app_rooms_leave, 0, 0, cost_of_room },
+	{ "join_room", app_rooms_join, APP_MAY_READ, STAYS, NULL },
+	{ "leave_room", app_rooms_leave, 0, STAYS, cost_of_room },
 	{ "members", app_rooms_members, APP_MAY_READ, 0, cost_of_room },
-	{ "subscribe", app_feeds_subscribe, APP_MAY_READ, 0, cost_of_subscribe },
-	{ "unsubscribe", app_feeds_unsubscribe, 0, 0, NULL },
+	{ "subscribe", app_feeds_subscribe, APP_MAY_READ, STAYS, cost_of_subscribe },
+	{ "unsubscribe", app_feeds_unsubscribe, 0, STAYS, NULL },
 	{ "history", app_feeds_history, APP_MAY_READ, 0, NULL },
-	{ "batch", on_batch, 0, ANYBODY | ALONE, NULL },
-	{ "batching", app_batch_set, 0, 0, NULL },
+	{ "batch", on_batch, 0, ANYBODY | ALONE | STAYS, NULL },
+	{ "batching", app_batch_set, 0, STAYS, NULL },
 };
 static const struct kind own = { NULL, app_talk_own, 0, 0, app_talk_cost }; /* of a type that is none of them */
 #define KIND_COUNT (sizeof kinds / sizeof *kinds)
@@ -151,6 +155,8 @@ static void dispatch(struct app_client *client, const struct kind *kind, const j
 		app_send_error(client, id, "AUTH_REQUIRED", "Authentication required");
 	else if ((client->permissions & (kind->permission | APP_MAY_ADMIN)) == 0 && kind->permission)
 		app_send_error(client, id, "PERMISSION_DENIED", "Permission denied");
+	else if (client->answers && kind->rules & STAYS)
+		app_send_error(client, id, "INVALID_FIELD", "This type needs a connection that stays");
 	else if (depth && kind->rules & ALONE)
 		app_send_error(client, id, "INVALID_FIELD", "This type must stand by itself");
 	else if (!kind->cost || app_rate_take(client, id, kind->cost(client, message)))
@@ -227,6 +233,27 @@ static void handle(struct app_client *client, const json_t *message, unsigned de
 	APP_COUNT(client->app, received);
 	if (app_rate_admit(client, json_object_get(message, "id"), 0))
 		handle_admitted(client, message, depth);
+}
+
+void app_dialect_say(struct app_client *client, const json_t *message)
+{
+	handle(client, message, 0);
+}
+
+void app_dialect_say_alone(struct app_client *client, const json_t *message)
+{
+	const json_t *room = json_object_get(message, "room"), *type = json_object_get(message, "type");
+	if (json_is_string(type) && strcmp(json_string_value(type), "DATA") == 0) {
+		app_send_error(client, json_object_get(message, "id"), "INVALID_FIELD",
+		               "This type needs a connection that stays");
+		return;
+	}
+	if (json_is_string(room) && json_string_length(room))
+		app_rooms_visit(client, json_string_value(room), json_string_length(room));
+	APP_COUNT(client->app, received);
+	if (app_rate_admit(client, json_object_get(message, "id"), 0))
+		perform(client, message, 0);
+	app_rooms_end_visits(client);
 }
 
 static void receive(struct app_client *client, const struct rc_message *message)

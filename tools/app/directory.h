@@ -34,7 +34,6 @@ struct app_user {
 	struct app_user *newer, *older; /* in a list of those who are away */
 	struct app_away *away;          /* which; null: it is here */
 	uint64_t left_ns;
-	bool known;   /* had a connection before */
 	bool passing; /* its devices follow its topic of what is not kept (passing.h) */
 	char name[];
 };

@@ -31,17 +31,33 @@ bool app_people_reserve(struct app *app, struct app_client *client, const char *
 	pthread_mutex_lock(&directory->lock);
 	struct app_user *user = app_directory_user(directory, name, strlen(name), true);
 	size_t elsewhere = app_spans(app) ? app_span_elsewhere(app, name, strlen(name)) : 0;
-	bool may = user && (!max || user->device_count + elsewhere < max);
+	bool may = user && (!max || user->device_count + elsewhere < max), returned = false;
 	if (may) {
-		if (user->known && !user->device_count)
-			APP_COUNT(app, reconnections);
-		user->known = true;
+		returned = !user->device_count &&
+		           app_returns_came(&app->returns, APP_RETURNING_USER, name, strlen(name), clock_now());
 		user->device_count++;
 		app_directory_settle(app, user);
 		client->user = user;
 	}
 	pthread_mutex_unlock(&directory->lock);
+	if (returned && !client->returned && client->opened)
+		APP_COUNT(app, reconnections); /* else it is counted when it opens */
+	client->returned |= returned;
 	return may;
+}
+
+bool app_people_lend(struct app_client *client, const char *name)
+{
+	struct app *app = client->app;
+	pthread_mutex_lock(&app->directory.lock);
+	struct app_user *user = app_directory_user(&app->directory, name, strlen(name), true);
+	if (user) {
+		user->device_count++;
+		app_directory_settle(app, user);
+		client->user = user;
+	}
+	pthread_mutex_unlock(&app->directory.lock);
+	return user;
 }
 
 void app_people_arrive(struct app_client *client)
@@ -82,7 +98,8 @@ void app_people_leave(struct app_client *client)
 		return;
 	pthread_mutex_lock(&app->directory.lock);
 	bool there = unlink_device(&user->devices, client) || unlink_device(&user->arriving, client);
-	user->device_count--;
+	if (!--user->device_count && !client->answers)
+		app_returns_left(&app->returns, APP_RETURNING_USER, user->name, user->node.name_size, clock_now());
 	if (there && app_spans(app))
 		app_span_leave(client);
 	app_reliable_return(client);
@@ -207,8 +224,7 @@ uint64_t app_people_account(const struct app_client *client)
 	return proven ? client->user->node.hash | 1 : client->address->node.hash & ~UINT64_C(1);
 }
 
-int64_t app_people_publish(struct app *app, const struct app_out *head, const struct app_out *tail,
-                           char number[static APP_NUMBER_SIZE])
+int64_t app_people_publish(struct app *app, const struct app_out *head, const struct app_out *tail, char *number)
 {
 	return app_updates_publish_room(app, APP_BROADCAST_TOPIC, sizeof APP_BROADCAST_TOPIC - 1, head, tail, 0,
 	                                number);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/calls.h"
 #include "lib/environment.h"
 #include "lib/local.h"
 #include "lib/needs.h"
@@ -89,6 +90,8 @@ static void apply_preset(struct app_settings *settings)
 		settings->connections_per_address = strict ? 10 : 256;
 	if (settings->handshakes_per_second == APP_UNSET)
 		settings->handshakes_per_second = strict ? 5 : 50;
+	if (settings->login_failures == APP_UNSET)
+		settings->login_failures = strict ? 10 : 60;
 	if (settings->messages_per_second == APP_UNSET)
 		settings->messages_per_second = strict ? 10 : 100;
 	if (settings->requests_per_second == APP_UNSET)
@@ -159,6 +162,11 @@ static bool check_limits(const struct app_settings *settings)
 		return app_wrong(settings, "history-max", 0, "history-max %u: at most %u messages in one answer",
 		                 settings->history_max, APP_HISTORY_MAX),
 		       false;
+	const char *wrong = settings->push_url ? calls_wrong_url(settings->push_url) : NULL;
+	if (wrong)
+		return app_wrong(settings, "push-url", 0, "push-url '%s': %s", settings->push_url, wrong), false;
+	if (settings->push_ms < 1000)
+		return app_wrong(settings, "push-interval", 0, "push-interval: at least a second (1s)"), false;
 	if (settings->subscriptions_max > SUBSCRIPTIONS_LIMIT)
 		return app_wrong(settings, "subscriptions-max", 0, "subscriptions-max %u: at most %u",
 		                 settings->subscriptions_max, SUBSCRIPTIONS_LIMIT),

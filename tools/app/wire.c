@@ -66,6 +66,12 @@ void app_send(struct app_client *client, struct app_out *out)
 {
 	if (client->closing || (client->wish && client->wish->polls))
 		return; /* a poll hears nothing but its answer */
+	if (client->answers) {
+		app_out_text(client->answers, client->answers->size ? "," : "");
+		app_out_bytes(client->answers, out->bytes, out->size);
+		client->answers->failed |= out->failed;
+		return;
+	}
 	if (out->failed)
 		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
 	else if (client->batch_count)
@@ -76,7 +82,7 @@ void app_send(struct app_client *client, struct app_out *out)
 
 bool app_send_if_room(struct app_client *client, struct app_out *out)
 {
-	if (!client->closing && !client->batch_count && !out->failed)
+	if (!client->closing && !client->answers && !client->batch_count && !out->failed)
 		return try_bytes(client, out->bytes, out->size) != -ENOBUFS;
 	app_send(client, out);
 	return true;
@@ -91,6 +97,8 @@ void app_close(struct app_client *client, uint16_t code, const char *reason)
 		return; /* for what the flush found */
 	client->closing = true;
 	app_clock_set(client);
+	if (client->answers)
+		return; /* it has no connection */
 	log_say(LEVEL_INFO, "closing", client->id, "%u %s", code, reason);
 	rc_close(client->app->server, client->conn, code, reason, strlen(reason));
 }

@@ -25,6 +25,7 @@
 #ifndef BACKPLANE_ENGINE_H
 #define BACKPLANE_ENGINE_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -143,7 +144,11 @@ struct engine {
 };
 
 /* Whether setup.wake_fd is readable. */
-bool engine_woken(int wake_fd);
+static inline bool engine_woken(int wake_fd)
+{
+	struct pollfd asked = { .fd = wake_fd, .events = POLLIN };
+	return poll(&asked, 1, 0) > 0;
+}
 
 /* Those that were built in; null ends them. built.h says which: all that a file implements stands between #ifdef
  * BACKPLANE_REDIS (or its like) and #endif, so that the file compiles to nothing where the library is missing. */

@@ -98,7 +98,11 @@ static void add_limits(struct option_table *table, struct serve *serve)
 		{ "handshake-timeout", OPTION_MS, &config->handshake_timeout_ms, "TIME",
 		  "for a client to open its connection (10s)" },
 		{ "idle-timeout", OPTION_MS, &config->idle_timeout_ms, "TIME",
-		  "a connection that is silent for so long is closed; at half\nof that it is sent a Ping (2m)" },
+		  "a connection that is silent for so long, even to a Ping, is\nclosed (2m)" },
+		{ "ping-interval", OPTION_MS, &config->ping_interval_ms, "TIME",
+		  "how long a connection may be silent until it gets a Ping, at\nmost half of --idle-timeout; half or "
+		  "a "
+		  "third of it where the\nway is slow (45s)" },
 		{ "close-timeout", OPTION_MS, &config->close_timeout_ms, "TIME",
 		  "for a client to answer a Close (5s)" },
 		{ "message-max", OPTION_SIZE, &config->message_size_max, "SIZE",

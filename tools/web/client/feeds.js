@@ -165,6 +165,8 @@ export class Feeds {
 		if (goesOn || positions.some(Boolean)) {
 			address.searchParams.set("since", positions.map(position => position?.seq ?? "").join());
 			address.searchParams.set("epoch", positions.map(position => position?.epoch ?? "").join());
+		} else if (kind === "poll") {
+			address.searchParams.set("wait", "0"); // where the topics stand, at once
 		}
 		return address.href;
 	}
