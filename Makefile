@@ -198,7 +198,7 @@ docs: $(READY_DOCS) ## the documentation as plain HTML, to be read without a net
 RPATH := $(if $(filter /lib /lib/% /usr/lib /usr/lib/% /usr/local/lib /usr/local/lib/%,$(LIBDIR)),,-Wl,-rpath,$${libdir} )
 
 # What an operator reads, and what he copies from.
-DOCUMENTS := tools/app/DIALECT.md tools/app/TUTORIALS.md tools/package/CHANGELOG.md tools/package/SECURITY.md
+DOCUMENTS := $(addprefix tools/,app/DIALECT.md app/TUTORIALS.md backplane/PLAIN.md backplane/RUNNING.md package/CHANGELOG.md package/SECURITY.md)
 SAMPLES := $(addprefix tools/package/,nginx.conf haproxy.cfg kubernetes.yaml container/seccomp.json)
 
 install: all $(BUILD)/man3/ringcast.3 $(COMPLETIONS) $(WEB)/ringcast.cjs ## into $(DESTDIR)$(PREFIX) and $(LIBDIR): program, libraries, headers, pkg-config file, man pages, systemd units

@@ -205,8 +205,8 @@ static void clear_wake(struct backplane *backplane)
 	(void)got; /* it does not block, and may be empty */
 }
 
-/* Reads until the connection breaks. Returns why it went on no longer. */
-static int read_on(struct backplane *backplane, char why[static ENGINE_WHY_SIZE])
+/* Reads until the connection breaks, and why it did is said in `why`, or until the node ends. */
+static void read_on(struct backplane *backplane, char why[static ENGINE_WHY_SIZE])
 {
 	struct follower *follower = &backplane->follower;
 	while (!atomic_load(&backplane->ending)) {
@@ -220,15 +220,13 @@ static int read_on(struct backplane *backplane, char why[static ENGINE_WHY_SIZE]
 		presence_tell(backplane, state_clock_ns());
 		bool again = atomic_exchange(&backplane->look_again, false);
 		if (code < 0 && code != -EINTR && code != -ENOENT)
-			return code;
+			return;
 		if (code != -ENOENT && !again && follower->fit == FIT)
 			continue;
 		state_set(backplane, PART_WHOLE, false, "the stream is not what it was");
-		code = settle(backplane, why);
-		if (code)
-			return code;
+		if (settle(backplane, why))
+			return;
 	}
-	return -ECANCELED;
 }
 
 void *follower_run(void *argument)
@@ -239,12 +237,11 @@ void *follower_run(void *argument)
 	state_thread();
 	backplane->follower.starting = true;
 	for (bool first = true; !atomic_load(&backplane->ending); first = false) {
-		int code = settle(backplane, why);
-		if (!code) {
+		if (!settle(backplane, why)) {
 			if (!first)
 				atomic_fetch_add(&backplane->counters.reconnects, 1);
 			rest_ms = 0;
-			code = read_on(backplane, why);
+			read_on(backplane, why);
 		}
 		if (atomic_load(&backplane->ending))
 			break;

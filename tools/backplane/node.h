@@ -19,7 +19,7 @@
 #include "outbox.h"
 #include "packet.h"
 
-#define KIND_EPOCH 2 /* says nothing; its packet tells the epoch to who begins to read among plain records */
+#define KIND_EPOCH 3 /* says nothing; its packet tells the epoch to who begins to read among plain records */
 #define KIND_LEASE 1 /* where an engine keeps no leases: a node says that it lives */
 #define NUMBERS_A_PACKET 1024
 #define PLAIN_COUNT_MAX 256

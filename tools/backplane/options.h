@@ -16,7 +16,7 @@
 	{ "backplane", OPTION_TEXT, &(backplane)->url, "URL",                                                          \
 	  "be one of several nodes, which share topics through an engine\nthat exists: "                               \
 	  "redis://[USER:PASSWORD@]HOST:PORT[,HOST:PORT]/DB\n?prefix=NAME&keep=PACKETS, rediss:// with TLS,\n"         \
-	  "redis-sentinel://HOST:PORT,.../MASTER" },                                                                   \
+	  "redis-sentinel://HOST:PORT,.../MASTER; nats://, nats+tls://,\namqp://, amqps://, kafka://, kafka+tls://" }, \
 	    { "backplane-away", OPTION_CHOICE, &(backplane)->away, BACKPLANE_AWAY,                                     \
 	      "what publishes meet while that engine is away (refuse)" },                                              \
 	    { "backplane-queue", OPTION_SIZE, &(backplane)->queue_max, "SIZE",                                         \

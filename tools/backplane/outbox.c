@@ -183,10 +183,10 @@ void outbox_wait(struct outbox *outbox, uint64_t until_ns, bool for_calls)
 /* A packet of the first calls that wait, with room for their bytes. */
 static struct outbox_packet *make(struct outbox *outbox, uint64_t time_ns)
 {
-	struct outbox_call *call = outbox->first, *last = NULL;
-	size_t size = PACKET_HEAD_SIZE, count = 0;
-	for (; call && count + call->count <= BACKPLANE_MESSAGES_MAX &&
-	       (!last || size + call->size <= OUTBOX_PACKET_SIZE);
+	/* The first one goes in any case. */
+	struct outbox_call *last = outbox->first, *call = last->next;
+	size_t size = PACKET_HEAD_SIZE + last->size, count = last->count;
+	for (; call && count + call->count <= BACKPLANE_MESSAGES_MAX && size + call->size <= OUTBOX_PACKET_SIZE;
 	     last = call, call = call->next) {
 		size += call->size;
 		count += call->count;

@@ -54,7 +54,11 @@ void redis_link_close(struct redis_link *link)
 	if (link->reader)
 		redisReaderFree(link->reader);
 	free(link->out);
-	*link = (struct redis_link){ .fd = -1 };
+	link->tls = NULL;
+	link->reader = NULL;
+	link->out = NULL;
+	link->out_at = link->out_size = link->out_room = 0;
+	link->fd = -1;
 }
 
 /* ---- bytes ---- */
@@ -130,7 +134,7 @@ int redis_link_put(struct redis_link *link, const struct redis_word *words, unsi
 	long long size = redisFormatCommandArgv(&command, (int)count, texts, sizes);
 	if (size < 0)
 		return -ENOMEM;
-	if (link->out_size + (size_t)size > link->out_room) {
+	if (!link->out || link->out_size + (size_t)size > link->out_room) {
 		size_t room = 2 * (link->out_size + (size_t)size);
 		char *out = realloc(link->out, room);
 		if (!out) {
@@ -142,7 +146,6 @@ int redis_link_put(struct redis_link *link, const struct redis_word *words, unsi
 	}
 	memcpy(link->out + link->out_size, command, (size_t)size);
 	link->out_size += (size_t)size;
-	link->replies_due++;
 	redisFreeCommand(command);
 	return 0;
 }
@@ -192,7 +195,6 @@ int redis_link_reply(struct redis_link *link, redisReply **reply, unsigned timeo
 		}
 		if (got) {
 			*reply = got;
-			link->replies_due--;
 			break;
 		}
 		if (!bytes && !(bytes = malloc(READ_SIZE))) {

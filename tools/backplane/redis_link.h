@@ -34,7 +34,6 @@ struct redis_link {
 	redisReader *reader;
 	char *out;                         /* commands that were not flushed */
 	size_t out_at, out_size, out_room; /* from out_at on they are to be sent */
-	uint64_t replies_due;              /* commands sent whose replies were not read */
 };
 
 /* Reads the URL. Returns 0, or -EINVAL with the words. */
