@@ -161,7 +161,7 @@ def test_join_and_subscribe():
         client.say("history", topic="seen").expect("history")
         # The same holds for who has no WebSocket.
         equal(poll(server, "hidden")[0], 403)
-        equal(poll(server, "seen")[0], 200)
+        equal(poll(server, "seen?wait=0")[0], 200)
         equal(poll(server, "seen?since=0&wait=0")[0], 204)
         Stream(server, "/sse/hidden").expect("error", code="PERMISSION_DENIED")
         stream = Stream(server, "/sse/seen")
@@ -182,7 +182,7 @@ def test_plain_connect():
             App("--hook-connect", backend.url, "--hook-subscribe", backend.url) as server:
         own = "Cookie: session=a\r\nSec-Fetch-Site: same-origin\r\n"
         bad = "Cookie: session=bad\r\nSec-Fetch-Site: same-origin\r\n"
-        equal(poll(server, "t", own)[0], 200)
+        equal(poll(server, "t?wait=0", own)[0], 200)
         equal([question["hook"] for question in backend.asked], ["connect", "subscribe"])
         equal(backend.asked[1]["user"], "a")
         equal(poll(server, "t", bad)[:2], (401, {"error": "no such session"}))
