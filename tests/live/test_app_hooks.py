@@ -203,11 +203,16 @@ def test_messages():
         if content == "slow":
             time.sleep(0.3)
         return {"allow": True}
-    with Backend(message=judge) as backend, App("--hook-message", backend.url) as server:
+    with Backend(message=judge) as backend, App("--hook-message", backend.url, "--types", "stock") as server:
         one, other = server.clients("one", "other")
         one.in_room("r")
         other.in_room("r")
         one.expect("user_joined")
+        one.say("stock", room="r", price=3).say("stock", room="r", content="bad", id="s")
+        other.expect("stock", price=3)
+        one.expect_error("PERMISSION_DENIED", id="s")
+        equal([question["message"]["type"] for question in backend.asked], ["stock", "stock"])
+        backend.asked.clear()
         one.say("room_message", room="r", content="hello", id=7)
         other.expect("room_message", content="hello", ref=7)
         one.expect("status", id=7)

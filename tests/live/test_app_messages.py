@@ -690,6 +690,16 @@ def test_sanitize():
                 client.expect("broadcast", content=clean)
             for message in b.say("history", room="r").expect("history")["messages"]:
                 assert "<" not in json.dumps(message), message
+            # What a sender calls a message, a room or itself is shown as well.
+            a.say("room_message", room="r", content=1, id=bold)
+            b.expect("room_message", ref=clean)
+            a.expect("status", id=bold)
+            a.say("partial", part="begin", room="r", id=bold).expect("status", id=bold)
+            b.expect("partial", id=clean)
+            a.say("join_room", room=bold).expect_error("INVALID_FIELD")
+            raw = Raw(server)
+            raw.send(raw.request("/ws/%3Cb%3E"))
+            equal(raw.response()[0], 400)
             # The application is believed.
             server.post("rooms/r", content=bold)
             b.expect("room_message", content=bold)

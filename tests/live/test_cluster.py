@@ -26,6 +26,11 @@ def devices(node, user):
     return len(users[0]["clients"]) if users else 0
 
 
+def said_in(client, room):
+    client.say("history", room=room)
+    return [message["content"] for message in hear_of(client, "history")["messages"]]
+
+
 def arrived(nodes, user, count=1):
     for node in nodes.nodes:
         until(lambda node=node: devices(node, user) == count, f"{count} devices of {user} on each node")
@@ -311,8 +316,7 @@ def test_a_room_that_is_made_again_is_another():
         d.say("room_message", room="r", content="new")
         hear_of(c, "room_message", content="new")
         for client in (c, d):
-            client.say("history", room="r")
-            equal([message["content"] for message in hear_of(client, "history")["messages"]], ["new"])
+            until(lambda client=client: said_in(client, "r") == ["new"], "what was said, on its node too")
 
 
 def test_redis_is_away_and_back():

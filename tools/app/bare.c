@@ -68,7 +68,6 @@ static void chat(struct app_client *client, const struct rc_message *message)
 {
 	struct app_out *head = &client->crew->head;
 	size_t max = app_settings_now(client->app)->content_max;
-	char number[APP_NUMBER_SIZE];
 	if (message->opcode != RC_TEXT) {
 		app_send_error(client, NULL, "INVALID_FIELD", "only text goes here");
 		return;
@@ -81,7 +80,7 @@ static void chat(struct app_client *client, const struct rc_message *message)
 		return;
 	app_out_clear(head);
 	write_line(head, client, message);
-	if (app_updates_publish_room(client->app, CHAT_TOPIC, sizeof CHAT_TOPIC - 1, head, NULL, client->conn, number) <
+	if (app_updates_publish_room(client->app, CHAT_TOPIC, sizeof CHAT_TOPIC - 1, head, NULL, client->conn, NULL) <
 	    0)
 		app_send_error(client, NULL, "TRY_LATER", "the server is overloaded; this was not sent");
 }

@@ -52,11 +52,11 @@ struct app_client {
 	rc_conn conn;
 	char id[APP_CLIENT_ID_SIZE + 1];
 	struct app_wish *wish;   /* what it asked for by plain HTTP; null: it has a WebSocket */
-	struct app_info *info;   /* info.c; or null */
-	struct app_out *answers; /* it says one message by plain HTTP, and hears this; null: it has a connection */
 	enum app_bare bare;      /* it does not speak the dialect */
 	char *shown;             /* its address, as a chat shows it; or null */
 	enum app_form form;      /* of its messages on the wire */
+	struct app_info *info;   /* info.c; or null */
+	struct app_out *answers; /* it says one message by plain HTTP, and hears this; null: it has a connection */
 	bool opened, closing, returned; /* returned: it, or its user, was here a short time ago */
 
 	/* who it is: login.c, people.c */

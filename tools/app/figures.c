@@ -9,6 +9,7 @@
 #include "app.h"
 #include "client.h"
 #include "figures_nodes.h"
+#include "info.h"
 #include "lib/metrics.h"
 #include "lib/wait.h"
 #include "reports.h"
@@ -216,6 +217,33 @@ static void list_user(void *context, struct app_node *node)
 		}
 	}
 	app_out_text(listing->out, "]}");
+}
+
+static void list_clients(void *context, struct app_node *node)
+{
+	struct app_listing *listing = context;
+	const struct app_user *user = (const struct app_user *)node;
+	for (const struct app_client *device = user->devices; device; device = device->next_device) {
+		if (listing->count++ >= listing->max)
+			continue;
+		app_out_text(listing->out, listing->count > 1 ? "," : "");
+		app_info_write(listing->out, device);
+	}
+}
+
+void app_figures_clients(struct app *app, struct app_out *out, const char *name, size_t max)
+{
+	struct app_directory *directory = &app->directory;
+	struct app_listing listing = { .out = out, .max = max };
+	app_out_text(out, "{\"clients\":[");
+	pthread_mutex_lock(&directory->lock);
+	struct app_user *user = name ? app_directory_user(directory, name, strlen(name), false) : NULL;
+	if (user)
+		list_clients(&listing, &user->node);
+	else if (!name)
+		app_table_each(&directory->users, list_clients, &listing);
+	pthread_mutex_unlock(&directory->lock);
+	app_out_format(out, "],\"count\":%zu}", listing.count);
 }
 
 void app_figures_presence(struct app *app, struct app_out *out, const char *name, size_t max)

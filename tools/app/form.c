@@ -128,9 +128,8 @@ bool app_form_choose(rc_request *request, enum app_form *form)
 /* ---- in ---- */
 
 /* The parser's memory and time grow with the number of values, and that grows with these characters. */
-bool app_form_is_bounded(const void *bytes, size_t size)
+static bool is_bounded(const uint8_t *text, size_t size)
 {
-	const uint8_t *text = bytes;
 	unsigned depth = 0, values = 0;
 	bool quoted = false;
 	for (size_t i = 0; i < size; i++) {
@@ -153,7 +152,7 @@ bool app_form_is_bounded(const void *bytes, size_t size)
 json_t *app_form_parse(const void *text, size_t size)
 {
 	json_error_t error;
-	if (!app_form_is_bounded(text, size))
+	if (!is_bounded(text, size))
 		return NULL;
 	return json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
 }

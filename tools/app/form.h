@@ -46,7 +46,4 @@ enum app_form_wrong { APP_FORM_GOOD, APP_FORM_BAD, APP_FORM_TOO_LONG };
 enum app_form_wrong app_form_read(enum app_form form, const struct rc_message *frame, size_t size_max,
                                   struct app_out *scratch, size_t *inflated, json_t **value);
 
-/* Whether JSON has so few values, and so little depth, that it may be parsed. */
-bool app_form_is_bounded(const void *bytes, size_t size);
-
 #endif

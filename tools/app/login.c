@@ -13,6 +13,7 @@
 #include "app.h"
 #include "ask.h"
 #include "client.h"
+#include "content.h"
 #include "date.h"
 #include "directory.h"
 #include "feeds.h"
@@ -181,6 +182,8 @@ int app_login_judge(struct app *app, rc_request *request, struct app_client *cli
 		return app_refuse(app, request, 400, "a user's name has at most 128 bytes and no /");
 	if (user && !text_is_name(user, strlen(user)))
 		return app_refuse(app, request, 400, "a user's name has no control characters");
+	if (user && settings->sanitize && !app_content_is_plain(user, strlen(user)))
+		return app_refuse(app, request, 400, "a user's name has no < > & or quotes here");
 	const char *token = settings->auth == APP_AUTH_OFF ? NULL
 	                                                   : find_token(settings, request, scratch, sizeof scratch);
 	if ((token || ask) && !app_refusals_may_login(app, client->address->name))

@@ -221,8 +221,7 @@ static int judge(struct page_call *call, const struct page *page)
 		return app_refuse(app, call->request, 429, "too many requests");
 	}
 	call->size = size;
-	if (app_form_is_bounded(body, size))
-		call->body = json_loadb(body ? body : "", size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+	call->body = app_form_parse(body, size);
 	return call->body ? page->answer(call) : app_refuse(app, call->request, 400, "expected JSON");
 }
 

@@ -224,8 +224,7 @@ uint64_t app_people_account(const struct app_client *client)
 	return proven ? client->user->node.hash | 1 : client->address->node.hash & ~UINT64_C(1);
 }
 
-int64_t app_people_publish(struct app *app, const struct app_out *head, const struct app_out *tail,
-                           char number[static APP_NUMBER_SIZE])
+int64_t app_people_publish(struct app *app, const struct app_out *head, const struct app_out *tail, char *number)
 {
 	return app_updates_publish_room(app, APP_BROADCAST_TOPIC, sizeof APP_BROADCAST_TOPIC - 1, head, tail, 0,
 	                                number);

@@ -38,7 +38,6 @@ unsigned app_people_close(struct app *app, const char *name, size_t size, const 
 /* For whose account a client's messages wait. */
 uint64_t app_people_account(const struct app_client *client);
 /* Publishes a message to everybody, as app_updates_publish_room() does. */
-int64_t app_people_publish(struct app *app, const struct app_out *head, const struct app_out *tail,
-                           char number[static APP_NUMBER_SIZE]);
+int64_t app_people_publish(struct app *app, const struct app_out *head, const struct app_out *tail, char *number);
 
 #endif

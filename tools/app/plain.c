@@ -342,16 +342,14 @@ void app_plain_go(struct app_client *client)
 	client->wish->fresh = !json_object_get(wish->message, "since");
 	size_t count = app_plain_page(client);
 	app_address_drain(client->app, client->address, app_cost_of_answer(out->size));
-	if (out->failed)
-		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
-	else if (count || (wish->fresh && (!wish->wait_s || asks_for_state(wish->message))))
+	if (!out->failed && (count || (wish->fresh && (!wish->wait_s || asks_for_state(wish->message)))))
 		respond(client, 200, out->bytes, out->size);
-	else if (!wish->wait_s)
+	else if (!out->failed && !wish->wait_s)
 		respond(client, 204, NULL, 0);
-	else if (!remember_page(client))
-		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
-	else
+	else if (remember_page(client))
 		begin(client);
+	else
+		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
 }
 
 void app_plain_refuse(struct app_client *client, int status, const char *words)

@@ -161,6 +161,10 @@ void app_rooms_join(struct app_client *client, const json_t *message, const json
 	const char *name = app_field_text(client, message, id, "room", APP_ROOM_NAME_MAX, &size);
 	if (!name)
 		return;
+	if (settings->sanitize && !app_content_is_plain(name, size)) {
+		app_send_error(client, id, "INVALID_FIELD", "Wrong field: room: a name has no < > & or quotes here");
+		return;
+	}
 	const char *why = app_rights_room(client, name, size);
 	if (why) {
 		app_send_error(client, id, "PERMISSION_DENIED", why);
@@ -288,7 +292,7 @@ void app_rooms_message(struct app_client *client, const json_t *message, const j
 	app_out_string(tail, member->room->name, member->room->node.name_size);
 	app_out_text(tail, ",\"content\":");
 	app_content_write(tail, content, app_settings_now(client->app)->sanitize);
-	app_out_ref(tail, id);
+	app_content_ref(tail, id, app_settings_now(client->app)->sanitize);
 	app_out_text(tail, ",\"timestamp\":");
 	app_out_number(tail, app_date_ms());
 	app_out_text(tail, post.passes ? ",\"ephemeral\":true}" : "}");
@@ -330,18 +334,6 @@ static size_t list_members(const struct app_room *room, uint64_t seed, struct ap
 	return count;
 }
 
-/* Of each connection, where it is from. (lock) */
-static void list_clients(const struct app_room *room, struct app_out *out)
-{
-	size_t count = 0;
-	app_out_text(out, ",\"clientInfo\":[");
-	for (const struct app_member *member = room->members; member && count < MEMBERS_SHOWN; member = member->next) {
-		app_out_text(out, count++ ? "," : "");
-		app_info_write(out, member->client);
-	}
-	app_out_text(out, "]");
-}
-
 /* The same of all nodes: whoever is in the room is a person of its group. (lock) */
 static size_t list_group(const struct app *app, const struct app_room *room, struct app_out *out)
 {
@@ -353,6 +345,18 @@ static size_t list_group(const struct app *app, const struct app_room *room, str
 		app_out_string(out, person->name, person->name_size);
 	}
 	return group ? group->person_count : 0;
+}
+
+/* Of each connection, where it is from. (lock) */
+static void list_clients(const struct app_room *room, struct app_out *out)
+{
+	size_t count = 0;
+	app_out_text(out, ",\"clientInfo\":[");
+	for (const struct app_member *member = room->members; member && count < MEMBERS_SHOWN; member = member->next) {
+		app_out_text(out, count++ ? "," : "");
+		app_info_write(out, member->client);
+	}
+	app_out_text(out, "]");
 }
 
 void app_rooms_members(struct app_client *client, const json_t *message, const json_t *id)

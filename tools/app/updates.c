@@ -59,17 +59,17 @@ static size_t make(void *context, const struct rc_numbers *numbers, const void *
 /* ---- rooms ---- */
 
 static int64_t publish_room(struct app *app, const char *topic, size_t topic_size, struct rc_publication *message,
-                            char number[static APP_NUMBER_SIZE])
+                            char *number)
 {
 	int64_t sequence = rc_publish_with(app->server, topic, topic_size, message);
-	if (sequence >= 0)
+	if (sequence >= 0 && number)
 		snprintf(number, APP_NUMBER_SIZE, "%llx-%llu", (unsigned long long)message->epoch,
 		         (unsigned long long)sequence);
 	return sequence;
 }
 
 int64_t app_updates_publish_room(struct app *app, const char *topic, size_t topic_size, const struct app_out *head,
-                                 const struct app_out *tail, rc_conn except, char number[static APP_NUMBER_SIZE])
+                                 const struct app_out *tail, rc_conn except, char *number)
 {
 	char small[4096], *bytes = small;
 	struct rc_publication message = { .flags = RC_PUBLISH_UNCHECKED, .except = except };

@@ -112,8 +112,9 @@ static void take(void *context, struct engine_position position, const void *dat
 	uint64_t known = atomic_load(&backplane->epoch);
 	bool plain = good && head.node == PACKET_PLAIN;
 	uint64_t epoch = position.epoch ? position.epoch : plain ? known : head.epoch;
+	/* Before the packet that begins an epoch there was nothing, so nothing of it can be missing. */
 	if (epoch > known)
-		begin_numbers(backplane, epoch, arrival_before(position.sequence + (good && !head.count)));
+		begin_numbers(backplane, epoch, good && !head.count ? 0 : arrival_before(position.sequence));
 	if (!good) {
 		atomic_fetch_add(&backplane->counters.broken, 1);
 		return;

@@ -218,6 +218,9 @@ int backplane_publish(struct backplane *backplane, const struct backplane_messag
 	}
 	if (backplane->settings.message_max && size > backplane->settings.message_max)
 		return -EMSGSIZE;
+	int wrong;
+	if (at_once_wanted(backplane, messages, count, &wrong))
+		return wrong ? wrong : at_once_publish(backplane, messages, count, done, context);
 	bool direct = false, *ask = backplane->engine->append_now ? &direct : NULL;
 	int code = backplane->settings.away == BACKPLANE_REFUSE && state_away_ns(backplane) > PATIENCE_NS ? -EAGAIN : 0;
 	if (!code)
@@ -249,19 +252,6 @@ int backplane_publish_batch(struct backplane *backplane, const struct rc_batch_m
 	if (count > 1)
 		free(messages);
 	return code;
-}
-
-bool backplane_is_local(const struct backplane *backplane, const char *topic, size_t size)
-{
-	const struct option_list *local = &backplane->settings.local;
-	for (unsigned i = 0; i < local->count; i++) {
-		const char *pattern = local->items[i];
-		size_t length = strlen(pattern);
-		if (length && pattern[length - 1] == '*' ? size >= length - 1 && !memcmp(pattern, topic, length - 1)
-		                                         : size == length && !memcmp(pattern, topic, size))
-			return true;
-	}
-	return false;
 }
 
 /* ---- presence ---- */

@@ -4,6 +4,7 @@
  *
  *      node.c        its life, and what others ask of it: on top
  *      follower.c    reads, repairs, delivers         publisher.c   appends, holds the lease
+ *      at_once.c     what is delivered before it is sent
  *      presence.c    who else is there                arrival.c     a packet that came: from bytes to deliver()
  *      state.c       up or away, and the counters: at the bottom, with outbox.c, packet.c, engines.c
  */
@@ -106,6 +107,14 @@ static inline uint64_t arrival_before(uint64_t sequence)
 /* Hands a packet's messages on, and confirms it if it is of this node. */
 void arrival_take(struct backplane *backplane, const struct packet_head *head, struct engine_position position,
                   const uint8_t *bytes, size_t size);
+
+/* ---- at_once.c ---- */
+
+/* Whether all of these are of topics that are delivered at once. Of some and others together, *code is -EINVAL. */
+bool at_once_wanted(const struct backplane *backplane, const struct backplane_message *messages, size_t count,
+                    int *code);
+int at_once_publish(struct backplane *backplane, const struct backplane_message *messages, size_t count,
+                    backplane_done *done, void *context);
 
 /* ---- presence.c: of the publisher's thread, but where it says otherwise ---- */
 

@@ -27,5 +27,12 @@
 		"backplane-wait", OPTION_MS, &(backplane)->start_ms, "TIME",                                           \
 		    "at the start, for the engine to come and its history to be\nread, before clients are let in (5s)" \
 	}
+/* For who publishes to the log as it comes: see BACKPLANE_AT_ONCE. */
+#define BACKPLANE_LOCAL_OPTION(backplane)                                                                              \
+	{                                                                                                              \
+		"backplane-local", OPTION_LIST, &(backplane)->local, "PATTERN",                                        \
+		    "topics that are delivered at once, and not in the order of\nthe engine: each node numbers them "  \
+		    "by itself (repeatable)"                                                                           \
+	}
 
 #endif
