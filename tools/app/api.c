@@ -12,7 +12,6 @@
 #include "app.h"
 #include "client.h"
 #include "figures.h"
-#include "info.h"
 #include "letters.h"
 #include "lib/answer.h"
 #include "lib/text.h"
@@ -145,7 +144,7 @@ static int get_clients(struct call *call)
 	const char *user = rc_request_query(call->request, "user");
 	if (user && !text_is_name(user, strlen(user)))
 		return fail(call, 400, "a user's name is UTF-8 without control characters");
-	app_info_list(call->app, &call->out, user, limit_of(call));
+	app_figures_clients(call->app, &call->out, user, limit_of(call));
 	return answer_json(call, 200);
 }
 

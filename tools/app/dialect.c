@@ -98,7 +98,7 @@ static const struct kind {
 	{ "HEARTBEAT", app_reliable_heartbeat, 0, ANYBODY | STAYS, NULL },
 	{ "RECONNECT", app_reliable_reconnect, 0, STAYS, NULL },
 	{ "room_message", app_rooms_message, APP_MAY_WRITE, 0, cost_of_room },
-	{ "partial", app_rooms_partial, APP_MAY_WRITE, STAYS, cost_of_room },
+	{ "partial", app_rooms_partial, APP_MAY_WRITE, 0, cost_of_room },
 	{ "direct", app_talk_direct, APP_MAY_WRITE, 0, NULL },
 	{ "broadcast", app_talk_broadcast, APP_MAY_BROADCAST, 0, cost_of_everybody },
 	{ "join_room", app_rooms_join, APP_MAY_READ, STAYS, NULL },

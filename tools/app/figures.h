@@ -25,4 +25,7 @@ void app_figures_rooms(struct app *app, struct app_out *out, size_t max);
 /* The same of users; `user` is one, or null for all. */
 void app_figures_presence(struct app *app, struct app_out *out, const char *user, size_t max);
 
+/* Where the clients of users are from, or those of one. */
+void app_figures_clients(struct app *app, struct app_out *out, const char *user, size_t max);
+
 #endif

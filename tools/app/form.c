@@ -130,7 +130,6 @@ bool app_form_choose(rc_request *request, enum app_form *form)
 /* The parser's memory and time grow with the number of values, and that grows with these characters. */
 static bool is_bounded(const void *bytes, size_t size)
 {
-	const uint8_t *text = bytes;
 	unsigned depth = 0, values = 0;
 	bool quoted = false;
 	for (size_t i = 0; i < size; i++) {

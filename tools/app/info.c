@@ -58,35 +58,3 @@ void app_info_write(struct app_out *out, const struct app_client *client)
 	}
 	app_out_format(out, ",\"transport\":\"%s\"}", client->wish ? "sse" : "websocket");
 }
-
-struct listing {
-	struct app_out *out;
-	size_t count, max;
-};
-
-static void list_clients(void *context, struct app_node *node)
-{
-	struct listing *listing = context;
-	const struct app_user *user = (const struct app_user *)node;
-	for (const struct app_client *device = user->devices; device; device = device->next_device) {
-		if (listing->count++ >= listing->max)
-			continue;
-		app_out_text(listing->out, listing->count > 1 ? "," : "");
-		app_info_write(listing->out, device);
-	}
-}
-
-void app_info_list(struct app *app, struct app_out *out, const char *name, size_t max)
-{
-	struct app_directory *directory = &app->directory;
-	struct listing listing = { .out = out, .max = max };
-	app_out_text(out, "{\"clients\":[");
-	pthread_mutex_lock(&directory->lock);
-	struct app_user *user = name ? app_directory_user(directory, name, strlen(name), false) : NULL;
-	if (user)
-		list_clients(&listing, &user->node);
-	else if (!name)
-		app_table_each(&directory->users, list_clients, &listing);
-	pthread_mutex_unlock(&directory->lock);
-	app_out_format(out, "],\"count\":%zu}", listing.count);
-}

@@ -9,7 +9,6 @@
 #include "out.h"
 #include "ringcast.h"
 
-struct app;
 struct app_client;
 
 #define APP_INFO_AGENT_MAX 200 /* bytes of a User-Agent that are kept */
@@ -20,8 +19,5 @@ void app_info_free(struct app_client *client);
 
 /* Writes {"clientId","userId","address","userAgent","connectedSince","transport"}. (lock) */
 void app_info_write(struct app_out *out, const struct app_client *client);
-
-/* Writes {"clients":[...],"count"}: at most `max` of this node's, or those of one user; null for all. */
-void app_info_list(struct app *app, struct app_out *out, const char *user, size_t max);
 
 #endif
