@@ -165,7 +165,7 @@ static int make_stream(struct state *state, char why[static ENGINE_WHY_SIZE])
 
 static int stand(struct state *state, struct engine_place *place, char why[static ENGINE_WHY_SIZE])
 {
-	uint64_t last, at = place->at.sequence;
+	uint64_t last = 0, at = place->at.sequence;
 	int code = nats_side_enter(&state->reader, state->setup.url, why);
 	int found = code ? code : look(state, &state->created, &last, why);
 	if (found > 0 && plain_is_on(state->setup.url) && (code = make_stream(state, why)))
