@@ -128,7 +128,7 @@ bool app_form_choose(rc_request *request, enum app_form *form)
 /* ---- in ---- */
 
 /* The parser's memory and time grow with the number of values, and that grows with these characters. */
-static bool is_bounded(const void *bytes, size_t size)
+static bool is_bounded(const uint8_t *text, size_t size)
 {
 	unsigned depth = 0, values = 0;
 	bool quoted = false;
