@@ -144,7 +144,7 @@ static bool find_topic(const struct batch *batch, struct rc_batch_message *messa
 		known->skipped = error == -EEXIST;
 		rc_topics_release(topics, topic);
 	}
-	if (error)
+	if (error || !topic)
 		return known->skipped;
 	known->topic = topic;
 	topic->entry_count++;

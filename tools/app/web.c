@@ -131,7 +131,7 @@ static int answer(rc_request *request, const struct file *file)
 
 size_t app_web_small_size(void)
 {
-	return (size_t)(app_web_small_gz_end - app_web_small_gz);
+	return (size_t)((uintptr_t)app_web_small_gz_end - (uintptr_t)app_web_small_gz);
 }
 
 static int answer_one_of(rc_request *request, const struct file *list, size_t count)
