@@ -138,7 +138,7 @@ def test_secure():
 
 
 def test_protocol():
-    equal(follow("protocol"), (2, 1))
+    equal(follow("protocol"), (2, 2))
 
 
 def test_the_rest():
