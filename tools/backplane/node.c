@@ -234,7 +234,7 @@ int backplane_publish(struct backplane *backplane, const struct backplane_messag
 int backplane_publish_batch(struct backplane *backplane, const struct rc_batch_message *batch, size_t count,
                             backplane_done *done, void *context)
 {
-	struct backplane_message one, *messages = &one;
+	struct backplane_message one = { 0 }, *messages = &one;
 	if (count > BACKPLANE_MESSAGES_MAX)
 		return -EMSGSIZE;
 	if (count > 1 && !(messages = malloc(count * sizeof *messages)))
