@@ -38,11 +38,13 @@ class TimeUp(Exception):
     pass
 
 
-def run(names, limit=20, unsanitized=None):
+def run(names, limit=20, unsanitized=None, unthreaded=None):
     """Runs every test_... of a module in the order of the file, or only those whose name contains WORD of --only=WORD.
-    With a word why, a sanitizer's build skips them all: it would find nothing that the plain one does not."""
-    if SANITIZED and unsanitized:
-        print("skip all of it: " + unsanitized)
+    With a word why, a sanitizer's build skips them all: it would find nothing that the plain one does not; or the thread
+    sanitizer's alone: it does not know the threads of a library that is not built with it."""
+    why = unsanitized if SANITIZED and unsanitized else unthreaded if "thread" in os.environ.get("SANITIZE", "") else None
+    if why:
+        print("skip all of it: " + why)
         sys.exit(77)
     only = next((a[7:] for a in sys.argv if a.startswith("--only=")), "")
     failed = 0

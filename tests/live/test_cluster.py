@@ -116,9 +116,9 @@ def test_direct_and_what_waits():
         # Nobody is there: it waits, and comes once, on whatever node.
         for number in range(5):
             sender.say("direct", to="away", content=number)
+        sender.settle()
         equal(nodes[0].post("send", to="away", content=5), {"delivered": 0, "stored": True})
         equal(nodes[1].post("send", to="away", content=6, reliable=True), {"delivered": 0, "stored": True})
-        sender.settle()
         time.sleep(0.2)
         away = nodes[2].client("/ws/away")
         # What two nodes said has the order in which the engine had it.
