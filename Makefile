@@ -99,12 +99,15 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run examples test test-epoll test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-topics bench-feeds bench-peers bench-latency million flame docs install uninstall dist deb image completions test-deb clean help fmt npm types FORCE
+.PHONY: all run run-cluster examples test test-epoll test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-backplane bench-topics bench-feeds bench-peers bench-latency million flame docs install uninstall dist deb image completions test-deb clean help fmt npm types FORCE
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
 run: $(PROGRAM) ## the server with a demonstration feed on 127.0.0.1:8080 (ARGS="--relay ..." adds flags)
 	@$(PROGRAM) serve --listen 127.0.0.1:8080 --demo $(ARGS)
+
+run-cluster: $(PROGRAM) ## a Redis, three nodes of `ringcast app` on it, and HAProxy before them, until Ctrl-C (ARGS="--kill --nodes 5")
+	@python3 -B tools/package/cluster.py $(PROGRAM) $(ARGS)
 
 examples: $(EXAMPLES) ## the programs of tools/examples, in $(BUILD)/examples: what to copy from when you embed the library
 
@@ -159,6 +162,9 @@ bench-publish: $(BUILD)/benches/publish ## publishing in each way, by 1 to 8 thr
 
 bench-producer: $(BUILD)/benches/producer ## publishing from a process of its own: its cost, and how long to the first send (ARGS="--size 128 --sleeps")
 	@$(BUILD)/benches/producer $(ARGS)
+
+bench-backplane: $(BUILD)/benches/backplane ## what a backplane on Redis carries, and how long a message takes, beside redis-benchmark and hiredis
+	@$(BUILD)/benches/backplane $(ARGS)
 
 bench-wake: $(BUILD)/benches/wake ## what waking a sleeping worker costs whoever publishes, by each way the kernel has
 	@$(BUILD)/benches/wake
@@ -304,7 +310,7 @@ $(COMPLETIONS): tools/package/completions.py $(PROGRAM) | $(READY_INSTALL)
 $(TOOL_OBJECTS): | $(INCLUDED)
 
 # The assembler includes these files, and no .d file lists them.
-WEB_FILES := $(addprefix $(WEB)/,$(notdir $(wildcard tools/web/*.html tools/web/*.css) tools/web/book.js tools/web/charts.js tools/web/dashboard.js) ringcast.js ringcast.min.js ringcast.min.mjs)
+WEB_FILES := $(addprefix $(WEB)/,$(notdir $(wildcard tools/web/*.html tools/web/*.css) tools/web/book.js tools/web/charts.js tools/web/dashboard.js tools/web/nodes.js) ringcast.js ringcast.min.js ringcast.min.mjs)
 $(BUILD)/obj/tools/app/web.o: $(wildcard tools/web/*.*) $(WEB_FILES:=.gz)
 $(BUILD)/obj/tools/app/web.o: INCLUDE_tools += -I$(BUILD)
 
@@ -427,9 +433,11 @@ $(BUILD)/sim: $(SIM_OBJECTS)
 	@printf '%s\n' $(SIM_OBJECTS) >$(BUILD)/obj/sim/objects
 	$(call say,link $@)$(SIM_LINK) $^ -lssl -lcrypto -lz -o $@
 
+$(BUILD)/benches/backplane: $(BUILD)/tools.a
+
 $(BUILD)/benches/%: $(BUILD)/obj/benches/%.o $(LIBRARY)
 	@mkdir -p $(@D)
-	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) $(TOOL_LIBS) -o $@
+	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $(filter %.o,$^) $(filter %tools.a,$^) $(LIBRARY) $(LIBS) $(TOOL_LIBS) -o $@
 
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -8,6 +8,7 @@ import random
 import threading
 import time
 
+from app import App
 from cutter import Cutter
 from harness import CLOSE, SLOW, Raw, Server, command, equal, run, until
 from redis_server import Redis
@@ -376,6 +377,50 @@ def test_sentinel():
                 post(first, "A", "after")
                 equal([envelope(reader)["d"] for _ in range(2)], ["before", "after"])
                 equal(replica.ask("ROLE")[0], "master")
+
+
+def app(redis, *flags):
+    return App("--backplane", f"redis://127.0.0.1:{redis.port}/0?prefix=app", *flags)
+
+
+def test_feeds_of_applications():
+    """`ringcast app`: published through any node, heard at all, with one number; history and since on another node."""
+    with Redis() as redis, app(redis) as first, app(redis) as second:
+        reader = second.client()
+        reader.say("subscribe", topics=["t"])
+        reader.expect("subscribed")
+        answers = [first.post("publish", topic="t", data={"n": n}) for n in range(3)]
+        many = first.api("publish", [{"topic": "t", "data": 3}, {"topic": "t", "data": 4}])[1]["results"]
+        equal([one["topic"] for one in many], ["t", "t"])
+        heard = [reader.expect("update", topic="t") for _ in range(5)]
+        equal([(one["seq"], one["epoch"]) for one in heard], [(one["seq"], one["epoch"]) for one in answers + many])
+        equal([one["data"] for one in heard], [{"n": 0}, {"n": 1}, {"n": 2}, 3, 4])
+        equal([one["prev"] for one in heard[1:]], [one["seq"] for one in heard[:-1]])
+        other = first.client()
+        other.say("subscribe", topics=["t"], since=heard[2]["seq"], epoch=heard[2]["epoch"])
+        other.expect("subscribed")
+        equal([other.expect("update")["data"] for _ in range(2)], [3, 4])
+        other.say("history", topic="t")
+        equal([one["data"] for one in other.expect("history")["messages"]], [one["data"] for one in heard])
+        equal(first.api("publish", {"topic": "t"})[0], 400)
+        last = heard[-1]
+    with Redis() as redis:
+        with app(redis) as first:
+            seq = [first.post("publish", topic="t", data=n) for n in range(4)]
+        with app(redis) as again:
+            reader = again.client()
+            reader.say("subscribe", topics=["t"], since=seq[1]["seq"], epoch=seq[1]["epoch"])
+            reader.expect("subscribed")
+            equal([reader.expect("update")["data"] for _ in range(2)], [2, 3])
+            redis.ask("FLUSHALL")
+            until(lambda: backplane(again)["epochs"], "a new epoch")
+            after = again.post("publish", topic="t", data="after")
+            heard = reader.hear()
+            while heard["type"] != "update":
+                equal(heard["type"], "resync")
+                heard = reader.hear()
+            equal((heard["data"], heard["epoch"]), ("after", after["epoch"]))
+            assert after["epoch"] > last["epoch"]
 
 
 def test_what_is_wrong_with_a_url():

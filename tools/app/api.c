@@ -57,8 +57,10 @@ static const char *need_name(struct call *call, const char *field, size_t max, s
 
 static int post_publish(struct call *call)
 {
-	struct app_publishing publishing = { .app = call->app };
+	struct app_publishing publishing = { .app = call->app, .conn = rc_request_conn(call->request) };
 	int status = app_publishing_run(&publishing, call->values, &call->out);
+	if (status == APP_PUBLISHING_WAITS)
+		return rc_request_wait(call->request) ? 503 : 0;
 	if (status != 200)
 		return fail(call, status, publishing.wrong);
 	return answer_json(call, 200);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "app.h"
+#include "forward.h"
 #include "lib/text.h"
 #include "names.h"
 #include "rights.h"
@@ -100,10 +101,17 @@ int app_publishing_run(struct app_publishing *publishing, const json_t *values, 
 	struct app_update *updates = calloc(count, sizeof *updates);
 	if (!updates)
 		return fail(publishing, 503, "out of memory");
-	int status = read_all(publishing, list, updates, count);
-	int code = status ? 0 : app_updates_publish(publishing->app, updates, count);
-	if (code < 0)
+	int status = read_all(publishing, list, updates, count), code = 0;
+	if (!status && publishing->app->backplane)
+		code = app_forward_updates(publishing->app, publishing->conn, updates, count, single);
+	else if (!status)
+		code = app_updates_publish(publishing->app, updates, count);
+	if (code < 0 && publishing->app->backplane)
+		status = fail(publishing, app_forward_status(code), app_forward_words(code));
+	else if (code < 0)
 		status = fail(publishing, code == -EMSGSIZE ? 413 : 503, rc_strerror(code));
+	else if (!status && publishing->app->backplane)
+		status = APP_PUBLISHING_WAITS;
 	else if (!status)
 		write_answer(out, updates, count, single);
 	free(updates);

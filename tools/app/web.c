@@ -29,6 +29,7 @@
 EMBED(app_web_index, "index.html");
 EMBED(app_web_dashboard, "dashboard.js");
 EMBED(app_web_charts, "charts.js");
+EMBED(app_web_nodes, "nodes.js");
 EMBED(app_web_style, "style.css");
 EMBED(app_web_client, "ringcast.js");
 EMBED(app_web_small, "ringcast.min.js");
@@ -59,6 +60,7 @@ static const struct file files[] = {
 	FILE_OF("/", HTML, app_web_index, false),
 	FILE_OF("/dashboard.js", SCRIPT, app_web_dashboard, false),
 	FILE_OF("/charts.js", SCRIPT, app_web_charts, false),
+	FILE_OF("/nodes.js", SCRIPT, app_web_nodes, false),
 	FILE_OF("/style.css", STYLE, app_web_style, false),
 	CLIENT,
 };
