@@ -118,8 +118,7 @@ static void pull_feed(struct app_client *client, struct app_feed *feed)
 	struct rc_topic_stats stats;
 	if (rc_topic_stats(client->app->server, feed->name, feed->size, &stats))
 		return; /* nothing has been published there */
-	bool lost = stats.epoch != feed->epoch ||
-	            (stats.sequence > feed->since && (!stats.oldest || stats.oldest > feed->since + 1));
+	bool lost = stats.epoch != feed->epoch || stats.lost > feed->since;
 	if (feed->owes || (feed->state && lost)) {
 		pull_state(client, feed, !feed->owes);
 		return;
@@ -130,8 +129,8 @@ static void pull_feed(struct app_client *client, struct app_feed *feed)
 	}
 	if (stats.sequence == feed->since)
 		return;
-	if (!feed->room && stats.oldest > feed->since + 1)
-		tell_gap(client, feed, stats.oldest - 1);
+	if (!feed->room && stats.lost > feed->since)
+		tell_gap(client, feed, stats.lost);
 	app_out_clear(lines);
 	if (app_passing_is_topic(feed->name))
 		feed->since = app_passing_read(client, feed->name, feed->size, feed->since, stats.sequence, lines);

@@ -59,7 +59,8 @@ static void begin_pulled(struct app_client *client, struct app_feed *feed, struc
 		feed->since = stats.sequence - 1;
 	if (!start)
 		return;
-	start->first = stats.oldest > feed->since + 1 ? stats.oldest : feed->since + 1;
+	start->lost = stats.lost > feed->since ? stats.lost : 0;
+	start->first = (start->lost ? start->lost : feed->since) + 1;
 	feed->state = start->state || start->snapshot;
 	feed->owes = app_feeds_begins_with_state(start);
 	if (feed->owes)

@@ -108,9 +108,10 @@ static const json_t *need_topics(struct app_client *client, const json_t *messag
 static void add_gap(const struct following *following, const char *name, size_t size, const struct rc_start *start,
                     uint64_t epoch, bool reset)
 {
-	if (!reset && start->first <= start->since + 1)
+	if (!reset && !start->lost)
 		return;
-	app_out_gap(following->gaps, name, size, start->since + 1, start->first - 1, epoch, reset);
+	uint64_t to = start->lost ? start->lost : start->first - 1;
+	app_out_gap(following->gaps, name, size, start->since + 1, to, epoch, reset);
 	app_out_text(following->gaps, "\n");
 }
 

@@ -129,11 +129,11 @@ static void read_topic(struct page *page, struct rc_topic_stats *stats, bool by_
 	const json_t *message = page->client->wish->message;
 	const json_t *told = json_object_get(json_object_get(message, "epoch"), stats->name);
 	bool named = json_object_get(json_object_get(message, "since"), stats->name);
-	uint64_t since = since_of(page, stats, by_pattern), first = stats->oldest ? stats->oldest : stats->sequence + 1;
+	uint64_t since = since_of(page, stats, by_pattern);
 	/* The topic's numbers began again since the client saw them. */
 	bool reset = since && (since > stats->sequence || (told && (uint64_t)json_integer_value(told) != stats->epoch));
 	since = reset ? 0 : since;
-	bool gap = reset || (first > since + 1 && (since || !by_pattern));
+	bool gap = reset || (stats->lost > since && (since || !by_pattern));
 	page->sequence = since;
 	if (asks_for_state(message) && (!named || gap)) {
 		read_state(page, stats, named);
@@ -141,8 +141,8 @@ static void read_topic(struct page *page, struct rc_topic_stats *stats, bool by_
 		return;
 	}
 	if (gap) {
-		add_gap(page, stats->name, since + 1, first - 1, stats->epoch, reset);
-		page->sequence = first - 1;
+		add_gap(page, stats->name, since + 1, stats->lost, stats->epoch, reset);
+		page->sequence = stats->lost > since ? stats->lost : since;
 	}
 	rc_topic_read(page->client->app->server, stats->name, strlen(stats->name), since, PAGE_MESSAGES_MAX, take,
 	              page);
