@@ -38,11 +38,11 @@ struct app_feed *app_feeds_find(const struct app_client *client, const char *nam
 	return feed;
 }
 
-bool app_feeds_begins_with_state(const struct rc_start *start)
+bool app_feeds_begins_with_state(const struct rc_start *start, uint64_t lost)
 {
 	/* What is resumed goes on right behind it, or else the state comes. */
 	return (start->state || start->snapshot) && !start->resumed &&
-	       (!start->resume || start->first != start->since + 1);
+	       (!start->resume || lost > start->since);
 }
 
 /* Sets where a feed begins that is read in batches, by the rules of struct rc_start. */
@@ -62,7 +62,7 @@ static void begin_pulled(struct app_client *client, struct app_feed *feed, struc
 	start->lost = stats.lost > feed->since ? stats.lost : 0;
 	start->first = (start->lost ? start->lost : feed->since) + 1;
 	feed->state = start->state || start->snapshot;
-	feed->owes = app_feeds_begins_with_state(start);
+	feed->owes = app_feeds_begins_with_state(start, stats.lost);
 	if (feed->owes)
 		start->first = stats.sequence + 1;
 }

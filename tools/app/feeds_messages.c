@@ -142,7 +142,7 @@ static int follow(void *context, const char *name, size_t size)
 		rc_topic_stats(client->app->server, name, size, &stats);
 	app_out_text(following->list, following->list->size ? ",{\"topic\":" : "{\"topic\":");
 	app_out_string(following->list, name, size);
-	bool state = !feed && app_feeds_begins_with_state(&start);
+	bool state = !feed && app_feeds_begins_with_state(&start, stats.lost);
 	app_out_format(following->list, ",\"seq\":%llu,\"epoch\":%llu%s}",
 	               (unsigned long long)(state ? start.first - 1 : stats.sequence), (unsigned long long)stats.epoch,
 	               state ? ",\"state\":true" : "");
