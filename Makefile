@@ -40,7 +40,7 @@ LIBS := -luring -lssl -lcrypto -lz
 # Of the engines' libraries those whose header is here, as tools/backplane/built.h asks too. It is looked for when it is
 # linked, since the first step of a build may have installed it.
 has = $(shell echo '\#include <$(1)>' | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && echo $(2))
-TOOL_LIBS = -lm -ljansson -linih -lsystemd -lcurl $(call has,hiredis/hiredis.h,-lhiredis) $(call has,nats/nats.h,-lnats) \
+TOOL_LIBS = -lm -ljansson -linih -lsystemd -lcurl -lmsgpackc $(call has,hiredis/hiredis.h,-lhiredis) $(call has,nats/nats.h,-lnats) \
 	$(call has,amqp.h,-lrabbitmq) $(call has,librdkafka/rdkafka.h,-lrdkafka)
 
 # What an embedder sees. Everything beside ringcast.h includes it, but for the two that are for
@@ -178,6 +178,9 @@ bench-feeds: $(BUILD)/benches/feeds ## keyed feeds beside plain messages of the 
 bench-peers: all $(BUILD)/benches/floor ## ringcast, the kernel's floor and other servers side by side (QUICK=1, ONLY=bun,fan)
 	@python3 -B benches/peers/run.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)
 
+bench-app: all ## what a publish over a kept HTTP connection, and a JSON message in batches of 100, take of `ringcast app` (QUICK=1)
+	@python3 -B benches/app.py --build $(BUILD) $(if $(QUICK),--quick) $(ARGS)
+
 bench-latency: all $(BUILD)/benches/settings ## the settings of ringcast-latency(7), then open loop against the peers (QUICK=1, ONLY=settings, ONLY=bun)
 	@$(BUILD)/benches/settings $(if $(QUICK),--tiny)
 	@[ '$(ONLY)' = settings ] || python3 -B benches/latency.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)
@@ -195,7 +198,7 @@ docs: $(READY_DOCS) ## the documentation as plain HTML, to be read without a net
 RPATH := $(if $(filter /lib /lib/% /usr/lib /usr/lib/% /usr/local/lib /usr/local/lib/%,$(LIBDIR)),,-Wl,-rpath,$${libdir} )
 
 # What an operator reads, and what he copies from.
-DOCUMENTS := tools/app/DIALECT.md tools/package/CHANGELOG.md tools/package/SECURITY.md
+DOCUMENTS := $(addprefix tools/,app/DIALECT.md app/TUTORIALS.md backplane/PLAIN.md backplane/RUNNING.md package/CHANGELOG.md package/SECURITY.md)
 SAMPLES := $(addprefix tools/package/,nginx.conf haproxy.cfg kubernetes.yaml container/seccomp.json)
 
 install: all $(BUILD)/man3/ringcast.3 $(COMPLETIONS) $(WEB)/ringcast.cjs ## into $(DESTDIR)$(PREFIX) and $(LIBDIR): program, libraries, headers, pkg-config file, man pages, systemd units
@@ -323,12 +326,15 @@ $(BUILD)/tools/web/ringcast.js: tools/web/join.awk tools/web/package.json $(wild
 $(WEB)/ringcast.min.js $(WEB)/ringcast.min.mjs $(WEB)/ringcast.cjs &: tools/web/small.sh $(wildcard tools/web/small/*.js) $(WEB)/ringcast.js | $(READY)
 	$(call say,write $(WEB)/ringcast.min.js)sh $< $(WEB)
 
+# Both make what every reader of gzip reads; one takes its time, and makes less of it.
+COMPRESS = { command -v zopfli >/dev/null && zopfli -c $< || gzip -9nc $<; } >$@
+
 $(WEB)/ringcast%.gz: $(WEB)/ringcast%
-	@gzip -9nc $< >$@
+	@$(COMPRESS)
 
 $(WEB)/%.gz: tools/web/%
 	@mkdir -p $(@D)
-	@gzip -9nc $< >$@
+	@$(COMPRESS)
 
 $(BUILD)/include/%.h:
 	@mkdir -p $(@D)

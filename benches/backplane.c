@@ -31,6 +31,7 @@
 #define SIZE 100
 #define TOGETHER 64 /* messages published as one */
 #define ROUNDS 5
+#define PAUSE_US 300 /* after each ping, for everybody to come to rest */
 
 struct bench {
 	int port;
@@ -206,6 +207,7 @@ static void ping(struct bench *bench, double *us)
 		while (atomic_load(&bench->delivered) == before)
 			usleep(20);
 		us[i] = (double)(atomic_load(&bench->delivered_ns) - begin) / 1000;
+		usleep(PAUSE_US);
 	}
 }
 
@@ -258,6 +260,7 @@ static void ping_bare(const struct bench *bench, double *us)
 		while (atomic_load(&bare.read) <= i && now_ns() - begin < 2000000000)
 			usleep(20);
 		us[i] = (double)(atomic_load(&bare.read_ns) - begin) / 1000;
+		usleep(PAUSE_US);
 	}
 	pthread_join(thread, NULL);
 	redisFree(context);

@@ -56,6 +56,7 @@ static_assert(RC_CONNECT_HEADERS_SIZE_MAX <= RC_CONNECT_REQUEST_SIZE_MAX / 2,
 #define RC_BULK_AHEAD_MAX RC_MIB         /* ... with so much memory before its bytes come, at most ... */
 #define RC_PLACED_SIZE_MIN (16 * RC_KIB) /* ... and the rest of a frame, if it is so long, where it belongs */
 #define RC_IDLE_TIMEOUT_MS 120000
+#define RC_PING_INTERVAL_MS 45000 /* proxies give up after 50 or 60 s without a byte */
 #define RC_CLOSE_TIMEOUT_MS 5000
 #define RC_PONGS_QUEUED_MAX 16 /* Pongs that wait; further Pings get one Pong for all, section 5.5.3 */
 

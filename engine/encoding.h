@@ -30,6 +30,8 @@ enum rc_encoding_id {
 	RC_ENCODING_SSE_JSON, /* events whose data is the json form */
 	RC_ENCODING_JSON,     /* frames in the json form */
 	RC_ENCODING_BINARY,   /* frames in the binary form */
+	RC_ENCODING_OWN,      /* binary messages that the application writes; nothing here knows what they are */
+	RC_ENCODING_OWN_2,
 	RC_ENCODING_COUNT,
 };
 

@@ -29,8 +29,7 @@ static const struct {
 	{ ECONNRESET, "the peer broke the connection off: its own log may say why" },
 	{ EDEADLK, "a callback would wait for its own worker: call it outside of the handlers" },
 	{ EEXIST,
-	  "the topic has this number already: go on with the next; or the connection is subscribed to it: unsubscribe "
-	  "it first, to begin elsewhere" },
+	  "the topic has this number, or the connection this topic: go on with the next one, or unsubscribe first" },
 	{ EHOSTUNREACH, "no way leads to this host: check the address and the routes" },
 	{ EILSEQ, "the text is not valid UTF-8: send it as binary, or mend what made it" },
 	{ EINVAL, "a value is out of range or malformed: the header says at each function what is allowed" },

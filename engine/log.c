@@ -347,19 +347,33 @@ uint64_t rc_log_room(const struct rc_log *log, uint64_t *count)
 	return end <= wrap ? end - log->write_position : RC_MAX(wrap - log->write_position, end - wrap);
 }
 
-/* Walks back from the newest entry to the earliest that is below neither bound. */
-static uint64_t search(const struct rc_log *log, const struct rc_topic *topic, uint64_t number_min,
-                       uint64_t sequence_min)
+/* What bounds a search: an entry below one of these is too far back. `newer` says so of what is this many messages, or
+ * more, before the newest. */
+struct bounds {
+	uint64_t number, sequence;
+	uint32_t newest, newer;
+};
+
+static bool is_within(const struct rc_log *log, uint64_t number, const struct bounds *bounds)
+{
+	if (number == RC_NONE || number < bounds->number)
+		return false;
+	const struct rc_entry *entry = rc_log_entry(log, number);
+	return entry->sequence >= bounds->sequence && (!bounds->newer || bounds->newest - entry->count < bounds->newer);
+}
+
+/* Walks back from the newest entry to the earliest that is within the bounds. */
+static uint64_t search(const struct rc_log *log, const struct rc_topic *topic, const struct bounds *bounds)
 {
 	uint64_t at = atomic_load_explicit(&topic->newest, memory_order_acquire);
-	if (at == RC_NONE || at < number_min || rc_log_entry(log, at)->sequence < sequence_min)
+	if (!is_within(log, at, bounds))
 		return RC_NONE;
 	for (;;) {
 		const struct rc_entry *entry = rc_log_entry(log, at);
 		uint64_t next = rc_log_back(at, entry->jump);
-		if (next == RC_NONE || next < number_min || rc_log_entry(log, next)->sequence < sequence_min)
+		if (!is_within(log, next, bounds))
 			next = rc_log_back(at, entry->previous);
-		if (next == RC_NONE || next < number_min || rc_log_entry(log, next)->sequence < sequence_min)
+		if (!is_within(log, next, bounds))
 			return at;
 		at = next;
 	}
@@ -367,13 +381,19 @@ static uint64_t search(const struct rc_log *log, const struct rc_topic *topic, u
 
 uint64_t rc_log_first_from(const struct rc_log *log, const struct rc_topic *topic, uint64_t from)
 {
-	return search(log, topic, from, 0);
+	return search(log, topic, &(struct bounds){ .number = from });
 }
 
 uint64_t rc_log_first_sequence(const struct rc_log *log, const struct rc_topic *topic, uint64_t sequence,
                                uint64_t oldest)
 {
-	return search(log, topic, RC_MAX(oldest, tail_of(log)), sequence);
+	return search(log, topic, &(struct bounds){ .number = RC_MAX(oldest, tail_of(log)), .sequence = sequence });
+}
+
+uint64_t rc_log_first_of(const struct rc_log *log, const struct rc_topic *topic, uint32_t count)
+{
+	const struct bounds bounds = { .number = tail_of(log), .newest = topic->message_count, .newer = count };
+	return count ? search(log, topic, &bounds) : RC_NONE;
 }
 
 uint64_t rc_log_sequence_before(const struct rc_log *log, const struct rc_topic *topic, uint64_t end)

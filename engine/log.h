@@ -139,6 +139,9 @@ uint64_t rc_log_first_sequence(const struct rc_log *log, const struct rc_topic *
 /* The lowest entry that a reader may take as its floor from now on. With the lock. */
 uint64_t rc_log_readable(const struct rc_log *log);
 
+/* Of the newest `count` messages of a topic, the first that the log has, or RC_NONE. With the lock. */
+uint64_t rc_log_first_of(const struct rc_log *log, const struct rc_topic *topic, uint32_t count);
+
 /* The sequence of the topic's newest message before an entry that is not above the head; what the log has of it is not
  * below the caller's floor there, or the caller has the lock. */
 uint64_t rc_log_sequence_before(const struct rc_log *log, const struct rc_topic *topic, uint64_t end);

@@ -4,8 +4,7 @@
  * one: ringcast_publish.h (topics by handle, many messages as one, messages built in the log), ringcast_feed.h (keys,
  * and what a topic's state is), ringcast_client.h (connections that the server opens), ringcast_ingest.h (processes
  * that publish through shared memory, for whom there is ringcast_producer.h), ringcast_replica.h (topics numbered
- * elsewhere), ringcast_latency.h (workers inside a loop of the program's), and ringcast_stats.h (counters, topics, the
- * kernel).
+ * elsewhere), ringcast_latency.h (workers inside a loop of the program's), and ringcast_stats.h (counters, topics).
  *
  * A server is a set of workers (threads, each with an io_uring of its own, or an epoll) around one log. Publishing
  * writes a message into the log once, as a complete frame; a subscriber is a cursor in that log.
@@ -146,6 +145,7 @@ struct rc_closing {
 };
 
 struct sockaddr; /* <sys/socket.h> */
+struct rc_numbers;
 
 /* What the library calls. Any of these may be null. `context` is handed back as the first argument. */
 struct rc_handlers {
@@ -191,7 +191,9 @@ struct rc_handlers {
 	/* More than snapshot_factor (rc_topic_options) times the size of the topic's newest base came since: publish a
 	 * new one (RC_PUBLISH_SNAPSHOT). Called once for each base, on the first worker. */
 	void (*snapshot_wanted)(void *context, const char *topic, size_t topic_size);
-	void (*reserved[5])(void); /* null: the places of handlers to come */
+	/* The library itself refused a request, for a limit or for what it is; `words` may be null. */
+	void (*refused)(void *context, const char *peer, int status, const char *words);
+	void (*reserved[4])(void); /* null: the places of handlers to come */
 };
 
 /* permessage-deflate (RFC 7692). A broadcast is compressed once for each class of windows among its subscribers. */
@@ -234,10 +236,10 @@ struct rc_config {
 	unsigned lag_ms_max;           /* age of the oldest message that waits for a subscriber; 0: no limit */
 	enum rc_policy policy;         /* of topics that no rule names */
 	unsigned handshake_timeout_ms; /* not 0; default 10 s */
-	unsigned idle_timeout_ms;      /* of silence: a Ping after half of it, then the end. 0: never; default 2 min */
-	unsigned close_timeout_ms;     /* for the peer to answer a Close, not 0; default 5 s */
-	const char *congestion;        /* TCP congestion control of listeners; null: the system's */
-	unsigned notsent_lowat_size;   /* TCP_NOTSENT_LOWAT of listeners: unsent bytes in the kernel; default 32 KiB */
+	unsigned idle_timeout_ms;  /* of silence, even to a Ping; then the end. 0: never, and no Ping; default 2 min */
+	unsigned close_timeout_ms; /* for the peer to answer a Close, not 0; default 5 s */
+	const char *congestion;    /* TCP congestion control of listeners; null: the system's */
+	unsigned notsent_lowat_size; /* TCP_NOTSENT_LOWAT of listeners: unsent bytes in the kernel; default 32 KiB */
 	/* A worker fans out in rounds. The time from the beginning of one to that of the next grows with the number of
 	 * its sends and is at most this, so that what is published meanwhile leaves in one send. The first message
 	 * after a pause leaves at once, and few subscribers hardly wait. A round that itself takes longer than this is
@@ -264,10 +266,10 @@ struct rc_config {
 	const unsigned *cpus;     /* worker n runs on cpus[n % cpu_count] alone; null and 0: anywhere */
 	unsigned cpu_count;       /* at most 1024 */
 	unsigned thread_priority; /* 1 to 99: SCHED_FIFO, needs RLIMIT_RTPRIO or CAP_SYS_NICE. 0: as other threads */
-	/* Bytes of values kept when the log lets go of them, and as many again for states being sent: ringcast_feed.h.
-	 * 0: as log_size. */
+	/* Bytes of values that the log let go of, and as many for states being sent: ringcast_feed.h. 0: as log_size */
 	size_t state_max;
 	unsigned ring; /* enum rc_ring_kind of ringcast_latency.h; 0: io_uring, or where that is not to be had, epoll */
+	unsigned ping_interval_ms; /* of silence until a Ping; half of idle_timeout_ms if that is less; default 45 s */
 };
 
 /* Fills in the defaults. Any thread. */
@@ -434,6 +436,7 @@ struct rc_publication {
 	const void *key;                /* of what in the topic this is the newest, see ringcast_feed.h; copied */
 	size_t key_size;                /* 0: it has no key */
 	uint64_t at_epoch, at_sequence; /* its number elsewhere: ringcast_replica.h. 0: the server numbers it */
+	size_t (*make_of)(void *context, const struct rc_numbers *numbers, const void **data); /* see there too */
 };
 RC_API int64_t rc_publish_with(rc_server *server, const char *topic, size_t topic_size, struct rc_publication *message,
                                size_t struct_size);
@@ -448,8 +451,7 @@ RC_API bool rc_text_valid(const void *text, size_t size);
  * send_size_max would wait; nothing was queued), -EAGAIN (posting: RC_COMMANDS_MAX wait), -ENOMEM. */
 RC_API int rc_send(rc_server *server, rc_conn conn, enum rc_opcode opcode, const void *data, size_t size);
 
-/* Sends text that is known to be UTF-8, as what handlers.message was given: it is not looked at once more. Any thread.
- * Returns what rc_send() does. */
+/* As rc_send(), for text that is known to be UTF-8: it is not looked at once more. Any thread. Returns the same. */
 RC_API int rc_send_unchecked(rc_server *server, rc_conn conn, enum rc_opcode opcode, const void *data, size_t size);
 
 /* Sends a Ping with up to RC_CONTROL_SIZE_MAX bytes; a stream of events gets a comment instead. Any thread. Returns as
@@ -485,7 +487,7 @@ struct rc_start {
 	bool snapshot;  /* first the topic's newest base and what came after it; or the state, if the log has it not */
 	unsigned rate;  /* so often a second at most (RC_RATE_MAX) the newest of each key; 0: everything, at once */
 	uint64_t epoch; /* unless 0: that of `since`. In another one the topic began anew, and so does this */
-	uint64_t lost;  /* out, as `first`: messages after `since` are missing, up to this number; 0: none is */
+	uint64_t lost;  /* out, as `first`: of those after `since`, all up to this number are not there; 0: all are */
 };
 
 /* Subscribes a connection that is open or in its request. Any thread; from another one than its worker's it is posted,
@@ -563,14 +565,13 @@ RC_API rc_conn rc_request_conn(const rc_request *request);
 RC_API bool rc_request_choose_protocol(rc_request *request, const char *protocol);
 /* Says what the handlers of this connection get as `user`. The library does not look at it. */
 RC_API void rc_request_set_user(rc_request *request, void *user);
-/* Adds a header to whatever is answered, the 101 included. Returns 0, -EINVAL (bytes that may not stand there), -ENOSPC
- * (RC_RESPONSE_HEADERS_SIZE). */
+/* Adds a header to whatever is answered, the 101 included; Allow and Retry-After take the place of the library's own.
+ * Returns 0, -EINVAL (bytes that may not stand there), -ENOSPC (RC_RESPONSE_HEADERS_SIZE). */
 RC_API int rc_request_add_header(rc_request *request, const char *name, const char *value);
 /* Answers a plain HTTP request, or refuses a handshake with words. The body is copied. A null content_type stands for
- * plain text, a null body for the status in words. Unless the peer wants it closed, the connection of a plain request
- * is kept for the next one, with the same handle, and for at most idle_timeout_ms; who does not read his answers is
- * closed. Returns 0, -EINVAL (another status than 200 to 599, or a content_type of more than some 800 bytes), -ENOBUFS
- * (more than send_size_max), -ENOMEM. */
+ * plain text, a null body for the status in words. The connection of a plain request is kept for the next one, with the
+ * same handle, for at most idle_timeout_ms, unless the peer wants it closed or does not read its answers. Returns 0,
+ * -EINVAL (another status than 200 to 599, or a content_type of some 800 bytes), -ENOBUFS (send_size_max), -ENOMEM. */
 RC_API int rc_request_respond(rc_request *request, int status, const char *content_type, const void *body, size_t size);
 /* The status of the answer that it has so far, should the handler now return 0: that of rc_request_respond(), 101 for a
  * WebSocket, 200 for a stream, 426, or 0 for a request that waits. */
@@ -579,7 +580,7 @@ RC_API int rc_request_status(const rc_request *request);
 /* Accepts a plain GET as a stream of server-sent events (WHATWG HTML, section 9.2), before it is subscribed to
  * anything. If handlers.request then returns 0, it opens like a WebSocket: open, rc_send() of text, rc_close(), close.
  * What it is subscribed to comes as events, whose ids resume it (rc_start.after). Binary messages have no such form and
- * are left out. A comment every half of idle_timeout_ms keeps it alive. Returns 0, -EINVAL (no plain GET), -EBUSY (it
+ * are left out. A comment every ping_interval_ms keeps it alive. Returns 0, -EINVAL (no plain GET), -EBUSY (it
  * is subscribed). */
 RC_API int rc_request_events(rc_request *request);
 /* Accepts a plain HTTP request that is answered later. If handlers.request then returns 0, it stays open until

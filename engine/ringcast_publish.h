@@ -53,6 +53,7 @@ struct rc_batch_message {
 	/* As in rc_publication. A message whose number the topic has already is left out: its result is -EEXIST, and
 	 * the others are published. */
 	uint64_t at_epoch, at_sequence;
+	size_t (*make_of)(void *context, const struct rc_numbers *numbers, const void **data); /* instead of make */
 };
 
 /* Publishes all of these messages, in this order, or none: under one lock, with one wake-up. All are looked at before
@@ -104,7 +105,8 @@ RC_API int rc_reserve(rc_server *server, size_t size, rc_place *place, void **da
  *   -ENOENT    no open topic
  *   -EINVAL    unknown flags
  *   -EILSEQ    text that is not UTF-8
- *   -ENOSPC    the topic begins anew (ringcast_replica.h), and RC_TOPICS_MAX exist; or -ENOMEM
+ *   -ENOSPC    the topic begins anew (ringcast_replica.h), and RC_TOPICS_MAX exist
+ *   -ENOMEM    likewise, and there is no memory for that
  *   -EAGAIN    a worker is a whole log behind */
 RC_API int64_t rc_commit(rc_server *server, rc_place place, rc_topic topic, size_t size, uint64_t time_ns,
                          unsigned flags);

@@ -32,11 +32,20 @@
 extern "C" {
 #endif
 
+/* What rc_publication.make_of and rc_batch_message.make_of are told. They are called instead of `make`, for a message
+ * that also holds the number before its own. Only the library makes such structs. */
+struct rc_numbers {
+	uint64_t epoch, sequence;
+	uint64_t previous; /* of the topic's message before it, as in rc_past */
+	bool first;        /* the topic has had none since it was made, or began anew, on this server */
+};
+
 /* Says where a topic of a stream begins on this server: its epoch, and that everything up to and with `sequence` came
  * before this server's log. Whoever resumes in that epoch since a lower number is told that there is a loss; whoever
  * resumes since this number or a higher one loses nothing. The topic's newest number is `sequence` until it has a
  * message. A topic of another epoch begins anew, and so does one of this epoch whose newest number is lower, as what
- * lies between never came; otherwise nothing changes. The topic counts for RC_TOPICS_MAX until its log is recycled.
+ * lies between never came; otherwise nothing changes. Unless it is of the epoch of rc_server_begin(), the
+ * topic counts for RC_TOPICS_MAX from then on, until a message of it was recycled.
  * Any thread. Returns 0, -EINVAL (the name, an epoch of 0, or a number above INT64_MAX), -ENOSPC (RC_TOPICS_MAX topics
  * exist), -ENOMEM. */
 RC_API int rc_topic_begin(rc_server *server, const char *topic, size_t topic_size, uint64_t epoch, uint64_t sequence);
@@ -50,6 +59,10 @@ RC_API int rc_topic_begin(rc_server *server, const char *topic, size_t topic_siz
  * the other way round. An epoch of 0 ends all that: new topics are the server's again. Any thread. Returns 0, -EINVAL
  * (a number above INT64_MAX), or, when it is to be said again, -ENOSPC (RC_TOPICS_MAX topics exist) or -ENOMEM. */
 RC_API int rc_server_begin(rc_server *server, uint64_t epoch, uint64_t sequence);
+
+/* The number behind which the newest `count` messages of a topic come, as far as the log has them: for rc_topic_read().
+ * Any thread. Returns 0 for an unknown topic too. */
+RC_API uint64_t rc_topic_since(rc_server *server, const char *topic, size_t topic_size, unsigned count);
 
 #ifdef __cplusplus
 }

@@ -135,6 +135,7 @@ struct rc_topic_stats {
 	uint64_t deliveries, dropped, conflated, slow_closed;
 	/* All up to this number are gone: recycled, or published before the topic began here (ringcast_replica.h). */
 	uint64_t lost;
+	bool elsewhere; /* it is numbered elsewhere: a number that is to come may be known to who comes from there */
 };
 /* Describes one topic. Any thread. Returns 0 or -ENOENT (there is no such topic now). */
 RC_API int rc_topic_stats(rc_server *server, const char *topic, size_t topic_size, struct rc_topic_stats *stats,

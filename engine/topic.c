@@ -221,6 +221,7 @@ static void set_numbers(struct rc_topics *topics, struct rc_topic *topic, uint64
 	/* Its birth is the first epoch of its own that it has. */
 	topic->epoch = epoch ? epoch : topic->epoch ? topics->birth_next++ : topic->birth;
 	topic->lost = epoch ? sequence : 0;
+	topic->message_count = 0;
 	atomic_store_explicit(&topic->sequence, topic->lost, memory_order_relaxed);
 }
 

@@ -103,9 +103,11 @@ script() {
 
 : >"$log.scripts"
 for test in tests/*/test_*.py; do
+	name=$(basename "$test" .py)
+	case $test in tests/live/*) ;; *) name=$(basename "$(dirname "$test")")_$name ;; esac
 	case ${RC_RING:+$test} in
 	tests/abi/* | tests/structure/* | */test_bench.py | */test_install.py | */test_man3.py | */test_perf.py) ;;
-	*) script "$(basename "$test" .py)" - "$test" ;;
+	*) script "$name" - "$test" ;;
 	esac
 done
 again="conformance frames topics"

@@ -30,6 +30,7 @@ needs() {
 	build header msgpack.h libmsgpack-dev
 	build command gzip gzip
 	small command esbuild esbuild
+	small command zopfli zopfli
 	probes header sys/sdt.h systemtap-sdt-dev
 	backplane header hiredis/hiredis.h libhiredis-dev
 	backplane header nats/nats.h libnats-dev
@@ -163,7 +164,7 @@ provide() {
 
 provide build || exit 1
 provide probes || echo "ringcast: built without probes for perf and bpftrace"
-provide small || echo "ringcast: ringcast.min.js is at full length, since esbuild is not here"
+provide small || echo "ringcast: ringcast.min.js is not as small as it could be"
 provide backplane || echo "ringcast: built with the backplanes that \`ringcast probe\` names"
 [ "$level" != build ] || exit 0
 case $level in examples | lint) provide examples || echo "ringcast: the example with libuv is left out" ;; esac

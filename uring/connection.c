@@ -64,9 +64,11 @@ void rc_connection_set_state(struct worker *worker, uint32_t slot, enum connecti
 	rc_worker_set_timer(worker, slot, timeout_ms);
 }
 
-unsigned rc_connection_silence_ms(const struct worker *worker)
+unsigned rc_connection_silence_ms(const struct worker *worker, const struct connection *conn)
 {
-	return (worker->server->config.idle_timeout_ms + 1) / 2;
+	const struct rc_config *config = &worker->server->config;
+	unsigned half_ms = (config->idle_timeout_ms + 1) / 2, wish_ms = config->ping_interval_ms;
+	return (wish_ms && wish_ms < half_ms ? wish_ms : half_ms) / (1 + conn->pace);
 }
 
 /* Each way has tags of its own: a cancel that comes late does not meet what was begun since. */

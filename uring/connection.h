@@ -74,7 +74,8 @@ struct connection {
 	_Atomic uint32_t generation; /* read by other threads, to refuse stale handles */
 	uint32_t first_subscription; /* number + 1 */
 	uint32_t subscription_count : 24;
-	uint32_t bulk : 8;     /* its last message was large: the power of two in which it fits; 0: it was not */
+	uint32_t bulk : 6;     /* its last message was large: the power of two in which it fits; 0: it was not */
+	uint32_t pace : 2;     /* how slow the way to it is, by the latest Pong: see rc_connection_silence_ms() */
 	uint32_t heard;        /* the wheel's tick at the last sign of life, or when the state began */
 	uint16_t close_code;   /* of the Close that was sent or received first */
 	uint8_t state;         /* enum connection_state */
@@ -147,8 +148,9 @@ void rc_connection_close_slot(struct worker *worker, uint32_t slot);
 /* Enters a state with a time-out; 0: none. */
 void rc_connection_set_state(struct worker *worker, uint32_t slot, enum connection_state state, unsigned timeout_ms);
 
-/* How long an open connection may be silent before something is done: half the idle time-out; 0: for ever. */
-unsigned rc_connection_silence_ms(const struct worker *worker);
+/* How long an open connection may be silent before something is done: ping_interval_ms, and half of the idle time-out
+ * at most; 0: for ever. Where the way is slow it is half or a third of that: such ways break more often. */
+unsigned rc_connection_silence_ms(const struct worker *worker, const struct connection *conn);
 
 /* Begins to receive, in a way other than RECEPTION_PLACED. */
 void rc_connection_receive(struct worker *worker, uint32_t slot, enum reception how);

@@ -7,6 +7,7 @@
 #include "encode.h"
 
 #include "form.h"
+#include "own.h"
 #include "worker.h"
 
 #include <sched.h>
@@ -205,6 +206,35 @@ static struct rc_event_id event_of(const struct rc_server *server, uint64_t numb
 	return (struct rc_event_id){ server->epoch, number };
 }
 
+static size_t write_envelope(struct worker *worker, enum rc_encoding_id id, uint64_t number,
+                             const struct rc_value *value)
+{
+	struct rc_event_id event = event_of(worker->server, number);
+	enum rc_payload payload = RC_PAYLOAD_UNKNOWN;
+	size_t size = rc_envelope_write(NULL, id, value, event, &payload);
+	if (!size || !rc_compress_scratch(worker, size))
+		return 0;
+	return rc_envelope_write(worker->compressor.scratch_bytes, id, value, event, &payload);
+}
+
+/* What the application writes into the room that there is costs one call; only a larger one costs two. The header is
+ * handed over apart. */
+static size_t write_own(struct worker *worker, enum rc_encoding_id id, const struct rc_value *value, uint8_t *header,
+                        size_t *header_size)
+{
+	const struct compressor *scratch = &worker->compressor;
+	size_t size = rc_own_payload(worker->server, id, scratch->scratch_bytes, scratch->scratch_size, value);
+	if (size > scratch->scratch_size) {
+		if (!rc_compress_scratch(worker, size))
+			return 0;
+		size_t written = rc_own_payload(worker->server, id, scratch->scratch_bytes, size, value);
+		RC_ASSERT(written == size); /* as ringcast_form.h wants it */
+	}
+	const struct rc_frame frame = { .fin = true, .opcode = RC_FRAME_BINARY, .size = size };
+	*header_size = rc_frame_write(header, &frame);
+	return size;
+}
+
 /* Makes an entry in an encoding that some connections read alone. */
 static void make_alone(struct worker *worker, struct rc_encoding *encoding, enum rc_encoding_id id, uint64_t number)
 {
@@ -213,17 +243,19 @@ static void make_alone(struct worker *worker, struct rc_encoding *encoding, enum
 		wait_for(encoding, number);
 		return;
 	}
-	enum rc_payload payload = RC_PAYLOAD_UNKNOWN;
+	uint8_t header[RC_FRAME_HEADER_MAX];
+	size_t header_size = 0;
 	struct rc_value value;
 	rc_value_of_entry(&value, &server->log, number);
-	size_t size = rc_envelope_write(NULL, id, &value, event_of(server, number), &payload);
-	if (!size || !rc_compress_scratch(worker, size)) {
+	size_t size = rc_own_is(id) ? write_own(worker, id, &value, header, &header_size)
+	                            : write_envelope(worker, id, number, &value);
+	if (!size) {
 		rc_extent_refuse(encoding, number);
 		return;
 	}
-	rc_envelope_write(worker->compressor.scratch_bytes, id, &value, event_of(server, number), &payload);
 	pthread_mutex_lock(&server->encodings_lock);
-	rc_encoding_put(encoding, &server->log, number, "", 0, worker->compressor.scratch_bytes, size, true);
+	rc_encoding_put(encoding, &server->log, number, header, header_size, worker->compressor.scratch_bytes, size,
+	                true);
 	pthread_mutex_unlock(&server->encodings_lock);
 	rc_count(&worker->stats.encoded, 1);
 	rc_count(&worker->stats.encoded_size, size);
@@ -248,6 +280,8 @@ size_t rc_encode_alone(struct worker *worker, const struct connection *conn, uin
 	enum rc_payload payload = RC_PAYLOAD_UNKNOWN;
 	struct rc_value value;
 	rc_value_of_entry(&value, &worker->server->log, number);
+	if (rc_own_is(rc_form_of(conn)->encoding))
+		return rc_own_write(worker->server, rc_form_of(conn)->encoding, to, &value);
 	return rc_envelope_write(to, rc_form_of(conn)->encoding, &value, event_of(worker->server, number), &payload);
 }
 

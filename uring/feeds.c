@@ -7,6 +7,7 @@
  */
 #include "feeds.h"
 
+#include "beginning.h"
 #include "form.h"
 #include "subscription.h"
 #include "worker.h"
@@ -152,7 +153,7 @@ static int resync_locked(struct worker *worker, uint32_t slot, struct rc_subscri
 	const struct rc_feed *feed = rc_feed_of(&worker->subscribers, record);
 	uint64_t until = rc_log_head(log), from = picture ? picture->begin : until, base = RC_NONE;
 	if (feed && feed->snapshot)
-		base = rc_subscription_base(worker, topic_of(worker, record));
+		base = rc_beginning_base(worker, topic_of(worker, record));
 	if (base != RC_NONE) {
 		from = base;
 		until = base + 1;
@@ -163,7 +164,7 @@ static int resync_locked(struct worker *worker, uint32_t slot, struct rc_subscri
 		return -ENOMEM;
 	if (base != RC_NONE)
 		rc_picture_drop(worker->server, picture);
-	rc_subscription_go_to(worker, slot, record, from);
+	rc_beginning_go_to(worker, slot, record, from);
 	return 0;
 }
 
@@ -340,7 +341,7 @@ static bool look_further(struct worker *worker, uint32_t slot, struct rc_subscri
 	feed->state = false;
 	if (first < head && (lost || rc_log_next(log, first, head) < head))
 		owe(worker, slot, feed, RC_MARK_CONFLATED);
-	rc_subscription_go_to(worker, slot, record, first);
+	rc_beginning_go_to(worker, slot, record, first);
 	return true;
 }
 

@@ -6,12 +6,14 @@
 
 #include "http.h"
 #include "keep.h"
+#include "own.h"
 #include "say.h"
 #include "sse.h"
 #include "worker.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* ---- a WebSocket ---- */
 
@@ -71,11 +73,35 @@ static void close_request(struct worker *worker, uint32_t slot, uint16_t code, c
 		close_stream(worker, slot, code, reason, reason_size);
 }
 
-void rc_answer_insert_headers(char *bytes, size_t size, const char *headers, size_t headers_size)
+/* Whether the line that begins at `at` has the same name as one of the headers. */
+static bool is_said(const char *at, const char *headers, size_t headers_size)
 {
+	size_t name_size = strcspn(at, ":") + 1;
+	for (const char *line = headers, *end = headers + headers_size; line < end;) {
+		if ((size_t)(end - line) >= name_size && strncasecmp(line, at, name_size) == 0)
+			return true;
+		const char *next = memchr(line, '\n', (size_t)(end - line));
+		line = next ? next + 1 : end;
+	}
+	return false;
+}
+
+size_t rc_answer_insert_headers(char *bytes, size_t size, const char *headers, size_t headers_size)
+{
+	static const char *const demanded[] = { "Allow:", "Retry-After:" };
 	size_t line_size = (size_t)((char *)memchr(bytes, '\n', size) - bytes) + 1;
+	char *own = bytes + line_size; /* what a status demands stands first */
+	for (size_t i = 0; i < sizeof demanded / sizeof *demanded; i++) {
+		char *end = memchr(own, '\n', size - line_size);
+		if (!end || strncmp(own, demanded[i], strlen(demanded[i])) != 0 || !is_said(own, headers, headers_size))
+			continue;
+		size_t own_size = (size_t)(end - own) + 1;
+		size -= own_size;
+		memmove(own, own + own_size, size - line_size);
+	}
 	memmove(bytes + line_size + headers_size, bytes + line_size, size - line_size);
 	memcpy(bytes + line_size, headers, headers_size);
+	return size + headers_size;
 }
 
 int rc_answer(struct worker *worker, uint32_t slot, int status, const char *type, const char *headers, const void *body,
@@ -93,9 +119,9 @@ int rc_answer(struct worker *worker, uint32_t slot, int status, const char *type
 		free(response);
 		return -EINVAL;
 	}
-	rc_answer_insert_headers(response, used, headers, headers_size);
+	used = rc_answer_insert_headers(response, used, headers, headers_size);
 	uint16_t code = status == 503 ? RC_CLOSE_GOING_AWAY : RC_CLOSE_NORMAL;
-	if (rc_connection_put(worker, slot, response, used + headers_size))
+	if (rc_connection_put(worker, slot, response, used))
 		rc_ending_note(worker, &(struct ending){
 					   .kind = keeps ? ENDING_KEPT : ENDING_ANSWERED, .slot = slot, .code = code });
 	else
@@ -113,34 +139,49 @@ static size_t write_in(uint8_t *to, enum rc_encoding_id encoding, const struct r
 	return rc_envelope_write(to, encoding, value, none, &payload);
 }
 
-static size_t write_frame(uint8_t *to, const struct rc_value *value)
+static size_t write_frame(const struct rc_server *server, uint8_t *to, const struct rc_value *value)
 {
+	(void)server;
 	return write_in(to, RC_ENCODING_LOG, value);
 }
 
-static size_t write_json(uint8_t *to, const struct rc_value *value)
+static size_t write_json(const struct rc_server *server, uint8_t *to, const struct rc_value *value)
 {
+	(void)server;
 	return write_in(to, RC_ENCODING_JSON, value);
 }
 
-static size_t write_binary(uint8_t *to, const struct rc_value *value)
+static size_t write_binary(const struct rc_server *server, uint8_t *to, const struct rc_value *value)
 {
+	(void)server;
 	return write_in(to, RC_ENCODING_BINARY, value);
 }
 
-static size_t write_event(uint8_t *to, const struct rc_value *value)
+static size_t write_event(const struct rc_server *server, uint8_t *to, const struct rc_value *value)
 {
+	(void)server;
 	return write_in(to, RC_ENCODING_SSE, value);
 }
 
-static size_t write_json_event(uint8_t *to, const struct rc_value *value)
+static size_t write_json_event(const struct rc_server *server, uint8_t *to, const struct rc_value *value)
 {
+	(void)server;
 	return write_in(to, RC_ENCODING_SSE_JSON, value);
 }
 
-static size_t write_nothing(uint8_t *to, const struct rc_value *value)
+static size_t write_own(const struct rc_server *server, uint8_t *to, const struct rc_value *value)
 {
-	(void)to, (void)value;
+	return rc_own_write(server, RC_ENCODING_OWN, to, value);
+}
+
+static size_t write_own_2(const struct rc_server *server, uint8_t *to, const struct rc_value *value)
+{
+	return rc_own_write(server, RC_ENCODING_OWN_2, to, value);
+}
+
+static size_t write_nothing(const struct rc_server *server, uint8_t *to, const struct rc_value *value)
+{
+	(void)server, (void)to, (void)value;
 	return 0;
 }
 
@@ -187,6 +228,24 @@ const struct form rc_forms[FORM_COUNT] = {
 		.encoding = RC_ENCODING_BINARY,
 		.write = write_binary,
 		.mark = mark_binary,
+		.silence = SILENCE_PING,
+		.say = rc_say_frame,
+		.close = close_websocket,
+	},
+	[FORM_OWN] = {
+		.websocket = true,
+		.follows = true,
+		.encoding = RC_ENCODING_OWN,
+		.write = write_own,
+		.silence = SILENCE_PING,
+		.say = rc_say_frame,
+		.close = close_websocket,
+	},
+	[FORM_OWN_2] = {
+		.websocket = true,
+		.follows = true,
+		.encoding = RC_ENCODING_OWN_2,
+		.write = write_own_2,
 		.silence = SILENCE_PING,
 		.say = rc_say_frame,
 		.close = close_websocket,

@@ -10,9 +10,11 @@
 #include "envelope.h"
 
 enum connection_form {
-	FORM_FRAMES,      /* a WebSocket */
-	FORM_JSON,        /* one that gets its topics in the json form */
-	FORM_BINARY,      /* likewise in the binary form */
+	FORM_FRAMES, /* a WebSocket */
+	FORM_JSON,   /* one that gets its topics in the json form */
+	FORM_BINARY, /* likewise in the binary form */
+	FORM_OWN,    /* likewise as the application writes them */
+	FORM_OWN_2,
 	FORM_EVENTS,      /* a stream of server-sent events */
 	FORM_JSON_EVENTS, /* one that gets its topics in the json form */
 	FORM_ANSWER,      /* one answer to a plain request, later */
@@ -33,7 +35,7 @@ struct form {
 	/* The only encoding in which it reads the log; RC_ENCODING_LOG: frames, compressed as agreed. */
 	enum rc_encoding_id encoding;
 	/* Writes a message in its form and returns the size; 0: it has none. A null `to` asks for the size. */
-	size_t (*write)(uint8_t *to, const struct rc_value *value);
+	size_t (*write)(const struct rc_server *server, uint8_t *to, const struct rc_value *value);
 	/* The same for a mark, at most RC_MARK_SIZE_MAX; null: the form tells no marks. */
 	size_t (*mark)(uint8_t *to, const struct rc_mark *mark);
 	enum form_silence silence;
@@ -71,7 +73,8 @@ int rc_say(struct worker *worker, uint32_t slot, uint8_t opcode, const void *dat
 int rc_answer(struct worker *worker, uint32_t slot, int status, const char *type, const char *headers, const void *body,
               size_t size);
 
-/* Puts headers after the status line of a response of `size` bytes; there is room for them. */
-void rc_answer_insert_headers(char *bytes, size_t size, const char *headers, size_t headers_size);
+/* Puts headers after the status line of a response of `size` bytes; there is room for them. Those that its status
+ * demands stay out where the application says the same itself. Returns the new size. */
+size_t rc_answer_insert_headers(char *bytes, size_t size, const char *headers, size_t headers_size);
 
 #endif

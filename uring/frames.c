@@ -88,7 +88,7 @@ static void take_event(struct worker *worker, uint32_t slot, const struct rc_eve
 	case RC_EVENT_PONG:
 		if (conn->asked) {
 			conn->asked = false;
-			rc_times_take_pong(worker, event->data, event->size);
+			conn->pace = rc_times_take_pong(worker, event->data, event->size) & 3;
 		}
 		if (open && handlers->pong)
 			handlers->pong(handlers->context, rc_handle(worker, slot), conn->user, event->data,

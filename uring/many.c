@@ -59,10 +59,15 @@ static uint64_t number_of(const struct batch *batch, const struct rc_batch_messa
 	return knows ? message->at_sequence : 0;
 }
 
+static bool makes_of(const struct batch *batch, const struct rc_batch_message *message)
+{
+	return RC_KNOWS(struct rc_batch_message, make_of, batch->stride) && message->make_of;
+}
+
 /* Whether it is made when its number is known. */
 static bool is_made(const struct batch *batch, const struct rc_batch_message *message)
 {
-	return RC_KNOWS(struct rc_batch_message, context, batch->stride) && message->make;
+	return (RC_KNOWS(struct rc_batch_message, context, batch->stride) && message->make) || makes_of(batch, message);
 }
 
 static uint64_t frame_size_of(const struct rc_batch_message *message)
@@ -139,7 +144,7 @@ static bool find_topic(const struct batch *batch, struct rc_batch_message *messa
 		known->skipped = error == -EEXIST;
 		rc_topics_release(topics, topic);
 	}
-	if (error)
+	if (error || !topic)
 		return known->skipped;
 	known->topic = topic;
 	topic->entry_count++;
@@ -205,12 +210,12 @@ static bool make_room(const struct batch *batch, size_t *count)
 }
 
 /* It takes no more than the room that was made for it. */
-static void make(const struct rc_batch_message *message, struct rc_log_message *put)
+static void make(const struct batch *batch, const struct rc_batch_message *message, struct rc_log_message *put)
 {
-	uint64_t sequence = put->sequence;
-	if (!sequence)
-		sequence = atomic_load_explicit(&put->topic->sequence, memory_order_relaxed) + 1;
-	size_t size = message->make(message->context, sequence, put->topic->epoch, &put->data);
+	struct rc_numbers numbers = rc_publish_numbers(put->topic, put->sequence);
+	size_t size = makes_of(batch, message)
+	                  ? message->make_of(message->context, &numbers, &put->data)
+	                  : message->make(message->context, numbers.sequence, numbers.epoch, &put->data);
 	put->size = RC_MIN(size, message->size);
 }
 
@@ -231,7 +236,7 @@ static void put_one(const struct batch *batch, size_t index, size_t left, uint64
 		.removed = message->flags & RC_PUBLISH_REMOVE,
 	};
 	if (is_made(batch, message))
-		make(message, &put);
+		make(batch, message, &put);
 	if (RC_KNOWS(struct rc_batch_message, epoch, batch->stride))
 		message->epoch = put.topic->epoch;
 	message->result = (int64_t)rc_log_put(&batch->server->log, &put, now_ns);

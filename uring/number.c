@@ -6,8 +6,6 @@
  */
 #include "publish.h"
 
-#include "ringcast_replica.h"
-
 #define BEGUN_AT_ONCE 64 /* topics looked at before the lock is given back */
 
 /* The topic begins anew. With the lock. Returns who has its name then, or null with *error. */
@@ -86,6 +84,23 @@ static uint32_t begin_some(struct rc_server *server, uint32_t id, int *error)
 	bool over = *error || id >= topics->made_count;
 	rc_appending_end(server, &appending, *error, 0);
 	return over ? UINT32_MAX : id;
+}
+
+uint64_t rc_topic_since(rc_server *server, const char *name, size_t size, unsigned count)
+{
+	uint64_t since = 0;
+	if (!size || size > RC_TOPIC_NAME_MAX)
+		return 0;
+	uint64_t hash = rc_topic_hash(&server->topics, name, size);
+	pthread_mutex_lock(&server->log_lock);
+	const struct rc_topic *topic = rc_topics_find(&server->topics, name, size, hash);
+	uint64_t first = topic ? rc_log_first_of(&server->log, topic, count) : RC_NONE;
+	if (first != RC_NONE)
+		since = rc_log_entry(&server->log, first)->before;
+	else if (topic)
+		since = atomic_load_explicit(&topic->sequence, memory_order_relaxed);
+	pthread_mutex_unlock(&server->log_lock);
+	return since;
 }
 
 int rc_server_begin(rc_server *server, uint64_t epoch, uint64_t sequence)

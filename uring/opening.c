@@ -9,6 +9,7 @@
 #include "agree.h"
 #include "form.h"
 #include "keep.h"
+#include "proxy.h"
 #include "trace.h"
 #include "worker.h"
 
@@ -32,7 +33,7 @@ static void open_connection(struct worker *worker, uint32_t slot)
 		rc_connection_free_parts(worker, conn, CONNECTION_HANDSHAKE);
 		rc_accept_opened(worker, slot);
 	}
-	rc_connection_set_state(worker, slot, CONNECTION_OPEN, rc_connection_silence_ms(worker));
+	rc_connection_set_state(worker, slot, CONNECTION_OPEN, rc_connection_silence_ms(worker, conn));
 	/* cppcheck-suppress sizeofwithnumericparameter; the probe asks for the size of its arguments */
 	RC_TRACE2(handshake, slot, 101);
 	if (conn->client)
@@ -43,6 +44,16 @@ static void open_connection(struct worker *worker, uint32_t slot)
 
 /* ---- the server's side ---- */
 
+static void tell_refused(struct worker *worker, uint32_t slot, int status, const char *words)
+{
+	const struct rc_handlers *handlers = &worker->server->config.handlers;
+	char peer[INET6_ADDRSTRLEN];
+	if (!handlers->refused)
+		return;
+	rc_peer_name(peer, &worker->connections[slot].handshake->peer);
+	handlers->refused(handlers->context, peer, status, words);
+}
+
 void rc_opening_refuse(struct worker *worker, uint32_t slot, int status, const char *words)
 {
 	char response[1024];
@@ -50,6 +61,7 @@ void rc_opening_refuse(struct worker *worker, uint32_t slot, int status, const c
 	                               RC_HTTP_CLOSES);
 	RC_TRACE2(handshake, slot, status);
 	rc_count(&worker->stats.handshakes_failed, 1);
+	tell_refused(worker, slot, status, words);
 	if (rc_connection_put(worker, slot, response, size))
 		rc_ending_note(worker, &(struct ending){ .kind = ENDING_ANSWERED, .slot = slot, .lingers = true });
 	else
@@ -99,7 +111,8 @@ static void answer_request(struct worker *worker, uint32_t slot, struct rc_http_
 	else if (verdict.keeps && !conn->ends && !conn->subscription_count)
 		rc_keep_next(worker, slot);
 	else
-		rc_ending_note(worker, &(struct ending){ .kind = ENDING_ANSWERED, .slot = slot });
+		rc_ending_note(worker,
+		               &(struct ending){ .kind = ENDING_ANSWERED, .slot = slot, .lingers = verdict.lingers });
 	free(verdict.response);
 }
 

@@ -26,6 +26,7 @@ struct rc_verdict {
 	int status;     /* of the answer */
 	bool accepted;  /* the application hears of its end, whatever happens */
 	bool keeps;     /* the answer says that the next request may follow */
+	bool lingers;   /* it is the last, and the peer still has something to say */
 	char *response; /* malloc'ed: opens the connection or refuses it. Null: memory is out, or it comes later */
 	size_t size;
 	void *user;

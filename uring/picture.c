@@ -158,12 +158,12 @@ static bool add(void *context, const struct rc_value *value)
 {
 	const struct taking *taking = context;
 	struct picture *picture = taking->picture;
-	size_t size = picture->form->write(NULL, value);
+	size_t size = picture->form->write(taking->server, NULL, value);
 	if (!size)
 		return true;
 	if (!has_room(&taking->server->pictures, picture, size))
 		return false;
-	picture->form->write(picture->bytes + picture->size, value);
+	picture->form->write(taking->server, picture->bytes + picture->size, value);
 	picture->size += size;
 	picture->ends[picture->count++] = picture->size;
 	return true;

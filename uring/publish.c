@@ -226,6 +226,11 @@ int rc_topic_close(rc_server *server, rc_topic handle)
 
 /* ---- one message ---- */
 
+static bool is_made(const struct rc_publication *message)
+{
+	return message->make || message->make_of;
+}
+
 /* With the lock. */
 static int64_t append(struct rc_server *server, const struct address *address, struct rc_topic *topic,
                       struct rc_publication *message, uint64_t now_ns)
@@ -233,11 +238,11 @@ static int64_t append(struct rc_server *server, const struct address *address, s
 	unsigned held_by;
 	int error = 0;
 	message->epoch = topic->epoch;
-	if (message->make) {
-		uint64_t sequence = message->at_sequence;
-		if (!sequence)
-			sequence = atomic_load_explicit(&topic->sequence, memory_order_relaxed) + 1;
-		message->size = message->make(message->context, sequence, topic->epoch, &message->data);
+	if (is_made(message)) {
+		struct rc_numbers numbers = rc_publish_numbers(topic, message->at_sequence);
+		message->size = message->make_of
+		                    ? message->make_of(message->context, &numbers, &message->data)
+		                    : message->make(message->context, numbers.sequence, numbers.epoch, &message->data);
 		if (!rc_publish_is_right(message->data, message->size, message->flags))
 			return -EILSEQ;
 	}
@@ -326,7 +331,7 @@ static int64_t publish_checked(rc_server *server, const char *topic, size_t topi
 	    (message->except && !leave_out(server, message->except)))
 		return -EINVAL;
 	/* Before the lock: the copy under it then finds the bytes in the cache. */
-	if (!message->make && !rc_publish_is_right(message->data, message->size, message->flags))
+	if (!is_made(message) && !rc_publish_is_right(message->data, message->size, message->flags))
 		return -EILSEQ;
 	if (!address.handle)
 		address.hash = rc_topic_hash(&server->topics, topic, topic_size);

@@ -5,6 +5,7 @@
 #ifndef RC_PUBLISH_H
 #define RC_PUBLISH_H
 
+#include "ringcast_replica.h"
 #include "server.h"
 #include "value.h"
 
@@ -58,6 +59,16 @@ static inline bool rc_publish_key_is_right(size_t key_size, unsigned flags)
 static inline bool rc_publish_number_is_right(uint64_t epoch, uint64_t sequence)
 {
 	return epoch ? epoch <= INT64_MAX && sequence && sequence <= INT64_MAX : !sequence;
+}
+
+/* What the publisher is told of a message that is made, with the number that it is given or 0. With the lock. */
+static inline struct rc_numbers rc_publish_numbers(const struct rc_topic *topic, uint64_t sequence)
+{
+	uint64_t previous = atomic_load_explicit(&topic->sequence, memory_order_relaxed);
+	return (struct rc_numbers){ .epoch = topic->epoch,
+		                    .sequence = sequence ? sequence : previous + 1,
+		                    .previous = previous,
+		                    .first = !topic->message_count };
 }
 
 /* history.c: what is told of a message that is read. */

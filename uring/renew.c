@@ -21,7 +21,7 @@ static void move(struct worker *worker, uint32_t slot, struct rc_subscription *r
 	static const char reason[] = "no memory to begin a topic anew";
 	const struct ending ending = { .kind = ENDING_CLOSE,
 		                       .slot = slot,
-		                       .code = RC_CLOSE_TRY_LATER,
+		                       .code = RC_CLOSE_INTERNAL,
 		                       .reason = reason,
 		                       .reason_size = sizeof reason - 1 };
 	if (rc_subscription_move(worker, slot, record) == 0)
@@ -29,7 +29,7 @@ static void move(struct worker *worker, uint32_t slot, struct rc_subscription *r
 	if (worker->connections[slot].state == CONNECTION_OPEN)
 		rc_ending_note(worker, &ending);
 	else
-		rc_ending_cut(worker, slot, RC_CLOSE_TRY_LATER);
+		rc_ending_cut(worker, slot, RC_CLOSE_INTERNAL);
 }
 
 /* The topic of the list that is next: where that is none any more, it begins again with the first. */

@@ -5,9 +5,11 @@
  */
 #include "agree.h"
 #include "form.h"
+#include "frame.h"
 #include "keep.h"
 #include "opening.h"
 #include "proxy.h"
+#include "ringcast_refuse.h"
 #include "ringcast_request.h"
 #include "worker.h"
 
@@ -158,6 +160,31 @@ int rc_request_respond(rc_request *request, int status, const char *type, const 
 	return respond(request, status, type, body, size);
 }
 
+/* The 101 and a Close in one, and no connection that opens: all else about it is as of any other refusal. */
+int rc_request_refuse(rc_request *request, int status, uint16_t code, const char *reason, size_t reason_size)
+{
+	struct rc_verdict *verdict = request->verdict;
+	uint8_t frame[RC_FRAME_HEADER_MAX + RC_CONTROL_SIZE_MAX];
+	if (status < 400 || status > 599 || !rc_close_code_valid(code) || !request->http->websocket ||
+	    reason_size > RC_CONTROL_SIZE_MAX - 2)
+		return -EINVAL;
+	char *response = malloc(RC_RESPONSE_HEAD_SIZE_MAX + sizeof frame);
+	if (!response)
+		return -ENOMEM;
+	size_t head_size = rc_handshake_response(response, RC_RESPONSE_HEAD_SIZE_MAX, request->http->key,
+	                                         request->protocol, NULL);
+	size_t size = rc_close_payload(frame + 2, code, reason, reason_size);
+	rc_frame_write(frame, &(struct rc_frame){ .fin = true, .opcode = RC_FRAME_CLOSE, .size = size });
+	memcpy(response + head_size, frame, size + 2);
+	free(verdict->response);
+	verdict->response = response;
+	verdict->size = head_size + size + 2;
+	verdict->status = status;
+	verdict->keeps = false;
+	verdict->lingers = true; /* its Close may come, and must not meet a reset */
+	return 0;
+}
+
 int rc_request_status(const rc_request *request)
 {
 	const struct form *form = rc_form_of(&request->worker->connections[request->slot]);
@@ -193,9 +220,8 @@ static void splice_headers(const rc_request *request, struct rc_verdict *verdict
 	char *bytes = realloc(verdict->response, verdict->size + request->headers_size);
 	if (!bytes)
 		return; /* the answer leaves without them */
-	rc_answer_insert_headers(bytes, verdict->size, request->headers, request->headers_size);
+	verdict->size = rc_answer_insert_headers(bytes, verdict->size, request->headers, request->headers_size);
 	verdict->response = bytes;
-	verdict->size += request->headers_size;
 }
 
 /* ---- streams and answers that come later ---- */
@@ -223,14 +249,19 @@ int rc_request_wait(rc_request *request)
 
 int rc_request_form(rc_request *request, enum rc_form form)
 {
-	static const uint8_t of_websocket
-	    [] = { [RC_FORM_PLAIN] = FORM_FRAMES, [RC_FORM_JSON] = FORM_JSON, [RC_FORM_BINARY] = FORM_BINARY },
-	    of_events[] = { [RC_FORM_PLAIN] = FORM_EVENTS, [RC_FORM_JSON] = FORM_JSON_EVENTS };
+	static const uint8_t of_websocket[] = { [RC_FORM_PLAIN] = FORM_FRAMES,
+		                                [RC_FORM_JSON] = FORM_JSON,
+		                                [RC_FORM_BINARY] = FORM_BINARY,
+		                                [RC_FORM_OWN] = FORM_OWN,
+		                                [RC_FORM_OWN_2] = FORM_OWN_2 },
+			     of_events[] = { [RC_FORM_PLAIN] = FORM_EVENTS, [RC_FORM_JSON] = FORM_JSON_EVENTS };
 	struct connection *conn = &request->worker->connections[request->slot];
 	bool websocket = request->http->websocket;
 	unsigned count = websocket ? sizeof of_websocket : sizeof of_events;
 	if (request->is_head || (unsigned)form >= count ||
 	    (!websocket && conn->form != FORM_EVENTS && conn->form != FORM_JSON_EVENTS))
+		return -EINVAL;
+	if (form >= RC_FORM_OWN && !request->worker->server->own[form - RC_FORM_OWN].write)
 		return -EINVAL;
 	if (conn->subscription_count)
 		return -EBUSY;

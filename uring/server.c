@@ -44,6 +44,7 @@ void(rc_config_init)(struct rc_config *given, size_t struct_size)
 		.policy = RC_POLICY_CLOSE,
 		.handshake_timeout_ms = RC_HANDSHAKE_TIMEOUT_MS,
 		.idle_timeout_ms = RC_IDLE_TIMEOUT_MS,
+		.ping_interval_ms = RC_PING_INTERVAL_MS,
 		.close_timeout_ms = RC_CLOSE_TIMEOUT_MS,
 		.notsent_lowat_size = RC_NOTSENT_LOWAT,
 		.round_interval_us = RC_ROUND_INTERVAL_US,

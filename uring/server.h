@@ -10,6 +10,7 @@
 #include "cohort.h"
 #include "error.h"
 #include "log.h"
+#include "own.h"
 #include "picture.h"
 #include "ringcast_stats.h"
 
@@ -56,6 +57,7 @@ struct rc_server {
 	uint64_t lag_size_least, lag_ns_least; /* no topic's limit is below these */
 	uint64_t lag_step_size;                /* the log grows by this between two looks at who is behind */
 	struct certificates certificates;
+	struct own_form own[RC_OWN_FORMS];
 	struct names *names;            /* who asks for addresses */
 	struct rc_addresses *addresses; /* null without connections_per_address */
 	struct producing *producing;    /* null without rc_server_listen_producers() */

@@ -125,6 +125,7 @@ static void fill_in(rc_server *server, const struct rc_topic *topic, struct rc_t
 	uint64_t oldest = rc_log_first_sequence(&server->log, topic, 0, 0);
 	stats->oldest = oldest == RC_NONE ? 0 : rc_log_entry(&server->log, oldest)->sequence;
 	stats->lost = topic->lost;
+	stats->elsewhere = topic->given;
 	stats->subscribers = topic->subscription_count;
 	for (unsigned i = 0; i < server->worker_count; i++) {
 		const struct rc_audience *audience = rc_audience_at(&server->workers[i].subscribers, topic->id);

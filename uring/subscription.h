@@ -19,14 +19,6 @@ void rc_subscription_end_all(struct worker *worker, uint32_t slot);
  * a negative errno, and then it is subscribed to neither, or was not told. */
 int rc_subscription_move(struct worker *worker, uint32_t slot, struct rc_subscription *record);
 
-/* From now on it wants of its topic what the log has from there on, though its connection may stand further on. With
- * the log's lock, which has that entry for readers. */
-void rc_subscription_go_to(struct worker *worker, uint32_t slot, struct rc_subscription *record, uint64_t from);
-
-/* The entry of the topic's newest base, if readers may have it, or RC_NONE. With the log's lock. */
-struct rc_topic;
-uint64_t rc_subscription_base(const struct worker *worker, const struct rc_topic *topic);
-
 /* Lets subscriptions begin that wait to begin further back; only when no frame is half sent. */
 void rc_subscription_resume(struct worker *worker, uint32_t slot);
 

@@ -35,6 +35,7 @@ static uint64_t passed_ms(const struct worker *worker, uint32_t slot)
 static void silent_stream(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
+	unsigned silence_ms = rc_connection_silence_ms(worker, conn);
 	bool stuck = conn->polling;
 	if (stuck && conn->pinged) {
 		cut_idle(worker, slot);
@@ -44,26 +45,28 @@ static void silent_stream(struct worker *worker, uint32_t slot)
 		conn->pinged = true;
 	else if (!conn->outbox)
 		rc_say(worker, slot, RC_FRAME_PING, NULL, 0);
-	rc_worker_set_timer(worker, slot, rc_connection_silence_ms(worker));
+	rc_worker_set_timer(worker, slot, stuck ? worker->server->config.idle_timeout_ms - silence_ms : silence_ms);
 }
 
 static void silent_websocket(struct worker *worker, uint32_t slot)
 {
 	struct connection *conn = &worker->connections[slot];
 	uint64_t timeout_ms = worker->server->config.idle_timeout_ms, silent_ms = passed_ms(worker, slot);
+	uint64_t silence_ms = rc_connection_silence_ms(worker, conn);
 	if (silent_ms >= timeout_ms) {
 		cut_idle(worker, slot);
 		return;
 	}
-	if (silent_ms >= rc_connection_silence_ms(worker)) {
+	if (silent_ms >= silence_ms) {
 		uint8_t mark[RC_PING_MARK_SIZE];
 		rc_times_mark_ping(worker, mark);
 		if (!conn->pinged)
 			rc_say(worker, slot, RC_FRAME_PING, mark, sizeof mark);
 		conn->pinged = conn->asked = true;
-		rc_worker_set_timer(worker, slot, timeout_ms - silent_ms);
+		/* Its answer begins the silence anew, whose end is looked for in time. */
+		rc_worker_set_timer(worker, slot, RC_MIN(timeout_ms - silent_ms, RC_MAX(silence_ms, 1)));
 	} else {
-		rc_worker_set_timer(worker, slot, rc_connection_silence_ms(worker) - silent_ms);
+		rc_worker_set_timer(worker, slot, silence_ms - silent_ms);
 	}
 }
 

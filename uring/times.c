@@ -11,6 +11,8 @@
 #include <string.h>
 
 #define NS_PER_US 1000
+#define SLOW_NS UINT64_C(250000000)     /* a round trip over half the world, or through a crowded cell */
+#define SLOWEST_NS UINT64_C(1000000000) /* through one that hardly works */
 
 void rc_times_note(struct rc_times *times, uint64_t ns)
 {
@@ -32,15 +34,17 @@ void rc_times_mark_ping(const struct worker *worker, uint8_t mark[RC_PING_MARK_S
 	memcpy(mark, &value, sizeof value);
 }
 
-void rc_times_take_pong(struct worker *worker, const uint8_t *data, size_t size)
+unsigned rc_times_take_pong(struct worker *worker, const uint8_t *data, size_t size)
 {
 	uint64_t value, longest_ns = (uint64_t)worker->server->config.idle_timeout_ms * 1000000;
 	if (size != RC_PING_MARK_SIZE)
-		return;
+		return 0;
 	memcpy(&value, data, sizeof value);
 	uint64_t took_ns = worker->now_ns - (value - hidden(worker)); /* of anything else it is huge */
-	if (took_ns <= longest_ns)
-		rc_times_note(&worker->times.round_trip, took_ns);
+	if (took_ns > longest_ns)
+		return 0;
+	rc_times_note(&worker->times.round_trip, took_ns);
+	return (took_ns >= SLOW_NS) + (took_ns >= SLOWEST_NS);
 }
 
 static void add(struct rc_times *sum, const struct rc_times *times)

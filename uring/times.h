@@ -14,7 +14,8 @@ void rc_times_note(struct rc_times *times, uint64_t ns);
 #define RC_PING_MARK_SIZE 8
 struct worker;
 void rc_times_mark_ping(const struct worker *worker, uint8_t mark[RC_PING_MARK_SIZE]);
-/* A Pong came for a Ping of ours. A payload that no such Ping carried counts for nothing. */
-void rc_times_take_pong(struct worker *worker, const uint8_t *data, size_t size);
+/* A Pong came for a Ping of ours. A payload that no such Ping carried counts for nothing. Returns the pace of its
+ * connection: how slow the way is, from 0. */
+unsigned rc_times_take_pong(struct worker *worker, const uint8_t *data, size_t size);
 
 #endif

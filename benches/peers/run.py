@@ -25,7 +25,7 @@ import chart  # noqa: E402
 import proc  # noqa: E402
 from proc import Failed  # noqa: E402
 from inbound import Inbound  # noqa: E402
-from rooms import Dialect, Rooms, SocketIo  # noqa: E402
+from rooms import Dialect, Packed, Rooms, SocketIo  # noqa: E402
 
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 GO = dict(os.environ, GO111MODULE="off", GOPATH="/usr/share/gocode", GOFLAGS="")
@@ -181,6 +181,11 @@ def workloads(options, feeds):
         found.append(Workload(f"rooms-{at_once}", f"100 rooms of 10 users, {about} at a time, in JSON",
                               {"rooms": 10 if quick else 100, "members": 10, "at_once": min(at_once, 100) if quick else at_once,
                                "seconds": 0.4 if quick else 3, "size": 100}, needs="rooms", floor=False))
+    for batch, members in ((1, 2), (100, 2), (100, 10)):
+        found.append(Workload(f"{'batches' if batch > 1 else 'talks'}-{members}",
+                              f"rooms of {members} users, {'batches of 100 messages' if batch > 1 else 'a message'} of one in each",
+                              {"rooms": 4 if quick else 20, "members": members, "at_once": 4 if quick else 20, "batch": batch,
+                               "seconds": 0.4 if quick else 3, "size": 64}, needs="batches", floor=False))
     for path in feeds:
         name = os.path.splitext(os.path.basename(path))[0]
         found.append(Workload(f"feed-{name}", f"the recorded feed {name}, 20 times its speed, 5 topics each",
@@ -250,7 +255,8 @@ def certificate(folder):
 
 # ---- running ----
 
-OURS = "ringcast", "epoll", "beside"  # as it is, on its other ring, and another build
+OURS = "ringcast", "epoll", "beside", "msgpack"  # as it is, on its other ring, another build, and users who speak that
+ROOMS = "rooms", "batches"  # what `ringcast app` serves; of the latter it is measured alone
 
 
 def without_limits(program):
@@ -270,7 +276,7 @@ def start(name, workload, context):
     program = context["beside"] if name == "beside" else context["program"]
     if name == "epoll":
         environment["RC_RING"] = "epoll"
-    if name in OURS and workload.needs == "rooms":
+    if name in OURS and workload.needs in ROOMS:
         command = [program, "app", "--listen", f"127.0.0.1:{port}", "--workers", "1", "--log-level", "error",
                    *without_limits(program)]
     elif name == "floor":
@@ -300,16 +306,17 @@ def cost(workload, report):
 
 def run_rooms(name, workload, server):
     """The same users and the same talk for each, from the other processor."""
-    kind = SocketIo() if name == "socketio" else Dialect()
+    kind = {"socketio": SocketIo, "msgpack": Packed}.get(name, Dialect)()
     wanted = dict(workload.arguments)
+    said = wanted["at_once"], wanted["size"], wanted.get("batch", 1)
     processors = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {1} & processors or processors)
     try:
         rooms = Rooms(server.port, kind, wanted["rooms"], wanted["members"])
         try:
-            rooms.talk(wanted["seconds"] / 4, wanted["at_once"], wanted["size"])
+            rooms.talk(wanted["seconds"] / 4, *said)
             begin, begin_ns = time.monotonic(), proc.cpu_ns(server.pid)
-            count = rooms.talk(wanted["seconds"], wanted["at_once"], wanted["size"])
+            count = rooms.talk(wanted["seconds"], *said)
             used_ns, took = proc.cpu_ns(server.pid) - begin_ns, time.monotonic() - begin
         finally:
             rooms.close()
@@ -317,7 +324,7 @@ def run_rooms(name, workload, server):
         return {"error": str(why)}
     finally:
         os.sched_setaffinity(0, processors)
-    rounds = count / (wanted["at_once"] * (wanted["members"] - 1))
+    rounds = count / (wanted["at_once"] * wanted.get("batch", 1) * (wanted["members"] - 1))
     return {"figure": used_ns / count, "p50_ns": took / rounds * 1e9, "p999_ns": 0, "skew_p50_ns": 0,
             "deliveries": count, "per_second": count / took, "rss_size": proc.status(server.pid), "wrong": 0, "closed": 0}
 
@@ -343,7 +350,7 @@ def run_inbound(workload, server):
 
 
 def one_run(name, workload, server, context):
-    if workload.needs == "rooms":
+    if workload.needs in ROOMS:
         return run_rooms(name, workload, server)
     if workload.name == "inbound":
         return run_inbound(workload, server)
@@ -538,6 +545,7 @@ def run(options):
             if workload.needs == "tls" and "certificate" not in context:
                 context["certificate"] = certificate(folder)
             names = ["ringcast"] + (["epoll"] if "epoll" in options.only.split(",") else [])
+            names += ["msgpack"] if workload.needs in ROOMS else []
             names += (["beside"] if options.beside else []) + (["floor"] if workload.floor else [])
             names += [name for name, peer in ready.items() if workload.needs in peer.can]
             rows = summarize(run_workload(workload, names, options.rounds, context))

@@ -160,7 +160,7 @@ BREAKS = {
     "compression grew, which lies inside": ("layout", longer("rc_deflate_options", "unsigned later[2]")),
     "a handler is called in another way": ("layout", changed("rc_handlers", r"\(\*report\)\(void \*context, const char \*",
                                                              "(*report)(void *context, int ")),
-    "a setting lies in padding": ("layout", longer("rc_config", "bool later")),
+    "a setting lies in padding": ("layout", longer("rc_topic_options", "bool later")),
     "policies have other numbers": ("constants", ("\tRC_POLICY_CLOSE, ", "\tRC_POLICY_CLOSE = 7, ")),
     "a flag has another bit": ("constants", ("RC_PUBLISH_WAIT = 2,", "RC_PUBLISH_WAIT = 2048,")),
     "a close code is gone": ("constants", ("\tRC_CLOSE_TRY_LATER = 1013,\n", "")),

@@ -56,7 +56,9 @@ static void begin(void)
 	pthread_mutex_init(&app.watches.lock, NULL);
 	pthread_mutex_init(&app.clock.lock, NULL);
 	pthread_cond_init(&app.clock.wake, NULL);
-	HOLDS(app_crews_init(&app, 1, 1) && app_directory_init(&app.directory, 1), "memory");
+	HOLDS(app_crews_init(&app, 1, 1) && app_directory_init(&app.directory, 1) &&
+	          app_refusals_init(&app.refusals, 1) && app_returns_init(&app.returns, 1),
+	      "memory");
 
 	memset(&address, 0, sizeof address);
 	client = (struct app_client){ .app = &app,
@@ -84,6 +86,8 @@ static void end(void)
 	HOLDS(!address.stake_count && !address.made_count, "a stake is left behind");
 	app_out_free(&client.batch);
 	app_directory_destroy(&app.directory);
+	app_refusals_destroy(&app.refusals);
+	app_returns_destroy(&app.returns);
 	app_crews_free(&app);
 	pthread_mutex_destroy(&app.watches.lock);
 	pthread_mutex_destroy(&app.clock.lock);

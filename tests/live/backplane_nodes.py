@@ -17,6 +17,7 @@ class Reader:
 
     def __init__(self, node, query="", topics=TOPICS):
         self.link = node.connect(f"/topic/{','.join(topics)}?form=json{query}")
+        self.link.socket.settimeout(60 * SLOW)
         self.messages, self.marks, self.error = [], [], None
         self.last = {}
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -155,7 +156,7 @@ def broken(engine):
         stop(nodes)
 
 
-def killed(engine, seconds=1):
+def killed(engine, rest=1):
     """The engine is killed and started again while clients publish: what was confirmed is everywhere, once, in one order."""
     nodes = start(engine, 3, None, "killed")
     readers = [Reader(node) for node in nodes]
@@ -178,12 +179,12 @@ def killed(engine, seconds=1):
     threads = [threading.Thread(target=work, args=(i,)) for i in range(3)]
     for thread in threads:
         thread.start()
-    time.sleep(seconds)
+    time.sleep(rest)
     engine.kill()
     time.sleep(0.3)
     engine.start()
     until(lambda: all(backplane(node)["up"] for node in nodes), "that all are whole again", 30)
-    time.sleep(seconds)
+    time.sleep(1)
     ending.set()
     for thread in threads:
         thread.join()

@@ -198,12 +198,13 @@ def cut(engine):
         equal(reader.texts(1), ["e"])
 
 
-def killed(engine):
+def killed(engine, rest=0):
     """The engine is killed and started again: what it had confirmed is there, in its place."""
     with Peer(engine.url("killed")) as peer:
         begun(peer)
         peer.append(*(f"m{i}" for i in range(50)))
         equal(len(peer.texts(50)), 50)
+        time.sleep(rest)
         engine.kill()
         if peer.read(1)[1] >= 0 or peer.tell("append", "x")[0] >= 0:
             raise AssertionError("the engine is gone, and nobody knows")

@@ -161,7 +161,7 @@ def test_join_and_subscribe():
         client.say("history", topic="seen").expect("history")
         # The same holds for who has no WebSocket.
         equal(poll(server, "hidden")[0], 403)
-        equal(poll(server, "seen")[0], 200)
+        equal(poll(server, "seen?wait=0")[0], 200)
         equal(poll(server, "seen?since=0&wait=0")[0], 204)
         Stream(server, "/sse/hidden").expect("error", code="PERMISSION_DENIED")
         stream = Stream(server, "/sse/seen")
@@ -182,7 +182,7 @@ def test_plain_connect():
             App("--hook-connect", backend.url, "--hook-subscribe", backend.url) as server:
         own = "Cookie: session=a\r\nSec-Fetch-Site: same-origin\r\n"
         bad = "Cookie: session=bad\r\nSec-Fetch-Site: same-origin\r\n"
-        equal(poll(server, "t", own)[0], 200)
+        equal(poll(server, "t?wait=0", own)[0], 200)
         equal([question["hook"] for question in backend.asked], ["connect", "subscribe"])
         equal(backend.asked[1]["user"], "a")
         equal(poll(server, "t", bad)[:2], (401, {"error": "no such session"}))
@@ -203,11 +203,16 @@ def test_messages():
         if content == "slow":
             time.sleep(0.3)
         return {"allow": True}
-    with Backend(message=judge) as backend, App("--hook-message", backend.url) as server:
+    with Backend(message=judge) as backend, App("--hook-message", backend.url, "--types", "stock") as server:
         one, other = server.clients("one", "other")
         one.in_room("r")
         other.in_room("r")
         one.expect("user_joined")
+        one.say("stock", room="r", price=3).say("stock", room="r", content="bad", id="s")
+        other.expect("stock", price=3)
+        one.expect_error("PERMISSION_DENIED", id="s")
+        equal([question["message"]["type"] for question in backend.asked], ["stock", "stock"])
+        backend.asked.clear()
         one.say("room_message", room="r", content="hello", id=7)
         other.expect("room_message", content="hello", ref=7)
         one.expect("status", id=7)
@@ -351,7 +356,7 @@ def test_kept():
         equal(refused(server, 3401, Cookie="session=z"), "who?")
         with Raw(server) as raw:
             raw.send(raw.request("/ws", Cookie="session=z"))
-            equal(raw.response()[::2], (401, b"who?\n"))
+            equal(raw.response()[::2], (401, b'{"error":"who?"}'))
 
 
 # ---- strangers ----

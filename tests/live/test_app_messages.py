@@ -2,11 +2,12 @@
 """Messages of one's own types, what passes, who is left out, what a sender is told, and the shapes of tutorials."""
 import json
 import subprocess
+import threading
 import time
 
-from app import App, Client, equal, until
+from app import SECRET, App, Client, equal, token, until
 from backend import Backend
-from harness import PROGRAM, run
+from harness import BINARY, CLOSE, PROGRAM, Raw, run
 
 BROADCASTERS = ("--permissions", "read,write,broadcast")
 
@@ -448,10 +449,10 @@ def test_shapes():
         b.expect("room_message", content="as content")
         equal(len(a.say("history", room="r").expect("history")["messages"]), 2)
         a.say("system", message="I am the server").expect_error("PERMISSION_DENIED")
-        for empty in ("", " \n\t", [], {}):
+        for empty in ("", " \n\t"):
             a.say("room_message", room="r", content=empty, id=1).expect_error("INVALID_FIELD", id=1)
             a.say("chat", room="r", message=empty).expect_error("INVALID_FIELD")
-        for content in (0, False, "x", [0]):
+        for content in (0, False, "x", [], {}, [""]):
             a.say("room_message", room="r", content=content)
             b.expect("room_message", content=content)
         a.say("chat", room="r").expect_error("MISSING_FIELD")
@@ -464,6 +465,176 @@ def test_shapes():
         a, b = pair(server)
         a.say("chat", room="r", message="hi", sender="nick")
         equal(b.hear(), {"type": "chat", "room": "r", "message": "hi", "sender": "nick", "from": "a"})
+
+
+# ---- in pieces ----
+
+
+def partial(client, part, **more):
+    return client.say("partial", part=part, room="r", id="p", **more)
+
+
+def test_a_message_in_pieces():
+    """Begin, pieces, end; who joins late gets what there is, and then each piece once; the history has it whole."""
+    with App() as server:
+        a, b = pair(server)
+        partial(a, "begin").expect("status", id="p", status="accepted", count=1)
+        b.expect("partial", part="begin", id="p", room="r", index=0, content="", **{"from": "a"})
+        for number, piece in enumerate(("Once ", "upon\n", "\u20ac \"time\"")):
+            partial(a, "piece", content=piece)
+            b.expect("partial", part="piece", id="p", index=number + 1, content=piece)
+        c = server.client("/ws/c").say("join_room", room="r")
+        c.expect("room_joined")
+        c.expect("partial", part="begin", id="p", index=3, content='Once upon\n\u20ac "time"', **{"from": "a"})
+        for client in (a, b):
+            client.expect("user_joined")
+        a.say("history", room="r").expect("history", messages=[])
+        partial(a, "piece", content=".")
+        partial(a, "end", content="!").expect("status", id="p", status="accepted")
+        whole = 'Once upon\n\u20ac "time".!'
+        for client in (b, c):
+            client.expect("partial", part="piece", index=4, content=".")
+            message = client.expect("partial", part="end", id="p", content=whole)
+            assert "incomplete" not in message, message
+        equal(a.say("history", room="r").expect("history")["messages"], [message])
+        d = server.client("/ws/d").in_room("r").settle()
+        for client in (a, b, c):
+            client.expect("user_joined", userId="d")
+        partial(a, "piece", content="x").expect_error("INVALID_FIELD", id="p")
+        # Another of the same id, and each sender has ids of its own.
+        partial(a, "begin", content="2").expect("status")
+        for client in (b, c, d):
+            client.expect("partial", part="begin", content="2")
+        partial(b, "end")
+        b.expect_error("INVALID_FIELD")
+        partial(a, "begin").expect_error("INVALID_FIELD", id="p")
+        for wrong, code in (({"part": "x"}, "INVALID_FIELD"), ({"part": "piece"}, "MISSING_FIELD"), ({}, "MISSING_FIELD"),
+                            ({"part": "piece", "content": 5}, "INVALID_FIELD"),
+                            ({"part": "piece", "content": "x" * 1001}, "TOO_LONG"),
+                            ({"part": "end", "room": "s"}, "NOT_A_MEMBER")):
+            a.say("partial", **{"room": "r", "id": "p", **wrong}).expect_error(code)
+        a.say("partial", part="begin", room="r").expect_error("MISSING_FIELD")
+
+
+def test_pieces_end_with_their_sender():
+    with App() as server:
+        for leave in (lambda a: a.say("leave_room", room="r"), lambda a: a.socket.close(), lambda a: a.close()):
+            a, b = pair(server)
+            partial(a, "begin", content="so far")
+            b.expect("partial", part="begin", content="so far")
+            leave(a)
+            b.expect("partial", part="end", content="so far", incomplete=True)
+            b.expect("user_left")
+            assert b.say("history", room="r").expect("history")["messages"][0]["incomplete"]
+            c = server.client("/ws/c").in_room("r").settle()
+            a.socket.close()
+            for client in (b, c):
+                client.close()
+            until(lambda: server.figures()["activeRooms"] == 0, "the room ends")
+
+
+def test_pieces_end_in_silence():
+    with App("--partial-timeout", "200ms") as server:
+        a, b = pair(server)
+        partial(a, "begin", content="x").expect("status")
+        b.expect("partial", part="begin")
+        for _ in range(4):  # each piece puts the end off
+            time.sleep(0.1)
+            partial(a, "piece", content=".")
+            b.expect("partial", part="piece")
+        b.expect("partial", part="end", content="x....", incomplete=True)
+        partial(a, "piece", content=".").expect_error("INVALID_FIELD")
+
+
+def test_pieces_are_bounded():
+    """Each message, each connection, each room and each address; and a bound that is reached ends what is too long."""
+    with App("--content-max", "60000") as server:
+        a, b = pair(server)
+        a.say("partial", part="begin", room="r", id="long")
+        a.expect("status")
+        b.expect("partial")
+        a.say("partial", part="piece", room="r", id="long", content="x" * 60000)
+        b.expect("partial", part="piece")
+        a.say("partial", part="piece", room="r", id="long", content="x" * 6000).expect_error("TOO_LONG", id="long")
+        equal(len(b.expect("partial", part="end", incomplete=True)["content"]), 60000)
+        for number in range(4):
+            a.say("partial", part="begin", room="r", id=number).expect("status")
+            b.expect("partial")
+        a.say("partial", part="begin", room="r", id=5).expect_error("TOO_MANY_PARTIALS", id=5)
+        others = [server.client(f"/ws/u{n}").say("join_room", room="r") for n in range(4)]
+        for n, other in enumerate(others):
+            for number in range(3):
+                other.say("partial", part="begin", room="r", id=number)
+        answers = []
+        for other in others:
+            other.say("ping", timestamp="end")
+            while not answers or answers[-1]["type"] != "pong":
+                answers.append(other.hear())
+            answers.pop()
+        equal(sum(m.get("code") == "TOO_MANY_PARTIALS" for m in answers), 0)
+        other = server.client("/ws/v").say("join_room", room="r")
+        other.say("partial", part="begin", room="r", id=1).say("ping", timestamp="end")
+        while other.hear().get("code") != "TOO_MANY_PARTIALS":
+            pass
+    with App("--content-max", "60000", "--store-share", "1m") as server:
+        # An address has a megabyte in all, whichever its connections and rooms.
+        clients = [server.client(f"/ws/u{n}").in_room(f"r{n // 4}") for n in range(8)]
+        refused = 0
+        for n, client in enumerate(clients):
+            for number in range(4):
+                client.say("partial", part="begin", room=f"r{n // 4}", id=number, content="x" * 60000)
+            client.say("ping", timestamp="end")
+            while (message := client.hear())["type"] != "pong":
+                refused += message.get("code") == "TRY_LATER" or message.get("code") == "TOO_MANY_PARTIALS"
+        equal(32 - refused, (1 << 20) // 60512, "messages that were let begin")
+
+
+def test_pieces_are_sanitized():
+    with App("--sanitize", "strip") as server:
+        a, b = pair(server)
+        partial(a, "begin")
+        partial(a, "piece", content="<scr")
+        partial(a, "end", content="ipt>x")
+        b.expect("partial", part="begin")
+        b.expect("partial", part="piece", content="")
+        b.expect("partial", part="end", content="ipt&gt;x")
+
+
+def test_joining_while_it_is_said():
+    """However the two fall together, who joins has each piece once."""
+    count, joiners = 400, 12
+    with App(workers=3) as server:
+        a, b = pair(server)
+        partial(a, "begin")
+        wrong = []
+
+        def join(n):
+            try:
+                time.sleep(n * 0.01)
+                client = server.client(f"/ws/j{n}").say("join_room", room="r")
+                text = None
+                while True:
+                    message = client.hear()
+                    if message["type"] != "partial":
+                        continue
+                    if message["part"] == "end":
+                        equal(text if text is not None else message["content"], message["content"], "what it put together")
+                        return
+                    text = message["content"] if message["part"] == "begin" else text + message["content"]
+            except BaseException as error:
+                wrong.append(error)
+
+        threads = [threading.Thread(target=join, args=(n,)) for n in range(joiners)]
+        for thread in threads:
+            thread.start()
+        for number in range(count):
+            partial(a, "piece", content=f"{number},")
+            time.sleep(0.0005)
+        time.sleep(0.05)
+        partial(a, "end")
+        for thread in threads:
+            thread.join()
+        equal(wrong, [])
 
 
 # ---- sanitising ----
@@ -519,6 +690,16 @@ def test_sanitize():
                 client.expect("broadcast", content=clean)
             for message in b.say("history", room="r").expect("history")["messages"]:
                 assert "<" not in json.dumps(message), message
+            # What a sender calls a message, a room or itself is shown as well.
+            a.say("room_message", room="r", content=1, id=bold)
+            b.expect("room_message", ref=clean)
+            a.expect("status", id=bold)
+            a.say("partial", part="begin", room="r", id=bold).expect("status", id=bold)
+            b.expect("partial", id=clean)
+            a.say("join_room", room=bold).expect_error("INVALID_FIELD")
+            raw = Raw(server)
+            raw.send(raw.request("/ws/%3Cb%3E"))
+            equal(raw.response()[0], 400)
             # The application is believed.
             server.post("rooms/r", content=bold)
             b.expect("room_message", content=bold)
@@ -537,6 +718,131 @@ def test_sanitize_is_linear():
             a.say("room_message", room="r", content="x" + unit * (60000 // len(unit)))
             assert b.expect("room_message")["content"].startswith("x")
         assert time.monotonic() - begin < 10, "too long"
+
+
+# ---- paths, subprotocols, and clients that speak no dialect ----
+
+
+def agreed(server, path, *offered):
+    raw = Raw(server)
+    raw.send(raw.request(path, **({"Sec_WebSocket_Protocol": ", ".join(offered)} if offered else {})))
+    status, headers, _ = raw.response()
+    equal(status, 101, path)
+    return headers.get("sec-websocket-protocol")
+
+
+def test_protocols_of_ones_own():
+    with App("--protocols", "chat, superchat") as server:
+        for offered, chosen in (((), None), (("chat",), "chat"), (("superchat", "chat"), "superchat"), (("x", "chat"), "chat"),
+                                (("x",), None), (("ringcast.json", "chat"), "ringcast.json"), (("chat", "ringcast.json"), "chat"),
+                                (("chatter", "Chat"), None), ((",", "chat"), "chat")):
+            equal(agreed(server, "/ws", *offered), chosen, offered)
+        equal(agreed(server, "/echo", "chat"), "chat")
+    for wrong in ("", "a,,b", "a b", "a/b", "\u20ac", ",".join(f"p{n}" for n in range(65))):
+        done = subprocess.run([PROGRAM, "app", "--protocols", wrong], capture_output=True, text=True, timeout=10)
+        assert done.returncode == 1 and "protocols" in done.stderr, (wrong, done.stderr)
+
+
+def test_paths_of_ones_own():
+    with App("--path", "/chat", "--path", "/a/b", "--path", "/") as server:
+        for path, user in (("/chat/eve", "eve"), ("/a/b/eve", "eve"), ("/ws/eve", "eve"), ("/chat/%C3%A9", "\u00e9")):
+            equal(server.client(path).welcome["userId"], user)
+        for path in ("/chat", "/chat/", "/a/b", "/", "/ws"):
+            client = server.client(path)
+            equal(client.welcome["userId"], client.welcome["clientId"], path)
+        for path, status in (("/chatter", 404), ("/a", 404), ("/a/c", 404), ("/chat/a/b", 400), ("/eve", 404)):
+            raw = Raw(server)
+            raw.send(raw.request(path))
+            equal(raw.response()[0], status, path)
+        equal(server.get("/chat")[0], 426)
+        equal(server.get("/")[0], 200)  # the dashboard
+    with App("--token-secret", SECRET, "--path", "/chat") as server:
+        equal(server.client("/chat?token=" + token(sub="t")).welcome["userId"], "t")
+    for wrong in ("chat", "/chat/", "", "/a?b", "/a%20b"):
+        done = subprocess.run([PROGRAM, "app", "--path", wrong], capture_output=True, text=True, timeout=10)
+        assert done.returncode == 1 and "path" in done.stderr, (wrong, done.stderr)
+
+
+def test_echo():
+    with App() as server:
+        echo = Raw(server).open("/echo")
+        echo.text("hello")
+        equal(echo.receive_text(), "hello")
+        echo.binary(b"\x00\xff")
+        equal(echo.receive()[:2], (BINARY, b"\x00\xff"))
+        echo.text("{}")
+        equal(echo.receive_text(), "{}")
+        equal(server.get("/echo")[0], 426)
+        server.client("/ws/a").settle()
+    with App("--token-secret", SECRET) as server:  # where everybody needs an account
+        raw = Raw(server)
+        raw.send(raw.request("/echo"))
+        equal(raw.response()[0], 404)
+    with App("--messages-per-second", "1", "--burst", "3", "--flood", "20", limits=True) as server:
+        echo = Raw(server).open("/echo")
+        echo.text("x" * 3000)
+        equal(len(echo.receive_text()), 3000)
+        echo.text("more")
+        equal(echo.receive_text(), "error: Rate limit exceeded")
+        for _ in range(30):
+            try:
+                echo.text("more")
+            except OSError:
+                break
+        while echo.receive()[0] != CLOSE:
+            pass
+        equal(echo.closed[0], 1008)
+
+
+def test_plain_chat():
+    with App("--plain-chat", "--path", "/chat", "--content-max", "20") as server:
+        users = [Raw(server).open(path) for path in ("/", "/ws", "/chat")]
+        for user in users:
+            equal(user.receive_text(), "Welcome to the chat, 127.0.0.1")
+        users[0].text("hello")
+        for user in users[1:]:
+            equal(user.receive_text(), "127.0.0.1: hello")
+        users[1].text("a\r\n127.0.0.1: b\x00\n")  # begins no line in another's name
+        equal(users[0].receive_text(), "127.0.0.1: a  127.0.0.1: b ")
+        equal(users[2].receive_text(), "127.0.0.1: a  127.0.0.1: b ")
+        users[1].text("x" * 21)
+        equal(users[1].receive_text(), "error: this line is too long")
+        users[1].binary(b"x")
+        equal(users[1].receive_text(), "error: only text goes here")
+        users[2].text('{"type":"join_room","room":"r"}'[:20])
+        for user in users[:2]:
+            equal(user.receive_text(), '127.0.0.1: {"type":"join_room",')
+        # Who asks for the dialect has it, and none of the chat.
+        client = server.client("/ws/a", Sec_WebSocket_Protocol="ringcast.json")
+        users[0].text("x")
+        client.settle()
+        equal(server.figures()["users"], 1)
+    with App("--plain-chat", "--sanitize", "escape", "--trust-proxy", "127.0.0.1") as server:
+        users = [Raw(server).open("/", X_Forwarded_For=address) for address in ("1.2.3.4", "2001:db8::7")]
+        equal(users[0].receive_text(), "Welcome to the chat, 1.2.3.4")
+        equal(users[1].receive_text(), "Welcome to the chat, 2001:db8::7")
+        users[1].text("<b>")
+        equal(users[0].receive_text(), "2001:db8::7: &lt;b&gt;")
+    for flags in (("--token-secret", SECRET), ("--hook-connect", "http://127.0.0.1:1/")):
+        done = subprocess.run([PROGRAM, "app", "--plain-chat", *flags], capture_output=True, text=True, timeout=10)
+        assert done.returncode == 1 and "plain-chat" in done.stderr, done.stderr
+
+
+def test_plain_chat_is_counted():
+    with App("--plain-chat", "--messages-per-second", "1", "--burst", "3", "--flood", "10", limits=True) as server:
+        one, other = (Raw(server).open("/") for _ in range(2))
+        for user in (one, other):
+            user.receive_text()
+        for number in range(4):
+            one.text(str(number))
+        for number in range(3):
+            equal(other.receive_text(), f"127.0.0.1: {number}")
+        equal(one.receive_text(), "error: Rate limit exceeded")
+        one.close()
+        again = Raw(server).open("/")  # what is missing is missing to the address
+        again.receive_text()
+        again.text("x")
+        equal(again.receive_text(), "error: Rate limit exceeded")
 
 
 run(globals())

@@ -137,6 +137,17 @@ def test_slow_reader_of_events():
         assert server.stats()["dropped"] > 0
 
 
+def test_a_slow_stream_that_ends_is_told_of():
+    with App("--log-size", "1M", "--policy", "close") as server:
+        slow = Stream(server, "/sse/a", receive_buffer=4096)
+        slow.expect("subscribed")
+        for number in range(400):
+            publish(server, "a", {"n": number, "fill": "z" * 20000})
+        until(lambda: server.figures()["slowStreams"] == 1, "it is counted")
+        until(lambda: any("read too slowly" in line and "127.0.0.1" in line for line in server.errors), "it is in the log")
+        assert "ringcast_app_slow_streams_total 1" in server.get("/metrics")[2].decode()
+
+
 def test_events_are_kept_alive():
     with App("--idle-timeout", "400ms") as server:
         stream = Stream(server, "/sse/a")
@@ -175,7 +186,7 @@ def test_poll():
     with App(workers=3) as server:
         publish(server, "a", *range(5))
         # First where the topics stand, without messages.
-        status, page, headers = poll(server, "a,b")
+        status, page, headers = poll(server, "a,b?wait=0")
         equal((status, page["messages"], headers["content-type"]), (200, [], "application/json"))
         equal([(one["topic"], one["seq"]) for one in page["topics"]], [("a", 5), ("b", 0)])
         equal(poll(server, "a,b?wait=0&" + after(page))[0], 204)
@@ -206,10 +217,26 @@ def test_poll():
         assert 0.8 < time.monotonic() - begin < 10
 
 
+def test_poll_waits_for_the_next():
+    """Without `since`: the next message, and not those before; and when none comes, where the topics stand."""
+    with App() as server:
+        publish(server, "a", 1, 2)
+        with Raw(server) as raw:
+            raw.send(b"GET /poll/a?wait=20 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            until(lambda: server.figures()["connectedClients"] == 1, "it waits")
+            publish(server, "a", 3)
+            status, _, body = raw.response()
+        equal((status, [message["data"] for message in json.loads(body)["messages"]]), (200, [3]))
+        status, page, _ = poll(server, "a,b?wait=1")
+        equal((status, page["messages"], [topic["seq"] for topic in page["topics"]]), (200, [], [3, 0]))
+        publish(server, "b", 4)
+        equal([message["data"] for message in poll(server, "a,b?" + after(page))[1]["messages"]], [4])
+
+
 def test_poll_loses_nothing():
     """One page after the other while others publish: each message once, in order."""
     with App(workers=2) as server:
-        page = poll(server, "n,m")[1]
+        page = poll(server, "n,m?wait=0")[1]
 
         def talk(topic):
             for number in range(300):
@@ -255,7 +282,7 @@ def test_poll_gaps_and_pages():
 def test_poll_by_pattern():
     with App() as server:
         publish(server, "p.a", 1)
-        page = poll(server, "p.*")[1]
+        page = poll(server, "p.*?wait=0")[1]
         equal([(one["topic"], one["seq"]) for one in page["topics"]], [("p.a", 1)])
         answers = []
         waiting = threading.Thread(target=lambda: answers.append(poll(server, "p.*,p.a?since=,1")))
@@ -284,13 +311,13 @@ def test_tokens():
         publish(server, "a", 1)
         good, mute = token(sub="u"), token(sub="u", permissions=["write"])
         for kind in ("sse", "poll"):
-            path = f"/{kind}/a"
+            path = f"/{kind}/a?wait=0"
             for headers, status in ((f"Authorization: Bearer {good}\r\n", 200), (f"Origin: http://localhost\r\nCookie: x=1; token={good}\r\n", 200),
                                     ("", 401), ("Authorization: Bearer x.y.z\r\n", 401),
                                     (f"Authorization: Bearer {mute}\r\n", 403)):
                 equal(server.get(path, headers=headers)[0] if kind == "poll"
                       else Stream(server, path, status, headers).headers and status, status, headers)
-            equal(server.get(f"{path}?token={token(sub='u', exp=-10)}")[0], 401)
+            equal(server.get(f"{path}&token={token(sub='u', exp=-10)}")[0], 401)
         # A stream cannot show another token, so it ends with the one it has.
         stream = Stream(server, "/sse/a?token=" + token(sub="u", exp=2))
         stream.expect("subscribed")
@@ -347,6 +374,90 @@ def test_messages_of_users():
         publish(server, "a", 1)
         stream.updates(1)
         equal(server.api("presence")[1]["count"], 0)
+
+
+def send(server, body, path="/send", headers=""):
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    with Raw(server) as raw:
+        raw.send(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}Content-Length: {len(data)}\r\n\r\n".encode()
+                 + data)
+        status, _, answer = raw.response()
+    return status, json.loads(answer)
+
+
+def bearer(**claims):
+    return f"Authorization: Bearer {token(**claims)}\r\n"
+
+
+def test_sending_by_http():
+    with App("--token-secret", SECRET, "--types", "stock_*") as server:
+        bob = server.client("/ws?token=" + token(sub="bob")).in_room("r")
+        alice = bearer(sub="alice", permissions=["read", "write"])
+        equal(send(server, {"type": "direct", "to": "bob", "content": "hi"}, headers=alice), (200, {"messages": []}))
+        bob.expect("direct", **{"from": "alice", "content": "hi"})
+        status, answer = send(server, {"type": "room_message", "room": "r", "content": 7, "id": "x"}, headers=alice)
+        equal((status, answer["messages"][0]["status"]), (200, "accepted"))
+        bob.expect("room_message", **{"from": "alice", "room": "r", "content": 7})  # and nobody joined or left
+        equal(send(server, [{"type": "stock_a", "to": "bob", "n": 1}, {"type": "ping"}], headers=alice)[1]["messages"], [{"type": "pong"}])
+        bob.expect("stock_a", n=1)
+        bob.say("members", room="r").expect("members", members=["bob"])
+        for body, status, code in (({"type": "room_message", "room": "nobody", "content": 1}, 404, "NOT_A_MEMBER"),
+                                   ({"type": "broadcast", "content": 1}, 403, "PERMISSION_DENIED"),
+                                   ({"type": "subscribe", "topics": ["a"]}, 400, "INVALID_FIELD"),
+                                   ({"type": "join_room", "room": "r"}, 400, "INVALID_FIELD"),
+                                   ({"type": "DATA", "id": "1", "data": 1}, 400, "INVALID_FIELD"),
+                                   ({"type": "nonsense"}, 400, "UNKNOWN_TYPE"), ({"x": 1}, 400, "MISSING_FIELD")):
+            got, answer = send(server, body, headers=alice)
+            equal((got, answer["code"]), (status, code), body)
+        for body in b"", b"7", b"[]", b"[" * 40 + b"]" * 40:
+            equal(send(server, body, headers=alice)[0], 400, body)
+        equal(send(server, {"type": "ping"})[0], 401)
+        equal(send(server, {"type": "ping"}, "/send/bob", alice)[0], 403)
+        equal(send(server, {"type": "ping"}, headers=alice + "Origin: https://elsewhere.example\r\n")[0], 403)
+        equal(send(server, {"type": "room_message", "room": "r", "content": 1}, headers=bearer(sub="eve", rooms=["other"]))[0], 404,
+              "a room that is not hers")
+        equal(server.figures()["connectedClients"], 1, "who sends so is nobody's device")
+    with App("--messages-per-second", "2", limits=True) as server:
+        statuses = [send(server, {"type": "ping"}, "/send/a")[0] for _ in range(10)]
+        assert statuses[0] == 200 and statuses[-1] == 429, statuses
+    with App("--message-max", "1k") as server:
+        equal(send(server, {"type": "direct", "to": "a", "content": "x" * 2000}, "/send/b")[0], 413)
+
+
+def test_a_stream_is_a_device():
+    """Personal messages, rooms and broadcasts by /sse; and what was stored before."""
+    with App("--token-secret", SECRET, "--connections-per-user", "2") as server:
+        alice, bob = token(sub="alice", permissions=["read", "write", "broadcast"]), token(sub="bob")
+        talker = server.client("/ws?token=" + alice).in_room("r")
+        talker.say("direct", to="bob", content="before")
+        talker.settle()
+        stream = Stream(server, f"/sse?me=1&rooms=r,s&token={bob}")
+        stream.expect("direct", content="before")
+        stream.expect("room_joined", room="r")
+        stream.expect("room_joined", room="s")
+        talker.expect("user_joined", userId="bob", room="r")
+        talker.say("room_message", room="r", content=1).say("direct", to="bob", content=2).say("broadcast", content=3)
+        equal({stream.event()["content"] for _ in range(3)}, {1, 2, 3})
+        publish(server, "feed", "x")
+        both = Stream(server, f"/sse/feed?me=1&token={bob}")
+        both.expect("subscribed")
+        publish(server, "feed", 4)
+        both.expect("update", data=4)
+        third = Stream(server, f"/sse?me=1&token={bob}")
+        assert third.at_end(), "the third device of who may have two"
+        stream.socket.close()
+        until(lambda: server.api("presence?user=bob")[1]["users"][0]["clients"] and
+              len(server.api("presence?user=bob")[1]["users"][0]["clients"]) == 1, "it has left")
+        for path in ("/poll/a?me=1", "/poll/a?rooms=r", "/sse?rooms=", "/sse?rooms=" + ",".join(map(str, range(17)))):
+            equal(server.get(f"{path}&token={bob}")[0], 400, path)
+        equal(server.get(f"/sse?token={bob}")[0], 404)
+        stranger = Stream(server, "/sse?rooms=r&token=" + token(sub="eve", rooms=["other"]))
+        stranger.expect("error", code="PERMISSION_DENIED")
+    with App() as server:
+        stream = Stream(server, "/sse?me=1&user=carol")
+        equal(server.api("presence?user=carol")[1]["count"], 1)
+        server.post("send", to="carol", content="hello")
+        stream.expect("direct", content="hello")
 
 
 run(globals())

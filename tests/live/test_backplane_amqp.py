@@ -2,12 +2,13 @@
 """RabbitMQ's streams as a backplane's engine, against Debian's rabbitmq-server: one for all tests, since it takes ten
 seconds to start."""
 import os
+import subprocess
 import sys
-import time
 
 sys.dont_write_bytecode = True
 import backplane_nodes as nodes  # noqa: E402
 import engine_contract as contract  # noqa: E402
+import plain_forms as plain  # noqa: E402
 from engines import Rabbit  # noqa: E402
 from harness import Skip, run  # noqa: E402
 
@@ -71,19 +72,24 @@ def test_anew():
     nodes.anew(engine())
 
 
+def test_plain():
+    if subprocess.run([sys.executable, "-c", "import pika"], capture_output=True).returncode:
+        raise Skip("needs python3-pika")
+    plain.delivered(engine(), plain.example(engine(), "plain", "rabbitmq.py", sys.executable))
+    plain.rooms_and_users(engine(), plain.example(engine(), "app", "rabbitmq.py", sys.executable))
+
+
 def test_killed():
     if not os.environ.get("RC_SOAK"):
         raise Skip("RabbitMQ takes 15 seconds to start again: RC_SOAK=1 runs it")
-    engine()
-    # It writes down where its first stream is some seconds after it was made: before that, it loses the way to it.
-    time.sleep(8)
-    contract.killed(engine())
-    nodes.killed(engine())
+    # It writes down where a stream is some seconds after it was made: killed before that, it loses the way to it.
+    contract.killed(engine(), 8)
+    nodes.killed(engine(), 8)
 
 
 if __name__ == "__main__":
     try:
-        run(globals(), limit=90)
+        run(globals(), limit=120)
     finally:
         for one in shared:
             one.__exit__()

@@ -5,7 +5,8 @@ import sys
 sys.dont_write_bytecode = True
 import backplane_nodes as nodes  # noqa: E402
 import engine_contract as contract  # noqa: E402
-from engines import Kafka  # noqa: E402
+import plain_forms as plain  # noqa: E402
+from engines import Kafka, find  # noqa: E402
 from harness import SLOW, equal, run, until  # noqa: E402
 
 
@@ -42,6 +43,24 @@ def test_away():
         equal(packets[0], (peer.last, "b"), "where it was")
         until(lambda: peer.tell("connect")[0] == 0, "the broker")
         peer.append("c")
+
+
+@started
+def test_plain(engine):
+    find("kcat")
+    plain.delivered(engine, plain.example(engine, "plain", "kafka.sh", "sh"))
+
+
+@started
+def test_rooms_and_users(engine):
+    find("kcat")
+    plain.rooms_and_users(engine, plain.example(engine, "app", "kafka.sh", "sh"))
+
+
+@started
+def test_plain_is_off(engine):
+    find("kcat")
+    plain.dropped(engine, plain.example(engine, "closed", "kafka.sh", "sh"))
 
 
 def test_wrong_urls():

@@ -5,7 +5,8 @@ import sys
 sys.dont_write_bytecode = True
 import backplane_nodes as nodes  # noqa: E402
 import engine_contract as contract  # noqa: E402
-from engines import Nats  # noqa: E402
+import plain_forms as plain  # noqa: E402
+from engines import Nats, find  # noqa: E402
 from harness import run  # noqa: E402
 
 
@@ -29,6 +30,16 @@ test_restart = started(nodes.restart)
 test_broken = started(nodes.broken)
 test_nodes_killed = started(nodes.killed)
 test_anew = started(nodes.anew)
+
+
+@started
+def test_plain(engine):
+    plain.delivered(engine, plain.example(engine, "plain", "nats.mjs", find("node")))
+
+
+@started
+def test_rooms_and_users(engine):
+    plain.rooms_and_users(engine, plain.example(engine, "app", "nats.mjs", find("node")))
 
 
 def test_wrong_urls():

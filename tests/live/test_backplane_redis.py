@@ -114,7 +114,9 @@ def test_history_outlives_all_nodes():
         with node(redis) as first, node(redis) as second:
             numbers = [post(server, "A", f"message {index}") for index, server in enumerate((first, second) * 5)]
             with first.connect("/topic/A?form=json&since=0") as reader:
-                epoch = data(reader)["e"]
+                message = envelope(reader)
+                epoch = message["e"]
+                equal((message["s"], message["p"]), (numbers[0], 0), "nothing came before it")
         with node(redis) as third:
             with third.connect(f"/topic/A?form=json&since={numbers[3]}&epoch={epoch}") as reader:
                 got = [envelope(reader) for _ in range(6)]
@@ -323,6 +325,31 @@ def test_cuts_at_random():
         for index in range(3):
             equal([message["d"] for message in seen[0] if message["d"].startswith(f"{index} ")],
                   [f"{index} {number}" for number in range(count)])
+
+
+def test_topics_that_are_delivered_at_once():
+    """They need no engine where they are published, and come to the other nodes all the same, once."""
+    with Redis() as redis, Cutter(redis.port) as cutter, \
+            node(redis, "--backplane-local", "live.*", port=cutter.port) as first, \
+            node(redis, "--backplane-local", "live.*") as second:
+        here, there = (server.connect("/topic/live.a?form=json") for server in (first, second))
+        equal(post(first, "live.a", "one"), 1, "the node's own number")
+        post(first, "b", "in order")
+        cutter.cut()
+        until(lambda: backplane(first)["lag_seconds"] > 1.1, "it is away for more than a blink")
+        equal(post(first, "live.a", "two"), 2)
+        post(first, "b", "refused", status=503)
+        equal([data(here)["d"] for _ in range(2)], ["one", "two"])
+        cutter.mend()
+        equal([data(there)["d"] for _ in range(2)], ["one", "two"])
+        equal(post(second, "live.a", "three"), 3)
+        equal([data(reader)["d"] for reader in (here, there)], ["three", "three"])
+        equal(history(first, "live.a"), ["one", "two", "three"])
+        with Raw(first) as raw:
+            body = b'[{"t":"live.a","d":"x"},{"t":"b","d":"y"}]'
+            raw.send(b"POST /publish?form=json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+                     % len(body) + body)
+            equal(raw.response()[0], 400)
 
 
 def test_password_and_database():

@@ -179,5 +179,13 @@ def test_median():
     equal(proc.median([4, 1, 2, 3]), 2.5)
 
 
+def test_app():
+    """What a publish and a message cost the application server: a figure each."""
+    status, said = bench("app.py", "--quick", "--build", BUILD)
+    equal(status, 0, said)
+    for name in "publish", "batch", "alone":
+        assert re.search(rf"^{name} +\d+ ns of the server", said, re.M), said
+
+
 if __name__ == "__main__":
     run(globals(), limit=120, unsanitized="what the benchmarks measure is not what a sanitizer slows down")

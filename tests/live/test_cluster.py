@@ -26,6 +26,11 @@ def devices(node, user):
     return len(users[0]["clients"]) if users else 0
 
 
+def said_in(client, room):
+    client.say("history", room=room)
+    return [message["content"] for message in hear_of(client, "history")["messages"]]
+
+
 def arrived(nodes, user, count=1):
     for node in nodes.nodes:
         until(lambda node=node: devices(node, user) == count, f"{count} devices of {user} on each node")
@@ -58,6 +63,27 @@ def test_rooms_over_three_nodes():
         until_members(a, "r", "a")
         equal(nodes[1].api("rooms")[1], {"rooms": [{"room": "r", "members": 1}], "count": 1})
     print("# what is said reaches all nodes, and its sender not")
+
+
+def test_messages_of_ones_own():
+    """Other types, what passes, who is left out, and a message in pieces go over all nodes."""
+    with Nodes(3, "--types", "typing,own", "--ephemeral", "typing") as nodes:
+        a, b, c = (nodes[n].client(f"/ws/{name}").in_room("r") for n, name in enumerate("abc"))
+        for client in (a, b, c):
+            until_members(client, "r", "a", "b", "c")
+        a.say("own", room="r", n=1)
+        a.say("typing", room="r", n=2)
+        for other in (b, c):
+            equal(hear_of(other, "own"), {"type": "own", "room": "r", "n": 1, "from": "a"})
+            equal(hear_of(other, "typing")["n"], 2)
+        a.say("own", room="r", n=3, exclude=["b"]).say("own", room="r", n=4)
+        equal([hear_of(c, "own")["n"] for _ in range(2)], [3, 4])
+        equal(hear_of(b, "own")["n"], 4)
+        for part, content in (("begin", "x"), ("piece", "y"), ("end", "z")):
+            a.say("partial", part=part, id="p", room="r", content=content)
+        for other in (b, c):
+            equal([hear_of(other, "partial")["content"] for _ in range(3)], ["x", "y", "xyz"])
+        equal([m["type"] for m in hear_of(b.say("history", room="r"), "history")["messages"]], ["own", "own", "partial"])
 
 
 def test_one_user_on_two_nodes():
@@ -311,8 +337,7 @@ def test_a_room_that_is_made_again_is_another():
         d.say("room_message", room="r", content="new")
         hear_of(c, "room_message", content="new")
         for client in (c, d):
-            client.say("history", room="r")
-            equal([message["content"] for message in hear_of(client, "history")["messages"]], ["new"])
+            until(lambda client=client: said_in(client, "r") == ["new"], "what was said, on its node too")
 
 
 def test_redis_is_away_and_back():

@@ -152,7 +152,7 @@ def test_events():
 
 def test_poll():
     with Server() as server:
-        page = poll(server, "/poll/A,B")
+        page = poll(server, "/poll/A,B?wait=0")
         equal([topic["seq"] for topic in page["topics"]], [0, 0])
         equal(page["messages"], [])
         post(server, "/publish/A?lines=1", "1\n2\n")
@@ -393,6 +393,19 @@ def test_overrun():
         assert "resync" in book.marks, book.marks
 
 
+def test_poll_waits_for_the_next():
+    with Server() as server:
+        ask(server, "POST", "/publish/A", "1")
+        with Raw(server) as raw:
+            raw.send(b"GET /poll/A?wait=20 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            time.sleep(0.2)
+            ask(server, "POST", "/publish/A", "2")
+            status, _, body = raw.response()
+        equal((status, [message["d"] for message in json.loads(body)["messages"]]), (200, [2]))
+        page = poll(server, "/poll/A?wait=1")
+        equal((page["messages"], page["topics"][0]["seq"]), ([], 2), "when none comes, where the topic stands")
+
+
 def test_wrong_questions():
     wrong = {"form=nonsense": "form is raw, json or binary", "rate=0": "rate", "rate=1001": "rate", "rate=x": "rate",
              "state=2": "state", "last=yes": "last", "since=-1": "since=", "since=": "since=", "since=1x": "since=",
@@ -411,8 +424,8 @@ def test_wrong_questions():
         for path in ("/sse/A?form=binary", "/poll/A?form=binary", "/sse/%01", "/poll/A,,B", "/poll/" + "x" * 256,
                      "/poll/" + ",".join("T%d" % number for number in range(257))):
             equal(ask(server, "GET", path)[0], 400, path)
-        for path in ("/sse/A", "/poll/A", "/topic/A", "/stats", "/nowhere"):
-            equal(ask(server, "POST", path, "body")[0], 413, path)
+        for path, status in (("/sse/A", 405), ("/poll/A", 405), ("/topic/A", 405), ("/stats", 405), ("/nowhere", 413)):
+            equal(ask(server, "POST", path, "body")[0], status, path)
 
 
 def test_wrong_publications():

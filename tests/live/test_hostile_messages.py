@@ -555,7 +555,7 @@ def test_rooms_that_are_over_cost_nothing():
 def test_a_body_waits_for_its_key():
     """Without a key the answer comes before the body, and the server's memory does not grow by what strangers send."""
     with App("--api-key", KEY, "--body-max", "16M") as server:
-        for path, status in (("/api/publish", 401), ("/api/nothing", 401), ("/", 413), ("/ws", 413), ("/poll/a", 413)):
+        for path, status in (("/api/publish", 401), ("/api/nothing", 401), ("/", 405), ("/ws", 405), ("/poll/a", 405), ("/nothing", 404)):
             for headers in ("", "X-API-Key: wrong\r\n", "Authorization: Bearer x\r\n"):
                 with Raw(server) as raw:
                     raw.send(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n{headers}\r\n".encode())

@@ -8,7 +8,7 @@ import socket
 import time
 
 from app import SLOW, App, equal, until
-from harness import Raw, Server, run
+from harness import PING, PONG, Raw, Server, frame, run
 from proxies import haproxy, plain_nginx
 
 
@@ -99,6 +99,61 @@ def test_a_body_that_waits_to_be_asked_for():
         raw.send(b"POST /api/publish HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 20\r\n\r\n")
         status, headers, _ = raw.response()
         equal((status, headers["connection"]), (401, "close"), "who may not gets his answer without sending the body")
+
+
+def test_methods():
+    """405 names what the path takes, and says it once."""
+    with App("--api-key", "0123456789abcdef") as server:
+        for path, methods in (("/api/publish", "POST"), ("/api/send", "POST"), ("/api/stats", "GET, HEAD"), ("/", "GET, HEAD"),
+                              ("/stats", "GET, HEAD"), ("/healthz", "GET, HEAD"), ("/ringcast.js", "GET, HEAD"),
+                              ("/sse/a", "GET, OPTIONS"), ("/poll/a", "GET, OPTIONS"), ("/ws", "GET"), ("/ws/alice", "GET")):
+            for method in "GET", "POST", "PUT", "DELETE", "PATCH":
+                if method in methods.split(", "):
+                    continue
+                for body in "", "{}":
+                    with Raw(server) as raw:
+                        raw.send(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+                        status, headers, answer = raw.response()
+                    equal((status, headers.get("allow")), (405, methods), f"{method} {path}")
+                    equal(json.loads(answer), {"error": f"this path takes {methods}"})
+    with Server() as server:
+        for path, methods in (("/publish/a", "GET, POST"), ("/publish", "GET, POST"), ("/sse/a", "GET"), ("/poll/a", "GET"),
+                              ("/topic/a", "GET"), ("/", "GET, HEAD"), ("/metrics", "GET, HEAD")):
+            status, headers, _ = server.get(path, "DELETE", "Content-Length: 0\r\n")
+            equal((status, headers.get("allow")), (405, methods), path)
+    with Server("--echo") as server, Raw(server) as raw:  # the library's own
+        raw.send(raw.request("/echo", method="POST"))
+        status, headers, _ = raw.response()
+        equal((status, headers.get("allow")), (405, "GET"))
+
+
+def test_errors_are_json():
+    """{"error":WORDS} and nothing behind it, wherever a program reads it."""
+    def check(server, path, method, body, status, headers=""):
+        with Raw(server) as raw:
+            raw.send(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            got, head, answer = raw.response()
+        equal((got, head["content-type"]), (status, "application/json"), f"{method} {path}")
+        words = json.loads(answer)["error"]
+        assert words and "\n" not in words and answer.endswith(b"}"), (path, answer)
+
+    with App("--token-secret", "s" * 32, "--api-key", "0123456789abcdef") as server:
+        key = "X-API-Key: 0123456789abcdef\r\n"
+        for path, method, body, status in (
+                ("/api/publish", "POST", b"{", 400), ("/api/publish", "POST", b"[]", 400), ("/api/publish", "POST", b"", 400),
+                ("/api/send", "POST", b"{}", 400), ("/api/broadcast", "POST", b"{}", 400), ("/api/disconnect", "POST", b"{}", 400),
+                ("/api/nothing", "GET", b"", 404), ("/api/nothing", "POST", b"{}", 404), ("/api/presence?user=%01", "GET", b"", 400),
+                ("/api/publish", "GET", b"", 405)):
+            check(server, path, method, body, status, key)
+        for path in "/api/publish", "/api/send", "/api/nothing":
+            check(server, path, "POST", b"{}", 401)
+        for path, status in (("/stats", 401), ("/sse/a", 401), ("/poll/a", 401), ("/poll/", 400), ("/nothing", 404), ("/sse/room/1", 403)):
+            check(server, path, "GET", b"", status)
+    with Server() as server:
+        for path, body, status in (("/publish", b"x", 400), ("/publish/a?form=json", b"{", 400), ("/publish/a?remove=1", b"x", 400),
+                                   ("/publish/a", b"\xff", 400), ("/publish/%01", b"x", 400)):
+            check(server, path, "POST", body, status)
+        check(server, "/publish/a", "POST", b"x", 403, "Origin: https://elsewhere.example\r\n")
 
 
 def test_requests_one_behind_the_other():
@@ -226,6 +281,23 @@ def test_haproxy_with_health_checks():
                 status, answer = call(client, "POST", "/api/publish", json.dumps({"topic": "t", "data": number}),
                                       **{"X-API-Key": key})
                 equal((status, json.loads(answer)["seq"]), (200, number + 1), answer)
+
+
+def test_ping_interval():
+    """A Ping after so long a silence, again and again, and no end while it is answered; a stream gets a comment."""
+    for server in Server("--echo", "--ping-interval", "300ms"), App("--ping-interval", "300ms"):
+        with server, Raw(server) as raw, Raw(server) as stream:
+            raw.open("/echo" if server.verb == "serve" else "/ws/a")
+            stream.send(b"GET /sse/t HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            begin, pings = time.monotonic(), 0
+            while pings < 3:
+                _, opcode, payload = raw.receive_frame()
+                if opcode == PING:
+                    pings += 1
+                    raw.send(frame(PONG, payload))
+            assert 0.7 < time.monotonic() - begin < 5 * SLOW, time.monotonic() - begin
+            while stream.buffer.count(b"\n:") < 2:
+                assert stream.more(), bytes(stream.buffer)
 
 
 run(globals(), limit=60)

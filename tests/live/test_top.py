@@ -223,5 +223,25 @@ def test_over_tls():
         equal(done.returncode, 0, done.stderr)
 
 
+def test_a_key_on_the_command_line():
+    """By ws:// and wss://; with --cert it is that of the certificate, as everywhere."""
+    key, once = "the-key-of-the-operator", ("top", "--count", "1", "--interval", "20ms")
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(key + "\n")
+        file.flush()
+        with test_tls.Both("--operator-key-file", file.name) as server:
+            trust = "--ca", test_tls.authority().path
+            for flags in (("--key", key, server.url), ("--key", key, *trust, server.secure_url)):
+                equal(command(*once, *flags).returncode, 0, flags)
+            for flags, status, words in ((("--key", "some-key-that-is-no-key", server.url), 1, b"401"),
+                                         (("--key", "two words", server.url), 2, b"--key: expected a key"),
+                                         (("--key", "a\r\nHost: b", server.url), 2, b"expected UTF-8 without control"),
+                                         (("--key", "", server.url), 2, b"--key"),
+                                         (("--key", key, "--key-file", file.name, server.url), 2, b"not both"),
+                                         (("--key", "/nowhere", "--cert", "/nowhere", server.secure_url), 1, b"/nowhere")):
+                done = command(*once, *flags)
+                assert done.returncode == status and words in done.stderr, (flags, done.stderr)
+
+
 if __name__ == "__main__":
     run(globals())

@@ -196,4 +196,4 @@ def test_react():
         node(os.path.join(project.folder, "react.mjs"), f"127.0.0.1:{server.port}", limit=60)
 
 
-run(globals(), limit=100)
+run(globals(), limit=100, unsanitized="it packs files, which know nothing of how the program was built")

@@ -146,7 +146,10 @@ static void obey(struct peer *peer, const char *text)
 		close_peer(peer);
 		break;
 	case 'b':
-		books_subscribe(peer, topic % BOOKS, value, false);
+		if (topic % (BOOKS + STREAMS) < BOOKS)
+			books_subscribe(peer, topic % (BOOKS + STREAMS), value, false);
+		else
+			streams_subscribe(peer, topic % (BOOKS + STREAMS) - BOOKS, false);
 		break;
 	case 'g':
 		rc_ping(sim.server, peer->conn, "G", 1);
@@ -184,6 +187,8 @@ static int on_request(void *context, rc_request *request)
 	if (books) {
 		for (unsigned book = 0; book < BOOKS; book++)
 			books_subscribe(peer, book, sim_below(64), true);
+		for (unsigned topic = 0; topic < STREAMS; topic++)
+			streams_subscribe(peer, topic, true);
 		return 0;
 	}
 	unsigned wanted = (unsigned)strtoul(topics, NULL, 16), lasts = (unsigned)strtoul(last, NULL, 16);
@@ -322,8 +327,10 @@ static void enter_resync(void *context, rc_conn conn, void *user, const char *to
 {
 	(void)context;
 	struct peer *peer = user;
-	CHECK(peer->conn_open && peer->conn == conn && epoch && sequence, "a resync of nobody");
+	(void)sequence;
+	CHECK(peer->conn_open && peer->conn == conn && epoch, "a resync of nobody");
 	books_resync(peer, topic);
+	streams_resync(peer, topic);
 	if (sim_one_in(4))
 		books_subscribe(peer, sim_below(BOOKS), sim_below(64), false);
 }

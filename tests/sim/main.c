@@ -66,6 +66,8 @@ const char *const sim_fault_names[FAULT_COUNT] = {
 	"a resync",
 	"the newest of each key",
 	"a heartbeat",
+	"a message numbered elsewhere",
+	"another epoch",
 };
 
 static void on_signal(int number)

@@ -384,7 +384,7 @@ void oracle_check_counters(void)
 {
 	struct rc_stats stats;
 	struct tally deliveries = { 0, 0 }, dropped = { 0, 0 }, conflated = { 0, 0 };
-	uint64_t published = books_published_count();
+	uint64_t published = books_published_count() + streams_published_count();
 	for (unsigned id = 1; id <= oracle_message_count; id++)
 		published += oracle_messages[id].sequence != 0;
 	for (unsigned topic = 0; topic < TOPICS; topic++) {

@@ -158,7 +158,9 @@ static void build(const struct publisher *publisher, unsigned topic, unsigned fl
 static void publish_one(struct publisher *publisher, unsigned flags)
 {
 	unsigned topic = some_topic(publisher);
-	if (sim.books && sim_one_in(2))
+	if (sim.books && sim_one_in(3))
+		streams_publish(flags);
+	else if (sim.books && sim_one_in(2))
 		books_publish(flags);
 	else if (sim_one_in(8))
 		publish_many(publisher, flags);

@@ -43,7 +43,7 @@ static void check_sleep(void)
 {
 	for (unsigned i = 0; i < PEERS_MAX; i++)
 		CHECK(peers[i].state != PEER_LINKED || !peers[i].conn_open || peers[i].close_got ||
-		          (oracle_caught_up(&peers[i]) && books_caught_up(&peers[i])),
+		          (oracle_caught_up(&peers[i]) && books_caught_up(&peers[i]) && streams_caught_up(&peers[i])),
 		      "everybody sleeps, and peer %u waits for messages", i);
 }
 
@@ -120,7 +120,8 @@ static bool at_rest(struct peer *peer)
 	return peer->conn_open && secret_rests(peer) && !peer->up_size && !peer->down_size &&
 	       peer->out_begin == peer->out_end && !peer->close_sent && !peer->violation && !peer->close_got &&
 	       !peer->up_ended && !peer->reset_by_peer && pongs && peer->direct_begin == peer->direct_end &&
-	       peer->messages_in == peer->messages_out && oracle_caught_up(peer) && books_caught_up(peer);
+	       peer->messages_in == peer->messages_out && oracle_caught_up(peer) && books_caught_up(peer) &&
+	       streams_caught_up(peer);
 }
 
 /* What a state ends with, nobody outside can tell: who has all of it may be looked after once more. */

@@ -38,8 +38,8 @@ void short_closed(struct peer *peer, rc_conn conn)
 	uint64_t sum = 0;
 	for (unsigned i = 0; i < sim.config.worker_count; i++)
 		sum += sim.server->workers[i].stats.memory_held;
-	if (worker->connections[own_slot].close_sent)
-		return; /* one that asked for more than there is: nobody else holds too much */
+	if (worker->connections[own_slot].close_sent || peer->events)
+		return; /* one that asked for more than there is, or may have: nobody else holds too much */
 	CHECK(sum >= sim.config.memory_max / 8 * 5,
 	      "peer %u: closed because memory is short, and %llu of %zu bytes are kept", peer->index,
 	      (unsigned long long)sum, sim.config.memory_max);

@@ -21,6 +21,7 @@
  *      short.c        who goes when memory is short
  *      oracle.c       the truth about topics, and what each subscriber must have got of them
  *      books.c        the same of keyed topics, whose readers keep a state each
+ *      streams.c      and of topics that are numbered elsewhere
  *
  * Nothing here reads production state to decide what is right, except where it says so.
  */
@@ -85,6 +86,8 @@ enum fault {
 	MET_RESYNC,          /* or that was overrun, and began anew with one */
 	MET_CONFLATED,       /* or that got the newest of each key alone */
 	MET_HEARTBEAT,       /* or that heard that nothing was missing */
+	MET_REPLICA,         /* a message that was numbered elsewhere */
+	MET_EPOCH,           /* a reader that was told of another epoch */
 	FAULT_COUNT
 };
 extern const char *const sim_fault_names[FAULT_COUNT];
@@ -95,7 +98,8 @@ extern const char *const sim_fault_names[FAULT_COUNT];
 #define TOPICS 8
 #define PEERS_MAX 64
 #define MESSAGES_MAX 8192
-#define BOOKS 2 /* keyed topics */
+#define BOOKS 2   /* keyed topics */
+#define STREAMS 2 /* topics that are numbered elsewhere */
 #define BOOK_MESSAGES_MAX 4096
 
 struct sim {
@@ -400,6 +404,19 @@ bool books_over(struct peer *peer);
 bool books_caught_up(const struct peer *peer);
 void books_check(const struct peer *peer); /* that its books are true now */
 bool books_may_close(const struct peer *peer);
+
+/* ---- streams.c: for the peers that keep books ---- */
+
+extern const char *const streams_topics[STREAMS];
+void streams_reset(void);
+void streams_begin(void); /* says where the stream begins */
+void streams_publish(unsigned flags);
+unsigned streams_published_count(void);
+void streams_subscribe(struct peer *peer, unsigned topic, bool opening); /* or ends it */
+void streams_marked(struct peer *peer, unsigned topic, unsigned marker);
+void streams_resync(struct peer *peer, const char *topic);
+bool streams_over(struct peer *peer, const uint8_t *bytes, size_t size); /* false when it is of none */
+bool streams_caught_up(const struct peer *peer);
 
 /* ---- oracle.c ---- */
 

@@ -135,8 +135,10 @@ static void message_over(struct peer *peer)
 		direct_message(peer, 'M' << 24 | hex(start + 1, 1) << 16 | hex(start + 2, 4));
 		if (hex(start + 1, 1) < TOPICS)
 			oracle_marked(peer, hex(start + 1, 1), hex(start + 2, 4));
-		else
+		else if (hex(start + 1, 1) < TOPICS + BOOKS)
 			books_marked(peer, hex(start + 1, 1) - TOPICS, hex(start + 2, 4));
+		else
+			streams_marked(peer, hex(start + 1, 1) - TOPICS - BOOKS, hex(start + 2, 4));
 		break;
 	case 'E':
 	case 'D':

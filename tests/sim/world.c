@@ -71,7 +71,8 @@ static void add_rules(void)
 		struct rc_topic_options *options = &oracle_options[i];
 		*options = (struct rc_topic_options){ .policy = policies[i],
 			                              .keep_last = i == TOPICS - 1,
-			                              .cohort = sim_one_in(2) };
+			                              .cohort = sim_one_in(2),
+			                              .numbered_here = true };
 		if (sim_one_in(3))
 			options->lag_size_max = sim_between(1000, 40000);
 		if (sim_one_in(4))
@@ -83,13 +84,28 @@ static void add_rules(void)
 static void add_books(void)
 {
 	for (unsigned book = 0; book < BOOKS; book++) {
-		struct rc_topic_options options = { .policy = sim_one_in(2) ? RC_POLICY_RESYNC : RC_POLICY_CONFLATE };
+		struct rc_topic_options options = { .policy = sim_one_in(2) ? RC_POLICY_RESYNC : RC_POLICY_CONFLATE,
+			                            .numbered_here = true };
 		if (sim_one_in(2))
 			options.lag_size_max = sim_between(2000, 40000);
 		if (sim_one_in(3))
 			options.heartbeat_ms = sim_between(30, 2000);
 		CHECK(rc_server_topic_rule(sim.server, books_topics[book], &options) == 0, "a topic rule is refused");
 	}
+}
+
+static void add_streams(void)
+{
+	for (unsigned topic = 0; topic < STREAMS; topic++) {
+		struct rc_topic_options options = { .policy = RC_POLICY_RESYNC };
+		if (sim_one_in(2))
+			options.lag_size_max = sim_between(2000, 40000);
+		if (sim_one_in(3))
+			options.heartbeat_ms = sim_between(30, 2000);
+		CHECK(rc_server_topic_rule(sim.server, streams_topics[topic], &options) == 0,
+		      "a topic rule is refused");
+	}
+	streams_begin();
 }
 
 /* A program's own loop: its descriptor is readable when the ring can run, see run.c. */
@@ -127,8 +143,10 @@ bool world_make_server(void)
 		return false;
 	}
 	add_rules();
-	if (sim.books)
+	if (sim.books) {
 		add_books();
+		add_streams();
+	}
 	CHECK(rc_server_listen(sim.server, "127.0.0.1:80", &error) == 80, "cannot listen");
 	if (sim_one_in(3))
 		CHECK(rc_server_listen(sim.server, "unix:/sim", &error) == 0, "cannot listen");
@@ -159,5 +177,6 @@ void world_begin(uint64_t seed)
 	kernel_reset_all();
 	oracle_reset();
 	books_reset();
+	streams_reset();
 	application_reset();
 }

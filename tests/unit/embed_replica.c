@@ -507,7 +507,7 @@ Test(replica, keys_and_last_values_go_with_their_epoch, .init = begin, .fini = f
 	expect_beginning("t?state=1&since=20&epoch=7", 0, "7/35<20 c;");
 	come_around();
 	cr_expect_str_eq(state().text, "7/20<10 b;7/35<20 c;", "kept, with the number before each");
-	expect_beginning("t?state=1&since=9&epoch=7", 0, "state 7/35;7/20<10 b;7/35<20 c;");
+	expect_beginning("t?state=1&since=9&epoch=7", 35, "state 7/35;7/20<10 b;7/35<20 c;");
 	int fd = reader_open("t?state=1");
 	expect_told(fd, "state 7/35;7/20<10 b;7/35<20 c;");
 	at_key("l", 8, 1, "d");

@@ -13,11 +13,6 @@
 #include "lib/local.h"
 #include "lib/text.h"
 
-int app_access_refuse(rc_request *request, int status, const char *words)
-{
-	return rc_request_respond(request, status, "text/plain; charset=utf-8", words, strlen(words)) ? 503 : 0;
-}
-
 /* ---- where it comes from ---- */
 
 /* An origin, or one whose host begins with "*.", for everything below it. */

@@ -14,6 +14,8 @@
 
 struct app;
 
+#define APP_PROTOCOL "ringcast.json" /* the subprotocol */
+
 /* Whether the name by which a browser asks is one that cannot have been pointed here by a stranger. That matters where
  * only this machine is expected and no token says who it is: by a listener of loopback. */
 bool app_access_host(const struct app *app, const rc_request *request);
@@ -29,8 +31,5 @@ const char *app_access_address(const struct app_settings *settings, const rc_req
 /* Whether the request may use /api; and whether it may read the figures of operators. If not, *why is what to say. */
 bool app_access_api(const struct app *app, rc_request *request, const char **why);
 bool app_access_figures(const struct app *app, rc_request *request, const char **why);
-
-/* Answers with a status and words for people. Returns 0, or the status that the library is to answer instead. */
-int app_access_refuse(rc_request *request, int status, const char *words);
 
 #endif

@@ -13,6 +13,7 @@
 #define APP_ADDRESSES_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
@@ -27,6 +28,7 @@ struct app_address {
 	struct app_node node;
 	unsigned count;                   /* connections */
 	unsigned stake_count, made_count; /* topics that it is in, and those of them that it made */
+	size_t partial_size;              /* of messages in pieces (partials.h, whose lock it is under) */
 	struct app_bucket bucket;
 	uint64_t owed, owed_ns; /* what was missing in the buckets of connections that went, and when; as a level */
 	bool used, idle;        /* used: the bucket may not be full; idle: in the list */

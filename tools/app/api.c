@@ -12,8 +12,12 @@
 #include "app.h"
 #include "client.h"
 #include "figures.h"
+#include "letters.h"
+#include "lib/answer.h"
 #include "lib/text.h"
 #include "names.h"
+#include "pages.h"
+#include "paths.h"
 #include "people.h"
 #include "publishing.h"
 #include "speaking.h"
@@ -30,7 +34,8 @@ struct call {
 
 static int answer_json(struct call *call, int status)
 {
-	app_out_text(&call->out, "\n");
+	if (status < 400)
+		app_out_text(&call->out, "\n");
 	if (call->out.failed)
 		return 503;
 	return rc_request_respond(call->request, status, "application/json", call->out.bytes, call->out.size) ? 503 : 0;
@@ -38,11 +43,7 @@ static int answer_json(struct call *call, int status)
 
 static int fail(struct call *call, int status, const char *words)
 {
-	app_out_clear(&call->out);
-	app_out_text(&call->out, "{\"error\":");
-	app_out_string(&call->out, words, strlen(words));
-	app_out_text(&call->out, "}");
-	return answer_json(call, status);
+	return answer_error(call->request, status, words);
 }
 
 /* ---- POST ---- */
@@ -138,8 +139,17 @@ static int get_presence(struct call *call)
 	return answer_json(call, 200);
 }
 
+static int get_clients(struct call *call)
+{
+	const char *user = rc_request_query(call->request, "user");
+	if (user && !text_is_name(user, strlen(user)))
+		return fail(call, 400, "a user's name is UTF-8 without control characters");
+	app_figures_clients(call->app, &call->out, user, limit_of(call));
+	return answer_json(call, 200);
+}
+
 static const struct route {
-	const char *path, *method; /* a path that ends in a star is all that begin so */
+	const char *path, *methods; /* a path that ends in a star is all that begin so */
 	int (*answer)(struct call *call);
 	bool (*may)(const struct app *app, rc_request *request, const char **why);
 	bool many; /* its body may be more than one object */
@@ -149,9 +159,10 @@ static const struct route {
 	{ "/api/send", "POST", post_send, app_access_api, false },
 	{ "/api/rooms/*", "POST", post_room, app_access_api, false },
 	{ "/api/disconnect", "POST", post_disconnect, app_access_api, false },
-	{ "/api/stats", "GET", get_stats, app_access_figures, false },
-	{ "/api/rooms", "GET", get_rooms, app_access_api, false },
-	{ "/api/presence", "GET", get_presence, app_access_api, false },
+	{ "/api/stats", "GET, HEAD", get_stats, app_access_figures, false },
+	{ "/api/clients", "GET, HEAD", get_clients, app_access_figures, false },
+	{ "/api/rooms", "GET, HEAD", get_rooms, app_access_api, false },
+	{ "/api/presence", "GET, HEAD", get_presence, app_access_api, false },
 };
 
 /* ---- all of them ---- */
@@ -189,10 +200,7 @@ static int answer_route(struct call *call, const struct route *route)
 	if (!route->may(call->app, call->request, &why))
 		return refuse_key(call, why);
 	APP_COUNT(call->app, api_requests);
-	bool is_head = strcmp(method, "HEAD") == 0 && strcmp(route->method, "GET") == 0;
-	if (strcmp(method, route->method) != 0 && !is_head)
-		return fail(call, 400, "this path takes another method");
-	if (strcmp(route->method, "POST") != 0)
+	if (strcmp(method, "POST") != 0)
 		return route->answer(call);
 	const void *body = rc_request_body(call->request, &size);
 	if (!read_values(call, body, size))
@@ -203,13 +211,37 @@ static int answer_route(struct call *call, const struct route *route)
 	return route->answer(call);
 }
 
+static bool is_path_of(const struct route *route, const char *path)
+{
+	return strcmp(path, route->path) == 0 || app_name_matches(route->path, strlen(route->path), path, strlen(path));
+}
+
+const char *app_api_methods(const struct app *app, const rc_request *request)
+{
+	static const char *const figures[] = { "/stats", "/metrics", "/profile", "/healthz", "/readyz" };
+	const char *path = rc_request_path(request);
+	bool here = !admin_is_elsewhere(&app->admin, request), only = admin_is_here(&app->admin, request);
+	if (!only && app_pages_methods(path))
+		return app_pages_methods(path);
+	for (size_t i = 0; i < sizeof routes / sizeof *routes && here; i++)
+		if (is_path_of(&routes[i], path))
+			return routes[i].methods;
+	for (size_t i = 0; i < sizeof figures / sizeof *figures && (here || i >= 3); i++)
+		if (strcmp(path, figures[i]) == 0)
+			return "GET, HEAD";
+	if (app_web_has(path))
+		return "GET, HEAD";
+	if (!only && (strncmp(path, "/sse/", 5) == 0 || strcmp(path, "/sse") == 0 || strncmp(path, "/poll/", 6) == 0))
+		return "GET, OPTIONS";
+	return !only && (strcmp(path, "/ws") == 0 || strncmp(path, "/ws/", 4) == 0) ? "GET" : NULL;
+}
+
 static int answer_api(struct app *app, rc_request *request, const char *path)
 {
 	struct call call = { .app = app, .request = request };
 	int status = -1;
 	for (size_t i = 0; i < sizeof routes / sizeof *routes && status < 0; i++)
-		if (strcmp(path, routes[i].path) == 0 ||
-		    app_name_matches(routes[i].path, strlen(routes[i].path), path, strlen(path)))
+		if (is_path_of(&routes[i], path))
 			status = answer_route(&call, &routes[i]);
 	if (status < 0)
 		status = fail(&call, 404, "no such path");
@@ -221,9 +253,13 @@ static int answer_api(struct app *app, rc_request *request, const char *path)
 int app_api_head(struct app *app, rc_request *request)
 {
 	struct call call = { .app = app, .request = request };
-	const char *why;
+	const char *why, *methods = app_api_methods(app, request);
+	if (methods && !answer_takes(request, methods))
+		return answer_method(request, methods);
+	if (!admin_is_here(&app->admin, request) && app_pages_methods(rc_request_path(request)))
+		return app_pages_head(app, request);
 	if (strncmp(rc_request_path(request), "/api/", 5) != 0)
-		return 413; /* nothing else takes a body */
+		return methods ? 413 : 404; /* nothing else takes a body */
 	if (admin_is_elsewhere(&app->admin, request))
 		return 404;
 	if (app_access_api(app, request, &why))
@@ -241,6 +277,8 @@ int app_api_answer(struct app *app, rc_request *request)
 	int code = admin_answer(&app->admin, request, reads ? NULL : why);
 	if (code >= 0)
 		return code;
+	if (!admin_is_here(&app->admin, request) && app_pages_methods(path))
+		return app_pages_answer(app, request);
 	if (strncmp(path, "/api/", 5) == 0)
 		return admin_is_elsewhere(&app->admin, request) ? 404 : answer_api(app, request, path);
 	/* Also on the API's port, where the dashboard gets its figures. */
@@ -250,5 +288,5 @@ int app_api_answer(struct app *app, rc_request *request)
 	if (admin_is_here(&app->admin, request))
 		return 404;
 	/* 0: the library answers 426. The client meant a WebSocket. */
-	return strcmp(path, "/ws") == 0 || strncmp(path, "/ws/", 4) == 0 ? 0 : 404;
+	return app_paths_place(app_settings_now(app), request) == APP_PLACE_NONE ? 404 : 0;
 }

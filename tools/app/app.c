@@ -31,11 +31,14 @@ const struct subcommand command_app = {
 	.usage = "[options]",
 	.about =
 	    "`ringcast serve` hands on bytes by topic. This server speaks JSON messages about users, rooms and\n"
-	    "feeds (subprotocol ringcast.json), with tokens, permissions and limits. They are two commands\n"
+	    "feeds (subprotocols ringcast.json, ringcast.msgpack and ringcast.zlib), with tokens, permissions and "
+	    "limits. They are two commands\n"
 	    "because they owe their clients different things: serve knows nobody and adds nothing to a message.\n"
-	    "  /ws, /ws/USER      WebSocket; ?token=, ?reliable=1\n"
-	    "  /sse/TOPIC,...     feeds as server-sent events; Last-Event-ID, ?since=\n"
+	    "  /ws, /ws/USER      WebSocket; ?token=, ?reliable=1, ?refusals=1, ?heartbeat=\n"
+	    "  /echo              WebSocket: what comes goes back\n"
+	    "  /sse/TOPIC,...     feeds as server-sent events; Last-Event-ID, ?since=; /sse?me=1&rooms=\n"
 	    "  /poll/TOPIC,...    feeds by long polling; ?since=, ?wait=\n"
+	    "  /send, /send/USER  POST: a message of a user\n"
 	    "  /api/...           POST publish, rooms/ROOM, broadcast, send, disconnect; GET stats, rooms, presence\n"
 	    "  /stats, /metrics, /profile, /healthz, /readyz\n"
 	    "  /, /ringcast.js    a dashboard; the client for browsers and Node\n"
@@ -64,7 +67,8 @@ static void send_away(void *context, struct app_node *node)
 	after_ms = comeback_ms / 10 + (unsigned)((uint64_t)random * (comeback_ms - comeback_ms / 10) >> 32);
 	app_out_clear(out);
 	app_out_format(out, "{\"type\":\"going_away\",\"reconnectAfter\":%u}", after_ms);
-	app_send(client, out);
+	if (!client->bare)
+		app_send(client, out);
 	snprintf(reason, sizeof reason, "come back in %u ms", after_ms);
 	app_close(client, RC_CLOSE_GOING_AWAY, reason);
 }
@@ -121,6 +125,7 @@ static void end(struct app *app, const sigset_t *signals)
 	app_hooks_stop(app);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
+	app_push_stop(app);
 	app_clock_stop(app);
 }
 
@@ -146,6 +151,8 @@ static void serve(struct app *app, const sigset_t *signals, int argc, char **arg
 		expiry_warn_daily(app->server, &warned_ns);
 		app_directory_sweep(app);
 		app_nodes_look(app);
+		app_refusals_tell(app);
+		app_push_look(app);
 	}
 	end(app, signals);
 }

@@ -29,6 +29,11 @@
 #include "lib/health.h"
 #include "lib/local.h"
 #include "lib/service.h"
+#include "partials.h"
+#include "push.h"
+#include "refusals.h"
+#include "reports.h"
+#include "returns.h"
 #include "ringcast.h"
 #include "settings.h"
 #include "span.h"
@@ -53,8 +58,13 @@ struct app {
 	struct service service;
 	struct access_log access;
 	struct app_watches watches;
+	struct app_partials partials;
 	_Atomic bool passing; /* all follow the topic of what is not kept and goes to everybody (passing.h) */
 	struct app_gate gate;
+	struct app_refusals refusals;
+	struct app_returns returns;
+	struct app_reports reports;
+	struct app_push push;
 	struct app_clock clock;
 	struct backplane *backplane; /* null: this is the only node */
 	struct app_span span;

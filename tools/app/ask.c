@@ -107,9 +107,13 @@ static const struct asked {
 	enum app_hook hook;
 	bool (*is_taken)(const struct app_client *client, const json_t *message);
 } asked[] = {
-	{ "room_message", APP_HOOK_MESSAGE, is_room_message }, { "direct", APP_HOOK_MESSAGE, is_direct },
-	{ "broadcast", APP_HOOK_MESSAGE, is_broadcast },       { "join_room", APP_HOOK_JOIN, is_join },
-	{ "subscribe", APP_HOOK_SUBSCRIBE, is_subscribe },     { "history", APP_HOOK_SUBSCRIBE, is_history },
+	{ "room_message", APP_HOOK_MESSAGE, is_room_message },
+	{ "partial", APP_HOOK_MESSAGE, is_room_message },
+	{ "direct", APP_HOOK_MESSAGE, is_direct },
+	{ "broadcast", APP_HOOK_MESSAGE, is_broadcast },
+	{ "join_room", APP_HOOK_JOIN, is_join },
+	{ "subscribe", APP_HOOK_SUBSCRIBE, is_subscribe },
+	{ "history", APP_HOOK_SUBSCRIBE, is_history },
 };
 
 /* A type that is not the dialect's own. */

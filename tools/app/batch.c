@@ -111,6 +111,22 @@ static void pull_state(struct app_client *client, struct app_feed *feed, bool ag
 	send_lines(client, lines);
 }
 
+/* What the client knows of the topic is void. Of one that was only forgotten meanwhile that is nothing new. */
+static void begin_anew(struct app_client *client, struct app_feed *feed, const struct rc_topic_stats *stats)
+{
+	struct app_out *out = &client->crew->out;
+	feed->epoch = stats->epoch;
+	feed->since = 0;
+	if (!stats->elsewhere)
+		return;
+	feed->since = stats->lost;
+	if (feed->room)
+		return;
+	app_out_clear(out);
+	app_out_resync(out, feed->name, feed->size, stats->epoch, stats->lost);
+	app_batch_add(client, out->bytes, out->size);
+}
+
 static void pull_feed(struct app_client *client, struct app_feed *feed)
 {
 	struct app_out *lines = &client->crew->tail;
@@ -123,11 +139,9 @@ static void pull_feed(struct app_client *client, struct app_feed *feed)
 		pull_state(client, feed, !feed->owes);
 		return;
 	}
-	if (stats.epoch != feed->epoch) {
-		feed->epoch = stats.epoch;
-		feed->since = 0;
-	}
-	if (stats.sequence == feed->since)
+	if (stats.epoch != feed->epoch)
+		begin_anew(client, feed, &stats);
+	if (stats.sequence <= feed->since)
 		return;
 	if (!feed->room && stats.lost > feed->since)
 		tell_gap(client, feed, stats.lost);
@@ -157,7 +171,7 @@ void app_batch_due(struct app_client *client, uint64_t now_ns)
 static void follow_all(struct app_client *client)
 {
 	for (struct app_feed *feed = client->feeds; feed; feed = feed->next) {
-		struct rc_start start = { .resume = true, .since = feed->since };
+		struct rc_start start = { .resume = true, .since = feed->since, .epoch = feed->epoch };
 		if (feed->pulled && !rc_subscribe(client->app->server, client->conn, feed->name, feed->size, &start))
 			feed->pulled = false;
 	}

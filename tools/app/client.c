@@ -38,6 +38,7 @@ void app_crews_free(struct app *app)
 		app_out_free(&crew->out);
 		app_out_free(&crew->head);
 		app_out_free(&crew->tail);
+		app_out_free(&crew->coded);
 		free(crew->deadlines.heap);
 	}
 	free(app->crews);
@@ -104,5 +105,6 @@ void app_client_free(struct app_client *client)
 	app_wish_free(client->wish);
 	app_out_free(&client->batch);
 	free(client->passing_types);
+	free(client->shown);
 	free(client);
 }

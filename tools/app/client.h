@@ -14,8 +14,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bare.h"
 #include "bucket.h"
 #include "clock.h"
+#include "form.h"
 #include "out.h"
 #include "ringcast.h"
 #include "status.h"
@@ -26,11 +28,20 @@
 #define APP_CLIENT_ID_SIZE 16
 #define APP_PATTERNS_MAX 16 /* of a client */
 
+/* Pings as messages: heartbeat.c. */
+struct app_heartbeat {
+	unsigned interval_ms; /* 0: none */
+	uint64_t stamp;       /* of the latest, and when that left; 0: it was answered */
+	uint64_t sent_ns;
+	uint64_t round_trip_ns;
+};
+
 struct app_crew {
 	struct app *app;
 	struct app_table clients; /* by handle */
 	struct app_deadlines deadlines;
 	struct app_out out, head, tail; /* scratch: for an answer, and for what is published */
+	struct app_out coded;           /* and for what of it goes in another form than JSON, or came so */
 	struct app_in_hand *in_hand;    /* the DATA that is handled, on several nodes (span.h) */
 };
 
@@ -40,8 +51,13 @@ struct app_client {
 	struct app_crew *crew;
 	rc_conn conn;
 	char id[APP_CLIENT_ID_SIZE + 1];
-	struct app_wish *wish; /* what it asked for by plain HTTP; null: it has a WebSocket */
-	bool opened, closing;
+	struct app_wish *wish;   /* what it asked for by plain HTTP; null: it has a WebSocket */
+	enum app_bare bare;      /* it does not speak the dialect */
+	char *shown;             /* its address, as a chat shows it; or null */
+	enum app_form form;      /* of its messages on the wire */
+	struct app_info *info;   /* info.c; or null */
+	struct app_out *answers; /* it says one message by plain HTTP, and hears this; null: it has a connection */
+	bool opened, closing, returned; /* returned: it, or its user, was here a short time ago */
 
 	/* who it is: login.c, people.c */
 	struct app_user *user;          /* null until it has said who it is */
@@ -65,7 +81,9 @@ struct app_client {
 	unsigned feed_count;
 	char *patterns[APP_PATTERNS_MAX];
 	unsigned pattern_count;
-	unsigned subscribe_count;                /* subscribes so far */
+	unsigned subscribe_count;     /* subscribes so far */
+	struct app_partial *partials; /* what it says in pieces (partials.h) */
+	unsigned partial_count;
 	const json_t *inside;                    /* the id of the DATA that is being handled, or null */
 	bool refused;                            /* something in it */
 	struct app_outcome outcome;              /* of what is in it */
@@ -80,6 +98,8 @@ struct app_client {
 	unsigned batch_count, batch_delay_ms; /* 0: not in batches */
 	struct app_out batch;
 	unsigned batched;
+
+	struct app_heartbeat heartbeat;
 
 	/* when something is due: clock.c */
 	struct app_times times;

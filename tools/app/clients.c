@@ -10,19 +10,26 @@
 #include "access.h"
 #include "api.h"
 #include "app.h"
+#include "bare.h"
 #include "batch.h"
 #include "client.h"
 #include "dialect.h"
 #include "entry.h"
+#include "heartbeat.h"
 #include "hold.h"
+#include "info.h"
+#include "lib/answer.h"
 #include "lib/log.h"
 #include "lib/text.h"
 #include "lib/wait.h"
 #include "login.h"
+#include "partials.h"
 #include "passing.h"
+#include "paths.h"
 #include "people.h"
 #include "plain.h"
 #include "rate.h"
+#include "refusals.h"
 #include "reliable.h"
 #include "rooms.h"
 #include "wire.h"
@@ -48,30 +55,33 @@ static void warn_of_proxy(const struct app *app, const rc_request *request)
 		        local_neighbour(request));
 }
 
-static int refuse_rate(rc_request *request)
+static int refuse_rate(struct app *app, rc_request *request)
 {
 	rc_request_add_header(request, "Retry-After", "1");
-	return app_access_refuse(request, 429, "too many requests\n");
+	return app_refuse(app, request, 429, "too many requests");
 }
 
 static int judge(struct app *app, rc_request *request, struct app_client *client)
 {
 	if (!client->address) {
 		warn_of_proxy(app, request);
-		return app_access_refuse(request, 429, "too many connections from this address\n");
+		return app_refuse(app, request, 429, "too many connections from this address");
 	}
 	app_login_ask *ask = app_hooks_has(app, APP_HOOK_CONNECT) ? app_entry_ask : NULL;
+	enum app_place place = client->wish ? APP_PLACE_NONE : app_paths_place(app_settings_now(app), request);
+	if (place == APP_PLACE_ECHO || place == APP_PLACE_CHAT)
+		return app_bare_judge(app, request, client, place == APP_PLACE_ECHO ? APP_BARE_ECHO : APP_BARE_CHAT);
 	if (!client->wish)
 		return app_login_judge(app, request, client, ask);
 	uint32_t cost = 1 + app_cost_of_subscribe(client->wish->message);
 	if (!app_address_take(app, client->address, cost))
-		return refuse_rate(request);
+		return refuse_rate(app, request);
 	int status = app_login_judge_plain(app, request, client, ask);
 	if (status || !client->opened)
 		return status;
 	if (client->has_token && !app_address_take_as(app, client->claims.subject, cost)) {
 		client->opened = false;
-		return refuse_rate(request);
+		return refuse_rate(app, request);
 	}
 	if (!app_hold_waits(client) && app_hooks_has(app, APP_HOOK_SUBSCRIBE)) {
 		status = app_entry_ask_topics(client, request);
@@ -84,7 +94,22 @@ static int judge(struct app *app, rc_request *request, struct app_client *client
 static void free_client(struct app_client *client)
 {
 	app_hold_free(client);
+	app_info_free(client);
 	app_client_free(client);
+}
+
+/* What a client wishes of its connection, in its URL. */
+static void take_wishes(struct app_client *client, rc_request *request)
+{
+	const char *heartbeat = rc_request_query(request, "heartbeat"), *before = rc_request_query(request, "client");
+	unsigned interval_ms;
+	client->reliable = !client->wish && is_on(rc_request_query(request, "reliable"));
+	client->by_letter = client->reliable;
+	if (before &&
+	    app_returns_came(&client->app->returns, APP_RETURNING_CLIENT, before, strlen(before), clock_now()))
+		client->returned = true;
+	if (heartbeat && app_heartbeat_of_text(heartbeat, &interval_ms) && !(client->wish && client->wish->polls))
+		app_heartbeat_set(client, interval_ms);
 }
 
 /* Lets a client in, or refuses it. `wish` becomes the client's. */
@@ -94,11 +119,11 @@ static int open_client(struct app *app, rc_request *request, struct app_wish *wi
 	char scratch[ADDRESS_TEXT_SIZE];
 	if (!app_access_host(app, request)) {
 		app_wish_free(wish);
-		return app_access_refuse(request, 403, "this name is not known to be ours: see --host\n");
+		return app_refuse(app, request, 403, "this name is not known to be ours: see --host");
 	}
 	if (!app_access_origin(settings, request)) {
 		app_wish_free(wish);
-		return app_access_refuse(request, 403, "this origin is not allowed\n");
+		return app_refuse(app, request, 403, "this origin is not allowed");
 	}
 	const char *address = app_access_address(settings, request, scratch, sizeof scratch);
 	if (!(wish && wish->polls) &&
@@ -106,7 +131,7 @@ static int open_client(struct app *app, rc_request *request, struct app_wish *wi
 		app_wish_free(wish);
 		APP_COUNT(app, rejected);
 		warn_of_proxy(app, request);
-		return app_access_refuse(request, 429, "too many handshakes from this address\n");
+		return app_refuse(app, request, 429, "too many handshakes from this address");
 	}
 	struct app_client *client = app_client_new(app, rc_request_conn(request), wish);
 	if (!client)
@@ -125,8 +150,8 @@ static int open_client(struct app *app, rc_request *request, struct app_wish *wi
 		return status;
 	}
 	client->opened = false;
-	client->reliable = is_on(rc_request_query(request, "reliable"));
-	client->by_letter = client->reliable;
+	take_wishes(client, request);
+	app_info_take(client, request);
 	app_rate_begin(client);
 	rc_request_set_user(request, client);
 	return 0;
@@ -153,10 +178,16 @@ static int note(struct app *app, rc_request *request, int status)
 	                          local_client(&app_settings_now(app)->proxies, request, scratch), status);
 }
 
+/* Whatever refuses with a status alone is answered like the rest. */
+static int in_words(struct app *app, rc_request *request, int status)
+{
+	return status >= 400 ? app_refuse(app, request, status, answer_words(status)) : status;
+}
+
 static int on_head(void *context, rc_request *request)
 {
 	struct app *app = context;
-	int status = app_api_head(app, request);
+	int status = in_words(app, request, app_api_head(app, request));
 	return status || rc_request_status(request) ? note(app, request, status) : 0;
 }
 
@@ -164,24 +195,27 @@ static int judge_request(struct app *app, rc_request *request)
 {
 	const char *path = rc_request_path(request);
 	if (!text_is_utf8(path, strlen(path)))
-		return app_access_refuse(request, 400, "the path is not UTF-8\n");
+		return app_refuse(app, request, 400, "the path is not UTF-8");
 	if (!rc_request_is_websocket(request)) {
 		struct app_wish *wish = NULL;
+		const char *methods = app_api_methods(app, request);
+		if (methods && !answer_takes(request, methods))
+			return answer_method(request, methods);
 		int status = admin_is_here(&app->admin, request) ? -1 : app_wish_read(app, request, &wish);
 		if (wish)
 			return open_client(app, request, wish);
 		return status >= 0 ? status : app_api_answer(app, request);
 	}
-	if (admin_is_here(&app->admin, request) || (strcmp(path, "/ws") != 0 && strncmp(path, "/ws/", 4) != 0))
+	if (admin_is_here(&app->admin, request) || app_paths_place(app_settings_now(app), request) == APP_PLACE_NONE)
 		return 404;
 	if (atomic_load(&app->draining))
-		return app_access_refuse(request, 503, "going away\n");
+		return app_refuse(app, request, 503, "going away");
 	return open_client(app, request, NULL);
 }
 
 static int on_request(void *context, rc_request *request)
 {
-	return note(context, request, judge_request(context, request));
+	return note(context, request, in_words(context, request, judge_request(context, request)));
 }
 
 /* ---- its life ---- */
@@ -195,8 +229,12 @@ static void on_open(void *context, rc_conn conn, void *user)
 		return;
 	client->opened = true;
 	APP_COUNT(app, open);
+	if (client->returned)
+		APP_COUNT(app, reconnections);
 	app_table_add(&client->crew->clients, &client->node);
-	if (client->wish)
+	if (client->bare)
+		app_bare_open(client);
+	else if (client->wish)
 		app_plain_open(client);
 	else if (!app_hold_waits(client))
 		app_entry_begin(client);
@@ -213,8 +251,11 @@ static void on_message(void *context, rc_conn conn, void *user, const struct rc_
 	(void)conn;
 	if (client->closing)
 		return;
-	app_dialect_receive(client, message);
-	app_latency_add(&app->counters.handling, clock_now() - begin_ns, 1000);
+	if (client->bare)
+		app_bare_receive(client, message);
+	else
+		app_dialect_receive(client, message);
+	app_latency_add(&app->counters.handling, clock_now() - begin_ns);
 }
 
 static void on_ready(void *context, rc_conn conn, void *user)
@@ -244,6 +285,16 @@ static void on_resync(void *context, rc_conn conn, void *user, const char *topic
 	app_batch_flush(client); /* before the state */
 }
 
+/* The reader of a stream is sent no Close that would say it. */
+static void note_slow(const struct app_client *client, const struct rc_closing *closing)
+{
+	if (!client->wish || client->wish->polls || client->closing || closing->code != RC_CLOSE_POLICY)
+		return;
+	APP_COUNT(client->app, slow_streams);
+	log_say(LEVEL_WARNING, "slow", client->id, "the stream to %s ended: it was read too slowly",
+	        client->address->name);
+}
+
 static void on_close(void *context, rc_conn conn, void *user, const struct rc_closing *closing)
 {
 	struct app *app = context;
@@ -251,11 +302,13 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 	access_log_end(&app->access, conn, closing);
 	if (!client)
 		return;
+	note_slow(client, closing);
 	client->closing = true;
 	if (client->opened) {
 		log_say(LEVEL_DEBUG, "close", client->id, "%u %.*s", closing->code, (int)closing->reason_size,
 		        closing->reason);
 		atomic_fetch_sub(&app->counters.open, 1);
+		app_returns_left(&app->returns, APP_RETURNING_CLIENT, client->id, strlen(client->id), clock_now());
 		app_clock_remove(client);
 		app_rooms_leave_all(client);
 		app_feeds_leave_all(client);
@@ -266,6 +319,12 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 	app_rate_end(client);
 	app_address_leave(app, client->address);
 	free_client(client);
+}
+
+/* The library refused it before anybody here saw it. */
+static void on_refused(void *context, const char *peer, int status, const char *words)
+{
+	app_refusals_note(context, peer, status, words ? words : "the request makes no sense, or took too long");
 }
 
 static void on_report(void *context, const char *text)
@@ -296,6 +355,7 @@ struct rc_handlers app_clients_handlers(struct app *app)
 		.close = on_close,
 		.report = on_report,
 		.failed = on_failed,
+		.refused = on_refused,
 	};
 }
 
@@ -309,8 +369,12 @@ void app_clients_due(struct app_client *client, uint64_t now_ns)
 		app_reliable_due(client, now_ns);
 	if (client->times.batch_ns <= now_ns)
 		app_batch_due(client, now_ns);
+	if (client->times.partial_ns <= now_ns)
+		app_partials_due(client, now_ns);
 	if (client->times.wait_ns <= now_ns)
 		app_plain_due(client);
+	if (client->times.ping_ns <= now_ns)
+		app_heartbeat_due(client, now_ns);
 	if (client->times.hook_ns <= now_ns && !client->closing)
 		app_hold_due(client);
 }

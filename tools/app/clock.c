@@ -109,6 +109,8 @@ void app_clock_set(struct app_client *client)
 	struct app_deadlines *deadlines = &client->crew->deadlines;
 	uint64_t first_ns = first_of(deadlines), deadline_ns = earlier(times->auth_ns, times->expiry_ns);
 	deadline_ns = earlier(deadline_ns, earlier(times->resend_ns, earlier(times->batch_ns, times->wait_ns)));
+	deadline_ns = earlier(deadline_ns, times->partial_ns);
+	deadline_ns = earlier(deadline_ns, times->ping_ns);
 	deadline_ns = earlier(deadline_ns, times->hook_ns);
 	if (client->closing)
 		deadline_ns = APP_NEVER;
@@ -124,8 +126,8 @@ void app_clock_set(struct app_client *client)
 void app_clock_remove(struct app_client *client)
 {
 	struct app_times *times = &client->times;
-	times->auth_ns = times->expiry_ns = times->resend_ns = times->batch_ns = times->wait_ns = APP_NEVER;
-	times->hook_ns = APP_NEVER;
+	times->auth_ns = times->expiry_ns = times->resend_ns = times->batch_ns = APP_NEVER;
+	times->wait_ns = times->ping_ns = times->hook_ns = APP_NEVER;
 	app_clock_set(client);
 }
 

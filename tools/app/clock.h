@@ -24,12 +24,22 @@ struct app_times {
 	uint64_t resend_ns;          /* reliable.c */
 	uint64_t batch_ns;           /* batch.c */
 	uint64_t wait_ns;            /* plain.c */
+	uint64_t partial_ns;         /* partials.c */
+	uint64_t ping_ns;            /* heartbeat.c */
 	uint64_t hook_ns;            /* hold.c */
 	uint64_t deadline_ns;        /* the first of them, as the heap has it */
 	size_t heap_position;        /* + 1; 0: not in the heap */
 };
 #define APP_TIMES_NONE                                                                                                 \
-	((struct app_times){ APP_NEVER, APP_NEVER, APP_NEVER, APP_NEVER, APP_NEVER, APP_NEVER, APP_NEVER, 0 })
+	((struct app_times){ .auth_ns = APP_NEVER,                                                                     \
+	                     .expiry_ns = APP_NEVER,                                                                   \
+	                     .resend_ns = APP_NEVER,                                                                   \
+	                     .batch_ns = APP_NEVER,                                                                    \
+	                     .wait_ns = APP_NEVER,                                                                     \
+	                     .partial_ns = APP_NEVER,                                                                  \
+	                     .ping_ns = APP_NEVER,                                                                     \
+	                     .hook_ns = APP_NEVER,                                                                     \
+	                     .deadline_ns = APP_NEVER })
 
 /* A worker's own, but for next_ns. */
 struct app_deadlines {

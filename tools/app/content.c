@@ -179,6 +179,22 @@ static void write_value(struct app_out *out, const json_t *value, int mode)
 	}
 }
 
+void app_content_ref(struct app_out *out, const json_t *id, int mode)
+{
+	if (!id)
+		return;
+	app_out_text(out, ",\"ref\":");
+	app_content_write(out, id, mode);
+}
+
+bool app_content_is_plain(const char *name, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		if (reference_of(name[i]))
+			return false;
+	return true;
+}
+
 void app_content_write(struct app_out *out, const json_t *value, int mode)
 {
 	if (mode == APP_SANITIZE_OFF)

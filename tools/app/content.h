@@ -12,6 +12,7 @@
 #define APP_CONTENT_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "out.h"
@@ -23,6 +24,12 @@ enum app_sanitize { APP_SANITIZE_OFF, APP_SANITIZE_ESCAPE, APP_SANITIZE_STRIP };
 void app_content_write(struct app_out *out, const json_t *value, int mode);
 /* A key of an object: it is escaped in either mode, so that no two of them become one. */
 void app_content_key(struct app_out *out, const char *key, int mode);
+
+/* Another member, `ref`: the id that the sender gave the message, if any. A message that is sent again, because a
+ * server died over it, gets a new id each time; its readers know it again by its `ref`. */
+void app_content_ref(struct app_out *out, const json_t *id, int mode);
+/* Whether a name needs no reference where it is shown. */
+bool app_content_is_plain(const char *name, size_t size);
 
 /* The same of a text that is no JSON: not quoted. */
 void app_content_text(struct app_out *out, const char *text, size_t size, int mode);

@@ -14,6 +14,7 @@
 #include "client.h"
 #include "feeds_messages.h"
 #include "fields.h"
+#include "heartbeat.h"
 #include "hold.h"
 #include "login.h"
 #include "rate.h"
@@ -23,8 +24,6 @@
 #include "wire.h"
 
 #define DEPTH_MAX 2 /* a message, in a batch, in a DATA */
-#define JSON_DEPTH_MAX 32
-#define JSON_VALUES_MAX 10000
 
 /* ---- types ---- */
 
@@ -79,6 +78,7 @@ static uint32_t cost_of_auth(const struct app_client *client, const json_t *mess
 enum {
 	ANYBODY = 1, /* also from a client whose user is not known yet, or whose token has expired */
 	ALONE = 2,   /* not in a batch or a DATA */
+	STAYS = 4,   /* from a client that has a connection */
 };
 
 /* DATA is not among them: how deep it may stand depends on what it stands in. */
@@ -91,55 +91,51 @@ static const struct kind {
 	uint32_t (*cost)(const struct app_client *client, const json_t *message);
 } kinds[] = {
 	{ "ping", on_ping, 0, ANYBODY, NULL },
-	{ "auth", app_login_auth, 0, ANYBODY | ALONE, cost_of_auth },
-	{ "ACK", app_reliable_ack, 0, ANYBODY, NULL },
-	{ "HEARTBEAT", app_reliable_heartbeat, 0, ANYBODY, NULL },
-	{ "RECONNECT", app_reliable_reconnect, 0, 0, NULL },
+	{ "pong", app_heartbeat_pong, 0, ANYBODY | STAYS, NULL },
+	{ "hello", app_heartbeat_hello, 0, ANYBODY | STAYS, NULL },
+	{ "auth", app_login_auth, 0, ANYBODY | ALONE | STAYS, cost_of_auth },
+	{ "ACK", app_reliable_ack, 0, ANYBODY | STAYS, NULL },
+	{ "HEARTBEAT", app_reliable_heartbeat, 0, ANYBODY | STAYS, NULL },
+	{ "RECONNECT", app_reliable_reconnect, 0, STAYS, NULL },
 	{ "room_message", app_rooms_message, APP_MAY_WRITE, 0, cost_of_room },
+	{ "partial", app_rooms_partial, APP_MAY_WRITE, 0, cost_of_room },
 	{ "direct", app_talk_direct, APP_MAY_WRITE, 0, NULL },
 	{ "broadcast", app_talk_broadcast, APP_MAY_BROADCAST, 0, cost_of_everybody },
-	{ "join_room", app_rooms_join, APP_MAY_READ, 0, NULL },
-	{ "leave_room", app_rooms_leave, 0, 0, cost_of_room },
+	{ "join_room", app_rooms_join, APP_MAY_READ, STAYS, NULL },
+	{ "leave_room", app_rooms_leave, 0, STAYS, cost_of_room },
 	{ "members", app_rooms_members, APP_MAY_READ, 0, cost_of_room },
-	{ "subscribe", app_feeds_subscribe, APP_MAY_READ, 0, cost_of_subscribe },
-	{ "unsubscribe", app_feeds_unsubscribe, 0, 0, NULL },
+	{ "subscribe", app_feeds_subscribe, APP_MAY_READ, STAYS, cost_of_subscribe },
+	{ "unsubscribe", app_feeds_unsubscribe, 0, STAYS, NULL },
 	{ "history", app_feeds_history, APP_MAY_READ, 0, NULL },
-	{ "batch", on_batch, 0, ANYBODY | ALONE, NULL },
-	{ "batching", app_batch_set, 0, 0, NULL },
+	{ "batch", on_batch, 0, ANYBODY | ALONE | STAYS, NULL },
+	{ "batching", app_batch_set, 0, STAYS, NULL },
 };
 static const struct kind own = { NULL, app_talk_own, 0, 0, app_talk_cost }; /* of a type that is none of them */
 #define KIND_COUNT (sizeof kinds / sizeof *kinds)
 
 /* ---- what is read at all ---- */
 
-/* The parser's memory and time grow with the number of values, and that grows with these characters. */
-static bool is_bounded(const uint8_t *text, size_t size)
+/* The value that a frame holds; or null, after saying what is wrong. What had to be inflated is paid for by its size as
+ * well, so that a small frame makes no more work than a large one may. */
+static json_t *read_frame(struct app_client *client, const struct rc_message *message)
 {
-	unsigned depth = 0, values = 0;
-	bool quoted = false;
-	for (size_t i = 0; i < size; i++) {
-		if (text[i] == '"')
-			quoted = !quoted;
-		else if (quoted)
-			i += text[i] == '\\';
-		else if (text[i] == '[' || text[i] == '{')
-			values++, depth++;
-		else if (text[i] == ',')
-			values++;
-		else if ((text[i] == ']' || text[i] == '}') && depth)
-			depth--;
-		if (depth > JSON_DEPTH_MAX || values > JSON_VALUES_MAX)
-			return false;
-	}
-	return true;
-}
-
-static json_t *read_json(const struct rc_message *message)
-{
-	json_error_t error;
-	if (message->opcode != RC_TEXT || !is_bounded(message->data, message->size))
+	static const char *const words[APP_FORM_COUNT] = { "Invalid JSON", "Invalid MessagePack",
+		                                           "Invalid JSON, or it is not compressed as zlib does" };
+	size_t inflated, size_max = app_settings_now(client->app)->message_max;
+	json_t *value;
+	enum app_form_wrong wrong = app_form_read(client->form, message, size_max, &client->crew->coded, &inflated,
+	                                          &value);
+	uint32_t cost = inflated > message->size ? app_cost_of_size(inflated) - app_cost_of_size(message->size) : 0;
+	if (cost && !app_rate_take(client, json_object_get(value, "id"), cost)) {
+		app_rate_drain(client, cost); /* the work has been done */
+		json_decref(value);
 		return NULL;
-	return json_loadb((const char *)message->data, message->size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+	}
+	if (wrong == APP_FORM_TOO_LONG)
+		app_send_error(client, NULL, "TOO_LONG", "Too long: inflated it is larger than a message may be");
+	else if (wrong)
+		app_send_error(client, NULL, "INVALID_JSON", words[message->opcode == RC_TEXT ? 0 : client->form]);
+	return value;
 }
 
 /* ---- a message ---- */
@@ -159,6 +155,8 @@ static void dispatch(struct app_client *client, const struct kind *kind, const j
 		app_send_error(client, id, "AUTH_REQUIRED", "Authentication required");
 	else if ((client->permissions & (kind->permission | APP_MAY_ADMIN)) == 0 && kind->permission)
 		app_send_error(client, id, "PERMISSION_DENIED", "Permission denied");
+	else if (client->answers && kind->rules & STAYS)
+		app_send_error(client, id, "INVALID_FIELD", "This type needs a connection that stays");
 	else if (depth && kind->rules & ALONE)
 		app_send_error(client, id, "INVALID_FIELD", "This type must stand by itself");
 	else if (!kind->cost || app_rate_take(client, id, kind->cost(client, message)))
@@ -237,21 +235,41 @@ static void handle(struct app_client *client, const json_t *message, unsigned de
 		handle_admitted(client, message, depth);
 }
 
+void app_dialect_say(struct app_client *client, const json_t *message)
+{
+	handle(client, message, 0);
+}
+
+void app_dialect_say_alone(struct app_client *client, const json_t *message)
+{
+	const json_t *room = json_object_get(message, "room"), *type = json_object_get(message, "type");
+	if (json_is_string(type) && strcmp(json_string_value(type), "DATA") == 0) {
+		app_send_error(client, json_object_get(message, "id"), "INVALID_FIELD",
+		               "This type needs a connection that stays");
+		return;
+	}
+	if (json_is_string(room) && json_string_length(room))
+		app_rooms_visit(client, json_string_value(room), json_string_length(room));
+	APP_COUNT(client->app, received);
+	if (app_rate_admit(client, json_object_get(message, "id"), 0))
+		perform(client, message, 0);
+	app_rooms_end_visits(client);
+}
+
 static void receive(struct app_client *client, const struct rc_message *message)
 {
-	json_t *value = read_json(message);
+	json_t *value = read_frame(client, message);
 	if (value)
 		handle_admitted(client, value, 0);
-	else
-		app_send_error(client, NULL, "INVALID_JSON", "Invalid JSON");
 	json_decref(value);
 }
 
 static void refuse_for_room(struct app_client *client, const struct rc_message *message)
 {
-	json_t *value = read_json(message);
-	app_send_error(client, json_object_get(value, "id"), "TRY_LATER",
-	               "Too many messages wait for the application's answer");
+	json_t *value = read_frame(client, message);
+	if (value)
+		app_send_error(client, json_object_get(value, "id"), "TRY_LATER",
+		               "Too many messages wait for the application's answer");
 	json_decref(value);
 }
 

@@ -34,7 +34,6 @@ struct app_user {
 	struct app_user *newer, *older; /* in a list of those who are away */
 	struct app_away *away;          /* which; null: it is here */
 	uint64_t left_ns;
-	bool known;   /* had a connection before */
 	bool passing; /* its devices follow its topic of what is not kept (passing.h) */
 	char name[];
 };
@@ -42,8 +41,10 @@ struct app_user {
 struct app_room {
 	struct app_node node; /* in rooms */
 	struct app_member *members;
-	_Atomic size_t member_count; /* connections; changed with the lock */
-	_Atomic bool passing;        /* its members follow its topic of what is not kept (passing.h); likewise */
+	_Atomic size_t member_count;  /* connections; changed with the lock */
+	struct app_partial *partials; /* what is being said in pieces (partials.h, whose lock it is under) */
+	unsigned partial_count;
+	_Atomic bool passing; /* its members follow its topic of what is not kept (passing.h); likewise */
 	size_t topic_size;
 	char *topic; /* of the log; another one each time a room of this name is made */
 	char name[];

@@ -21,6 +21,7 @@
 #include "people.h"
 #include "plain.h"
 #include "rate.h"
+#include "refusals.h"
 #include "ringcast_request.h"
 #include "wire.h"
 #include "wish.h"
@@ -190,25 +191,32 @@ static struct outcome take_answer(struct app_client *client, enum app_hook_verdi
 
 static void log_refusal(const struct app_client *client, const char *hook, const struct outcome *outcome)
 {
+	char words[160];
 	APP_COUNT(client->app, rejected);
-	log_say(LEVEL_INFO, "refused", client->id, "%s: hook-%s: %d %s", client->address->name, hook, outcome->status,
-	        outcome->words);
+	snprintf(words, sizeof words, "hook-%s: %s", hook, outcome->words);
+	app_refusals_note(client->app, client->address->name, outcome->status, words);
+}
+
+/* What the backend does not know was shown in vain. */
+static void note_failure(const struct app_client *client, const struct outcome *outcome)
+{
+	if (outcome->status == 401)
+		app_refusals_failed(client->app, client->address->name);
 }
 
 /* ---- a request that is refused before it opens, or a client after ---- */
 
 static int refuse_request(struct app_client *client, rc_request *request, const struct outcome *outcome)
 {
-	char words[600];
-	log_say(LEVEL_INFO, "refused", client->id, "%s: %d %s", client->address->name, outcome->status, outcome->words);
-	snprintf(words, sizeof words, "%s\n", outcome->words);
-	return app_access_refuse(request, outcome->status, words);
+	note_failure(client, outcome);
+	return app_refuse(client->app, request, outcome->status, outcome->words);
 }
 
 static void refuse_client(struct app_client *client, const char *hook, const struct outcome *outcome)
 {
 	char words[124]; /* the most that a Close takes, cut before a character */
 	log_refusal(client, hook, outcome);
+	note_failure(client, outcome);
 	if (client->wish) {
 		app_plain_refuse(client, outcome->status, outcome->words);
 		return;

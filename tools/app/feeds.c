@@ -38,11 +38,10 @@ struct app_feed *app_feeds_find(const struct app_client *client, const char *nam
 	return feed;
 }
 
-bool app_feeds_begins_with_state(const struct rc_start *start, uint64_t lost)
+bool app_feeds_begins_with_state(const struct rc_start *start)
 {
 	/* What is resumed goes on right behind it, or else the state comes. */
-	return (start->state || start->snapshot) && !start->resumed &&
-	       (!start->resume || lost > start->since);
+	return (start->state || start->snapshot) && !start->resumed && (!start->resume || start->lost);
 }
 
 /* Sets where a feed begins that is read in batches, by the rules of struct rc_start. */
@@ -53,16 +52,16 @@ static void begin_pulled(struct app_client *client, struct app_feed *feed, struc
 	feed->pulled = true;
 	feed->epoch = stats.epoch;
 	feed->since = stats.sequence;
-	if (start && start->resume && start->since < stats.sequence)
+	if (start && start->resume && (start->since < stats.sequence || stats.elsewhere))
 		feed->since = start->since;
 	else if (start && start->last && stats.sequence)
 		feed->since = stats.sequence - 1;
 	if (!start)
 		return;
-	start->lost = stats.lost > feed->since ? stats.lost : 0;
-	start->first = (start->lost ? start->lost : feed->since) + 1;
+	start->lost = start->resume && stats.lost > feed->since ? stats.lost : 0;
+	start->first = (stats.lost > feed->since ? stats.lost : feed->since) + 1;
 	feed->state = start->state || start->snapshot;
-	feed->owes = app_feeds_begins_with_state(start, stats.lost);
+	feed->owes = app_feeds_begins_with_state(start);
 	if (feed->owes)
 		start->first = stats.sequence + 1;
 }

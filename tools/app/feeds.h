@@ -45,9 +45,8 @@ struct app_feed *app_feeds_find(const struct app_client *client, const char *nam
 int app_feeds_follow(struct app_client *client, const char *name, size_t size, bool room, struct rc_start *start);
 void app_feeds_unfollow(struct app_client *client, const char *name, size_t size);
 
-/* Whether what it is given first is the state, after app_feeds_follow() with this *start in a topic of which all up to
- * `lost` is gone. */
-bool app_feeds_begins_with_state(const struct rc_start *start, uint64_t lost);
+/* Whether what it is given first is the state, after app_feeds_follow() with this *start. */
+bool app_feeds_begins_with_state(const struct rc_start *start);
 
 /* Follows every topic that matches: `follow` is called for those that are there, and returns what app_feeds_follow()
  * does; later ones begin with their first message; of *start

@@ -17,6 +17,7 @@
 #include "names.h"
 #include "rate.h"
 #include "rights.h"
+#include "ringcast_replica.h"
 #include "ringcast_stats.h"
 #include "rooms.h"
 #include "wire.h"
@@ -110,8 +111,7 @@ static void add_gap(const struct following *following, const char *name, size_t 
 {
 	if (!reset && !start->lost)
 		return;
-	uint64_t to = start->lost ? start->lost : start->first - 1;
-	app_out_gap(following->gaps, name, size, start->since + 1, to, epoch, reset);
+	app_out_gap(following->gaps, name, size, start->since + 1, start->lost, epoch, reset);
 	app_out_text(following->gaps, "\n");
 }
 
@@ -126,10 +126,13 @@ static int follow(void *context, const char *name, size_t size)
 	int known = rc_topic_stats(client->app->server, name, size, &stats);
 	/* The topic's numbers began again since the client saw them: all that is there now is new. */
 	bool reset = start.resume && since &&
-	             (since > stats.sequence || (epoch && (uint64_t)json_integer_value(epoch) != stats.epoch));
+	             ((since > stats.sequence && !stats.elsewhere) ||
+	              (epoch && (uint64_t)json_integer_value(epoch) != stats.epoch));
 	if (reset) {
 		start.since = 0;
 		start.resume = !start.state && !start.snapshot;
+	} else if (epoch) {
+		start.epoch = (uint64_t)json_integer_value(epoch);
 	}
 	struct app_feed *feed = app_feeds_find(client, name, size);
 	if (feed && feed->told == client->subscribe_count)
@@ -142,7 +145,7 @@ static int follow(void *context, const char *name, size_t size)
 		rc_topic_stats(client->app->server, name, size, &stats);
 	app_out_text(following->list, following->list->size ? ",{\"topic\":" : "{\"topic\":");
 	app_out_string(following->list, name, size);
-	bool state = !feed && app_feeds_begins_with_state(&start, stats.lost);
+	bool state = !feed && app_feeds_begins_with_state(&start);
 	app_out_format(following->list, ",\"seq\":%llu,\"epoch\":%llu%s}",
 	               (unsigned long long)(state ? start.first - 1 : stats.sequence), (unsigned long long)stats.epoch,
 	               state ? ",\"state\":true" : "");
@@ -302,13 +305,18 @@ static bool begins_with(const struct rc_past *past, const char *text)
 	return past->size >= strlen(text) && memcmp(past->data, text, strlen(text)) == 0;
 }
 
-/* Of a room's topic, messages are history, and who came and went is not. */
+/* Of a room's topic, messages are history, each whole; who came and went is not. */
 static bool is_history(struct reading *reading, const struct rc_past *past)
 {
+	static const char *const passed[] = { "{\"type\":\"user_joined\"", "{\"type\":\"user_left\"",
+		                              "{\"type\":\"partial\",\"part\":\"begin\"",
+		                              "{\"type\":\"partial\",\"part\":\"piece\"" };
 	reading->epoch = past->epoch;
 	reading->visits++;
-	return !reading->room ||
-	       (!begins_with(past, "{\"type\":\"user_joined\"") && !begins_with(past, "{\"type\":\"user_left\""));
+	for (size_t i = 0; reading->room && i < sizeof passed / sizeof *passed; i++)
+		if (begins_with(past, passed[i]))
+			return false;
+	return true;
 }
 
 /* Under the log's lock, as the next one: it copies nothing, because most of it may be too old for the page. */
@@ -335,54 +343,16 @@ static bool take_past(void *context, const struct rc_past *past)
 	return true;
 }
 
-/* Measures what comes behind `from`. Returns whether it read up to the newest. */
-static bool measure(struct reading *reading, rc_server *server, const char *topic, size_t size, uint64_t from,
-                    unsigned visits_max)
-{
-	reading->count = 0;
-	reading->visits = 0;
-	rc_topic_read(server, topic, size, from, visits_max, measure_past, reading);
-	return reading->visits < visits_max;
-}
-
-/* What to look at: the newest `entries` of a topic, behind `least`. */
-struct looking {
-	uint64_t newest, least;
-	uint64_t entries;
-	unsigned visits_max;
-};
-
-/* Where the numbers have holes, as they have on several nodes, how far back so many entries lie is found by looking
- * further back until they are there. Of a burst it may be more than may be looked at: then it is the half of that. */
-static uint64_t look_back(struct reading *reading, rc_server *server, const char *topic, size_t size,
-                          const struct looking *looking)
-{
-	uint64_t back = looking->entries, from;
-	bool whole;
-	do {
-		from = looking->newest > back && looking->newest - back > looking->least ? looking->newest - back
-		                                                                         : looking->least;
-		whole = measure(reading, server, topic, size, from, looking->visits_max);
-		back *= 8;
-	} while (whole && reading->visits < looking->entries && from > looking->least);
-	for (back /= 8; !whole && back > looking->entries;) {
-		back /= 2;
-		from = looking->newest > back ? looking->newest - back : looking->least;
-		whole = measure(reading, server, topic, size, from, looking->visits_max);
-	}
-	return from;
-}
-
 /* The number behind which the newest messages begin that fit into a page. *more: not all that were asked for do. */
 static uint64_t find_newest(struct reading *reading, rc_server *server, const char *topic, size_t topic_size,
-                            const struct looking *looking, bool *more)
+                            uint64_t from, unsigned visits_max, bool *more)
 {
 	size_t size = 0, taken = 0;
 	app_out_clear(reading->lines);
 	reading->marks = (struct mark *)app_out_room(reading->lines, reading->max * sizeof *reading->marks);
 	if (!reading->max || !reading->marks)
-		return looking->least;
-	uint64_t from = look_back(reading, server, topic, topic_size, looking);
+		return from;
+	rc_topic_read(server, topic, topic_size, from, visits_max, measure_past, reading);
 	size_t count = reading->count < reading->max ? reading->count : reading->max;
 	for (; taken < count; taken++) {
 		const struct mark *mark = &reading->marks[(reading->count - 1 - taken) % reading->max];
@@ -478,17 +448,17 @@ void app_feeds_history(struct app_client *client, const json_t *message, const j
 	uint64_t begin = room ? app_rooms_begin(client->app, member->room, stats.epoch, stats.sequence) : 0;
 	if (from < (int64_t)begin)
 		from = (int64_t)begin;
-	const unsigned visits_max = (unsigned)(history_max * EVENTS_PER_MESSAGE);
-	const struct looking looking = { .newest = stats.sequence,
-		                         .least = begin,
-		                         .entries = (uint64_t)limit * (room ? EVENTS_PER_MESSAGE : 1),
-		                         .visits_max = visits_max };
+	unsigned visits_max = (unsigned)(history_max * EVENTS_PER_MESSAGE);
+	unsigned back = (unsigned)limit * (room ? EVENTS_PER_MESSAGE : 1);
 	bool more = false;
 	struct reading reading = {
 		.lines = &client->crew->tail, .max = (size_t)limit, .room = room, .epoch = stats.epoch
 	};
-	if (!since)
-		from = (int64_t)find_newest(&reading, server, topic, topic_size, &looking, &more);
+	if (!since) {
+		uint64_t newest = rc_topic_since(server, topic, topic_size, back);
+		from = (int64_t)find_newest(&reading, server, topic, topic_size, newest > begin ? newest : begin,
+		                            visits_max, &more);
+	}
 	app_out_clear(reading.lines);
 	reading.sequence = (uint64_t)from;
 	rc_topic_read(server, topic, topic_size, (uint64_t)from, visits_max, take_past, &reading);

@@ -23,6 +23,12 @@ void app_send_error(struct app_client *client, const json_t *id, const char *cod
 		id = client->inside;
 	}
 	app_out_clear(out);
+	if (client->bare) {
+		app_out_text(out, "error: ");
+		app_out_text(out, words);
+		app_send(client, out);
+		return;
+	}
 	app_out_format(out, "{\"type\":\"error\",\"code\":\"%s\",\"message\":", code);
 	app_out_string(out, words, strlen(words));
 	if (id) {
@@ -86,10 +92,7 @@ const char *app_field_of_content(const json_t *message)
 bool app_field_is_empty(const json_t *content)
 {
 	const char *text = json_string_value(content);
-	if (text)
-		return strspn(text, " \t\r\n") == json_string_length(content);
-	return (json_is_array(content) && !json_array_size(content)) ||
-	       (json_is_object(content) && !json_object_size(content));
+	return text && strspn(text, " \t\r\n") == json_string_length(content);
 }
 
 /* A text counts by its characters, any other value by its size as JSON. */

@@ -31,7 +31,7 @@ const char *app_field_text(struct app_client *client, const json_t *message, con
 const json_t *app_field_content(struct app_client *client, const json_t *message, const json_t *id);
 /* The name of the field that this is. */
 const char *app_field_of_content(const json_t *message);
-/* A text of white space alone, or a list or an object with nothing in it. */
+/* A text of nothing but white space. */
 bool app_field_is_empty(const json_t *content);
 size_t app_field_characters(const char *text, size_t size);
 

@@ -9,28 +9,21 @@
 #include "app.h"
 #include "client.h"
 #include "figures_nodes.h"
+#include "info.h"
 #include "lib/metrics.h"
 #include "lib/wait.h"
+#include "reports.h"
 #include "ringcast_stats.h"
-
-/* The value that `share` of all do not pass, as the upper end of its bucket. */
-static uint64_t percentile(const struct app_latency *latency, double share)
-{
-	uint64_t total = 0, sum = 0;
-	for (unsigned i = 0; i < APP_LATENCY_BUCKETS; i++)
-		total += atomic_load(&latency->buckets[i]);
-	for (unsigned i = 0; i < APP_LATENCY_BUCKETS && total; i++) {
-		sum += atomic_load(&latency->buckets[i]);
-		if ((double)sum >= share * (double)total)
-			return UINT64_C(1) << i;
-	}
-	return 0;
-}
 
 static double mean(const struct app_latency *latency, double unit_ns)
 {
 	uint64_t count = atomic_load(&latency->count);
 	return count ? (double)atomic_load(&latency->ns) / (double)count / unit_ns : 0;
+}
+
+static double percentile(const struct app_latency *latency, double share, double unit_ns)
+{
+	return (double)app_latency_percentile(latency, share) / unit_ns;
 }
 
 struct here {
@@ -68,19 +61,27 @@ void app_figures_own(struct app *app, struct app_out *out)
 	               (unsigned long long)stats.messages_sent + stats.deliveries,
 	               (unsigned long long)atomic_load(&c->errors));
 	app_out_format(
-	    out, "\"reconnections\":%llu,\"rejected\":%llu,\"flooded\":%llu,\"stored\":%llu,\"storeDropped\":%llu,",
+	    out,
+	    "\"reconnections\":%llu,\"rejected\":%llu,\"loginFailures\":%llu,\"flooded\":%llu,\"stored\":%llu,"
+	    "\"storeDropped\":%llu,",
 	    (unsigned long long)atomic_load(&c->reconnections), (unsigned long long)atomic_load(&c->rejected),
-	    (unsigned long long)atomic_load(&c->flooded), (unsigned long long)atomic_load(&c->stored),
-	    (unsigned long long)atomic_load(&c->store_dropped));
+	    (unsigned long long)atomic_load(&c->login_failures), (unsigned long long)atomic_load(&c->flooded),
+	    (unsigned long long)atomic_load(&c->stored), (unsigned long long)atomic_load(&c->store_dropped));
+	app_out_format(out, "\"slowStreams\":%llu,", (unsigned long long)atomic_load(&c->slow_streams));
 	app_out_format(out, "\"resent\":%llu,\"unacknowledged\":%llu,\"duplicates\":%llu,",
 	               (unsigned long long)atomic_load(&c->resent), (unsigned long long)atomic_load(&c->unacknowledged),
 	               (unsigned long long)atomic_load(&c->duplicates));
+	app_out_format(out,
+	               "\"latency\":{\"meanUs\":%.1f,\"p50Us\":%.1f,\"p90Us\":%.1f,\"p99Us\":%.1f,\"p999Us\":%.1f,",
+	               mean(&c->handling, 1e3), percentile(&c->handling, 0.5, 1e3), percentile(&c->handling, 0.9, 1e3),
+	               percentile(&c->handling, 0.99, 1e3), percentile(&c->handling, 0.999, 1e3));
+	app_out_format(out, "\"ackMeanMs\":%.1f,\"ackP50Ms\":%.3f,\"ackP99Ms\":%.3f,\"lagMs\":%.3f},",
+	               mean(&c->ack, 1e6), percentile(&c->ack, 0.5, 1e6), percentile(&c->ack, 0.99, 1e6),
+	               (double)stats.lag_ns / 1e6);
+	app_out_text(out, "\"clientMetrics\":");
+	app_reports_write(app, out);
 	app_out_format(
-	    out, "\"latency\":{\"meanUs\":%.1f,\"p50Us\":%llu,\"p99Us\":%llu,\"ackMeanMs\":%.1f,\"lagMs\":%.3f},",
-	    mean(&c->handling, 1e3), (unsigned long long)percentile(&c->handling, 0.5),
-	    (unsigned long long)percentile(&c->handling, 0.99), mean(&c->ack, 1e6), (double)stats.lag_ns / 1e6);
-	app_out_format(
-	    out, "\"topics\":%llu,\"subscriptions\":%llu,\"behind\":%llu,\"bytesReceived\":%llu,\"bytesSent\":%llu}",
+	    out, ",\"topics\":%llu,\"subscriptions\":%llu,\"behind\":%llu,\"bytesReceived\":%llu,\"bytesSent\":%llu}",
 	    (unsigned long long)stats.topics, (unsigned long long)stats.subscriptions, (unsigned long long)stats.behind,
 	    (unsigned long long)stats.bytes_received, (unsigned long long)stats.bytes_sent);
 }
@@ -95,12 +96,25 @@ void app_figures_stats(struct app *app, struct app_out *out)
 
 /* ---- Prometheus ---- */
 
-static void histogram(FILE *to, const char *name, const char *help, const struct app_latency *latency, double unit)
+#define QUANTILES 4
+
+/* The buckets of Prometheus are powers of two of a unit; what is finer is in the quantiles. */
+static void histogram(FILE *to, const char *name, const char *help, const struct app_latency *latency, uint64_t unit_ns)
 {
-	uint64_t counts[APP_LATENCY_BUCKETS];
-	for (unsigned i = 0; i < APP_LATENCY_BUCKETS; i++)
-		counts[i] = atomic_load(&latency->buckets[i]);
-	metrics_histogram(to, name, help, counts, APP_LATENCY_BUCKETS, unit, (double)atomic_load(&latency->ns) / 1e9);
+	static const double shares[QUANTILES] = { 0.5, 0.9, 0.99, 0.999 };
+	uint64_t counts[APP_LATENCY_SHOWN];
+	char full[64];
+	app_latency_octaves(latency, unit_ns, counts);
+	snprintf(full, sizeof full, "%s_seconds", name);
+	metrics_histogram(to, full, help, counts, APP_LATENCY_SHOWN, (double)unit_ns / 1e9,
+	                  (double)atomic_load(&latency->ns) / 1e9);
+	snprintf(full, sizeof full, "%s_quantile_seconds", name);
+	metrics_head(to, full, "summary", "The same as quantiles, each at most an eighth too large.");
+	for (unsigned i = 0; i < QUANTILES; i++)
+		fprintf(to, "ringcast_%s{quantile=\"%g\"} %.9f\n", full, shares[i],
+		        (double)app_latency_percentile(latency, shares[i]) / 1e9);
+	fprintf(to, "ringcast_%s_sum %.9f\nringcast_%s_count %llu\n", full, (double)atomic_load(&latency->ns) / 1e9,
+	        full, (unsigned long long)atomic_load(&latency->count));
 }
 
 void app_figures_metrics(void *context, FILE *to)
@@ -120,8 +134,16 @@ void app_figures_metrics(void *context, FILE *to)
 		  atomic_load(&c->received) },
 		{ "app_api_requests_total", "counter", "Requests to /api.", atomic_load(&c->api_requests) },
 		{ "app_errors_total", "counter", "Errors told to clients.", atomic_load(&c->errors) },
-		{ "app_reconnections_total", "counter", "Users who came back.", atomic_load(&c->reconnections) },
+		{ "app_reconnections_total", "counter", "Users and clients who came back within five minutes.",
+		  atomic_load(&c->reconnections) },
+		{ "app_slow_streams_total", "counter",
+		  "Streams of events that were ended because they were read too slowly.",
+		  atomic_load(&c->slow_streams) },
+		{ "app_pushes_total", "counter", "Figures pushed to --push-url.", atomic_load(&c->pushes) },
+		{ "app_pushes_failed_total", "counter", "Of those, not taken there.", atomic_load(&c->pushes_failed) },
 		{ "app_rejected_total", "counter", "Handshakes refused.", atomic_load(&c->rejected) },
+		{ "app_login_failures_total", "counter", "Tokens refused, and logins that came too late.",
+		  atomic_load(&c->login_failures) },
 		{ "app_flooded_total", "counter", "Connections closed for sending too much.",
 		  atomic_load(&c->flooded) },
 		{ "app_stored_total", "counter", "Messages stored for users who were away.", atomic_load(&c->stored) },
@@ -133,9 +155,19 @@ void app_figures_metrics(void *context, FILE *to)
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		metrics_value(to, rows[i].name, rows[i].type, rows[i].help, rows[i].value);
-	histogram(to, "app_handling_seconds", "Time to handle a message.", &c->handling, 1e-6);
+	histogram(to, "app_handling", "Time to handle a message.", &c->handling, 1000);
 	app_hooks_metrics(app, to);
-	histogram(to, "app_ack_seconds", "Time from a message to its ACK.", &c->ack, 1e-3);
+	histogram(to, "app_ack", "Time from a message to its ACK.", &c->ack, NS_PER_MS);
+	app_reports_metrics(app, to);
+}
+
+void app_figures_members(void *context, FILE *to)
+{
+	struct app_out out = { 0 };
+	app_figures_stats(context, &out);
+	if (!out.failed)
+		fprintf(to, "\"app\":%.*s,\n", (int)out.size, out.bytes);
+	app_out_free(&out);
 }
 
 /* ---- names ---- */
@@ -185,6 +217,33 @@ static void list_user(void *context, struct app_node *node)
 		}
 	}
 	app_out_text(listing->out, "]}");
+}
+
+static void list_clients(void *context, struct app_node *node)
+{
+	struct app_listing *listing = context;
+	const struct app_user *user = (const struct app_user *)node;
+	for (const struct app_client *device = user->devices; device; device = device->next_device) {
+		if (listing->count++ >= listing->max)
+			continue;
+		app_out_text(listing->out, listing->count > 1 ? "," : "");
+		app_info_write(listing->out, device);
+	}
+}
+
+void app_figures_clients(struct app *app, struct app_out *out, const char *name, size_t max)
+{
+	struct app_directory *directory = &app->directory;
+	struct app_listing listing = { .out = out, .max = max };
+	app_out_text(out, "{\"clients\":[");
+	pthread_mutex_lock(&directory->lock);
+	struct app_user *user = name ? app_directory_user(directory, name, strlen(name), false) : NULL;
+	if (user)
+		list_clients(&listing, &user->node);
+	else if (!name)
+		app_table_each(&directory->users, list_clients, &listing);
+	pthread_mutex_unlock(&directory->lock);
+	app_out_format(out, "],\"count\":%zu}", listing.count);
 }
 
 void app_figures_presence(struct app *app, struct app_out *out, const char *name, size_t max)

@@ -128,7 +128,7 @@ static void add_peers(const struct app *app, json_t *sums, json_t *nodes)
 void app_figures_nodes(struct app *app, struct app_out *out)
 {
 	struct app_out own = { 0 };
-	app_figures_own(app, &own);
+	app->span.write_figures(app, &own);
 	json_t *figures = own.failed ? NULL : json_loadb(own.bytes, own.size, 0, NULL);
 	json_t *sums = json_copy(figures), *nodes = json_array();
 	json_array_append_new(nodes, describe(app->span.node, true, figures));

@@ -35,14 +35,11 @@ void app_gate_destroy(struct app_gate *gate)
 	gate->places = NULL;
 }
 
-bool app_gate_pass(struct app_gate *gate, const char *address, unsigned per_second, uint64_t now_ns)
+/* The bucket of an address, full where nobody has been. Under the lock. */
+static struct app_bucket *find(struct app_gate *gate, const char *address, uint32_t burst, uint64_t now_ns)
 {
-	if (!per_second)
-		return true;
-	uint32_t burst = per_second > UINT32_MAX / BURST_SECONDS ? UINT32_MAX : per_second * BURST_SECONDS;
 	uint64_t hash = XXH3_64bits_withSeed(address, strlen(address), gate->seed) | 1;
 	struct app_gate_place *first = &gate->places[hash / 2 % (PLACES / WAYS) * WAYS], *place = first;
-	pthread_mutex_lock(&gate->lock);
 	for (unsigned way = 0; way < WAYS; way++) {
 		if (first[way].hash == hash) {
 			place = &first[way];
@@ -53,7 +50,29 @@ bool app_gate_pass(struct app_gate *gate, const char *address, unsigned per_seco
 	}
 	if (place->hash != hash)
 		*place = (struct app_gate_place){ .hash = hash, .bucket = app_bucket_full(burst, now_ns) };
-	bool passes = app_bucket_take(&place->bucket, 1, per_second, burst, now_ns);
+	return &place->bucket;
+}
+
+bool app_gate_take(struct app_gate *gate, const char *address, uint32_t cost, uint32_t rate, uint32_t burst,
+                   uint64_t now_ns)
+{
+	pthread_mutex_lock(&gate->lock);
+	bool taken = app_bucket_take(find(gate, address, burst, now_ns), cost, rate, burst, now_ns);
 	pthread_mutex_unlock(&gate->lock);
-	return passes;
+	return taken;
+}
+
+bool app_gate_holds(struct app_gate *gate, const char *address, uint32_t cost, uint32_t rate, uint32_t burst,
+                    uint64_t now_ns)
+{
+	pthread_mutex_lock(&gate->lock);
+	struct app_bucket copy = *find(gate, address, burst, now_ns);
+	pthread_mutex_unlock(&gate->lock);
+	return app_bucket_take(&copy, cost, rate, burst, now_ns);
+}
+
+bool app_gate_pass(struct app_gate *gate, const char *address, unsigned per_second, uint64_t now_ns)
+{
+	uint32_t burst = per_second > UINT32_MAX / BURST_SECONDS ? UINT32_MAX : per_second * BURST_SECONDS;
+	return !per_second || app_gate_take(gate, address, 1, per_second, burst, now_ns);
 }

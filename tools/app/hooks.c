@@ -135,7 +135,7 @@ static void answered(void *context, const struct calls_answer *answer)
 	uint64_t now_ns = clock_now();
 	json_t *value = json_loadb(answer->body, answer->size, JSON_REJECT_DUPLICATES, NULL);
 	const char *wrong = answer->status ? judge(asking->hook, answer->status, value, &verdict) : answer->why;
-	app_latency_add(&state->took, now_ns - asking->asked_ns, NS_PER_MS);
+	app_latency_add(&state->took, now_ns - asking->asked_ns);
 	if (wrong) {
 		note_failure(state, asking->hook, answer->unreachable, wrong);
 		deliver(asking, app_hooks_away(app, asking->hook), "", 0);
@@ -271,15 +271,14 @@ void app_hooks_metrics(struct app *app, FILE *to)
 	metrics_value(to, "app_hook_calls_waiting", "gauge", "Calls that wait for their turn.", waiting);
 	for (unsigned i = 0; i < APP_HOOK_COUNT; i++) {
 		const struct app_latency *took = &app->hooks.states[i].took;
-		uint64_t counts[APP_LATENCY_BUCKETS];
+		uint64_t counts[APP_LATENCY_SHOWN];
 		char name[64], help[64];
 		if (!app_hooks_has(app, (enum app_hook)i))
 			continue;
-		for (unsigned b = 0; b < APP_LATENCY_BUCKETS; b++)
-			counts[b] = atomic_load(&took->buckets[b]);
+		app_latency_octaves(took, NS_PER_MS, counts);
 		snprintf(name, sizeof name, "app_hook_%s_seconds", names[i]);
 		snprintf(help, sizeof help, "Time to the answer of hook-%s.", names[i]);
-		metrics_histogram(to, name, help, counts, APP_LATENCY_BUCKETS, 1e-3,
+		metrics_histogram(to, name, help, counts, APP_LATENCY_SHOWN, 1e-3,
 		                  (double)atomic_load(&took->ns) / 1e9);
 	}
 }

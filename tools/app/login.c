@@ -13,22 +13,25 @@
 #include "app.h"
 #include "ask.h"
 #include "client.h"
+#include "content.h"
 #include "date.h"
 #include "directory.h"
 #include "feeds.h"
 #include "feeds_messages.h"
 #include "fields.h"
+#include "heartbeat.h"
 #include "lib/text.h"
 #include "lib/wait.h"
+#include "paths.h"
 #include "people.h"
 #include "rate.h"
+#include "refusals.h"
 #include "rights.h"
 #include "rooms.h"
 #include "wire.h"
 #include "wish.h"
 
 #define COOKIE_NAME "token"
-#define PROTOCOL "ringcast.json"
 
 /* ---- tokens in a handshake ---- */
 
@@ -104,16 +107,16 @@ void app_login_take(struct app_client *client, struct app_claims *claims)
 }
 
 /* A token is missing or wrong: the answer says what to send instead. */
-static int refuse_token(rc_request *request, const char *words)
+static int refuse_token(struct app *app, rc_request *request, const char *words)
 {
 	rc_request_add_header(request, "WWW-Authenticate", "Bearer");
-	return app_access_refuse(request, 401, words);
+	return app_refuse(app, request, 401, words);
 }
 
 static int enter(struct app *app, rc_request *request, struct app_client *client, const char *name)
 {
 	if (!app_people_reserve(app, client, name))
-		return app_access_refuse(request, 429, "this user has too many connections\n");
+		return app_refuse(app, request, 429, "this user has too many connections");
 	client->opened = true;
 	return 0;
 }
@@ -127,11 +130,19 @@ static int take_token(struct app *app, rc_request *request, struct app_client *c
 	                                                 app_date_ms() / 1000, &claims);
 	if (verdict != APP_TOKEN_VALID) {
 		char words[128];
-		snprintf(words, sizeof words, "the token is refused: %s\n", app_token_verdict_text(verdict));
-		return refuse_token(request, words);
+		snprintf(words, sizeof words, "the token is refused: %s", app_token_verdict_text(verdict));
+		app_refusals_failed(app, client->address->name);
+		return refuse_token(app, request, words);
 	}
 	app_login_take(client, &claims);
 	return 0;
+}
+
+/* Who tried in vain too often. Its tokens are not looked at. */
+static int refuse_login(struct app *app, rc_request *request)
+{
+	rc_request_add_header(request, "Retry-After", "60");
+	return app_refuse(app, request, 429, "too many failed logins from this address");
 }
 
 /* Whether one of our keys signed it, and all of it is as it should be. */
@@ -152,23 +163,31 @@ static int judge_token(struct app *app, rc_request *request, struct app_client *
 	int status = take_token(app, request, client, token);
 	if (status || !client->has_token)
 		return status;
-	if (user && strcmp(user, client->claims.subject) != 0)
-		return app_access_refuse(request, 403, "the token is another user's\n");
+	if (user && strcmp(user, client->claims.subject) != 0) {
+		app_refusals_failed(app, client->address->name);
+		return app_refuse(app, request, 403, "the token is another user's");
+	}
 	return enter(app, request, client, client->claims.subject);
 }
 
 int app_login_judge(struct app *app, rc_request *request, struct app_client *client, app_login_ask *ask)
 {
 	const struct app_settings *settings = app_settings_now(app);
-	const char *path = rc_request_path(request), *user = path[3] == '/' && path[4] ? path + 4 : NULL;
+	const char *user;
 	char scratch[APP_TOKEN_SIZE_MAX + 1];
-	rc_request_choose_protocol(request, PROTOCOL);
+	app_paths_find(settings, rc_request_path(request), &user);
+	if (!app_paths_agree(settings, request, &client->form))
+		return 503;
 	if (user && (strlen(user) > APP_SUBJECT_SIZE_MAX || strchr(user, '/')))
-		return app_access_refuse(request, 400, "a user's name has at most 128 bytes and no /\n");
+		return app_refuse(app, request, 400, "a user's name has at most 128 bytes and no /");
 	if (user && !text_is_name(user, strlen(user)))
-		return app_access_refuse(request, 400, "a user's name has no control characters\n");
+		return app_refuse(app, request, 400, "a user's name has no control characters");
+	if (user && settings->sanitize && !app_content_is_plain(user, strlen(user)))
+		return app_refuse(app, request, 400, "a user's name has no < > & or quotes here");
 	const char *token = settings->auth == APP_AUTH_OFF ? NULL
 	                                                   : find_token(settings, request, scratch, sizeof scratch);
+	if ((token || ask) && !app_refusals_may_login(app, client->address->name))
+		return refuse_login(app, request);
 	if (ask && !is_ours(app, token))
 		return ask(app, request, client, user);
 	if (token)
@@ -176,6 +195,8 @@ int app_login_judge(struct app *app, rc_request *request, struct app_client *cli
 	client->permissions = settings->permissions;
 	if (settings->auth == APP_AUTH_OFF || (settings->auth == APP_AUTH_OPTIONAL && !user))
 		return enter(app, request, client, user ? user : client->id);
+	if (!app_refusals_may_login(app, client->address->name))
+		return refuse_login(app, request);
 	/* It may still say who it is; until then it is nobody, and may do nothing. */
 	client->permissions = 0;
 	client->times.auth_ns = clock_now() + settings->auth_timeout_ms * UINT64_C(1000000);
@@ -207,22 +228,61 @@ int app_login_judge_plain(struct app *app, rc_request *request, struct app_clien
 	char scratch[APP_TOKEN_SIZE_MAX + 1];
 	const char *token = settings->auth == APP_AUTH_OFF ? NULL
 	                                                   : find_token(settings, request, scratch, sizeof scratch);
+	if ((token || ask) && !app_refusals_may_login(app, client->address->name))
+		return refuse_login(app, request);
 	if (ask && !is_ours(app, token))
 		return ask(app, request, client, NULL);
 	if (!token && settings->auth != APP_AUTH_OFF && settings->auth != APP_AUTH_OPTIONAL)
-		return refuse_token(request, "a token is needed\n");
+		return refuse_token(app, request, "a token is needed");
 	client->permissions = settings->permissions;
 	int status = token ? take_token(app, request, client, token) : 0;
 	if (status || (token && !client->has_token))
 		return status;
 	const char *why = app_login_why_not_these(client);
-	if (why) {
-		char words[128];
-		snprintf(words, sizeof words, "%s\n", why);
-		return app_access_refuse(request, 403, words);
-	}
+	if (why)
+		return app_refuse(app, request, 403, why);
 	client->opened = true;
 	return 0;
+}
+
+int app_login_judge_speaker(struct app *app, rc_request *request, struct app_client *client, const char *user)
+{
+	const struct app_settings *settings = app_settings_now(app);
+	char scratch[APP_TOKEN_SIZE_MAX + 1];
+	const char *token = settings->auth == APP_AUTH_OFF ? NULL
+	                                                   : find_token(settings, request, scratch, sizeof scratch);
+	if (token && !app_refusals_may_login(app, client->address->name))
+		return refuse_login(app, request);
+	/* A name of one's own choice is good where nobody shows who he is. */
+	if (!token && (settings->auth == APP_AUTH_REQUIRED || (settings->auth != APP_AUTH_OFF && user)))
+		return refuse_token(app, request, "a token is needed");
+	client->permissions = settings->permissions;
+	int status = token ? take_token(app, request, client, token) : 0;
+	if (status || (token && !client->has_token))
+		return status;
+	const char *name = client->has_token ? client->claims.subject : user ? user : client->id;
+	if (user && strcmp(user, name) != 0)
+		return app_refuse(app, request, 403, "the token is another user's");
+	return app_people_lend(client, name) ? 0 : 503;
+}
+
+bool app_login_may_report(struct app *app, rc_request *request, const struct app_address *address)
+{
+	const struct app_settings *settings = app_settings_now(app);
+	char scratch[APP_TOKEN_SIZE_MAX + 1];
+	struct app_claims claims;
+	if (settings->auth == APP_AUTH_OFF || settings->auth == APP_AUTH_OPTIONAL)
+		return true;
+	const char *token = find_token(settings, request, scratch, sizeof scratch);
+	if (!token || !app_refusals_may_login(app, address->name))
+		return false;
+	if (app_token_check(&settings->keys, &settings->token_rules, token, strlen(token), app_date_ms() / 1000,
+	                    &claims) != APP_TOKEN_VALID) {
+		app_refusals_failed(app, address->name);
+		return false;
+	}
+	app_claims_free(&claims);
+	return true;
 }
 
 /* ---- tokens in band ---- */
@@ -241,11 +301,15 @@ static void tell_success(struct app_client *client, const json_t *id)
 }
 
 /* The client has shown that it has these claims, which are its own from here on. */
-static void become(struct app_client *client, const json_t *id, struct app_claims *claims, size_t size, bool by_hook)
+static void become(struct app_client *client, const json_t *message, struct app_claims *claims, size_t size,
+                   bool by_hook)
 {
 	struct app *app = client->app;
+	const json_t *id = json_object_get(message, "id"), *heartbeat = json_object_get(message, "heartbeat");
+	unsigned heartbeat_ms;
 	if (client->claimed && strcmp(client->claimed, claims->subject) != 0) {
 		app_claims_free(claims);
+		app_refusals_failed(app, client->address->name);
 		app_send_error(client, id, "AUTH_FAILED", "the token is another user's");
 		return;
 	}
@@ -260,6 +324,8 @@ static void become(struct app_client *client, const json_t *id, struct app_claim
 	app_login_take(client, claims);
 	client->by_hook = by_hook;
 	client->guest = false;
+	if (heartbeat && app_heartbeat_of_value(heartbeat, &heartbeat_ms))
+		app_heartbeat_set(client, heartbeat_ms);
 	if (!same && !app_people_reserve(app, client, client->claims.subject)) {
 		app_send_error(client, id, "TOO_MANY_CONNECTIONS", "this user has too many connections");
 		app_close(client, RC_CLOSE_POLICY, "too many connections");
@@ -288,10 +354,11 @@ static void settle_auth(struct app_client *client, const json_t *message, enum a
 	}
 	if (verdict != APP_HOOK_ALLOWED || !user ||
 	    app_claims_read(answer, user, app_date_ms() / 1000, &claims) != APP_TOKEN_VALID) {
+		app_refusals_failed(client->app, client->address->name);
 		app_send_error(client, id, "AUTH_FAILED", app_ask_words(verdict, answer));
 		return;
 	}
-	become(client, id, &claims, json_string_length(json_object_get(message, "token")), true);
+	become(client, message, &claims, json_string_length(json_object_get(message, "token")), true);
 }
 
 static void decided(struct app_client *client, enum app_hook_verdict verdict, const json_t *answer)
@@ -329,16 +396,28 @@ void app_login_auth(struct app_client *client, const json_t *message, const json
 	const struct app_settings *settings = app_settings_now(app);
 	size_t size;
 	struct app_claims claims;
+	const json_t *heartbeat = json_object_get(message, "heartbeat");
+	unsigned heartbeat_ms;
 	const char *token = app_field_text(client, message, id, "token", APP_TOKEN_SIZE_MAX, &size);
 	if (!token)
 		return;
+	if (heartbeat && !app_heartbeat_of_value(heartbeat, &heartbeat_ms)) {
+		app_field_wrong(client, id, "heartbeat", heartbeat, APP_HEARTBEAT_WORDS);
+		return;
+	}
+	if (!app_refusals_may_login(app, client->address->name)) {
+		app_send_error(client, id, "AUTH_FAILED", "too many failed logins from this address");
+		app_close(client, APP_CLOSE_TOO_MANY, "too many failed logins from this address");
+		return;
+	}
 	enum app_token_verdict verdict = app_token_check(&settings->keys, &settings->token_rules, token, size,
 	                                                 app_date_ms() / 1000, &claims);
 	if (verdict == APP_TOKEN_VALID) {
-		become(client, id, &claims, size, false);
+		become(client, message, &claims, size, false);
 	} else if (app_hooks_has(app, APP_HOOK_CONNECT)) {
 		ask_for(client, message, token, size);
 	} else {
+		app_refusals_failed(app, client->address->name);
 		app_send_error(client, id, "AUTH_FAILED", app_token_verdict_text(verdict));
 	}
 }
@@ -377,6 +456,10 @@ void app_login_due(struct app_client *client, uint64_t now_ns)
 	struct app_out *out = &client->crew->out;
 	if (client->times.auth_ns <= now_ns || client->wish) {
 		bool expired = client->expired || client->wish; /* which cannot send another */
+		if (!expired) {
+			app_refusals_failed(client->app, client->address->name);
+			app_refusals_note(client->app, client->address->name, 401, "no token came in time");
+		}
 		app_close(client, RC_CLOSE_POLICY, expired ? "token expired" : "authentication required");
 		return;
 	}

@@ -8,10 +8,8 @@
 #include "app.h"
 #include "backplane/backplane.h"
 #include "client.h"
-#include "figures.h"
 #include "lib/log.h"
 #include "lib/wait.h"
-#include "replicate.h"
 #include "span.h"
 
 #define CHUNK 256                                 /* records that are written as one */
@@ -216,7 +214,7 @@ void app_nodes_tell(struct app *app)
 	if (now_ns - app->span.told_ns < ASK_NS)
 		return;
 	app->span.told_ns = now_ns;
-	app_figures_own(app, &out);
+	app->span.write_figures(app, &out);
 	const struct app_record record = { .text = out.bytes, .text_size = out.size };
 	if (!out.failed)
 		write_one(app, APP_RECORD_FIGURES, &record);
@@ -297,7 +295,6 @@ static void on_begun(void *context, uint64_t epoch)
 void app_nodes_handlers(struct app *app, struct backplane_handlers *handlers)
 {
 	handlers->context = app;
-	handlers->control = app_replicate;
 	handlers->begun = on_begun;
 	handlers->node_came = on_came;
 	handlers->node_gone = on_gone;

@@ -180,14 +180,6 @@ void app_out_type(struct app_out *out, const char *type, const json_t *id)
 	app_out_value(out, id);
 }
 
-void app_out_ref(struct app_out *out, const json_t *id)
-{
-	if (!id)
-		return;
-	app_out_text(out, ",\"ref\":");
-	app_out_value(out, id);
-}
-
 void app_out_gap(struct app_out *out, const char *topic, size_t size, uint64_t from, uint64_t to, uint64_t epoch,
                  bool reset)
 {

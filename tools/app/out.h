@@ -46,10 +46,6 @@ void app_out_value(struct app_out *out, const json_t *value);
 /* The members that begin an object: {"type":"TYPE" and, if there is one, ,"id":ID. The caller writes on from there. */
 void app_out_type(struct app_out *out, const char *type, const json_t *id);
 
-/* Another member, `ref`: the id that the sender gave the message, if any. A message that is sent again, because a
- * server died over it, gets a new id each time; its readers know it again by its `ref`. */
-void app_out_ref(struct app_out *out, const json_t *id);
-
 /* A whole message: what is missing of a topic, and whether its numbers began again. */
 void app_out_gap(struct app_out *out, const char *topic, size_t size, uint64_t from, uint64_t to, uint64_t epoch,
                  bool reset);

@@ -24,8 +24,6 @@
 #include "updates.h"
 #include "wire.h"
 
-#define BROADCAST_TOPIC "room/*" /* not a room's topic: those have a number here */
-
 bool app_people_reserve(struct app *app, struct app_client *client, const char *name)
 {
 	unsigned max = app_settings_now(app)->connections_per_user;
@@ -33,17 +31,33 @@ bool app_people_reserve(struct app *app, struct app_client *client, const char *
 	pthread_mutex_lock(&directory->lock);
 	struct app_user *user = app_directory_user(directory, name, strlen(name), true);
 	size_t elsewhere = app_spans(app) ? app_span_elsewhere(app, name, strlen(name)) : 0;
-	bool may = user && (!max || user->device_count + elsewhere < max);
+	bool may = user && (!max || user->device_count + elsewhere < max), returned = false;
 	if (may) {
-		if (user->known && !user->device_count)
-			APP_COUNT(app, reconnections);
-		user->known = true;
+		returned = !user->device_count &&
+		           app_returns_came(&app->returns, APP_RETURNING_USER, name, strlen(name), clock_now());
 		user->device_count++;
 		app_directory_settle(app, user);
 		client->user = user;
 	}
 	pthread_mutex_unlock(&directory->lock);
+	if (returned && !client->returned && client->opened)
+		APP_COUNT(app, reconnections); /* else it is counted when it opens */
+	client->returned |= returned;
 	return may;
+}
+
+bool app_people_lend(struct app_client *client, const char *name)
+{
+	struct app *app = client->app;
+	pthread_mutex_lock(&app->directory.lock);
+	struct app_user *user = app_directory_user(&app->directory, name, strlen(name), true);
+	if (user) {
+		user->device_count++;
+		app_directory_settle(app, user);
+		client->user = user;
+	}
+	pthread_mutex_unlock(&app->directory.lock);
+	return user;
 }
 
 void app_people_arrive(struct app_client *client)
@@ -58,7 +72,7 @@ void app_people_arrive(struct app_client *client)
 	if (!app_spans(app))
 		client->waiting = app_directory_take(user);
 	pthread_mutex_unlock(&app->directory.lock);
-	app_feeds_follow(client, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, true, NULL);
+	app_feeds_follow(client, APP_BROADCAST_TOPIC, sizeof APP_BROADCAST_TOPIC - 1, true, NULL);
 	app_passing_arrive(client);
 	if (app_spans(app))
 		app_span_arrive(client);
@@ -84,7 +98,8 @@ void app_people_leave(struct app_client *client)
 		return;
 	pthread_mutex_lock(&app->directory.lock);
 	bool there = unlink_device(&user->devices, client) || unlink_device(&user->arriving, client);
-	user->device_count--;
+	if (!--user->device_count && !client->answers)
+		app_returns_left(&app->returns, APP_RETURNING_USER, user->name, user->node.name_size, clock_now());
 	if (there && app_spans(app))
 		app_span_leave(client);
 	app_reliable_return(client);
@@ -111,15 +126,33 @@ static void open_reliable(struct app_client *client, const struct app_letter *le
 	app_reliable_send(client, &item);
 }
 
-/* With the lock. Nothing here calls back: a send to a connection of this worker is only queued. */
-static bool hand_over(struct app *app, const struct app_client *device, const struct app_letter *letter, bool reliable)
+/* What is handed to several devices, in each of their forms: made when it is first wanted. */
+struct handed {
+	const struct app_letter *letter;
+	struct app_out forms[APP_FORM_COUNT];
+};
+
+static int send_in_form(struct app *app, const struct app_client *device, struct handed *handed)
 {
+	const struct app_letter *letter = handed->letter;
+	struct app_out *coded = &handed->forms[device->form];
+	if (device->form == APP_FORM_JSON)
+		return rc_send(app->server, device->conn, RC_TEXT, letter->bytes, letter->size);
+	if (!coded->size)
+		app_form_write(device->form, letter->bytes, letter->size, coded);
+	return coded->failed ? -ENOMEM : rc_send(app->server, device->conn, RC_BINARY, coded->bytes, coded->size);
+}
+
+/* With the lock. Nothing here calls back: a send to a connection of this worker is only queued. */
+static bool hand_over(struct app *app, const struct app_client *device, struct handed *handed, bool reliable)
+{
+	const struct app_letter *letter = handed->letter;
 	static const char slow[] = "reads too slowly";
 	if (reliable || device->reliable)
 		return app_letter_post(app, device->conn, open_reliable, letter) == 0;
 	if (device->by_letter)
 		return app_letter_post(app, device->conn, open_text, letter) == 0;
-	int code = rc_send(app->server, device->conn, RC_TEXT, letter->bytes, letter->size);
+	int code = send_in_form(app, device, handed);
 	if (code == -ENOBUFS)
 		app_letter_close(app, device->conn, RC_CLOSE_POLICY, slow, sizeof slow - 1);
 	if (code == 0)
@@ -140,16 +173,19 @@ int app_people_hand(struct app *app, const struct app_directed *directed, bool n
 		                       .sender = directed->sender,
 		                       .bytes = directed->bytes,
 		                       .size = directed->size };
+	struct handed handed = { .letter = &letter };
 	int devices = 0;
 	pthread_mutex_lock(&directory->lock);
 	struct app_user *user = app_directory_user(directory, directed->to, directed->to_size, keep);
 	for (struct app_client *device = user && now ? user->devices : NULL; device; device = device->next_device)
-		devices += hand_over(app, device, &letter, reliable);
+		devices += hand_over(app, device, &handed, reliable);
 	if (user && !devices && keep)
 		devices = app_directory_keep(app, user, &item) ? -1 : -2;
 	if (user && !user->device_count)
 		app_directory_settle(app, user);
 	pthread_mutex_unlock(&directory->lock);
+	for (unsigned i = 0; i < APP_FORM_COUNT; i++)
+		app_out_free(&handed.forms[i]);
 	return user ? devices : -2;
 }
 
@@ -188,8 +224,8 @@ uint64_t app_people_account(const struct app_client *client)
 	return proven ? client->user->node.hash | 1 : client->address->node.hash & ~UINT64_C(1);
 }
 
-int64_t app_people_publish(struct app *app, const struct app_out *head, const struct app_out *tail,
-                           char number[static APP_NUMBER_SIZE])
+int64_t app_people_publish(struct app *app, const struct app_out *head, const struct app_out *tail, char *number)
 {
-	return app_updates_publish_room(app, BROADCAST_TOPIC, sizeof BROADCAST_TOPIC - 1, head, tail, 0, number);
+	return app_updates_publish_room(app, APP_BROADCAST_TOPIC, sizeof APP_BROADCAST_TOPIC - 1, head, tail, 0,
+	                                number);
 }

@@ -12,11 +12,15 @@
 
 #include "updates.h"
 
+#define APP_BROADCAST_TOPIC "room/*" /* not a room's topic: those have a number here */
+
 struct app;
 struct app_client;
 
 /* Makes a client one of a user's devices. False: the user has all it may have, or there is no memory. */
 bool app_people_reserve(struct app *app, struct app_client *client, const char *name);
+/* Lets a client that has no connection speak for a user, until app_people_leave(). False without memory. */
+bool app_people_lend(struct app_client *client, const char *name);
 /* From now on the client hears what is for its user; first it is sent what has waited. */
 void app_people_arrive(struct app_client *client);
 void app_people_leave(struct app_client *client);
@@ -34,7 +38,6 @@ unsigned app_people_close(struct app *app, const char *name, size_t size, const 
 /* For whose account a client's messages wait. */
 uint64_t app_people_account(const struct app_client *client);
 /* Publishes a message to everybody, as app_updates_publish_room() does. */
-int64_t app_people_publish(struct app *app, const struct app_out *head, const struct app_out *tail,
-                           char number[static APP_NUMBER_SIZE]);
+int64_t app_people_publish(struct app *app, const struct app_out *head, const struct app_out *tail, char *number);
 
 #endif

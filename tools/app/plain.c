@@ -9,11 +9,14 @@
 
 #include "app.h"
 #include "client.h"
+#include "dialect.h"
 #include "feeds_messages.h"
 #include "hold.h"
 #include "lib/wait.h"
 #include "names.h"
+#include "people.h"
 #include "rate.h"
+#include "refusals.h"
 #include "ringcast_feed.h"
 #include "ringcast_stats.h"
 #include "wire.h"
@@ -131,7 +134,8 @@ static void read_topic(struct page *page, struct rc_topic_stats *stats, bool by_
 	bool named = json_object_get(json_object_get(message, "since"), stats->name);
 	uint64_t since = since_of(page, stats, by_pattern);
 	/* The topic's numbers began again since the client saw them. */
-	bool reset = since && (since > stats->sequence || (told && (uint64_t)json_integer_value(told) != stats->epoch));
+	bool reset = since && ((since > stats->sequence && !stats->elsewhere) ||
+	                       (told && (uint64_t)json_integer_value(told) != stats->epoch));
 	since = reset ? 0 : since;
 	bool gap = reset || (stats->lost > since && (since || !by_pattern));
 	page->sequence = since;
@@ -142,7 +146,7 @@ static void read_topic(struct page *page, struct rc_topic_stats *stats, bool by_
 	}
 	if (gap) {
 		add_gap(page, stats->name, since + 1, stats->lost, stats->epoch, reset);
-		page->sequence = stats->lost > since ? stats->lost : since;
+		page->sequence = stats->lost;
 	}
 	rc_topic_read(page->client->app->server, stats->name, strlen(stats->name), since, PAGE_MESSAGES_MAX, take,
 	              page);
@@ -253,16 +257,16 @@ static bool remember_page(struct app_client *client)
 
 int app_plain_begin(struct app_client *client, rc_request *request)
 {
-	const struct app_wish *wish = client->wish;
+	struct app_wish *wish = client->wish;
 	if (!wish->polls)
 		return rc_request_events(request) ? 503 : 0;
 	if (app_hold_waits(client))
 		return rc_request_wait(request) ? 503 : 0;
-	bool knows = json_object_get(wish->message, "since");
+	wish->fresh = !json_object_get(wish->message, "since");
 	size_t count = app_plain_page(client);
 	const struct app_out *out = &client->crew->out;
 	app_address_drain(client->app, client->address, app_cost_of_answer(out->size));
-	if (count || !knows) {
+	if (count || (wish->fresh && (!wish->wait_s || asks_for_state(wish->message)))) {
 		client->opened = false;
 		return out->failed || rc_request_respond(request, 200, "application/json", out->bytes, out->size) ? 503
 		                                                                                                  : 0;
@@ -274,11 +278,40 @@ int app_plain_begin(struct app_client *client, rc_request *request)
 	return !remember_page(client) || rc_request_wait(request) ? 503 : 0;
 }
 
+/* From here on it hears what a WebSocket of its user would. */
+static void begin_device(struct app_client *client)
+{
+	struct app *app = client->app;
+	const struct app_wish *wish = client->wish;
+	bool free_name = app_settings_now(app)->auth == APP_AUTH_OFF && !client->by_hook;
+	const char *name = client->has_token || client->by_hook ? client->claims.subject
+	                   : free_name && wish->user            ? wish->user
+	                                                        : client->id;
+	size_t index;
+	json_t *each;
+	if (!app_people_reserve(app, client, name)) {
+		app_refusals_note(app, client->address->name, 429, "this user has too many connections");
+		app_close(client, RC_CLOSE_POLICY, "too many connections");
+		return;
+	}
+	app_people_arrive(client);
+	json_array_foreach(wish->rooms, index, each)
+	{
+		json_t *join = json_pack("{s:s, s:O}", "type", "join_room", "room", each);
+		if (join)
+			app_dialect_say(client, join);
+		json_decref(join);
+	}
+}
+
 static void begin(struct app_client *client)
 {
 	if (client->wish->polls)
 		client->times.wait_ns = clock_now() + client->wish->wait_s * NS_PER_SECOND;
-	app_feeds_subscribe(client, client->wish->message, NULL);
+	if (json_array_size(json_object_get(client->wish->message, "topics")))
+		app_feeds_subscribe(client, client->wish->message, NULL);
+	if (client->wish->is_device)
+		begin_device(client);
 }
 
 void app_plain_open(struct app_client *client)
@@ -306,19 +339,17 @@ void app_plain_go(struct app_client *client)
 		begin(client);
 		return;
 	}
-	bool knows = json_object_get(wish->message, "since");
+	client->wish->fresh = !json_object_get(wish->message, "since");
 	size_t count = app_plain_page(client);
 	app_address_drain(client->app, client->address, app_cost_of_answer(out->size));
-	if (out->failed)
-		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
-	else if (count || !knows)
+	if (!out->failed && (count || (wish->fresh && (!wish->wait_s || asks_for_state(wish->message)))))
 		respond(client, 200, out->bytes, out->size);
-	else if (!wish->wait_s)
+	else if (!out->failed && !wish->wait_s)
 		respond(client, 204, NULL, 0);
-	else if (!remember_page(client))
-		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
-	else
+	else if (remember_page(client))
 		begin(client);
+	else
+		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
 }
 
 void app_plain_refuse(struct app_client *client, int status, const char *words)
@@ -355,7 +386,14 @@ void app_plain_ready(struct app_client *client)
 		respond(client, 200, out->bytes, out->size);
 }
 
+/* Who did not know where the topics stand does now, and misses nothing until it asks again. */
 void app_plain_due(struct app_client *client)
 {
-	respond(client, 204, NULL, 0);
+	const struct app_out *out = &client->crew->out;
+	if (client->wish->fresh) {
+		app_plain_page(client);
+		respond(client, 200, out->bytes, out->size);
+	} else {
+		respond(client, 204, NULL, 0);
+	}
 }

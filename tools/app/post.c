@@ -182,7 +182,7 @@ void app_post_to_all(const struct app_post *post, struct app_out *head, const st
 	} else if (post->passes) {
 		count = app_passing_to_all(client->app, client, &post->key, join(post, head, tail));
 	} else {
-		int64_t sequence = app_people_publish(client->app, head, tail, number);
+		int64_t sequence = app_people_publish(client->app, head, tail, post->id ? number : NULL);
 		count = sequence < 0 ? sequence : count;
 	}
 	tell(post, count, number);

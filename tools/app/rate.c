@@ -98,6 +98,11 @@ bool app_rate_take(struct app_client *client, const json_t *id, uint32_t cost)
 	return verdict == GRANTED;
 }
 
+static bool is_known(const struct app_client *client)
+{
+	return client->user || client->bare;
+}
+
 /* Whether a client that has yet to say who it is may say this. */
 static bool may_stranger(struct app_client *client, const json_t *id, size_t size)
 {
@@ -115,12 +120,13 @@ static bool may_stranger(struct app_client *client, const json_t *id, size_t siz
 
 bool app_rate_admit(struct app_client *client, const json_t *id, size_t size)
 {
-	return (client->user || may_stranger(client, id, size)) && app_rate_take(client, id, app_cost_of_size(size));
+	return (is_known(client) || may_stranger(client, id, size)) &&
+	       app_rate_take(client, id, app_cost_of_size(size));
 }
 
 bool app_rate_admit_unread(struct app_client *client, const void *bytes, size_t size)
 {
-	if (!client->user && !may_stranger(client, NULL, size))
+	if (!is_known(client) && !may_stranger(client, NULL, size))
 		return false;
 	enum verdict verdict = take(client, app_cost_of_size(size));
 	if (verdict == REFUSED) {

@@ -339,7 +339,7 @@ void app_reliable_ack(struct app_client *client, const json_t *message, const js
 		if ((*link)->number != number)
 			continue;
 		uint64_t took_ns = clock_now() - (*link)->sent_ns;
-		app_latency_add(&app->counters.ack, took_ns, NS_PER_MS);
+		app_latency_add(&app->counters.ack, took_ns);
 		remove_pending(client, link);
 		app_reliable_refill(client);
 		break;

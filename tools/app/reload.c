@@ -46,6 +46,7 @@ static const char *const fixed[] = {
 	"body-max",
 	"subscriptions-max",
 	"idle-timeout",
+	"ping-interval",
 	"handshake-timeout",
 	"ring",
 	"round-interval",

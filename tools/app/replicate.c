@@ -22,6 +22,7 @@
 #include "lib/log.h"
 #include "lib/wait.h"
 #include "nodes.h"
+#include "outside.h"
 #include "passing.h"
 #include "people.h"
 #include "reliable.h"
@@ -360,14 +361,19 @@ void app_replicate(void *context, struct backplane_message *message, bool own, b
 		[APP_RECORD_FIGURES] = on_figures, [APP_RECORD_APART] = on_apart,       [APP_RECORD_PASS] = on_pass,
 	};
 	struct coming coming = { .app = context, .message = message, .own = own, .again = again };
+	struct app_out out = { 0 };
+	char channel[APP_CHANNEL_SIZE_MAX];
 	message->result = -EINVAL;
-	if (message->kind >= sizeof kinds / sizeof *kinds || !kinds[message->kind] ||
+	bool known = message->kind != BACKPLANE_PLAIN || app_outside_read(message, channel, &out);
+	if (!known || message->kind >= sizeof kinds / sizeof *kinds || !kinds[message->kind] ||
 	    !app_record_read(&coming.record, message->data, message->size)) {
 		log_say(LEVEL_WARNING, "backplane", NULL, "a record of no known kind, or broken, was left out");
+		app_out_free(&out);
 		return;
 	}
 	coming.device.node = coming.record.node ? coming.record.node : message->origin;
 	coming.device.client = coming.record.client;
 	message->result = 0;
 	kinds[message->kind](&coming);
+	app_out_free(&out);
 }

@@ -16,7 +16,9 @@
 #include "directory.h"
 #include "feeds.h"
 #include "fields.h"
+#include "info.h"
 #include "names.h"
+#include "partials.h"
 #include "passing.h"
 #include "post.h"
 #include "rate.h"
@@ -113,6 +115,7 @@ static struct app_member *enter(struct app_client *client, const char *name, siz
 static bool leave(struct app_client *client, struct app_member *member, char **topic, size_t *topic_size)
 {
 	struct app_directory *directory = &client->app->directory;
+	app_partials_leave(client, member->room);
 	app_feeds_unfollow(client, member->room->topic, member->room->topic_size);
 	app_passing_leave(client, member->room);
 	pthread_mutex_lock(&directory->lock);
@@ -130,6 +133,26 @@ static bool leave(struct app_client *client, struct app_member *member, char **t
 	return *topic;
 }
 
+bool app_rooms_visit(struct app_client *client, const char *name, size_t size)
+{
+	struct app_directory *directory = &client->app->directory;
+	bool first;
+	pthread_mutex_lock(&directory->lock);
+	bool there = app_directory_room(directory, name, size);
+	pthread_mutex_unlock(&directory->lock);
+	return there && !app_rights_room(client, name, size) && enter(client, name, size, &first);
+}
+
+void app_rooms_end_visits(struct app_client *client)
+{
+	while (client->members) {
+		char *topic;
+		size_t size;
+		leave(client, client->members, &topic, &size);
+		free(topic);
+	}
+}
+
 void app_rooms_join(struct app_client *client, const json_t *message, const json_t *id)
 {
 	const struct app_settings *settings = app_settings_now(client->app);
@@ -138,6 +161,10 @@ void app_rooms_join(struct app_client *client, const json_t *message, const json
 	const char *name = app_field_text(client, message, id, "room", APP_ROOM_NAME_MAX, &size);
 	if (!name)
 		return;
+	if (settings->sanitize && !app_content_is_plain(name, size)) {
+		app_send_error(client, id, "INVALID_FIELD", "Wrong field: room: a name has no < > & or quotes here");
+		return;
+	}
 	const char *why = app_rights_room(client, name, size);
 	if (why) {
 		app_send_error(client, id, "PERMISSION_DENIED", why);
@@ -152,7 +179,7 @@ void app_rooms_join(struct app_client *client, const json_t *message, const json
 		return;
 	}
 	struct app_member *member = enter(client, name, size, &first);
-	int code = member ? app_feeds_follow(client, member->room->topic, member->room->topic_size, true, NULL) : -1;
+	int code = member ? app_partials_follow(client, member->room) : -1;
 	if (code) {
 		char *topic = NULL;
 		size_t topic_size;
@@ -168,6 +195,7 @@ void app_rooms_join(struct app_client *client, const json_t *message, const json
 		return;
 	}
 	tell_sender(client, "room_joined", id, name, size);
+	app_partials_tell(client);
 	/* The others are told after the client follows the room itself: of two who join at once, at least one hears of
 	 * the other. Nothing is said in a room where nobody else is: such a topic costs nothing when it is over. */
 	size_t count = member->room->member_count;
@@ -264,11 +292,18 @@ void app_rooms_message(struct app_client *client, const json_t *message, const j
 	app_out_string(tail, member->room->name, member->room->node.name_size);
 	app_out_text(tail, ",\"content\":");
 	app_content_write(tail, content, app_settings_now(client->app)->sanitize);
-	app_out_ref(tail, id);
+	app_content_ref(tail, id, app_settings_now(client->app)->sanitize);
 	app_out_text(tail, ",\"timestamp\":");
 	app_out_number(tail, app_date_ms());
 	app_out_text(tail, post.passes ? ",\"ephemeral\":true}" : "}");
 	app_post_to_room(&post, member, head, tail);
+}
+
+void app_rooms_partial(struct app_client *client, const json_t *message, const json_t *id)
+{
+	const struct app_member *member = app_rooms_need(client, message, id);
+	if (member)
+		app_partials_message(client, member->room, message, id);
 }
 
 /* Names of users, each once. (lock) */
@@ -312,12 +347,29 @@ static size_t list_group(const struct app *app, const struct app_room *room, str
 	return group ? group->person_count : 0;
 }
 
+/* Of each connection, where it is from. (lock) */
+static void list_clients(const struct app_room *room, struct app_out *out)
+{
+	size_t count = 0;
+	app_out_text(out, ",\"clientInfo\":[");
+	for (const struct app_member *member = room->members; member && count < MEMBERS_SHOWN; member = member->next) {
+		app_out_text(out, count++ ? "," : "");
+		app_info_write(out, member->client);
+	}
+	app_out_text(out, "]");
+}
+
 void app_rooms_members(struct app_client *client, const json_t *message, const json_t *id)
 {
 	struct app_member *member = app_rooms_need(client, message, id);
 	struct app_out *out = &client->crew->out;
+	bool informs = json_is_true(json_object_get(message, "clientInfo"));
 	if (!member)
 		return;
+	if (informs && !(client->permissions & APP_MAY_ADMIN)) {
+		app_send_error(client, id, "PERMISSION_DENIED", "Permission denied: admin, for clientInfo");
+		return;
+	}
 	app_out_clear(out);
 	app_out_type(out, "members", id);
 	app_out_text(out, ",\"room\":");
@@ -326,7 +378,10 @@ void app_rooms_members(struct app_client *client, const json_t *message, const j
 	pthread_mutex_lock(&client->app->directory.lock);
 	size_t count = app_spans(client->app) ? list_group(client->app, member->room, out)
 	                                      : list_members(member->room, client->crew->clients.seed, out);
+	app_out_format(out, "],\"count\":%zu", count);
+	if (informs)
+		list_clients(member->room, out);
 	pthread_mutex_unlock(&client->app->directory.lock);
-	app_out_format(out, "],\"count\":%zu}", count);
+	app_out_text(out, "}");
 	app_send(client, out);
 }

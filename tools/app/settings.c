@@ -39,6 +39,9 @@ static struct app_settings *make_defaults(void)
 		.body_max = 256 << 10,
 		.message_max = 64 << 10,
 		.idle_timeout_ms = config.idle_timeout_ms,
+		.ping_interval_ms = config.ping_interval_ms,
+		.login_failures = APP_UNSET,
+		.push_ms = 60000,
 		.handshake_timeout_ms = config.handshake_timeout_ms,
 		.subscriptions_max = config.subscriptions_max,
 		.auth_timeout_ms = 10000,
@@ -69,6 +72,7 @@ static struct app_settings *make_defaults(void)
 		.batch_delay_max_ms = 5000,
 		.drain_ms = 5000,
 		.comeback_ms = 10000,
+		.partial_ms = 60000,
 		.hooks = APP_HOOK_DEFAULTS,
 		.log = LOG_DEFAULTS,
 	};
@@ -84,6 +88,7 @@ void app_settings_free(struct app_settings *settings)
 	for (unsigned i = 0; i < settings->string_count; i++)
 		free(settings->strings[i]);
 	free(settings->strings);
+	free(settings->protocol_words);
 	app_token_keys_free(&settings->keys);
 	keys_free(&settings->api);
 	keys_free(&settings->operators);

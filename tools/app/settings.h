@@ -42,7 +42,7 @@ struct app_settings {
 	size_t body_max;
 	size_t memory_max;
 	size_t message_max;
-	unsigned idle_timeout_ms, handshake_timeout_ms;
+	unsigned idle_timeout_ms, handshake_timeout_ms, ping_interval_ms;
 	unsigned subscriptions_max;
 	int policy;
 	struct option_list tls_cert, tls_key; /* the files' contents are read anew */
@@ -64,6 +64,8 @@ struct app_settings {
 	int token_expiry, token_permissions;
 	struct app_token_rules token_rules; /* the same, as token.h wants them */
 	unsigned auth_timeout_ms, refresh_ms;
+	bool refuse_open;        /* to whoever is refused, so that it hears why */
+	unsigned login_failures; /* of an address, in a minute */
 	const char *permissions_text;
 	unsigned permissions;
 	struct option_list topics, rooms;  /* for whom no token names any; empty: all */
@@ -95,8 +97,16 @@ struct app_settings {
 	const char *types;     /* that the server does not know and hands on; names.h says how; null: none */
 	const char *ephemeral; /* that pass (passing.h) */
 	int sanitize;          /* content.h */
+	unsigned partial_ms;   /* partials.h */
+	struct option_list paths;
+	const char *protocols_text;
+	char *protocol_words;
+	struct option_list protocols;
+	bool plain_chat;
 
 	/* what is said */
+	const char *push_url, *push_key;
+	unsigned push_ms;
 	const char *user; /* to become once the listeners are there */
 	struct log_settings log;
 

@@ -5,8 +5,10 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "lib/calls.h"
 #include "lib/environment.h"
 #include "lib/local.h"
 #include "lib/needs.h"
@@ -88,6 +90,8 @@ static void apply_preset(struct app_settings *settings)
 		settings->connections_per_address = strict ? 10 : 256;
 	if (settings->handshakes_per_second == APP_UNSET)
 		settings->handshakes_per_second = strict ? 5 : 50;
+	if (settings->login_failures == APP_UNSET)
+		settings->login_failures = strict ? 10 : 60;
 	if (settings->messages_per_second == APP_UNSET)
 		settings->messages_per_second = strict ? 10 : 100;
 	if (settings->requests_per_second == APP_UNSET)
@@ -158,6 +162,11 @@ static bool check_limits(const struct app_settings *settings)
 		return app_wrong(settings, "history-max", 0, "history-max %u: at most %u messages in one answer",
 		                 settings->history_max, APP_HISTORY_MAX),
 		       false;
+	const char *wrong = settings->push_url ? calls_wrong_url(settings->push_url) : NULL;
+	if (wrong)
+		return app_wrong(settings, "push-url", 0, "push-url '%s': %s", settings->push_url, wrong), false;
+	if (settings->push_ms < 1000)
+		return app_wrong(settings, "push-interval", 0, "push-interval: at least a second (1s)"), false;
 	if (settings->subscriptions_max > SUBSCRIPTIONS_LIMIT)
 		return app_wrong(settings, "subscriptions-max", 0, "subscriptions-max %u: at most %u",
 		                 settings->subscriptions_max, SUBSCRIPTIONS_LIMIT),
@@ -181,10 +190,51 @@ static bool check_names(const struct app_settings *settings, const char *name, c
 	return true;
 }
 
-static bool check_messages(const struct app_settings *settings)
+/* Subprotocols are tokens of RFC 9110, section 5.6.2. */
+static bool read_protocols(struct app_settings *settings)
+{
+	static const char tokens[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
+	const char *text = settings->protocols_text;
+	char *rest = NULL;
+	if (!text)
+		return true;
+	if (!check_names(settings, "protocols", text))
+		return false;
+	if (!(settings->protocol_words = strdup(text)))
+		return command_failed("no memory"), false;
+	for (char *word = strtok_r(settings->protocol_words, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
+		word += strspn(word, " ");
+		size_t size = strspn(word, tokens);
+		if (word[size + strspn(word + size, " ")] || settings->protocols.count == OPTION_LIST_MAX)
+			return app_wrong(settings, "protocols", 0,
+			                 "protocols '%s': expected at most %d names of letters, digits and . - _", text,
+			                 OPTION_LIST_MAX),
+			       false;
+		word[size] = 0;
+		settings->protocols.items[settings->protocols.count++] = word;
+	}
+	return true;
+}
+
+static bool check_paths(const struct app_settings *settings)
+{
+	for (unsigned i = 0; i < settings->paths.count; i++) {
+		const char *path = settings->paths.items[i];
+		size_t size = strlen(path);
+		if (*path != '/' || !text_is_name(path, size) || strpbrk(path, "?# %") ||
+		    (size > 1 && path[size - 1] == '/'))
+			return app_wrong(settings, "path", i,
+			                 "path '%s': expected /NAME, without a / at its end, decoded", path),
+			       false;
+	}
+	return true;
+}
+
+static bool check_messages(struct app_settings *settings)
 {
 	return check_names(settings, "types", settings->types) &&
-	       check_names(settings, "ephemeral", settings->ephemeral);
+	       check_names(settings, "ephemeral", settings->ephemeral) && read_protocols(settings) &&
+	       check_paths(settings);
 }
 
 static bool check_secure(const struct app_settings *settings, const char *name, const struct option_list *list)
@@ -274,6 +324,12 @@ bool app_settings_finish(struct app_settings *settings)
 	if (settings->auth >= APP_AUTH_OPTIONAL && !settings->keys.count && !connect)
 		return app_wrong(settings, "auth", 0,
 		                 "auth needs a key for tokens: token-secret-file or token-key; or a hook-connect"),
+		       false;
+	if (settings->plain_chat && (settings->auth == APP_AUTH_REQUIRED || settings->hooks.urls[APP_HOOK_CONNECT] ||
+	                             settings->hooks.urls[APP_HOOK_MESSAGE]))
+		return app_wrong(settings, "plain-chat", 0,
+		                 "plain-chat lets everybody in and asks nobody: it goes with auth = off or optional, "
+		                 "and without hook-connect and hook-message"),
 		       false;
 	settings->token_rules = (struct app_token_rules){
 		.audiences = settings->token_audiences.items,

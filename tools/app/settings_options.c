@@ -49,6 +49,9 @@ static void add_capacity(struct option_table *table, struct app_settings *s)
 		  "closed (half of what the machine, or its control\ngroup, has beside the log)" },
 		{ "idle-timeout", OPTION_MS, &s->idle_timeout_ms, "TIME",
 		  "a connection that is silent for so long, even to a Ping, is closed (2m)" },
+		{ "ping-interval", OPTION_MS, &s->ping_interval_ms, "TIME",
+		  "how long a connection may be silent until it gets a Ping, at most half of\n"
+		  "--idle-timeout; half or a third of it where the way is slow (45s)" },
 		{ "handshake-timeout", OPTION_MS, &s->handshake_timeout_ms, "TIME",
 		  "for a client to open its connection (10s)" },
 	};
@@ -124,6 +127,10 @@ static void add_access(struct option_table *table, struct app_settings *s)
 		  "whether a token must have an end, exp (required)" },
 		{ "token-permissions", OPTION_CHOICE, &s->token_permissions, "default|claim",
 		  "what a token without the claim gives: --permissions, or nothing (default)" },
+		{ "refuse-open", OPTION_FLAG, &s->refuse_open, NULL,
+		  "refuse WebSockets by opening them and closing them at once with 3401, 3403,\n"
+		  "3429 or 1008 and the reason, which pages can read; without this only those\n"
+		  "that ask for it with ?refusals=1, as ringcast.js does" },
 		{ "auth-timeout", OPTION_MS, &s->auth_timeout_ms, "TIME",
 		  "for a client to send a token; then it is closed with 1008 (10s)" },
 		{ "refresh-time", OPTION_MS, &s->refresh_ms, "TIME",
@@ -163,6 +170,9 @@ static void add_limits(struct option_table *table, struct app_settings *s)
 		{ "handshakes-per-second", OPTION_COUNT, &s->handshakes_per_second, "N",
 		  "of WebSockets and streams, from one address; five times as many at once\n"
 		  "(50; strict: 5; 0: no limit)" },
+		{ "login-failures", OPTION_COUNT, &s->login_failures, "N",
+		  "tokens that one address may show in vain in a minute, time-outs included;\n"
+		  "then it is refused with 429 (60; strict: 10; 0: no limit)" },
 		{ "connections-per-user", OPTION_COUNT, &s->connections_per_user, "N",
 		  "connections of one user (5; 0: no limit)" },
 		{ "messages-per-second", OPTION_COUNT, &s->messages_per_second, "N",
@@ -232,6 +242,16 @@ static void add_messages(struct option_table *table, struct app_settings *s)
 		{ "ephemeral", OPTION_TEXT, &s->ephemeral, "LIST",
 		  "types, written likewise, that are not kept, and of which a slow reader gets\n"
 		  "the newest of each sender (those that say it themselves)" },
+		{ "partial-timeout", OPTION_MS, &s->partial_ms, "TIME",
+		  "until a message in pieces of which nothing more comes is ended (1m)" },
+		{ "path", OPTION_LIST, &s->paths, "PATH",
+		  "where the dialect is spoken too, as at /ws: /chat, and then /chat/USER\n(repeatable)" },
+		{ "protocols", OPTION_TEXT, &s->protocols_text, "LIST",
+		  "subprotocols that are agreed to beside ringcast.json, with commas: of what a\n"
+		  "client offers the first that is known (none)" },
+		{ "plain-chat", OPTION_FLAG, &s->plain_chat, NULL,
+		  "a chat of plain text for whoever offers no subprotocol of ours, at /, /ws and\n"
+		  "--path: a line goes to all others as ADDRESS: TEXT; no account is needed" },
 		{ "sanitize", OPTION_CHOICE, &s->sanitize, APP_SANITIZE,
 		  "make the content that clients send each other harmless as HTML: escape < > &\n"
 		  "and quotes, or strip tags too (off)" },
@@ -242,6 +262,13 @@ static void add_messages(struct option_table *table, struct app_settings *s)
 static void add_process(struct option_table *table, struct app_settings *s)
 {
 	const struct option_entry options[] = {
+		{ "push-url", OPTION_TEXT, &s->push_url, "URL",
+		  "a monitor to which the figures of /api/stats are POSTed as JSON (none)" },
+		{ "push-interval", OPTION_MS, &s->push_ms, "TIME", "how often, at least every second (1m)" },
+		{ "push-key", OPTION_TEXT, &s->push_key, "TEXT",
+		  "goes with them as `Authorization: Bearer TEXT`; better in the environment\nthan in a flag, which "
+		  "all can "
+		  "see" },
 		{ "user", OPTION_TEXT, &s->user, "NAME", "become this user once the addresses are bound" },
 		LOG_OPTIONS(&s->log),
 	};

@@ -40,6 +40,7 @@ struct app_span {
 	_Atomic uint64_t asked_ns;  /* when the others were asked for their figures */
 	uint64_t told_ns;           /* when this node told its own; the follower's */
 	_Atomic bool is_new;        /* it has yet to say hello */
+	void (*write_figures)(struct app *app, struct app_out *out); /* as an object: of this node alone */
 };
 
 /* What a client's DATA still waits for before it is acknowledged; while it is handled, its crew's in_hand. */

@@ -156,7 +156,7 @@ static struct app_across begin_across(struct app *app, struct saying *saying, bo
 
 /* Publishes to a room, if there is one of this name. */
 static int64_t publish_to_room(struct app *app, const char *name, size_t size, const struct saying *saying,
-                               char number[static APP_NUMBER_SIZE])
+                               char *number)
 {
 	char topic[RC_TOPIC_NAME_MAX + 1];
 	size_t topic_size = 0, count = 0;

@@ -24,6 +24,7 @@
 #include "names.h"
 #include "nodes.h"
 #include "producers.h"
+#include "replicate.h"
 #include "updates.h"
 
 #define BUDGET_LEAST ((size_t)16 << 20)
@@ -37,7 +38,11 @@ void app_free(struct app *app)
 	app_hooks_free(app);
 	app_directory_destroy(&app->directory);
 	app_gate_destroy(&app->gate);
+	app_refusals_destroy(&app->refusals);
+	app_returns_destroy(&app->returns);
+	app_reports_destroy(&app->reports);
 	pthread_mutex_destroy(&app->watches.lock);
+	pthread_mutex_destroy(&app->partials.lock);
 	health_close(&app->health);
 	access_log_close(&app->access);
 	struct app_settings *now = atomic_load(&app->settings);
@@ -108,6 +113,7 @@ void app_start_config(const struct app_settings *settings, struct rc_config *con
 	config->memory_max = settings->memory_max ? settings->memory_max : budget_of(settings);
 	latency_apply(&settings->latency, config);
 	config->idle_timeout_ms = settings->idle_timeout_ms;
+	config->ping_interval_ms = settings->ping_interval_ms;
 	config->handshake_timeout_ms = settings->handshake_timeout_ms;
 }
 
@@ -120,6 +126,8 @@ static bool make_server(struct app *app, const struct app_settings *settings)
 	app->server = app->admin.metrics.server = rc_server_new(&config, &error);
 	if (!app->server)
 		return wrong_value(settings, &error), false;
+	if (app_form_register(app->server))
+		return command_failed("the forms of messages: out of order"), false;
 	app->admin.metrics.memory_max = config.memory_max;
 	static struct rc_tls_pair pairs[OPTION_LIST_MAX];
 	const struct rc_tls_options tls = { .pairs = pairs,
@@ -339,13 +347,14 @@ static bool open_access_log(struct app *app, const struct app_settings *settings
 /* Before the workers run, so that the first client finds what was said. */
 static bool start_backplane(struct app *app, const struct app_settings *settings, uint64_t seed)
 {
-	struct backplane_handlers handlers = { .deliver = app_updates_came };
+	struct backplane_handlers handlers = { .deliver = app_updates_came, .control = app_replicate };
 	struct backplane_settings asked = settings->backplane;
 	struct rc_error error;
 	if (!asked.url)
 		return true;
 	asked.message_max = settings->log_size / 4;
 	app_nodes_handlers(app, &handlers);
+	app->span.write_figures = app_figures_own;
 	app->backplane = backplane_new(&asked, app->server, &handlers, &error);
 	if (!app->backplane)
 		return app_wrong(settings, "backplane", 0, "backplane: %s", error.text), false;
@@ -372,6 +381,7 @@ static void init(struct app *app)
 	app->admin.metrics.health = &app->health;
 	app->admin.metrics.service = &app->service;
 	app->admin.metrics.more = app_figures_metrics;
+	app->admin.metrics.more_stats = app_figures_members;
 	app->admin.metrics.context = app;
 	app->health.more = app_hooks_health;
 	app->health.context = app;
@@ -386,10 +396,13 @@ bool app_start(struct app *app, const struct app_settings *settings, FILE *said)
 		return command_failed("no random numbers: %s", strerror(errno)), false;
 	json_object_seed((size_t)seed | 1);
 	pthread_mutex_init(&app->watches.lock, NULL);
+	pthread_mutex_init(&app->partials.lock, NULL);
+	app_reports_init(&app->reports);
 	app->started_ns = clock_now();
 	app->epoch = app_date_ms();
 	atomic_init(&app->numbers, 1);
-	if (!app_directory_init(&app->directory, seed) || !app_gate_init(&app->gate, seed))
+	if (!app_directory_init(&app->directory, seed) || !app_gate_init(&app->gate, seed) ||
+	    !app_refusals_init(&app->refusals, seed) || !app_returns_init(&app->returns, seed))
 		return command_failed("no memory"), false;
 	/* The log of accesses comes last: a reload must be able to open it again. */
 	if (!prepare(app, settings, said) || !look_at_producers(app, settings) ||

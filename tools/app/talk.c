@@ -28,11 +28,11 @@
 
 /* The dialect's own. What the server says, a client that sent it to others would say in the server's name. */
 static const char *const reserved[] = {
-	"ACK",          "DATA",      "HEARTBEAT",    "RECONNECT", "auth",      "auth_expired", "auth_success",
-	"batch",        "batching",  "broadcast",    "direct",    "error",     "gap",          "going_away",
-	"history",      "join_room", "leave_room",   "members",   "ping",      "pong",         "resync",
-	"room_joined",  "room_left", "room_message", "status",    "subscribe", "subscribed",   "unsubscribe",
-	"unsubscribed", "update",    "user_joined",  "user_left", "welcome",
+	"ACK",         "DATA",         "HEARTBEAT",  "RECONNECT",    "auth",      "auth_expired", "auth_success",
+	"batch",       "batching",     "broadcast",  "direct",       "error",     "gap",          "going_away",
+	"history",     "join_room",    "leave_room", "members",      "partial",   "ping",         "pong",
+	"resync",      "room_joined",  "room_left",  "room_message", "status",    "subscribe",    "subscribed",
+	"unsubscribe", "unsubscribed", "update",     "user_joined",  "user_left", "welcome",
 };
 
 /* ---- of the dialect ---- */
@@ -53,7 +53,7 @@ void app_talk_direct(struct app_client *client, const json_t *message, const jso
 	app_out_string(tail, client->user->name, client->user->node.name_size);
 	app_out_text(tail, ",\"content\":");
 	app_content_write(tail, content, app_settings_now(client->app)->sanitize);
-	app_out_ref(tail, id);
+	app_content_ref(tail, id, app_settings_now(client->app)->sanitize);
 	app_out_format(tail, ",\"timestamp\":%llu%s", (unsigned long long)app_date_ms(),
 	               post.passes ? ",\"ephemeral\":true}" : "}");
 	app_post_to_user(&post, to, size, head, tail);
@@ -73,7 +73,7 @@ void app_talk_broadcast(struct app_client *client, const json_t *message, const 
 	app_out_string(tail, client->user->name, client->user->node.name_size);
 	app_out_text(tail, ",\"content\":");
 	app_content_write(tail, content, app_settings_now(client->app)->sanitize);
-	app_out_ref(tail, id);
+	app_content_ref(tail, id, app_settings_now(client->app)->sanitize);
 	app_out_format(tail, ",\"timestamp\":%llu%s", (unsigned long long)app_date_ms(),
 	               post.passes ? ",\"ephemeral\":true}" : "}");
 	app_post_to_all(&post, head, tail);
@@ -228,7 +228,7 @@ static void say_shape(struct app_client *client, const struct app_post *post, co
 	}
 	app_out_format(tail, ",\"%s\":", app_field_of_content(message));
 	app_content_write(tail, content, app_settings_now(client->app)->sanitize);
-	app_out_ref(tail, post->id);
+	app_content_ref(tail, post->id, app_settings_now(client->app)->sanitize);
 	app_out_format(tail, ",\"time\":%llu,\"timestamp\":%llu%s", (unsigned long long)(now_ms / 1000),
 	               (unsigned long long)now_ms, post->passes ? ",\"ephemeral\":true}" : "}");
 	send_on(client, post, message, head, tail);

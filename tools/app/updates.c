@@ -17,6 +17,7 @@
 #include "lib/text.h"
 #include "names.h"
 #include "ringcast_publish.h"
+#include "ringcast_replica.h"
 #include "ringcast_stats.h"
 
 #define FULL_REST_NS 1000000 /* before the log is asked again whether it has room */
@@ -29,6 +30,7 @@ struct numbered {
 	size_t head_size, tail_size;
 	char *bytes; /* room for head, numbers and tail, with the tail in its place */
 	bool room;
+	bool first; /* out: the topic had none before */
 };
 
 static size_t room_of(const struct numbered *numbered)
@@ -37,14 +39,15 @@ static size_t room_of(const struct numbered *numbered)
 }
 
 /* Under the log's lock: the numbers go right before the tail, the head right before them. */
-static size_t make(void *context, uint64_t sequence, uint64_t epoch, const void **data)
+static size_t make(void *context, const struct rc_numbers *numbers, const void **data)
 {
-	const struct numbered *numbered = context;
+	struct numbered *numbered = context;
 	char digits[NUMBERS_SIZE];
-	unsigned long long first = sequence, second = epoch;
-	int size = numbered->room
-	               ? snprintf(digits, sizeof digits, "%llx-%llu", second, first)
-	               : snprintf(digits, sizeof digits, "%llu,\"epoch\":%llu,\"prev\":%llu", first, second, first - 1);
+	unsigned long long sequence = numbers->sequence, epoch = numbers->epoch, previous = numbers->previous;
+	numbered->first = numbers->first;
+	int size = numbered->room ? snprintf(digits, sizeof digits, "%llx-%llu", epoch, sequence)
+	                          : snprintf(digits, sizeof digits, "%llu,\"epoch\":%llu,\"prev\":%llu", sequence,
+	                                     epoch, previous);
 	char *at = numbered->bytes + numbered->head_size + NUMBERS_SIZE - (size_t)size;
 	memcpy(at, digits, (size_t)size);
 	at -= numbered->head_size;
@@ -56,17 +59,17 @@ static size_t make(void *context, uint64_t sequence, uint64_t epoch, const void 
 /* ---- rooms ---- */
 
 static int64_t publish_room(struct app *app, const char *topic, size_t topic_size, struct rc_publication *message,
-                            char number[static APP_NUMBER_SIZE])
+                            char *number)
 {
 	int64_t sequence = rc_publish_with(app->server, topic, topic_size, message);
-	if (sequence >= 0)
+	if (sequence >= 0 && number)
 		snprintf(number, APP_NUMBER_SIZE, "%llx-%llu", (unsigned long long)message->epoch,
 		         (unsigned long long)sequence);
 	return sequence;
 }
 
 int64_t app_updates_publish_room(struct app *app, const char *topic, size_t topic_size, const struct app_out *head,
-                                 const struct app_out *tail, rc_conn except, char number[static APP_NUMBER_SIZE])
+                                 const struct app_out *tail, rc_conn except, char *number)
 {
 	char small[4096], *bytes = small;
 	struct rc_publication message = { .flags = RC_PUBLISH_UNCHECKED, .except = except };
@@ -87,7 +90,7 @@ int64_t app_updates_publish_room(struct app *app, const char *topic, size_t topi
 		return -ENOMEM;
 	memcpy(bytes + head->size + NUMBERS_SIZE, tail->bytes, tail->size);
 	numbered.bytes = bytes;
-	message.make = make;
+	message.make_of = make;
 	message.context = &numbered;
 	int64_t sequence = publish_room(app, topic, topic_size, &message, number);
 	if (bytes != small)
@@ -151,7 +154,7 @@ static int publish(struct app *app, struct app_update *updates, struct numbered 
 			         (update->snapshot ? RC_PUBLISH_SNAPSHOT : 0),
 			.key = update->key,
 			.key_size = update->key_size,
-			.make = make,
+			.make_of = make,
 			.context = &numbered[i],
 		};
 	}
@@ -175,7 +178,7 @@ int app_updates_publish(struct app *app, struct app_update *updates, size_t coun
 	for (size_t i = 0; code > 0 && i < count; i++) {
 		updates[i].sequence = messages[i].result;
 		updates[i].epoch = messages[i].epoch;
-		if (messages[i].result == 1)
+		if (numbered[i].first)
 			app_feeds_begun(app, updates[i].topic, updates[i].topic_size);
 	}
 	app_out_free(&out);

@@ -2,7 +2,9 @@
  *
  * updates.h - what is published to feeds and rooms: messages that hold their own numbers. Any thread.
  *
- *      {"type":"update","topic":T,"key"?:K,"removed"?:true,"snapshot"?:true,"seq":N,"epoch":E,"prev":N - 1,"data":D}
+ *      {"type":"update","topic":T,"key"?:K,"removed"?:true,"snapshot"?:true,"seq":N,"epoch":E,"prev":P,"data":D}
+ *
+ * P is the number of the topic's message before it.
  */
 #ifndef APP_UPDATES_H
 #define APP_UPDATES_H
@@ -48,9 +50,10 @@ int64_t app_updates_publish_data(struct app *app, const char *topic, size_t size
 #define APP_NUMBER_SIZE 40
 
 /* Publishes a message of a room: `head` "EPOCH-SEQ" `tail`, or with a null tail the head alone. Nothing goes to
- * `except`, if it is not 0. `number` gets what stands between the two, or would. Returns its sequence, or a negative
+ * `except`, if it is not 0. `number`, of APP_NUMBER_SIZE bytes or null, gets what
+ * stands between the two, or would. Returns its sequence, or a negative
  * errno. */
 int64_t app_updates_publish_room(struct app *app, const char *topic, size_t topic_size, const struct app_out *head,
-                                 const struct app_out *tail, rc_conn except, char number[static APP_NUMBER_SIZE]);
+                                 const struct app_out *tail, rc_conn except, char *number);
 
 #endif

@@ -16,6 +16,8 @@
 #include <strings.h>
 #include <xxhash.h>
 
+#include "lib/answer.h"
+
 /* NOLINTBEGIN(bugprone-macro-parentheses): the name is declared */
 #define EMBED_ONE(name, file)                                                                                          \
 	__asm__(".pushsection .rodata\n" #name ":\n.incbin \"tools/web/" file "\"\n" #name "_end:\n.popsection\n");    \
@@ -109,14 +111,14 @@ static bool takes_gzip(const char *list)
 
 static int answer(rc_request *request, const struct file *file)
 {
-	const char *method = rc_request_method(request), *known = rc_request_header(request, "If-None-Match");
+	const char *known = rc_request_header(request, "If-None-Match");
 	const char *codings = rc_request_header(request, "Accept-Encoding");
 	bool small = codings && takes_gzip(codings);
 	const char *begin = small ? file->gzip : file->begin;
 	size_t size = (size_t)((small ? file->gzip_end : file->end) - begin);
 	char tag[24];
-	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
-		return 405;
+	if (!answer_takes(request, "GET, HEAD"))
+		return answer_method(request, "GET, HEAD");
 	snprintf(tag, sizeof tag, "\"%016llx\"", (unsigned long long)XXH3_64bits(begin, size));
 	add_headers(request, file, tag);
 	/* RFC 9110, section 13.1.2: a list of tags, weak ones too, or a star. */
@@ -129,7 +131,7 @@ static int answer(rc_request *request, const struct file *file)
 
 size_t app_web_small_size(void)
 {
-	return (size_t)(app_web_small_gz_end - app_web_small_gz);
+	return (size_t)((uintptr_t)app_web_small_gz_end - (uintptr_t)app_web_small_gz);
 }
 
 static int answer_one_of(rc_request *request, const struct file *list, size_t count)
@@ -139,6 +141,14 @@ static int answer_one_of(rc_request *request, const struct file *list, size_t co
 		if (strcmp(path, list[i].path) == 0)
 			return answer(request, &list[i]);
 	return -1;
+}
+
+bool app_web_has(const char *path)
+{
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+		if (strcmp(path, files[i].path) == 0)
+			return true;
+	return false;
 }
 
 int app_web_answer(rc_request *request)

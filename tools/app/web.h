@@ -6,10 +6,13 @@
 #ifndef APP_WEB_H
 #define APP_WEB_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "ringcast.h"
 
+/* Whether there is such a file. */
+bool app_web_has(const char *path);
 /* Answers a plain request for one of the files as handlers.request does. Returns -1 when it is for none of them. */
 int app_web_answer(rc_request *request);
 

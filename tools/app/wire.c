@@ -12,12 +12,27 @@
 #include "lib/log.h"
 #include "wish.h"
 
-static int try_bytes(struct app_client *client, const char *bytes, size_t size)
+static int try_opcode(struct app_client *client, enum rc_opcode opcode, const void *bytes, size_t size)
 {
-	int code = rc_send(client->app->server, client->conn, RC_TEXT, bytes, size);
+	int code = rc_send(client->app->server, client->conn, opcode, bytes, size);
 	if (code == 0)
 		APP_COUNT(client->app, sent);
 	return code;
+}
+
+static int try_bytes(struct app_client *client, const char *bytes, size_t size)
+{
+	struct app_out *coded = &client->crew->coded;
+	if (client->form == APP_FORM_JSON)
+		return try_opcode(client, RC_TEXT, bytes, size);
+	app_form_write(client->form, bytes, size, coded);
+	return coded->failed ? -ENOMEM : try_opcode(client, RC_BINARY, coded->bytes, coded->size);
+}
+
+void app_send_back(struct app_client *client, const struct rc_message *message)
+{
+	if (try_opcode(client, message->opcode, message->data, message->size) == -ENOBUFS)
+		app_close(client, RC_CLOSE_POLICY, "reads too slowly");
 }
 
 static void send_bytes(struct app_client *client, const char *bytes, size_t size)
@@ -51,6 +66,12 @@ void app_send(struct app_client *client, struct app_out *out)
 {
 	if (client->closing || (client->wish && client->wish->polls))
 		return; /* a poll hears nothing but its answer */
+	if (client->answers) {
+		app_out_text(client->answers, client->answers->size ? "," : "");
+		app_out_bytes(client->answers, out->bytes, out->size);
+		client->answers->failed |= out->failed;
+		return;
+	}
 	if (out->failed)
 		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
 	else if (client->batch_count)
@@ -61,7 +82,7 @@ void app_send(struct app_client *client, struct app_out *out)
 
 bool app_send_if_room(struct app_client *client, struct app_out *out)
 {
-	if (!client->closing && !client->batch_count && !out->failed)
+	if (!client->closing && !client->answers && !client->batch_count && !out->failed)
 		return try_bytes(client, out->bytes, out->size) != -ENOBUFS;
 	app_send(client, out);
 	return true;
@@ -76,6 +97,8 @@ void app_close(struct app_client *client, uint16_t code, const char *reason)
 		return; /* for what the flush found */
 	client->closing = true;
 	app_clock_set(client);
+	if (client->answers)
+		return; /* it has no connection */
 	log_say(LEVEL_INFO, "closing", client->id, "%u %s", code, reason);
 	rc_close(client->app->server, client->conn, code, reason, strlen(reason));
 }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "out.h"
+#include "ringcast.h"
 
 #define APP_BATCH_SIZE_MAX (256u << 10) /* a batch is sent when it has grown to this */
 
@@ -21,6 +22,8 @@ struct app_client;
 void app_send(struct app_client *client, struct app_out *out);
 /* The same for a large answer that may be asked for again: false when too much waits for the client already. */
 bool app_send_if_room(struct app_client *client, struct app_out *out);
+/* Sends a message as it came. */
+void app_send_back(struct app_client *client, const struct rc_message *message);
 void app_close(struct app_client *client, uint16_t code, const char *reason);
 
 /* Adds a message to the client's batch, and sends it when it is full. */

@@ -13,10 +13,12 @@
 #include "client.h"
 #include "lib/text.h"
 #include "names.h"
+#include "refusals.h"
 #include "settings.h"
 
 #define WAIT_S 25
 #define WAIT_S_MAX 60
+#define ROOMS_MAX 16 /* of a stream */
 
 /* ---- from an address to a message ---- */
 
@@ -40,20 +42,20 @@ static const char *take_topics(const char *list, size_t max, json_t *topics, int
 	for (;; list++) {
 		size_t size = strcspn(list, ",");
 		if (!size || size > APP_FEED_NAME_MAX)
-			return "expected /TOPIC[,TOPIC...], each of 1 to 200 bytes\n";
+			return "expected /TOPIC[,TOPIC...], each of 1 to 200 bytes";
 		if (app_name_reserved(list, size)) {
 			*status = 403;
-			return "topics that begin with room/ and data/ are the server's own\n";
+			return "topics that begin with room/ and data/ are the server's own";
 		}
 		if (items++ == max)
-			return "too many topics\n";
+			return "too many topics";
 		bool again = holds(topics, list, size);
 		patterns += !again && list[size - 1] == '*';
 		if (patterns > APP_PATTERNS_MAX)
-			return "too many patterns: at most 16\n";
+			return "too many patterns: at most 16";
 		json_t *name = again || !text_is_name(list, size) ? NULL : json_stringn(list, size);
 		if (!again && (!name || json_array_append_new(topics, name)))
-			return "a topic is UTF-8 without control characters\n";
+			return "a topic is UTF-8 without control characters";
 		list += size;
 		if (!*list)
 			return NULL;
@@ -91,6 +93,27 @@ static bool is_on(const char *value)
 	return value && (strcmp(value, "1") == 0 || strcmp(value, "true") == 0);
 }
 
+/* Rooms, divided by commas; and whether the stream hears what is for its user. */
+static const char *take_rooms(struct app_wish *wish, const struct app_wish_words *words, int *status)
+{
+	wish->is_device = is_on(words->me) || words->rooms;
+	*status = 400;
+	if (wish->is_device && wish->polls)
+		return "rooms and messages of a user come by a stream: /sse";
+	for (const char *at = words->rooms; at; at = *at ? at + 1 : NULL) {
+		size_t size = strcspn(at, ",");
+		if (!size || size > APP_ROOM_NAME_MAX || !text_is_name(at, size))
+			return "expected rooms=ROOM[,ROOM...]";
+		if (json_array_size(wish->rooms) == ROOMS_MAX)
+			return "too many rooms: at most 16";
+		if (!wish->rooms)
+			wish->rooms = json_array();
+		json_array_append_new(wish->rooms, json_stringn(at, size));
+		at += size;
+	}
+	return NULL;
+}
+
 const char *app_wish_take(struct app_wish *wish, const struct app_wish_words *words, size_t topics_max, int *status)
 {
 	json_t *topics;
@@ -99,20 +122,22 @@ const char *app_wish_take(struct app_wish *wish, const struct app_wish_words *wo
 	unsigned long wait_s = wait && *wait >= '0' && *wait <= '9' ? strtoul(wait, &end, 10) : WAIT_S;
 	*status = 503;
 	if (!(wish->message = json_object()) || json_object_set_new(wish->message, "topics", topics = json_array()))
-		return "out of memory\n";
-	const char *wrong = take_topics(words->topics, topics_max, topics, status);
+		return "out of memory";
+	const char *wrong = take_rooms(wish, words, status);
+	if (!wrong && !(wish->is_device && !*words->topics))
+		wrong = take_topics(words->topics, topics_max, topics, status);
 	if (wrong)
 		return wrong;
 	*status = 400;
 	if (!take_numbers(words->since, "since", words->topics, wish->message) ||
 	    !take_numbers(words->epoch, "epoch", words->topics, wish->message))
-		return "since and epoch are whole numbers, one for each topic: ?since=5,,7\n";
+		return "since and epoch are whole numbers, one for each topic: ?since=5,,7";
 	if (wait && (!end || *end))
-		return "wait is a number of seconds, at most 60\n";
+		return "wait is a number of seconds, at most 60";
 	unsigned long rate = words->rate && *words->rate >= '0' && *words->rate <= '9' ? strtoul(words->rate, &end, 10)
 	                                                                               : 0;
 	if (words->rate && (!rate || *end || rate > RC_RATE_MAX))
-		return "rate is a number of updates a second, from 1 to 1000\n";
+		return "rate is a number of updates a second, from 1 to 1000";
 	wish->wait_s = wait_s < WAIT_S_MAX ? (unsigned)wait_s : WAIT_S_MAX;
 	json_object_set_new(wish->message, "last", json_boolean(is_on(words->last)));
 	json_object_set_new(wish->message, "conflate", json_boolean(is_on(words->conflate)));
@@ -136,7 +161,7 @@ static void add_header(rc_request *request, struct app_wish *wish, const char *n
 
 /* Scripts of other sites may read the answer where a WebSocket of theirs may connect. Whether this client is let in is
  * judged later. */
-static void allow_origin(const struct app_settings *settings, rc_request *request, struct app_wish *wish)
+void app_wish_allow_origin(const struct app_settings *settings, rc_request *request, struct app_wish *wish)
 {
 	const char *origin = rc_request_header(request, "Origin");
 	if (!origin || !app_access_origin(settings, request))
@@ -145,13 +170,14 @@ static void allow_origin(const struct app_settings *settings, rc_request *reques
 	add_header(request, wish, "Vary", "Origin");
 }
 
-static int answer_preflight(const struct app_settings *settings, rc_request *request)
+int app_wish_preflight(struct app *app, rc_request *request, const char *methods)
 {
+	const struct app_settings *settings = app_settings_now(app);
 	if (!app_access_origin(settings, request))
-		return app_access_refuse(request, 403, "this origin is not allowed\n");
-	allow_origin(settings, request, NULL);
-	rc_request_add_header(request, "Access-Control-Allow-Methods", "GET");
-	rc_request_add_header(request, "Access-Control-Allow-Headers", "Authorization, Last-Event-ID");
+		return app_refuse(app, request, 403, "this origin is not allowed");
+	app_wish_allow_origin(settings, request, NULL);
+	rc_request_add_header(request, "Access-Control-Allow-Methods", methods);
+	rc_request_add_header(request, "Access-Control-Allow-Headers", "Authorization, Content-Type, Last-Event-ID");
 	rc_request_add_header(request, "Access-Control-Max-Age", "600");
 	return rc_request_respond(request, 204, NULL, NULL, 0) ? 503 : 0;
 }
@@ -164,20 +190,22 @@ int app_wish_read(struct app *app, rc_request *request, struct app_wish **out)
 	const char *path = rc_request_path(request), *method = rc_request_method(request);
 	bool polls = strncmp(path, "/poll/", 6) == 0;
 	*out = NULL;
-	if (!polls && strncmp(path, "/sse/", 5) != 0)
+	bool bare = strcmp(path, "/sse") == 0 &&
+	            (rc_request_query(request, "me") || rc_request_query(request, "rooms"));
+	if (!polls && !bare && strncmp(path, "/sse/", 5) != 0)
 		return -1;
 	if (strcmp(method, "OPTIONS") == 0)
-		return answer_preflight(settings, request);
-	if (strcmp(method, "GET") != 0)
-		return 405;
+		return app_wish_preflight(app, request, "GET");
 	if (atomic_load(&app->draining))
-		return app_access_refuse(request, 503, "going away\n");
+		return app_refuse(app, request, 503, "going away");
 	struct app_wish *wish = calloc(1, sizeof *wish);
 	if (!wish)
 		return 503;
 	int status;
 	const struct app_wish_words words = {
-		.topics = path + (polls ? 6 : 5),
+		.topics = bare ? "" : path + (polls ? 6 : 5),
+		.me = rc_request_query(request, "me"),
+		.rooms = rc_request_query(request, "rooms"),
 		.since = rc_request_query(request, "since"),
 		.epoch = rc_request_query(request, "epoch"),
 		.wait = rc_request_query(request, "wait"),
@@ -187,14 +215,16 @@ int app_wish_read(struct app *app, rc_request *request, struct app_wish **out)
 		.snapshot = rc_request_query(request, "snapshot"),
 		.rate = rc_request_query(request, "rate"),
 	};
+	const char *user = rc_request_query(request, "user");
+	wish->user = user && text_is_name(user, strlen(user)) ? strdup(user) : NULL;
 	wish->polls = polls;
 	wish->after = rc_event_id(rc_request_header(request, "Last-Event-ID"));
 	const char *wrong = app_wish_take(wish, &words, settings->subscriptions_max, &status);
 	if (wrong) {
 		app_wish_free(wish);
-		return app_access_refuse(request, status, wrong);
+		return app_refuse(app, request, status, wrong);
 	}
-	allow_origin(settings, request, wish);
+	app_wish_allow_origin(settings, request, wish);
 	if (polls)
 		add_header(request, wish, "Cache-Control", "no-store");
 	*out = wish;
@@ -206,5 +236,7 @@ void app_wish_free(struct app_wish *wish)
 	if (!wish)
 		return;
 	json_decref(wish->message);
+	json_decref(wish->rooms);
+	free(wish->user);
 	free(wish);
 }

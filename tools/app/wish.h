@@ -4,6 +4,7 @@
  * remembered of its request.
  *
  *      GET /sse/TOPIC[,TOPIC...]     a stream of events
+ *      GET /sse?me=1&rooms=ROOM,...  the same, and what is for a user and his rooms
  *      GET /poll/TOPIC[,TOPIC...]    one answer
  */
 #ifndef APP_WISH_H
@@ -15,11 +16,16 @@
 #include "ringcast.h"
 
 struct app;
+struct app_settings;
 
 struct app_wish {
 	json_t *message;          /* as a `subscribe` says it */
 	struct rc_event_id after; /* of server-sent events: what it had last */
 	bool polls;               /* one answer, and not a stream */
+	bool is_device;           /* a stream that is one of its user's devices */
+	json_t *rooms;            /* that it joins then, or null */
+	char *user;               /* as it calls itself, where nobody shows who he is; or null */
+	bool fresh;               /* a poll that did not say where it stands */
 	unsigned wait_s;          /* that an answer may wait for */
 	char headers[512];        /* of that answer */
 };
@@ -27,7 +33,7 @@ struct app_wish {
 /* What a request says, percent-decoded; null where it says nothing. */
 struct app_wish_words {
 	const char *topics; /* of the path: divided by commas */
-	const char *since, *epoch, *wait, *last, *conflate, *state, *snapshot, *rate;
+	const char *since, *epoch, *wait, *last, *conflate, *state, *snapshot, *rate, *me, *rooms;
 };
 
 /* Reads them into a wish that is zeroed. Returns null; or what is wrong, with its status. */
@@ -37,5 +43,10 @@ const char *app_wish_take(struct app_wish *wish, const struct app_wish_words *wo
  * or is to be refused. When the request is to be served, *out is set, for the caller to free; otherwise it is null. */
 int app_wish_read(struct app *app, rc_request *request, struct app_wish **out);
 void app_wish_free(struct app_wish *wish);
+
+/* Lets scripts of other sites read the answer, where a WebSocket of theirs may connect: of this request, and of `wish`
+ * later, if it is not null. And answers when a browser asks whether a script of another site may send. */
+void app_wish_allow_origin(const struct app_settings *settings, rc_request *request, struct app_wish *wish);
+int app_wish_preflight(struct app *app, rc_request *request, const char *methods);
 
 #endif

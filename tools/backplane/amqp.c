@@ -21,6 +21,7 @@
 
 #include "amqp_side.h"
 #include "engine.h"
+#include "plain.h"
 
 #define QUEUE_SIZE 128
 #define HEARTBEAT_S 5
@@ -71,11 +72,12 @@ static const char *version(void)
 
 static int check(const struct backplane_url *url, char wrong[static ENGINE_WHY_SIZE])
 {
-	static const char *const known[] = { "prefix", "keep", "keep-bytes", "ca", "cert", "key", NULL };
+	static const char *const known[] = { "prefix", "keep", "keep-bytes", "plain", "ca", "cert", "key", NULL };
 	const char *stranger = backplane_url_unknown(url, known);
 	unsigned long number;
 	if (stranger)
-		snprintf(wrong, ENGINE_WHY_SIZE, "%s: RabbitMQ takes prefix, keep-bytes, ca, cert, key", stranger);
+		snprintf(wrong, ENGINE_WHY_SIZE, "%s: RabbitMQ takes prefix, keep-bytes, plain, ca, cert, key",
+		         stranger);
 	else if (backplane_url_value(url, "keep", NULL))
 		snprintf(wrong, ENGINE_WHY_SIZE, "keep: RabbitMQ counts what a stream keeps in bytes: ?keep-bytes=");
 	else if (!backplane_url_number(url, "keep-bytes", 1 << 20, ~0ul >> 1, &number))
@@ -154,6 +156,29 @@ static int ask(struct state *state, char why[static ENGINE_WHY_SIZE])
 	return code;
 }
 
+/* The exchange that programs without us publish to: a stream's queue is bound to it. */
+static int declare_plain(struct state *state, char why[static ENGINE_WHY_SIZE])
+{
+	static const char *const keys[] = { "topic.#", "room.#", "user.#", "all" };
+	const amqp_bytes_t exchange = amqp_cstring_bytes(state->setup.prefix);
+	if (!plain_is_on(state->setup.url))
+		return 0;
+	int code = amqp_side_enter(&state->asker, state->setup.url, 0, why);
+	if (code)
+		return code;
+	amqp_exchange_declare(state->asker.amqp, AMQP_CHANNEL, exchange, amqp_cstring_bytes("topic"), 0, 1, 0, 0,
+	                      amqp_empty_table);
+	code = amqp_side_judge(amqp_get_rpc_reply(state->asker.amqp), state->setup.prefix, why);
+	for (size_t i = 0; i < sizeof keys / sizeof *keys && !code; i++) {
+		amqp_queue_bind(state->asker.amqp, AMQP_CHANNEL, amqp_cstring_bytes(state->queue), exchange,
+		                amqp_cstring_bytes(keys[i]), amqp_empty_table);
+		code = amqp_side_judge(amqp_get_rpc_reply(state->asker.amqp), state->setup.prefix, why);
+	}
+	if (code)
+		amqp_side_leave(&state->asker);
+	return code;
+}
+
 /* Reads the last chunk on a connection of its own, so that nothing of it is taken for what was asked for after it. */
 static int find_end(struct state *state, uint64_t at, uint64_t *newest, char why[static ENGINE_WHY_SIZE])
 {
@@ -201,7 +226,9 @@ static int stand(struct state *state, struct engine_place *place, char why[stati
 	place->newest = (struct engine_position){ 0, last };
 	if (code && code != -ENOENT)
 		return code;
-	code = amqp_side_enter(&state->reader, state->setup.url, HEARTBEAT_S, why);
+	code = state->exists ? declare_plain(state, why) : 0;
+	if (!code)
+		code = amqp_side_enter(&state->reader, state->setup.url, HEARTBEAT_S, why);
 	if (code || !state->exists)
 		return code;
 	if (!at)
@@ -262,6 +289,35 @@ static int hear_end(struct state *state, char why[static ENGINE_WHY_SIZE])
 	return snprintf(why, ENGINE_WHY_SIZE, "%s: the server ended it", state->queue), -ECONNRESET;
 }
 
+/* Packets come by the nameless exchange, and plain records by one that is bound to the queue. */
+static bool is_packet(const struct state *state, const amqp_envelope_t *envelope)
+{
+	return envelope->routing_key.len == strlen(state->queue) &&
+	       memcmp(envelope->routing_key.bytes, state->queue, envelope->routing_key.len) == 0;
+}
+
+/* Routing key topic.NAME and its like, where the name is all that is left; its key in a header. */
+static void take_plain(const struct state *state, const amqp_envelope_t *envelope, uint64_t sequence, engine_take *take,
+                       void *taker)
+{
+	const amqp_basic_properties_t *properties = &envelope->message.properties;
+	struct plain_record record = { .data = envelope->message.body.bytes, .size = envelope->message.body.len };
+	char to[256];
+	record.to = to;
+	record.to_size = envelope->routing_key.len < sizeof to ? envelope->routing_key.len : sizeof to;
+	memcpy(to, envelope->routing_key.bytes, record.to_size);
+	char *dot = memchr(to, '.', record.to_size);
+	if (dot)
+		*dot = '/';
+	for (int i = 0; i < properties->headers.num_entries; i++) {
+		const amqp_table_entry_t *entry = &properties->headers.entries[i];
+		if (entry->key.len == 12 && memcmp(entry->key.bytes, "ringcast-key", 12) == 0 &&
+		    entry->value.kind == AMQP_FIELD_KIND_UTF8)
+			record.key = entry->value.value.bytes.bytes, record.key_size = entry->value.value.bytes.len;
+	}
+	plain_take(state->setup.url, take, taker, (struct engine_position){ 0, sequence }, &record);
+}
+
 /* Waits for one message. Returns 1, 0 when the time is over, or an error. */
 static int take_one(struct state *state, uint64_t wait_ms, engine_take *take, void *taker,
                     char why[static ENGINE_WHY_SIZE])
@@ -279,9 +335,11 @@ static int take_one(struct state *state, uint64_t wait_ms, engine_take *take, vo
 	uint64_t sequence = sequence_of(&envelope.message.properties);
 	state->heard_ms = now_ms();
 	state->last_tag = envelope.delivery_tag;
-	if (sequence)
+	if (sequence && is_packet(state, &envelope))
 		take(taker, (struct engine_position){ 0, sequence }, envelope.message.body.bytes,
 		     envelope.message.body.len);
+	else if (sequence)
+		take_plain(state, &envelope, sequence, take, taker);
 	amqp_destroy_envelope(&envelope);
 	if (++state->unacknowledged == PREFETCH / 4)
 		acknowledge(state);
@@ -462,6 +520,8 @@ static int begin(void *context, const struct engine_packet *packet, struct engin
 	struct engine_packet one = *packet;
 	(void)newest; /* there is no way to say that it must be the one before */
 	int code = declare(state, why);
+	if (!code)
+		code = declare_plain(state, why);
 	if (!code)
 		code = enter_confirmed(state, &writer, why);
 	if (!code)

@@ -82,7 +82,12 @@ static void handle_control(struct backplane *backplane, struct backplane_message
 {
 	const struct backplane_handlers *handlers = &backplane->handlers;
 	bool own = message->origin == backplane->node;
-	if (message->kind == KIND_LEASE) {
+	if (message->kind == BACKPLANE_AT_ONCE) {
+		if (own)
+			return;
+		message->epoch = message->sequence = 0; /* the server numbers it */
+		deliver(backplane, message, 1);
+	} else if (message->kind == KIND_LEASE) {
 		if (!again && !own)
 			presence_heard(backplane, message->origin);
 	} else if (message->kind >= BACKPLANE_CONTROL && handlers->control) {

@@ -41,7 +41,9 @@ struct backplane;
  * name, of up to BACKPLANE_NAME_MAX bytes, or empty. */
 enum backplane_kind {
 	BACKPLANE_TOPIC = 0,    /* a message of the topic `channel` */
-	BACKPLANE_CONTROL = 16, /* 16 to 255 */
+	BACKPLANE_AT_ONCE = 2,  /* likewise, in no order: other nodes number it */
+	BACKPLANE_CONTROL = 16, /* 16 to 239 */
+	BACKPLANE_PLAIN = 240,  /* what a program without us said to `channel`: "room/NAME", "user/NAME" or "all" */
 };
 
 /* A message on its way to the engine, or from there. Of the flags RC_PUBLISH_BINARY, _REMOVE and _SNAPSHOT travel;
@@ -69,7 +71,8 @@ struct backplane_number {
 	int64_t sequence; /* or the negative errno with which this node's log refused it */
 };
 
-/* What becomes of a publish, told once, on a thread of the backplane: it must not block (use rc_post()). code is 0 when
+/* What becomes of a publish, told once, on a thread of the backplane, or, of what is delivered at once, before
+ * backplane_publish() returns: it must not block (use rc_post()). code is 0 when
  * the engine has all of it and this node has delivered it: numbers[count]. Otherwise numbers is null, and code
  *      -EAGAIN     the engine went away before they were sent, and they are not kept
  *      -ETIMEDOUT  the engine has not confirmed them in time: they may come, or not
@@ -115,7 +118,7 @@ struct backplane_settings {
 	unsigned start_ms;        /* how long a start waits for the engine */
 	unsigned confirm_ms;      /* how long a publish may take */
 	size_t message_max;       /* bytes of what is published as one: what each log takes */
-	struct option_list local; /* patterns of topics that stay on the node, or are delivered at once */
+	struct option_list local; /* patterns of topics that are delivered at once, and not in the engine's order */
 };
 
 /* ---- a node's life ---- */
@@ -154,7 +157,9 @@ void backplane_deliver(struct backplane *backplane, struct backplane_message *me
 int backplane_publish_batch(struct backplane *backplane, const struct rc_batch_message *batch, size_t count,
                             backplane_done *done, void *context);
 
-/* Whether this topic does not travel in the order of the engine (--backplane-local). */
+/* Whether this topic is one of settings.local: what is published there is in the log of this node at once, other nodes
+ * publish it when it comes, and each numbers it for itself (rc_topic_options.numbered_here). It is not published as one
+ * with messages of other topics (-EINVAL). */
 bool backplane_is_local(const struct backplane *backplane, const char *topic, size_t size);
 
 /* ---- presence ---- */

@@ -25,6 +25,7 @@
 #ifndef BACKPLANE_ENGINE_H
 #define BACKPLANE_ENGINE_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -45,6 +46,7 @@ struct engine_packet {
 	const void *data;
 	size_t size;
 	uint64_t epoch; /* to append: the one that the node believes in */
+	bool handed;    /* to append: append_now took it, so that over this connection it is not sent again */
 	bool appended;  /* out of append: the engine has it and has said so */
 };
 
@@ -84,7 +86,7 @@ struct engine {
 	const char *const *schemes;   /* of URLs: "redis", "rediss"; null ends them */
 	const char *(*version)(void); /* of the library that it is built with, for `ringcast probe` */
 	/* Looks at the URL without any connection. Returns 0, or -EINVAL with what is wrong and what would be right in
-	 * `wrong`. Values that every engine takes (prefix, keep) were looked at before. */
+	 * `wrong`. Values that every engine takes (prefix, keep, plain) were looked at before. */
 	int (*check)(const struct backplane_url *url, char wrong[static ENGINE_WHY_SIZE]);
 	/* Makes the state; connects nowhere. Returns null with *why set. */
 	void *(*open)(const struct engine_setup *setup, char why[static ENGINE_WHY_SIZE]);
@@ -119,6 +121,13 @@ struct engine {
 	 * reads twice. Unless a call fails, a later one is appended only if the earlier ones are. */
 	int (*append)(void *state, struct engine_packet *packets, size_t count, char why[static ENGINE_WHY_SIZE]);
 
+	/* May be null: there is no such short cut. Of any thread, while the publisher's thread rests and is kept from
+	 * going on: hands one packet to the kernel, as far as it takes it without waiting, when all that was sent
+	 * before has been answered. Returns whether it did. What is left of it, and the answer, are for the next call
+	 * of append, whose first packet this then is, with `handed`; or, if it was confirmed since, another one, or
+	 * none: append with a count of 0 comes soon. */
+	bool (*append_now)(void *state, const struct engine_packet *packet);
+
 	/* ---- presence, likewise on the publisher's thread; all null where the engine keeps nothing but streams ----
 	 */
 	/* Holds this node's lease for ttl_ms from now on, and visits each node whose lease holds, itself included.
@@ -135,7 +144,11 @@ struct engine {
 };
 
 /* Whether setup.wake_fd is readable. */
-bool engine_woken(int wake_fd);
+static inline bool engine_woken(int wake_fd)
+{
+	struct pollfd asked = { .fd = wake_fd, .events = POLLIN };
+	return poll(&asked, 1, 0) > 0;
+}
 
 /* Those that were built in; null ends them. built.h says which: all that a file implements stands between #ifdef
  * BACKPLANE_REDIS (or its like) and #endif, so that the file compiles to nothing where the library is missing. */

@@ -2,7 +2,6 @@
  *
  * engines.c - the table of engines, and what each build has of them.
  */
-#include <poll.h>
 #include <string.h>
 
 #include "built.h"
@@ -67,10 +66,4 @@ unsigned engines_list(struct engine_listed *list, unsigned max)
 				list[count].engine = *at;
 	}
 	return count;
-}
-
-bool engine_woken(int wake_fd)
-{
-	struct pollfd asked = { .fd = wake_fd, .events = POLLIN };
-	return poll(&asked, 1, 0) > 0;
 }

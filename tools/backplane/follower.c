@@ -86,6 +86,16 @@ static bool compare(struct backplane *backplane, const struct packet_head *head,
 	return true;
 }
 
+/* Of the records that programs publish without us, none tells the epoch. So a packet does, now and then. */
+static void tell_epoch(struct backplane *backplane)
+{
+	const struct backplane_message message = { .kind = KIND_EPOCH, .channel = "", .data = "" };
+	if (backplane->follower.starting || ++backplane->follower.plain_count < PLAIN_COUNT_MAX)
+		return;
+	backplane->follower.plain_count = 0;
+	outbox_add(&backplane->outbox, &message, 1, state_clock_ns(), NULL, NULL, NULL);
+}
+
 static void take(void *context, struct engine_position position, const void *data, size_t size)
 {
 	struct backplane *backplane = context;
@@ -99,9 +109,12 @@ static void take(void *context, struct engine_position position, const void *dat
 	follower->at_node = head.node;
 	follower->at_token = head.token;
 	atomic_fetch_add(&backplane->counters.received_bytes, size);
-	uint64_t epoch = position.epoch ? position.epoch : head.epoch, known = atomic_load(&backplane->epoch);
+	uint64_t known = atomic_load(&backplane->epoch);
+	bool plain = good && head.node == PACKET_PLAIN;
+	uint64_t epoch = position.epoch ? position.epoch : plain ? known : head.epoch;
+	/* Before the packet that begins an epoch there was nothing, so nothing of it can be missing. */
 	if (epoch > known)
-		begin_numbers(backplane, epoch, arrival_before(position.sequence + (good && !head.count)));
+		begin_numbers(backplane, epoch, good && !head.count ? 0 : arrival_before(position.sequence));
 	if (!good) {
 		atomic_fetch_add(&backplane->counters.broken, 1);
 		return;
@@ -114,6 +127,13 @@ static void take(void *context, struct engine_position position, const void *dat
 	}
 	if (!head.count)
 		return;
+	if (plain) {
+		tell_epoch(backplane);
+		if (epoch)
+			arrival_take(backplane, &head, position, data, size);
+		return;
+	}
+	follower->plain_count = 0;
 	if (packet_seen(&follower->memory, head.node, head.token)) {
 		atomic_fetch_add(&backplane->counters.duplicates, 1);
 		return;
@@ -168,6 +188,11 @@ static void look_whether_whole(struct backplane *backplane)
 	struct follower *follower = &backplane->follower;
 	if (follower->expecting || follower->fit != FIT || is_before(follower->at, follower->target))
 		return;
+	/* Others may have written to the stream, and no node yet. */
+	if (!atomic_load(&backplane->epoch)) {
+		follower->fit = BEGIN_AGAIN;
+		return;
+	}
 	follower->starting = false;
 	follower->repairing = false;
 	state_set(backplane, PART_FOLLOWING | PART_WHOLE, true, NULL);
@@ -180,8 +205,8 @@ static void clear_wake(struct backplane *backplane)
 	(void)got; /* it does not block, and may be empty */
 }
 
-/* Reads until the connection breaks. Returns why it went on no longer. */
-static int read_on(struct backplane *backplane, char why[static ENGINE_WHY_SIZE])
+/* Reads until the connection breaks, and why it did is said in `why`, or until the node ends. */
+static void read_on(struct backplane *backplane, char why[static ENGINE_WHY_SIZE])
 {
 	struct follower *follower = &backplane->follower;
 	while (!atomic_load(&backplane->ending)) {
@@ -195,15 +220,13 @@ static int read_on(struct backplane *backplane, char why[static ENGINE_WHY_SIZE]
 		presence_tell(backplane, state_clock_ns());
 		bool again = atomic_exchange(&backplane->look_again, false);
 		if (code < 0 && code != -EINTR && code != -ENOENT)
-			return code;
+			return;
 		if (code != -ENOENT && !again && follower->fit == FIT)
 			continue;
 		state_set(backplane, PART_WHOLE, false, "the stream is not what it was");
-		code = settle(backplane, why);
-		if (code)
-			return code;
+		if (settle(backplane, why))
+			return;
 	}
-	return -ECANCELED;
 }
 
 void *follower_run(void *argument)
@@ -214,12 +237,11 @@ void *follower_run(void *argument)
 	state_thread();
 	backplane->follower.starting = true;
 	for (bool first = true; !atomic_load(&backplane->ending); first = false) {
-		int code = settle(backplane, why);
-		if (!code) {
+		if (!settle(backplane, why)) {
 			if (!first)
 				atomic_fetch_add(&backplane->counters.reconnects, 1);
 			rest_ms = 0;
-			code = read_on(backplane, why);
+			read_on(backplane, why);
 		}
 		if (atomic_load(&backplane->ending))
 			break;

@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "engine.h"
+#include "plain.h"
 
 #define NAME_SIZE 128
 #define PORT_DEFAULT 9092
@@ -62,15 +63,15 @@ static const char *version(void)
 
 static int check(const struct backplane_url *url, char wrong[static ENGINE_WHY_SIZE])
 {
-	static const char *const known[] = { "prefix", "keep", "keep-bytes", "replicas", "tls",
-		                             "ca",     "cert", "key",        "sasl",     NULL };
+	static const char *const known[] = { "prefix", "keep", "keep-bytes", "plain", "replicas", "tls",
+		                             "ca",     "cert", "key",        "sasl",  NULL };
 	static const char *const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 	const char *stranger = backplane_url_unknown(url, known), *prefix = backplane_url_value(url, "prefix", "");
 	const char *sasl = backplane_url_value(url, "sasl", "PLAIN");
 	unsigned long number;
 	if (stranger)
 		snprintf(wrong, ENGINE_WHY_SIZE,
-		         "%s: Kafka takes prefix, keep-bytes, replicas, tls, ca, cert, key, sasl", stranger);
+		         "%s: Kafka takes prefix, keep-bytes, plain, replicas, tls, ca, cert, key, sasl", stranger);
 	else if (*url->path)
 		snprintf(wrong, ENGINE_WHY_SIZE, "/%.100s: Kafka takes no path; the topic is ?prefix=NAME", url->path);
 	else if (prefix[strspn(prefix, letters)] || strlen(prefix) > NAME_SIZE - 16)
@@ -310,8 +311,16 @@ static int take_one(struct state *state, const rd_kafka_message_t *message, engi
 	state->heard_ms = now_ms();
 	if (!message->err) {
 		state->next = message->offset + 1;
-		take(taker, (struct engine_position){ 0, (uint64_t)message->offset + 1 }, message->payload,
-		     message->len);
+		const struct engine_position position = { 0, (uint64_t)message->offset + 1 };
+		/* Packets have no key; that of a plain record says where it is for. */
+		const struct plain_record record = { .to = message->key,
+			                             .to_size = message->key_len,
+			                             .data = message->payload ? message->payload : "",
+			                             .size = message->len };
+		if (message->key)
+			plain_take(state->setup.url, take, taker, position, &record);
+		else
+			take(taker, position, message->payload, message->len);
 		return 1;
 	}
 	if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)

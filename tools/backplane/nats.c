@@ -21,6 +21,7 @@
 
 #include "engine.h"
 #include "nats_side.h"
+#include "plain.h"
 
 #define HEARTBEAT_MS 300
 #define SILENCE_MS 800 /* without a heartbeat: the stream is looked at */
@@ -53,12 +54,13 @@ static const char *version(void)
 
 static int check(const struct backplane_url *url, char wrong[static ENGINE_WHY_SIZE])
 {
-	static const char *const known[] = { "prefix", "keep", "tls", "ca", "cert", "key", "creds", "replicas", NULL };
+	static const char *const known[] = { "prefix", "keep", "plain", "tls",      "ca",
+		                             "cert",   "key",  "creds", "replicas", NULL };
 	const char *prefix = backplane_url_value(url, "prefix", ""), *stranger = backplane_url_unknown(url, known);
 	unsigned long number = 0;
 	if (stranger)
-		snprintf(wrong, ENGINE_WHY_SIZE, "%s: NATS takes prefix, keep, tls, ca, cert, key, creds, replicas",
-		         stranger);
+		snprintf(wrong, ENGINE_WHY_SIZE,
+		         "%s: NATS takes prefix, keep, plain, tls, ca, cert, key, creds, replicas", stranger);
 	else if (*url->path)
 		snprintf(wrong, ENGINE_WHY_SIZE, "/%s: NATS takes no path; the stream's name is ?prefix=NAME",
 		         url->path);
@@ -133,11 +135,41 @@ static int consume(struct state *state, uint64_t from, char why[static ENGINE_WH
 	return status ? nats_failed_at(why, state->name, status, code) : 0;
 }
 
+/* Makes the stream, or has it take plain records as well. */
+static int make_stream(struct state *state, char why[static ENGINE_WHY_SIZE])
+{
+	char topics[NATS_NAME_SIZE], rooms[NATS_NAME_SIZE], users[NATS_NAME_SIZE], all[NATS_NAME_SIZE];
+	const char *subjects[] = { state->subject, topics, rooms, users, all };
+	unsigned long replicas = 1;
+	jsStreamConfig config;
+	jsErrCode code = 0;
+	backplane_url_number(state->setup.url, "replicas", 1, 5, &replicas);
+	jsStreamConfig_Init(&config);
+	config.Name = state->name;
+	config.Subjects = subjects;
+	config.SubjectsLen = plain_is_on(state->setup.url) ? 5 : 1;
+	snprintf(topics, sizeof topics, "%s.topic.>", state->setup.prefix);
+	snprintf(rooms, sizeof rooms, "%s.room.>", state->setup.prefix);
+	snprintf(users, sizeof users, "%s.user.>", state->setup.prefix);
+	snprintf(all, sizeof all, "%s.all", state->setup.prefix);
+	config.MaxMsgs = (int64_t)state->setup.keep_max;
+	config.Replicas = (int64_t)replicas;
+	natsStatus status = js_AddStream(NULL, state->reader.stream, &config, NULL, &code);
+	/* Another node made it, or somebody who wants it to be otherwise. */
+	if (code == JSStreamNameExistErr && config.SubjectsLen > 1)
+		status = js_UpdateStream(NULL, state->reader.stream, &config, NULL, &code);
+	if (!status || code == JSStreamNameExistErr)
+		return 0;
+	return nats_failed_at(why, state->name, status, code);
+}
+
 static int stand(struct state *state, struct engine_place *place, char why[static ENGINE_WHY_SIZE])
 {
-	uint64_t last, at = place->at.sequence;
+	uint64_t last = 0, at = place->at.sequence;
 	int code = nats_side_enter(&state->reader, state->setup.url, why);
 	int found = code ? code : look(state, &state->created, &last, why);
+	if (found > 0 && plain_is_on(state->setup.url) && (code = make_stream(state, why)))
+		return code;
 	state->heard_ms = now_ms();
 	if (found < 0)
 		return found;
@@ -207,6 +239,25 @@ static int answer(struct state *state, natsMsg *message, char why[static ENGINE_
 	return 0;
 }
 
+/* PREFIX.topic.NAME and its like, where the name is all that is left; its key in a header. */
+static void take_plain(const struct state *state, natsMsg *message, uint64_t sequence, engine_take *take, void *context)
+{
+	char to[1024];
+	const char *key = NULL;
+	snprintf(to, sizeof to, "%s", natsMsg_GetSubject(message) + strlen(state->setup.prefix) + 1);
+	char *dot = strchr(to, '.');
+	if (dot)
+		*dot = '/';
+	natsMsgHeader_Get(message, "Ringcast-Key", &key);
+	const struct plain_record record = { .to = to,
+		                             .to_size = strlen(to),
+		                             .key = key,
+		                             .key_size = key ? strlen(key) : 0,
+		                             .data = natsMsg_GetData(message),
+		                             .size = (size_t)natsMsg_GetDataLength(message) };
+	plain_take(state->setup.url, take, context, (struct engine_position){ 0, sequence }, &record);
+}
+
 /* Returns 1 when it was a packet, 0 when it was not, or an error. */
 static int take_one(struct state *state, natsMsg *message, engine_take *take, void *context,
                     char why[static ENGINE_WHY_SIZE])
@@ -218,8 +269,11 @@ static int take_one(struct state *state, natsMsg *message, engine_take *take, vo
 	if (consumed != state->consumed + 1)
 		return snprintf(why, ENGINE_WHY_SIZE, "packets were lost on the way"), -EPIPE;
 	state->consumed = consumed;
-	take(context, (struct engine_position){ 0, sequence }, natsMsg_GetData(message),
-	     (size_t)natsMsg_GetDataLength(message));
+	if (!strcmp(natsMsg_GetSubject(message), state->subject))
+		take(context, (struct engine_position){ 0, sequence }, natsMsg_GetData(message),
+		     (size_t)natsMsg_GetDataLength(message));
+	else
+		take_plain(state, message, sequence, take, context);
 	return 1;
 }
 
@@ -379,26 +433,6 @@ static int append(void *context, struct engine_packet *packets, size_t count, ch
 	if (code && (code != -ENOENT || nats_side_inbox(side)))
 		side->inbox = NULL, nats_side_leave(side);
 	return code;
-}
-
-static int make_stream(struct state *state, char why[static ENGINE_WHY_SIZE])
-{
-	const char *subjects[] = { state->subject };
-	unsigned long replicas = 1;
-	jsStreamConfig config;
-	jsErrCode code = 0;
-	backplane_url_number(state->setup.url, "replicas", 1, 5, &replicas);
-	jsStreamConfig_Init(&config);
-	config.Name = state->name;
-	config.Subjects = subjects;
-	config.SubjectsLen = 1;
-	config.MaxMsgs = (int64_t)state->setup.keep_max;
-	config.Replicas = (int64_t)replicas;
-	natsStatus status = js_AddStream(NULL, state->reader.stream, &config, NULL, &code);
-	/* Another node made it, or somebody who wants it to be otherwise. */
-	if (!status || code == JSStreamNameExistErr)
-		return 0;
-	return nats_failed_at(why, state->name, status, code);
 }
 
 static int begin(void *context, const struct engine_packet *packet, struct engine_position newest,

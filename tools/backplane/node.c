@@ -3,6 +3,7 @@
  * node.c - see backplane.h: a node's life, and what is asked of it from outside its threads.
  */
 #include "node.h"
+#include "plain.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -39,6 +40,8 @@ static int check_url(const struct backplane_url *url, const struct engine **engi
 	if (!backplane_url_number(url, "keep", 100, KEEP_MAX, keep))
 		return fail(error, -EINVAL, "keep=%s: expected a number of packets from 100 to 100000000%s",
 		            backplane_url_value(url, "keep", ""), "");
+	if (!plain_check(url, wrong))
+		return fail(error, -EINVAL, "%s%s", wrong, "");
 	const char *prefix = backplane_url_value(url, "prefix", "ringcast");
 	if (!*prefix || strlen(prefix) > 64 ||
 	    strspn(prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != strlen(prefix))
@@ -173,6 +176,7 @@ void backplane_free(struct backplane *backplane)
 	outbox_free(&backplane->outbox);
 	presence_free(backplane->presence);
 	packet_memory_free(&backplane->follower.memory);
+	free(backplane->direct.bytes);
 	free(backplane->follower.messages);
 	free(backplane->follower.numbers);
 	if (backplane->wake_fd >= 0)
@@ -214,9 +218,15 @@ int backplane_publish(struct backplane *backplane, const struct backplane_messag
 	}
 	if (backplane->settings.message_max && size > backplane->settings.message_max)
 		return -EMSGSIZE;
+	int wrong;
+	if (at_once_wanted(backplane, messages, count, &wrong))
+		return wrong ? wrong : at_once_publish(backplane, messages, count, done, context);
+	bool direct = false, *ask = backplane->engine->append_now ? &direct : NULL;
 	int code = backplane->settings.away == BACKPLANE_REFUSE && state_away_ns(backplane) > PATIENCE_NS ? -EAGAIN : 0;
 	if (!code)
-		code = outbox_add(&backplane->outbox, messages, count, state_clock_ns(), done, context);
+		code = outbox_add(&backplane->outbox, messages, count, state_clock_ns(), done, context, ask);
+	if (direct)
+		publisher_direct(backplane);
 	atomic_fetch_add(code ? &backplane->counters.refused : &backplane->counters.sent, code ? 1 : count);
 	return code == -ECANCELED ? -EAGAIN : code;
 }
@@ -224,7 +234,7 @@ int backplane_publish(struct backplane *backplane, const struct backplane_messag
 int backplane_publish_batch(struct backplane *backplane, const struct rc_batch_message *batch, size_t count,
                             backplane_done *done, void *context)
 {
-	struct backplane_message one, *messages = &one;
+	struct backplane_message one = { 0 }, *messages = &one;
 	if (count > BACKPLANE_MESSAGES_MAX)
 		return -EMSGSIZE;
 	if (count > 1 && !(messages = malloc(count * sizeof *messages)))
@@ -242,19 +252,6 @@ int backplane_publish_batch(struct backplane *backplane, const struct rc_batch_m
 	if (count > 1)
 		free(messages);
 	return code;
-}
-
-bool backplane_is_local(const struct backplane *backplane, const char *topic, size_t size)
-{
-	const struct option_list *local = &backplane->settings.local;
-	for (unsigned i = 0; i < local->count; i++) {
-		const char *pattern = local->items[i];
-		size_t length = strlen(pattern);
-		if (length && pattern[length - 1] == '*' ? size >= length - 1 && !memcmp(pattern, topic, length - 1)
-		                                         : size == length && !memcmp(pattern, topic, size))
-			return true;
-	}
-	return false;
 }
 
 /* ---- presence ---- */

@@ -4,6 +4,7 @@
  *
  *      node.c        its life, and what others ask of it: on top
  *      follower.c    reads, repairs, delivers         publisher.c   appends, holds the lease
+ *      at_once.c     what is delivered before it is sent
  *      presence.c    who else is there                arrival.c     a packet that came: from bytes to deliver()
  *      state.c       up or away, and the counters: at the bottom, with outbox.c, packet.c, engines.c
  */
@@ -18,8 +19,10 @@
 #include "outbox.h"
 #include "packet.h"
 
+#define KIND_EPOCH 3 /* says nothing; its packet tells the epoch to who begins to read among plain records */
 #define KIND_LEASE 1 /* where an engine keeps no leases: a node says that it lives */
 #define NUMBERS_A_PACKET 1024
+#define PLAIN_COUNT_MAX 256
 #define PATIENCE_NS UINT64_C(1000000000) /* an engine that is away for less than this refuses nobody */
 #define KEEP_DEFAULT 100000
 
@@ -39,6 +42,7 @@ struct follower {
 	bool begun;                                  /* the library was told of an epoch */
 	bool starting;                               /* it has not been whole yet */
 	bool repairing;                              /* what comes was missed */
+	unsigned plain_count;                        /* plain records since a packet told the epoch */
 	enum { FIT, FOLLOW_AGAIN, BEGIN_AGAIN } fit; /* of what was read with where it stood */
 	struct packet_memory memory;
 	struct backplane_message *messages; /* of a packet */
@@ -59,6 +63,7 @@ struct backplane {
 	int wake_fd;
 	unsigned long keep, tail_max;
 	struct outbox outbox;
+	struct outbox_sending direct; /* of who has outbox.direct */
 	struct follower follower;
 	struct presence *presence; /* null: nobody uses it */
 	pthread_t follower_thread, publisher_thread;
@@ -103,6 +108,14 @@ static inline uint64_t arrival_before(uint64_t sequence)
 void arrival_take(struct backplane *backplane, const struct packet_head *head, struct engine_position position,
                   const uint8_t *bytes, size_t size);
 
+/* ---- at_once.c ---- */
+
+/* Whether all of these are of topics that are delivered at once. Of some and others together, *code is -EINVAL. */
+bool at_once_wanted(const struct backplane *backplane, const struct backplane_message *messages, size_t count,
+                    int *code);
+int at_once_publish(struct backplane *backplane, const struct backplane_message *messages, size_t count,
+                    backplane_done *done, void *context);
+
 /* ---- presence.c: of the publisher's thread, but where it says otherwise ---- */
 
 /* Renews the lease when it is time. Returns 0, or what the engine says. */
@@ -123,5 +136,7 @@ void backplane_describe(struct backplane *backplane);
 
 void *follower_run(void *backplane);
 void *publisher_run(void *backplane);
+/* Whoever publishes, when outbox_add() said so. */
+void publisher_direct(struct backplane *backplane);
 
 #endif

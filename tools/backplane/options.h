@@ -16,7 +16,7 @@
 	{ "backplane", OPTION_TEXT, &(backplane)->url, "URL",                                                          \
 	  "be one of several nodes, which share topics through an engine\nthat exists: "                               \
 	  "redis://[USER:PASSWORD@]HOST:PORT[,HOST:PORT]/DB\n?prefix=NAME&keep=PACKETS, rediss:// with TLS,\n"         \
-	  "redis-sentinel://HOST:PORT,.../MASTER" },                                                                   \
+	  "redis-sentinel://HOST:PORT,.../MASTER; nats://, nats+tls://,\namqp://, amqps://, kafka://, kafka+tls://" }, \
 	    { "backplane-away", OPTION_CHOICE, &(backplane)->away, BACKPLANE_AWAY,                                     \
 	      "what publishes meet while that engine is away (refuse)" },                                              \
 	    { "backplane-queue", OPTION_SIZE, &(backplane)->queue_max, "SIZE",                                         \
@@ -26,6 +26,13 @@
 	{                                                                                                              \
 		"backplane-wait", OPTION_MS, &(backplane)->start_ms, "TIME",                                           \
 		    "at the start, for the engine to come and its history to be\nread, before clients are let in (5s)" \
+	}
+/* For who publishes to the log as it comes: see BACKPLANE_AT_ONCE. */
+#define BACKPLANE_LOCAL_OPTION(backplane)                                                                              \
+	{                                                                                                              \
+		"backplane-local", OPTION_LIST, &(backplane)->local, "PATTERN",                                        \
+		    "topics that are delivered at once, and not in the order of\nthe engine: each node numbers them "  \
+		    "by itself (repeatable)"                                                                           \
 	}
 
 #endif

@@ -44,9 +44,10 @@ int outbox_init(struct outbox *outbox, size_t size_max)
 /* ---- adding ---- */
 
 int outbox_add(struct outbox *outbox, const struct backplane_message *messages, size_t count, uint64_t now_ns,
-               backplane_done *done, void *context)
+               backplane_done *done, void *context, bool *direct)
 {
 	size_t size = 0;
+	bool alone = false;
 	for (size_t i = 0; i < count; i++)
 		size += packet_message_size(&messages[i]);
 	struct outbox_call *call = malloc(sizeof *call + size);
@@ -65,12 +66,30 @@ int outbox_add(struct outbox *outbox, const struct backplane_message *messages, 
 		*outbox->end = call;
 		outbox->end = &call->next;
 		outbox->woken = true;
-		pthread_cond_signal(&outbox->changed);
+		alone = direct && outbox->resting && outbox->first == call && !outbox->packets && !outbox->members;
+		outbox->direct |= alone;
+		outbox->resting &= !alone;
 	}
 	pthread_mutex_unlock(&outbox->lock);
+	if (direct)
+		*direct = alone;
+	/* Not under the lock: who is woken wants it at once. */
+	if (!code && !alone)
+		pthread_cond_signal(&outbox->changed);
 	if (code)
 		free(call);
 	return code;
+}
+
+void outbox_handed(struct outbox *outbox, uint64_t token)
+{
+	pthread_mutex_lock(&outbox->lock);
+	for (struct outbox_packet *packet = outbox->packets; packet; packet = packet->next)
+		packet->handed |= packet->token == token;
+	outbox->direct = false;
+	outbox->woken = true;
+	pthread_mutex_unlock(&outbox->lock);
+	pthread_cond_broadcast(&outbox->changed);
 }
 
 static const void *keep(char **at, const void *bytes, size_t size)
@@ -147,10 +166,14 @@ void outbox_wait(struct outbox *outbox, uint64_t until_ns, bool for_calls)
 	const struct timespec until = { .tv_sec = (time_t)(until_ns / 1000000000),
 		                        .tv_nsec = (long)(until_ns % 1000000000) };
 	pthread_mutex_lock(&outbox->lock);
+	outbox->resting = for_calls;
 	while (!outbox->woken && !(for_calls && (outbox->members || has_unsent(outbox) ||
 	                                         (outbox->first && outbox->packet_count < OUTBOX_PACKETS_MAX))))
 		if (pthread_cond_timedwait(&outbox->changed, &outbox->lock, &until))
 			break;
+	outbox->resting = false;
+	while (outbox->direct)
+		pthread_cond_wait(&outbox->changed, &outbox->lock);
 	outbox->woken = false;
 	pthread_mutex_unlock(&outbox->lock);
 }
@@ -160,10 +183,10 @@ void outbox_wait(struct outbox *outbox, uint64_t until_ns, bool for_calls)
 /* A packet of the first calls that wait, with room for their bytes. */
 static struct outbox_packet *make(struct outbox *outbox, uint64_t time_ns)
 {
-	struct outbox_call *call = outbox->first, *last = NULL;
-	size_t size = PACKET_HEAD_SIZE, count = 0;
-	for (; call && count + call->count <= BACKPLANE_MESSAGES_MAX &&
-	       (!last || size + call->size <= OUTBOX_PACKET_SIZE);
+	/* The first one goes in any case. */
+	struct outbox_call *last = outbox->first, *call = last->next;
+	size_t size = PACKET_HEAD_SIZE + last->size, count = last->count;
+	for (; call && count + call->count <= BACKPLANE_MESSAGES_MAX && size + call->size <= OUTBOX_PACKET_SIZE;
 	     last = call, call = call->next) {
 		size += call->size;
 		count += call->count;
@@ -222,7 +245,8 @@ static int copy_out(const struct outbox *outbox, struct outbox_sending *sending,
 		                                                .count = packet->count });
 		packet->sent = true;
 		sending->tokens[count] = packet->token;
-		sending->packets[count++] = (struct engine_packet){ .size = packet->size, .epoch = epoch };
+		sending->packets[count++] =
+		    (struct engine_packet){ .size = packet->size, .epoch = epoch, .handed = packet->handed };
 		size += packet->size;
 	}
 	/* The bytes may have moved while they grew. */

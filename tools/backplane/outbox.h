@@ -34,6 +34,7 @@ struct outbox_packet {
 	uint32_t count;
 	bool appended; /* the engine has said that it has it */
 	bool sent;     /* the engine may have it */
+	bool handed;   /* see engine.h, append_now */
 	size_t size;
 	uint8_t bytes[];
 };
@@ -50,6 +51,8 @@ struct outbox {
 	size_t count;          /* messages, likewise */
 	uint64_t token;
 	bool woken, closed;
+	bool resting; /* the publisher's thread */
+	bool direct;  /* who added a call sends it by itself, and that thread waits until it has */
 };
 
 int outbox_init(struct outbox *outbox, size_t size_max);
@@ -58,9 +61,13 @@ void outbox_free(struct outbox *outbox);
 
 /* ---- by whoever publishes ---- */
 
-/* Copies messages that were looked at. Returns 0, -EAGAIN (full), -ENOMEM, -ECANCELED (closed). */
+/* Copies messages that were looked at. Returns 0, -EAGAIN (full), -ENOMEM, -ECANCELED (closed). Where *direct is
+ * wanted, it says whether the caller is to send at once what it added (outbox_pack()), and to say so by
+ * outbox_handed(). */
 int outbox_add(struct outbox *outbox, const struct backplane_message *messages, size_t count, uint64_t now_ns,
-               backplane_done *done, void *context);
+               backplane_done *done, void *context, bool *direct);
+/* The caller is done with sending; the packet of this token was handed over, or none (0). */
+void outbox_handed(struct outbox *outbox, uint64_t token);
 int outbox_add_member(struct outbox *outbox, const struct engine_member *member);
 /* Nothing is added any more. */
 void outbox_close(struct outbox *outbox);

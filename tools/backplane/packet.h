@@ -23,6 +23,8 @@
 #define PACKET_HEAD_SIZE 40
 #define PACKET_MESSAGE_SIZE 32 /* of the head of a message */
 
+#define PACKET_PLAIN UINT64_MAX /* the node of a packet that no node wrote: it is of the epoch in which it stands */
+
 /* A count of 0 says that an epoch begins. */
 struct packet_head {
 	uint64_t node, token, epoch;

@@ -258,7 +258,7 @@ int presence_tick(struct backplane *backplane, uint64_t now_ns, char why[static 
 	}
 	presence->next_ns = now_ns + RENEW_NS;
 	const struct backplane_message alive = { .kind = KIND_LEASE };
-	outbox_add(&backplane->outbox, &alive, 1, now_ns, NULL, NULL);
+	outbox_add(&backplane->outbox, &alive, 1, now_ns, NULL, NULL, NULL);
 	return 0;
 }
 

@@ -26,11 +26,12 @@ static int write_members(struct backplane *backplane, char why[static ENGINE_WHY
 	return 0;
 }
 
+/* The answer to what was handed over directly is read even if there is nothing else. */
 static int append(struct backplane *backplane, struct outbox_sending *sending, char why[static ENGINE_WHY_SIZE])
 {
 	uint64_t epoch = atomic_load(&backplane->epoch);
 	int count = epoch ? outbox_pack(&backplane->outbox, sending, backplane->node, epoch, state_day_ns()) : 0;
-	if (count <= 0)
+	if (count < 0 || (!count && !backplane->engine->append_now))
 		return 0;
 	int code = backplane->engine->append(backplane->state, sending->packets, (size_t)count, why), refused = -1;
 	for (int i = 0; i < count; i++) {
@@ -51,6 +52,17 @@ static int append(struct backplane *backplane, struct outbox_sending *sending, c
 		return 0;
 	}
 	return code;
+}
+
+/* Without a change of threads, which would take longer than the engine does. */
+void publisher_direct(struct backplane *backplane)
+{
+	struct outbox_sending *sending = &backplane->direct;
+	uint64_t epoch = atomic_load(&backplane->epoch), token = 0;
+	int count = epoch ? outbox_pack(&backplane->outbox, sending, backplane->node, epoch, state_day_ns()) : 0;
+	if (count > 0 && backplane->engine->append_now(backplane->state, &sending->packets[0]))
+		token = sending->tokens[0];
+	outbox_handed(&backplane->outbox, token);
 }
 
 /* Who has waited for too long is told. With a queue, waiting is what was asked for. */

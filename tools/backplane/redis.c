@@ -3,7 +3,7 @@
  * redis.c - the engine Redis: a stream whose ids are (epoch, sequence). XADD with EPOCH-* numbers without a script, and
  * refuses an older epoch by itself; NOMKSTREAM says when the stream is gone. It needs Redis 7.0. Keys:
  *
- *      PREFIX:stream            packets, in the field p
+ *      PREFIX:stream            packets, in the field p; plain records (plain.h), in the fields to, data and key
  *      PREFIX:beginning         who makes the stream anew, for half a second
  *      PREFIX:nodes             nodes by the time when their lease ends, by Redis' own clock
  *      PREFIX:rooms:NODE        rooms in which a node has members
@@ -18,6 +18,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "plain.h"
 
 #define READ_COUNT "128" /* packets of one reply */
 #define LATE_MS 2000     /* that a reply may come later than it was asked for */
@@ -34,6 +36,7 @@ struct redis {
 	struct engine_position at;
 	/* The publisher's. */
 	struct redis_link publisher;
+	bool early; /* a packet was handed over by append_now, and its answer was not read */
 	bool leased;
 };
 
@@ -182,7 +185,25 @@ static int ask_for_more(struct redis *redis, unsigned timeout_ms, char why[stati
 	return code;
 }
 
-/* [[id, [p, bytes]], ...]; what somebody else wrote there is handed on as no packet at all. */
+/* What a program without us wrote: to, data and perhaps key, in any order; anything else is no record. */
+static struct plain_record plain_of(const redisReply *fields)
+{
+	struct plain_record record = { .data = "" };
+	for (size_t i = 0; fields->type == REDIS_REPLY_ARRAY && i + 1 < fields->elements; i += 2) {
+		const redisReply *name = fields->element[i], *value = fields->element[i + 1];
+		if (!name->str || !value->str)
+			continue;
+		if (!strcmp(name->str, "to"))
+			record.to = value->str, record.to_size = (size_t)value->len;
+		else if (!strcmp(name->str, "key"))
+			record.key = value->str, record.key_size = (size_t)value->len;
+		else if (!strcmp(name->str, "data"))
+			record.data = value->str, record.size = (size_t)value->len;
+	}
+	return record;
+}
+
+/* [[id, [p, bytes]], ...] */
 static int take_all(struct redis *redis, const redisReply *entries, engine_take *take, void *context)
 {
 	for (size_t i = 0; i < entries->elements; i++) {
@@ -190,10 +211,14 @@ static int take_all(struct redis *redis, const redisReply *entries, engine_take 
 		if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 || !entry->element[0]->str)
 			return -EPROTO;
 		const redisReply *fields = entry->element[1], *packet = NULL;
-		if (fields->type == REDIS_REPLY_ARRAY && fields->elements == 2 && fields->element[1]->str)
+		const struct plain_record record = plain_of(fields);
+		if (!record.to && fields->type == REDIS_REPLY_ARRAY && fields->elements == 2 && fields->element[1]->str)
 			packet = fields->element[1];
 		redis->at = id_read(entry->element[0]->str);
-		take(context, redis->at, packet ? packet->str : "", packet ? (size_t)packet->len : 0);
+		if (record.to)
+			plain_take(redis->setup.url, take, context, redis->at, &record);
+		else
+			take(context, redis->at, packet ? packet->str : "", packet ? (size_t)packet->len : 0);
 	}
 	return (int)entries->elements;
 }
@@ -273,7 +298,10 @@ static int begin(void *state, const struct engine_packet *packet, struct engine_
 static int connect_publisher(void *state, char why[static ENGINE_WHY_SIZE])
 {
 	struct redis *redis = state;
-	return redis->publisher.fd >= 0 ? 0 : redis_link_open(&redis->publisher, &redis->where, redis->tls, why);
+	if (redis->publisher.fd >= 0)
+		return 0;
+	redis->early = false;
+	return redis_link_open(&redis->publisher, &redis->where, redis->tls, why);
 }
 
 /* What Redis says to one XADD. */
@@ -288,37 +316,72 @@ static int judge(const redisReply *reply, char why[static ENGINE_WHY_SIZE])
 	return -EPROTO;
 }
 
+static int put_packet(struct redis *redis, const struct engine_packet *packet)
+{
+	char id[32];
+	snprintf(id, sizeof id, "%" PRIu64 "-*", packet->epoch);
+	const struct redis_word words[] = {
+		REDIS_WORD("XADD"),   redis_text(redis->stream), REDIS_WORD("NOMKSTREAM"),
+		REDIS_WORD("MAXLEN"), REDIS_WORD("~"),           redis_text(redis->keep),
+		redis_text(id),       REDIS_WORD("p"),           { packet->data, packet->size }
+	};
+	return redis_link_put(&redis->publisher, words, 9);
+}
+
+/* Reads one answer. Returns 0, with *verdict what Redis said, or why there is none. */
+static int read_verdict(struct redis *redis, int *verdict, char why[static ENGINE_WHY_SIZE])
+{
+	redisReply *reply;
+	int code = redis_link_reply(&redis->publisher, &reply, ENGINE_WAIT_MS, -1, why);
+	if (code == -ETIMEDOUT)
+		snprintf(why, ENGINE_WHY_SIZE, "the server does not answer");
+	if (code) {
+		redis_link_close(&redis->publisher);
+		return code;
+	}
+	*verdict = judge(reply, why);
+	freeReplyObject(reply);
+	return 0;
+}
+
+/* What was handed over directly and is not among the packets any more has been confirmed: its answer is passed over. */
+static int settle_early(struct redis *redis, char why[static ENGINE_WHY_SIZE])
+{
+	int verdict, code = redis->early ? redis_link_flush(&redis->publisher, why) : 0;
+	if (redis->early && !code)
+		code = read_verdict(redis, &verdict, why);
+	redis->early = false;
+	return code;
+}
+
+static bool append_now(void *state, const struct engine_packet *packet)
+{
+	struct redis *redis = state;
+	if (redis->publisher.fd < 0 || redis->early || put_packet(redis, packet))
+		return false;
+	redis->early = true;
+	redis_link_nudge(&redis->publisher);
+	return true;
+}
+
 static int append(void *state, struct engine_packet *packets, size_t count, char why[static ENGINE_WHY_SIZE])
 {
 	struct redis *redis = state;
-	struct redis_link *link = &redis->publisher;
-	int code = 0, worst = 0;
+	bool early = redis->early && count && packets[0].handed;
+	int code = early ? 0 : settle_early(redis, why), worst = 0, verdict = 0;
+	redis->early = false;
+	for (size_t i = early; i < count && !code; i++)
+		code = put_packet(redis, &packets[i]);
+	if (!code && count)
+		code = redis_link_flush(&redis->publisher, why);
 	for (size_t i = 0; i < count && !code; i++) {
-		char id[32];
-		snprintf(id, sizeof id, "%" PRIu64 "-*", packets[i].epoch);
-		const struct redis_word words[] = {
-			REDIS_WORD("XADD"),   redis_text(redis->stream), REDIS_WORD("NOMKSTREAM"),
-			REDIS_WORD("MAXLEN"), REDIS_WORD("~"),           redis_text(redis->keep),
-			redis_text(id),       REDIS_WORD("p"),           { packets[i].data, packets[i].size }
-		};
-		code = redis_link_put(link, words, 9);
+		code = read_verdict(redis, &verdict, why);
+		packets[i].appended = !code && !verdict;
+		if (!code && verdict && worst != -EPROTO)
+			worst = verdict;
 	}
-	if (!code)
-		code = redis_link_flush(link, why);
-	for (size_t i = 0; i < count && !code; i++) {
-		redisReply *reply;
-		code = redis_link_reply(link, &reply, ENGINE_WAIT_MS, -1, why);
-		if (code)
-			break;
-		int verdict = judge(reply, why);
-		packets[i].appended = !verdict;
-		worst = verdict && worst != -EPROTO ? verdict : worst;
-		freeReplyObject(reply);
-	}
-	if (code == -ETIMEDOUT)
-		snprintf(why, ENGINE_WHY_SIZE, "the server does not answer");
-	if (code || worst == -EPROTO)
-		redis_link_close(link);
+	if (worst == -EPROTO)
+		redis_link_close(&redis->publisher);
 	return code ? code : worst;
 }
 
@@ -343,7 +406,8 @@ static const char forget_script[] =
 static redisReply *ask_well(struct redis *redis, const struct redis_word *words, unsigned count, int *code,
                             char why[static ENGINE_WHY_SIZE])
 {
-	redisReply *reply = redis_link_ask(&redis->publisher, words, count, code, why);
+	*code = settle_early(redis, why);
+	redisReply *reply = *code ? NULL : redis_link_ask(&redis->publisher, words, count, code, why);
 	if (!reply || reply->type != REDIS_REPLY_ERROR)
 		return reply;
 	*code = give_up(&redis->publisher, reply, why);
@@ -483,6 +547,7 @@ const struct engine engine_redis = {
 	.begin = begin,
 	.connect = connect_publisher,
 	.append = append,
+	.append_now = append_now,
 	.lease = lease,
 	.members_write = members_write,
 	.members_read = members_read,

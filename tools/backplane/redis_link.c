@@ -54,7 +54,11 @@ void redis_link_close(struct redis_link *link)
 	if (link->reader)
 		redisReaderFree(link->reader);
 	free(link->out);
-	*link = (struct redis_link){ .fd = -1 };
+	link->tls = NULL;
+	link->reader = NULL;
+	link->out = NULL;
+	link->out_at = link->out_size = link->out_room = 0;
+	link->fd = -1;
 }
 
 /* ---- bytes ---- */
@@ -130,7 +134,7 @@ int redis_link_put(struct redis_link *link, const struct redis_word *words, unsi
 	long long size = redisFormatCommandArgv(&command, (int)count, texts, sizes);
 	if (size < 0)
 		return -ENOMEM;
-	if (link->out_size + (size_t)size > link->out_room) {
+	if (!link->out || link->out_size + (size_t)size > link->out_room) {
 		size_t room = 2 * (link->out_size + (size_t)size);
 		char *out = realloc(link->out, room);
 		if (!out) {
@@ -142,7 +146,6 @@ int redis_link_put(struct redis_link *link, const struct redis_word *words, unsi
 	}
 	memcpy(link->out + link->out_size, command, (size_t)size);
 	link->out_size += (size_t)size;
-	link->replies_due++;
 	redisFreeCommand(command);
 	return 0;
 }
@@ -150,20 +153,31 @@ int redis_link_put(struct redis_link *link, const struct redis_word *words, unsi
 int redis_link_flush(struct redis_link *link, char why[static ENGINE_WHY_SIZE])
 {
 	uint64_t until_ms = now_ms() + REPLY_MS;
-	for (size_t at = 0; at < link->out_size;) {
+	while (link->out_at < link->out_size) {
 		short events;
-		ssize_t sent = give(link, link->out + at, link->out_size - at, &events);
+		ssize_t sent = give(link, link->out + link->out_at, link->out_size - link->out_at, &events);
 		if (sent == -EAGAIN)
 			sent = wait_for(link, events, until_ms, -1);
 		else if (sent == 0)
 			sent = -ECONNRESET;
 		else if (sent > 0)
-			at += (size_t)sent;
+			link->out_at += (size_t)sent;
 		if (sent < 0)
 			return fail(link, (int)sent, why, strerror((int)-sent));
 	}
-	link->out_size = 0;
+	link->out_size = link->out_at = 0;
 	return 0;
+}
+
+/* What goes wrong is found by who flushes. */
+void redis_link_nudge(struct redis_link *link)
+{
+	short events;
+	ssize_t sent = give(link, link->out + link->out_at, link->out_size - link->out_at, &events);
+	if (sent > 0)
+		link->out_at += (size_t)sent;
+	if (link->out_at == link->out_size)
+		link->out_size = link->out_at = 0;
 }
 
 int redis_link_reply(struct redis_link *link, redisReply **reply, unsigned timeout_ms, int wake_fd,
@@ -181,7 +195,6 @@ int redis_link_reply(struct redis_link *link, redisReply **reply, unsigned timeo
 		}
 		if (got) {
 			*reply = got;
-			link->replies_due--;
 			break;
 		}
 		if (!bytes && !(bytes = malloc(READ_SIZE))) {
@@ -226,8 +239,8 @@ redisReply *redis_link_ask(struct redis_link *link, const struct redis_word *wor
 
 int redis_where_read(struct redis_where *where, const struct backplane_url *url, char wrong[static ENGINE_WHY_SIZE])
 {
-	static const char *const known[] = { "prefix", "keep",     "sentinel", "sentinel-password", "ca", "cert",
-		                             "key",    "insecure", NULL };
+	static const char *const known[] = { "prefix", "keep", "plain", "sentinel", "sentinel-password",
+		                             "ca",     "cert", "key",   "insecure", NULL };
 	const char *unknown = backplane_url_unknown(url, known), *path = url->path, *end;
 	bool sentinels = strstr(url->scheme, "-sentinel");
 	*where = (struct redis_where){ .url = url,
@@ -239,10 +252,11 @@ int redis_where_read(struct redis_where *where, const struct backplane_url *url,
 		                       .key = backplane_url_value(url, "key", NULL),
 		                       .insecure = !strcmp(backplane_url_value(url, "insecure", "0"), "1") };
 	if (unknown)
-		return snprintf(wrong, ENGINE_WHY_SIZE,
-		                "unknown %.40s=: expected prefix, keep, sentinel, sentinel-password, ca, cert, key, "
-		                "insecure",
-		                unknown),
+		return snprintf(
+			   wrong, ENGINE_WHY_SIZE,
+			   "unknown %.40s=: expected prefix, keep, plain, sentinel, sentinel-password, ca, cert, key, "
+			   "insecure",
+			   unknown),
 		       -EINVAL;
 	/* MASTER[/DB] of a URL of sentinels; the words are kept where they stand. */
 	if (sentinels && *path) {

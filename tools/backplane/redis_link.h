@@ -32,9 +32,8 @@ struct redis_link {
 	int fd; /* -1: not connected */
 	SSL *tls;
 	redisReader *reader;
-	char *out; /* commands that were not flushed */
-	size_t out_size, out_room;
-	uint64_t replies_due; /* commands sent whose replies were not read */
+	char *out;                         /* commands that were not flushed */
+	size_t out_at, out_size, out_room; /* from out_at on they are to be sent */
 };
 
 /* Reads the URL. Returns 0, or -EINVAL with the words. */
@@ -56,6 +55,8 @@ struct redis_word redis_text(const char *text);
 
 /* Puts a command into the line. Returns 0 or -ENOMEM. */
 int redis_link_put(struct redis_link *link, const struct redis_word *words, unsigned count);
+/* Sends as much of the line as the kernel takes at once. */
+void redis_link_nudge(struct redis_link *link);
 /* Sends the line. */
 int redis_link_flush(struct redis_link *link, char why[static ENGINE_WHY_SIZE]);
 /* Waits for one reply, which freeReplyObject() frees. wake_fd of -1: nothing wakes it. Returns 0, -ETIMEDOUT, -EINTR,

@@ -21,10 +21,11 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 PAGES = (("index", "ringcast"), ("start", "Start"), ("embed", "Embed"), ("operate", "Operate"), ("tune", "Tune"),
-         ("secure", "Secure"), ("protocol", "Protocol"), ("compare", "Compare"), ("reference", "Reference"))
+         ("secure", "Secure"), ("protocol", "Protocol"), ("tutorials", "Tutorials"), ("compare", "Compare"), ("reference", "Reference"))
 INCLUDE = re.compile(r"^\{\{ (\S+)(?: # (.+?))? \}\}$", re.M)
 # Where the sources point to each other.
 ELSEWHERE = {"tools/app/DIALECT.md": "protocol.html#the-dialect", "DIALECT.md": "protocol.html#the-dialect",
+             "tools/app/TUTORIALS.md": "tutorials.html", "TUTORIALS.md": "tutorials.html",
              "tools/examples": "embed.html#examples", "tools/examples/README.md": "embed.html#examples", "README.md": "index.html"}
 
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "answer.h"
 #include "local.h"
 #include "profile.h"
 #include "stats.h"
@@ -29,7 +30,8 @@ static void write_metrics(FILE *to, struct admin *admin)
 
 static void write_stats(FILE *to, struct admin *admin)
 {
-	stats_write(to, admin->metrics.server, admin->metrics.health->part);
+	const struct metrics *metrics = &admin->metrics;
+	stats_write(to, metrics->server, metrics->health->part, metrics->more_stats, metrics->context);
 }
 
 static int answer_with(struct admin *admin, rc_request *request, void (*write)(FILE *to, struct admin *admin),
@@ -50,10 +52,17 @@ static int answer_with(struct admin *admin, rc_request *request, void (*write)(F
 
 static int refuse(rc_request *request, const char *why)
 {
-	char words[256];
 	rc_request_add_header(request, "WWW-Authenticate", "Bearer");
-	int size = snprintf(words, sizeof words, "%s\n", why);
-	return rc_request_respond(request, 401, "text/plain", words, (size_t)size) ? 503 : 0;
+	return answer_error(request, 401, why);
+}
+
+bool admin_has(const char *path)
+{
+	static const char *const paths[] = { "/stats", "/metrics", "/profile", "/healthz", "/readyz" };
+	for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+		if (!strcmp(path, paths[i]))
+			return true;
+	return false;
 }
 
 int admin_answer(struct admin *admin, rc_request *request, const char *why_not)
@@ -67,6 +76,8 @@ int admin_answer(struct admin *admin, rc_request *request, const char *why_not)
 		return -1;
 	if (admin_is_elsewhere(admin, request))
 		return 404;
+	if (!answer_takes(request, "GET, HEAD"))
+		return answer_method(request, "GET, HEAD");
 	if (why_not)
 		return refuse(request, why_not);
 	if (metrics)

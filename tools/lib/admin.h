@@ -54,6 +54,8 @@ static inline bool admin_is_elsewhere(const struct admin *admin, const rc_reques
 	return admin->first != UINT32_MAX && rc_request_listener(request) < admin->first;
 }
 
+/* Whether it is one of those paths. */
+bool admin_has(const char *path);
 /* Answers a request for one of those paths; `why_not` is null for who may read figures, and otherwise what to tell him.
  * Returns 0, an HTTP status to refuse with, or -1: the path is another's. */
 int admin_answer(struct admin *admin, rc_request *request, const char *why_not);

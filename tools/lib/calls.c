@@ -38,8 +38,8 @@ struct job {
 TAILQ_HEAD(jobs, job);
 
 struct account {
-	TAILQ_ENTRY(account) link; /* of those that wait */
-	LIST_ENTRY(account) chain; /* of its bucket */
+	TAILQ_ENTRY(account) link;  /* of those that wait */
+	TAILQ_ENTRY(account) chain; /* of its bucket */
 	uint64_t name;
 	unsigned running, waiting;
 	struct jobs jobs; /* that wait, the oldest first */
@@ -55,7 +55,7 @@ struct calls {
 	bool ends;
 	unsigned running_count, waiting_count;
 	TAILQ_HEAD(, account) turn; /* whose calls wait: the first is next */
-	LIST_HEAD(, account) buckets[BUCKETS];
+	TAILQ_HEAD(, account) buckets[BUCKETS];
 	char ca_file[];
 };
 
@@ -64,21 +64,23 @@ struct calls {
 static struct account *find_account(struct calls *calls, uint64_t name, bool make)
 {
 	struct account *account;
-	LIST_FOREACH(account, &calls->buckets[name % BUCKETS], chain) if (account->name == name) return account;
+	for (account = TAILQ_FIRST(&calls->buckets[name % BUCKETS]); account; account = TAILQ_NEXT(account, chain))
+		if (account->name == name)
+			return account;
 	account = make ? calloc(1, sizeof *account) : NULL;
 	if (!account)
 		return NULL;
 	account->name = name;
 	TAILQ_INIT(&account->jobs);
-	LIST_INSERT_HEAD(&calls->buckets[name % BUCKETS], account, chain);
+	TAILQ_INSERT_HEAD(&calls->buckets[name % BUCKETS], account, chain);
 	return account;
 }
 
-static void settle_account(struct account *account)
+static void settle_account(struct calls *calls, struct account *account)
 {
 	if (account->running || account->waiting)
 		return;
-	LIST_REMOVE(account, chain);
+	TAILQ_REMOVE(&calls->buckets[account->name % BUCKETS], account, chain);
 	free(account);
 }
 
@@ -102,8 +104,7 @@ static struct job *next_job(struct calls *calls)
 	struct account *account;
 	if (calls->running_count >= calls->options.running_max)
 		return NULL;
-	TAILQ_FOREACH(account, &calls->turn, link)
-	{
+	for (account = TAILQ_FIRST(&calls->turn); account; account = TAILQ_NEXT(account, link)) {
 		if (account->running >= share_of(account, calls->options.running_max, 2))
 			continue;
 		struct job *job = TAILQ_FIRST(&account->jobs);
@@ -123,13 +124,12 @@ static struct job *next_job(struct calls *calls)
 static struct job *next_late(struct calls *calls, uint64_t now_ns)
 {
 	struct account *account;
-	TAILQ_FOREACH(account, &calls->turn, link)
-	{
+	for (account = TAILQ_FIRST(&calls->turn); account; account = TAILQ_NEXT(account, link)) {
 		struct job *job = TAILQ_FIRST(&account->jobs);
 		if (job->until_ns > now_ns && !calls->ends)
 			continue;
 		take_out(calls, job);
-		settle_account(account);
+		settle_account(calls, account);
 		return job;
 	}
 	return NULL;
@@ -214,7 +214,7 @@ static void release(struct calls *calls, struct job *job)
 	pthread_mutex_lock(&calls->lock);
 	calls->running_count--;
 	job->account->running--;
-	settle_account(job->account);
+	settle_account(calls, job->account);
 	pthread_mutex_unlock(&calls->lock);
 }
 
@@ -314,6 +314,8 @@ struct calls *calls_start(const struct calls_options *options)
 	if (ca_size)
 		calls->options.ca_file = memcpy(calls->ca_file, options->ca_file, ca_size);
 	TAILQ_INIT(&calls->turn);
+	for (unsigned i = 0; i < BUCKETS; i++)
+		TAILQ_INIT(&calls->buckets[i]);
 	TAILQ_INIT(&calls->running);
 	pthread_mutex_init(&calls->lock, NULL);
 	calls->multi = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? curl_multi_init() : NULL;
@@ -381,7 +383,7 @@ int calls_post(struct calls *calls, const struct call *call)
 	else if (account->waiting >= share_of(account, calls->options.waiting_max, 4))
 		code = -EBUSY;
 	if (code && account)
-		settle_account(account);
+		settle_account(calls, account);
 	if (!code) {
 		job->account = account;
 		TAILQ_INSERT_TAIL(&account->jobs, job, link);

@@ -49,10 +49,14 @@ struct client {
 };
 
 /* The options of all commands that may speak to wss:// servers, for their tables. */
-#define CLIENT_TLS_OPTIONS(tls)                                                                                        \
+#define CLIENT_TLS_TRUST_OPTIONS(tls)                                                                                  \
 	{ "ca", OPTION_TEXT, &(tls)->ca, "FILE", "wss: trust this authority (PEM) instead of the system's" },          \
 	    { "insecure", OPTION_FLAG, &(tls)->insecure, NULL, "wss: any certificate will do" },                       \
-	    { "cert", OPTION_TEXT, &(tls)->certificate, "FILE", "wss: a certificate to show, with its chain" },        \
+	{                                                                                                              \
+		"cert", OPTION_TEXT, &(tls)->certificate, "FILE", "wss: a certificate to show, with its chain"         \
+	}
+#define CLIENT_TLS_OPTIONS(tls)                                                                                        \
+	CLIENT_TLS_TRUST_OPTIONS(tls),                                                                                 \
 	{                                                                                                              \
 		"key", OPTION_TEXT, &(tls)->key, "FILE", "wss: and its key"                                            \
 	}

@@ -4,7 +4,8 @@
  */
 #include "follow.h"
 
-/* The number that the next message must name as the one before it. */
+/* The number that the message before the next must not be above. It may be below: numbers have holes, and a mark may
+ * tell of one that no message has. */
 static uint64_t expected(const struct follow *follow)
 {
 	return follow->last > follow->until ? follow->last : follow->until;
@@ -41,7 +42,7 @@ enum follow_verdict follow_message(struct follow *follow, uint64_t epoch, uint64
 		begin(follow, epoch, previous);
 	} else if (sequence <= follow->last) {
 		return FOLLOW_OLD;
-	} else if (sequence > follow->until && previous != expected(follow)) {
+	} else if (sequence > follow->until && previous > expected(follow)) {
 		verdict = lose(follow, previous);
 	}
 	follow->last = sequence;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "answer.h"
 #include "wait.h"
 
 bool health_open(struct health *health, rc_server *server)
@@ -82,6 +83,10 @@ int health_answer(struct health *health, rc_request *request)
 {
 	const char *path = rc_request_path(request);
 	char why[160] = "", line[700];
+	if (strcmp(path, "/healthz") != 0 && strcmp(path, "/readyz") != 0)
+		return -1;
+	if (!answer_takes(request, "GET, HEAD"))
+		return answer_method(request, "GET, HEAD");
 	if (!strcmp(path, "/healthz")) {
 		/* Not an error: who is restarted for it has lost his clients, and is degraded still. */
 		bool degraded = health_is_degraded(health, why);
@@ -90,8 +95,6 @@ int health_answer(struct health *health, rc_request *request)
 			health->more(health->context, line + size, sizeof line - (size_t)size);
 		return say(request, 200, line);
 	}
-	if (strcmp(path, "/readyz") != 0)
-		return -1;
 	bool ready = health_is_ready(health, why);
 	snprintf(line, sizeof line, "not ready: %s\n", why);
 	return ready ? say(request, 200, "ready\n") : say(request, 503, line);

@@ -37,8 +37,8 @@ struct health {
 	struct health_word *words;      /* by worker */
 	unsigned count;
 	_Atomic bool draining;
-	/* Writes what else whoever asks for /healthz should know, as whole lines, without which it is well all the same;
-	 * may be null. */
+	/* Writes what else whoever asks for /healthz should know, as whole lines, without which it is well all the
+	 * same; may be null. */
 	void (*more)(void *context, char *to, size_t room);
 	void *context;
 };

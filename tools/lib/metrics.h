@@ -19,8 +19,9 @@ struct metrics {
 	uint64_t memory_max; /* what may be kept for connections outside the log */
 	struct health *health;
 	const struct service *service;
-	/* Writes what the command has of its own; may be null. */
+	/* Write what the command has of its own, here and as members of /stats; may be null. */
 	void (*more)(void *context, FILE *to);
+	void (*more_stats)(void *context, FILE *to);
 	void *context;
 };
 

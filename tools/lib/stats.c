@@ -181,7 +181,8 @@ const char *stats_ring_name(rc_server *server)
 	return stats.ring == RC_RING_EPOLL ? "epoll" : "io_uring";
 }
 
-void stats_write(FILE *to, rc_server *server, const struct health_part *part)
+void stats_write(FILE *to, rc_server *server, const struct health_part *part, void (*more)(void *context, FILE *to),
+                 void *context)
 {
 	struct rc_stats stats;
 	rc_server_stats(server, &stats);
@@ -200,6 +201,8 @@ void stats_write(FILE *to, rc_server *server, const struct health_part *part)
 		part->write_json(part->context, to);
 		fputs(",\n", to);
 	}
+	if (more)
+		more(context, to);
 	fputs("\"topics\":[", to);
 	write_topics(to, server);
 	fputs("]}\n", to);

@@ -34,6 +34,7 @@ struct serve_poll {
 	struct serve_polls *polls;
 	struct serve_poll *next, **link; /* (lock) among those that wait; link is null when it does not */
 	rc_conn conn;
+	bool fresh; /* it did not say where it stands */
 	uint64_t until_ns;
 	unsigned topic_count;
 	struct topic topics[];
@@ -152,16 +153,15 @@ static void read_topic(struct page *page, rc_server *server, struct topic *topic
 	struct rc_start *start = &topic->start;
 	struct rc_topic_stats stats = { 0 };
 	rc_topic_stats(server, topic->name, topic->size, &stats);
-	bool anew = start->resume &&
-	            (start->since > stats.sequence || (start->epoch && start->since && start->epoch != stats.epoch));
+	bool anew = start->resume && ((start->since > stats.sequence && !stats.elsewhere) ||
+	                              (start->epoch && start->since && start->epoch != stats.epoch));
 	bool state = start->state || start->snapshot;
-	if (state && (!start->resume || anew ||
-	              (stats.sequence > start->since && stats.oldest != 0 && stats.oldest > start->since + 1))) {
+	if (state && (!start->resume || anew || (stats.oldest != 0 && stats.lost > start->since))) {
 		read_state(page, server, topic);
 		return;
 	}
 	page->sequence = start->resume && !anew ? start->since
-	                 : anew                 ? (stats.oldest ? stats.oldest - 1 : stats.sequence)
+	                 : anew                 ? stats.lost
 	                                        : stats.sequence - (start->last && stats.sequence);
 	page->epoch = stats.epoch;
 	size_t before = page->count;
@@ -262,7 +262,7 @@ static int begin(struct serve_poll *poll, rc_request *request, const struct serv
 	rc_request_add_header(request, "Cache-Control", "no-store");
 	if (count == -EMSGSIZE)
 		status = refuse(request, 400, "the state is larger than 4 MB: follow it by /topic or /sse\n");
-	else if (count > 0 || (count == 0 && !ask->since))
+	else if (count > 0 || (count == 0 && poll->fresh && (!ask->wait_s || ask->start.state || ask->start.snapshot)))
 		status = rc_request_respond(request, 200, "application/json", text, size) ? 503 : 0;
 	else if (count == 0 && !ask->wait_s)
 		status = rc_request_respond(request, 204, NULL, NULL, 0) ? 503 : 0;
@@ -292,6 +292,7 @@ int serve_poll_begin(struct serve_polls *polls, rc_request *request, const char 
 		return 503;
 	*poll = (struct serve_poll){ .polls = polls,
 		                     .conn = rc_request_conn(request),
+		                     .fresh = !ask.since,
 		                     .until_ns = clock_now() + ask.wait_s * NS_PER_SECOND };
 	for (unsigned index = 0; index < count; index++) {
 		int size = serve_ask_name(names);
@@ -337,13 +338,19 @@ void serve_poll_ready(struct serve_poll *poll)
 struct over {
 	rc_server *server;
 	rc_conn conn;
+	char *text; /* the page that is answered, or null */
+	size_t size;
 };
 
 /* On the worker. The poll may have its answer by now: then the handle is stale. */
 static void answer_nothing(void *argument)
 {
 	struct over *over = argument;
-	rc_respond(over->server, over->conn, 204, NULL, HEADERS, NULL, 0);
+	if (over->text)
+		rc_respond(over->server, over->conn, 200, "application/json", HEADERS, over->text, over->size);
+	else
+		rc_respond(over->server, over->conn, 204, NULL, HEADERS, NULL, 0);
+	free(over->text);
 	free(over);
 }
 
@@ -353,10 +360,17 @@ static bool end_waiting(struct serve_poll *poll)
 	struct over *over = malloc(sizeof *over);
 	if (!over)
 		return false;
-	*over = (struct over){ poll->polls->server, poll->conn };
+	*over = (struct over){ .server = poll->polls->server, .conn = poll->conn };
+	/* Who did not know where the topics stand does now, and misses nothing until it asks again. */
+	if (poll->fresh && write_page(poll, &over->text, &over->size) < 0) {
+		free(over->text);
+		over->text = NULL;
+	}
 	int code = rc_post(over->server, rc_conn_worker(poll->conn), answer_nothing, over);
-	if (code)
+	if (code) {
+		free(over->text);
 		free(over);
+	}
 	if (code && code != -ENOTCONN)
 		return false;
 	leave_line(poll);

@@ -14,6 +14,7 @@
 
 #include "batch.h"
 #include "forward.h"
+#include "lib/answer.h"
 
 static const char *words_of(int64_t code)
 {
@@ -82,13 +83,6 @@ void serve_publish_message(const struct serve_publisher *publisher, rc_conn conn
 }
 
 /* ---- a POST ---- */
-
-static int answer(rc_request *request, int status, const char *words)
-{
-	char text[160];
-	int size = snprintf(text, sizeof text, "%s\n", words);
-	return rc_request_respond(request, status, "text/plain; charset=utf-8", text, (size_t)size) ? 503 : 0;
-}
 
 static bool is_type(rc_request *request, const char *type)
 {
@@ -167,7 +161,7 @@ int serve_publish_request(const struct serve_publisher *publisher, rc_request *r
 	struct serve_batch batch = { 0 };
 	int status;
 	if (!read_body(&batch, publisher, request)) {
-		status = answer(request, 400, batch.wrong);
+		status = answer_error(request, 400, batch.wrong);
 		serve_batch_free(&batch);
 		return status;
 	}
@@ -176,7 +170,9 @@ int serve_publish_request(const struct serve_publisher *publisher, rc_request *r
 		if (forwarded == -EAGAIN)
 			rc_request_add_header(request, "Retry-After", "1");
 		serve_batch_free(&batch);
-		return forwarded ? answer(request, serve_forward_status(forwarded), serve_forward_words(forwarded)) : 0;
+		return forwarded
+		           ? answer_error(request, serve_forward_status(forwarded), serve_forward_words(forwarded))
+		           : 0;
 	}
 	int64_t code = serve_spill_is_used(publisher->spill)
 	                   ? -EAGAIN
@@ -186,12 +182,13 @@ int serve_publish_request(const struct serve_publisher *publisher, rc_request *r
 	} else {
 		if (code == -EAGAIN)
 			rc_request_add_header(request, "Retry-After", "1");
-		status = code == -EAGAIN ? answer(request, 503, "the log is full: nothing was published, try again")
-		                         : answer(request,
-		                                  code == -EMSGSIZE ? 413
-		                                  : code == -EILSEQ ? 400
-		                                                    : 503,
-		                                  words_of(code));
+		status = code == -EAGAIN
+		             ? answer_error(request, 503, "the log is full: nothing was published, try again")
+		             : answer_error(request,
+		                            code == -EMSGSIZE ? 413
+		                            : code == -EILSEQ ? 400
+		                                              : 503,
+		                            words_of(code));
 	}
 	serve_batch_free(&batch);
 	return status;

@@ -8,6 +8,7 @@
 #include "routes.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "ask.h"
 #include "book/publisher.h"
 #include "demo.h"
+#include "lib/answer.h"
 #include "lib/log.h"
 #include "lib/text.h"
 #include "page.h"
@@ -31,6 +33,7 @@ struct route {
 };
 
 static struct route topic_route = { .kind = ROUTE_TOPIC };
+static struct route events_route = { .kind = ROUTE_TOPIC };
 static struct route echo_route = { .kind = ROUTE_ECHO };
 
 const char *serve_routes_publish_from(struct serve_routes *routes, const struct option_list *words)
@@ -139,7 +142,7 @@ static int subscribe_all(rc_request *request, const char *names, const struct se
 		if (!*names++)
 			break;
 	}
-	rc_request_set_user(request, &topic_route);
+	rc_request_set_user(request, rc_request_is_websocket(request) ? &topic_route : &events_route);
 	return 0;
 }
 
@@ -210,18 +213,28 @@ static const char *published_topic(const char *path)
 	return path[8] ? path + 9 : path + 8;
 }
 
-static int refuse_publisher(rc_request *request)
+/* A program reads what it is told of a POST; a WebSocket's handshake is read by a person. */
+static int refuse_publisher(rc_request *request, int status, const char *words)
 {
-	return say(request, 403, "publishing is not allowed from here\n");
+	char line[256];
+	if (rc_request_is_websocket(request))
+		return say(request, status, words);
+	snprintf(line, sizeof line, "%.*s", (int)strcspn(words, "\n"), words);
+	return answer_error(request, status, line);
+}
+
+static int refuse_stranger(rc_request *request)
+{
+	return refuse_publisher(request, 403, "publishing is not allowed from here\n");
 }
 
 static int post(struct serve_routes *routes, rc_request *request, const char *topic)
 {
 	struct serve_publisher publisher;
 	if (!may_publish(routes, request))
-		return refuse_publisher(request);
+		return refuse_stranger(request);
 	const char *wrong = read_publisher(routes, request, topic, &publisher);
-	return wrong ? say(request, 400, wrong) : serve_publish_request(&publisher, request);
+	return wrong ? refuse_publisher(request, 400, wrong) : serve_publish_request(&publisher, request);
 }
 
 static int poll(struct serve_routes *routes, rc_request *request, const char *names)
@@ -238,6 +251,18 @@ static int poll(struct serve_routes *routes, rc_request *request, const char *na
 	return 0;
 }
 
+/* What a path takes, as `Allow` names it; a GET of some opens a WebSocket. Null: it is not known here. */
+static const char *methods_of(const struct serve_routes *routes, const char *path)
+{
+	if (published_topic(path))
+		return "GET, POST";
+	if (!strcmp(path, "/") || admin_has(path))
+		return "GET, HEAD";
+	bool gets = !strncmp(path, "/sse/", 5) || !strncmp(path, "/poll/", 6) || !strncmp(path, "/topic/", 7) ||
+	            (routes->relay && !strncmp(path, "/relay/", 7)) || (routes->echo && !strcmp(path, "/echo"));
+	return gets ? "GET" : NULL;
+}
+
 static int route_http(struct serve_routes *routes, rc_request *request)
 {
 	const char *path = rc_request_path(request);
@@ -246,10 +271,12 @@ static int route_http(struct serve_routes *routes, rc_request *request)
 		return code;
 	if (admin_is_here(routes->admin, request))
 		return 404;
-	bool get = !strcmp(rc_request_method(request), "GET");
-	if (get && !strncmp(path, "/sse/", 5))
+	const char *methods = methods_of(routes, path);
+	if (methods && !answer_takes(request, methods))
+		return answer_method(request, methods);
+	if (!strncmp(path, "/sse/", 5))
 		return follow(request, path + 5);
-	if (get && !strncmp(path, "/poll/", 6))
+	if (!strncmp(path, "/poll/", 6))
 		return poll(routes, request, path + 6);
 	if (!strcmp(rc_request_method(request), "POST") && published_topic(path))
 		return post(routes, request, published_topic(path));
@@ -263,10 +290,7 @@ static int route_http(struct serve_routes *routes, rc_request *request)
 		return say(request, 200,
 		           "ringcast: connect with a WebSocket to /topic/NAME; see also /sse/NAME, /poll/NAME, /stats, "
 		           "/metrics, /healthz, /readyz\n");
-	bool websocket_only = !strncmp(path, "/topic/", 7) || published_topic(path) ||
-	                      (routes->relay && !strncmp(path, "/relay/", 7)) ||
-	                      (routes->echo && !strcmp(path, "/echo"));
-	return websocket_only ? 0 : 404; /* 0: the library answers 426 */
+	return methods ? 0 : 404; /* 0: it is for WebSockets alone, and the library answers 426 */
 }
 
 static int route_request(struct serve_routes *routes, rc_request *request)
@@ -282,7 +306,7 @@ static int route_request(struct serve_routes *routes, rc_request *request)
 		return follow(request, path + 7);
 	if (published_topic(path))
 		return may_publish(routes, request) ? publish_to(routes, request, published_topic(path), false)
-		                                    : refuse_publisher(request);
+		                                    : refuse_stranger(request);
 	if (routes->relay && !strncmp(path, "/relay/", 7))
 		return publish_to(routes, request, path + 7, true);
 	if (routes->echo && !strcmp(path, "/echo")) {
@@ -336,6 +360,8 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 	struct route *route = user;
 	struct serve_routes *routes = context;
 	access_log_end(&routes->access, conn, closing);
+	if (route == &events_route && closing->code == RC_CLOSE_POLICY) /* no Close tells it to the reader */
+		log_say(LEVEL_WARNING, "slow", NULL, "a stream of events ended: it was read too slowly");
 	if (route && route->kind == ROUTE_POLL)
 		serve_poll_free(route->poll);
 	if (route && (route->kind == ROUTE_PUBLISH || route->kind == ROUTE_POLL))
@@ -355,11 +381,15 @@ static void on_ready(void *context, rc_conn conn, void *user)
 static int judge_head(struct serve_routes *routes, rc_request *request)
 {
 	const char *path = rc_request_path(request);
+	bool here = !admin_is_here(routes->admin, request);
+	const char *methods = here ? methods_of(routes, path) : NULL;
+	if (methods && !answer_takes(request, methods))
+		return answer_method(request, methods);
 	if (strcmp(rc_request_method(request), "POST") != 0 || !published_topic(path))
 		return 413; /* nothing else takes a body */
-	if (admin_is_here(routes->admin, request))
+	if (!here)
 		return 404;
-	return may_publish(routes, request) ? 0 : refuse_publisher(request);
+	return may_publish(routes, request) ? 0 : refuse_stranger(request);
 }
 
 static int on_head(void *context, rc_request *request)

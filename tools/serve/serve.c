@@ -24,6 +24,7 @@ static const struct option_need needs[] = {
 	{ "producers", "!backplane" },
 	{ "demo", "!backplane" },
 	{ "replay", "!backplane" },
+	{ "backplane-local", "backplane" },
 	{ "backplane-away", "backplane" },
 	{ "backplane-queue", "backplane" },
 	{ "backplane-confirm", "backplane" },

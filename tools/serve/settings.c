@@ -46,6 +46,7 @@ static void add_listeners(struct option_table *table, struct serve *serve)
 		  "shows a certificate, see --tls-client-ca), any, or none" },
 		PRODUCERS_OPTIONS(&serve->producers),
 		BACKPLANE_OPTIONS(&serve->backplane),
+		BACKPLANE_LOCAL_OPTION(&serve->backplane),
 		{ "trust-proxy", OPTION_LIST, &serve->trust_proxy, "ADDR[/BITS]",
 		  "proxies whose X-Forwarded-For or PROXY header is\nbelieved (none; repeatable)" },
 		{ "operator-key-file", OPTION_TEXT, &serve->routes.operator_key_file, "FILE",
@@ -97,7 +98,11 @@ static void add_limits(struct option_table *table, struct serve *serve)
 		{ "handshake-timeout", OPTION_MS, &config->handshake_timeout_ms, "TIME",
 		  "for a client to open its connection (10s)" },
 		{ "idle-timeout", OPTION_MS, &config->idle_timeout_ms, "TIME",
-		  "a connection that is silent for so long is closed; at half\nof that it is sent a Ping (2m)" },
+		  "a connection that is silent for so long, even to a Ping, is\nclosed (2m)" },
+		{ "ping-interval", OPTION_MS, &config->ping_interval_ms, "TIME",
+		  "how long a connection may be silent until it gets a Ping, at\nmost half of --idle-timeout; half or "
+		  "a "
+		  "third of it where the\nway is slow (45s)" },
 		{ "close-timeout", OPTION_MS, &config->close_timeout_ms, "TIME",
 		  "for a client to answer a Close (5s)" },
 		{ "message-max", OPTION_SIZE, &config->message_size_max, "SIZE",
@@ -242,6 +247,14 @@ static int make_rules(const struct subcommand *command, const struct serve *serv
 			                     "--heartbeat '%s': expected PATTERN=TIME, 1ms to 1h, at most %d in all",
 			                     word, SERVE_RULES_MAX);
 		rule->options.heartbeat_ms = (unsigned)(time_ns / NS_PER_MS);
+	}
+	for (unsigned index = 0; index < serve->backplane.local.count; index++) {
+		const char *word = serve->backplane.local.items[index];
+		struct serve_rule *rule = find_rule(rules, count, word, strlen(word), serve->policy);
+		if (!rule)
+			return options_wrong(command, "--backplane-local '%s': " EXPECTED_PATTERN, word,
+			                     SERVE_RULES_MAX);
+		rule->options.numbered_here = true;
 	}
 	for (unsigned index = 0; index < serve->cohort.count; index++) {
 		const char *word = serve->cohort.items[index];

@@ -12,12 +12,13 @@
 #include "lib/client.h"
 #include "lib/environment.h"
 #include "lib/keys.h"
+#include "lib/text.h"
 #include "lib/wait.h"
 #include "screen.h"
 
 static int run(int argc, char **argv);
 
-static const struct option_need needs[] = { CLIENT_TLS_NEEDS, { 0 } };
+static const struct option_need needs[] = { { "ca", "!insecure" }, { "cert", "key" }, { 0 } };
 
 const struct subcommand command_top = {
 	.name = "top",
@@ -141,7 +142,10 @@ static int run(int argc, char **argv)
 		{ "key-file", OPTION_TEXT, &key_file, "FILE",
 		  "the operator's key, for a server that wants one: the\nfirst line (RINGCAST_TOKEN)" },
 		{ "plain", OPTION_FLAG, &top.plain, NULL, "print one line a look, on a terminal too" },
-		CLIENT_TLS_OPTIONS(&top.tls),
+		CLIENT_TLS_TRUST_OPTIONS(&top.tls),
+		{ "key", OPTION_TEXT, &top.tls.key, "KEY",
+		  "the operator's key itself, which others on this machine\nmay see; with --cert, the file of its "
+		  "key" },
 		{ 0 },
 	};
 	int operand;
@@ -152,6 +156,14 @@ static int run(int argc, char **argv)
 		return options_wrong(&command_top, "--interval: expected more than 0");
 	if (!environment_token(&key) || (key_file && !keys_read(&keys, key_file)))
 		return EXIT_FAILED;
+	if (top.tls.key && !top.tls.certificate) {
+		key = top.tls.key;
+		top.tls.key = NULL;
+		if (key_file || !text_is_name(key, strlen(key)) || strchr(key, ' '))
+			return options_wrong(&command_top, key_file
+			                                       ? "--key or --key-file, not both"
+			                                       : "--key: expected a key without spaces and line ends");
+	}
 	if ((status = environment_urls(&command_top, argv + operand, argc - operand, &targets)) < 0 &&
 	    (status = client_tls_useless(&command_top, &top.tls, targets.items, targets.count)) < 0)
 		status = run_on(&top, &targets, key_file ? keys.items[0] : key);

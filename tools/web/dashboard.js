@@ -65,12 +65,19 @@ const charts = {
 
 class Refused extends Error {}
 
+/** The server shows its figures only to who has a key, and ours, if we have one, is another. */
+class KeyWanted extends Refused {
+	constructor() {
+		super(session("key") ? "This API key is wrong: the server does not know it." : "Figures need an API key: enter it above.");
+	}
+}
+
 /** @param {string} path */
 async function get(path) {
 	/** @type {Record<string, string>} */
 	const headers = session("key") ? { Authorization: `Bearer ${session("key")}` } : {};
 	const answer = await fetch(path, { headers, cache: "no-store", signal: AbortSignal.timeout(5_000) });
-	if (answer.status === 401) throw new Refused("Figures need an API key: see Access.");
+	if (answer.status === 401 || answer.status === 403) throw new KeyWanted();
 	if (answer.status === 404) throw new Refused("Figures are served on another port; feed and chat work here.");
 	if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
 	return path === "/metrics" ? answer.text() : answer.json();
@@ -196,8 +203,10 @@ async function figures(round) {
 		before = now;
 		if (round % 2 === 0) showRooms((await get("/api/rooms")).rooms);
 		notice("");
+		askForKey(false);
 	} catch (error) {
 		before = null;
+		if (error instanceof KeyWanted) askForKey(true);
 		for (const each of Object.values(charts)) each.push(performance.now(), each.what.series.map(() => null));
 		notice(error instanceof Refused ? error.message : "The server cannot be reached. Trying again.");
 	}
@@ -360,19 +369,37 @@ one("#say").onsubmit = async (/** @type {any} */ event) => {
 
 // ---- keys ------------------------------------------------------------------------------------------------------------
 
-one("#access").onclick = () => {
+/** @param {boolean} shown */
+function showKeys(shown) {
 	const form = one("#keys");
-	form.hidden = !form.hidden;
-	one("#access").setAttribute("aria-expanded", String(!form.hidden));
+	form.hidden = !shown;
+	one("#access").setAttribute("aria-expanded", String(shown));
 	Object.assign(form.key, { value: session("key") });
 	Object.assign(form.token, { value: session("token") });
-};
+}
+
+/** The key that the user was asked for last; null while none is wanted. @type {string|null} */
+let asked = null;
+
+/** Asks once for each key that is wrong: who closes the form, or is writing in it, is not disturbed. @param {boolean} wanted */
+function askForKey(wanted) {
+	const input = one("#keys").key, tried = session("key");
+	input.setAttribute("aria-invalid", String(wanted && tried !== ""));
+	if (wanted && asked !== tried) {
+		showKeys(true);
+		if (document.activeElement?.tagName !== "INPUT") input.select();
+	}
+	asked = wanted ? tried : null;
+}
+
+one("#access").onclick = () => showKeys(one("#keys").hidden);
 
 one("#keys").onsubmit = (/** @type {any} */ event) => {
 	event.preventDefault();
 	sessionStorage.setItem("ringcast.key", event.target.key.value.trim());
 	sessionStorage.setItem("ringcast.token", event.target.token.value.trim());
-	one("#access").click();
+	showKeys(false);
+	asked = null;
 	connect();
 	if (me.room) enter(me.name, me.room);
 };

@@ -395,6 +395,14 @@ export type Owner = {
      * with each state
      */
     changed: (event: Message) => void;
+    /**
+     * whether the server knows who we are
+     */
+    known: () => boolean;
+    /**
+     * for good
+     */
+    refused: (why: Ending) => void;
 };
 export type Entry = {
     id: string;
@@ -451,8 +459,10 @@ export declare class Ringcast {
     /** How many messages are not yet acknowledged. */
     get queued(): number;
     /**
-     * Handles the messages of a type; "*" stands for all types. Three types are made here: "state" (on each change, with
-     * `state`, `transport`, `tries`, `delay`, `code`, `reason`), "latency" (`ms` to the server and back), and some of "gap".
+     * Handles the messages of a type; "*" stands for all types. Four types are made here: "state" (on each change, with
+     * `state`, `transport`, `tries`, `delay`, `code`, `reason`), "latency" (`ms` to the server and back), some of "gap", and
+     * "refused" (`code`, `reason`): the server will not have us, and the state is "failed" until connect(). Its code is 3401
+     * (the token), 3403 (the origin, the name, a right) or 1008; join() is rejected then, with REFUSED and the words.
      * @param {string} type @param {Handler} handler @returns {() => void} takes it away again
      */
     on(type: string, handler: Handler): () => void;
@@ -503,6 +513,9 @@ export declare class Ringcast {
      * @returns {Promise<void>}
      */
     send(data: any): Promise<void>;
+    /** Sends now, once, or not at all: for what is old in a moment, as a cursor, or that somebody types. @param {Message} message
+     *  @returns {boolean} whether it went out */
+    sendNow(message: Message): boolean;
     /** Enters a room, now and after each new connection. @param {string} name @returns {Promise<void>} */
     join(name: string): Promise<void>;
     /** @param {string} name */

@@ -23,6 +23,8 @@ extern "C" {
  *   RC_FORM_BINARY  binary: 28 bytes, the topic, the key, the payload. The 28 bytes are, in network order: u8 kind (0),
  *                   u8 flags (1 the payload is text, 2 removed, 4 a base), u8 size of the key, u8 size of the topic,
  *                   u64 sequence, u64 epoch, u64 previous.
+ *   RC_FORM_OWN     binary: what rc_server_form() says of payload, key and numbers; RC_FORM_OWN_2 is another one.
+ *                   They have no marks.
  *
  * A mark comes before what is not every message of a topic: {"m":KIND,"t":TOPIC,"s":SEQUENCE,"e":EPOCH}, or in binary
  * the same 28 bytes with the kind's number, and the topic. Behind SEQUENCE, each message's PREVIOUS is the one before
@@ -37,12 +39,24 @@ enum rc_form {
 	RC_FORM_PLAIN,
 	RC_FORM_JSON,
 	RC_FORM_BINARY,
+	RC_FORM_OWN,
+	RC_FORM_OWN_2,
 };
+
+/* Writes a message as the application wants it: puts it into `to`, which has room for so many bytes, and returns its
+ * size. When that is more than `room` (which may be 0, and `to` null), it has written nothing, and is called again; the
+ * same message always has the same bytes. 0: it has no such form, and its readers do not get it. Called on workers,
+ * perhaps by several at once and under the log's lock: it may call no function here. */
+typedef size_t rc_form_writer(void *context, const struct rc_past *message, void *to, size_t room);
+
+/* Says what a form of the application's own (RC_FORM_OWN, RC_FORM_OWN_2) is, before the start. Returns 0, -EINVAL
+ * (another form, or no function), -EBUSY (after the start). */
+RC_API int rc_server_form(rc_server *server, enum rc_form form, rc_form_writer *write, void *context);
 
 /* Says in which form the connection of this request gets what it is subscribed to, before it is subscribed to anything:
  * a WebSocket in any, a stream of rc_request_events() plain or as JSON. What rc_send() sends stays as it is. Messages
  * in another form than the plain one are not compressed. Inside handlers.request only. Returns 0, -EINVAL (no such
- * form, or one that this kind of connection has not), -EBUSY (it is subscribed). */
+ * form, or one that this kind of connection, or this server, has not), -EBUSY (it is subscribed). */
 RC_API int rc_request_form(rc_request *request, enum rc_form form);
 
 /* Writes a message that rc_topic_read() found in a form, as its subscribers get it, and returns the size; a null `to`

@@ -50,6 +50,10 @@ struct rc_batch_message {
 	size_t (*make)(void *context, uint64_t sequence, uint64_t epoch, const void **data);
 	void *context;
 	uint64_t epoch; /* out: of the topic */
+	/* As in rc_publication. A message whose number the topic has already is left out: its result is -EEXIST, and
+	 * the others are published. */
+	uint64_t at_epoch, at_sequence;
+	size_t (*make_of)(void *context, const struct rc_numbers *numbers, const void **data); /* instead of make */
 };
 
 /* Publishes all of these messages, in this order, or none: under one lock, with one wake-up. All are looked at before
@@ -57,7 +61,7 @@ struct rc_batch_message {
  * round of fan-out has all of them or none. So a subscriber that keeps up finds them in one send, as far as one send
  * goes. To one that is behind, the policies of the topics apply message by message.
  * `flags` may be RC_PUBLISH_WAIT and RC_PUBLISH_QUIET. Any thread. Returns `count`, and 0 for no messages, or what
- * rc_publish() does, of which
+ * rc_publish_with() does, but for -EEXIST, of which
  *   -EMSGSIZE more than RC_PUBLISH_MANY_MAX messages; together larger than a quarter of the log, each with 14 bytes
  *             more; or more than a 512th of log_size, in messages
  *   -ENOENT   a handle is of no open topic */
@@ -101,6 +105,8 @@ RC_API int rc_reserve(rc_server *server, size_t size, rc_place *place, void **da
  *   -ENOENT    no open topic
  *   -EINVAL    unknown flags
  *   -EILSEQ    text that is not UTF-8
+ *   -ENOSPC    the topic begins anew (ringcast_replica.h), and RC_TOPICS_MAX exist
+ *   -ENOMEM    likewise, and there is no memory for that
  *   -EAGAIN    a worker is a whole log behind */
 RC_API int64_t rc_commit(rc_server *server, rc_place place, rc_topic topic, size_t size, uint64_t time_ns,
                          unsigned flags);

@@ -129,10 +129,13 @@ RC_API size_t rc_certificates(rc_server *server, struct rc_certificate *out, siz
 struct rc_topic_stats {
 	char name[RC_TOPIC_NAME_MAX + 1];
 	uint64_t epoch;    /* differs when a topic was forgotten and made anew: sequence numbers began again */
-	uint64_t sequence; /* of the newest message; 0 before the first */
+	uint64_t sequence; /* of the newest message; before the first 0, or what the topic begins behind */
 	uint64_t oldest;   /* sequence of the oldest that the log has; 0 if none */
 	uint64_t subscribers;
 	uint64_t deliveries, dropped, conflated, slow_closed;
+	/* All up to this number are gone: recycled, or published before the topic began here (ringcast_replica.h). */
+	uint64_t lost;
+	bool elsewhere; /* it is numbered elsewhere: a number that is to come may be known to who comes from there */
 };
 /* Describes one topic. Any thread. Returns 0 or -ENOENT (there is no such topic now). */
 RC_API int rc_topic_stats(rc_server *server, const char *topic, size_t topic_size, struct rc_topic_stats *stats,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** browser.mjs PROGRAM NODE_MODULES CHROMIUM PICTURES: the dashboard and the client in a real browser. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -188,22 +189,85 @@ test("light, dark and the size of a telephone", async () => {
 	}
 });
 
-test("with an API key the page asks for it, and keeps it to this tab", async () => {
+/** What the page does with a key, wherever it is: `go` opens it. */
+async function keys(go) {
+	const page = await go(), notice = words => page.waitForSelector(`#notice:text("${words}")`, { timeout: PATIENCE });
+	await notice("need an API key");
+	assert.equal(await page.isVisible("#keys [name=key]"), true);
+	assert.equal(await page.getAttribute("#keys [name=key]", "aria-invalid"), "false");
+	await page.fill("#keys [name=key]", "another-key-of-the-test");
+	await page.click("#keys button");
+	await notice("key is wrong");
+	await page.waitForSelector("#keys [name=key][aria-invalid=true]", { timeout: PATIENCE });
+	assert.equal(await page.inputValue("#keys [name=key]"), "another-key-of-the-test");
+	await page.click("#access"); // who closes it is not asked again
+	await pause(1_500);
+	assert.equal(await page.isVisible("#keys"), false);
+	await page.click("#access");
+	await page.fill("#keys [name=key]", "secret-of-the-test");
+	await page.click("#keys button");
+	await page.waitForSelector("#tiles div", { timeout: PATIENCE });
+	assert.equal(await page.isVisible("#notice"), false);
+	assert.equal(await page.isVisible("#keys"), false);
+	assert.equal(await state(page), "connected");
+	assert(!JSON.stringify(await page.evaluate(() => ({ ...localStorage }))).includes("secret"));
+}
+
+test("with an API key the page asks for it, says when it is wrong, and keeps it to this tab", async () => {
 	const other = app;
 	app = await new App(program, ["--api-key", "secret-of-the-test"]).start();
 	try {
-		const page = await open();
-		await page.waitForSelector("#notice:text('API key')", { timeout: PATIENCE });
-		await page.click("#access");
-		await page.fill("#keys [name=key]", "secret-of-the-test");
-		await page.click("#keys button");
-		await page.waitForSelector("#tiles div", { timeout: PATIENCE });
-		assert.equal(await page.isVisible("#notice"), false);
-		assert(!JSON.stringify(await page.evaluate(() => ({ ...localStorage }))).includes("secret"));
+		await keys(open);
 	} finally {
 		await app.stop();
 		app = other;
 	}
+});
+
+test("the same over TLS", async t => {
+	const folder = mkdtempSync(join(tmpdir(), "ringcast-tls-")), at = name => join(folder, name);
+	const port = 10_000 + Math.floor(Math.random() * 20_000);
+	let secure;
+	try {
+		const made = spawnSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
+			"-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", at("key"), "-out", at("cert")]);
+		if (made.error) return void t.skip("there is no openssl");
+		secure = await new App(program, ["--api-key", "secret-of-the-test", "--listen", `wss://127.0.0.1:${port}`,
+			"--tls-cert", at("cert"), "--tls-key", at("key")]).start();
+		const context = await chromium.launch({ executablePath, headless: true, args: ARGUMENTS });
+		try {
+			const page = await context.newPage({ ignoreHTTPSErrors: true });
+			page.on("pageerror", error => complaints.push(error.message));
+			await keys(async () => (await page.goto(`https://127.0.0.1:${port}/`), page));
+		} finally {
+			await context.close();
+		}
+	} finally {
+		await secure?.stop();
+		rmSync(folder, { recursive: true, force: true });
+	}
+});
+
+test("a classic script has the client as one global name", async () => {
+	const page = await open();
+	const result = await page.evaluate(async () => {
+		const script = document.createElement("script");
+		await new Promise((resolve, reject) => {
+			Object.assign(script, { src: "/ringcast.min.js", onload: resolve, onerror: reject });
+			document.head.append(script);
+		});
+		const one = new globalThis.Ringcast(`${location.origin}/ws/classic`), told = [];
+		one.onOpen(() => told.push("open"));
+		await one.joinRoom("r");
+		const pool = new globalThis.Ringcast.Pool({ max: 1, min: 0 }), lent = await pool.acquire(), where = lent.transport;
+		pool.close();
+		one.close();
+		const { encodedBodySize, decodedBodySize } = performance.getEntriesByName(script.src)[0];
+		return { told, where, encodedBodySize, decodedBodySize };
+	});
+	assert.deepEqual(result.told, ["open"]);
+	assert.equal(result.where, "websocket");
+	assert(result.encodedBodySize < result.decodedBodySize / 2, JSON.stringify(result));
 });
 
 test("no script complained", () => assert.deepEqual(complaints, []));

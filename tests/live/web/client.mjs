@@ -51,6 +51,35 @@ test.afterEach(async () => {
 	alive.clear();
 });
 
+for (const [code, how] of [[3401, "at once"], [3403, "at once"], [1008, "at once"], [3401, "later"]])
+	test(`a refusal with ${code} ${how} is the end, and says why`, async () => {
+		const server = await serve();
+		server.welcome = how === "later" ? peer => void peer.say("welcome", { clientId: "x" }).end(code, "no such token")
+			: peer => void peer.end(code, "no such token");
+		const one = client(server), refused = collect(one, "refused");
+		await assert.rejects(one.join("r"), { code: "REFUSED", message: "no such token" });
+		assert.equal(one.state, "failed");
+		assert.deepEqual(refused.map(({ code, reason }) => [code, reason]), [[code, "no such token"]]);
+		await pause(150);
+		assert.equal(server.peers.length, 1, "it does not come again by itself");
+		assert.match(server.peers[0].path, /refusals=1/);
+		server.welcome = () => ({ userId: "me" });
+		one.connect();
+		await until(() => one.state === "open");
+	});
+
+test("too many is told, and tried again later", async () => {
+	const server = await serve();
+	server.welcome = peer => void peer.end(3429, "too many connections");
+	const one = client(server, { maxDelay: 200 });
+	await until(() => one.state === "waiting");
+	const waiting = one.states.at(-1);
+	assert.deepEqual([waiting.code, waiting.reason], [3429, "too many connections"]);
+	assert.ok(waiting.delay >= 100, `after ${waiting.delay} ms`);
+	server.welcome = () => ({ userId: "me" });
+	await until(() => one.state === "open");
+});
+
 test("handlers by type, and what one of them throws is not the others' concern", async () => {
 	const server = await serve(), told = [], reports = [];
 	globalThis.reportError = error => reports.push(error.message);
@@ -71,7 +100,7 @@ test("handlers by type, and what one of them throws is not the others' concern",
 	assert.deepEqual(told.filter(each => !/state|welcome/.test(each)),
 		["hello", "any direct", "again", "any direct", "any direct", "any other"]);
 	assert.deepEqual(reports, ["mine", "mine", "mine"]);
-	assert.match(server.peer.path, /^\/ws\/me\?reliable=1$/);
+	assert.match(server.peer.path, /^\/ws\/me\?reliable=1&refusals=1$/);
 	delete globalThis.reportError;
 });
 
@@ -482,7 +511,7 @@ test("where events do not get through either, it is polled", async () => {
 		return url;
 	};
 	const update = seq => ({ type: "update", topic: "t", seq, epoch: 3, data: seq });
-	assert.equal(await reply({ messages: [update(7)], topics: [{ topic: "t", seq: 6, epoch: 3 }] }), "/poll/t");
+	assert.equal(await reply({ messages: [update(7)], topics: [{ topic: "t", seq: 6, epoch: 3 }] }), "/poll/t?wait=0");
 	assert.equal(await reply({ messages: [update(7), update(8), update(9)] }), "/poll/t?since=7&epoch=3");
 	assert.equal(await reply(null, 204), "/poll/t?since=9&epoch=3");
 	assert.equal(one.transport, "poll");

@@ -10,7 +10,7 @@ const [sources, built] = process.argv.slice(2);
 const MEMBERS = ["addEventListener", "broadcast", "close", "connect", "constructor", "direct", "disconnect", "history",
 	"isConnected", "join", "joinRoom", "keyed", "leave", "leaveRoom", "members", "off", "on", "onClose", "onError", "onMessage",
 	"onOpen", "onReconnecting", "once", "queued", "registerHandler", "removeEventListener", "request", "reset", "say", "send",
-	"sendToRoom", "state", "subscribe", "transport", "unsubscribe", "userId"];
+	"sendNow", "sendToRoom", "state", "subscribe", "transport", "unsubscribe", "userId"];
 
 test("each module can be imported by itself, and does nothing but declare", () => {
 	const names = readdirSync(sources);

@@ -43,6 +43,16 @@ test("open and close come in turn, whatever they are called", async () => {
 	assert.deepEqual(told, []);
 });
 
+test("a handler that closes the connection is told so", async () => {
+	const server = await serve(), one = client(server), told = [];
+	one.onOpen(() => one.close(1000, "enough"));
+	one.onClose(event => told.push(event.reason));
+	await until(() => one.state === "closed");
+	assert.deepEqual(told, ["enough"]);
+	one.connect();
+	await until(() => told.length === 2);
+});
+
 test("a handler has what the tutorials look at: attempt, delay, code, reason, message", async () => {
 	const server = await serve(), one = client(server, { maxTries: 2 }), told = [], all = [];
 	one.onReconnecting(event => told.push(["reconnecting", event.attempt, event.delay <= 40]));
@@ -102,6 +112,16 @@ test("rooms by the other names", async () => {
 	await until(() => server.heard.some(message => message.type === "leave_room"));
 	assert.deepEqual(server.heard.filter(message => message.type === "DATA").map(message => message.data.content), ["hello"]);
 	await assert.rejects(one.sendToRoom("r", "late"), { code: "NOT_A_MEMBER" });
+});
+
+test("sendNow() sends once, as it is, or not at all", async () => {
+	const server = await serve(), one = client(server);
+	assert.equal(one.sendNow({ type: "cursor", x: 1 }), false);
+	await until(() => one.isConnected);
+	assert.equal(one.sendNow({ type: "cursor", room: "r", x: 2 }), true);
+	await one.direct("you", "after");
+	assert.deepEqual(server.heard[0], { type: "cursor", room: "r", x: 2 });
+	assert.equal(one.queued, 0);
 });
 
 /** A server of which only events come through. */

@@ -21,9 +21,15 @@
  * @property {(now: number) => void} ticked several times a second, while a WebSocket is open
  * @property {() => void} dropped
  * @property {(event: Message) => void} changed with each state
+ * @property {() => boolean} known whether the server knows who we are
+ * @property {(why: Ending) => void} refused for good
  */
 
 const TICK_MS = 250;
+const UNAUTHORIZED = 3401; // as the server refuses
+const FORBIDDEN = 3403;
+const TOO_MANY = 3429;
+const POLICY = 1008;
 const STABLE_MS = 3_000; // a connection that lasted so long counts as a success
 
 /** @implements {Wire} */
@@ -116,6 +122,7 @@ export class Connection {
 			if (kind !== "websocket" && !others && this.#options.transports.includes("websocket")) continue;
 			const ended = await this.#open(kind, generation);
 			if (generation !== this.#generation || !ended) return;
+			if (this.#isFinal(ended, false)) return this.#refuse(ended);
 			if (!why.reason) why = ended;
 		}
 		this.#retry(why);
@@ -210,7 +217,21 @@ export class Connection {
 		// A server that lets us in and at once shows us out has not taken us.
 		if (Date.now() - this.#openedAt >= STABLE_MS) this.#tries = 0;
 		this.#drop(4000, "lost");
-		this.#retry(why);
+		if (this.#isFinal(why, this.#owner.known())) this.#refuse(why);
+		else this.#retry(why);
+	}
+
+	/** Whether another try would end in the same way. A server that knows us may close with POLICY for what passes, as
+	 *  reading too slowly. @param {Ending} why @param {boolean} known */
+	#isFinal({ code }, known) {
+		return code === UNAUTHORIZED || code === FORBIDDEN || (code === POLICY && !known);
+	}
+
+	/** @param {Ending} why */
+	#refuse(why) {
+		globalThis.removeEventListener?.("online", this.#online);
+		this.#become("failed", { ...why, permanent: true });
+		this.#owner.refused(why);
 	}
 
 	/** @param {Ending} why */
@@ -220,7 +241,7 @@ export class Connection {
 			return;
 		}
 		const { minDelay, maxDelay } = this.#options;
-		const whole = Math.min(maxDelay, minDelay * 2 ** this.#tries);
+		const whole = why.code === TOO_MANY ? maxDelay : Math.min(maxDelay, minDelay * 2 ** this.#tries);
 		const delay = Math.round(this.#askedDelay ?? whole / 2 + (Math.random() * whole) / 2);
 		this.#askedDelay = undefined;
 		this.#tries++;

@@ -32,9 +32,9 @@ export class Events {
 	heard(event) {
 		const { state } = event;
 		if (state === "open" && !this.#isOpen) {
-			this.#all(OPENED, event);
-			if (this.#wasOpen) this.#all(["reconnected"], event);
+			const names = this.#wasOpen ? [...OPENED, "reconnected"] : OPENED;
 			this.#isOpen = this.#wasOpen = true;
+			this.#all(names, event);
 		} else if (state !== "open" && state !== "connecting" && this.#isOpen) {
 			this.#isOpen = false;
 			this.#all(CLOSED, event);

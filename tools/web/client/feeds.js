@@ -165,6 +165,8 @@ export class Feeds {
 		if (goesOn || positions.some(Boolean)) {
 			address.searchParams.set("since", positions.map(position => position?.seq ?? "").join());
 			address.searchParams.set("epoch", positions.map(position => position?.epoch ?? "").join());
+		} else if (kind === "poll") {
+			address.searchParams.set("wait", "0"); // where the topics stand, at once
 		}
 		return address.href;
 	}
@@ -173,12 +175,13 @@ export class Feeds {
 
 	/** @param {Message} message */
 	heardUpdate(message) {
-		const { topic, seq, epoch, data } = message, position = this.#positions.get(topic);
+		const { topic, seq, prev, epoch, data } = message, position = this.#positions.get(topic);
 		const wanting = [...this.#subscriptions.values()].filter(each => matches(each.name, topic));
 		if (position?.heard && position.epoch === epoch) {
 			if (seq <= position.seq) return;
-			if (seq > position.seq + 1 && !wanting.some(each => each.conflate))
-				this.#owner.emit({ type: "gap", topic, from: position.seq + 1, to: seq - 1, epoch });
+			// A message that does not say which was before it comes of a server whose numbers have no holes.
+			if ((prev ?? seq - 1) > position.seq && !wanting.some(each => each.conflate))
+				this.#owner.emit({ type: "gap", topic, from: position.seq + 1, to: prev ?? seq - 1, epoch });
 		}
 		this.#move(topic, epoch, seq, true);
 		for (const { handlers } of wanting) for (const handler of handlers) callHandler(() => handler(data, message));

@@ -55,7 +55,7 @@ export class Follower {
 			this.#begin(epoch, prev);
 		} else if (seq <= this.last) {
 			return "old";
-		} else if (seq > this.until && prev !== this.seq && !(this.holes && prev > this.seq)) {
+		} else if (seq > this.until && prev > this.seq && !this.holes) {
 			verdict = this.#lose(prev);
 		}
 		this.last = seq;

@@ -47,9 +47,10 @@ class HttpLink {
 
 	/** @param {() => Promise<void>} run @param {Listener} listener */
 	start(run, listener) {
-		run().then(() => "ended", error => String(error.message ?? error)).then(reason => {
+		let code = 1006;
+		run().then(() => "ended", error => ((code = error.close ?? code), String(error.message ?? error))).then(reason => {
 			clearTimeout(this.#timer);
-			if (!this.abort.signal.aborted) listener.ended(1006, reason);
+			if (!this.abort.signal.aborted) listener.ended(code, reason);
 			else if (this.abort.signal.reason === "silence") listener.ended(1006, "nothing heard");
 		});
 	}
@@ -64,7 +65,8 @@ class HttpLink {
 	async fetch(address, headers) {
 		this.listen();
 		const answer = await fetch(address, { headers, signal: this.abort.signal, cache: "no-store" });
-		if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
+		// As a WebSocket would have been closed.
+		if (!answer.ok) throw Object.assign(new Error(`HTTP ${answer.status}`), { close: 3000 + answer.status });
 		return answer;
 	}
 

@@ -84,18 +84,21 @@ export class Ringcast {
 		this.#address = new URL(address, base);
 		this.#address.protocol = this.#address.protocol.replace(/^http/, "ws");
 		if (this.#options.reliable) this.#address.searchParams.set("reliable", "1");
+		this.#address.searchParams.set("refusals", "1"); // a page sees why, and not only that it was refused
 		const ids = new Ids();
 		const request = (/** @type {Message} */ message) => this.request(message);
 		const emit = (/** @type {Message} */ message) => this.#handlers.emitHeard(message);
 		this.#connection = new Connection(this.#options, {
 			dial: (kind, listener) => this.#dial(kind, listener),
 			hasFeeds: () => this.#feeds.size > 0,
-			welcomed: message => void (this.#userId = message.userId ?? ""),
+			welcomed: message => this.#welcomed(message),
 			opened: () => this.#opened(),
 			heard: message => this.#hear(message),
 			ticked: now => this.#ticked(now),
 			dropped: () => this.#dropped(),
 			changed: event => this.#changed(event),
+			known: () => this.#userId !== "",
+			refused: why => emit({ type: "refused", ...why }),
 		});
 		this.#requests = new Requests(this.#options, this.#connection, ids);
 		this.#outbox = new Outbox(this.#options, this.#connection, ids, data => this.#mayGo(data));
@@ -140,8 +143,10 @@ export class Ringcast {
 	}
 
 	/**
-	 * Handles the messages of a type; "*" stands for all types. Three types are made here: "state" (on each change, with
-	 * `state`, `transport`, `tries`, `delay`, `code`, `reason`), "latency" (`ms` to the server and back), and some of "gap".
+	 * Handles the messages of a type; "*" stands for all types. Four types are made here: "state" (on each change, with
+	 * `state`, `transport`, `tries`, `delay`, `code`, `reason`), "latency" (`ms` to the server and back), some of "gap", and
+	 * "refused" (`code`, `reason`): the server will not have us, and the state is "failed" until connect(). Its code is 3401
+	 * (the token), 3403 (the origin, the name, a right) or 1008; join() is rejected then, with REFUSED and the words.
 	 * @param {string} type @param {Handler} handler @returns {() => void} takes it away again
 	 */
 	on(type, handler) {
@@ -266,6 +271,14 @@ export class Ringcast {
 		return this.#outbox.send(data);
 	}
 
+	/** Sends now, once, or not at all: for what is old in a moment, as a cursor, or that somebody types. @param {Message} message
+	 *  @returns {boolean} whether it went out */
+	sendNow(message) {
+		const { ready } = this.#connection;
+		if (ready) this.#connection.write(message);
+		return ready;
+	}
+
 	/** Enters a room, now and after each new connection. @param {string} name @returns {Promise<void>} */
 	join(name) {
 		return this.#rooms.join(name);
@@ -379,9 +392,9 @@ export class Ringcast {
 
 	/** @param {Message} event */
 	#changed(event) {
-		const { state, reason } = event;
+		const { state, reason, permanent } = event;
 		if (state === "failed" || state === "closed")
-			this.#rooms.abandon(new RingcastError("OFFLINE", reason || `the connection is ${state}`));
+			this.#rooms.abandon(new RingcastError(permanent ? "REFUSED" : "OFFLINE", reason || `the connection is ${state}`));
 		this.#handlers.emit(event);
 		this.#events.heard(event);
 	}
@@ -397,6 +410,13 @@ export class Ringcast {
 		this.#outbox.dropped();
 		this.#rooms.dropped();
 		this.#requests.dropped();
+	}
+
+	/** The next connection says which one was before it: so the server counts it as one that came back.
+	 *  @param {Message} message */
+	#welcomed(message) {
+		this.#userId = message.userId ?? "";
+		if (message.clientId) this.#address.searchParams.set("client", message.clientId);
 	}
 
 	/** What goes to a room waits until we are in it. @param {any} data */

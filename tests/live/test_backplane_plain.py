@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""Plain records in Redis, published by redis-cli as the example does; those in other engines are tested with these."""
+import sys
+
+sys.dont_write_bytecode = True
+import plain_forms as plain  # noqa: E402
+from engines import find  # noqa: E402
+from harness import Skip, command, equal, run  # noqa: E402
+from redis_server import Redis  # noqa: E402
+
+
+class Engine(Redis):
+    def url(self, prefix, port=None):
+        return f"redis://127.0.0.1:{port or self.port}/0?prefix={prefix}"
+
+
+def started():
+    if b"built without libhiredis" in command("probe").stdout:
+        raise Skip("built without hiredis")
+    find("redis-cli", "redis-tools")
+    return Engine()
+
+
+def test_plain():
+    with started() as engine:
+        plain.delivered(engine, plain.example(engine, "plain", "redis.sh", "sh"))
+
+
+def test_rooms_and_users():
+    with started() as engine:
+        plain.rooms_and_users(engine, plain.example(engine, "app", "redis.sh", "sh"))
+
+
+def test_plain_is_off():
+    with started() as engine:
+        plain.dropped(engine, plain.example(engine, "closed", "redis.sh", "sh"))
+
+
+def test_fields_in_any_order():
+    """What is no plain record harms nobody, and what is one needs only to say where it is for."""
+    with started() as engine:
+        def publish(to, text):
+            epoch = plain.ran("redis-cli", "-p", str(engine.port), "XREVRANGE", "odd:stream", "+", "-", "COUNT", "1")
+            add = ("redis-cli", "-p", str(engine.port), "XADD", "odd:stream", epoch.split("-")[0] + "-*")
+            plain.ran(*add, "hello", "world")
+            plain.ran(*add, "to", "nowhere/A", "data", "x")
+            plain.ran(*add, "to", "topic/", "data", "x")
+            plain.ran(*add, "to", "topic/bad\x01name", "data", "x")
+            plain.ran(*add, "data", text, "more", "of it", "to", to)
+        plain.delivered(engine, publish, "odd")
+
+
+def test_words():
+    wrong = command("serve", "--backplane", "redis://127.0.0.1:9/0?plain=everything")
+    equal(wrong.returncode != 0 and b"plain=everything" in wrong.stderr, True, wrong.stderr)
+
+
+if __name__ == "__main__":
+    run(globals(), limit=30)
