@@ -78,6 +78,7 @@ static void begin_further_back(struct worker *worker, uint32_t slot, uint64_t fr
 {
 	struct rc_server *server = worker->server;
 	struct rc_cursor *cursor = &worker->connections[slot].cursor;
+	RC_ASSERT(from >= server->log.granted);
 	bool was_behind = cursor->behind;
 	rc_cursor_wants_back(cursor, rc_lag_place(worker, slot));
 	rc_lag_follow(worker, slot, was_behind);
