@@ -59,6 +59,8 @@ EXAMPLES := $(patsubst tools/examples/%.c,$(BUILD)/examples/%,$(wildcard tools/e
 TOOL_OBJECTS := $(call objects,$(filter-out tools/examples/%,$(wildcard tools/*.c tools/*/*.c)))
 UNIT_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(patsubst tests/unit/%.c,$(BUILD)/tests/unit_%,$(wildcard tests/unit/*.c)))
 # Programs without a test framework, for what the thread sanitizer is to see.
+HOSTILE := $(BUILD)/tests/backplane_hostile
+HOSTILE_OBJECTS := $(call objects,$(wildcard tests/backplane/*.c) $(addprefix tools/backplane/,arrival.c at_once.c follower.c node.c outbox.c packet.c plain.c presence.c publisher.c report.c state.c url.c))
 THREAD_TESTS := $(patsubst tests/threads/%.c,$(BUILD)/tests/threads_%,$(wildcard tests/threads/*.c))
 FUZZ_TARGETS := $(filter-out run,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
 FUZZ_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%))
@@ -111,7 +113,7 @@ run-cluster: $(PROGRAM) ## a Redis, three nodes of `ringcast app` on it, and HAP
 
 examples: $(EXAMPLES) ## the programs of tools/examples, in $(BUILD)/examples: what to copy from when you embed the library
 
-test: all $(EXAMPLES) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(LOOP) $(ENGINE_PEERS) $(PRODUCERS) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
+test: all $(EXAMPLES) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(if $(SIM_TESTS),$(BUILD)/sim) $(STARVED) $(LOOP) $(ENGINE_PEERS) $(HOSTILE) $(PRODUCERS) $(if $(SANITIZE),,$(BENCHES)) $(READY_TEST) ## every test (ONLY=word: those whose name holds the word)
 	@CC='$(CC)' SANITIZE='$(or $(SANITIZE),$(INSTRUMENTED))' ONLY='$(ONLY)' sh tests/run.sh $(BUILD) $(UNIT_TESTS) $(THREAD_TESTS) $(FUZZ_TESTS) $(SIM_TESTS) \
 		$(if $(SANITIZE),,tests/benches.sh tests/cross.sh)
 
@@ -412,6 +414,16 @@ $(BUILD)/tests/unit_%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/tools.a $(LIBRARY)
 $(BUILD)/obj/checked/%.o: %.c Makefile | $(READY)
 	@mkdir -p $(@D)
 	$(call say,compile $< with its checks)$(CC) $(RC_CFLAGS) -DRC_CHECK_EACH $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+# Nodes as they are, on an engine that is hostile on purpose, with a model in the place of the library. Both commands are
+# kept, so that tests/backplane/test_hostile.py compiles one file anew and links the rest as it is.
+HOSTILE_LINK = $(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $(HOSTILE_OBJECTS)
+
+$(HOSTILE): $(HOSTILE_OBJECTS)
+	@mkdir -p $(@D)
+	@echo '$(CC) $(RC_CFLAGS) $(INCLUDE_tools) $(CPPFLAGS) $(CFLAGS)' >$@.compile
+	@echo '$(HOSTILE_LINK)' >$@.link
+	$(call say,link $@)$(HOSTILE_LINK) -o $@
 
 $(BUILD)/tests/threads_%: $(BUILD)/obj/tests/threads/%.o $(LIBRARY)
 	@mkdir -p $(@D)
