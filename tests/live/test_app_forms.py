@@ -85,8 +85,8 @@ def both_ways(kind):
         plain = server.client("/ws/plain")
         for client in (one, other, plain):
             client.in_room("r")
-        for client in (one, other):
-            client.settle_after("user_joined")
+        for client, joined in ((one, "other"), (one, "plain"), (other, "plain")):
+            client.expect("user_joined", userId=joined)
         for value in VALUES:
             if value in (None, "", [], {}):
                 continue  # says nothing
