@@ -321,8 +321,6 @@ static void remove_bucket(struct rc_topics *topics, uint32_t hole)
 
 static void leave_list(struct rc_topics *topics, struct rc_topic *topic)
 {
-	if (!rc_topic_was_left(topics, topic))
-		return;
 	*(topic->left_back ? &rc_topic_at(topics, topic->left_back - 1)->left : &topics->left_first) = topic->left;
 	if (topic->left)
 		rc_topic_at(topics, topic->left - 1)->left_back = topic->left_back;
@@ -339,8 +337,10 @@ static void join_list(struct rc_topics *topics, struct rc_topic *topic)
 
 void rc_topics_release(struct rc_topics *topics, struct rc_topic *topic)
 {
-	if (!topic->subscription_count && topic->successor)
+	if (!topic->subscription_count && rc_topic_was_left(topics, topic)) {
 		leave_list(topics, topic);
+		rc_topics_close(topics, rc_topic_at(topics, topic->successor - 1));
+	}
 	if (topic->subscription_count || topic->open_count || topic->entry_count || topic->kept || topic->begun ||
 	    (topic->state && topic->state->key_count))
 		return;
@@ -388,6 +388,7 @@ struct rc_topic *rc_topics_renew(struct rc_topics *topics, struct rc_topic *topi
 	topic->begun = false;
 	rc_topic_unkeep(topics, topic);
 	if (topic->subscription_count) {
+		next->open_count++; /* who is to go there must find it */
 		join_list(topics, topic);
 		atomic_fetch_add(&topics->successions, 1);
 	}
@@ -400,8 +401,10 @@ struct rc_topic *rc_topics_follow(struct rc_topics *topics, struct rc_topic *top
 	struct rc_topic *next = rc_topic_at(topics, topic->successor - 1);
 	while (next->successor) {
 		struct rc_topic *last = rc_topic_at(topics, next->successor - 1);
-		last->open_count++;
+		unsigned holds = 1 + rc_topic_was_left(topics, topic);
+		last->open_count += holds;
 		topic->successor = next->successor;
+		next->open_count -= holds - 1;
 		rc_topics_close(topics, next);
 		next = last;
 	}

@@ -7,7 +7,7 @@
  * A topic's epoch is the server's own, or that of a stream of which the log is a replica (ringcast_replica.h). It never
  * changes while there is something to read of the topic. One that begins anew hands its name to a successor: whoever
  * still reads the old one finds its numbers as they were, and it goes when its subscribers have moved and its messages
- * are recycled.
+ * are recycled. It holds its successor while it is open, and while it has subscribers: those are to find it.
  *
  * Threads: every function is called with the log's lock held, except rc_topic_at() and the fields marked (shared),
  * which workers read while they hold an entry of the topic or a subscription to it.
@@ -50,7 +50,7 @@ struct rc_topic {
 	struct rc_jumps jumps;           /* the log's, see log.c */
 	uint32_t message_count;          /* since it was made, modulo 2^32 */
 	uint32_t subscription_count;     /* of all workers */
-	uint32_t open_count;             /* of its handle, and of the topics of which it is the successor */
+	uint32_t open_count;             /* of its handle, and by topics of which it is the successor */
 	uint64_t worker_mask;            /* bit i: a worker with index i modulo 64 has subscribers */
 	uint64_t claimed;                /* highest number among messages that are about to be put; else 0 */
 	uint8_t *kept;                   /* frame of the newest message when the log has recycled it, or null */

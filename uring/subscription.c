@@ -218,10 +218,13 @@ int rc_subscription_move(struct worker *worker, uint32_t slot, struct rc_subscri
 	uint64_t hash = topic->hash;
 	size_t size = topic->name_size;
 	char name[RC_TOPIC_NAME_MAX + 1];
-	memcpy(name, topic->name, size); /* it goes with its last subscriber */
+	memcpy(name, topic->name, size); /* it goes with its last subscriber, and so would its successor */
+	struct rc_topic *next = rc_topics_find(&worker->server->topics, name, size, hash);
+	next->open_count++;
 	remove_locked(worker, slot, record);
 	begin_cursor(worker, conn);
 	int result = subscribe_locked(worker, slot, name, size, hash, &start, &none);
+	rc_topics_close(&worker->server->topics, next);
 	if (result < 0) /* it is there already: somebody asked for that in its name meanwhile */
 		return result == -EEXIST ? 0 : result;
 	topic = rc_topics_find(&worker->server->topics, name, size, hash);

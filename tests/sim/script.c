@@ -230,7 +230,7 @@ static void command(struct peer *peer)
 	if (peer->kind == PEER_SERVER && (text[0] == 's' || text[0] == 'u'))
 		return;
 	if (peer->books && (text[0] == 's' || text[0] == 'u'))
-		snprintf(text, sizeof text, "b%x n%u", sim_below(BOOKS), sim_below(64));
+		snprintf(text, sizeof text, "b%x n%u", sim_below(BOOKS + STREAMS), sim_below(64));
 	numbered(peer, 'C', text, strlen(text));
 }
 

@@ -497,6 +497,26 @@ Test(replica, another_epoch_is_told_and_nothing_of_the_old_one_given, .init = be
 	close(other);
 }
 
+static size_t make_no_text(void *context, const struct rc_numbers *numbers, const void **data)
+{
+	(void)context, (void)numbers;
+	*data = "\xff";
+	return 1;
+}
+
+/* It has begun anew though nothing came of the message, and stays so. */
+Test(replica, an_epoch_whose_first_message_fails_is_told_too, .init = begin, .fini = finish)
+{
+	struct rc_publication message = { .make_of = make_no_text, .at_epoch = 8, .at_sequence = 3 };
+	at("t", 7, 10, "a");
+	int fd = reader_open("t");
+	cr_expect_eq(rc_publish_with(server, "t", 1, &message), -EILSEQ);
+	expect_told(fd, "resync 8/2;");
+	at("t", 8, 4, "b");
+	expect_told(fd, "8/4<2 b;");
+	close(fd);
+}
+
 Test(replica, keys_and_last_values_go_with_their_epoch, .init = begin, .fini = finish)
 {
 	at_key("k", 7, 10, "a");
