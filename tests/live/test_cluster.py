@@ -211,7 +211,7 @@ def test_a_killed_node_takes_its_members_with_it():
             equal(names, {f"g{n}" for n in range(5)})
             until_members(client, "r", "left", "also")
         print(f"# a killed node's members were gone after {max(took):.2f} s")
-        assert max(took) < 3.5 * SLOW, f"{max(took):.2f} s"
+        assert max(took) < 10 * SLOW, f"{max(took):.2f} s"
         # What was for them waits for them now.
         equal(left.say("direct", to="g0", content="later").settle_after() and None, None)
         time.sleep(0.2)
