@@ -184,10 +184,11 @@ static int take(struct rc_server *server, const char *name, size_t size, const s
                 struct picture **taken)
 {
 	struct pictures *pictures = &server->pictures;
-	struct picture *picture = count_bytes(pictures, sizeof *picture) ? calloc(1, sizeof *picture) : NULL;
+	struct picture *picture = grow(pictures, NULL, 0, sizeof *picture);
 	struct state_read read;
 	if (!picture)
 		return -ENOMEM;
+	*picture = (struct picture){ 0 };
 	picture->form = form;
 	struct taking taking = { server, picture };
 	int result = rc_state_read(server, name, size, &read, add, &taking);
