@@ -6,8 +6,9 @@ import random
 import threading
 import time
 
-from app import SLOW, equal, until
+from app import App, SLOW, equal, until
 from cluster import Nodes, members, until_members
+from cutter import Cutter
 from harness import Skip, run
 
 SEED = int(os.environ.get("RC_SEED") or time.time())
@@ -368,6 +369,42 @@ def test_a_room_that_is_made_again_is_another():
         hear_of(c, "room_message", content="new")
         for client in (c, d):
             until(lambda client=client: said_in(client, "r") == ["new"], "what was said, on its node too")
+
+
+def test_what_the_engine_let_go_of_is_told():
+    """A node that was cut off for too long: its clients, in feeds and rooms, hear that something is lost. Who comes from
+    another node, and is ahead of this one, is not told what is not so."""
+    with Nodes(2) as nodes, Cutter(nodes.redis.port) as way:
+        node = App("--backplane", nodes.redis.url().replace(str(nodes.redis.port), str(way.port)))
+        nodes.nodes.append(node)
+        nodes.meet(3)
+        a, b = (nodes[n].client(f"/ws/{name}").in_room("r") for n, name in ((2, "a"), (0, "b")))
+        until_members(a, "r", "a", "b")
+        a.say("subscribe", topics=["old"])
+        hear_of(a, "subscribed")
+        nodes[0].post("publish", topic="old", data=1)
+        hear_of(a, "update", data=1)
+        way.cut()
+        until(lambda: not nodes.backplane(node)["up"], "a node that is cut off")
+        place = nodes[0].post("publish", topic="new", data=1)
+        late = node.client("/ws/late")
+        late.say("subscribe", topics=["new"], since=place["seq"], epoch=place["epoch"])
+        hear_of(late, "subscribed")
+        late.settle()
+        for number in range(5):
+            nodes[0].post("publish", topic="new", data=number)
+            b.say("room_message", room="r", content=number)
+        b.settle()
+        nodes.redis.call("XTRIM", "test:stream", "MAXLEN", "1")
+        way.mend()
+        heard = {}
+        while len(heard) < 2:
+            message = hear_of(a, "resync")
+            heard[message.get("room") or message["topic"]] = message
+        equal(sorted(heard), ["old", "r"])
+        hear_of(late, "resync", topic="new")
+        b.say("room_message", room="r", content="after")
+        hear_of(a, "room_message", content="after")
 
 
 def test_redis_is_away_and_back():

@@ -101,8 +101,7 @@ static void publish(const struct coming *coming, const struct app_out *out, bool
 
 static bool is_room(const struct coming *coming)
 {
-	return coming->message->channel_size > sizeof APP_ROOM_CHANNEL - 1 &&
-	       memcmp(coming->message->channel, APP_ROOM_CHANNEL, sizeof APP_ROOM_CHANNEL - 1) == 0;
+	return app_room_prefix(coming->message->channel, coming->message->channel_size);
 }
 
 /* Tells those in the room. While the node starts nobody is here to hear it. */

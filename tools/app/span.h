@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "letters.h"
 #include "out.h"
@@ -51,6 +52,13 @@ struct app_in_hand {
 	const json_t *id;
 	unsigned count; /* records written for it */
 };
+
+/* The bytes before a room's name in its channel, which is its topic on several nodes; 0: it is none of a room. */
+static inline size_t app_room_prefix(const char *topic, size_t size)
+{
+	const size_t prefix = sizeof APP_ROOM_CHANNEL - 1;
+	return size > prefix && memcmp(topic, APP_ROOM_CHANNEL, prefix) == 0 ? prefix : 0;
+}
 
 /* A channel's name, of a room or a user. */
 struct app_channel {
