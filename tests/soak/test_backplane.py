@@ -4,7 +4,8 @@ connections to the engine are cut, the engine is killed and comes again with wha
 back, a Sentinel fails over. At the end: what was lost, what came twice, what came in another order, channel by channel and
 node by node; which resets were told; and what its writer was not told of, which may be there or not.
 
-ENGINE=redis|sentinel|nats|amqp|kafka, CLIENTS=1000, MESSAGES=200000, SECONDS=120; RC_SEED=number repeats the choices.
+ENGINE=redis|sentinel|nats|amqp|kafka, CLIENTS=1000, MESSAGES=200000, SECONDS=120; RC_SEED=number repeats the choices;
+KINDS='cut,kill node' has these alone go wrong; LOGS=FOLDER keeps what the nodes say.
 """
 import http.client
 import multiprocessing
@@ -49,7 +50,7 @@ class Node:
 
     def __init__(self, number, url, folder):
         self.number, self.url, self.port, self.process = number, url, lasting_port(), None
-        self.output = open(os.path.join(folder, f"node{number}"), "w+", encoding="utf-8", errors="replace")
+        self.output = open(os.path.join(os.environ.get("LOGS") or folder, f"node{number}"), "w+", encoding="utf-8", errors="replace")
 
     def start(self):
         self.process = subprocess.Popen([PROGRAM, "app", "--listen", f"127.0.0.1:{self.port}", "--backplane", self.url, *NODE],
@@ -217,6 +218,14 @@ class Faults:
     def end_connections(self):
         self.engine.end_connections()
 
+    def trim(self):
+        """One node is cut off for longer than Redis keeps what is said meanwhile: its clients are told."""
+        cut = self.chance.choice(self.engine.cuts)
+        cut.cut()
+        time.sleep(self.chance.uniform(0.5, 2))
+        self.engine.engine.ask("XTRIM", "soak:stream", "MAXLEN", "100")
+        cut.mend()
+
     def kill_engine(self):
         self.engine.kill(self.chance)
         self.due += self.chance.uniform(1, 4)
@@ -300,7 +309,7 @@ def soak(name, clients, messages, seconds, faults_of=Faults, kinds=None):
     print(f"    {name}: {clients} clients, {messages} messages, {seconds:.0f} s, RC_SEED={SEED}", flush=True)
     engine = ENGINES[name]()
     if kinds:
-        engine.kinds = lambda: kinds
+        engine.kinds = lambda: tuple(kinds)
     with tempfile.TemporaryDirectory(prefix="ringcast-soak-") as folder:
         nodes = [Node(number, url, folder) for number, url in enumerate(engine.urls)]
         try:
@@ -386,7 +395,8 @@ def run_on(plan, engine, nodes, faults_of):
 if __name__ == "__main__":
     try:
         wrong = soak(ENGINE, int(os.environ.get("CLIENTS") or 1000), int(os.environ.get("MESSAGES") or 200000),
-                     float(os.environ.get("SECONDS") or 120))
+                     float(os.environ.get("SECONDS") or 120),
+                     kinds=[kind for kind in os.environ.get("KINDS", "").split(",") if kind])
     except Skip as why:
         print(f"skip: {why}")
         sys.exit(77)
