@@ -26,7 +26,6 @@
 #include "passing.h"
 #include "people.h"
 #include "reliable.h"
-#include "ringcast_stats.h"
 #include "span.h"
 #include "updates.h"
 
@@ -255,23 +254,22 @@ static void on_pass(const struct coming *coming)
 static void on_feed(const struct coming *coming)
 {
 	const struct backplane_message *message = coming->message;
-	struct rc_topic_stats stats = { 0 };
 	struct app_out out = { 0 };
+	bool begins;
 	if (!is_new(coming))
 		return;
-	rc_topic_stats(coming->app->server, message->channel, message->channel_size, &stats);
-	bool follows = stats.sequence && stats.epoch == message->epoch;
+	uint64_t previous = app_updates_previous(coming->app, message, &begins);
 	app_out_type(&out, "update", NULL);
 	app_out_text(&out, ",\"topic\":");
 	app_out_string(&out, message->channel, message->channel_size);
-	app_out_format(
-	    &out, ",\"seq\":%llu,\"epoch\":%llu,\"prev\":%llu,\"data\":", (unsigned long long)message->sequence,
-	    (unsigned long long)message->epoch, (unsigned long long)(follows ? stats.sequence : message->sequence - 1));
+	app_out_format(&out,
+	               ",\"seq\":%llu,\"epoch\":%llu,\"prev\":%llu,\"data\":", (unsigned long long)message->sequence,
+	               (unsigned long long)message->epoch, (unsigned long long)previous);
 	app_out_bytes(&out, coming->record.text, coming->record.text_size);
 	app_out_text(&out, "}");
 	publish(coming, &out, false);
 	app_out_free(&out);
-	if (!follows)
+	if (begins)
 		app_feeds_begun(coming->app, message->channel, message->channel_size);
 }
 
