@@ -204,11 +204,11 @@ class Reader:
 
 
 class Readers:
-    """All of them, in a process of its own. `state` tells the others how far they are."""
+    """All of them, in a process of its own. `ready` says how many are in place."""
 
-    def __init__(self, plan, ports, delivered, ready, resumed):
+    def __init__(self, plan, ports, delivered, ready):
         self.plan, self.ports = plan, ports
-        self.delivered, self.ready, self.resumed = delivered, ready, resumed
+        self.delivered, self.ready = delivered, ready
         self.selector = selectors.DefaultSelector()
         self.counts, self.words, self.wrongs, self.known = Counter(), Counter(), Counter(), {}
         self.examples, self.due, self.turn, self.ended = [], [], 0, 0
