@@ -121,7 +121,7 @@ done
 # They mostly wait for something, so there are as many at a time as there are processors. Each prints when it has ended.
 export log limit python build
 [ "${SANITIZE:-}" != thread ] || RC_LANES=${RC_LANES:-1} # in which all is ten times as slow
-xargs -r -L 1 -P "${RC_LANES:-$(nproc)}" sh -c '
+xargs -r -n 3 -P "${RC_LANES:-$(nproc)}" sh -c '
 	[ "$2" = - ] || export RC_RING="$2"
 	timeout -k 5 "$limit" "$python" -B "$3" "$build" >"$log.$1" 2>&1
 	echo $? >"$log.$1.status"
@@ -129,6 +129,7 @@ xargs -r -L 1 -P "${RC_LANES:-$(nproc)}" sh -c '
 ' sh <"$log.scripts"
 twice=0
 while read -r name ring test; do
+	[ -e "$log.$name.status" ] || echo 127 | tee "$log.$name.status" >"$log.$name" # it was never begun
 	status=$(cat "$log.$name.status")
 	if [ "$status" -ne 0 ] && [ "$status" -ne 77 ] && [ "${RC_LANES:-2}" -gt 1 ] &&
 		! grep -qE "Sanitizer|runtime error:|exit status|(peer|server) ended" "$log.$name"; then
