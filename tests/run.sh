@@ -108,7 +108,7 @@ done
 # They mostly wait for something, so there are as many at a time as there are processors. Each prints when it has ended.
 export log limit python build
 [ "${SANITIZE:-}" != thread ] || RC_LANES=${RC_LANES:-1} # in which all is ten times as slow
-xargs -r -L 1 -P "${RC_LANES:-$(nproc)}" sh -c '
+xargs -r -n 3 -P "${RC_LANES:-$(nproc)}" sh -c '
 	[ "$2" = - ] || export RC_RING="$2"
 	case $3 in
 	*.py) set -- "$@" "$python" -B "$3" "$build" ;;
@@ -133,6 +133,7 @@ forgivable() {
 
 twice=0
 while read -r name ring test; do
+	[ -e "$log.$name.status" ] || echo 127 | tee "$log.$name.status" >"$log.$name" # it was never begun
 	status=$(cat "$log.$name.status")
 	if forgivable "$test" "$status" "$log.$name"; then
 		twice=$((twice + 1))
