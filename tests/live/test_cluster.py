@@ -66,6 +66,35 @@ def test_rooms_over_three_nodes():
     print("# what is said reaches all nodes, and its sender not")
 
 
+def test_who_joins_hears_of_nothing_before_that():
+    """On all nodes clients come and go, and talk, while another node begins and all say their members again: from
+    room_left to room_joined nobody hears of the room, never of itself, and not what it says at once."""
+    wrong = []
+
+    def come_and_go(client, name):
+        try:
+            for turn in range(40):
+                client.say("join_room", room="r").say("room_message", room="r", content=f"{name} {turn}")
+                message = client.hear()
+                equal((message["type"], message.get("room")), ("room_joined", "r"), f"what {name} hears first")
+                client.say("leave_room", room="r")
+                while (message := client.hear())["type"] != "room_left":
+                    if name in (message.get("userId"), message.get("from")):
+                        raise AssertionError(f"{name} hears of itself: {message}")
+        except Exception as error:
+            wrong.append(f"{name}: {error!r}")
+
+    with Nodes() as nodes:
+        clients = {f"u{n}": nodes[n % 3].client(f"/ws/u{n}") for n in range(9)}
+        threads = [threading.Thread(target=come_and_go, args=(client, name)) for name, client in clients.items()]
+        for thread in threads:
+            thread.start()
+        nodes.begin()
+        for thread in threads:
+            thread.join()
+        equal(wrong, [])
+
+
 def test_messages_of_ones_own():
     """Other types, what passes, who is left out, and a message in pieces go over all nodes."""
     with Nodes(3, "--types", "typing,own", "--ephemeral", "typing") as nodes:

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "letters.h"
 #include "out.h"
 #include "record.h"
 #include "replica.h"
@@ -65,9 +66,14 @@ struct app_device app_device_of(const struct app_client *client);
 /* What cannot be said now is said later, with all others. */
 void app_span_arrive(struct app_client *client);
 void app_span_leave(struct app_client *client);
-/* The client is sent `told`, if that is not null, when it has its place in the order: who comes after it is told to it.
- * While the nodes cannot be reached it is sent that at once. */
-void app_span_enter_room(struct app_client *client, const struct app_room *room, struct app_out *told);
+/* Its letter is opened when the client has its place in the order, and then says it: the epoch as `sender`, and the
+ * `number`. While the nodes cannot be reached it is opened at once, with 0 as both. */
+struct app_entry {
+	void (*open)(struct app_client *client, const struct app_letter *letter);
+	struct app_letter letter;
+};
+void app_span_enter_room(struct app_client *client, const struct app_room *room, const struct app_entry *entry);
+/* The client is sent `told`, if that is not null, likewise. */
 void app_span_leave_room(struct app_client *client, const char *topic, size_t size, struct app_out *told);
 
 /* How many devices a user has on other nodes, and in all. (lock) */
