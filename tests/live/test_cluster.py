@@ -386,5 +386,54 @@ def test_redis_is_away_and_back():
         hear_of(c.say("room_message", room="r", content="again") and a, "room_message", content="again")
 
 
+def moves_until(client, content):
+    """Who comes and goes before it hears this message of a room."""
+    moves = []
+    while (message := client.hear()).get("content") != content:
+        if message["type"] in ("user_joined", "user_left"):
+            moves.append((message["type"], message["userId"]))
+    return moves
+
+
+def test_nobody_leaves_with_the_engine():
+    """It was away for longer than leases last, and then loses all that it has: who stays is in the room all the time, and
+    what waits for somebody is not lost, since the nodes know it."""
+    with Nodes() as nodes:
+        a, b, c = (nodes[n].client(f"/ws/{name}").in_room("r") for n, name in enumerate("abc"))
+        for client in (a, b, c):
+            until_members(client, "r", "a", "b", "c")
+        a.say("direct", to="away", content="kept", id=1)
+        equal("messageId" in hear_of(a, "status", id=1, status="stored"), False, "a direct message has no number of a room")
+        b.say("room_message", room="r", content="before")
+        for client in (a, c):
+            hear_of(client, "room_message", content="before")
+
+        def stays(words):
+            nodes.meet(3)
+            time.sleep(0.7)  # in which they look at each other's leases, twice
+            b.say("room_message", room="r", content=words)
+            for client in (a, c):
+                equal(moves_until(client, words), [], f"who moved, {words}")
+
+        nodes.redis.kill()
+        for node in nodes.nodes:
+            until(lambda node=node: nodes.backplane(node)["up"] is False, "a node that knows it is alone")
+        for path in ("rooms/r", "broadcast"):
+            until(lambda path=path: "nodes" in nodes[0].api(path, {"content": "no"})[1].get("error", ""), path)
+        time.sleep(3.2)
+        nodes.redis.start()
+        for node in nodes.nodes:
+            until(lambda node=node: nodes.backplane(node)["up"], "a node that is whole")
+        stays("after it was away")
+        nodes.redis.call("FLUSHALL")
+        for node in nodes.nodes:
+            until(lambda node=node: nodes.backplane(node)["epochs"] == 1, "a node that has begun anew")
+        stays("after all was lost")
+        equal(said_in(a, "r"), ["after all was lost"])
+        for client in (a, b, c):
+            until_members(client, "r", "a", "b", "c")
+        nodes[2].client("/ws/away").expect("direct", content="kept")
+
+
 if __name__ == "__main__":
     run(globals(), limit=60)

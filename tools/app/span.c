@@ -285,15 +285,17 @@ void app_in_hand_end(struct app_client *client, struct app_in_hand *in_hand, con
 
 /* ---- what is said ---- */
 
-/* The answer to one message that stands in no DATA. */
-static struct app_answer *answer_alone(const struct app_said *said)
+/* The answer to one message that stands in no DATA. Its number is told if readers see it as the message's id. */
+static struct app_answer *answer_alone(const struct app_said *said, bool numbered)
 {
 	struct app_answer *answer = make_answer(said->client, said->id);
 	if (!answer || !said->id || !said->status)
 		return answer;
 	app_out_type(&answer->told, "status", said->id);
 	app_status_write(&answer->told, said->status, said->count);
-	answer->numbered = true;
+	answer->numbered = numbered;
+	if (!numbered)
+		app_out_text(&answer->told, "}");
 	return answer;
 }
 
@@ -339,7 +341,8 @@ int app_span_say(const struct app_said *said, unsigned kind, const char *name, s
 	}
 	if (in_hand)
 		return say_in_hand(said, kind, &channel, record, in_hand);
-	struct app_answer *answer = client ? answer_alone(said) : NULL;
+	const bool numbered = kind == APP_RECORD_SAY && !(record->flags & APP_RECORD_WHOLE);
+	struct app_answer *answer = client ? answer_alone(said, numbered) : NULL;
 	if (client && !answer)
 		return -ENOMEM;
 	int code = write_record(said->app, kind, channel.name, channel.size, record, answer ? is_done : NULL, answer);
