@@ -98,6 +98,10 @@ struct app_directed {
 };
 int app_span_direct(const struct app_said *said, const struct app_directed *directed);
 
+/* Hands what the client's DATA holds to services, as JSON; its ACK waits for that too. Returns 0, or -EAGAIN and
+ * others: it was not handed over. */
+int app_span_hand_out(struct app_client *client, const char *bytes, size_t size);
+
 /* Has connections of a user closed, or, with its id, one. Returns how many that are, or a negative errno. Takes the
  * lock. */
 int app_span_close(struct app *app, const char *user, size_t size, const char *client_id, const char *reason);
