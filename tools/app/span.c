@@ -335,7 +335,8 @@ int app_span_say(const struct app_said *said, unsigned kind, const char *name, s
 	struct app_answer *answer = client ? answer_alone(said) : NULL;
 	if (client && !answer)
 		return -ENOMEM;
-	int code = write_record(said->app, kind, channel.name, channel.size, record, answer ? is_done : NULL, answer);
+	int code = write_record(said->app, kind, channel.name, channel.size, record, answer ? is_done : said->done,
+	                        answer ? (void *)answer : said->context);
 	if (code)
 		free_answer(answer);
 	return code;
@@ -378,8 +379,10 @@ int app_span_hand_out(struct app_client *client, const char *bytes, size_t size)
 	return code;
 }
 
-int app_span_close(struct app *app, const char *user, size_t size, const char *client_id, const char *reason)
+int app_span_close(const struct app_said *said, const char *user, size_t size, const char *client_id,
+                   const char *reason)
 {
+	struct app *app = said->app;
 	const struct app_channel channel = app_channel_of(APP_USER_CHANNEL, user, size);
 	const struct app_device device = { .client = client_id ? strtoull(client_id, NULL, 16) : 0 };
 	struct app_record record = { .client = device.client, .text = reason, .text_size = strlen(reason) };
@@ -389,6 +392,6 @@ int app_span_close(struct app *app, const char *user, size_t size, const char *c
 	pthread_mutex_unlock(&app->directory.lock);
 	if (!count)
 		return 0;
-	int code = write_record(app, APP_RECORD_CLOSE, channel.name, channel.size, &record, NULL, NULL);
+	int code = write_record(app, APP_RECORD_CLOSE, channel.name, channel.size, &record, said->done, said->context);
 	return code ? code : (int)count;
 }
