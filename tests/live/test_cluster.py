@@ -3,6 +3,7 @@
 whom, and what becomes of it when a node dies or comes back."""
 import os
 import random
+import signal
 import threading
 import time
 
@@ -368,6 +369,45 @@ def test_a_room_that_is_made_again_is_another():
         hear_of(c, "room_message", content="new")
         for client in (c, d):
             until(lambda client=client: said_in(client, "r") == ["new"], "what was said, on its node too")
+
+
+def test_the_api_answers_when_the_engine_has_it():
+    """While Redis does nothing no call is answered with a success; then each is, as on one node. Where Redis is gone each is
+    told so."""
+    with Nodes(2, "--backplane-confirm", "5s", workers=1) as nodes:
+        a, b = (nodes[n].client(f"/ws/{name}").in_room("r") for n, name in ((0, "a"), (1, "b")))
+        until_members(a, "r", "a", "b")
+        arrived(nodes, "b")
+        calls = [("send", {"to": "b", "content": 1}, {"delivered": 1, "stored": False}),
+                 ("send", {"to": "nobody", "content": 1}, {"delivered": 0, "stored": True}),
+                 ("broadcast", {"content": 2}, {"ok": True}), ("rooms/r", {"content": 3}, {"ok": True, "delivered": 2}),
+                 ("disconnect", {"userId": "b"}, {"disconnected": 1})]
+        answers = {}
+
+        def call(n, path, body):
+            answers[n] = nodes[0].api(path, body)
+
+        nodes.redis.process.send_signal(signal.SIGSTOP)
+        try:
+            threads = [threading.Thread(target=call, args=(n, *each[:2])) for n, each in enumerate(calls)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.5)
+            equal(answers, {}, "answers while Redis has nothing of it")
+        finally:
+            nodes.redis.process.send_signal(signal.SIGCONT)
+        for thread in threads:
+            thread.join()
+        ids = answers[3][1].pop("id")
+        equal([answers[n] for n in range(len(calls))], [(200, each[2]) for each in calls])
+        equal(hear_of(a, "room_message", content=3)["id"], ids, "the id that the API told")
+        # What there is nobody for is answered at once.
+        nodes.redis.kill()
+        equal(nodes[0].api("rooms/none", {"content": 1}), (200, {"ok": True, "delivered": 0}))
+        equal(nodes[0].api("disconnect", {"userId": "nobody"})[0], 404)
+        for path, body, _ in calls[:4]:
+            equal(nodes[0].api(path, body)[0] in (503, 504), True, path)
+        nodes.redis.start()
 
 
 def test_redis_is_away_and_back():
