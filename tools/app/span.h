@@ -31,6 +31,7 @@ struct app;
 struct app_client;
 struct app_room;
 struct backplane;
+struct backplane_number;
 
 struct app_span {
 	struct backplane *backplane; /* null: this node is alone */
@@ -97,6 +98,9 @@ struct app_said {
 	const json_t *id;          /* what the client calls it, or null */
 	const char *status;        /* what it is told when the engine has it, if it has an id: see status.h */
 	size_t count;
+	/* Of what the application says: what is called when the engine has it, or never will. Null: nobody waits. */
+	void (*done)(void *context, int code, const struct backplane_number *numbers, size_t count);
+	void *context;
 };
 
 /* Writes a record of what is said; its user, connection and id are set here. Returns 0, or -EAGAIN and others: it was
@@ -112,9 +116,14 @@ struct app_directed {
 };
 int app_span_direct(const struct app_said *said, const struct app_directed *directed);
 
-/* Has connections of a user closed, or, with its id, one. Returns how many that are, or a negative errno. Takes the
- * lock. */
-int app_span_close(struct app *app, const char *user, size_t size, const char *client_id, const char *reason);
+/* Hands what the client's DATA holds to services, as JSON; its ACK waits for that too. Returns 0, or -EAGAIN and
+ * others: it was not handed over. */
+int app_span_hand_out(struct app_client *client, const char *bytes, size_t size);
+
+/* Has connections of a user closed, or, with its id, one. Returns how many that are, or a negative errno: of none, as
+ * after an error, nothing is written. Takes the lock. */
+int app_span_close(const struct app_said *said, const char *user, size_t size, const char *client_id,
+                   const char *reason);
 
 /* ---- DATA ---- */
 
