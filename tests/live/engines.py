@@ -128,6 +128,11 @@ class Nats(Engine):
         if b'"success":true' not in self.ask(f"$JS.API.STREAM.DELETE.{prefix}"):
             raise AssertionError("the stream was not deleted")
 
+    def empty(self, prefix):
+        """The stream stays, and goes on numbering; all that it holds goes."""
+        if b'"success":true' not in self.ask(f"$JS.API.STREAM.PURGE.{prefix}"):
+            raise AssertionError("the stream was not emptied")
+
     def url(self, prefix, port=None, more=""):
         return f"nats://{self.address(port)}?prefix={prefix}{more}"
 

@@ -30,6 +30,7 @@ test_restart = started(nodes.restart)
 test_broken = started(nodes.broken)
 test_nodes_killed = started(nodes.killed)
 test_anew = started(nodes.anew)
+test_emptied = started(nodes.emptied)
 
 
 @started
