@@ -7,7 +7,7 @@ import threading
 import time
 
 from engines import Cut
-from harness import SLOW, Raw, Server, equal, until
+from harness import SLOW, Raw, Server, command, equal, until
 
 TOPICS = ("A", "B", "C")
 
@@ -258,3 +258,13 @@ def emptied(engine):
             until(lambda reader=reader: reader.messages[-1][3] == "last" or reader.error, "its message on other nodes")
             equal((reader.messages[-1][3], reader.error), ("last", None))
         stop(nodes)
+
+
+def unreadable(*urls):
+    """A file that cannot be read ends the start, and is no engine that is away."""
+    for url in urls:
+        done = command("serve", "--backplane", url)
+        said = done.stderr.decode()
+        equal(done.returncode, 2, f"{url}: {said}")
+        if "=: the file cannot be read: No such file" not in said:
+            raise AssertionError(f"{url}: {said}")
