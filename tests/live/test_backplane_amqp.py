@@ -27,6 +27,7 @@ def test_wrong_urls():
     contract.needs_peer("amqp")
     contract.wrong_urls("amqp", [("?keep=10", "keep-bytes"), ("?keep-bytes=10", "1048576"), ("?ca=x", "amqps://"),
                                  ("?colour=red", "RabbitMQ takes prefix")])
+    nodes.unreadable("amqps://h?ca=/none", "amqps://h?cert=/none&key=/none")
 
 
 def test_one_order():
@@ -53,8 +54,25 @@ def test_cut():
     contract.cut(engine())
 
 
-def test_refused():
-    contract.refused(f"amqp://me:secret2@{engine().address()}", "ACCESS_REFUSED", "login")
+def test_users():
+    address = engine().address()
+    contract.refused(f"amqp://me:secret2@{address}/own", "ACCESS_REFUSED", "USER:PASSWORD")
+    contract.refused(f"amqp://me:se%2Fcret@{address}", "NOT_ALLOWED", "URL's path")
+    contract.refused(f"amqp://me:se%2Fcret@{address}/none", "vhost none not found", "URL's path")
+    contract.let_in(f"amqp://me:se%2Fcret@{address}/own?prefix=users")
+
+
+def test_tls():
+    trust, address = engine().trust, engine().address(engine().tls)
+    contract.let_in(f"amqps://me:se%2Fcret@{address}/own?prefix=tls&ca={trust.ca}")
+    contract.let_in(f"amqps://{address}?prefix=tls&ca={trust.ca}&cert={trust.client_cert}&key={trust.client_key}")
+    contract.refused(f"amqps://me:secret2@{address}/own?ca={trust.ca}", "ACCESS_REFUSED")
+    for wrong in ("", f"&ca={trust.other_ca}"):
+        contract.refused(f"amqps://{address}?prefix=tls{wrong}", "certificate", "ca=FILE")
+    contract.refused(f"amqps://localhost:{engine().tls}?ca={trust.ca}", "hostname mismatch", "the name")
+    contract.refused(f"amqps://{engine().address()}?ca={trust.ca}", "handshake", "amqp://")
+    contract.refused(f"amqp://{address}", "amqps://")
+    contract.refused("amqp://127.0.0.1:9", "nobody answers")
 
 
 def test_everywhere():

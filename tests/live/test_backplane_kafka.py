@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: MIT
 """Kafka as a backplane's engine, against librdkafka's mock of a cluster."""
 import sys
+import tempfile
 
 sys.dont_write_bytecode = True
 import backplane_nodes as nodes  # noqa: E402
 import engine_contract as contract  # noqa: E402
 import plain_forms as plain  # noqa: E402
 import services  # noqa: E402
+from authority import Authority  # noqa: E402
 from engines import Kafka, find  # noqa: E402
-from harness import SLOW, equal, run, until  # noqa: E402
+from harness import SLOW, Server, equal, run, until  # noqa: E402
+from kafka_gate import Gate  # noqa: E402
 
 
 def started(scenario):
@@ -78,12 +81,49 @@ def test_services_away():
 
 def test_services_words():
     services.wrong_names("kafka://127.0.0.1:9?prefix=mine", ("a b", "mine.packets", "a:b", "a/b"))
+def refused(url, *words):
+    """The producer connects by itself: what is wrong is told by who reads."""
+    contract.refused(url, *words, calls=(("follow", 0, 10),))
+
+
+def test_tls():
+    contract.needs_peer("kafka")
+    with tempfile.TemporaryDirectory() as folder, Kafka() as engine:
+        trust = Authority(folder)
+        with Gate(engine.port, trust) as gate:
+            contract.let_in(f"kafka+tls://127.0.0.1:{gate.port}?prefix=tls&ca={trust.ca}")
+            for wrong in (f"127.0.0.1:{gate.port}?ca={trust.other_ca}", f"localhost:{gate.port}?ca={trust.ca}"):
+                refused(f"kafka+tls://{wrong}", "certificate verify failed", "ca=FILE")
+            refused(f"kafka://127.0.0.1:{gate.port}", "kafka+tls://")
+        with Gate(engine.port, trust, wants_certificate=True) as gate:
+            url = f"kafka+tls://127.0.0.1:{gate.port}?prefix=mutual&ca={trust.ca}"
+            contract.let_in(f"{url}&cert={trust.client_cert}&key={trust.client_key}")
+            refused(url, "cert=FILE&key=FILE")
+
+
+def test_users():
+    contract.needs_peer("kafka")
+    with tempfile.TemporaryDirectory() as folder, Kafka() as engine:
+        trust = Authority(folder)
+        with Gate(engine.port, None, "PLAIN", "me", "se/cret") as gate:
+            contract.let_in(f"kafka://me:se%2Fcret@127.0.0.1:{gate.port}?prefix=plain")
+            refused(f"kafka://127.0.0.1:{gate.port}", "Disconnected", "USER:PASSWORD")
+            # A node says so too, and lives.
+            with Server("--backplane", f"kafka://me:secret2@127.0.0.1:{gate.port}", "--backplane-wait", "0", workers=1) as node:
+                until(lambda: b"SASL authentication failure" in node.get("/healthz")[2], "what is wrong")
+                health = node.get("/healthz")
+                equal((health[0], b"secret" in health[2], b"USER:PASSWORD" in health[2]), (200, False, True), "health")
+        with Gate(engine.port, trust, "SCRAM-SHA-256", "me", "se/cret") as gate:
+            address = f"127.0.0.1:{gate.port}?sasl=SCRAM-SHA-256&ca={trust.ca}"
+            contract.let_in(f"kafka+tls://me:se%2Fcret@{address}&prefix=scram")
+            refused(f"kafka+tls://me:secret2@{address}", "SASL authentication failure", "USER:PASSWORD")
 
 
 def test_wrong_urls():
     contract.needs_peer("kafka")
     contract.wrong_urls("kafka", [("?keep=10", "keep-bytes"), ("?prefix=a/b", "letters, digits"), ("/topic", "?prefix="),
                                   ("?sasl=GSSAPI", "SCRAM"), ("?colour=red", "Kafka takes prefix")])
+    nodes.unreadable("kafka+tls://h?ca=/none", "kafka://h?cert=/none&key=/none")
 
 
 if __name__ == "__main__":

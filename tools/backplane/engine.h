@@ -68,6 +68,9 @@ struct engine_place {
 	/* Out: the newest packet that the stream has had, also if it was trimmed since; 0, 0: there is no such stream,
 	 * or it was never written to. The node is whole when it has read up to it. */
 	struct engine_position newest;
+	/* Out: true when the engine knows that between `at` and `newest` nothing is held any more. False is no promise.
+	 */
+	bool spent;
 };
 
 /* Takes one packet that was read. The bytes are valid until it returns. */

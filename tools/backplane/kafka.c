@@ -118,6 +118,7 @@ static int stand(struct state *state, struct engine_place *place, char why[stati
 	if (error)
 		return snprintf(why, ENGINE_WHY_SIZE, "%s: %s", state->name, rd_kafka_err2str(error)), -ECONNRESET;
 	place->newest.sequence = (uint64_t)high;
+	place->spent = low >= high;
 	int64_t tail = high - (int64_t)place->tail_max, at = (int64_t)place->at.sequence - 1;
 	int64_t from = at >= 0 ? at : tail;
 	state->next = from < low ? low : from > high ? high : from;

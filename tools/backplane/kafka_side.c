@@ -32,11 +32,37 @@ void kafka_side_leave(struct kafka_side *side)
 	side->topic = NULL, side->kafka = NULL;
 }
 
+/* What the library says begins with the broker's address, and where in its code it was; what can be done about it is
+ * known by words in it. */
+static void note_reason(struct kafka_side *side, int code, const char *reason)
+{
+	static const struct {
+		const char *words, *remedy;
+	} known[] = {
+		{ "certificate required", "it wants ?cert=FILE&key=FILE" },
+		{ "security.protocol", "it may want kafka+tls://, or USER:PASSWORD@ and ?sasl=" },
+		{ "SSL_HANDSHAKE", "?ca=FILE names its authority; without TLS it is kafka://" },
+		{ "SASL", "kafka://USER:PASSWORD@HOST?sasl= lets us in" },
+	};
+	const bool tells = code == RD_KAFKA_RESP_ERR__SSL || code == RD_KAFKA_RESP_ERR__AUTHENTICATION;
+	const char *words = strstr(reason, ": "), *place = strstr(reason, "::"), *remedy = "";
+	if (!tells && (code != RD_KAFKA_RESP_ERR__TRANSPORT || *side->said))
+		return;
+	for (size_t i = sizeof known / sizeof *known; i-- > 0;)
+		remedy = strstr(reason, known[i].words) ? known[i].remedy : remedy;
+	words = place ? place + 2 : words ? words + 2 : reason;
+	size_t size = strcspn(words, "(:");
+	while (size && words[size - 1] == ' ')
+		size--;
+	snprintf(side->said, sizeof side->said, "%.*s%s%s", (int)size, words, *remedy ? "; " : "", remedy);
+}
+
 /* Both are called from within the library's calls, by the side's own thread. */
 static void on_error(rd_kafka_t *kafka, int code, const char *reason, void *context)
 {
 	struct kafka_side *side = context;
-	(void)kafka, (void)reason;
+	(void)kafka;
+	note_reason(side, code, reason);
 	if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || code == RD_KAFKA_RESP_ERR__FATAL)
 		side->away = true;
 }
@@ -52,6 +78,13 @@ static void on_delivery(rd_kafka_t *kafka, const rd_kafka_message_t *message, vo
 	if (message->err && !side->wrong)
 		side->wrong = message->err;
 	side->packets[tag - side->first_tag].appended = !message->err;
+}
+
+/* What is wrong at all, and why, where the library said so. */
+static void say_why(const struct kafka_side *side, const char *what, rd_kafka_resp_err_t error,
+                    char why[static ENGINE_WHY_SIZE])
+{
+	snprintf(why, ENGINE_WHY_SIZE, "%.60s: %s", what, *side->said ? side->said : rd_kafka_err2str(error));
 }
 
 /* What the library says of a setting that is a topic's is no failure. */
@@ -109,7 +142,7 @@ int kafka_side_enter(struct kafka_side *side, const struct backplane_url *url, c
                      const struct kafka_choice *more, char why[static ENGINE_WHY_SIZE])
 {
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	side->away = false;
+	side->away = false, *side->said = 0;
 	rd_kafka_conf_set_opaque(conf, side);
 	rd_kafka_conf_set_error_cb(conf, on_error);
 	if (type == RD_KAFKA_PRODUCER)
@@ -134,7 +167,8 @@ int kafka_side_is_there(struct kafka_side *side, const char *name, char why[stat
 		rd_kafka_metadata_destroy(metadata);
 	if (!error)
 		return 0;
-	snprintf(why, ENGINE_WHY_SIZE, "%s: %s", name, rd_kafka_err2str(error));
+	rd_kafka_poll(side->kafka, 0);
+	say_why(side, name, error, why);
 	return error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ? -ENOENT : -ECONNRESET;
 }
 

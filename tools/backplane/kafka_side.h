@@ -15,7 +15,8 @@
 struct kafka_side {
 	rd_kafka_t *kafka; /* null: none */
 	rd_kafka_topic_t *topic;
-	bool away; /* no broker answers */
+	bool away;      /* no broker answers */
+	char said[128]; /* by the library: why it is not let in; empty: it did not say */
 	/* Of one that writes: what it waits for. The library tells by tag. */
 	struct engine_packet *packets;
 	size_t count, told;

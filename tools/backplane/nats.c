@@ -100,18 +100,19 @@ static void close_state(void *context)
 /* ---- following ---- */
 
 /* Asks the server about the stream. Returns 1, 0 (there is none), or an error. */
-static int look(struct state *state, int64_t *created, uint64_t *last, char why[static ENGINE_WHY_SIZE])
+static int look(struct state *state, int64_t *created, uint64_t *last, bool *empty, char why[static ENGINE_WHY_SIZE])
 {
 	jsStreamInfo *info = NULL;
 	jsErrCode code = 0;
 	natsStatus status = js_GetStreamInfo(&info, state->reader.stream, state->name, NULL, &code);
-	*created = 0, *last = 0;
+	*created = 0, *last = 0, *empty = true;
 	if (status == NATS_NOT_FOUND || code == JSStreamNotFoundErr)
 		return 0;
 	if (status)
 		return nats_failed_at(why, state->name, status, code);
 	*created = info->Created;
 	*last = info->State.LastSeq;
+	*empty = !info->State.Msgs;
 	jsStreamInfo_Destroy(info);
 	return 1;
 }
@@ -167,7 +168,7 @@ static int stand(struct state *state, struct engine_place *place, char why[stati
 {
 	uint64_t last = 0, at = place->at.sequence;
 	int code = nats_side_enter(&state->reader, state->setup.url, why);
-	int found = code ? code : look(state, &state->created, &last, why);
+	int found = code ? code : look(state, &state->created, &last, &place->spent, why);
 	if (found > 0 && plain_is_on(state->setup.url) && (code = make_stream(state, why)))
 		return code;
 	state->heard_ms = now_ms();
@@ -282,9 +283,10 @@ static int look_for_end(struct state *state, char why[static ENGINE_WHY_SIZE])
 {
 	int64_t created;
 	uint64_t last;
+	bool empty;
 	if (now_ms() - state->heard_ms < SILENCE_MS)
 		return 0;
-	int found = look(state, &created, &last, why);
+	int found = look(state, &created, &last, &empty, why);
 	if (found < 0)
 		return found;
 	state->heard_ms = now_ms();

@@ -25,6 +25,18 @@ static int fail(struct rc_error *error, int code, const char *format, const char
 	return -1;
 }
 
+/* A file that cannot be read would be told as an engine that is away, again and again. */
+static int check_files(const struct backplane_url *url, struct rc_error *error)
+{
+	static const char *const names[] = { "ca", "cert", "key", "creds" };
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		const char *path = backplane_url_value(url, names[i], NULL);
+		if (path && access(path, R_OK))
+			return fail(error, -EINVAL, "%s=: the file cannot be read: %s", names[i], strerror(errno));
+	}
+	return 0;
+}
+
 static int check_url(const struct backplane_settings *settings, const struct backplane_url *url,
                      const struct engine **engine, unsigned long *keep, struct rc_error *error)
 {
@@ -48,7 +60,9 @@ static int check_url(const struct backplane_settings *settings, const struct bac
 		return fail(error, -EINVAL, "prefix=%s: expected 1 to 64 letters, digits, '_' or '-'%s", prefix, "");
 	if (!jobs_check(settings, url, *engine, wrong))
 		return fail(error, -EINVAL, "%s%s", wrong, "");
-	return (*engine)->check(url, wrong) ? fail(error, -EINVAL, "%s%s", wrong, "") : 0;
+	if ((*engine)->check(url, wrong))
+		return fail(error, -EINVAL, "%s%s", wrong, "");
+	return check_files(url, error);
 }
 
 int backplane_check(const struct backplane_settings *settings, struct rc_error *error)

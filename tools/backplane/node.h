@@ -20,7 +20,8 @@
 #include "outbox.h"
 #include "packet.h"
 
-#define KIND_EPOCH 3 /* says nothing; its packet tells the epoch to who begins to read among plain records */
+#define KIND_EPOCH                                                                                                     \
+	3 /* says nothing; its packet tells the epoch to who begins to read among plain records, or has missed it */
 #define KIND_LEASE 1 /* where an engine keeps no leases: a node says that it lives */
 #define NUMBERS_A_PACKET 1024
 #define PLAIN_COUNT_MAX 256
@@ -38,7 +39,12 @@ struct backplane_counters {
 struct follower {
 	struct engine_position at;                   /* the last packet that was taken */
 	uint64_t at_node, at_token;                  /* which it was */
+	bool at_unseen;                              /* it was not: it is where the engine let go of all there was */
 	struct engine_position target;               /* the newest when it last looked: behind it, the node is whole */
+	bool spent;                                  /* the engine has let go of all that lies before the target */
+	bool silent;                                 /* it was asked again, since nothing came */
+	uint64_t heard_ns;                           /* when something came, or the engine was asked */
+	uint64_t corrected_ns;                       /* when another node was told that its epoch is over */
 	bool expecting;                              /* the next packet must be that at `at` */
 	bool begun;                                  /* the library was told of an epoch */
 	bool starting;                               /* it has not been whole yet */

@@ -125,20 +125,25 @@ static int give_up(struct redis_link *link, const redisReply *reply, char why[st
 
 /* ---- the follower ---- */
 
-/* The newest id that the stream has had; 0-0: there is no stream. */
-static int find_newest(struct redis *redis, struct engine_position *newest, char why[static ENGINE_WHY_SIZE])
+/* The newest id that the stream has had; 0-0: there is no stream. *held is the newest that it still holds. */
+static int find_newest(struct redis *redis, struct engine_position *newest, struct engine_position *held,
+                       char why[static ENGINE_WHY_SIZE])
 {
 	const struct redis_word words[] = { REDIS_WORD("XINFO"), REDIS_WORD("STREAM"), redis_text(redis->stream) };
 	int code;
 	redisReply *reply = redis_link_ask(&redis->follower, words, 3, &code, why);
-	*newest = (struct engine_position){ 0 };
+	*newest = *held = (struct engine_position){ 0 };
 	if (!reply)
 		return code;
 	if (reply->type == REDIS_REPLY_ARRAY) {
-		for (size_t i = 0; i + 1 < reply->elements; i += 2)
-			if (reply->element[i]->str && !strcmp(reply->element[i]->str, "last-generated-id") &&
-			    reply->element[i + 1]->str)
-				*newest = id_read(reply->element[i + 1]->str);
+		for (size_t i = 0; i + 1 < reply->elements; i += 2) {
+			const char *name = reply->element[i]->str;
+			const redisReply *value = reply->element[i + 1];
+			if (name && !strcmp(name, "last-generated-id") && value->str)
+				*newest = id_read(value->str);
+			else if (name && !strcmp(name, "last-entry") && value->elements && value->element[0]->str)
+				*held = id_read(value->element[0]->str);
+		}
 	} else if (reply->type != REDIS_REPLY_ERROR || !strstr(reply->str, "no such key")) {
 		code = give_up(&redis->follower, reply, why);
 	}
@@ -149,6 +154,7 @@ static int find_newest(struct redis *redis, struct engine_position *newest, char
 static int follow(void *state, struct engine_place *place, char why[static ENGINE_WHY_SIZE])
 {
 	struct redis *redis = state;
+	struct engine_position held;
 	int code = 0;
 	/* The answer to an XREAD may be half a second away. */
 	if (redis->asked)
@@ -157,9 +163,10 @@ static int follow(void *state, struct engine_place *place, char why[static ENGIN
 	if (redis->follower.fd < 0)
 		code = redis_link_open(&redis->follower, &redis->where, redis->tls, why);
 	if (!code)
-		code = find_newest(redis, &place->newest, why);
+		code = find_newest(redis, &place->newest, &held, why);
 	if (code)
 		return code;
+	place->spent = !is_before(place->at, held);
 	const struct engine_position *newest = &place->newest;
 	if (place->at.sequence)
 		redis->at = (struct engine_position){ place->at.epoch, place->at.sequence - 1 };
@@ -249,8 +256,8 @@ static int read_some(void *state, unsigned timeout_ms, engine_take *take, void *
 	if (!nothing)
 		return code;
 	/* A stream that is gone is silent too. */
-	struct engine_position newest;
-	code = find_newest(redis, &newest, why);
+	struct engine_position newest, held;
+	code = find_newest(redis, &newest, &held, why);
 	return code ? code : is_before(newest, redis->at) ? -ENOENT : 0;
 }
 
@@ -259,7 +266,7 @@ static int begin(void *state, const struct engine_packet *packet, struct engine_
 {
 	struct redis *redis = state;
 	struct redis_link *link = &redis->follower;
-	struct engine_position now;
+	struct engine_position now, held;
 	char key[160];
 	int code;
 	snprintf(key, sizeof key, "%.100s:beginning", redis->setup.prefix);
@@ -273,7 +280,7 @@ static int begin(void *state, const struct engine_packet *packet, struct engine_
 		code = give_up(link, reply, why);
 	freeReplyObject(reply);
 	if (!code)
-		code = other ? -EEXIST : find_newest(redis, &now, why);
+		code = other ? -EEXIST : find_newest(redis, &now, &held, why);
 	if (code)
 		return code;
 	if (now.epoch != newest.epoch || now.sequence != newest.sequence)
