@@ -101,7 +101,7 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run run-cluster examples test test-epoll test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-backplane bench-topics bench-feeds bench-peers bench-latency million flame docs install uninstall dist deb image completions test-deb clean help fmt npm types FORCE
+.PHONY: all run run-cluster examples test test-epoll test-asan test-tsan test-vm lint abi-freeze soak soak-backplane coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-backplane bench-topics bench-feeds bench-peers bench-latency million flame docs install uninstall dist deb image completions test-deb clean help fmt npm types FORCE
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
@@ -146,6 +146,9 @@ soak: all ## churn, storms, floods, readers that do not read; attacks around hon
 	@RC_SOAK=$(or $(TIME),60) /usr/bin/python3 -B tests/soak/test_soak.py $(BUILD)
 	@RC_SOAK=$(or $(TIME),60) /usr/bin/python3 -B tests/soak/test_hostile_mix.py $(BUILD)
 	@RC_SOAK=$(or $(TIME),60) /usr/bin/python3 -B tests/soak/test_book.py $(BUILD)
+
+soak-backplane: all $(ENGINE_PEERS) ## three nodes on ENGINE=redis, sentinel, nats, amqp or kafka, CLIENTS=1000, MESSAGES=200000 in SECONDS=120, and all goes wrong
+	@ENGINE='$(ENGINE)' CLIENTS='$(CLIENTS)' MESSAGES='$(MESSAGES)' SECONDS='$(SECONDS)' /usr/bin/python3 -B tests/soak/test_backplane.py $(BUILD)
 
 coverage: ## the lines of engine, tls and uring that the whole suite runs
 	+@sh tests/coverage.sh $(BUILD)

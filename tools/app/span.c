@@ -58,20 +58,21 @@ static void is_unsure(void *context, int code, const struct backplane_number *nu
 		atomic_store(&app->span.is_unsure, true);
 }
 
-/* What a client is sent once a record has its place. */
+/* A letter that is opened once a record has its place. */
 struct telling {
 	struct app *app;
 	rc_conn conn;
-	size_t size;
+	struct app_entry entry;
 	char bytes[];
 };
 
-static struct telling *make_telling(struct app_client *client, const struct app_out *told)
+static struct telling *make_telling(struct app_client *client, const struct app_entry *entry)
 {
-	struct telling *telling = told && !told->failed ? malloc(sizeof *telling + told->size) : NULL;
+	struct telling *telling = entry ? malloc(sizeof *telling + entry->letter.size) : NULL;
 	if (telling) {
-		*telling = (struct telling){ .app = client->app, .conn = client->conn, .size = told->size };
-		memcpy(telling->bytes, told->bytes, told->size);
+		*telling = (struct telling){ .app = client->app, .conn = client->conn, .entry = *entry };
+		memcpy(telling->bytes, entry->letter.bytes, entry->letter.size);
+		telling->entry.letter.bytes = telling->bytes;
 	}
 	return telling;
 }
@@ -87,20 +88,23 @@ static void open_telling(struct app_client *client, const struct app_letter *let
 static void tell(void *context, int code, const struct backplane_number *numbers, size_t count)
 {
 	struct telling *telling = context;
-	const struct app_letter letter = { .bytes = telling->bytes, .size = telling->size };
-	(void)numbers, (void)count;
+	struct app_letter *letter = &telling->entry.letter;
 	if (code)
 		atomic_store(&telling->app->span.is_unsure, true);
-	app_letter_post(telling->app, telling->conn, open_telling, &letter);
+	if (!code && count && numbers->sequence > 0) {
+		letter->sender = numbers->epoch;
+		letter->number = (uint64_t)numbers->sequence;
+	}
+	app_letter_post(telling->app, telling->conn, telling->entry.open, letter);
 	free(telling);
 }
 
 /* What is not written now is part of the next repeat. */
 static void write_presence(struct app_client *client, unsigned kind, const char *channel, size_t size,
-                           struct app_moment begin, struct app_out *told)
+                           struct app_moment begin, const struct app_entry *entry)
 {
 	struct app *app = client->app;
-	struct telling *telling = make_telling(client, told);
+	struct telling *telling = make_telling(client, entry);
 	const struct app_record record = { .client = app_device_of(client).client,
 		                           .conn = client->conn,
 		                           .repeat = atomic_load(&app->span.repeat),
@@ -108,14 +112,15 @@ static void write_presence(struct app_client *client, unsigned kind, const char 
 		                           .begin_sequence = begin.sequence,
 		                           .user = client->user->name,
 		                           .user_size = client->user->node.name_size };
+	bool untold = entry && !telling;
 	int code = write_record(app, kind, channel, size, &record, telling ? tell : is_unsure,
 	                        telling ? (void *)telling : app);
-	if (!code)
-		return;
-	atomic_store(&app->span.is_unsure, true);
-	free(telling);
-	if (told)
-		app_send(client, told);
+	if (code) {
+		atomic_store(&app->span.is_unsure, true);
+		free(telling);
+	}
+	if (entry && (code || untold))
+		entry->open(client, &entry->letter);
 }
 
 /* Other programs may look into the engine for who is there; no node does. */
@@ -147,7 +152,7 @@ void app_span_leave(struct app_client *client)
 	write_presence(client, APP_RECORD_LEAVE, channel.name, channel.size, (struct app_moment){ 0 }, NULL);
 }
 
-void app_span_enter_room(struct app_client *client, const struct app_room *room, struct app_out *told)
+void app_span_enter_room(struct app_client *client, const struct app_room *room, const struct app_entry *entry)
 {
 	struct app *app = client->app;
 	pthread_mutex_lock(&app->directory.lock);
@@ -155,13 +160,19 @@ void app_span_enter_room(struct app_client *client, const struct app_room *room,
 	struct app_moment begin = group ? group->begin : (struct app_moment){ 0 };
 	pthread_mutex_unlock(&app->directory.lock);
 	write_down(client, room->topic, room->topic_size, true);
-	write_presence(client, APP_RECORD_ENTER, room->topic, room->topic_size, begin, told);
+	write_presence(client, APP_RECORD_ENTER, room->topic, room->topic_size, begin, entry);
 }
 
 void app_span_leave_room(struct app_client *client, const char *topic, size_t size, struct app_out *told)
 {
+	struct app_out copy = { 0 };
+	if (told)
+		app_out_bytes(&copy, told->bytes, told->size);
+	const struct app_entry entry = { open_telling, { .bytes = copy.bytes, .size = copy.size } };
 	write_down(client, topic, size, false);
-	write_presence(client, APP_RECORD_LEAVE, topic, size, (struct app_moment){ 0 }, told);
+	write_presence(client, APP_RECORD_LEAVE, topic, size, (struct app_moment){ 0 },
+	               copy.size && !copy.failed && !told->failed ? &entry : NULL);
+	app_out_free(&copy);
 }
 
 int app_span_had(struct app_client *client)
@@ -286,15 +297,17 @@ void app_in_hand_end(struct app_client *client, struct app_in_hand *in_hand, con
 
 /* ---- what is said ---- */
 
-/* The answer to one message that stands in no DATA. */
-static struct app_answer *answer_alone(const struct app_said *said)
+/* The answer to one message that stands in no DATA. Its number is told if readers see it as the message's id. */
+static struct app_answer *answer_alone(const struct app_said *said, bool numbered)
 {
 	struct app_answer *answer = make_answer(said->client, said->id);
 	if (!answer || !said->id || !said->status)
 		return answer;
 	app_out_type(&answer->told, "status", said->id);
 	app_status_write(&answer->told, said->status, said->count);
-	answer->numbered = true;
+	answer->numbered = numbered;
+	if (!numbered)
+		app_out_text(&answer->told, "}");
 	return answer;
 }
 
@@ -340,7 +353,8 @@ int app_span_say(const struct app_said *said, unsigned kind, const char *name, s
 	}
 	if (in_hand)
 		return say_in_hand(said, kind, &channel, record, in_hand);
-	struct app_answer *answer = client ? answer_alone(said) : NULL;
+	const bool numbered = kind == APP_RECORD_SAY && !(record->flags & APP_RECORD_WHOLE);
+	struct app_answer *answer = client ? answer_alone(said, numbered) : NULL;
 	if (client && !answer)
 		return -ENOMEM;
 	int code = write_record(said->app, kind, channel.name, channel.size, record, answer ? is_done : said->done,

@@ -15,7 +15,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
+#include "letters.h"
 #include "out.h"
 #include "record.h"
 #include "replica.h"
@@ -52,6 +54,13 @@ struct app_in_hand {
 	unsigned count; /* records written for it */
 };
 
+/* The bytes before a room's name in its channel, which is its topic on several nodes; 0: it is none of a room. */
+static inline size_t app_room_prefix(const char *topic, size_t size)
+{
+	const size_t prefix = sizeof APP_ROOM_CHANNEL - 1;
+	return size > prefix && memcmp(topic, APP_ROOM_CHANNEL, prefix) == 0 ? prefix : 0;
+}
+
 /* A channel's name, of a room or a user. */
 struct app_channel {
 	size_t size;
@@ -66,9 +75,14 @@ struct app_device app_device_of(const struct app_client *client);
 /* What cannot be said now is said later, with all others. */
 void app_span_arrive(struct app_client *client);
 void app_span_leave(struct app_client *client);
-/* The client is sent `told`, if that is not null, when it has its place in the order: who comes after it is told to it.
- * While the nodes cannot be reached it is sent that at once. */
-void app_span_enter_room(struct app_client *client, const struct app_room *room, struct app_out *told);
+/* Its letter is opened when the client has its place in the order, and then says it: the epoch as `sender`, and the
+ * `number`. While the nodes cannot be reached it is opened at once, with 0 as both. */
+struct app_entry {
+	void (*open)(struct app_client *client, const struct app_letter *letter);
+	struct app_letter letter;
+};
+void app_span_enter_room(struct app_client *client, const struct app_room *room, const struct app_entry *entry);
+/* The client is sent `told`, if that is not null, likewise. */
 void app_span_leave_room(struct app_client *client, const char *topic, size_t size, struct app_out *told);
 
 /* The client has had what had waited for its user. Returns 0, or a negative errno: it could not be said. */

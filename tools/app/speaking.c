@@ -128,7 +128,9 @@ static int end(struct app_speaking *speaking, struct saying *saying, int64_t cou
 	app_out_free(&saying->head);
 	app_out_free(&saying->tail);
 	if (count < 0)
-		return fail(speaking, 503, "the server is overloaded; the message was not sent");
+		return fail(speaking, 503,
+		            app_spans(speaking->app) ? APP_SPAN_AWAY
+		                                     : "the server is overloaded; the message was not sent");
 	app_out_text(out, "{\"ok\":true");
 	if (count != UNKNOWN)
 		app_out_format(out, ",\"delivered\":%lld", (long long)count);

@@ -31,11 +31,13 @@
 #define SLICE_MS 100
 #define SILENCE_MS 900 /* after which the queue is looked at */
 #define READ_MAX 4096  /* packets that one read hands over */
-/* How long the last chunk may take to go on: when all is as expected, at a start, and before it has begun or when
- * packets seem to be lost. */
+/* How long the last chunk may take to go on: when all is as expected, at a start, when packets seem to be lost, and
+ * before it has begun: a server that has just come up, or is busy, takes its time, and what it has must not seem to be
+ * gone. */
 #define END_MS 25
 #define END_START_MS 100
-#define END_LOST_MS 1000
+#define END_LOST_MS 2000
+#define END_EMPTY_MS 4000
 #define KEEP_DEFAULT 1073741824ul /* bytes */
 #define SEGMENT_MAX 268435456ul   /* of these files a stream consists: the oldest is dropped as a whole */
 
@@ -199,7 +201,6 @@ static int declare_plain(struct state *state, char why[static ENGINE_WHY_SIZE])
 static int find_end(struct state *state, uint64_t at, uint64_t *newest, char why[static ENGINE_WHY_SIZE])
 {
 	struct amqp_side side = { .host = state->reader.host };
-	uint64_t heard = now_ms();
 	unsigned unacknowledged = 0;
 	*newest = 0;
 	int code = ask(state, why);
@@ -207,9 +208,13 @@ static int find_end(struct state *state, uint64_t at, uint64_t *newest, char why
 		code = amqp_side_enter(&side, state->setup.url, 0, why);
 	if (!code)
 		code = consume(&side, state->queue, NULL, why);
+	uint64_t heard = now_ms();
 	while (!code) {
 		amqp_envelope_t envelope;
-		const uint64_t limit = !*newest || *newest < at ? END_LOST_MS : at ? END_MS : END_START_MS;
+		const uint64_t limit = !*newest       ? END_EMPTY_MS
+		                       : *newest < at ? END_LOST_MS
+		                       : at           ? END_MS
+		                                      : END_START_MS;
 		const uint64_t now = now_ms();
 		const struct timeval left = time_of(heard + limit > now ? heard + limit - now : 0);
 		amqp_maybe_release_buffers(side.amqp);
