@@ -9,9 +9,10 @@ import backplane_nodes as nodes  # noqa: E402
 import engine_contract as contract  # noqa: E402
 import plain_forms as plain  # noqa: E402
 import services  # noqa: E402
+from app import App  # noqa: E402
 from authority import Authority  # noqa: E402
 from engines import Nats, find  # noqa: E402
-from harness import equal, run  # noqa: E402
+from harness import equal, run, until  # noqa: E402
 from nats_accounts import accounts  # noqa: E402
 
 
@@ -46,6 +47,39 @@ def test_plain(engine):
 @started
 def test_rooms_and_users(engine):
     plain.rooms_and_users(engine, plain.example(engine, "app", "nats.mjs", find("node")))
+
+
+@started
+def test_mapped(engine):
+    """Subjects of somebody else; a name comes from a word of the subject, or from a header."""
+    def publish(source, text, fields):
+        if source == "all":
+            engine.ask("shop.news", text.encode())
+        else:
+            engine.ask(f"shop.{source}.made", text.encode(), fields)
+    rules = {"topic": "shop.topic.*=topic/orders.{customer}", "room": "shop.room.*=room/{customer}",
+             "user": "shop.user.>=user/{customer}", "all": "shop.news=all"}
+    plain.mapped(engine, rules, publish)
+    with App("--backplane", engine.url("words"), "--backplane-map", "fleet.*.at.>=topic/{1}/{2}", workers=1) as node:
+        client = node.client("/ws/ann").say("subscribe", topics=["truck7/north.exit"])
+        client.expect("subscribed")
+        engine.ask("fleet.truck7.at.north.exit", b"[1,2]")
+        client.expect("update", topic="truck7/north.exit", data=[1, 2])
+
+
+@started
+def test_mapped_taken(engine):
+    """A subject that another stream takes: the node says so, and what to do."""
+    config = {"name": "theirs", "subjects": ["taken.>"], "storage": "memory"}
+    engine.ask("$JS.API.STREAM.CREATE.theirs", json.dumps(config).encode())
+    with App("--backplane", engine.url("taker"), "--backplane-map", "taken.a=topic/a", "--backplane-wait", "200ms",
+             workers=1) as node:
+        until(lambda: b"another stream takes" in node.get("/healthz")[2], "what /healthz says")
+
+
+def test_mapped_words():
+    plain.wrong_maps("nats://127.0.0.1:9", plain.ANY_WRONG_MAP + [(f"{wrong}=topic/a", "is a subject") for wrong in (
+        "a b", "a.>.b", "a..b", ".a", "$JS.API.>", "a.#", "a>")])
 
 
 @started

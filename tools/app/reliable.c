@@ -303,6 +303,13 @@ void app_reliable_send(struct app_client *client, const struct app_item *item)
 		APP_COUNT(app, store_dropped);
 }
 
+/* Without an ACK that is awaited, all that was handed to the client has gone out, or was acknowledged. */
+static void settle_taken(struct app_client *client)
+{
+	if (client->took && !client->closing && !client->waiting.count && !client->pending_count)
+		client->took = app_span_had(client) != 0;
+}
+
 void app_reliable_refill(struct app_client *client)
 {
 	struct app_stored *stored;
@@ -322,6 +329,7 @@ void app_reliable_refill(struct app_client *client)
 			send_plain(client, item.bytes, item.size);
 		free(stored);
 	}
+	settle_taken(client);
 }
 
 /* A client that lost its connection asks for what it has not had: what waits for its ACK comes again at once, and no

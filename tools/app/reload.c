@@ -30,6 +30,7 @@ static const char *const fixed[] = {
 	"backplane-queue",
 	"backplane-confirm",
 	"backplane-wait",
+	"backplane-map",
 	"backplane-out",
 	"backplane-out-only",
 	"tls-cert",

@@ -266,6 +266,7 @@ static bool check_tls(const struct app_settings *settings)
 
 static const struct option_need needs[] = {
 	{ "producers", "!backplane" },
+	{ "backplane-map", "backplane" },
 	{ "backplane-away", "backplane" },
 	{ "backplane-out", "backplane" },
 	{ "backplane-out-only", "backplane-out" },

@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "engine.h"
+#include "kafka_moved.h"
 #include "kafka_side.h"
 #include "plain.h"
 
@@ -32,6 +33,7 @@ struct state {
 	struct kafka_side reader, writer;
 	bool exists;  /* as the last follow found it */
 	int64_t next; /* the offset to read */
+	struct kafka_moved moved;
 	uint64_t heard_ms;
 };
 
@@ -182,7 +184,9 @@ static int take_one(struct state *state, const rd_kafka_message_t *message, engi
 			                             .to_size = message->key_len,
 			                             .data = message->payload ? message->payload : "",
 			                             .size = message->len };
-		if (message->key)
+		if (kafka_moved_is(message))
+			kafka_moved_take(&state->moved, state->setup.map, take, taker, message);
+		else if (message->key)
 			plain_take(state->setup.url, take, taker, position, &record);
 		else
 			take(taker, position, message->payload, message->len);
@@ -297,5 +301,6 @@ const struct engine engine_kafka = {
 	.connect = enter_writer,
 	.append = append,
 	.out = &engine_kafka_out,
+	.in = &engine_kafka_in,
 };
 #endif

@@ -230,6 +230,25 @@ static rd_kafka_resp_err_t send_job(const struct kafka_side *side, const struct 
 	                         RD_KAFKA_V_END);
 }
 
+/* With its headers, and its key as one of them. */
+static rd_kafka_resp_err_t send_moved(const struct kafka_side *side, const rd_kafka_message_t *moved, uintptr_t tag)
+{
+	rd_kafka_headers_t *headers = NULL, *copy = NULL;
+	char key[320];
+	const int size = snprintf(key, sizeof key, KAFKA_MOVED "%s:%" PRId32 ":%" PRId64,
+	                          rd_kafka_topic_name(moved->rkt), moved->partition, moved->offset);
+	copy = rd_kafka_message_headers(moved, &headers) ? rd_kafka_headers_new(1) : rd_kafka_headers_copy(headers);
+	if (moved->key)
+		rd_kafka_header_add(copy, "key", -1, moved->key, (ssize_t)moved->key_len);
+	rd_kafka_resp_err_t error = rd_kafka_producev(
+	    side->kafka, RD_KAFKA_V_RKT(side->topic), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+	    RD_KAFKA_V_KEY(key, (size_t)size), RD_KAFKA_V_VALUE(moved->payload, moved->len), RD_KAFKA_V_HEADERS(copy),
+	    RD_KAFKA_V_OPAQUE((void *)tag), RD_KAFKA_V_END);
+	if (error)
+		rd_kafka_headers_destroy(copy);
+	return error;
+}
+
 /* What is not told in time may still be sent: the handle goes, and with it what it holds. */
 int kafka_side_append(struct kafka_side *side, const char *topic, const struct kafka_sending *sending,
                       char why[static ENGINE_WHY_SIZE])
@@ -245,8 +264,9 @@ int kafka_side_append(struct kafka_side *side, const char *topic, const struct k
 	for (; sent < count && !side->wrong; sent++) {
 		const uintptr_t tag = side->first_tag + sent;
 		packets[sent].appended = false;
-		side->wrong = sending->jobs ? send_job(side, &sending->jobs[sent], tag)
-		                            : send_packet(side, &packets[sent], tag);
+		side->wrong = sending->jobs    ? send_job(side, &sending->jobs[sent], tag)
+		              : sending->moved ? send_moved(side, sending->moved[sent], tag)
+		                               : send_packet(side, &packets[sent], tag);
 	}
 	/* The one that was refused will not be told of. */
 	const size_t told_max = side->wrong ? sent - 1 : sent;

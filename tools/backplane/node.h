@@ -6,6 +6,7 @@
  *      follower.c    reads, repairs, delivers         publisher.c   appends, holds the lease
  *      at_once.c     what is delivered before it is sent
  *      jobs.c        what goes to services, beside all else
+ *      bridge.c      what comes from others, where the engine does not bring it by itself
  *      presence.c    who else is there                arrival.c     a packet that came: from bytes to deliver()
  *      state.c       up or away, and the counters: at the bottom, with outbox.c, packet.c, engines.c
  */
@@ -57,6 +58,7 @@ struct follower {
 };
 
 struct presence;
+struct bridge;
 struct jobs;
 
 struct backplane {
@@ -75,6 +77,8 @@ struct backplane {
 	struct follower follower;
 	struct presence *presence; /* null: nobody uses it */
 	struct jobs *jobs;         /* null: nothing goes to services */
+	struct backplane_map map;
+	struct bridge *bridge; /* null: nothing is moved into the stream */
 	pthread_t follower_thread, publisher_thread;
 	bool started;
 	_Atomic bool ending;
@@ -150,6 +154,20 @@ void jobs_stop(struct jobs *jobs, uint64_t until_ns);
 void jobs_free(struct jobs *jobs);
 /* What stats tell of it; `why`, of ENGINE_WHY_SIZE, gets why it is away, or nothing. */
 void jobs_stats(struct jobs *jobs, struct backplane_stats *stats, char *why);
+
+/* ---- bridge.c ---- */
+
+/* Reads the map, whose sources must be such as the engine has. False, with the words. */
+bool bridge_check(const struct backplane_settings *settings, const struct engine *engine, struct backplane_map *map,
+                  char wrong[static ENGINE_WHY_SIZE]);
+/* Null without memory. */
+struct bridge *bridge_new(struct backplane *backplane, const struct engine_setup *setup);
+int bridge_start(struct bridge *bridge);
+/* After backplane->ending was set. Null is allowed, as for bridge_free(). */
+void bridge_stop(struct bridge *bridge);
+void bridge_free(struct bridge *bridge);
+/* Whether it moves; if not, why, of ENGINE_WHY_SIZE. */
+bool bridge_is_up(struct bridge *bridge, char *why);
 
 /* ---- report.c ---- */
 
