@@ -196,6 +196,48 @@ def test_the_same_id_counts_once():
         equal(sum(node.figures()["duplicates"] for node in nodes.nodes), 21)
 
 
+SUMMED = ("connectedClients", "users", "activeRooms", "messagesReceived")
+
+
+def sums(node):
+    figures = node.figures()
+    return {name: figures[name] for name in SUMMED}, figures["nodes"]
+
+
+def until_sums(nodes, **wanted):
+    """On each node: its sums, and that they are those of the nodes that it lists. Figures of others come with the next
+    question."""
+    for node in nodes.nodes:
+        until(lambda node=node: sums(node)[0] == wanted, f"{wanted} on each node, not {sums(node)}", limit=20)
+        sum_, each = sums(node)
+        equal(len(each), len(nodes.nodes))
+        for name in ("connectedClients", "messagesReceived"):
+            equal(sum(one[name] for one in each), sum_[name], name)
+        for one in each:
+            equal((one["backplane"]["up"], one["age"] < 20 * SLOW), (True, True), one)
+        equal({one["name"] for one in each}, {f"127.0.0.1:{other.port}" for other in nodes.nodes})
+        equal([one["name"] for one in each if one["own"]], [f"127.0.0.1:{node.port}"])
+
+
+def test_figures_are_of_all_nodes():
+    """Known numbers of connections and messages on three nodes; one is killed, and its figures go."""
+    with Nodes() as nodes:
+        clients = {}
+        for n, count in enumerate((1, 2, 4)):
+            for index in range(count):
+                clients[n, index] = nodes[n].client(f"/ws/u{n}{index}").in_room(f"r{n}")
+            for index in range(count):
+                for _ in range(10):
+                    clients[n, index].settle_after("user_joined")
+        # Each has joined, and said ten pings.
+        until_sums(nodes, connectedClients=7, users=7, activeRooms=3, messagesReceived=77)
+        twice = nodes[0].client("/ws/u20")
+        until_sums(nodes, connectedClients=8, users=7, activeRooms=3, messagesReceived=77)
+        twice.socket.close()
+        nodes.kill(nodes[2])
+        until_sums(nodes, connectedClients=3, users=3, activeRooms=2, messagesReceived=33)
+
+
 def test_a_killed_node_takes_its_members_with_it():
     with Nodes() as nodes:
         left = nodes[0].client("/ws/left").in_room("r")

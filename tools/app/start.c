@@ -19,6 +19,7 @@
 #include "date.h"
 #include "exposure.h"
 #include "figures.h"
+#include "figures_nodes.h"
 #include "lib/memory.h"
 #include "lib/wait.h"
 #include "names.h"
@@ -210,6 +211,8 @@ static bool listen_at(struct app *app, const struct app_settings *settings, cons
 		int port = rc_server_listen(app->server, list->items[i], &error);
 		if (port < 0)
 			return app_wrong(settings, name, i, "%s: %s", name, error.text), false;
+		if (!*app->span.name)
+			app_figures_name(app, list->items[i], port);
 		print_listener(said, list->items[i], port, strcmp(name, "listen") == 0 ? "" : " (admin)");
 	}
 	return true;
@@ -354,7 +357,7 @@ static bool start_backplane(struct app *app, const struct app_settings *settings
 		return true;
 	asked.message_max = settings->log_size / 4;
 	app_nodes_handlers(app, &handlers);
-	app->span.write_figures = app_figures_own;
+	app->span.write_figures = app_figures_node;
 	app->backplane = backplane_new(&asked, app->server, &handlers, &error);
 	if (!app->backplane)
 		return app_wrong(settings, "backplane", 0, "backplane: %s", error.text), false;
