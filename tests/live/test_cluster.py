@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Rooms and users over three nodes of `ringcast app` on a real redis-server: who is there, who hears what, what waits for
 whom, and what becomes of it when a node dies or comes back."""
+import json
 import os
 import random
 import threading
@@ -194,6 +195,32 @@ def test_the_same_id_counts_once():
         watcher.expect("direct", content="d")
         watcher.settle()
         equal(sum(node.figures()["duplicates"] for node in nodes.nodes), 21)
+
+
+def test_topics_that_are_delivered_at_once():
+    """They need no engine where they are published, and come to the other nodes all the same, each with its own numbers."""
+    with Nodes(2, "--backplane-local", "live.*", "--keep-last", "live.a") as nodes:
+        here, there = (nodes[n].client(f"/ws/{name}").say("subscribe", topics=["live.a", "b"]) for n, name in enumerate("ab"))
+        for client in (here, there):
+            hear_of(client, "subscribed")
+        publish = lambda node, data, topic="live.a", **more: nodes[node].api("publish", {"topic": topic, "data": data, **more})
+        equal(publish(0, {"n": 1}, key="k")[1]["seq"], 1, "the node's own number")
+        for client in (here, there):
+            hear_of(client, "update", topic="live.a", seq=1, key="k", data={"n": 1})
+        mixed = [{"topic": "live.a", "data": 1}, {"topic": "b", "data": 1}]
+        status, answer = nodes[0].api("publish", json.dumps(mixed).encode())
+        equal((status, "backplane-local" in answer["error"]), (400, True))
+        nodes.redis.kill()
+        for node in nodes.nodes:
+            until(lambda node=node: nodes.backplane(node)["lag_seconds"] > 1.1, "it is away for more than a blink")
+        equal(publish(0, None)[1]["seq"], 2)
+        equal(publish(1, "other")[1]["seq"], 2)
+        equal(publish(0, 1, "b")[0], 503)
+        equal((hear_of(here, "update")["data"], hear_of(there, "update")["data"]), (None, "other"))
+        nodes.redis.start()
+        equal((hear_of(here, "update")["data"], hear_of(there, "update")["data"]), ("other", None))
+        last = nodes[1].client("/ws/c").say("subscribe", topics=["live.*"], last=True)
+        equal(hear_of(last, "update")["data"], None, "what this node has as the last")
 
 
 SUMMED = ("connectedClients", "users", "activeRooms", "messagesReceived")

@@ -14,6 +14,9 @@ struct app;
  * backplane_publish() does. */
 int app_forward_updates(struct app *app, rc_conn conn, const struct app_update *updates, size_t count, bool single);
 
+/* Tells the other nodes of updates that are published here already: of topics that are delivered at once. */
+void app_forward_local(struct app *app, const struct app_update *updates, size_t count);
+
 /* Such an error, or one that came later, as a status and in words. */
 int app_forward_status(int code);
 const char *app_forward_words(int code);

@@ -30,6 +30,7 @@ static const char *const fixed[] = {
 	"backplane-queue",
 	"backplane-confirm",
 	"backplane-wait",
+	"backplane-local",
 	"tls-cert",
 	"tls-key",
 	"tls-client-ca",

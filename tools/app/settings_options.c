@@ -62,6 +62,7 @@ static void add_backplane(struct option_table *table, struct app_settings *s)
 {
 	const struct option_entry options[] = {
 		BACKPLANE_OPTIONS(&s->backplane),
+		BACKPLANE_LOCAL_OPTION(&s->backplane),
 	};
 	options_add(table, options, sizeof options / sizeof *options);
 }

@@ -142,23 +142,47 @@ static bool make_server(struct app *app, const struct app_settings *settings)
 	return true;
 }
 
+/* Whether one of the patterns is for all that this one is for. */
+static bool is_covered(const struct option_list *patterns, const char *pattern)
+{
+	for (unsigned i = 0; i < patterns->count; i++)
+		if (strcmp(patterns->items[i], pattern) == 0 ||
+		    app_name_matches(patterns->items[i], strlen(patterns->items[i]), pattern, strlen(pattern)))
+			return true;
+	return false;
+}
+
+/* A rule for each pattern of a list. The narrowest rule of a topic counts alone, so it says all. */
+static bool add_rules(struct app *app, const struct app_settings *settings, const char *name,
+                      const struct option_list *patterns)
+{
+	for (unsigned i = 0; i < patterns->count; i++) {
+		const char *pattern = patterns->items[i];
+		const struct rc_topic_options options = {
+			.policy = (enum rc_policy)settings->policy,
+			.keep_last = is_covered(&settings->keep_last, pattern),
+			.numbered_here = is_covered(&settings->backplane.local, pattern),
+		};
+		int code = rc_server_topic_rule(app->server, pattern, &options);
+		if (code)
+			return app_wrong(settings, name, i, "%s '%s': %s", name, pattern,
+			                 code == -EINVAL ? "expected a topic, or a prefix and *" : rc_strerror(code)),
+			       false;
+	}
+	return true;
+}
+
 static bool make_rules(struct app *app, const struct app_settings *settings)
 {
 	const struct rc_topic_options rooms = { .policy = RC_POLICY_CLOSE }, passing = {
 		.policy = RC_POLICY_CONFLATE,
 		.numbered_here = true,
 	};
-	const struct rc_topic_options kept = { .policy = (enum rc_policy)settings->policy, .keep_last = true };
 	/* A member that missed a message would not know. It is closed instead, and connects again. */
 	int code = rc_server_topic_rule(app->server, "room/*", &rooms);
 	code = code ? code : rc_server_topic_rule(app->server, APP_PASSING "*", &passing);
-	for (unsigned i = 0; i < settings->keep_last.count && !code; i++) {
-		code = rc_server_topic_rule(app->server, settings->keep_last.items[i], &kept);
-		if (code)
-			app_wrong(settings, "keep-last", i, "keep-last '%s': %s", settings->keep_last.items[i],
-			          code == -EINVAL ? "expected a topic, or a prefix and *" : rc_strerror(code));
-	}
-	return !code;
+	return !code && add_rules(app, settings, "keep-last", &settings->keep_last) &&
+	       add_rules(app, settings, "backplane-local", &settings->backplane.local);
 }
 
 /* ---- listeners ---- */

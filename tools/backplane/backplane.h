@@ -162,6 +162,10 @@ int backplane_publish_batch(struct backplane *backplane, const struct rc_batch_m
  * with messages of other topics (-EINVAL). */
 bool backplane_is_local(const struct backplane *backplane, const char *topic, size_t size);
 
+/* Tells the other nodes of messages of such topics that this one has delivered by itself. What cannot be handed over
+ * counts as refused, and nobody is told. Any thread; never blocks. */
+void backplane_hand_over(struct backplane *backplane, const struct backplane_message *messages, size_t count);
+
 /* ---- presence ---- */
 
 /* This node's number: another one at each start, never 0. */
