@@ -385,7 +385,7 @@ static bool start_backplane(struct app *app, const struct app_settings *settings
 	app->backplane = backplane_new(&asked, app->server, &handlers, &error);
 	if (!app->backplane)
 		return app_wrong(settings, "backplane", 0, "backplane: %s", error.text), false;
-	app->health.part = backplane_part(app->backplane);
+	health_add(&app->health, backplane_part(app->backplane));
 	if (!app_nodes_begin(app, app->backplane, seed))
 		return command_failed("no memory"), false;
 	int code = backplane_start(app->backplane);
@@ -410,8 +410,7 @@ static void init(struct app *app)
 	app->admin.metrics.more = app_figures_metrics;
 	app->admin.metrics.more_stats = app_figures_members;
 	app->admin.metrics.context = app;
-	app->health.more = app_hooks_health;
-	app->health.context = app;
+	health_add(&app->health, app_hooks_part(app));
 }
 
 bool app_start(struct app *app, const struct app_settings *settings, FILE *said)
