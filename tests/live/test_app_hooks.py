@@ -3,6 +3,7 @@
 wrong, late and missing; and what a stranger with bad sessions takes from others."""
 import json
 import os
+import re
 import socket
 import subprocess
 import tempfile
@@ -11,7 +12,7 @@ import time
 
 from app import SECRET, App, Client, Stream, poll, token
 from backend import Backend
-from harness import CLOSE, SLOW, Raw, Skip, equal, run, until
+from harness import CLOSE, SLOW, Raw, Skip, command, equal, run, until
 
 SHOWN = "a-secret-of-the-backend"
 
@@ -331,6 +332,21 @@ def test_nobody_there():
             equal(raw.response()[0], 503)
         metrics = server.get("/metrics")[2].decode()
         assert 'ringcast_app_hook_answers_total{hook="join",verdict="let_through"} 1' in metrics
+
+
+def test_all_that_is_amiss_is_said():
+    """A backend without answers and an engine that is away: each has its line, and the server lives."""
+    if not re.search(r"^backplane redis +yes", command("probe").stdout.decode(), re.M):
+        raise Skip("this build has no Redis")
+    with App("--hook-connect", "http://127.0.0.1:1/", "--backplane", "redis://127.0.0.1:1", "--backplane-wait", "1ms") as server:
+        def lines():
+            with Raw(server) as raw:
+                raw.send(raw.request("/ws"))
+                raw.response()
+            return server.get("/healthz")[2].decode().splitlines()
+        until(lambda: len(lines()) == 2, "two lines")
+        degraded, hook = lines()
+        assert degraded.startswith("degraded: the backplane is away: ") and hook.startswith("hook-connect: no answer"), (degraded, hook)
 
 
 # ---- what is kept ----

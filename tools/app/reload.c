@@ -33,6 +33,7 @@ static const char *const fixed[] = {
 	"backplane-map",
 	"backplane-out",
 	"backplane-out-only",
+	"backplane-local",
 	"tls-cert",
 	"tls-key",
 	"tls-client-ca",

@@ -357,6 +357,7 @@ static void on_figures(const struct coming *coming)
 	if (peer) {
 		free(peer->figures);
 		peer->figures = figures;
+		peer->told_ns = clock_now();
 		figures = NULL;
 	}
 	pthread_mutex_unlock(&app->directory.lock);

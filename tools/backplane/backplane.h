@@ -165,6 +165,10 @@ int backplane_publish_batch(struct backplane *backplane, const struct rc_batch_m
  * with messages of other topics (-EINVAL). */
 bool backplane_is_local(const struct backplane *backplane, const char *topic, size_t size);
 
+/* Tells the other nodes of messages of such topics that this one has delivered by itself. What cannot be handed over
+ * counts as refused, and nobody is told. Any thread; never blocks. */
+void backplane_hand_over(struct backplane *backplane, const struct backplane_message *messages, size_t count);
+
 /* ---- for services ---- */
 
 /* What a client sent. User and id are names: UTF-8 without control characters. */
@@ -226,7 +230,8 @@ struct backplane_stats {
 };
 /* Any thread. */
 void backplane_stats(struct backplane *backplane, struct backplane_stats *stats);
-/* What /healthz, /stats ("backplane":{...}) and /metrics say of it: for health.part. It lives as long as the backplane.
+/* What /healthz, /stats ("backplane":{...}) and /metrics say of it: for health_add(). It lives as long as the
+ * backplane.
  */
 const struct health_part *backplane_part(struct backplane *backplane);
 
