@@ -155,7 +155,7 @@ static void dispatch(struct app_client *client, const struct kind *kind, const j
 		app_send_error(client, id, "AUTH_REQUIRED", "Authentication required");
 	else if ((client->permissions & (kind->permission | APP_MAY_ADMIN)) == 0 && kind->permission)
 		app_send_error(client, id, "PERMISSION_DENIED", "Permission denied");
-	else if (client->answers && kind->rules & STAYS)
+	else if (!app_client_stays(client) && kind->rules & STAYS)
 		app_send_error(client, id, "INVALID_FIELD", "This type needs a connection that stays");
 	else if (depth && kind->rules & ALONE)
 		app_send_error(client, id, "INVALID_FIELD", "This type must stand by itself");
