@@ -58,6 +58,7 @@ struct app_client {
 	struct app_info *info;          /* info.c; or null */
 	struct app_out *answers;        /* it has no connection, and hears this; null: it has one */
 	struct app_session *session;    /* it has none, and stays: its user polls (sessions.h); or null, */
+	struct app_speech *speech;      /* it has none, and speaks by one request (speech.h); or null */
 	rc_conn polled;                 /* and the request that waits for what it hears; or 0 */
 	bool opened, closing, returned; /* returned: it, or its user, was here a short time ago */
 

@@ -34,6 +34,7 @@
 #include "reliable.h"
 #include "rooms.h"
 #include "sessions.h"
+#include "speech.h"
 #include "visits.h"
 #include "wire.h"
 #include "wish.h"
@@ -98,6 +99,7 @@ static void free_client(struct app_client *client)
 {
 	app_hold_free(client);
 	app_sessions_free(client);
+	app_speech_free(client);
 	app_info_free(client);
 	app_client_free(client);
 }
@@ -241,6 +243,8 @@ static void on_open(void *context, rc_conn conn, void *user)
 		app_bare_open(client);
 	else if (client->wish)
 		app_plain_open(client);
+	else if (!app_hold_waits(client) && client->speech)
+		app_speech_begin(client);
 	else if (!app_hold_waits(client))
 		app_entry_begin(client);
 	app_clock_set(client);
@@ -356,9 +360,17 @@ static void on_failed(void *context, const struct rc_error *error)
 	_exit(EXIT_FAILED);
 }
 
+/* What a client said while its backend was asked goes on. */
+static void resume(struct app_client *client)
+{
+	app_dialect_resume(client);
+	if (client->speech)
+		app_speech_go_on(client);
+}
+
 struct rc_handlers app_clients_handlers(struct app *app)
 {
-	app->resume = app_dialect_resume;
+	app->resume = resume;
 	return (struct rc_handlers){
 		.context = app,
 		.unopened_max = unopened_max,

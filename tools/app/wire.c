@@ -124,7 +124,7 @@ void app_close(struct app_client *client, uint16_t code, const char *reason)
 	if (client->session)
 		client->times.wait_ns = 0;
 	app_clock_set(client);
-	if (client->answers && !client->session)
+	if (client->answers && !client->session && !client->opened)
 		return; /* it is over with its message */
 	log_say(LEVEL_INFO, "closing", client->id, "%u %s", code, reason);
 	if (!client->session)
