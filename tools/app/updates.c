@@ -256,14 +256,12 @@ int64_t app_updates_put(struct app *app, const struct backplane_message *message
 	return result;
 }
 
-static int64_t take(struct app *app, const struct backplane_message *message, struct app_out *out)
+static bool is_update(const struct backplane_message *message)
 {
-	if (message->flags & RC_PUBLISH_BINARY || !rc_text_valid(message->data, message->size) ||
-	    !text_is_name(message->channel, message->channel_size) || message->channel_size > APP_FEED_NAME_MAX ||
-	    app_name_reserved(message->channel, message->channel_size) ||
-	    (message->key_size && !rc_text_valid(message->key, message->key_size)))
-		return -EILSEQ;
-	return app_updates_put(app, message, out);
+	return !(message->flags & RC_PUBLISH_BINARY) && rc_text_valid(message->data, message->size) &&
+	       text_is_name(message->channel, message->channel_size) && message->channel_size <= APP_FEED_NAME_MAX &&
+	       !app_name_reserved(message->channel, message->channel_size) &&
+	       (!message->key_size || rc_text_valid(message->key, message->key_size));
 }
 
 void app_updates_came(void *context, struct backplane_message *messages, size_t count)
@@ -271,7 +269,7 @@ void app_updates_came(void *context, struct backplane_message *messages, size_t 
 	struct app *app = context;
 	struct app_out out = { 0 };
 	for (size_t i = 0; i < count; i++)
-		messages[i].result = take(app, &messages[i], &out);
+		messages[i].result = is_update(&messages[i]) ? app_updates_put(app, &messages[i], &out) : -EILSEQ;
 	rc_flush(app->server);
 	app_out_free(&out);
 }
