@@ -147,11 +147,12 @@ static int follow(void *context, const char *name, size_t size)
 	if (code)
 		return code;
 	app_feeds_find(client, name, size)->told = client->subscribe_count;
-	/* One that was not there is now: empty, and perhaps of a stream that this node has not read so far yet. */
-	if (known) {
+	/* One that was not there is now: empty, and perhaps of a stream that this node has not read so far yet. One
+	 * that began anew may have done so once more since it was looked at. */
+	if (known || reset)
 		rc_topic_stats(client->app->server, name, size, &stats);
+	if (known)
 		reset = began_anew(&start, &stats, since, epoch);
-	}
 	app_out_text(following->list, following->list->size ? ",{\"topic\":" : "{\"topic\":");
 	app_out_string(following->list, name, size);
 	bool state = !feed && app_feeds_begins_with_state(&start);

@@ -39,8 +39,8 @@ int app_updates_publish(struct app *app, struct app_update *updates, size_t coun
 struct backplane_message;
 #define APP_UPDATE_TAG 1 /* what travels is known to be JSON: a node of this command wrote it */
 
-/* Publishes one such message, without looking at it, at its number, or, where it has none, at the next; and waits while
- * the log is full; rc_flush() is the caller's. `out` is scratch. Returns its sequence, or a negative errno. */
+/* Publishes one such message, without looking at it, at its number, or, where it has none, at the next; waits while the
+ * log is full; rc_flush() is the caller's. `out` is scratch. Returns its sequence, or a negative errno. */
 int64_t app_updates_put(struct app *app, const struct backplane_message *message, struct app_out *out);
 
 /* Several nodes: publishes what came of topics at the numbers that it has everywhere, and sets each one's result. What
