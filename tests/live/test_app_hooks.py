@@ -352,13 +352,13 @@ def test_all_that_is_amiss_is_said():
 # ---- what is kept ----
 
 def test_kept():
-    with Backend(connect={"user": "a", "keep": 60}, join={"allow": False, "keep": 0.3, "message": "no"}) as backend, \
+    with Backend(connect={"user": "a", "keep": 60}, join={"allow": False, "keep": 0.3 * SLOW, "message": "no"}) as backend, \
             App("--hook-connect", backend.url, "--hook-join", backend.url, "--hook-cache", "2") as server:
         for _ in range(5):
             client = enter(server, "a")
             client.say("join_room", room="r").expect_error("PERMISSION_DENIED", message="no")
         equal((len(backend.of("connect")), len(backend.of("join"))), (1, 1))
-        time.sleep(0.4)
+        time.sleep(0.4 * SLOW)
         client.say("join_room", room="r").expect_error("PERMISSION_DENIED")
         equal(len(backend.of("join")), 2)
         # Another cookie is another question; the oldest answer made room.

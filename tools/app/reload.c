@@ -31,6 +31,8 @@ static const char *const fixed[] = {
 	"backplane-confirm",
 	"backplane-wait",
 	"backplane-local",
+	"backplane-out",
+	"backplane-out-only",
 	"tls-cert",
 	"tls-key",
 	"tls-client-ca",

@@ -269,6 +269,8 @@ static const struct option_need needs[] = {
 	{ "producers", "!backplane" },
 	{ "backplane-away", "backplane" },
 	{ "backplane-local", "backplane" },
+	{ "backplane-out", "backplane" },
+	{ "backplane-out-only", "backplane-out" },
 	{ "producer-uids", "producers" },
 	{ "producer-topics", "producers" },
 	{ "producers-max", "producers" },
