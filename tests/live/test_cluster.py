@@ -333,6 +333,70 @@ def test_a_killed_node_takes_its_members_with_it():
         nodes[1].client("/ws/g0").expect("direct", content="later")
 
 
+def stored(node):
+    """By this node itself: its figures are those of all nodes together."""
+    lines = node.get("/metrics")[2].decode().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("ringcast_app_stored_total "))
+
+
+def stored_for(nodes, user, count, reliable=True):
+    """So many messages wait for a user, on each node."""
+    before = [stored(node) for node in nodes.nodes]
+    for number in range(count):
+        nodes[0].post("send", to=user, content=number, reliable=reliable)
+    for node, had in zip(nodes.nodes, before):
+        until(lambda node=node, had=had: stored(node) == had + count, f"{count} messages stored on each node")
+
+
+def contents(client, count, acknowledges=False):
+    """Of DATA, each once: what comes again meanwhile has an id that came before."""
+    heard = {}
+    while len(heard) < count:
+        message = hear_of(client, "DATA")
+        heard[message["id"]] = message["data"]["content"]
+        if acknowledges:
+            client.say("ACK", data={"messageId": message["id"]})
+    return heard
+
+
+def test_what_a_killed_node_had_taken_is_not_lost():
+    """What waited for a user goes to a device whose node is killed before the device has acknowledged it: then it is for the
+    user's next device, or for one that is there. What was acknowledged does not come again."""
+    with Nodes(3, "--unacknowledged-max", "4") as nodes:
+        for user in ("next", "there", "early"):
+            stored_for(nodes, user, 9)
+        stored_for(nodes, "had", 3)
+        stored_for(nodes, "plain", 3, reliable=False)
+        taker = {user: nodes[2].client(f"/ws/{user}?reliable=1") for user in ("next", "there", "early", "had")}
+        first = {user: contents(taker[user], 4) for user in ("next", "there", "early")}
+        contents(taker["had"], 3, True)
+        taker["had"].settle_after("DATA")
+        plain = nodes[2].client("/ws/plain")
+        equal([plain.expect("direct")["content"] for _ in range(3)], [0, 1, 2])
+        plain.settle()
+        there = nodes[1].client("/ws/there?reliable=1")
+        arrived(nodes, "there", 2)
+        # What the third node says comes behind its word of what was acknowledged.
+        watchers = [nodes[n].client(f"/ws/w{n}").in_room("r") for n in range(2)]
+        for user in ("had", "plain"):
+            taker.get(user, plain).in_room("r")
+            for watcher in watchers:
+                hear_of(watcher, "user_joined", userId=user)
+        nodes.kill(nodes[2])
+        # One that comes before anybody knows of the death gets it as soon as they do.
+        early = nodes[0].client("/ws/early?reliable=1")
+        equal(sorted(contents(there, 9, True).values()), list(range(9)))
+        heard = contents(early, 9, True)
+        equal(sorted(heard.values()), list(range(9)))
+        equal(set(first["early"]) <= set(heard), True, "the ids that it had come again")
+        for node in nodes.nodes:
+            until(lambda node=node: all(devices(node, user) == 0 for user in ("next", "had", "plain")), "that they are gone")
+        heard = contents(nodes[1].client("/ws/next?reliable=1"), 9, True)
+        equal((sorted(heard.values()), set(first["next"]) <= set(heard)), (list(range(9)), True))
+        for user in ("had", "plain"):
+            nodes[0].client(f"/ws/{user}").settle()
+
+
 def test_rest_costs_by_the_node():
     """With many members at rest, what the nodes ask of Redis does not grow with them."""
     counts = []

@@ -156,6 +156,31 @@ static void pull_feed(struct app_client *client, struct app_feed *feed)
 	send_lines(client, lines);
 }
 
+/* Puts a feed at the front, and those before it behind the last. */
+static void turn_to(struct app_client *client, struct app_feed *front)
+{
+	struct app_feed **link = &client->feeds, *last = front;
+	while (*link != front)
+		link = &(*link)->next;
+	if (link == &client->feeds)
+		return;
+	while (last->next)
+		last = last->next;
+	last->next = client->feeds;
+	*link = NULL;
+	client->feeds = front;
+}
+
+void app_batch_pull(struct app_client *client, size_t size_max)
+{
+	struct app_feed *feed = client->feeds;
+	for (; feed && !client->closing && client->answers->size < size_max; feed = feed->next)
+		if (feed->pulled)
+			pull_feed(client, feed);
+	if (feed)
+		turn_to(client, feed);
+}
+
 void app_batch_due(struct app_client *client, uint64_t now_ns)
 {
 	if (!client->batch_count) {

@@ -145,10 +145,8 @@ static void on_enter(const struct coming *coming)
 	if (is_room(coming)) {
 		if (change.user_changed && change.others)
 			tell(coming, "user_joined", record->user, record->user_size);
-	} else if (change.changed && coming->own) {
-		app_arrivals_own(app, record->user, record->user_size, coming->device);
 	} else if (change.changed) {
-		app_arrivals_other(app, record->user, record->user_size);
+		app_arrivals_came(app, record->user, record->user_size, coming->device, coming->own);
 	}
 	coming->message->result = (int64_t)message->sequence; /* its place, whether others were told or not */
 }
@@ -166,6 +164,21 @@ static void on_leave(const struct coming *coming)
 		app_nodes_say_again(app);
 	if (is_room(coming) && change.user_changed && change.others)
 		tell(coming, "user_left", user, strlen(user));
+	if (is_room(coming) || !change.changed)
+		return;
+	/* Its own node has written down again what it had not had; of one that is dead nobody has. */
+	if (coming->message->origin == coming->device.node && !coming->record.node)
+		app_arrivals_had(app, user, strlen(user), coming->device);
+	else
+		app_arrivals_died(app, user, strlen(user), coming->device);
+}
+
+static void on_had(const struct coming *coming)
+{
+	const size_t prefix = sizeof APP_USER_CHANNEL - 1;
+	if (coming->message->channel_size > prefix)
+		app_arrivals_had(coming->app, coming->message->channel + prefix, coming->message->channel_size - prefix,
+		                 coming->device);
 }
 
 /* ---- what is said ---- */
@@ -358,6 +371,7 @@ void app_replicate(void *context, struct backplane_message *message, bool own, b
 		[APP_RECORD_FEED] = on_feed,       [APP_RECORD_DIRECT] = on_direct,     [APP_RECORD_CLOSE] = on_close,
 		[APP_RECORD_HELLO] = on_hello,     [APP_RECORD_REPEATED] = on_repeated, [APP_RECORD_ASK] = on_ask,
 		[APP_RECORD_FIGURES] = on_figures, [APP_RECORD_APART] = on_apart,       [APP_RECORD_PASS] = on_pass,
+		[APP_RECORD_HAD] = on_had,
 	};
 	struct coming coming = { .app = context, .message = message, .own = own, .again = again };
 	struct app_out out = { 0 };

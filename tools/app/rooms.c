@@ -152,6 +152,14 @@ bool app_rooms_visit(struct app_client *client, const char *name, size_t size)
 	return there && !app_rights_room(client, name, size) && enter(client, name, size, &first);
 }
 
+bool app_rooms_has_user(const struct app_client *client, const struct app_room *room)
+{
+	pthread_mutex_lock(&client->app->directory.lock);
+	bool there = is_there_too(client, room);
+	pthread_mutex_unlock(&client->app->directory.lock);
+	return there;
+}
+
 void app_rooms_end_visits(struct app_client *client)
 {
 	while (client->members) {

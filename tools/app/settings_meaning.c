@@ -267,10 +267,11 @@ static bool check_tls(const struct app_settings *settings)
 
 static const struct option_need needs[] = {
 	{ "producers", "!backplane" },
+	{ "backplane-map", "backplane" },
 	{ "backplane-away", "backplane" },
-	{ "backplane-local", "backplane" },
 	{ "backplane-out", "backplane" },
 	{ "backplane-out-only", "backplane-out" },
+	{ "backplane-local", "backplane" },
 	{ "producer-uids", "producers" },
 	{ "producer-topics", "producers" },
 	{ "producers-max", "producers" },

@@ -87,6 +87,9 @@ void app_span_enter_room(struct app_client *client, const struct app_room *room,
 /* The client is sent `told`, if that is not null, likewise. */
 void app_span_leave_room(struct app_client *client, const char *topic, size_t size, struct app_out *told);
 
+/* The client has had what had waited for its user. Returns 0, or a negative errno: it could not be said. */
+int app_span_had(struct app_client *client);
+
 /* How many devices a user has on other nodes, and in all. (lock) */
 size_t app_span_elsewhere(const struct app *app, const char *user, size_t size);
 size_t app_span_devices(const struct app *app, const char *user, size_t size);

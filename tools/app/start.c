@@ -41,6 +41,7 @@ void app_free(struct app *app)
 	app_gate_destroy(&app->gate);
 	app_refusals_destroy(&app->refusals);
 	app_returns_destroy(&app->returns);
+	app_sessions_destroy(&app->sessions);
 	app_reports_destroy(&app->reports);
 	pthread_mutex_destroy(&app->watches.lock);
 	pthread_mutex_destroy(&app->partials.lock);
@@ -428,7 +429,8 @@ bool app_start(struct app *app, const struct app_settings *settings, FILE *said)
 	app->epoch = app_date_ms();
 	atomic_init(&app->numbers, 1);
 	if (!app_directory_init(&app->directory, seed) || !app_gate_init(&app->gate, seed) ||
-	    !app_refusals_init(&app->refusals, seed) || !app_returns_init(&app->returns, seed))
+	    !app_refusals_init(&app->refusals, seed) || !app_returns_init(&app->returns, seed) ||
+	    !app_sessions_init(&app->sessions, seed))
 		return command_failed("no memory"), false;
 	/* The log of accesses comes last: a reload must be able to open it again. */
 	if (!prepare(app, settings, said) || !look_at_producers(app, settings) ||

@@ -119,6 +119,8 @@ struct backplane_settings {
 	unsigned confirm_ms;      /* how long a publish may take */
 	size_t message_max;       /* bytes of what is published as one: what each log takes */
 	struct option_list local; /* patterns of topics that are delivered at once, and not in the engine's order */
+	struct option_list map;   /* SOURCE=TARGET, see map.h */
+	bool topics_only;         /* which are topics alone */
 	const char *out;          /* the queue of the engine for what services work on; null: there is none */
 };
 

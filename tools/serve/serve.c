@@ -25,6 +25,7 @@ static const struct option_need needs[] = {
 	{ "demo", "!backplane" },
 	{ "replay", "!backplane" },
 	{ "backplane-local", "backplane" },
+	{ "backplane-map", "backplane" },
 	{ "backplane-away", "backplane" },
 	{ "backplane-queue", "backplane" },
 	{ "backplane-confirm", "backplane" },
