@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "app.h"
-#include "backplane/backplane.h"
 #include "client.h"
 #include "lib/wait.h"
 #include "nodes.h"
