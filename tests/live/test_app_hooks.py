@@ -3,6 +3,7 @@
 wrong, late and missing; and what a stranger with bad sessions takes from others."""
 import json
 import os
+import re
 import socket
 import subprocess
 import tempfile
@@ -11,7 +12,7 @@ import time
 
 from app import SECRET, App, Client, Stream, poll, token
 from backend import Backend
-from harness import CLOSE, SLOW, Raw, Skip, equal, run, until
+from harness import CLOSE, SLOW, Raw, Skip, command, equal, run, until
 
 SHOWN = "a-secret-of-the-backend"
 
@@ -440,16 +441,31 @@ def test_nobody_there():
         assert 'ringcast_app_hook_answers_total{hook="join",verdict="let_through"} 1' in metrics
 
 
+def test_all_that_is_amiss_is_said():
+    """A backend without answers and an engine that is away: each has its line, and the server lives."""
+    if not re.search(r"^backplane redis +yes", command("probe").stdout.decode(), re.M):
+        raise Skip("this build has no Redis")
+    with App("--hook-connect", "http://127.0.0.1:1/", "--backplane", "redis://127.0.0.1:1", "--backplane-wait", "1ms") as server:
+        def lines():
+            with Raw(server) as raw:
+                raw.send(raw.request("/ws"))
+                raw.response()
+            return server.get("/healthz")[2].decode().splitlines()
+        until(lambda: len(lines()) == 2, "two lines")
+        degraded, hook = lines()
+        assert degraded.startswith("degraded: the backplane is away: ") and hook.startswith("hook-connect: no answer"), (degraded, hook)
+
+
 # ---- what is kept ----
 
 def test_kept():
-    with Backend(connect={"user": "a", "keep": 60}, join={"allow": False, "keep": 0.3, "message": "no"}) as backend, \
+    with Backend(connect={"user": "a", "keep": 60}, join={"allow": False, "keep": 0.3 * SLOW, "message": "no"}) as backend, \
             App("--hook-connect", backend.url, "--hook-join", backend.url, "--hook-cache", "2") as server:
         for _ in range(5):
             client = enter(server, "a")
             client.say("join_room", room="r").expect_error("PERMISSION_DENIED", message="no")
         equal((len(backend.of("connect")), len(backend.of("join"))), (1, 1))
-        time.sleep(0.4)
+        time.sleep(0.4 * SLOW)
         client.say("join_room", room="r").expect_error("PERMISSION_DENIED")
         equal(len(backend.of("join")), 2)
         # Another cookie is another question; the oldest answer made room.

@@ -80,6 +80,7 @@ struct app_client {
 	/* what it follows: rooms.c, feeds.c */
 	struct app_member *members;
 	unsigned room_count;
+	unsigned join_count; /* so far */
 	struct app_feed *feeds;
 	unsigned feed_count;
 	char *patterns[APP_PATTERNS_MAX];
@@ -98,6 +99,7 @@ struct app_client {
 	struct app_pending *pending, *pending_last;
 	unsigned pending_count;
 	struct app_store waiting; /* what follows them, when ACKs make room; its worker changes it, with the lock */
+	bool took; /* some of it waited for its user on all nodes, which are to hear when it has it (taken.h) */
 	unsigned batch_count, batch_delay_ms; /* 0: not in batches */
 	struct app_out batch;
 	unsigned batched;
