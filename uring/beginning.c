@@ -80,6 +80,7 @@ static void begin_further_back(struct worker *worker, uint32_t slot, uint64_t fr
 	struct rc_cursor *cursor = &worker->connections[slot].cursor;
 	bool was_behind = cursor->behind;
 	rc_cursor_wants_back(cursor, rc_lag_place(worker, slot));
+	cursor->own_ahead = true; /* there may be some further back */
 	rc_lag_follow(worker, slot, was_behind);
 	worker->laggards.floor = RC_MIN(worker->laggards.floor, from);
 	RC_ASSERT(worker->laggards.floor >= server->log.granted);

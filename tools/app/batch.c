@@ -104,7 +104,7 @@ static void pull_state(struct app_client *client, struct app_feed *feed, bool ag
 	feed->owes = false;
 	if (again) {
 		app_out_clear(out);
-		app_out_resync(out, feed->name, feed->size, epoch, sequence);
+		app_out_resync(out, "topic", feed->name, feed->size, epoch, sequence);
 		app_batch_add(client, out->bytes, out->size);
 	}
 	app_rate_drain(client, app_cost_of_answer(lines->size));
@@ -120,10 +120,12 @@ static void begin_anew(struct app_client *client, struct app_feed *feed, const s
 	if (!stats->elsewhere)
 		return;
 	feed->since = stats->lost;
-	if (feed->room)
+	size_t prefix = app_spans(client->app) ? app_room_prefix(feed->name, feed->size) : 0;
+	if (feed->room && !prefix)
 		return;
 	app_out_clear(out);
-	app_out_resync(out, feed->name, feed->size, stats->epoch, stats->lost);
+	app_out_resync(out, prefix ? "room" : "topic", feed->name + prefix, feed->size - prefix, stats->epoch,
+	               stats->lost);
 	app_batch_add(client, out->bytes, out->size);
 }
 

@@ -276,11 +276,12 @@ static void on_resync(void *context, rc_conn conn, void *user, const char *topic
 		app_passing_resume(client, topic, sequence); /* it has no state */
 		return;
 	}
-	/* A room has no state either, and its messages no numbers that anybody goes by. */
-	if (strncmp(topic, "room/", 5) == 0)
+	/* A room has no state either. On several nodes its members hear that what was said may be lost. */
+	size_t size = strlen(topic), prefix = app_spans(client->app) ? app_room_prefix(topic, size) : 0;
+	if (!prefix && strncmp(topic, "room/", 5) == 0)
 		return;
 	app_out_clear(out);
-	app_out_resync(out, topic, strlen(topic), epoch, sequence);
+	app_out_resync(out, prefix ? "room" : "topic", topic + prefix, size - prefix, epoch, sequence);
 	app_send(client, out);
 	app_batch_flush(client); /* before the state */
 }

@@ -99,7 +99,7 @@ static void read_state(struct page *page, struct rc_topic_stats *stats, bool kno
 	               &lines);
 	if (known) {
 		app_out_clear(out);
-		app_out_resync(out, stats->name, size, stats->epoch, stats->sequence);
+		app_out_resync(out, "topic", stats->name, size, stats->epoch, stats->sequence);
 		add_message(page, out->bytes, out->size);
 	}
 	for (size_t at = 0; at < lines.size;) {

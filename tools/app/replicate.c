@@ -26,7 +26,6 @@
 #include "passing.h"
 #include "people.h"
 #include "reliable.h"
-#include "ringcast_stats.h"
 #include "span.h"
 #include "updates.h"
 
@@ -101,8 +100,7 @@ static void publish(const struct coming *coming, const struct app_out *out, bool
 
 static bool is_room(const struct coming *coming)
 {
-	return coming->message->channel_size > sizeof APP_ROOM_CHANNEL - 1 &&
-	       memcmp(coming->message->channel, APP_ROOM_CHANNEL, sizeof APP_ROOM_CHANNEL - 1) == 0;
+	return app_room_prefix(coming->message->channel, coming->message->channel_size);
 }
 
 /* Tells those in the room. While the node starts nobody is here to hear it. */
@@ -152,6 +150,7 @@ static void on_enter(const struct coming *coming)
 	} else if (change.changed) {
 		app_arrivals_other(app, record->user, record->user_size);
 	}
+	coming->message->result = (int64_t)message->sequence; /* its place, whether others were told or not */
 }
 
 static void on_leave(const struct coming *coming)
@@ -255,23 +254,22 @@ static void on_pass(const struct coming *coming)
 static void on_feed(const struct coming *coming)
 {
 	const struct backplane_message *message = coming->message;
-	struct rc_topic_stats stats = { 0 };
 	struct app_out out = { 0 };
+	bool begins;
 	if (!is_new(coming))
 		return;
-	rc_topic_stats(coming->app->server, message->channel, message->channel_size, &stats);
-	bool follows = stats.sequence && stats.epoch == message->epoch;
+	uint64_t previous = app_updates_previous(coming->app, message, &begins);
 	app_out_type(&out, "update", NULL);
 	app_out_text(&out, ",\"topic\":");
 	app_out_string(&out, message->channel, message->channel_size);
-	app_out_format(
-	    &out, ",\"seq\":%llu,\"epoch\":%llu,\"prev\":%llu,\"data\":", (unsigned long long)message->sequence,
-	    (unsigned long long)message->epoch, (unsigned long long)(follows ? stats.sequence : message->sequence - 1));
+	app_out_format(&out,
+	               ",\"seq\":%llu,\"epoch\":%llu,\"prev\":%llu,\"data\":", (unsigned long long)message->sequence,
+	               (unsigned long long)message->epoch, (unsigned long long)previous);
 	app_out_bytes(&out, coming->record.text, coming->record.text_size);
 	app_out_text(&out, "}");
 	publish(coming, &out, false);
 	app_out_free(&out);
-	if (!follows)
+	if (begins)
 		app_feeds_begun(coming->app, message->channel, message->channel_size);
 }
 

@@ -198,8 +198,7 @@ int64_t app_updates_publish_data(struct app *app, const char *topic, size_t size
 
 /* ---- from other nodes ---- */
 
-/* The topic's number before a message: what it stands at, or, of one that is not there yet, behind which it begins. */
-static uint64_t previous_of(struct app *app, const struct backplane_message *message, bool *begins)
+uint64_t app_updates_previous(struct app *app, const struct backplane_message *message, bool *begins)
 {
 	struct rc_topic_stats stats = { 0 };
 	rc_topic made = 0;
@@ -244,7 +243,7 @@ static int64_t take(struct app *app, const struct backplane_message *message, st
 	    (message->key_size && !rc_text_valid(message->key, message->key_size)))
 		return -EILSEQ;
 	app_out_clear(out);
-	write_came(out, message, previous_of(app, message, &begins));
+	write_came(out, message, app_updates_previous(app, message, &begins));
 	if (out->failed)
 		return -ENOMEM;
 	struct rc_publication publication = { .data = out->bytes,
