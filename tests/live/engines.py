@@ -115,12 +115,16 @@ class Nats(Engine):
     def arguments(self):
         return [self.program, "-a", "127.0.0.1", "-p", str(self.port), *self.jetstream, *self.flags]
 
-    def ask(self, subject, data=b""):
+    def ask(self, subject, data=b"", headers=None):
         """One request, by the bare protocol: the answer's payload."""
+        head = "".join(["NATS/1.0\r\n", *(f"{key}: {value}\r\n" for key, value in (headers or {}).items()), "\r\n"]).encode()
         with socket.create_connection(("127.0.0.1", self.port), 5 * SLOW) as link:
             file = link.makefile("rwb")
-            file.write(b'CONNECT {"verbose":false}\r\nSUB answer 1\r\n')
-            file.write(b"PUB %s answer %d\r\n%s\r\n" % (subject.encode(), len(data), data))
+            file.write(b'CONNECT {"verbose":false,"headers":true}\r\nSUB answer 1\r\n')
+            if headers:
+                file.write(b"HPUB %s answer %d %d\r\n%s\r\n" % (subject.encode(), len(head), len(head + data), head + data))
+            else:
+                file.write(b"PUB %s answer %d\r\n%s\r\n" % (subject.encode(), len(data), data))
             file.flush()
             while line := file.readline():
                 if line.startswith(b"MSG"):
@@ -261,13 +265,13 @@ class Cut:
     """Passes bytes between a node and its engine until it is told to cut: then every connection ends at once, and new
     ones are refused until mend()."""
 
-    def __init__(self, port):
+    def __init__(self, port, listen=0):
         self.target = ("127.0.0.1", port)
         self.sockets = set()
         self.lock = threading.Lock()
         self.listener = None
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.bind(("127.0.0.1", listen))
             self.port = probe.getsockname()[1]
         self.mend()
 

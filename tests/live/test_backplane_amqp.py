@@ -10,6 +10,7 @@ sys.dont_write_bytecode = True
 import backplane_nodes as nodes  # noqa: E402
 import engine_contract as contract  # noqa: E402
 import plain_forms as plain  # noqa: E402
+import services  # noqa: E402
 from app import App  # noqa: E402
 from engines import Rabbit  # noqa: E402
 from harness import Skip, equal, run, until  # noqa: E402
@@ -92,9 +93,61 @@ def test_anew():
     nodes.anew(engine())
 
 
-def test_plain():
+def pika():
     if subprocess.run([sys.executable, "-c", "import pika"], capture_output=True).returncode:
         raise Skip("needs python3-pika")
+    import pika
+    return pika
+
+
+def test_mapped():
+    """An exchange of somebody else; names come from words of the routing key, or from headers."""
+    with pika().BlockingConnection(pika().ConnectionParameters("127.0.0.1", engine().port)) as link:
+        channel = link.channel()
+        channel.exchange_declare("shop.eu", "topic", durable=True)
+
+        def publish(source, text, fields):
+            channel.basic_publish("shop.eu", f"order.{source}.made", text.encode(), pika().BasicProperties(headers=fields))
+        rules = {"topic": "shop.eu/order.topic.*=topic/orders.{customer}", "room": "shop.eu/*.room.#=room/{customer}",
+                 "user": "shop.eu/#.user.made=user/{customer}", "all": "shop.eu/order.all.#=all"}
+        plain.mapped(engine(), rules, publish)
+
+
+def test_mapped_missing():
+    """An exchange that is not there: the node says so, and is whole when it is."""
+    with App("--backplane", engine().url("missing"), "--backplane-map", "later/#=all", "--backplane-wait", "200ms",
+             workers=1) as node, pika().BlockingConnection(pika().ConnectionParameters("127.0.0.1", engine().port)) as link:
+        until(lambda: b"no exchange 'later'" in node.get("/healthz")[2], "what /healthz says")
+        link.channel().exchange_declare("later", "fanout")
+        until(lambda: node.get("/healthz")[2].strip() == b"ok", "that it is whole", 20)
+
+
+def test_mapped_words():
+    plain.wrong_maps("amqp://127.0.0.1:9", plain.ANY_WRONG_MAP + [("orders=topic/a", "EXCHANGE/KEY"), ("/a=topic/a", "EXCHANGE/KEY")])
+
+
+def test_services():
+    pika()
+    services.worked_on(engine(), "shop/jobs", "service.py", sys.executable)
+    services.hostile(engine(), "hostile")
+
+
+def test_services_full():
+    """A queue of somebody else's takes no more than one message; one that is deleted is made again."""
+    with pika().BlockingConnection(pika().ConnectionParameters("127.0.0.1", engine().port)) as link:
+        channel = link.channel()
+        channel.queue_declare("full", durable=True, arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+        services.full(engine(), "full", lambda: channel.basic_publish("", "full", b"one"),
+                      lambda: channel.queue_purge("full"))
+        services.deleted(engine(), "deleted", lambda: channel.queue_delete("deleted"))
+
+
+def test_services_words():
+    services.wrong_names("amqp://127.0.0.1:9?prefix=mine", ("a b", "mine.packets", "amq.direct"))
+
+
+def test_plain():
+    pika()
     plain.delivered(engine(), plain.example(engine(), "plain", "rabbitmq.py", sys.executable))
     plain.rooms_and_users(engine(), plain.example(engine(), "app", "rabbitmq.py", sys.executable))
 

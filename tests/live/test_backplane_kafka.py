@@ -7,6 +7,7 @@ sys.dont_write_bytecode = True
 import backplane_nodes as nodes  # noqa: E402
 import engine_contract as contract  # noqa: E402
 import plain_forms as plain  # noqa: E402
+import services  # noqa: E402
 from authority import Authority  # noqa: E402
 from engines import Kafka, find  # noqa: E402
 from harness import SLOW, Server, equal, run, until  # noqa: E402
@@ -66,6 +67,79 @@ def test_plain_is_off(engine):
     plain.dropped(engine, plain.example(engine, "closed", "kafka.sh", "sh"))
 
 
+@started
+def test_mapped(engine):
+    """Topics of somebody else; names come from the record's key, or from headers. The nodes are one group: each record comes
+    once."""
+    find("kcat")
+    rules = {"topic": "shop.topic=topic/orders.{key}", "room": "shop.room=room/{customer}", "user": "shop.user=user/{key}",
+             "all": "shop.all=all"}
+    for source in rules:
+        engine.tell(f"topic shop.{source}")
+
+    def publish(source, text, fields):
+        customer = fields.get("customer")
+        more = ("-H", f"customer={customer}") if source == "room" else ("-k", customer) if customer else ()
+        plain.ran("kcat", "-P", "-b", engine.address(), "-t", f"shop.{source}", "-X", "acks=all", "-D", "\x01", *more, input=text)
+
+    def begin(both):
+        """A group that is new reads from the newest record on: until each topic is read."""
+        for source in ("all", "room", "topic", "user"):
+            for probe in range(30):
+                publish(source, f"probe {probe}", {"customer": "nobody"})
+                if waited_for(lambda: copied(source, f"probe {probe}")):
+                    break
+        for node in both:
+            until(lambda node=node: b"ringcast_app_stored_total 0\n" not in node.get("/metrics")[2], "that the last of them was read")
+
+    def copied(source, text):
+        lines = plain.ran("kcat", "-C", "-b", engine.address(), "-t", "mapped.packets", "-e", "-q", "-f", "%k %s\n").split("\n")
+        return any(line.startswith(f"from:shop.{source}:") and line.endswith(text) for line in lines)
+    plain.mapped(engine, rules, publish, begin=begin)
+
+
+@started
+def test_mapped_twice(engine):
+    """What a node copied before it died is copied again by another: it is seen once. A key that lies is skipped."""
+    find("kcat")
+    engine.tell("topic theirs")
+    with Server("--backplane", engine.url("twice"), "--backplane-map", "theirs=topic/A", workers=1) as node:
+        reader = nodes.Reader(node)
+        for key, text in ((5, "one"), (5, "one again"), (4, "older"), (6, "two"), ("", "three"), ("9x:", "four"), (7, "five")):
+            plain.ran("kcat", "-P", "-b", engine.address(), "-t", "twice.packets", "-p", "0", "-k", f"from:theirs:0:{key}", "-X",
+                      "acks=all", input=text)
+        for key in ("from:", "from:theirs", "from:other:0:1", "from::::"):
+            plain.ran("kcat", "-P", "-b", engine.address(), "-t", "twice.packets", "-p", "0", "-k", key, "-X", "acks=all", input="no")
+        until(lambda: nodes.backplane(node)["broken"] == 6, "that they are counted")
+        equal([text for _, _, _, text in reader.wait(3)], ["one", "two", "five"])
+
+
+def waited_for(condition, limit=2):
+    try:
+        until(condition, "", limit)
+        return True
+    except AssertionError:
+        return False
+
+
+def test_mapped_words():
+    plain.wrong_maps("kafka://127.0.0.1:9", plain.ANY_WRONG_MAP[:2] + [("a b=topic/a", "name of a topic")])
+
+
+@started
+def test_services(engine):
+    find("kcat")
+    services.worked_on(engine, "shop.jobs", "service_kafka.sh", "sh")
+
+
+def test_services_away():
+    contract.needs_peer("kafka")
+    with Kafka() as engine:
+        services.away_and_back(engine, "away", lambda: engine.tell("down"), lambda: engine.tell("up"))
+
+
+def test_services_words():
+    services.wrong_names("kafka://127.0.0.1:9?prefix=mine", ("a b", "mine.packets", "a:b", "a/b"))
 def refused(url, *words):
     """The producer connects by itself: what is wrong is told by who reads."""
     contract.refused(url, *words, calls=(("follow", 0, 10),))

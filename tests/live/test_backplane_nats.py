@@ -10,6 +10,7 @@ sys.dont_write_bytecode = True
 import backplane_nodes as nodes  # noqa: E402
 import engine_contract as contract  # noqa: E402
 import plain_forms as plain  # noqa: E402
+import services  # noqa: E402
 from app import App  # noqa: E402
 from authority import Authority  # noqa: E402
 from engines import Nats, find  # noqa: E402
@@ -96,6 +97,65 @@ def test_rest_costs_by_the_node():
             until(lambda node=node: nodes.backplane(node)["nodes"] == 2, "that it is gone", 10)
             until(lambda node=node: sum(room["members"] for room in node.api("rooms")[1]["rooms"]) == 40, "its members", 10)
         nodes.stop(three)
+
+
+@started
+def test_mapped(engine):
+    """Subjects of somebody else; a name comes from a word of the subject, or from a header."""
+    def publish(source, text, fields):
+        if source == "all":
+            engine.ask("shop.news", text.encode())
+        else:
+            engine.ask(f"shop.{source}.made", text.encode(), fields)
+    rules = {"topic": "shop.topic.*=topic/orders.{customer}", "room": "shop.room.*=room/{customer}",
+             "user": "shop.user.>=user/{customer}", "all": "shop.news=all"}
+    plain.mapped(engine, rules, publish)
+    with App("--backplane", engine.url("words"), "--backplane-map", "fleet.*.at.>=topic/{1}/{2}", workers=1) as node:
+        client = node.client("/ws/ann").say("subscribe", topics=["truck7/north.exit"])
+        client.expect("subscribed")
+        engine.ask("fleet.truck7.at.north.exit", b"[1,2]")
+        client.expect("update", topic="truck7/north.exit", data=[1, 2])
+
+
+@started
+def test_mapped_taken(engine):
+    """A subject that another stream takes: the node says so, and what to do."""
+    config = {"name": "theirs", "subjects": ["taken.>"], "storage": "memory"}
+    engine.ask("$JS.API.STREAM.CREATE.theirs", json.dumps(config).encode())
+    with App("--backplane", engine.url("taker"), "--backplane-map", "taken.a=topic/a", "--backplane-wait", "200ms",
+             workers=1) as node:
+        until(lambda: b"another stream takes" in node.get("/healthz")[2], "what /healthz says")
+
+
+def test_mapped_words():
+    plain.wrong_maps("nats://127.0.0.1:9", plain.ANY_WRONG_MAP + [(f"{wrong}=topic/a", "is a subject") for wrong in (
+        "a b", "a.>.b", "a..b", ".a", "$JS.API.>", "a.#", "a>")])
+
+
+@started
+def test_services(engine):
+    services.worked_on(engine, "shop.jobs", "service.mjs", find("node"))
+    services.hostile(engine, "hostile")
+
+
+def test_services_away():
+    contract.needs_peer("nats")
+    with Nats() as engine:
+        services.away_and_back(engine, "away", engine.kill, engine.start)
+
+
+@started
+def test_services_full(engine):
+    """A stream of somebody else's takes the subject, and no more than one message."""
+    config = {"name": "theirs", "subjects": ["full.>"], "max_msgs": 1, "discard": "new", "storage": "memory"}
+    made = engine.ask("$JS.API.STREAM.CREATE.theirs", json.dumps(config).encode())
+    equal(b'"error"' in made, False, made)
+    fill = lambda: engine.ask("full.up", b"one")  # noqa: E731
+    services.full(engine, "full.jobs", fill, lambda: engine.ask("$JS.API.STREAM.PURGE.theirs"))
+
+
+def test_services_words():
+    services.wrong_names("nats://127.0.0.1:9?prefix=mine", ("a b", "mine.topic.x", "a.>", "*", "a/b", ".a"))
 
 
 def test_wrong_urls():

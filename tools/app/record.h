@@ -30,6 +30,7 @@ enum app_record_kind {
 	APP_RECORD_REPEATED, /* a node has said all of its members again */
 	APP_RECORD_ASK,      /* a node wants the figures of the others */
 	APP_RECORD_FIGURES,  /* a node's */
+	APP_RECORD_HAD,      /* a device has had what waited for its user when it entered */
 };
 
 /* Of a direct message: it goes as DATA; it is for the user's next connection, though another is there. */
@@ -44,7 +45,7 @@ enum app_record_kind {
 /* Numbers that a kind does not use are 0, and texts empty. */
 struct app_record {
 	uint64_t node, client;                /* the device; node 0: one of the node that wrote it */
-	uint64_t conn;                        /* its handle there: who is left out of what it says */
+	uint64_t conn;                        /* its handle there: who is left out of what it says, or is told of it */
 	uint64_t repeat;                      /* ENTER, REPEATED */
 	uint64_t begin_epoch, begin_sequence; /* ENTER: since when the room is there */
 	uint64_t number, sender, flags;       /* DIRECT: see store.h */

@@ -36,6 +36,7 @@ struct app_settings {
 	struct admin_settings admin;
 	struct producers producers;
 	struct backplane_settings backplane;
+	bool out_only; /* what goes to backplane.out goes to no feed */
 	unsigned workers;
 	size_t log_size;
 	unsigned connections_max;
@@ -98,6 +99,7 @@ struct app_settings {
 	const char *ephemeral; /* that pass (passing.h) */
 	int sanitize;          /* content.h */
 	unsigned partial_ms;   /* partials.h */
+	unsigned poll_ms;      /* sessions.h */
 	struct option_list paths;
 	const char *protocols_text;
 	char *protocol_words;

@@ -15,7 +15,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
+#include "letters.h"
 #include "out.h"
 #include "record.h"
 #include "replica.h"
@@ -23,23 +25,26 @@
 #define APP_ROOM_CHANNEL "room/0/"
 #define APP_USER_CHANNEL "user/"
 #define APP_CHANNEL_SIZE_MAX 160
+#define APP_NODE_NAME_SIZE 128
 #define APP_SPAN_AWAY "The nodes cannot be reached; the message was not sent"
 
 struct app;
 struct app_client;
 struct app_room;
 struct backplane;
+struct backplane_number;
 
 struct app_span {
 	struct backplane *backplane; /* null: this node is alone */
 	uint64_t node;
-	struct app_replica replica; /* under the directory's lock */
-	_Atomic uint64_t repeat;    /* the number of this node's newest repeat */
-	_Atomic bool is_unsure;     /* its members are to be said again */
-	uint64_t said_ns;           /* when they were, last; under the directory's lock */
-	_Atomic uint64_t asked_ns;  /* when the others were asked for their figures */
-	uint64_t told_ns;           /* when this node told its own; the follower's */
-	_Atomic bool is_new;        /* it has yet to say hello */
+	struct app_replica replica;    /* under the directory's lock */
+	_Atomic uint64_t repeat;       /* the number of this node's newest repeat */
+	_Atomic bool is_unsure;        /* its members are to be said again */
+	uint64_t said_ns;              /* when they were, last; under the directory's lock */
+	_Atomic uint64_t asked_ns;     /* when the others were asked for their figures */
+	uint64_t told_ns;              /* when this node told its own; the follower's */
+	_Atomic bool is_new;           /* it has yet to say hello */
+	char name[APP_NODE_NAME_SIZE]; /* HOST:PORT of its first listener, for people */
 	void (*write_figures)(struct app *app, struct app_out *out); /* as an object: of this node alone */
 };
 
@@ -50,6 +55,13 @@ struct app_in_hand {
 	const json_t *id;
 	unsigned count; /* records written for it */
 };
+
+/* The bytes before a room's name in its channel, which is its topic on several nodes; 0: it is none of a room. */
+static inline size_t app_room_prefix(const char *topic, size_t size)
+{
+	const size_t prefix = sizeof APP_ROOM_CHANNEL - 1;
+	return size > prefix && memcmp(topic, APP_ROOM_CHANNEL, prefix) == 0 ? prefix : 0;
+}
 
 /* A channel's name, of a room or a user. */
 struct app_channel {
@@ -65,10 +77,18 @@ struct app_device app_device_of(const struct app_client *client);
 /* What cannot be said now is said later, with all others. */
 void app_span_arrive(struct app_client *client);
 void app_span_leave(struct app_client *client);
-/* The client is sent `told`, if that is not null, when it has its place in the order: who comes after it is told to it.
- * While the nodes cannot be reached it is sent that at once. */
-void app_span_enter_room(struct app_client *client, const struct app_room *room, struct app_out *told);
+/* Its letter is opened when the client has its place in the order, and then says it: the epoch as `sender`, and the
+ * `number`. While the nodes cannot be reached it is opened at once, with 0 as both. */
+struct app_entry {
+	void (*open)(struct app_client *client, const struct app_letter *letter);
+	struct app_letter letter;
+};
+void app_span_enter_room(struct app_client *client, const struct app_room *room, const struct app_entry *entry);
+/* The client is sent `told`, if that is not null, likewise. */
 void app_span_leave_room(struct app_client *client, const char *topic, size_t size, struct app_out *told);
+
+/* The client has had what had waited for its user. Returns 0, or a negative errno: it could not be said. */
+int app_span_had(struct app_client *client);
 
 /* How many devices a user has on other nodes, and in all. (lock) */
 size_t app_span_elsewhere(const struct app *app, const char *user, size_t size);
@@ -83,6 +103,9 @@ struct app_said {
 	const json_t *id;          /* what the client calls it, or null */
 	const char *status;        /* what it is told when the engine has it, if it has an id: see status.h */
 	size_t count;
+	/* Of what the application says: what is called when the engine has it, or never will. Null: nobody waits. */
+	void (*done)(void *context, int code, const struct backplane_number *numbers, size_t count);
+	void *context;
 };
 
 /* Writes a record of what is said; its user, connection and id are set here. Returns 0, or -EAGAIN and others: it was
@@ -98,9 +121,14 @@ struct app_directed {
 };
 int app_span_direct(const struct app_said *said, const struct app_directed *directed);
 
-/* Has connections of a user closed, or, with its id, one. Returns how many that are, or a negative errno. Takes the
- * lock. */
-int app_span_close(struct app *app, const char *user, size_t size, const char *client_id, const char *reason);
+/* Hands what the client's DATA holds to services, as JSON; its ACK waits for that too. Returns 0, or -EAGAIN and
+ * others: it was not handed over. */
+int app_span_hand_out(struct app_client *client, const char *bytes, size_t size);
+
+/* Has connections of a user closed, or, with its id, one. Returns how many that are, or a negative errno: of none, as
+ * after an error, nothing is written. Takes the lock. */
+int app_span_close(const struct app_said *said, const char *user, size_t size, const char *client_id,
+                   const char *reason);
 
 /* ---- DATA ---- */
 

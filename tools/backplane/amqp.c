@@ -21,33 +21,32 @@
 
 #include "amqp_beats.h"
 #include "amqp_side.h"
+#include "amqp_writer.h"
 #include "engine.h"
 #include "plain.h"
 
+#define TYPE "application/x-ringcast"
 #define QUEUE_SIZE 128
 #define HEARTBEAT_S 5
 #define PREFETCH 2000
 #define SLICE_MS 100
 #define SILENCE_MS 900 /* after which the queue is looked at */
 #define READ_MAX 4096  /* packets that one read hands over */
-/* How long the last chunk may take to go on: when all is as expected, at a start, and before it has begun or when
- * packets seem to be lost. */
+/* How long the last chunk may take to go on: when all is as expected, at a start, when packets seem to be lost, and
+ * before it has begun: a server that has just come up, or is busy, takes its time, and what it has must not seem to be
+ * gone. */
 #define END_MS 25
 #define END_START_MS 100
-#define END_LOST_MS 1000
+#define END_LOST_MS 2000
+#define END_EMPTY_MS 4000
 #define KEEP_DEFAULT 1073741824ul /* bytes */
 #define SEGMENT_MAX 268435456ul   /* of these files a stream consists: the oldest is dropped as a whole */
-
-struct writer {
-	struct amqp_side side;
-	uint64_t sent; /* packets on its channel: the tag of the last */
-};
 
 struct state {
 	struct engine_setup setup;
 	char queue[QUEUE_SIZE];
 	struct amqp_side reader, asker;
-	struct writer writer;
+	struct amqp_writer writer;
 	struct amqp_beats beats;
 	bool exists;       /* as the last follow found it */
 	uint64_t last_tag; /* read, and not acknowledged yet */
@@ -159,13 +158,32 @@ static int ask(struct state *state, char why[static ENGINE_WHY_SIZE])
 	return code;
 }
 
+/* Exchanges of others, which are there already: what their keys match comes into the queue too. */
+static int bind_others(struct state *state, char why[static ENGINE_WHY_SIZE])
+{
+	const struct backplane_map *map = state->setup.map;
+	int code = map->count ? amqp_side_enter(&state->asker, state->setup.url, 0, why) : 0;
+	for (unsigned i = 0; i < map->count && !code; i++) {
+		const struct map_rule *rule = &map->rules[i];
+		const char *slash = memchr(rule->source, '/', rule->source_size);
+		const amqp_bytes_t exchange = { (size_t)(slash - rule->source), (void *)rule->source };
+		const amqp_bytes_t key = { rule->source_size - exchange.len - 1, (void *)(slash + 1) };
+		amqp_queue_bind(state->asker.amqp, AMQP_CHANNEL, amqp_cstring_bytes(state->queue), exchange, key,
+		                amqp_empty_table);
+		code = amqp_side_judge(amqp_get_rpc_reply(state->asker.amqp), "backplane-map", why);
+	}
+	if (code)
+		amqp_side_leave(&state->asker);
+	return code == -ENOENT ? -EIO : code; /* the exchange is missing, and not the queue */
+}
+
 /* The exchange that programs without us publish to: a stream's queue is bound to it. */
 static int declare_plain(struct state *state, char why[static ENGINE_WHY_SIZE])
 {
 	static const char *const keys[] = { "topic.#", "room.#", "user.#", "all" };
 	const amqp_bytes_t exchange = amqp_cstring_bytes(state->setup.prefix);
 	if (!plain_is_on(state->setup.url))
-		return 0;
+		return bind_others(state, why);
 	int code = amqp_side_enter(&state->asker, state->setup.url, 0, why);
 	if (code)
 		return code;
@@ -179,14 +197,13 @@ static int declare_plain(struct state *state, char why[static ENGINE_WHY_SIZE])
 	}
 	if (code)
 		amqp_side_leave(&state->asker);
-	return code;
+	return code ? code : bind_others(state, why);
 }
 
 /* Reads the last chunk on a connection of its own, so that nothing of it is taken for what was asked for after it. */
 static int find_end(struct state *state, uint64_t at, uint64_t *newest, char why[static ENGINE_WHY_SIZE])
 {
 	struct amqp_side side = { .host = state->reader.host };
-	uint64_t heard = now_ms();
 	unsigned unacknowledged = 0;
 	*newest = 0;
 	int code = ask(state, why);
@@ -194,9 +211,13 @@ static int find_end(struct state *state, uint64_t at, uint64_t *newest, char why
 		code = amqp_side_enter(&side, state->setup.url, 0, why);
 	if (!code)
 		code = consume(&side, state->queue, NULL, why);
+	uint64_t heard = now_ms();
 	while (!code) {
 		amqp_envelope_t envelope;
-		const uint64_t limit = !*newest || *newest < at ? END_LOST_MS : at ? END_MS : END_START_MS;
+		const uint64_t limit = !*newest       ? END_EMPTY_MS
+		                       : *newest < at ? END_LOST_MS
+		                       : at           ? END_MS
+		                                      : END_START_MS;
 		const uint64_t now = now_ms();
 		const struct timeval left = time_of(heard + limit > now ? heard + limit - now : 0);
 		amqp_maybe_release_buffers(side.amqp);
@@ -299,26 +320,56 @@ static bool is_packet(const struct state *state, const amqp_envelope_t *envelope
 	       memcmp(envelope->routing_key.bytes, state->queue, envelope->routing_key.len) == 0;
 }
 
-/* Routing key topic.NAME and its like, where the name is all that is left; its key in a header. */
+/* A header by its name, if it is text. */
+static const char *header_of(const void *context, const char *name, size_t name_size, size_t *size)
+{
+	const amqp_basic_properties_t *properties = context;
+	for (int i = 0; i < properties->headers.num_entries; i++) {
+		const amqp_table_entry_t *entry = &properties->headers.entries[i];
+		if (entry->key.len == name_size && memcmp(entry->key.bytes, name, name_size) == 0 &&
+		    entry->value.kind == AMQP_FIELD_KIND_UTF8) {
+			*size = entry->value.value.bytes.len;
+			return entry->value.value.bytes.bytes;
+		}
+	}
+	return NULL;
+}
+
+static bool is_own(const struct state *state, const amqp_bytes_t *exchange)
+{
+	return exchange->len == strlen(state->setup.prefix) &&
+	       memcmp(exchange->bytes, state->setup.prefix, exchange->len) == 0;
+}
+
+/* Routing key topic.NAME and its like, where the name is all that is left; its key in a header. Or what another
+ * exchange carries; one that an operator bound to ours is told by its key alone, as if it came by ours. */
 static void take_plain(const struct state *state, const amqp_envelope_t *envelope, uint64_t sequence, engine_take *take,
                        void *taker)
 {
 	const amqp_basic_properties_t *properties = &envelope->message.properties;
+	const struct engine_position position = { 0, sequence };
 	struct plain_record record = { .data = envelope->message.body.bytes, .size = envelope->message.body.len };
-	char to[256];
+	char to[600];
+	record.key = header_of(properties, "ringcast-key", 12, &record.key_size);
+	if (state->setup.map->count && !is_own(state, &envelope->exchange)) {
+		const int size = snprintf(to, sizeof to, "%.*s/%.*s", (int)envelope->exchange.len,
+		                          (const char *)envelope->exchange.bytes, (int)envelope->routing_key.len,
+		                          (const char *)envelope->routing_key.bytes);
+		const struct plain_foreign foreign = {
+			.source = to, .source_size = (size_t)size, .field = header_of, .context = properties
+		};
+		if (map_has(state->setup.map, to, (size_t)size)) {
+			plain_take_foreign(state->setup.map, take, taker, position, &foreign, &record);
+			return;
+		}
+	}
 	record.to = to;
 	record.to_size = envelope->routing_key.len < sizeof to ? envelope->routing_key.len : sizeof to;
 	memcpy(to, envelope->routing_key.bytes, record.to_size);
 	char *dot = memchr(to, '.', record.to_size);
 	if (dot)
 		*dot = '/';
-	for (int i = 0; i < properties->headers.num_entries; i++) {
-		const amqp_table_entry_t *entry = &properties->headers.entries[i];
-		if (entry->key.len == 12 && memcmp(entry->key.bytes, "ringcast-key", 12) == 0 &&
-		    entry->value.kind == AMQP_FIELD_KIND_UTF8)
-			record.key = entry->value.value.bytes.bytes, record.key_size = entry->value.value.bytes.len;
-	}
-	plain_take(state->setup.url, take, taker, (struct engine_position){ 0, sequence }, &record);
+	plain_take(state->setup.url, take, taker, position, &record);
 }
 
 /* Waits for one message. Returns 1, 0 when the time is over, or an error. */
@@ -375,110 +426,29 @@ static int read_packets(void *context, unsigned timeout_ms, engine_take *take, v
 
 /* ---- appending ---- */
 
-/* Packets that were sent and are not confirmed yet. */
-struct waiting {
-	struct engine_packet *packets;
-	size_t count, confirmed;
-	uint64_t before; /* the tag before the first */
-	bool returned;   /* some reached no queue */
-};
-
-static void confirm(struct waiting *waiting, const amqp_basic_ack_t *method)
+static const amqp_basic_properties_t *properties_of(const void *context, size_t index)
 {
-	const uint64_t tag = method->delivery_tag;
-	if (tag <= waiting->before || tag > waiting->before + waiting->count)
-		return;
-	const size_t last = (size_t)(tag - waiting->before - 1);
-	for (size_t i = method->multiple ? 0 : last; i <= last; i++) {
-		waiting->confirmed += !waiting->packets[i].appended;
-		waiting->packets[i].appended = true;
-	}
+	static const amqp_basic_properties_t properties = {
+		._flags = AMQP_BASIC_CONTENT_TYPE_FLAG,
+		.content_type = { sizeof TYPE - 1, (void *)TYPE },
+	};
+	(void)context, (void)index;
+	return &properties;
 }
 
-static int hear(struct amqp_side *side, struct waiting *waiting, uint64_t wait_ms, char why[static ENGINE_WHY_SIZE])
-{
-	const struct timeval limit = time_of(wait_ms);
-	amqp_frame_t frame;
-	amqp_message_t message;
-	amqp_maybe_release_buffers(side->amqp);
-	int status = amqp_simple_wait_frame_noblock(side->amqp, &frame, &limit);
-	if (status)
-		return amqp_side_failed(status, "no answer to a packet", why);
-	if (frame.frame_type != AMQP_FRAME_METHOD)
-		return 0;
-	if (frame.payload.method.id == AMQP_BASIC_ACK_METHOD) {
-		confirm(waiting, frame.payload.method.decoded);
-		return 0;
-	}
-	if (frame.payload.method.id == AMQP_BASIC_RETURN_METHOD) {
-		amqp_rpc_reply_t reply = amqp_read_message(side->amqp, AMQP_CHANNEL, &message, 0);
-		if (reply.reply_type == AMQP_RESPONSE_NORMAL)
-			amqp_destroy_message(&message);
-		waiting->returned = true;
-		return amqp_side_judge(reply, "a packet that came back", why);
-	}
-	const char *name = amqp_method_name(frame.payload.method.id);
-	snprintf(why, ENGINE_WHY_SIZE, "packets are refused: %s", name ? name : "?");
-	return -EIO;
-}
-
-static int publish(const struct state *state, struct writer *writer, const struct engine_packet *packet,
-                   char why[static ENGINE_WHY_SIZE])
-{
-	const amqp_basic_properties_t properties = { ._flags = AMQP_BASIC_CONTENT_TYPE_FLAG,
-		                                     .content_type = amqp_cstring_bytes("application/x-ringcast") };
-	int status = amqp_basic_publish(writer->side.amqp, AMQP_CHANNEL, amqp_empty_bytes,
-	                                amqp_cstring_bytes(state->queue), 1, 0, &properties,
-	                                (amqp_bytes_t){ packet->size, (void *)packet->data });
-	if (status)
-		return amqp_side_failed(status, "a packet cannot be sent", why);
-	writer->sent++;
-	return 0;
-}
-
-/* What came back is confirmed as well: then nothing of it counts. */
-static int append_by(const struct state *state, struct writer *writer, struct engine_packet *packets, size_t count,
+static int append_by(const struct state *state, struct amqp_writer *writer, struct engine_packet *packets, size_t count,
                      char why[static ENGINE_WHY_SIZE])
 {
-	struct waiting waiting = { .packets = packets, .count = count, .before = writer->sent };
-	const uint64_t until = now_ms() + ENGINE_WAIT_MS;
-	int code = writer->side.amqp ? 0 : -ENOTCONN;
-	for (size_t i = 0; i < count; i++)
-		packets[i].appended = false;
-	for (size_t i = 0; i < count && !code; i++)
-		code = publish(state, writer, &packets[i], why);
-	while (!code && waiting.confirmed < count) {
-		const uint64_t now = now_ms();
-		code = hear(&writer->side, &waiting, until > now ? until - now : 0, why);
-	}
-	for (size_t i = 0; i < count && waiting.returned; i++)
-		packets[i].appended = false;
-	if (!code && waiting.returned)
-		return snprintf(why, ENGINE_WHY_SIZE, "the queue %s is gone", state->queue), -ENOENT;
-	if (code)
-		amqp_side_leave(&writer->side);
-	return code;
-}
-
-static int enter_confirmed(const struct state *state, struct writer *writer, char why[static ENGINE_WHY_SIZE])
-{
-	if (writer->side.amqp)
-		return 0;
-	int code = amqp_side_enter(&writer->side, state->setup.url, 0, why);
-	if (code)
-		return code;
-	writer->sent = 0;
-	amqp_confirm_select(writer->side.amqp, AMQP_CHANNEL);
-	code = amqp_side_judge(amqp_get_rpc_reply(writer->side.amqp), "confirms", why);
-	if (code)
-		amqp_side_leave(&writer->side);
-	return code;
+	const struct amqp_sending sending = {
+		.queue = state->queue, .packets = packets, .count = count, .properties_of = properties_of
+	};
+	return amqp_writer_append(writer, &sending, why);
 }
 
 static int enter_writer(void *context, char why[static ENGINE_WHY_SIZE])
 {
 	struct state *state = context;
-	return enter_confirmed(state, &state->writer, why);
+	return amqp_writer_enter(&state->writer, state->setup.url, why);
 }
 
 static int append(void *context, struct engine_packet *packets, size_t count, char why[static ENGINE_WHY_SIZE])
@@ -519,14 +489,14 @@ static int begin(void *context, const struct engine_packet *packet, struct engin
                  char why[static ENGINE_WHY_SIZE])
 {
 	struct state *state = context;
-	struct writer writer = { .side.host = state->reader.host };
+	struct amqp_writer writer = { .side.host = state->reader.host };
 	struct engine_packet one = *packet;
 	(void)newest; /* there is no way to say that it must be the one before */
 	int code = declare(state, why);
 	if (!code)
 		code = declare_plain(state, why);
 	if (!code)
-		code = enter_confirmed(state, &writer, why);
+		code = amqp_writer_enter(&writer, state->setup.url, why);
 	if (!code)
 		code = append_by(state, &writer, &one, 1, why);
 	amqp_side_leave(&writer.side);
@@ -544,6 +514,25 @@ static int lease(void *context, unsigned ttl_ms, bool *held, void (*visit)(void 
 	return amqp_beats_lease(&state->beats, &state->setup, ttl_ms, held, visit, visitor, why);
 }
 
+/* An exchange, and the key with which the queue is bound to it. */
+static bool is_source(const char *source, size_t size)
+{
+	const char *slash = memchr(source, '/', size), *end = source + size;
+	unsigned any = 0;
+	/* Each one more multiplies what a long key costs. */
+	for (const char *at = source; (at = memchr(at, '#', (size_t)(end - at))); at++)
+		any++;
+	return any < 3 && slash && slash > source && slash - source < 256 && size - (size_t)(slash - source) <= 256 &&
+	       !memchr(source, '>', size);
+}
+
+/* The broker brings them into the queue. */
+static const struct engine_in in = {
+	.words = "a source of RabbitMQ is EXCHANGE/KEY, with # twice at most: shop/order.*.created, or shop/#",
+	.slash = true,
+	.is_source = is_source,
+};
+
 const struct engine engine_amqp = {
 	.name = "amqp",
 	.schemes = (const char *const[]){ "amqp", "amqps", NULL },
@@ -557,5 +546,7 @@ const struct engine engine_amqp = {
 	.connect = enter_writer,
 	.append = append,
 	.lease = lease,
+	.out = &engine_amqp_out,
+	.in = &in,
 };
 #endif

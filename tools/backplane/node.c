@@ -37,8 +37,8 @@ static int check_files(const struct backplane_url *url, struct rc_error *error)
 	return 0;
 }
 
-static int check_url(const struct backplane_url *url, const struct engine **engine, unsigned long *keep,
-                     struct rc_error *error)
+static int check_url(const struct backplane_settings *settings, const struct backplane_url *url,
+                     const struct engine **engine, unsigned long *keep, struct rc_error *error)
 {
 	const char *package;
 	char wrong[ENGINE_WHY_SIZE] = "";
@@ -58,6 +58,9 @@ static int check_url(const struct backplane_url *url, const struct engine **engi
 	if (!*prefix || strlen(prefix) > 64 ||
 	    strspn(prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != strlen(prefix))
 		return fail(error, -EINVAL, "prefix=%s: expected 1 to 64 letters, digits, '_' or '-'%s", prefix, "");
+	struct backplane_map map;
+	if (!jobs_check(settings, url, *engine, wrong) || !bridge_check(settings, *engine, &map, wrong))
+		return fail(error, -EINVAL, "%s%s", wrong, "");
 	if ((*engine)->check(url, wrong))
 		return fail(error, -EINVAL, "%s%s", wrong, "");
 	return check_files(url, error);
@@ -69,7 +72,7 @@ int backplane_check(const struct backplane_settings *settings, struct rc_error *
 	const struct engine *engine;
 	unsigned long keep = KEEP_DEFAULT;
 	const char *wrong = backplane_url_parse(&url, settings->url);
-	return wrong ? fail(error, -EINVAL, "%s%s", wrong, "") : check_url(&url, &engine, &keep, error);
+	return wrong ? fail(error, -EINVAL, "%s%s", wrong, "") : check_url(settings, &url, &engine, &keep, error);
 }
 
 /* ---- life ---- */
@@ -81,7 +84,7 @@ static bool open_parts(struct backplane *backplane, struct rc_error *error)
 	struct follower *follower = &backplane->follower;
 	if (wrong)
 		return fail(error, -EINVAL, "%s%s", wrong, "") == 0;
-	if (check_url(&backplane->url, &backplane->engine, &backplane->keep, error))
+	if (check_url(&backplane->settings, &backplane->url, &backplane->engine, &backplane->keep, error))
 		return false;
 	follower->messages = calloc(BACKPLANE_MESSAGES_MAX, sizeof *follower->messages);
 	follower->numbers = calloc(BACKPLANE_MESSAGES_MAX, sizeof *follower->numbers);
@@ -90,9 +93,16 @@ static bool open_parts(struct backplane *backplane, struct rc_error *error)
 		                            .prefix = backplane_url_value(&backplane->url, "prefix", "ringcast"),
 		                            .keep_max = backplane->keep,
 		                            .node = backplane->node,
+		                            .map = &backplane->map,
 		                            .wake_fd = backplane->wake_fd };
+	bridge_check(&backplane->settings, backplane->engine, &backplane->map, why);
 	if (follower->messages && follower->numbers && backplane->wake_fd >= 0)
 		backplane->state = backplane->engine->open(&setup, why);
+	if (backplane->state && backplane->settings.out && !(backplane->jobs = jobs_new(backplane, &setup)))
+		return fail(error, -ENOMEM, "no memory%s%s", "", "") == 0;
+	if (backplane->state && backplane->map.count && backplane->engine->in->open &&
+	    !(backplane->bridge = bridge_new(backplane, &setup)))
+		return fail(error, -ENOMEM, "no memory%s%s", "", "") == 0;
 	return backplane->state || fail(error, -ENOMEM, "%s%s", why, "") == 0;
 }
 
@@ -145,16 +155,35 @@ static int wait_whole(struct backplane *backplane, unsigned wait_ms)
 	return up ? 0 : -EAGAIN;
 }
 
+static void join_threads(struct backplane *backplane, bool follows, bool publishes)
+{
+	pthread_mutex_lock(&backplane->lock);
+	atomic_store(&backplane->ending, true);
+	pthread_cond_broadcast(&backplane->changed);
+	pthread_mutex_unlock(&backplane->lock);
+	state_wake(backplane);
+	outbox_wake(&backplane->outbox);
+	if (follows)
+		pthread_join(backplane->follower_thread, NULL);
+	if (publishes)
+		pthread_join(backplane->publisher_thread, NULL);
+	bridge_stop(backplane->bridge);
+}
+
 int backplane_start(struct backplane *backplane)
 {
 	int code = pthread_create(&backplane->follower_thread, NULL, follower_run, backplane);
-	if (code)
-		return -code;
-	code = pthread_create(&backplane->publisher_thread, NULL, publisher_run, backplane);
+	bool follows = !code, publishes = false;
+	if (follows) {
+		code = pthread_create(&backplane->publisher_thread, NULL, publisher_run, backplane);
+		publishes = !code;
+	}
+	if (!code && backplane->bridge)
+		code = -bridge_start(backplane->bridge);
+	if (!code && backplane->jobs)
+		code = -jobs_start(backplane->jobs);
 	if (code) {
-		atomic_store(&backplane->ending, true);
-		state_wake(backplane);
-		pthread_join(backplane->follower_thread, NULL);
+		join_threads(backplane, follows, publishes);
 		return -code;
 	}
 	backplane->started = true;
@@ -170,14 +199,8 @@ void backplane_stop(struct backplane *backplane)
 	uint64_t until_ns = state_clock_ns() + UINT64_C(1000000) * LEAVE_MS;
 	while (!outbox_is_empty(&backplane->outbox) && !state_away_ns(backplane) && state_clock_ns() < until_ns)
 		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
-	pthread_mutex_lock(&backplane->lock);
-	atomic_store(&backplane->ending, true);
-	pthread_cond_broadcast(&backplane->changed);
-	pthread_mutex_unlock(&backplane->lock);
-	state_wake(backplane);
-	outbox_wake(&backplane->outbox);
-	pthread_join(backplane->follower_thread, NULL);
-	pthread_join(backplane->publisher_thread, NULL);
+	jobs_stop(backplane->jobs, until_ns);
+	join_threads(backplane, true, true);
 	outbox_expire(&backplane->outbox, UINT64_MAX, -ECANCELED);
 }
 
@@ -185,6 +208,8 @@ void backplane_free(struct backplane *backplane)
 {
 	if (!backplane)
 		return;
+	jobs_free(backplane->jobs);
+	bridge_free(backplane->bridge);
 	if (backplane->state)
 		backplane->engine->close(backplane->state);
 	outbox_free(&backplane->outbox);

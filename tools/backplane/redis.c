@@ -3,7 +3,8 @@
  * redis.c - the engine Redis: a stream whose ids are (epoch, sequence). XADD with EPOCH-* numbers without a script, and
  * refuses an older epoch by itself; NOMKSTREAM says when the stream is gone. It needs Redis 7.0. Keys:
  *
- *      PREFIX:stream            packets, in the field p; plain records (plain.h), in the fields to, data and key
+ *      PREFIX:stream            packets, in the field p; and what others wrote (redis_plain.h)
+ *      PREFIX:sources           how far streams of others were moved into it (redis_in.c)
  *      PREFIX:beginning         who makes the stream anew, for half a second
  *      PREFIX:nodes             nodes by the time when their lease ends, by Redis' own clock
  *      PREFIX:rooms:NODE        rooms in which a node has members
@@ -19,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plain.h"
+#include "redis_plain.h"
 
 #define READ_COUNT "128" /* packets of one reply */
 #define LATE_MS 2000     /* that a reply may come later than it was asked for */
@@ -192,24 +193,6 @@ static int ask_for_more(struct redis *redis, unsigned timeout_ms, char why[stati
 	return code;
 }
 
-/* What a program without us wrote: to, data and perhaps key, in any order; anything else is no record. */
-static struct plain_record plain_of(const redisReply *fields)
-{
-	struct plain_record record = { .data = "" };
-	for (size_t i = 0; fields->type == REDIS_REPLY_ARRAY && i + 1 < fields->elements; i += 2) {
-		const redisReply *name = fields->element[i], *value = fields->element[i + 1];
-		if (!name->str || !value->str)
-			continue;
-		if (!strcmp(name->str, "to"))
-			record.to = value->str, record.to_size = (size_t)value->len;
-		else if (!strcmp(name->str, "key"))
-			record.key = value->str, record.key_size = (size_t)value->len;
-		else if (!strcmp(name->str, "data"))
-			record.data = value->str, record.size = (size_t)value->len;
-	}
-	return record;
-}
-
 /* [[id, [p, bytes]], ...] */
 static int take_all(struct redis *redis, const redisReply *entries, engine_take *take, void *context)
 {
@@ -218,14 +201,12 @@ static int take_all(struct redis *redis, const redisReply *entries, engine_take 
 		if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 || !entry->element[0]->str)
 			return -EPROTO;
 		const redisReply *fields = entry->element[1], *packet = NULL;
-		const struct plain_record record = plain_of(fields);
-		if (!record.to && fields->type == REDIS_REPLY_ARRAY && fields->elements == 2 && fields->element[1]->str)
-			packet = fields->element[1];
 		redis->at = id_read(entry->element[0]->str);
-		if (record.to)
-			plain_take(redis->setup.url, take, context, redis->at, &record);
-		else
-			take(context, redis->at, packet ? packet->str : "", packet ? (size_t)packet->len : 0);
+		if (redis_plain_take(&redis->setup, take, context, redis->at, fields))
+			continue;
+		if (fields->type == REDIS_REPLY_ARRAY && fields->elements == 2 && fields->element[1]->str)
+			packet = fields->element[1];
+		take(context, redis->at, packet ? packet->str : "", packet ? (size_t)packet->len : 0);
 	}
 	return (int)entries->elements;
 }
@@ -559,6 +540,8 @@ const struct engine engine_redis = {
 	.members_write = members_write,
 	.members_read = members_read,
 	.forget = forget,
+	.out = &engine_redis_out,
+	.in = &engine_redis_in,
 };
 
 #endif
