@@ -275,6 +275,7 @@ int rc_place_map(const struct rc_config *config, size_t size, void **memory, siz
 	int result = map_pages(config, size, memory, error);
 	if (result < 0)
 		return result;
+	RC_ASSERT(*memory);
 	if (config->log_huge_pages == RC_HUGE_PAGES_TRANSPARENT)
 		madvise(*memory, size, MADV_HUGEPAGE); /* a kernel without them has small ones */
 	if (config->numa_node >= 0)

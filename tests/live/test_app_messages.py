@@ -7,7 +7,7 @@ import time
 
 from app import SECRET, App, Client, equal, token, until
 from backend import Backend
-from harness import BINARY, CLOSE, PROGRAM, Raw, run
+from harness import BINARY, CLOSE, PROGRAM, Raw, needs_pace, run
 
 BROADCASTERS = ("--permissions", "read,write,broadcast")
 
@@ -376,6 +376,7 @@ def test_status():
 
 
 def test_rate_limit_carries_the_id():
+    needs_pace()
     with App("--messages-per-second", "1", "--burst", "1", "--flood", "1000", limits=True) as server:
         a = server.client("/ws/a")
         a.say("ping").expect("pong")

@@ -541,6 +541,31 @@ def test_what_the_engine_let_go_of_is_told():
         hear_of(a, "room_message", content="after")
 
 
+def test_a_node_that_meets_its_engine_later():
+    """Who followed topics before the node knew their numbers is told to begin anew, and then of no hole."""
+    with Nodes(1) as nodes, Cutter(nodes.redis.port) as way:
+        for number in range(3):
+            nodes[0].post("publish", topic="other", data=number)
+        way.cut()
+        url = nodes.redis.url().replace(str(nodes.redis.port), str(way.port))
+        with App("--backplane", url, "--backplane-wait", "100ms") as node:
+            client = node.client("/ws/a")
+            client.say("subscribe", topics=["t", "other"])
+            hear_of(client, "subscribed")
+            way.mend()
+            until(lambda: nodes.backplane(node)["up"], "a node that has read it all")
+            batch = [{"topic": topic, "data": data} for data in (1, 2, "end") for topic in ("x", "t", "other")]
+            equal(nodes[0].api("publish", batch)[0], 200)
+            last = {}
+            ended = 0
+            while ended < 2:
+                message = client.hear()
+                if message["type"] == "update":
+                    equal(message["prev"], last[message["topic"]], f"the number before {message}")
+                    ended += message["data"] == "end"
+                last[message["topic"]] = message["seq"]
+
+
 def test_the_api_answers_when_the_engine_has_it():
     """While Redis does nothing no call is answered with a success; then each is, as on one node. Where Redis is gone each is
     told so."""

@@ -221,7 +221,11 @@ void books_subscribe(struct peer *peer, unsigned book, unsigned mode, bool openi
 		if (!application_mark(peer, TOPICS + book, marker))
 			return;
 	}
+	/* Chance alone hardly ever strikes the few allocations that a state begins with. */
+	if (sim.weights[FAULT_ALLOCATION] && !sim.quiet && sim_one_in(4))
+		sim.fails_in = sim_between(1, 4);
 	int result = rc_subscribe(sim.server, peer->conn, name, strlen(name), &start);
+	sim.fails_in = 0;
 	CHECK(result == 0 || (result == -ENOMEM && may_lack()) || result == -EAGAIN ||
 	          (result == -ENOSPC && sim.config.subscriptions_max < BOOKS + STREAMS),
 	      "subscribing to a book gives %d", result);

@@ -220,7 +220,10 @@ void *__wrap_mmap(void *at, size_t size, int protection, int flags, int fd, off_
 
 static bool fails(void)
 {
-	if (!sim_fault(FAULT_ALLOCATION))
+	bool now = sim.fails_in && !--sim.fails_in;
+	if (now)
+		sim_met(FAULT_ALLOCATION);
+	else if (!sim_fault(FAULT_ALLOCATION))
 		return false;
 	errno = ENOMEM;
 	return true;

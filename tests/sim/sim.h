@@ -123,6 +123,7 @@ struct sim {
 	struct rc_config config;
 	unsigned publisher_count;
 	uint64_t live_blocks; /* memory taken and not given back */
+	unsigned fails_in;    /* so many allocations from now one fails; 0: chance decides of each alone */
 	unsigned open_fds;
 	int results[WORKERS_MAX];        /* of rc_server_run() */
 	uint64_t held_most[WORKERS_MAX]; /* by all workers, at a pause of the worker's tick */

@@ -52,7 +52,12 @@ class Node:
         self.number, self.url, self.port, self.process = number, url, lasting_port(), None
         self.output = open(os.path.join(os.environ.get("LOGS") or folder, f"node{number}"), "w+", encoding="utf-8", errors="replace")
 
+    def is_free(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port))
+
     def start(self):
+        until(self.is_free, "the port of a node that was killed")  # the kernel ends its ring after it has ended
         self.process = subprocess.Popen([PROGRAM, "app", "--listen", f"127.0.0.1:{self.port}", "--backplane", self.url, *NODE],
                                         stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
                                         preexec_fn=die_with_parent)
@@ -94,7 +99,7 @@ class Cuttable:
         self.urls = [url(cut.port) for cut in self.cuts]
 
     def kinds(self):
-        return ("cut",) * 6 + ("cut all",) + ("kill node",) * 2 + (("kill engine",) if self.deaths else ())
+        return ("cut",) * 6 + ("cut all", "kill node", "kill node", "late start") + (("kill engine",) if self.deaths else ())
 
     def kill(self, chance):
         self.engine.kill()
@@ -225,6 +230,18 @@ class Faults:
         time.sleep(self.chance.uniform(0.5, 2))
         self.engine.engine.ask("XTRIM", "soak:stream", "MAXLEN", "100")
         cut.mend()
+
+    def late_start(self):
+        """A node comes up while it cannot reach the engine, and is cut off again while it reads what it missed."""
+        node = self.chance.choice(self.nodes)
+        cut = self.engine.cuts[node.number]
+        node.kill()
+        cut.cut()
+        node.start()
+        time.sleep(6)
+        cut.mend()
+        time.sleep(self.chance.uniform(0, 0.3))
+        self.blip([cut], 1)
 
     def kill_engine(self):
         self.engine.kill(self.chance)

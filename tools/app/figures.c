@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "app.h"
+#include "backplane/backplane.h"
 #include "client.h"
 #include "figures_nodes.h"
 #include "info.h"
@@ -84,6 +85,24 @@ void app_figures_own(struct app *app, struct app_out *out)
 	    out, ",\"topics\":%llu,\"subscriptions\":%llu,\"behind\":%llu,\"bytesReceived\":%llu,\"bytesSent\":%llu}",
 	    (unsigned long long)stats.topics, (unsigned long long)stats.subscriptions, (unsigned long long)stats.behind,
 	    (unsigned long long)stats.bytes_received, (unsigned long long)stats.bytes_sent);
+}
+
+void app_figures_node(struct app *app, struct app_out *out)
+{
+	struct backplane_stats stats;
+	char why[160] = "";
+	app_figures_own(app, out);
+	if (out->failed)
+		return;
+	backplane_stats(app->span.backplane, &stats);
+	health_is_degraded(&app->health, why);
+	out->size--; /* the object goes on */
+	app_out_text(out, ",\"name\":");
+	app_out_string(out, app->span.name, strlen(app->span.name));
+	app_out_format(out, ",\"backplane\":{\"up\":%s,\"why\":", stats.up ? "true" : "false");
+	app_out_string(out, why, strlen(why));
+	app_out_format(out, ",\"lagMs\":%.3f,\"queue\":%llu}}", (double)stats.lag_ns / 1e6,
+	               (unsigned long long)stats.queue);
 }
 
 void app_figures_stats(struct app *app, struct app_out *out)

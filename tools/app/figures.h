@@ -14,7 +14,9 @@ struct app;
 
 /* An object: of this node alone. */
 void app_figures_own(struct app *app, struct app_out *out);
-/* The same, or on several nodes the sums of all, and each node's own in "nodes". */
+/* That, with its name and how its backplane is: what the other nodes are told. */
+void app_figures_node(struct app *app, struct app_out *out);
+/* Of this node, or on several the sums of all, and each node's own in "nodes". */
 void app_figures_stats(struct app *app, struct app_out *out);
 /* The metrics that only this command has: `more` of lib/metrics.h, with the app as its context. */
 void app_figures_metrics(void *context, FILE *to);

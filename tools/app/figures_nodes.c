@@ -9,9 +9,7 @@
 #include <unistd.h>
 
 #include "app.h"
-#include "backplane/backplane.h"
 #include "client.h"
-#include "figures.h"
 #include "lib/wait.h"
 #include "nodes.h"
 #include "span.h"
@@ -121,24 +119,6 @@ void app_figures_name(struct app *app, const char *address, int port)
 		snprintf(app->span.name, sizeof app->span.name, "%s:%d", machine, port);
 	else
 		snprintf(app->span.name, sizeof app->span.name, "%.*s:%d", host, address, port);
-}
-
-void app_figures_node(struct app *app, struct app_out *out)
-{
-	struct backplane_stats stats;
-	char why[160] = "";
-	app_figures_own(app, out);
-	if (out->failed)
-		return;
-	backplane_stats(app->span.backplane, &stats);
-	health_is_degraded(&app->health, why);
-	out->size--; /* the object goes on */
-	app_out_text(out, ",\"name\":");
-	app_out_string(out, app->span.name, strlen(app->span.name));
-	app_out_format(out, ",\"backplane\":{\"up\":%s,\"why\":", stats.up ? "true" : "false");
-	app_out_string(out, why, strlen(why));
-	app_out_format(out, ",\"lagMs\":%.3f,\"queue\":%llu}}", (double)stats.lag_ns / 1e6,
-	               (unsigned long long)stats.queue);
 }
 
 /* ---- figures ---- */

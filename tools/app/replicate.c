@@ -75,6 +75,15 @@ static int64_t publish_once(struct app *app, const char *topic, size_t size, str
 	return errand.result;
 }
 
+/* What is there already, since a repair read it again, is not lost. */
+static void note_lost(const struct coming *coming)
+{
+	const struct backplane_message *message = coming->message;
+	if (message->result != -EEXIST)
+		log_say(LEVEL_ERROR, "backplane", NULL, "%.*s: a message is lost on this node: %s",
+		        (int)message->channel_size, message->channel, rc_strerror((int)message->result));
+}
+
 /* Waits while the log is full: nothing that has come may be lost. */
 static void publish(const struct coming *coming, const struct app_out *out, bool leave_out)
 {
@@ -91,9 +100,8 @@ static void publish(const struct coming *coming, const struct app_out *out, bool
 	       (result = publish_once(coming->app, message->channel, message->channel_size, &publication)) == -EAGAIN)
 		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 	coming->message->result = result;
-	if (result < 0 && result != -EEXIST)
-		log_say(LEVEL_ERROR, "backplane", NULL, "%.*s: a message is lost on this node: %s",
-		        (int)message->channel_size, message->channel, rc_strerror((int)result));
+	if (result < 0)
+		note_lost(coming);
 }
 
 /* ---- coming and going ---- */
@@ -266,24 +274,19 @@ static void on_pass(const struct coming *coming)
 
 static void on_feed(const struct coming *coming)
 {
-	const struct backplane_message *message = coming->message;
+	struct backplane_message *message = coming->message, update = *message;
 	struct app_out out = { 0 };
-	bool begins;
 	if (!is_new(coming))
 		return;
-	uint64_t previous = app_updates_previous(coming->app, message, &begins);
-	app_out_type(&out, "update", NULL);
-	app_out_text(&out, ",\"topic\":");
-	app_out_string(&out, message->channel, message->channel_size);
-	app_out_format(&out,
-	               ",\"seq\":%llu,\"epoch\":%llu,\"prev\":%llu,\"data\":", (unsigned long long)message->sequence,
-	               (unsigned long long)message->epoch, (unsigned long long)previous);
-	app_out_bytes(&out, coming->record.text, coming->record.text_size);
-	app_out_text(&out, "}");
-	publish(coming, &out, false);
+	update.data = coming->record.text;
+	update.size = coming->record.text_size;
+	update.tag = APP_UPDATE_TAG;
+	update.key_size = update.flags = 0;
+	message->result = app_updates_put(coming->app, &update, &out);
+	rc_flush(coming->app->server);
+	if (message->result < 0)
+		note_lost(coming);
 	app_out_free(&out);
-	if (begins)
-		app_feeds_begun(coming->app, message->channel, message->channel_size);
 }
 
 static void on_direct(const struct coming *coming)

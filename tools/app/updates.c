@@ -198,21 +198,9 @@ int64_t app_updates_publish_data(struct app *app, const char *topic, size_t size
 
 /* ---- from other nodes ---- */
 
-uint64_t app_updates_previous(struct app *app, const struct backplane_message *message, bool *begins)
-{
-	struct rc_topic_stats stats = { 0 };
-	rc_topic made = 0;
-	int code = rc_topic_stats(app->server, message->channel, message->channel_size, &stats);
-	if (code && !rc_topic_open(app->server, message->channel, message->channel_size, &made)) {
-		code = rc_topic_stats(app->server, message->channel, message->channel_size, &stats);
-		rc_topic_close(app->server, made);
-	}
-	bool known = !code && stats.epoch == message->epoch && stats.sequence < message->sequence;
-	*begins = !known || !stats.oldest;
-	return known ? stats.sequence : message->sequence - 1;
-}
-
-static void write_came(struct app_out *out, const struct backplane_message *message, uint64_t previous)
+/* What stands before the number, and behind it: the number of the message before it is known under the log's lock
+ * alone. */
+static bool write_came(struct app_out *out, const struct backplane_message *message, struct numbered *numbered)
 {
 	const struct app_update update = { .topic = message->channel,
 		                           .topic_size = message->channel_size,
@@ -221,9 +209,14 @@ static void write_came(struct app_out *out, const struct backplane_message *mess
 		                           .removed = message->flags & RC_PUBLISH_REMOVE,
 		                           .snapshot = message->flags & RC_PUBLISH_SNAPSHOT };
 	json_t *value = NULL;
+	app_out_clear(out);
 	write_head(out, &update);
-	app_out_format(out, "%llu,\"epoch\":%llu,\"prev\":%llu,\"data\":", (unsigned long long)message->sequence,
-	               (unsigned long long)message->epoch, (unsigned long long)previous);
+	numbered->head_size = out->size;
+	if (!app_out_room(out, numbered->head_size + NUMBERS_SIZE))
+		return false;
+	out->size += numbered->head_size + NUMBERS_SIZE;
+	size_t begin = out->size;
+	app_out_text(out, ",\"data\":");
 	bool is_json = message->tag == APP_UPDATE_TAG ||
 	               (value = json_loadb(message->data, message->size, JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL));
 	if (is_json)
@@ -232,6 +225,35 @@ static void write_came(struct app_out *out, const struct backplane_message *mess
 		app_out_string(out, message->data, message->size);
 	app_out_text(out, "}");
 	json_decref(value);
+	numbered->tail_size = out->size - begin;
+	numbered->head = out->bytes;
+	numbered->bytes = out->bytes + numbered->head_size;
+	return !out->failed;
+}
+
+int64_t app_updates_put(struct app *app, const struct backplane_message *message, struct app_out *out)
+{
+	struct numbered numbered = { 0 };
+	if (!write_came(out, message, &numbered))
+		return -ENOMEM;
+	struct rc_publication publication = { .flags = RC_PUBLISH_UNCHECKED | RC_PUBLISH_QUIET |
+		                                       (message->flags & (RC_PUBLISH_REMOVE | RC_PUBLISH_SNAPSHOT)),
+		                              .key = message->key,
+		                              .key_size = message->key_size,
+		                              .time_ns = message->time_ns,
+		                              .make_of = make,
+		                              .context = &numbered,
+		                              .at_epoch = message->epoch,
+		                              .at_sequence = message->sequence };
+	int64_t result;
+	while ((result = rc_publish_with(app->server, message->channel, message->channel_size, &publication)) ==
+	       -EAGAIN) {
+		rc_flush(app->server);
+		nanosleep(&(struct timespec){ .tv_nsec = FULL_REST_NS }, NULL);
+	}
+	if (result > 0 && numbered.first)
+		app_feeds_begun(app, message->channel, message->channel_size);
+	return result;
 }
 
 static bool is_update(const struct backplane_message *message)
@@ -242,68 +264,12 @@ static bool is_update(const struct backplane_message *message)
 	       (!message->key_size || rc_text_valid(message->key, message->key_size));
 }
 
-/* What is to come here, though the log is full just now. */
-static void rest(struct app *app)
-{
-	rc_flush(app->server);
-	nanosleep(&(struct timespec){ .tv_nsec = FULL_REST_NS }, NULL);
-}
-
-/* Of a topic that each node numbers for itself. */
-static int64_t take_at_once(struct app *app, const struct backplane_message *message)
-{
-	json_t *value = json_loadb(message->data, message->size, JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL);
-	if (!value)
-		value = json_stringn(message->data, message->size);
-	struct app_update update = { .topic = message->channel,
-		                     .topic_size = message->channel_size,
-		                     .key = message->key_size ? message->key : NULL,
-		                     .key_size = message->key_size,
-		                     .removed = message->flags & RC_PUBLISH_REMOVE,
-		                     .snapshot = message->flags & RC_PUBLISH_SNAPSHOT,
-		                     .data = value };
-	int code;
-	while ((code = app_updates_publish(app, &update, 1)) == -EAGAIN)
-		rest(app);
-	json_decref(value);
-	return code < 0 ? code : update.sequence;
-}
-
-static int64_t take(struct app *app, const struct backplane_message *message, struct app_out *out)
-{
-	bool begins;
-	if (!is_update(message))
-		return -EILSEQ;
-	if (!message->sequence)
-		return take_at_once(app, message);
-	app_out_clear(out);
-	write_came(out, message, app_updates_previous(app, message, &begins));
-	if (out->failed)
-		return -ENOMEM;
-	struct rc_publication publication = { .data = out->bytes,
-		                              .size = out->size,
-		                              .flags = RC_PUBLISH_UNCHECKED | RC_PUBLISH_QUIET |
-		                                       (message->flags & (RC_PUBLISH_REMOVE | RC_PUBLISH_SNAPSHOT)),
-		                              .key = message->key,
-		                              .key_size = message->key_size,
-		                              .time_ns = message->time_ns,
-		                              .at_epoch = message->epoch,
-		                              .at_sequence = message->sequence };
-	int64_t result;
-	while ((result = rc_publish_with(app->server, message->channel, message->channel_size, &publication)) ==
-	       -EAGAIN)
-		rest(app);
-	if (result > 0 && begins)
-		app_feeds_begun(app, message->channel, message->channel_size);
-	return result;
-}
-
 void app_updates_came(void *context, struct backplane_message *messages, size_t count)
 {
 	struct app *app = context;
 	struct app_out out = { 0 };
 	for (size_t i = 0; i < count; i++)
-		messages[i].result = take(app, &messages[i], &out);
+		messages[i].result = is_update(&messages[i]) ? app_updates_put(app, &messages[i], &out) : -EILSEQ;
 	rc_flush(app->server);
 	app_out_free(&out);
 }

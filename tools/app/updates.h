@@ -39,9 +39,9 @@ int app_updates_publish(struct app *app, struct app_update *updates, size_t coun
 struct backplane_message;
 #define APP_UPDATE_TAG 1 /* what travels is known to be JSON: a node of this command wrote it */
 
-/* The topic's number before a message that came: what it stands at, or, of a topic that is not there yet, behind which
- * it begins; *begins: it has no message yet. */
-uint64_t app_updates_previous(struct app *app, const struct backplane_message *message, bool *begins);
+/* Publishes one such message, without looking at it, at its number, or, where it has none, at the next; and waits while
+ * the log is full; rc_flush() is the caller's. `out` is scratch. Returns its sequence, or a negative errno. */
+int64_t app_updates_put(struct app *app, const struct backplane_message *message, struct app_out *out);
 
 /* Several nodes: publishes what came of topics at the numbers that it has everywhere, and sets each one's result. What
  * travels is the update's data, so that any program can publish it: text that is no JSON counts as a text. The context
