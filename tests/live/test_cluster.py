@@ -11,7 +11,7 @@ import time
 from app import App, SLOW, equal, until
 from cluster import Nodes, members, until_members
 from cutter import Cutter
-from harness import Skip, run
+from harness import Raw, Skip, run
 
 SEED = int(os.environ.get("RC_SEED") or time.time())
 
@@ -117,6 +117,20 @@ def test_messages_of_ones_own():
         for other in (b, c):
             equal([hear_of(other, "partial")["content"] for _ in range(3)], ["x", "y", "xyz"])
         equal([m["type"] for m in hear_of(b.say("history", room="r"), "history")["messages"]], ["own", "own", "partial"])
+
+
+def test_a_room_of_another_node_is_spoken_to_by_http():
+    with Nodes(2) as nodes:
+        there = nodes[1].client("/ws/there").in_room("r")
+        until(lambda: nodes[0].api("rooms")[1]["count"] == 1, "the room, on the other node")
+        for room, wanted in (("r", 200), ("nowhere", 404)):
+            body = json.dumps({"type": "room_message", "room": room, "content": room}).encode()
+            with Raw(nodes[0]) as raw:
+                raw.send(b"POST /send/guest HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+                         % len(body) + body)
+                equal(raw.response()[0], wanted, room)
+        equal(hear_of(there, "room_message")["from"], "guest")
+        equal(members(there, "r"), ["there"], "who spoke by HTTP is no member")
 
 
 def test_one_user_on_two_nodes():

@@ -12,6 +12,7 @@ import threading
 
 import test_tls
 from app import App
+from cluster import Nodes
 from harness import PROGRAM, SLOW, Raw, Server, command, die_with_parent, equal, run, until
 
 
@@ -139,6 +140,23 @@ def test_screen():
         for part in ("connections", "worker", "topic", "behind by", "slowest", "T?[31m", "####"):
             assert part in shown, (part, shown)
         equal(shown.count("\x1b"), shown.count("\x1b[H") + shown.count("\x1b[J"), "escapes")
+
+
+def test_a_node():
+    """Of one of several nodes: how its backplane is, and all of them."""
+    with Nodes(2) as nodes:
+        clients = [nodes[1].client(f"/ws/u{n}") for n in range(3)]
+        until(lambda: nodes[0].figures()["connectedClients"] == len(clients), "figures of the other one")
+        status, shown = on_terminal(["top", "--count", "2", "--interval", "700ms", nodes[0].url])
+        equal(status, 0, shown)
+        rows = [line.split() for line in shown.splitlines()]
+        assert ["backplane", "redis,", "whole:"] in [row[:3] for row in rows], shown
+        for node, clients in zip(nodes.nodes, ("0", "3")):
+            assert [f"127.0.0.1:{node.port}", clients, clients] in [row[:3] for row in rows], shown
+        nodes.redis.kill()
+        until(lambda: nodes.backplane(nodes[0])["up"] is False, "a node that knows it is alone")
+        status, shown = on_terminal(["top", "--count", "1", "--interval", "50ms", nodes[0].url])
+        assert "redis, degraded: the backplane is away: " in shown, shown
 
 
 def test_end():

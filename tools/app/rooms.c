@@ -134,12 +134,20 @@ static bool leave(struct app_client *client, struct app_member *member, char **t
 	return *topic;
 }
 
+/* Whether somebody is in the room, on whatever node. (lock) */
+static bool is_room(struct app *app, const char *name, size_t size)
+{
+	const struct app_channel channel = app_channel_of(APP_ROOM_CHANNEL, name, size);
+	return app_directory_room(&app->directory, name, size) ||
+	       (app_spans(app) && app_replica_group(&app->span.replica, channel.name, channel.size));
+}
+
 bool app_rooms_visit(struct app_client *client, const char *name, size_t size)
 {
 	struct app_directory *directory = &client->app->directory;
 	bool first;
 	pthread_mutex_lock(&directory->lock);
-	bool there = app_directory_room(directory, name, size);
+	bool there = is_room(client->app, name, size);
 	pthread_mutex_unlock(&directory->lock);
 	return there && !app_rights_room(client, name, size) && enter(client, name, size, &first);
 }

@@ -231,8 +231,7 @@ struct backplane_stats {
 /* Any thread. */
 void backplane_stats(struct backplane *backplane, struct backplane_stats *stats);
 /* What /healthz, /stats ("backplane":{...}) and /metrics say of it: for health_add(). It lives as long as the
- * backplane.
- */
+ * backplane. */
 const struct health_part *backplane_part(struct backplane *backplane);
 
 #endif

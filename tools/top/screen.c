@@ -45,13 +45,18 @@ static const json_t *totals(const json_t *look)
 }
 
 /* What a server says, for a terminal: no byte of it may be a command. */
-static char *shown(const char *name, char out[SHOWN_SIZE])
+static char *shown_in(const char *words, char *out, size_t size)
 {
-	snprintf(out, SHOWN_SIZE, "%s", name);
+	snprintf(out, size, "%s", words);
 	for (char *at = out; *at; at++)
 		if ((unsigned char)*at < 0x20 || *at == 0x7f)
 			*at = '?';
 	return out;
+}
+
+static char *shown(const char *name, char out[SHOWN_SIZE])
+{
+	return shown_in(name, out, SHOWN_SIZE);
 }
 
 struct words {
@@ -103,6 +108,67 @@ static void print_totals(const struct screen *screen)
 	if (screen->node_count == 1)
 		printf(", %.0f to %.0f", figure(now, "log_oldest"), figure(now, "log_head"));
 	putchar('\n');
+}
+
+/* Of a server that is one of several nodes. */
+static void print_backplane(const struct screen *screen)
+{
+	const json_t *now = json_object_get(screen->now, "backplane"),
+		     *before = json_object_get(screen->before, "backplane");
+	struct words w = { 0 };
+	char engine[SHOWN_SIZE], why[160];
+	if (!now)
+		return;
+	shown(words_of(now, "engine"), engine);
+	if (!json_is_true(json_object_get(now, "up")))
+		printf("backplane    %s, degraded: %s\n", engine, shown_in(words_of(now, "why"), why, sizeof why));
+	else
+		printf("backplane    %s, whole: lag %s, sent %s/s, received %s/s, %.0f waiting; %.0f reconnects, %.0f "
+		       "repairs\n",
+		       engine, units_format_time(w.text[0], (uint64_t)(figure(now, "lag_seconds") * 1e9)),
+		       units_format_count(w.text[1], rate(screen, now, before, "sent")),
+		       units_format_count(w.text[2], rate(screen, now, before, "received")), figure(now, "queue"),
+		       figure(now, "reconnects"), figure(now, "repairs"));
+}
+
+static const json_t *peers_of(const json_t *look)
+{
+	return json_object_get(json_object_get(look, "app"), "nodes");
+}
+
+/* What a node did a second, by its own clock; its figures are as old as it says. */
+static double rate_of_peer(const json_t *now, const json_t *all_before, const char *name)
+{
+	for (size_t index = 0; index < json_array_size(all_before); index++) {
+		const json_t *before = json_array_get(all_before, index);
+		double seconds = figure(now, "uptime") - figure(before, "uptime");
+		if (!strcmp(words_of(now, "node"), words_of(before, "node")) && seconds > 0)
+			return (figure(now, name) - figure(before, name)) / seconds;
+	}
+	return 0;
+}
+
+/* All nodes, as the one that is asked knows them. */
+static void print_peers(const struct screen *screen)
+{
+	const json_t *all = peers_of(screen->now), *before = peers_of(screen->before);
+	if (json_array_size(all))
+		printf("\n%-*s %11s %11s %11s %11s %9s\n", LABEL_SIZE - 1, "node", "clients", "users", "in/s", "out/s",
+		       "lag");
+	for (size_t index = 0; index < json_array_size(all) && index < ROWS_MAX; index++) {
+		const json_t *now = json_array_get(all, index), *backplane = json_object_get(now, "backplane");
+		struct words w = { 0 };
+		char name[LABEL_SIZE];
+		shown_in(words_of(now, backplane ? "name" : "node"), name, sizeof name);
+		if (!backplane)
+			printf("%-*s has said nothing yet\n", LABEL_SIZE - 1, name);
+		else
+			printf("%-*s %11.0f %11.0f %11s %11s %9s\n", LABEL_SIZE - 1, name,
+			       figure(now, "connectedClients"), figure(now, "users"),
+			       units_format_count(w.text[0], rate_of_peer(now, before, "messagesReceived")),
+			       units_format_count(w.text[1], rate_of_peer(now, before, "messagesSent")),
+			       units_format_time(w.text[2], (uint64_t)(figure(backplane, "lagMs") * 1e6)));
+	}
 }
 
 /* What one of several nodes says; it has no other looks than its own. */
@@ -250,6 +316,8 @@ void screen_print(const struct screen *screen)
 	part = part < ROWS_MAX ? part : ROWS_MAX;
 	fputs("\033[H\033[J", stdout);
 	print_totals(screen);
+	print_backplane(screen);
+	print_peers(screen);
 	if (screen->node_count > 1)
 		print_nodes(screen);
 	else
