@@ -464,7 +464,7 @@ RC_API int rc_ping(rc_server *server, rc_conn conn, const void *data, size_t siz
 RC_API int rc_close(rc_server *server, rc_conn conn, uint16_t code, const char *reason, size_t reason_size);
 
 /* ------------------------------------------------------------------------------------------------- subscriptions -- */
-/* The id of a server-sent event. `epoch` tells starts of the server apart, `number` counts the messages since then. */
+/* The id of a server-sent event: a start of the server and its messages since, or both as of a stream elsewhere. */
 struct rc_event_id {
 	uint64_t epoch, number;
 };

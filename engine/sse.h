@@ -2,7 +2,8 @@
  *
  * sse.h - server-sent events (WHATWG HTML, section 9.2): the form of a message for clients without WebSocket.
  *
- *      id: 19a3c0ffee-2a         "EPOCH-NUMBER": the start of the server and the entry of its log, both in hexadecimal
+ *      id: 19a3c0ffee-2a         "EPOCH-NUMBER": the start of the server and the entry of its log, both in hexadecimal;
+ *                               of a topic that is numbered elsewhere, epoch and sequence there, the same on all nodes
  *      data: {"price":          a line of the message
  *      data: 17}                the next
  *                               the end of the event

@@ -137,17 +137,32 @@ bool rc_beginning_is_ahead(const struct rc_topic *topic, const struct rc_start *
 	       start->since > atomic_load_explicit(&topic->sequence, memory_order_relaxed);
 }
 
+/* An event of a topic that is numbered elsewhere says where that is, on whatever node it was read. */
+static bool takes_event(const struct worker *worker, const struct rc_topic *topic, struct rc_start *start)
+{
+	if (!start || !start->after.epoch || !topic->given || start->after.epoch == worker->server->epoch)
+		return false;
+	start->resume = true;
+	start->since = start->after.number;
+	start->epoch = start->after.epoch;
+	start->after = (struct rc_event_id){ 0 };
+	return true;
+}
+
 int rc_beginning_find(struct worker *worker, struct connection *conn, const struct rc_topic *topic,
                       struct rc_start *start, const struct picture *picture, struct beginning *beginning)
 {
 	const struct rc_log *log = &worker->server->log;
 	*beginning = (struct beginning){ .until = RC_NONE };
+	const bool event = takes_event(worker, topic, start);
 	bool anew = begins_anew(topic, start);
 	if (anew) {
 		start->since = 0;
 		start->resume = !start->state && !start->snapshot;
 	}
 	beginning->from = begin_at(worker, conn, topic, start, &beginning->first);
+	if (event)
+		start->resumed = !anew && !start->lost;
 	if (anew && start->resume)
 		beginning->until = beginning->from;
 	if (!start || !begins_with_state(worker, conn, topic, start, beginning->from))

@@ -200,16 +200,18 @@ static void make_cohort(struct worker *worker, struct rc_encoding *encoding, uin
 	pthread_mutex_unlock(&server->encodings_lock);
 }
 
-/* The event of an entry; frames have none. */
-static struct rc_event_id event_of(const struct rc_server *server, uint64_t number)
+/* The event of an entry; frames have none. One that is numbered elsewhere has the same on every node. */
+static struct rc_event_id event_of(const struct rc_server *server, uint64_t number, const struct rc_value *value)
 {
-	return (struct rc_event_id){ server->epoch, number };
+	const struct rc_topic *topic = rc_topic_at(&server->topics, rc_log_entry(&server->log, number)->topic);
+	return topic->given ? (struct rc_event_id){ value->epoch, value->sequence }
+	                    : (struct rc_event_id){ server->epoch, number };
 }
 
 static size_t write_envelope(struct worker *worker, enum rc_encoding_id id, uint64_t number,
                              const struct rc_value *value)
 {
-	struct rc_event_id event = event_of(worker->server, number);
+	struct rc_event_id event = event_of(worker->server, number, value);
 	enum rc_payload payload = RC_PAYLOAD_UNKNOWN;
 	size_t size = rc_envelope_write(NULL, id, value, event, &payload);
 	if (!size || !rc_compress_scratch(worker, size))
@@ -282,7 +284,8 @@ size_t rc_encode_alone(struct worker *worker, const struct connection *conn, uin
 	rc_value_of_entry(&value, &worker->server->log, number);
 	if (rc_own_is(rc_form_of(conn)->encoding))
 		return rc_own_write(worker->server, rc_form_of(conn)->encoding, to, &value);
-	return rc_envelope_write(to, rc_form_of(conn)->encoding, &value, event_of(worker->server, number), &payload);
+	return rc_envelope_write(to, rc_form_of(conn)->encoding, &value, event_of(worker->server, number, &value),
+	                         &payload);
 }
 
 static size_t encode_entry(struct worker *worker, uint64_t number)

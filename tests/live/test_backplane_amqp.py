@@ -4,6 +4,7 @@ seconds to start."""
 import os
 import subprocess
 import sys
+import time
 
 sys.dont_write_bytecode = True
 import backplane_nodes as nodes  # noqa: E402
@@ -12,7 +13,7 @@ import plain_forms as plain  # noqa: E402
 import services  # noqa: E402
 from app import App  # noqa: E402
 from engines import Rabbit  # noqa: E402
-from harness import Skip, run, until  # noqa: E402
+from harness import Skip, equal, run, until  # noqa: E402
 
 shared = []
 
@@ -149,6 +150,34 @@ def test_plain():
     pika()
     plain.delivered(engine(), plain.example(engine(), "plain", "rabbitmq.py", sys.executable))
     plain.rooms_and_users(engine(), plain.example(engine(), "app", "rabbitmq.py", sys.executable))
+
+
+def test_at_rest():
+    """At rest, nodes of `ringcast app` know of each other and put nothing into the stream; one that dies is missed."""
+    three = [App("--backplane", engine().url("rest"), workers=1) for _ in range(3)]
+    for node in three:
+        until(lambda node=node: nodes.backplane(node)["nodes"] == 3, "three that know of each other", 20)
+    client = three[2].client("/ws/u").in_room("r")
+    for node in three:
+        until(lambda node=node: node.api("rooms")[1]["count"] == 1, "its room on all nodes", 20)
+    with contract.Peer(engine().url("rest")) as peer:
+        newest = peer.follow
+
+        def is_quiet():
+            before = newest()
+            time.sleep(1.5)
+            return newest() == before
+
+        until(is_quiet, "a stream at rest", 30)
+        before = newest()
+        time.sleep(2)
+        equal(newest(), before, "the newest packet after two seconds")
+    equal([nodes.backplane(node)["nodes"] for node in three], [3, 3, 3], "nodes that hold a lease")
+    client.socket.close()
+    three.pop().kill()
+    for node in three:
+        until(lambda node=node: nodes.backplane(node)["nodes"] == 2, "that it is gone", 20)
+    nodes.stop(three)
 
 
 def test_killed():

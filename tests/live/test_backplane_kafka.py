@@ -10,7 +10,7 @@ import plain_forms as plain  # noqa: E402
 import services  # noqa: E402
 from authority import Authority  # noqa: E402
 from engines import Kafka, find  # noqa: E402
-from harness import SLOW, Server, equal, run, until  # noqa: E402
+from harness import Server, equal, run, until  # noqa: E402
 from kafka_gate import Gate  # noqa: E402
 
 

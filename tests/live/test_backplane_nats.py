@@ -3,6 +3,8 @@
 import json
 import sys
 import tempfile
+import time
+import urllib.request
 
 sys.dont_write_bytecode = True
 import backplane_nodes as nodes  # noqa: E402
@@ -14,6 +16,7 @@ from authority import Authority  # noqa: E402
 from engines import Nats, find  # noqa: E402
 from harness import equal, run, until  # noqa: E402
 from nats_accounts import accounts  # noqa: E402
+from proxies import free_port  # noqa: E402
 
 
 def started(scenario):
@@ -47,6 +50,53 @@ def test_plain(engine):
 @started
 def test_rooms_and_users(engine):
     plain.rooms_and_users(engine, plain.example(engine, "app", "nats.mjs", find("node")))
+
+
+def figures(port):
+    """What the server counts: messages that clients sent it, and packets of the stream `rest`."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/jsz?streams=1", timeout=10) as answer:
+        details = json.load(answer)["account_details"][0]["stream_detail"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/varz", timeout=10) as answer:
+        sent = json.load(answer)["in_msgs"]
+    return sent, next(one["state"]["last_seq"] for one in details if one["name"] == "rest")
+
+
+def test_rest_costs_by_the_node():
+    """At rest, three nodes of `ringcast app` put nothing into the stream, and say as much with many members as with none."""
+    contract.needs_peer("nats")
+    port, seconds, counts = free_port(), 3, []
+    with Nats("-m", str(port)) as engine:
+        three = [App("--backplane", engine.url("rest"), workers=1) for _ in range(3)]
+        for node in three:
+            until(lambda node=node: nodes.backplane(node)["nodes"] == 3, "three that know of each other")
+        for many in (0, 60):
+            clients = [three[n % 3].client(f"/ws/u{n}").in_room(f"r{n % 7}") for n in range(many)]
+            for node in three:
+                until(lambda node=node: sum(room["members"] for room in node.api("rooms")[1]["rooms"]) == many, "all members")
+            settled = [0]
+
+            def is_quiet():
+                before, settled[0] = settled[0], figures(port)[1]
+                time.sleep(1)
+                return before == settled[0] and before == figures(port)[1]
+
+            until(is_quiet, "a stream at rest", 30)
+            (sent, last), begin = figures(port), time.monotonic()
+            time.sleep(seconds)
+            later, newest = figures(port)
+            counts.append((later - sent) / (time.monotonic() - begin))
+            print(f"# {many} members at rest: {counts[-1]:.1f} messages a second of three nodes, {newest - last} packets")
+            equal(newest - last, 0, "packets at rest")
+            equal(len(clients), many)
+        equal([nodes.backplane(node)["nodes"] for node in three], [3, 3, 3], "nodes that hold a lease")
+        if max(counts) > 3 * 8 or counts[1] > counts[0] * 1.5 + 3:
+            raise AssertionError(counts)
+        # A node that dies is missed, and its members go.
+        three.pop().kill()
+        for node in three:
+            until(lambda node=node: nodes.backplane(node)["nodes"] == 2, "that it is gone", 10)
+            until(lambda node=node: sum(room["members"] for room in node.api("rooms")[1]["rooms"]) == 40, "its members", 10)
+        nodes.stop(three)
 
 
 @started

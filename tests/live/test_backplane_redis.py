@@ -2,6 +2,7 @@
 """Several nodes over one Redis: one order and one numbering, histories that outlive nodes, and what happens when the
 connection, the engine or its data goes away."""
 import contextlib
+import http.client
 import json
 import os
 import random
@@ -304,6 +305,59 @@ def test_a_stream_that_was_trimmed_to_nothing():
             late = third.connect("/topic/A?form=json")
             assert post(other, "A", "late") > number
             equal(data(late)["d"], "late")
+
+
+def events(server, path, count, last=None):
+    """So many events of a stream, as (id, data), by an EventSource's own means alone."""
+    link = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10 * SLOW)
+    link.request("GET", path, headers={"Last-Event-ID": last} if last else {})
+    stream, got, place = link.getresponse(), [], None
+    equal(stream.status, 200, path)
+    while len(got) < count:
+        line = stream.fp.readline().decode().rstrip("\n")
+        if line.startswith("id: "):
+            place = line[4:]
+        elif line.startswith("data: ") and place:
+            got.append((place, line[6:]))
+    link.close()
+    return got
+
+
+def test_a_stream_of_events_resumes_on_another_node():
+    """The id of an event is enough: it goes on behind it, on whatever node, and after a restart of all of them."""
+    with Redis() as redis:
+        with node(redis) as first, node(redis) as second:
+            for number in range(6):
+                post(first, "AB"[number % 2], f"m{number}")
+            until(lambda: len(history(second, "B")) == 3, "all on the other node")
+            here, there = (events(server, "/sse/A,B?since=0,0", 6) for server in (first, second))
+            equal(here, there, "the events of two nodes")
+            equal([text for _, text in here], [f"m{number}" for number in range(6)])
+            for place in range(5):
+                equal(events(second, "/sse/A,B", 5 - place, here[place][0]), here[place + 1:], f"behind event {place}")
+            # What stands in the URL since its beginning counts no more.
+            equal(events(second, "/sse/A,B?since=0,0", 2, here[3][0]), here[4:])
+        with node(redis) as third:
+            equal(events(third, "/sse/A,B", 3, here[2][0]), here[3:], "after a restart of all")
+            post(third, "A", "live")
+            equal(events(third, "/sse/A,B", 1, here[5][0])[0][1], "live")
+            redis.ask("FLUSHALL")
+            until(lambda: backplane(third)["epochs"], "a new epoch")
+            post(third, "A", "new")
+            equal(events(third, "/sse/A,B", 1, here[2][0])[0][1], "new", "of an epoch that is over: all that there is")
+
+
+def test_events_of_applications_resume_on_another_node():
+    with Redis() as redis, app(redis) as first, app(redis) as second:
+        for number in range(4):
+            first.post("publish", topic="t", data=number)
+        reader = second.client()
+        reader.say("subscribe", topics=["t"], since=0).expect("subscribed")
+        for number in range(4):
+            reader.expect("update", data=number)
+        here = events(first, "/sse/t?since=0", 4)
+        there = events(second, "/sse/t", 2, here[1][0])
+        equal([(place, json.loads(text)["data"]) for place, text in there], [(here[2][0], 2), (here[3][0], 3)])
 
 
 def test_a_node_that_is_killed():

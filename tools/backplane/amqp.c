@@ -19,6 +19,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "amqp_beats.h"
 #include "amqp_side.h"
 #include "amqp_writer.h"
 #include "engine.h"
@@ -46,6 +47,7 @@ struct state {
 	char queue[QUEUE_SIZE];
 	struct amqp_side reader, asker;
 	struct amqp_writer writer;
+	struct amqp_beats beats;
 	bool exists;       /* as the last follow found it */
 	uint64_t last_tag; /* read, and not acknowledged yet */
 	unsigned unacknowledged;
@@ -104,6 +106,7 @@ static void close_state(void *context)
 	amqp_side_leave(&state->reader);
 	amqp_side_leave(&state->asker);
 	amqp_side_leave(&state->writer.side);
+	amqp_beats_leave(&state->beats);
 	free(state);
 }
 
@@ -502,6 +505,15 @@ static int begin(void *context, const struct engine_packet *packet, struct engin
 	return code;
 }
 
+/* ---- presence ---- */
+
+static int lease(void *context, unsigned ttl_ms, bool *held, void (*visit)(void *context, uint64_t node), void *visitor,
+                 char why[static ENGINE_WHY_SIZE])
+{
+	struct state *state = context;
+	return amqp_beats_lease(&state->beats, &state->setup, ttl_ms, held, visit, visitor, why);
+}
+
 /* An exchange, and the key with which the queue is bound to it. */
 static bool is_source(const char *source, size_t size)
 {
@@ -533,6 +545,7 @@ const struct engine engine_amqp = {
 	.begin = begin,
 	.connect = enter_writer,
 	.append = append,
+	.lease = lease,
 	.out = &engine_amqp_out,
 	.in = &in,
 };

@@ -174,7 +174,8 @@ struct engine {
 	 * none: append with a count of 0 comes soon. */
 	bool (*append_now)(void *state, const struct engine_packet *packet);
 
-	/* ---- presence, likewise on the publisher's thread; all null where the engine keeps nothing but streams ----
+	/* ---- presence, likewise on the publisher's thread; all null where the engine has nothing but streams; all but
+	 * lease where it keeps no members ----
 	 */
 	/* Holds this node's lease for ttl_ms from now on, and visits each node whose lease holds, itself included.
 	 * *held says whether its own lease had held without a break since the last call. */

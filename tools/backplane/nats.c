@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * nats.c - NATS JetStream as an engine: the stream PREFIX with the subject PREFIX.packets, where a packet's place is
- * its sequence. It must not know what a packet holds, nor nodes.
+ * its sequence. It must not know what a packet holds, nor nodes. Leases are beats on the subject PREFIX.beats, which no
+ * stream takes.
  *
  * Reading is by an ephemeral push consumer. The library's ordered one would hide that its stream was deleted,
  * and repair by itself what the node is to hear of; so the consumer's numbers are looked at here, and whatever is odd
@@ -19,6 +20,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "beats.h"
 #include "engine.h"
 #include "nats_side.h"
 #include "plain.h"
@@ -33,10 +35,11 @@ struct state {
 	struct engine_setup setup;
 	char name[NATS_NAME_SIZE], subject[NATS_NAME_SIZE]; /* of the stream */
 	struct nats_side reader, writer;
-	int64_t created;   /* when the stream began, by the server's clock; 0: there is none */
-	uint64_t consumed; /* packets that the consumer has sent */
-	uint64_t heard_ms; /* of the consumer */
-	uint64_t tag;      /* of the next packet to append: the inbox's last word */
+	int64_t created;    /* when the stream began, by the server's clock; 0: there is none */
+	uint64_t consumed;  /* packets that the consumer has sent */
+	uint64_t heard_ms;  /* of the consumer */
+	uint64_t tag;       /* of the next packet to append: the inbox's last word */
+	struct beats beats; /* without nodes: nobody asked for leases */
 };
 
 static uint64_t now_ms(void)
@@ -95,6 +98,7 @@ static void close_state(void *context)
 	struct state *state = context;
 	nats_side_leave(&state->reader);
 	nats_side_leave(&state->writer);
+	beats_end(&state->beats);
 	free(state);
 }
 
@@ -471,6 +475,41 @@ static int begin(void *context, const struct engine_packet *packet, struct engin
 	return made;
 }
 
+/* ---- presence ---- */
+
+static int lease(void *context, unsigned ttl_ms, bool *held, void (*visit)(void *context, uint64_t node), void *visitor,
+                 char why[static ENGINE_WHY_SIZE])
+{
+	struct state *state = context;
+	struct nats_side *side = &state->writer;
+	char subject[NATS_NAME_SIZE], text[BEATS_SIZE + 1];
+	natsMsg *message = NULL;
+	natsStatus status = NATS_OK;
+	if (!side->nats)
+		return snprintf(why, ENGINE_WHY_SIZE, "there is no connection"), -ENOTCONN;
+	if (!state->beats.nodes && beats_begin(&state->beats, state->setup.node, now_ms()))
+		return snprintf(why, ENGINE_WHY_SIZE, "no memory"), -ENOMEM;
+	snprintf(subject, sizeof subject, "%s.beats", state->setup.prefix);
+	if (!side->beats)
+		status = natsConnection_SubscribeSync(&side->beats, side->nats, subject);
+	if (!status && beats_are_due(&state->beats, now_ms())) {
+		beats_write(&state->beats, text);
+		status = natsConnection_Publish(side->nats, subject, text, BEATS_SIZE);
+		state->beats.sent_ms = now_ms();
+	}
+	while (!status && !natsSubscription_NextMsg(&message, side->beats, 0)) {
+		beats_hear(&state->beats, natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message), now_ms());
+		natsMsg_Destroy(message);
+	}
+	if (status) {
+		int code = nats_failed(why, "beats", status);
+		nats_side_leave(side);
+		return code;
+	}
+	*held = beats_visit(&state->beats, ttl_ms, now_ms(), visit, visitor);
+	return 0;
+}
+
 /* A subject, with * and > as whole words; not of the nodes themselves, which begin with the prefix. */
 static bool is_source(const char *source, size_t size)
 {
@@ -501,6 +540,7 @@ const struct engine engine_nats = {
 	.begin = begin,
 	.connect = enter_writer,
 	.append = append,
+	.lease = lease,
 	.out = &engine_nats_out,
 	.in = &in,
 };

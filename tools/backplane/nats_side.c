@@ -35,9 +35,10 @@ int nats_failed_at(char why[static ENGINE_WHY_SIZE], const char *what, natsStatu
 void nats_side_leave(struct nats_side *side)
 {
 	natsSubscription_Destroy(side->inbox);
+	natsSubscription_Destroy(side->beats);
 	jsCtx_Destroy(side->stream);
 	natsConnection_Destroy(side->nats);
-	side->inbox = NULL, side->stream = NULL, side->nats = NULL;
+	side->inbox = side->beats = NULL, side->stream = NULL, side->nats = NULL;
 }
 
 static bool wants_tls(const struct backplane_url *url)

@@ -21,6 +21,7 @@ struct nats_side {
 	jsCtx *stream;
 	bool is_writer;
 	natsSubscription *inbox; /* of `subject`; of a writer, of all that are that and one more word */
+	natsSubscription *beats; /* of nodes; null: not asked for */
 	char subject[NATS_NAME_SIZE];
 	size_t subject_size;
 	unsigned host; /* of the URL's, to try next */

@@ -4,7 +4,8 @@
  * looks at those of others when it renews its own. What is found stands in a line until the follower tells it, so that
  * whoever listens hears one thing at a time.
  *
- * Where an engine keeps no leases, a node says once a second that it lives, by a message that all read.
+ * Where an engine keeps no leases, nor has another way for beats than its stream, a node says once a second that it
+ * lives, by a message that all read.
  *
  * Invariant: a node is told to have come once before it is told to be gone; and nobody is gone while this node itself
  * does not hear the engine, nor within a lease's time after that: the others have to come back as well.
@@ -210,7 +211,7 @@ static int look(struct backplane *backplane, char why[static ENGINE_WHY_SIZE])
 	for (unsigned i = presence->count; i-- > 0;) {
 		if (presence->nodes[i].here || patient)
 			continue;
-		code = engine->forget(backplane->state, presence->nodes[i].node, why);
+		code = engine->forget ? engine->forget(backplane->state, presence->nodes[i].node, why) : 0;
 		if (code)
 			return code;
 		drop(backplane, &presence->nodes[i]);
@@ -218,6 +219,11 @@ static int look(struct backplane *backplane, char why[static ENGINE_WHY_SIZE])
 	while (looking.fresh--) {
 		if (!add(backplane, looking.came[looking.fresh]))
 			break;
+		/* Where the engine keeps no members, who came knows none of ours. */
+		if (!engine->members_read) {
+			say(backplane, WORD_WANTED, 0, NULL);
+			continue;
+		}
 		code = engine->members_read(backplane->state, looking.came[looking.fresh], see_member, &looking, why);
 		if (code)
 			return code;
