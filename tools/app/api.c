@@ -273,7 +273,7 @@ int app_api_answer(struct app *app, rc_request *request)
 {
 	const char *path = rc_request_path(request);
 	const char *why = NULL;
-	bool reads = app_access_figures(app, request, &why);
+	bool reads = admin_has(path) && app_access_figures(app, request, &why);
 	int code = admin_answer(&app->admin, request, reads ? NULL : why);
 	if (code >= 0)
 		return code;
