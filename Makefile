@@ -20,7 +20,8 @@ VERSION := $(shell sed -n 's/^\#define RC_VERSION "\(.*\)"/\1/p' engine/ringcast
 # Raised when a program built before can no longer run: tests/abi/README.md says what that is.
 SOVERSION := 1
 
-# What a packager may replace (CFLAGS, LDFLAGS), and what the code relies on.
+# What a packager may replace (CFLAGS, CXXFLAGS, LDFLAGS), and what the code relies on.
+CXXFLAGS ?= $(CFLAGS)
 CFLAGS ?= -O2 -g $(if $(SANITIZE),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong)
 LDFLAGS ?= -Wl,-z,relro,-z,now
 RC_CFLAGS := -std=c17 -D_GNU_SOURCE -Wall -Wextra -Werror -fno-omit-frame-pointer \
@@ -30,6 +31,8 @@ ifneq ($(SANITIZE),)
 RC_CFLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -DRC_CHECK_EACH
 RC_LDFLAGS += -fsanitize=$(SANITIZE)
 endif
+# C++ that is linked as C is: without its library.
+RC_CXXFLAGS := -std=c++17 -fno-exceptions -fno-rtti $(filter-out -std=%,$(RC_CFLAGS))
 # The rooms and whom each may know: the programs see the public header, and nothing behind it.
 INCLUDE_tls := -iquote engine
 INCLUDE_uring := -iquote engine -iquote tls
@@ -52,11 +55,11 @@ INCLUDED := $(addprefix $(BUILD)/include/,$(notdir $(HEADERS)))
 LIBRARY := $(BUILD)/libringcast.a
 SHARED := $(BUILD)/libringcast.so.$(VERSION)
 PROGRAM := $(BUILD)/ringcast
-objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+objects = $(patsubst %,$(BUILD)/obj/%.o,$(basename $(1)))
 LIBRARY_OBJECTS := $(call objects,$(wildcard engine/*.c tls/*.c uring/*.c))
 CHECKED_OBJECTS := $(if $(SANITIZE),,$(patsubst %.c,$(BUILD)/obj/checked/%.o,$(wildcard engine/*.c)))
 EXAMPLES := $(patsubst tools/examples/%.c,$(BUILD)/examples/%,$(wildcard tools/examples/*.c))
-TOOL_OBJECTS := $(call objects,$(filter-out tools/examples/%,$(wildcard tools/*.c tools/*/*.c)))
+TOOL_OBJECTS := $(call objects,$(filter-out tools/examples/%,$(wildcard tools/*.c tools/*/*.c tools/*/*.cpp)))
 UNIT_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(patsubst tests/unit/%.c,$(BUILD)/tests/unit_%,$(wildcard tests/unit/*.c)))
 # Programs without a test framework, for what the thread sanitizer is to see.
 HOSTILE := $(BUILD)/tests/backplane_hostile
@@ -271,7 +274,7 @@ clean: ## removes $(BUILD)
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
-fmt: ## gives every C file the project's format (clang-format 14)
+fmt: ## gives every file of C and C++ the project's format (clang-format 14)
 	@sh tests/format.sh --write
 
 # --------------------------------------------------------------------------------------------------------- the rules --
@@ -299,6 +302,10 @@ $(READY_DOCS): tools/setup.sh | $(READY)
 $(BUILD)/obj/%.o: %.c Makefile | $(READY)
 	@mkdir -p $(@D)
 	$(call say,compile $<)$(CC) $(RC_CFLAGS) $(INCLUDE_$(firstword $(subst /, ,$<))) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/%.o: %.cpp Makefile | $(READY)
+	@mkdir -p $(@D)
+	$(call say,compile $<)$(CC) -x c++ $(RC_CXXFLAGS) $(INCLUDE_$(firstword $(subst /, ,$<))) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c $< -o $@
 
 # What was built, for --version. The file is touched only when it would say something else: then a commit costs one
 # compilation. In a tarball the commit stands in a file, and liburing's version is in no header of 2.3.

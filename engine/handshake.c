@@ -27,7 +27,7 @@ static bool list_has(const struct rc_http_request *request, const char *name, co
                      bool (*is)(struct rc_span, const char *))
 {
 	for (unsigned i = 0; i < request->header_count; i++) {
-		if (!rc_span_is(span_of(request->headers[i].name), name))
+		if (!rc_http_is_name(request->headers[i].name, name))
 			continue;
 		struct rc_span list = span_of(request->headers[i].value), item;
 		while (rc_http_item(&list, &item))
@@ -52,7 +52,7 @@ static const char *single_header(const struct rc_http_request *request, const ch
 {
 	const char *value = NULL;
 	for (unsigned i = 0; i < request->header_count; i++) {
-		if (!rc_span_is(span_of(request->headers[i].name), name))
+		if (!rc_http_is_name(request->headers[i].name, name))
 			continue;
 		*repeated |= value != NULL;
 		value = request->headers[i].value;

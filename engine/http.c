@@ -7,7 +7,6 @@
 
 #include "handshake.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static char lower(char c)
@@ -132,11 +131,21 @@ bool rc_http_item(struct rc_span *list, struct rc_span *item)
 	return true;
 }
 
+bool rc_http_is_name(const char *name, const char *other)
+{
+	while (*name && lower(*name) == lower(*other)) {
+		name++;
+		other++;
+	}
+	return *name == *other;
+}
+
 const char *rc_http_header_at(const struct rc_http_request *request, const char *name, unsigned index)
 {
 	for (unsigned i = 0; i < request->header_count; i++) {
 		const char *found = request->headers[i].name;
-		if (rc_span_is((struct rc_span){ found, strlen(found) }, name) && index-- == 0)
+		/* Most names that are asked for are not there, and mostly the first letter says so. */
+		if (((found[0] ^ name[0]) & ~0x20) == 0 && rc_http_is_name(found, name) && index-- == 0)
 			return request->headers[i].value;
 	}
 	return NULL;
@@ -216,34 +225,63 @@ static const char *connection_header(int status, enum rc_http_after after)
 	return after == RC_HTTP_KEEPS ? "" : "Connection: close\r\n";
 }
 
+/* A response as it is written. */
+struct pen {
+	char *to;
+	size_t size, room;
+	bool full;
+};
+
+static void put(struct pen *pen, const void *bytes, size_t size)
+{
+	pen->full |= size > pen->room - pen->size;
+	if (pen->full)
+		return;
+	memcpy(pen->to + pen->size, bytes, size);
+	pen->size += size;
+}
+
+static void put_text(struct pen *pen, const char *text)
+{
+	put(pen, text, strlen(text));
+}
+
+static void put_number(struct pen *pen, size_t number)
+{
+	char digits[20], *at = digits + sizeof digits;
+	do
+		*--at = (char)('0' + number % 10);
+	while (number /= 10);
+	put(pen, at, (size_t)(digits + sizeof digits - at));
+}
+
 size_t rc_http_response(char *to, size_t size, int status, const char *type, const void *body, size_t body_size,
                         bool head, enum rc_http_after after)
 {
 	const char *text = rc_http_status_text(status);
-	char words[64];
-	if (!body) {
-		body_size = (size_t)snprintf(words, sizeof words, "%s\n", text);
-		body = words;
-	}
-	int at = snprintf(to, size, "HTTP/1.1 %d %s\r\n%s%s", status, text, demanded_headers(status),
-	                  connection_header(status, after));
-	if (at < 0 || (size_t)at >= size)
-		return 0;
-	size_t used = (size_t)at;
+	struct pen pen = { .to = to, .room = size };
 	/* RFC 9110, sections 8.6 and 15.4.5: these have no body, and 204 not even a length. */
-	bool bodiless = status == 204 || status == 304;
-	if (bodiless)
-		at = snprintf(to + used, size - used, "\r\n");
-	else
-		at = snprintf(to + used, size - used, "Content-Type: %s\r\nContent-Length: %zu\r\n\r\n",
-		              type ? type : "text/plain; charset=utf-8", body_size);
-	if (at < 0 || (size_t)at >= size - used)
-		return 0;
-	used += (size_t)at;
-	if (head || bodiless)
-		return used;
-	if (body_size > size - used)
-		return 0;
-	memcpy(to + used, body, body_size);
-	return used + body_size;
+	bool bodiless = status == 204 || status == 304, in_words = !body;
+	put_text(&pen, "HTTP/1.1 ");
+	put_number(&pen, (size_t)status);
+	put_text(&pen, " ");
+	put_text(&pen, text);
+	put_text(&pen, "\r\n");
+	put_text(&pen, demanded_headers(status));
+	put_text(&pen, connection_header(status, after));
+	if (!bodiless) {
+		put_text(&pen, "Content-Type: ");
+		put_text(&pen, type ? type : "text/plain; charset=utf-8");
+		put_text(&pen, "\r\nContent-Length: ");
+		put_number(&pen, in_words ? strlen(text) + 1 : body_size);
+		put_text(&pen, "\r\n");
+	}
+	put_text(&pen, "\r\n");
+	if (!head && !bodiless && in_words) {
+		put_text(&pen, text);
+		put_text(&pen, "\n");
+	} else if (!head && !bodiless) {
+		put(&pen, body, body_size);
+	}
+	return pen.full ? 0 : pen.size;
 }

@@ -28,6 +28,8 @@ bool rc_http_field(struct rc_span line, struct rc_span *name, struct rc_span *va
 /* Takes the next item off a comma separated list, trimmed; empty ones are skipped (RFC 9110, section 5.6.1). */
 bool rc_http_item(struct rc_span *list, struct rc_span *item);
 
+bool rc_http_is_name(const char *name, const char *other); /* the same name of a header, without case, in ASCII */
+
 bool rc_span_is(struct rc_span span, const char *text); /* without case, in ASCII */
 bool rc_span_is_exactly(struct rc_span span, const char *text);
 bool rc_span_is_token(struct rc_span span);     /* RFC 9110, section 5.6.2 */

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# format.sh [--write]: says which C files do not have the project's format (.clang-format), and where; or gives it to all.
+# format.sh [--write]: says which files do not have the project's format (.clang-format), and where; or gives it to all: those of C, and the tools' of C++.
 # Versions of clang-format differ in details, so one is the reference: 14, which Debian 12 has. Another one neither judges
 # nor writes anything.
 set -u
@@ -20,8 +20,8 @@ if [ -z "$format" ]; then
 fi
 
 # The files of the repository; in an unpacked archive, all that are there.
-files=$(git ls-files '*.c' '*.h' 2>/dev/null | grep .) ||
-	files=$(find engine tls uring tools benches tests -name '*.[ch]' | sort)
+files=$(git ls-files '*.c' '*.h' 'tools/*.cpp' 2>/dev/null | grep .) ||
+	files=$(find engine tls uring tools benches tests -name '*.[ch]' -o -path 'tools/*.cpp' | sort)
 if [ "${1:-}" = --write ]; then
 	echo "$files" | xargs "$format" -i
 	exit

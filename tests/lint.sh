@@ -19,6 +19,10 @@ sources() {
 	esac | sort
 }
 
+sources_cpp() {
+	find "$1" -name '*.cpp' | sort
+}
+
 includes() {
 	eval "echo \"\${INCLUDE_$1:-}\""
 }
@@ -38,9 +42,11 @@ verdict() {
 tidy() {
 	rm -f "$build"/lint/*.tidy
 	for room in $linted; do
-		flags="-std=c17 -D_GNU_SOURCE -Wall -Wextra $(includes "$room")"
+		flags="-D_GNU_SOURCE -Wall -Wextra $(includes "$room")"
 		# shellcheck disable=SC2086 # unquoted: a blank at the end of a line would join it to the next one
-		sources "$room" | while read -r file; do echo "$file" $flags; done
+		sources "$room" | while read -r file; do echo "$file" -std=c17 $flags; done
+		# shellcheck disable=SC2086
+		sources_cpp "$room" | while read -r file; do echo "$file" -std=c++17 $flags; done
 	done | xargs -P "$(nproc)" -L 1 sh -c \
 		'file=$1; shift; clang-tidy --quiet "$file" -- "$@" >"$0/$(echo "$file" | tr / _).tidy" 2>/dev/null' "$build/lint"
 	result=$?
@@ -61,6 +67,9 @@ check() {
 			'-DTAILQ_HEAD(name, type)=struct type *' -D_GNU_SOURCE -U__cplusplus \
 			$(includes "$room" | sed 's/-iquote /-I/g') -j "$(nproc)" $(sources "$room") 2>&1 || result=1
 	done
+	# shellcheck disable=SC2046
+	cppcheck --quiet --std=c++17 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
+		--suppress=missingIncludeSystem $(for room in $linted; do sources_cpp "$room"; done) 2>&1 || result=1
 	return $result
 }
 

@@ -51,8 +51,8 @@ class Objects:
     def __init__(self, root, build):
         self.defined = {}  # symbol: files
         self.lacked = collections.defaultdict(set)  # file: symbols
-        self.files = sorted(path for room in ROOMS for path in files_below(root, room, (".c",)) if not path.startswith(APART))
-        objects = {os.path.join(build, "obj", path[:-2] + ".o"): path for path in self.files}
+        self.files = sorted(path for room in ROOMS for path in files_below(root, room, (".c", ".cpp")) if not path.startswith(APART))
+        objects = {os.path.join(build, "obj", os.path.splitext(path)[0] + ".o"): path for path in self.files}
         absent = [path for name, path in objects.items() if not os.path.exists(name)]
         if absent or not objects:
             sys.exit("FAIL structure: not built: %s" % (" ".join(absent) or "no sources"))
@@ -290,7 +290,7 @@ def defined_twice(objects):
 def too_long(root):
     lines = []
     for room in SIZED:
-        for path in sorted(files_below(root, room, (".c", ".h", ".js", ".mjs"))):
+        for path in sorted(files_below(root, room, (".c", ".cpp", ".h", ".js", ".mjs"))):
             with open(os.path.join(root, path), "rb") as file:
                 count = sum(1 for _ in file)
             if count > LINES_MAX and path not in LONG:

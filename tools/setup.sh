@@ -24,6 +24,7 @@ needs() {
 	build header xxhash.h libxxhash-dev
 	build header zlib.h zlib1g-dev
 	build header jansson.h libjansson-dev
+	build c++ rapidjson/reader.h g++,rapidjson-dev
 	build header ini.h libinih-dev
 	build header systemd/sd-daemon.h libsystemd-dev
 	build header curl/curl.h libcurl4-openssl-dev
@@ -97,6 +98,7 @@ found() {
 	case $1 in
 	command) command -v "$2" ;;
 	header) echo "#include <$2>" | "$CC" -E -x c - ;;
+	c++) echo "#include <$2>" | "$CC" -E -x c++ - ;;
 	python) /usr/bin/python3 -c "import $2" ;;
 	fuzzer) echo 'int LLVMFuzzerTestOneInput() { return 0; }' | "$2" -fsanitize=fuzzer -x c - -o /dev/null ;;
 	static) command -v "$2" && ! ldd "$(command -v "$2")" ;;
@@ -111,7 +113,7 @@ missing() {
 		found "$kind" "$what" && continue
 		case $kind in
 		command) echo "$what $packages" ;;
-		header) echo "<$what> $packages" ;;
+		header | c++) echo "<$what> $packages" ;;
 		*) echo "$kind:$what $packages" ;;
 		esac
 	done

@@ -103,7 +103,7 @@ static void answer_request(struct worker *worker, uint32_t slot, struct rc_http_
 		return;
 	}
 	conn->handshake->keeps = request->keeps;
-	rc_request_judge(worker, slot, request, conn->handshake, &verdict);
+	rc_request_judge(worker, slot, request, &verdict);
 	if (verdict.accepted)
 		accept_request(worker, slot, &verdict, in_line);
 	else if (!verdict.response || !rc_connection_put(worker, slot, verdict.response, verdict.size))
@@ -138,7 +138,7 @@ static bool may_have_body(struct worker *worker, uint32_t slot, struct rc_http_r
 	struct handshake *handshake = worker->connections[slot].handshake;
 	struct rc_verdict verdict = { 0 };
 	handshake->head_judged = true;
-	rc_request_judge_head(worker, slot, request, handshake, &verdict);
+	rc_request_judge_head(worker, slot, request, &verdict);
 	if (!verdict.status) {
 		/* RFC 9110, section 10.1.1: not where the body is here already. */
 		bool awaited = request->continues && !request->body_size;

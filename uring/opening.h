@@ -31,10 +31,9 @@ struct rc_verdict {
 	size_t size;
 	void *user;
 };
-void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http,
-                      const struct handshake *handshake, struct rc_verdict *verdict);
+void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http, struct rc_verdict *verdict);
 /* The same on a head whose body is not awaited yet; status 0: it may come. */
 void rc_request_judge_head(struct worker *worker, uint32_t slot, struct rc_http_request *http,
-                           const struct handshake *handshake, struct rc_verdict *verdict);
+                           struct rc_verdict *verdict);
 
 #endif

@@ -25,13 +25,27 @@ struct rc_request {
 	struct rc_verdict *verdict;
 	const char *protocol;
 	bool is_head; /* its body is not awaited yet: whoever answers now does not read it */
-	char peer_text[INET6_ADDRSTRLEN];
+	size_t headers_size, scratch_size;
+	char peer_text[INET6_ADDRSTRLEN]; /* made when it is asked for */
+	/* Large, and written before they are read: nobody clears them. */
 	char subject[512];
 	char headers[RC_RESPONSE_HEADERS_SIZE];
-	size_t headers_size;
 	char scratch[RC_REQUEST_LINE_MAX]; /* decoded query values */
-	size_t scratch_size;
 };
+
+static void begin(rc_request *request, struct worker *worker, uint32_t slot, struct rc_http_request *http,
+                  struct rc_verdict *verdict)
+{
+	request->worker = worker;
+	request->slot = slot;
+	request->http = http;
+	request->handshake = worker->connections[slot].handshake;
+	request->verdict = verdict;
+	request->protocol = NULL;
+	request->is_head = false;
+	request->headers_size = request->scratch_size = 0;
+	request->peer_text[0] = 0;
+}
 
 rc_server *rc_request_server(const rc_request *request)
 {
@@ -67,6 +81,8 @@ void rc_request_set_user(rc_request *request, void *user)
 }
 const char *rc_request_peer(const rc_request *request)
 {
+	if (!request->peer_text[0])
+		rc_peer_name(((rc_request *)request)->peer_text, &request->handshake->peer);
 	return request->peer_text;
 }
 unsigned rc_request_listener(const rc_request *request)
@@ -279,18 +295,14 @@ static void begin_stream(struct rc_verdict *verdict, const char *head)
 }
 
 void rc_request_judge_head(struct worker *worker, uint32_t slot, struct rc_http_request *http,
-                           const struct handshake *handshake, struct rc_verdict *verdict)
+                           struct rc_verdict *verdict)
 {
 	const struct rc_handlers *handlers = &worker->server->config.handlers;
+	rc_request request;
 	if (!handlers->head)
 		return;
-	rc_request request = { .worker = worker,
-		               .slot = slot,
-		               .http = http,
-		               .handshake = handshake,
-		               .verdict = verdict,
-		               .is_head = true };
-	rc_peer_name(request.peer_text, &handshake->peer);
+	begin(&request, worker, slot, http, verdict);
+	request.is_head = true;
 	int status = handlers->head(handlers->context, &request);
 	if (!status && !verdict->status)
 		return;
@@ -300,15 +312,12 @@ void rc_request_judge_head(struct worker *worker, uint32_t slot, struct rc_http_
 	splice_headers(&request, verdict);
 }
 
-void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http,
-                      const struct handshake *handshake, struct rc_verdict *verdict)
+void rc_request_judge(struct worker *worker, uint32_t slot, struct rc_http_request *http, struct rc_verdict *verdict)
 {
 	const struct rc_handlers *handlers = &worker->server->config.handlers;
 	const struct connection *conn = &worker->connections[slot];
-	rc_request request = {
-		.worker = worker, .slot = slot, .http = http, .handshake = handshake, .verdict = verdict
-	};
-	rc_peer_name(request.peer_text, &handshake->peer);
+	rc_request request;
+	begin(&request, worker, slot, http, verdict);
 	int status = handlers->request ? handlers->request(handlers->context, &request) : 0;
 	if (!http->websocket)
 		rc_count(&worker->stats.http_requests, 1);

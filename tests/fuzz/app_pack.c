@@ -2,13 +2,16 @@
  *
  * app_pack.c - frames in other forms than text: the input as MessagePack, as zlib and as JSON. What is taken as a value
  * comes out as the same value when it has gone through JSON text and both forms; whatever is not, is refused, and
- * nothing beside the bytes is read or written.
+ * nothing beside the bytes is read or written. JSON is taken, refused and read as the JSON library does,
+ * but for what parse.h names.
  */
 #include "app/form.h"
 #include "app/out.h"
 #include "app/pack.h"
+#include "app/parse.h"
 #include "fuzz.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #define LEVELS 64 /* more than a stranger has, so that what was taken is taken again */
@@ -59,11 +62,44 @@ static void read_as(enum app_form form, const void *data, size_t size)
 	app_out_free(&scratch);
 }
 
+/* A byte 0, 309 digits in a row, or three or more behind an `e`: what parse.h names may be in it. */
+static bool may_differ(const char *text, size_t size)
+{
+	size_t digits = 0;
+	if (memchr(text, 0, size))
+		return true;
+	bool exponent = false;
+	for (size_t i = 0; i < size; i++) {
+		bool digit = text[i] >= '0' && text[i] <= '9';
+		digits = digit ? digits + 1 : 0;
+		if (!digit && text[i] != '+')
+			exponent = text[i] == 'e' || text[i] == 'E';
+		if (digits >= (exponent ? 3 : 309))
+			return true;
+	}
+	return false;
+}
+
+/* One is as deep as the library goes only where it is longer. */
+static void compare(const char *text, size_t size)
+{
+	if (size > JSON_PARSER_MAX_DEPTH)
+		return;
+	json_t *value = app_parse(text, size, NULL);
+	json_t *known = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+	HOLDS((value != NULL) == (known != NULL) || (known && may_differ(text, size)), "%s: %.*s",
+	      known ? "refused" : "taken", (int)size, text);
+	HOLDS(!value || json_equal(value, known), "another value: %.*s", (int)size, text);
+	json_decref(value);
+	json_decref(known);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	void *copy = exact_copy(data, size);
 	for (unsigned form = 0; form < APP_FORM_COUNT; form++)
 		read_as((enum app_form)form, copy, size);
+	compare(copy, size);
 	/* Whatever stands in the log. */
 	size_t made = app_pack_write(copy, size, NULL, 0);
 	uint8_t *to = malloc(made + 1);

@@ -105,12 +105,15 @@ const json_t *app_field_content(struct app_client *client, const json_t *message
 		return NULL;
 	}
 	struct app_out *scratch = &client->crew->tail;
+	const char *text = json_string_value(content);
+	size_t size = json_string_length(content);
 	app_out_clear(scratch);
-	if (!json_is_string(content))
+	if (!text)
 		app_out_value(scratch, content);
-	size_t size = json_is_string(content)
-	                  ? app_field_characters(json_string_value(content), json_string_length(content))
-	                  : scratch->size;
+	if (!text)
+		size = scratch->size;
+	else if (size > max) /* it has no more characters than bytes */
+		size = app_field_characters(text, size);
 	if (size <= max)
 		return content;
 	too_long(client, id, "content", max);

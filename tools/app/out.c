@@ -75,13 +75,26 @@ void app_out_format(struct app_out *out, const char *format, ...)
 	out->size += (size_t)size;
 }
 
+char *app_digits(char *end, uint64_t number)
+{
+	do
+		*--end = (char)('0' + number % 10);
+	while (number /= 10);
+	return end;
+}
+
+char *app_digits_hex(char *end, uint64_t number)
+{
+	do
+		*--end = "0123456789abcdef"[number & 15];
+	while (number >>= 4);
+	return end;
+}
+
 void app_out_number(struct app_out *out, uint64_t number)
 {
-	char digits[20], *at = digits + sizeof digits;
-	do
-		*--at = (char)('0' + number % 10);
-	while (number /= 10);
-	app_out_bytes(out, at, (size_t)(digits + sizeof digits - at));
+	char digits[20], *end = digits + sizeof digits, *begin = app_digits(end, number);
+	app_out_bytes(out, begin, (size_t)(end - begin));
 }
 
 static void escape(struct app_out *out, unsigned char byte)
@@ -95,20 +108,50 @@ static void escape(struct app_out *out, unsigned char byte)
 		app_out_format(out, "\\u%04x", byte);
 }
 
+static bool is_plain(unsigned char byte)
+{
+	return byte >= 0x20 && byte != '"' && byte != '\\' && byte != 0x7f;
+}
+
+/* Whether eight bytes are. Of each byte one bit tells: that of 0x80. */
+static bool are_plain(const char *text)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
+	uint64_t word;
+	memcpy(&word, text, sizeof word);
+	uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\', erase = word ^ ones * 0x7f;
+	uint64_t found = ((word - ones * 0x20) & ~word) | ((quote - ones) & ~quote) |
+	                 ((backslash - ones) & ~backslash) | ((erase - ones) & ~erase);
+	return !(found & tops);
+}
+
+size_t app_plain_size(const char *text, size_t size)
+{
+	size_t at = 0;
+	while (size - at >= 8 && are_plain(text + at))
+		at += 8;
+	while (at < size && is_plain((unsigned char)text[at]))
+		at++;
+	return at;
+}
+
 void app_out_string(struct app_out *out, const char *text, size_t size)
 {
-	size_t begin = 0;
 	app_out_bytes(out, "\"", 1);
-	for (size_t at = 0; at < size; at++) {
-		unsigned char byte = (unsigned char)text[at];
-		if (byte >= 0x20 && byte != '"' && byte != '\\' && byte != 0x7f)
-			continue;
-		app_out_bytes(out, text + begin, at - begin);
-		escape(out, byte);
-		begin = at + 1;
+	for (size_t at = 0, plain; at < size; at += plain + 1) {
+		plain = app_plain_size(text + at, size - at);
+		app_out_bytes(out, text + at, plain);
+		if (at + plain < size)
+			escape(out, (unsigned char)text[at + plain]);
 	}
-	app_out_bytes(out, text + begin, size - begin);
 	app_out_bytes(out, "\"", 1);
+}
+
+static void write_integer(struct app_out *out, json_int_t number)
+{
+	if (number < 0)
+		app_out_bytes(out, "-", 1);
+	app_out_number(out, number < 0 ? 0 - (uint64_t)number : (uint64_t)number);
 }
 
 /* The shortest digits that are read back as the same number: what a client sent comes out as it was written. */
@@ -137,7 +180,7 @@ void app_out_value(struct app_out *out, const json_t *value)
 		app_out_string(out, json_string_value(value), json_string_length(value));
 		break;
 	case JSON_INTEGER:
-		app_out_format(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+		write_integer(out, json_integer_value(value));
 		break;
 	case JSON_REAL:
 		write_real(out, json_real_value(value));

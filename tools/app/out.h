@@ -37,6 +37,13 @@ void app_out_line(struct app_out *out, const void *bytes, size_t size);
 void app_out_format(struct app_out *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void app_out_number(struct app_out *out, uint64_t number);
 
+/* Write a number so that it ends before `end`, at most 20 digits, or 16. Return where it begins. */
+char *app_digits(char *end, uint64_t number);
+char *app_digits_hex(char *end, uint64_t number);
+
+/* How many bytes of a text come before the first that a JSON string may not hold, or that is escaped in it. */
+size_t app_plain_size(const char *text, size_t size);
+
 /* A quoted string (RFC 8259, section 7) of UTF-8 text. */
 void app_out_string(struct app_out *out, const char *text, size_t size);
 

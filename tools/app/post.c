@@ -86,12 +86,17 @@ static const struct app_out *join(const struct app_post *post, struct app_out *h
 
 /* ---- what the sender is told ---- */
 
+static bool is_told(const struct app_post *post)
+{
+	return post->id || post->client->inside;
+}
+
 static void tell(const struct app_post *post, int64_t count, const char *number)
 {
 	if (count < 0)
 		app_send_error(post->client, post->id, "TRY_LATER",
 		               "The server is overloaded; the message was not sent");
-	else if (post->id || post->client->inside)
+	else if (is_told(post))
 		app_status_tell(post->client, post->id, "accepted", (size_t)count, number);
 }
 
@@ -151,7 +156,7 @@ void app_post_to_room(const struct app_post *post, struct app_member *member, st
 		count = app_passing_to_room(app, room, client, &post->key, join(post, head, tail));
 	} else {
 		int64_t sequence = app_updates_publish_room(app, room->topic, room->topic_size, head, tail,
-		                                            client->conn, number);
+		                                            client->conn, is_told(post) ? number : NULL);
 		count = sequence < 0 ? sequence : count;
 	}
 	tell(post, count, number);

@@ -82,8 +82,11 @@ static void write_answer(struct app_out *out, const struct app_update *updates, 
 			app_out_string(out, updates[i].topic, updates[i].topic_size);
 			app_out_text(out, ",");
 		}
-		app_out_format(out, "\"seq\":%lld,\"epoch\":%llu}", (long long)updates[i].sequence,
-		               (unsigned long long)updates[i].epoch);
+		app_out_text(out, "\"seq\":");
+		app_out_number(out, (uint64_t)updates[i].sequence);
+		app_out_text(out, ",\"epoch\":");
+		app_out_number(out, updates[i].epoch);
+		app_out_text(out, "}");
 	}
 	app_out_text(out, single ? "" : "]}");
 }

@@ -6,7 +6,6 @@
 #include "updates.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -38,22 +37,39 @@ static size_t room_of(const struct numbered *numbered)
 	return numbered->head_size + NUMBERS_SIZE + numbered->tail_size;
 }
 
+static char *write_before(char *end, const char *text)
+{
+	size_t size = strlen(text);
+	return memcpy(end - size, text, size);
+}
+
+/* Of a message in a room: it ends there. */
+static char *write_number(char *end, uint64_t epoch, uint64_t sequence)
+{
+	char *at = app_digits(end, sequence);
+	*--at = '-';
+	return app_digits_hex(at, epoch);
+}
+
 /* Under the log's lock: the numbers go right before the tail, the head right before them. */
 static size_t make(void *context, const struct rc_numbers *numbers, const void **data)
 {
 	struct numbered *numbered = context;
-	char digits[NUMBERS_SIZE];
-	unsigned long long sequence = numbers->sequence, epoch = numbers->epoch, previous = numbers->previous;
+	char *end = numbered->bytes + numbered->head_size + NUMBERS_SIZE, *at;
 	numbered->first = numbers->first;
-	int size = numbered->room ? snprintf(digits, sizeof digits, "%llx-%llu", epoch, sequence)
-	                          : snprintf(digits, sizeof digits, "%llu,\"epoch\":%llu,\"prev\":%llu", sequence,
-	                                     epoch, previous);
-	char *at = numbered->bytes + numbered->head_size + NUMBERS_SIZE - (size_t)size;
-	memcpy(at, digits, (size_t)size);
+	if (numbered->room) {
+		at = write_number(end, numbers->epoch, numbers->sequence);
+	} else {
+		at = app_digits(end, numbers->previous);
+		at = write_before(at, ",\"prev\":");
+		at = app_digits(at, numbers->epoch);
+		at = write_before(at, ",\"epoch\":");
+		at = app_digits(at, numbers->sequence);
+	}
 	at -= numbered->head_size;
 	memcpy(at, numbered->head, numbered->head_size);
 	*data = at;
-	return numbered->head_size + (size_t)size + numbered->tail_size;
+	return (size_t)(end - at) + numbered->tail_size;
 }
 
 /* ---- rooms ---- */
@@ -62,9 +78,12 @@ static int64_t publish_room(struct app *app, const char *topic, size_t topic_siz
                             char *number)
 {
 	int64_t sequence = rc_publish_with(app->server, topic, topic_size, message);
-	if (sequence >= 0 && number)
-		snprintf(number, APP_NUMBER_SIZE, "%llx-%llu", (unsigned long long)message->epoch,
-		         (unsigned long long)sequence);
+	if (sequence >= 0 && number) {
+		char text[APP_NUMBER_SIZE], *end = text + sizeof text;
+		*--end = 0;
+		char *at = write_number(end, message->epoch, (uint64_t)sequence);
+		memcpy(number, at, (size_t)(text + sizeof text - at));
+	}
 	return sequence;
 }
 
