@@ -2,11 +2,12 @@
  *
  * app_pack.c - frames in other forms than text: the input as MessagePack, as zlib and as JSON. What is taken as a value
  * comes out as the same value when it has gone through JSON text and both forms; whatever is not, is refused, and
- * nothing beside the bytes is read or written.
+ * nothing beside the bytes is read or written. JSON is taken, refused and read as the JSON library does.
  */
 #include "app/form.h"
 #include "app/out.h"
 #include "app/pack.h"
+#include "app/parse.h"
 #include "fuzz.h"
 
 #include <string.h>
@@ -59,11 +60,25 @@ static void read_as(enum app_form form, const void *data, size_t size)
 	app_out_free(&scratch);
 }
 
+/* One is as deep as the library goes only where it is longer. */
+static void compare(const char *text, size_t size)
+{
+	if (size > JSON_PARSER_MAX_DEPTH)
+		return;
+	json_t *value = app_parse(text, size, NULL);
+	json_t *known = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+	HOLDS((value != NULL) == (known != NULL), "%s: %.*s", known ? "refused" : "taken", (int)size, text);
+	HOLDS(!value || json_equal(value, known), "another value: %.*s", (int)size, text);
+	json_decref(value);
+	json_decref(known);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	void *copy = exact_copy(data, size);
 	for (unsigned form = 0; form < APP_FORM_COUNT; form++)
 		read_as((enum app_form)form, copy, size);
+	compare(copy, size);
 	/* Whatever stands in the log. */
 	size_t made = app_pack_write(copy, size, NULL, 0);
 	uint8_t *to = malloc(made + 1);

@@ -17,6 +17,7 @@
 #include "lib/text.h"
 #include "names.h"
 #include "pages.h"
+#include "parse.h"
 #include "paths.h"
 #include "people.h"
 #include "publishing.h"
@@ -176,20 +177,19 @@ static int refuse_key(struct call *call, const char *why)
 /* JSON values with white space between them: one, or one a line. */
 static bool read_values(struct call *call, const char *text, size_t size)
 {
-	const size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK;
+	if (!rc_text_valid(text, size))
+		return false;
 	call->values = json_array();
-	for (size_t at = 0;;) {
-		json_error_t error;
+	for (size_t at = 0, used;; at += used) {
 		while (at < size && memchr(" \t\r\n", text[at], 4))
 			at++;
 		if (at == size)
 			return json_array_size(call->values);
 		if (json_array_size(call->values) == APP_UPDATES_MAX)
 			return false;
-		json_t *value = json_loadb(text + at, size - at, flags, &error);
+		json_t *value = app_parse_value(text + at, size - at, NULL, &used);
 		if (!value || json_array_append_new(call->values, value))
 			return false;
-		at += (size_t)error.position;
 	}
 }
 

@@ -10,6 +10,7 @@
 
 #include "out.h"
 #include "pack.h"
+#include "parse.h"
 #include "ringcast_form.h"
 
 #define JSON_DEPTH_MAX 32
@@ -127,34 +128,11 @@ bool app_form_choose(rc_request *request, enum app_form *form)
 
 /* ---- in ---- */
 
-/* The parser's memory and time grow with the number of values, and that grows with these characters. */
-static bool is_bounded(const uint8_t *text, size_t size)
-{
-	unsigned depth = 0, values = 0;
-	bool quoted = false;
-	for (size_t i = 0; i < size; i++) {
-		if (text[i] == '"')
-			quoted = !quoted;
-		else if (quoted)
-			i += text[i] == '\\';
-		else if (text[i] == '[' || text[i] == '{')
-			values++, depth++;
-		else if (text[i] == ',')
-			values++;
-		else if ((text[i] == ']' || text[i] == '}') && depth)
-			depth--;
-		if (depth > JSON_DEPTH_MAX || values > JSON_VALUES_MAX)
-			return false;
-	}
-	return true;
-}
-
 json_t *app_form_parse(const void *text, size_t size)
 {
-	json_error_t error;
-	if (!is_bounded(text, size))
-		return NULL;
-	return json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+	/* The memory and time that it takes grow with them. */
+	static const struct app_parse_bounds bounds = { .depth_max = JSON_DEPTH_MAX, .values_max = JSON_VALUES_MAX };
+	return app_parse(text, size, &bounds);
 }
 
 /* All of a frame, and nothing behind it. */

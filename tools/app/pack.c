@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/text.h"
 #include "ringcast.h"
 
 #define LEVELS_MAX 2100 /* of our own JSON: the parser's, and what is around a value */
@@ -109,30 +110,6 @@ static unsigned hex_of(const char *at)
 	return (unsigned)strtoul(digits, NULL, 16);
 }
 
-static unsigned write_utf8(char *to, unsigned point)
-{
-	if (point < 0x80) {
-		to[0] = (char)point;
-		return 1;
-	}
-	if (point < 0x800) {
-		to[0] = (char)(0xc0 | point >> 6);
-		to[1] = (char)(0x80 | (point & 63));
-		return 2;
-	}
-	if (point < 0x10000) {
-		to[0] = (char)(0xe0 | point >> 12);
-		to[1] = (char)(0x80 | (point >> 6 & 63));
-		to[2] = (char)(0x80 | (point & 63));
-		return 3;
-	}
-	to[0] = (char)(0xf0 | point >> 18);
-	to[1] = (char)(0x80 | (point >> 12 & 63));
-	to[2] = (char)(0x80 | (point >> 6 & 63));
-	to[3] = (char)(0x80 | (point & 63));
-	return 4;
-}
-
 /* What stands behind a backslash: its bytes, and how much of the JSON it took; 0: it is cut off. */
 static size_t unescape(const char *at, const char *end, char to[4], unsigned *size)
 {
@@ -150,7 +127,7 @@ static size_t unescape(const char *at, const char *end, char to[4], unsigned *si
 		return 0;
 	if (pair)
 		point = 0x10000 + ((point & 0x3ff) << 10) + (hex_of(at + 7) & 0x3ff);
-	*size = write_utf8(to, point);
+	*size = text_write_utf8(to, point);
 	return pair ? 11 : 5;
 }
 

@@ -48,3 +48,27 @@ bool text_is_name(const char *text, size_t size)
 	}
 	return size > 0;
 }
+
+unsigned text_write_utf8(char *to, unsigned point)
+{
+	if (point < 0x80) {
+		to[0] = (char)point;
+		return 1;
+	}
+	if (point < 0x800) {
+		to[0] = (char)(0xc0 | point >> 6);
+		to[1] = (char)(0x80 | (point & 63));
+		return 2;
+	}
+	if (point < 0x10000) {
+		to[0] = (char)(0xe0 | point >> 12);
+		to[1] = (char)(0x80 | (point >> 6 & 63));
+		to[2] = (char)(0x80 | (point & 63));
+		return 3;
+	}
+	to[0] = (char)(0xf0 | point >> 18);
+	to[1] = (char)(0x80 | (point >> 12 & 63));
+	to[2] = (char)(0x80 | (point >> 6 & 63));
+	to[3] = (char)(0x80 | (point & 63));
+	return 4;
+}
