@@ -60,7 +60,7 @@ TOOL_OBJECTS := $(call objects,$(filter-out tools/examples/%,$(wildcard tools/*.
 UNIT_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(patsubst tests/unit/%.c,$(BUILD)/tests/unit_%,$(wildcard tests/unit/*.c)))
 # Programs without a test framework, for what the thread sanitizer is to see.
 HOSTILE := $(BUILD)/tests/backplane_hostile
-HOSTILE_OBJECTS := $(call objects,$(wildcard tests/backplane/*.c) $(addprefix tools/backplane/,arrival.c at_once.c follower.c node.c outbox.c packet.c plain.c presence.c publisher.c report.c state.c url.c))
+HOSTILE_OBJECTS := $(call objects,$(wildcard tests/backplane/*.c) $(addprefix tools/backplane/,arrival.c at_once.c follower.c jobs.c node.c outbox.c packet.c plain.c presence.c publisher.c report.c state.c url.c))
 THREAD_TESTS := $(patsubst tests/threads/%.c,$(BUILD)/tests/threads_%,$(wildcard tests/threads/*.c))
 FUZZ_TARGETS := $(filter-out run,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
 FUZZ_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%))
@@ -101,7 +101,7 @@ ifeq ($(MAKELEVEL)$(findstring j,$(firstword -$(MAKEFLAGS))),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 .DELETE_ON_ERROR:
-.PHONY: all run run-cluster examples test test-epoll test-asan test-tsan test-vm lint abi-freeze soak coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-backplane bench-topics bench-feeds bench-peers bench-latency million flame docs install uninstall dist deb image completions test-deb clean help fmt npm types FORCE
+.PHONY: all run run-cluster examples test test-epoll test-asan test-tsan test-vm lint abi-freeze soak soak-backplane coverage fuzz sim benches bench-kernels bench-tls-memory bench-publish bench-wake bench-producer bench-backplane bench-topics bench-feeds bench-peers bench-latency million flame docs install uninstall dist deb image completions test-deb clean help fmt npm types FORCE
 
 all: $(PROGRAM) $(LIBRARY) $(if $(SANITIZE),,$(SHARED)) ## the program, the static and the shared library (default)
 
@@ -147,6 +147,9 @@ soak: all ## churn, storms, floods, readers that do not read; attacks around hon
 	@RC_SOAK=$(or $(TIME),60) /usr/bin/python3 -B tests/soak/test_hostile_mix.py $(BUILD)
 	@RC_SOAK=$(or $(TIME),60) /usr/bin/python3 -B tests/soak/test_book.py $(BUILD)
 	@/usr/bin/python3 -B tests/live/test_app_clients.py $(BUILD) --only=thousand --seconds=$(or $(TIME),60)
+
+soak-backplane: all $(ENGINE_PEERS) ## three nodes on ENGINE=redis, sentinel, nats, amqp or kafka, CLIENTS=1000, MESSAGES=200000 in SECONDS=120, and all goes wrong
+	@ENGINE='$(ENGINE)' CLIENTS='$(CLIENTS)' MESSAGES='$(MESSAGES)' SECONDS='$(SECONDS)' /usr/bin/python3 -B tests/soak/test_backplane.py $(BUILD)
 
 coverage: ## the lines of engine, tls and uring that the whole suite runs
 	+@sh tests/coverage.sh $(BUILD)

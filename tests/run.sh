@@ -62,15 +62,6 @@ unit() {
 	echo "$name: $good passed$([ "$bad" -eq 0 ] || echo ", $bad FAILED")$([ "$out" -eq 0 ] || echo ", $out skipped")"
 }
 
-# a command that prints its own lines
-lines() {
-	{
-		timeout -k 5 "$limit" "$@" 2>&1
-		echo $? >"$log.status"
-	} | tee "$log"
-	tally "$name" "$(cat "$log.status")" '^ok ' '^FAIL ' '^skip ' "$log"
-}
-
 # on_epoll NAME COMMAND...: the command once more, on the other ring.
 on_epoll() {
 	name=$1_epoll
@@ -81,29 +72,25 @@ on_epoll() {
 	unset RC_RING
 }
 
-for test in "$@"; do
-	case $test in
-	*.sh) name=$(basename "$(dirname "$test")")_$(basename "$test" .sh) ;;
-	*) name=$(basename "$test") ;;
-	esac
-	chosen "$name" || continue
-	case $test in
-	*/unit_connect | */unit_embed | */unit_embed_loop)
-		unit "$test"
-		[ "${RC_RING:-}" ] || on_epoll "$name" unit "$test"
-		;;
-	*/unit_*) unit "$test" ;;
-	*.sh) lines sh "$test" "$build" ;;
-	*) lines "$test" ;;
-	esac
-done
-
 # script NAME RING PATH: that one to the list of those that run side by side. A ring of - is what there is.
 script() {
 	chosen "$1" && echo "$@" >>"$log.scripts"
 }
 
 : >"$log.scripts"
+for test in "$@"; do
+	name=$(basename "$test")
+	case $test in
+	*/unit_connect | */unit_embed | */unit_embed_loop)
+		chosen "$name" && unit "$test"
+		[ "${RC_RING:-}" ] || on_epoll "$name" unit "$test"
+		;;
+	*/unit_*) chosen "$name" && unit "$test" ;;
+	*.sh) script "$(basename "$(dirname "$test")")_$(basename "$test" .sh)" - "$test" ;;
+	*) script "$name" - "$test" ;;
+	esac
+done
+
 for test in tests/*/test_*.py; do
 	name=$(basename "$test" .py)
 	case $test in tests/live/*) ;; *) name=$(basename "$(dirname "$test")")_$name ;; esac
@@ -121,17 +108,34 @@ done
 # They mostly wait for something, so there are as many at a time as there are processors. Each prints when it has ended.
 export log limit python build
 [ "${SANITIZE:-}" != thread ] || RC_LANES=${RC_LANES:-1} # in which all is ten times as slow
-xargs -r -L 1 -P "${RC_LANES:-$(nproc)}" sh -c '
+xargs -r -n 3 -P "${RC_LANES:-$(nproc)}" sh -c '
 	[ "$2" = - ] || export RC_RING="$2"
-	timeout -k 5 "$limit" "$python" -B "$3" "$build" >"$log.$1" 2>&1
-	echo $? >"$log.$1.status"
-	flock "$log.scripts" sh -c "echo \"-- \$1\"; cat \"\$2\"" sh "$1" "$log.$1"
+	case $3 in
+	*.py) set -- "$@" "$python" -B "$3" "$build" ;;
+	*.sh) set -- "$@" sh "$3" "$build" ;;
+	*) set -- "$@" "$3" ;;
+	esac
+	name=$1
+	shift 3
+	timeout -k 5 "$limit" "$@" >"$log.$name" 2>&1
+	echo $? >"$log.$name.status"
+	flock "$log.scripts" sh -c "echo \"-- \$1\"; cat \"\$2\"" sh "$name" "$log.$name"
 ' sh <"$log.scripts"
+
+# Whether the neighbour may be to blame for how this script ended.
+forgivable() {
+	case $1:$2 in
+	*:0 | *:77) return 1 ;;
+	tests/live/*) [ "${RC_LANES:-2}" -gt 1 ] ;;
+	*) return 1 ;;
+	esac && ! grep -qE "Sanitizer|runtime error:|exit status|(peer|server) ended" "$3"
+}
+
 twice=0
 while read -r name ring test; do
+	[ -e "$log.$name.status" ] || echo 127 | tee "$log.$name.status" >"$log.$name" # it was never begun
 	status=$(cat "$log.$name.status")
-	if [ "$status" -ne 0 ] && [ "$status" -ne 77 ] && [ "${RC_LANES:-2}" -gt 1 ] &&
-		! grep -qE "Sanitizer|runtime error:|exit status|(peer|server) ended" "$log.$name"; then
+	if forgivable "$test" "$status" "$log.$name"; then
 		twice=$((twice + 1))
 		echo "-- $name, once more and by itself"
 		(

@@ -78,11 +78,12 @@ static void begin_further_back(struct worker *worker, uint32_t slot, uint64_t fr
 {
 	struct rc_server *server = worker->server;
 	struct rc_cursor *cursor = &worker->connections[slot].cursor;
-	RC_ASSERT(from >= server->log.granted);
 	bool was_behind = cursor->behind;
 	rc_cursor_wants_back(cursor, rc_lag_place(worker, slot));
+	cursor->own_ahead = true; /* there may be some further back */
 	rc_lag_follow(worker, slot, was_behind);
 	worker->laggards.floor = RC_MIN(worker->laggards.floor, from);
+	RC_ASSERT(worker->laggards.floor >= server->log.granted);
 	pthread_mutex_lock(&server->encodings_lock);
 	if (atomic_load_explicit(&server->floors[worker->index], memory_order_relaxed) > from)
 		atomic_store_explicit(&server->floors[worker->index], from, memory_order_release);

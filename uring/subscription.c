@@ -215,6 +215,11 @@ int rc_subscription_move(struct worker *worker, uint32_t slot, struct rc_subscri
 	struct rc_start start = { .resume = true, .conflate = record->conflate, .rate = feed ? feed->rate : 0 };
 	bool snapshot = feed && feed->snapshot;
 	struct picture *none = NULL;
+	/* One that closes reads no more, and the log may have left the place where it stands: it goes nowhere. */
+	if (conn->state == CONNECTION_CLOSING) {
+		remove_locked(worker, slot, record);
+		return 0;
+	}
 	uint64_t hash = topic->hash;
 	size_t size = topic->name_size;
 	char name[RC_TOPIC_NAME_MAX + 1];

@@ -73,11 +73,7 @@ class Client(Raw):
         return self.expect("error", code=code, **members)
 
     def in_room(self, room):
-        """Over several nodes it may hear of others who come before it hears of itself."""
-        self.say("join_room", room=room)
-        while (message := self.hear())["type"] == "user_joined":
-            pass
-        equal((message["type"], message.get("room")), ("room_joined", room))
+        self.say("join_room", room=room).expect("room_joined", room=room)
         return self
 
     def settle(self):

@@ -235,13 +235,13 @@ class Cut:
     """Passes bytes between a node and its engine until it is told to cut: then every connection ends at once, and new
     ones are refused until mend()."""
 
-    def __init__(self, port):
+    def __init__(self, port, listen=0):
         self.target = ("127.0.0.1", port)
         self.sockets = set()
         self.lock = threading.Lock()
         self.listener = None
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.bind(("127.0.0.1", listen))
             self.port = probe.getsockname()[1]
         self.mend()
 

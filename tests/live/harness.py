@@ -80,7 +80,7 @@ def run(names, limit=20, unsanitized=None, unthreaded=None):
 
 def equal(got, want, what=""):
     if got != want:
-        raise AssertionError(f"{what + ': ' if what else ''}got {str(got)[:300]!r}, expected {str(want)[:300]!r}")
+        raise AssertionError(f"{f'{what}: ' if what else ''}got {str(got)[:300]!r}, expected {str(want)[:300]!r}")
 
 
 def until(condition, what, limit=10):

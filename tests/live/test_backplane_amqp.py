@@ -9,6 +9,7 @@ sys.dont_write_bytecode = True
 import backplane_nodes as nodes  # noqa: E402
 import engine_contract as contract  # noqa: E402
 import plain_forms as plain  # noqa: E402
+import services  # noqa: E402
 from engines import Rabbit  # noqa: E402
 from harness import Skip, run  # noqa: E402
 
@@ -72,9 +73,35 @@ def test_anew():
     nodes.anew(engine())
 
 
-def test_plain():
+def pika():
     if subprocess.run([sys.executable, "-c", "import pika"], capture_output=True).returncode:
         raise Skip("needs python3-pika")
+    import pika
+    return pika
+
+
+def test_services():
+    pika()
+    services.worked_on(engine(), "shop/jobs", "service.py", sys.executable)
+    services.hostile(engine(), "hostile")
+
+
+def test_services_full():
+    """A queue of somebody else's takes no more than one message; one that is deleted is made again."""
+    with pika().BlockingConnection(pika().ConnectionParameters("127.0.0.1", engine().port)) as link:
+        channel = link.channel()
+        channel.queue_declare("full", durable=True, arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+        services.full(engine(), "full", lambda: channel.basic_publish("", "full", b"one"),
+                      lambda: channel.queue_purge("full"))
+        services.deleted(engine(), "deleted", lambda: channel.queue_delete("deleted"))
+
+
+def test_services_words():
+    services.wrong_names("amqp://127.0.0.1:9?prefix=mine", ("a b", "mine.packets", "amq.direct"))
+
+
+def test_plain():
+    pika()
     plain.delivered(engine(), plain.example(engine(), "plain", "rabbitmq.py", sys.executable))
     plain.rooms_and_users(engine(), plain.example(engine(), "app", "rabbitmq.py", sys.executable))
 

@@ -6,6 +6,7 @@ sys.dont_write_bytecode = True
 import backplane_nodes as nodes  # noqa: E402
 import engine_contract as contract  # noqa: E402
 import plain_forms as plain  # noqa: E402
+import services  # noqa: E402
 from engines import Kafka, find  # noqa: E402
 from harness import SLOW, equal, run, until  # noqa: E402
 
@@ -61,6 +62,22 @@ def test_rooms_and_users(engine):
 def test_plain_is_off(engine):
     find("kcat")
     plain.dropped(engine, plain.example(engine, "closed", "kafka.sh", "sh"))
+
+
+@started
+def test_services(engine):
+    find("kcat")
+    services.worked_on(engine, "shop.jobs", "service_kafka.sh", "sh")
+
+
+def test_services_away():
+    contract.needs_peer("kafka")
+    with Kafka() as engine:
+        services.away_and_back(engine, "away", lambda: engine.tell("down"), lambda: engine.tell("up"))
+
+
+def test_services_words():
+    services.wrong_names("kafka://127.0.0.1:9?prefix=mine", ("a b", "mine.packets", "a:b", "a/b"))
 
 
 def test_wrong_urls():

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """NATS JetStream as a backplane's engine, against Debian's nats-server."""
+import json
 import sys
 
 sys.dont_write_bytecode = True
 import backplane_nodes as nodes  # noqa: E402
 import engine_contract as contract  # noqa: E402
 import plain_forms as plain  # noqa: E402
+import services  # noqa: E402
 from engines import Nats, find  # noqa: E402
-from harness import run  # noqa: E402
+from harness import equal, run  # noqa: E402
 
 
 def started(scenario):
@@ -40,6 +42,32 @@ def test_plain(engine):
 @started
 def test_rooms_and_users(engine):
     plain.rooms_and_users(engine, plain.example(engine, "app", "nats.mjs", find("node")))
+
+
+@started
+def test_services(engine):
+    services.worked_on(engine, "shop.jobs", "service.mjs", find("node"))
+    services.hostile(engine, "hostile")
+
+
+def test_services_away():
+    contract.needs_peer("nats")
+    with Nats() as engine:
+        services.away_and_back(engine, "away", engine.kill, engine.start)
+
+
+@started
+def test_services_full(engine):
+    """A stream of somebody else's takes the subject, and no more than one message."""
+    config = {"name": "theirs", "subjects": ["full.>"], "max_msgs": 1, "discard": "new", "storage": "memory"}
+    made = engine.ask("$JS.API.STREAM.CREATE.theirs", json.dumps(config).encode())
+    equal(b'"error"' in made, False, made)
+    fill = lambda: engine.ask("full.up", b"one")  # noqa: E731
+    services.full(engine, "full.jobs", fill, lambda: engine.ask("$JS.API.STREAM.PURGE.theirs"))
+
+
+def test_services_words():
+    services.wrong_names("nats://127.0.0.1:9?prefix=mine", ("a b", "mine.topic.x", "a.>", "*", "a/b", ".a"))
 
 
 def test_wrong_urls():

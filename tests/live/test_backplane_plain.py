@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Plain records in Redis, published by redis-cli as the example does; those in other engines are tested with these."""
+import json
 import sys
 
 sys.dont_write_bytecode = True
 import plain_forms as plain  # noqa: E402
+import services  # noqa: E402
 from engines import find  # noqa: E402
 from harness import Skip, command, equal, run  # noqa: E402
 from redis_server import Redis  # noqa: E402
@@ -14,11 +16,15 @@ class Engine(Redis):
         return f"redis://127.0.0.1:{port or self.port}/0?prefix={prefix}"
 
 
-def started():
+def started(*lines):
     if b"built without libhiredis" in command("probe").stdout:
         raise Skip("built without hiredis")
     find("redis-cli", "redis-tools")
-    return Engine()
+    return Engine(*lines)
+
+
+def asked(engine, *words):
+    return json.loads(plain.ran("redis-cli", "-p", str(engine.port), "--json", *words))
 
 
 def test_plain():
@@ -48,6 +54,32 @@ def test_fields_in_any_order():
             plain.ran(*add, "to", "topic/bad\x01name", "data", "x")
             plain.ran(*add, "data", text, "more", "of it", "to", to)
         plain.delivered(engine, publish, "odd")
+
+
+def test_services():
+    with started() as engine:
+        services.worked_on(engine, "jobs", "service.sh", "sh")
+        services.fed_too(engine, "fed")
+
+
+def test_services_away():
+    with started("appendonly yes", "appendfsync always") as engine:
+        services.away_and_back(engine, "away", engine.kill, engine.start)
+        entries = asked(engine, "XRANGE", "away", "-", "+")
+        kept = [dict(zip(fields[::2], fields[1::2])) for _, fields in entries]
+        equal([kept[0]["id"], kept[-1]["id"]], ["before", "after"])
+        equal([name for _, fields in entries for name in fields[::2]], ["user", "id", "time", "data"] * len(entries))
+
+
+def test_services_full():
+    """A key that is no stream takes nothing: clients are told so, and the rest of the node notices nothing."""
+    with started() as engine:
+        services.full(engine, "full", lambda: asked(engine, "SET", "full", "no stream"),
+                      lambda: asked(engine, "DEL", "full"))
+
+
+def test_services_words():
+    services.wrong_names("redis://127.0.0.1:9/0?prefix=mine", ("a b", "mine:stream", "mine", "x..y", "a" * 201, ""))
 
 
 def test_words():

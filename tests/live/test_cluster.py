@@ -3,6 +3,7 @@
 whom, and what becomes of it when a node dies or comes back."""
 import os
 import random
+import signal
 import threading
 import time
 
@@ -64,6 +65,35 @@ def test_rooms_over_three_nodes():
         one_member = {"rooms": [{"room": "r", "members": 1}], "count": 1}
         until(lambda: nodes[1].api("rooms")[1] == one_member, "what another node says of the room")
     print("# what is said reaches all nodes, and its sender not")
+
+
+def test_who_joins_hears_of_nothing_before_that():
+    """On all nodes clients come and go, and talk, while another node begins and all say their members again: from
+    room_left to room_joined nobody hears of the room, never of itself, and not what it says at once."""
+    wrong = []
+
+    def come_and_go(client, name):
+        try:
+            for turn in range(40):
+                client.say("join_room", room="r").say("room_message", room="r", content=f"{name} {turn}")
+                message = client.hear()
+                equal((message["type"], message.get("room")), ("room_joined", "r"), f"what {name} hears first")
+                client.say("leave_room", room="r")
+                while (message := client.hear())["type"] != "room_left":
+                    if name in (message.get("userId"), message.get("from")):
+                        raise AssertionError(f"{name} hears of itself: {message}")
+        except Exception as error:
+            wrong.append(f"{name}: {error!r}")
+
+    with Nodes() as nodes:
+        clients = {f"u{n}": nodes[n % 3].client(f"/ws/u{n}") for n in range(9)}
+        threads = [threading.Thread(target=come_and_go, args=(client, name)) for name, client in clients.items()]
+        for thread in threads:
+            thread.start()
+        nodes.begin()
+        for thread in threads:
+            thread.join()
+        equal(wrong, [])
 
 
 def test_messages_of_ones_own():
@@ -341,6 +371,45 @@ def test_a_room_that_is_made_again_is_another():
             until(lambda client=client: said_in(client, "r") == ["new"], "what was said, on its node too")
 
 
+def test_the_api_answers_when_the_engine_has_it():
+    """While Redis does nothing no call is answered with a success; then each is, as on one node. Where Redis is gone each is
+    told so."""
+    with Nodes(2, "--backplane-confirm", "5s", workers=1) as nodes:
+        a, b = (nodes[n].client(f"/ws/{name}").in_room("r") for n, name in ((0, "a"), (1, "b")))
+        until_members(a, "r", "a", "b")
+        arrived(nodes, "b")
+        calls = [("send", {"to": "b", "content": 1}, {"delivered": 1, "stored": False}),
+                 ("send", {"to": "nobody", "content": 1}, {"delivered": 0, "stored": True}),
+                 ("broadcast", {"content": 2}, {"ok": True}), ("rooms/r", {"content": 3}, {"ok": True, "delivered": 2}),
+                 ("disconnect", {"userId": "b"}, {"disconnected": 1})]
+        answers = {}
+
+        def call(n, path, body):
+            answers[n] = nodes[0].api(path, body)
+
+        nodes.redis.process.send_signal(signal.SIGSTOP)
+        try:
+            threads = [threading.Thread(target=call, args=(n, *each[:2])) for n, each in enumerate(calls)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.5)
+            equal(answers, {}, "answers while Redis has nothing of it")
+        finally:
+            nodes.redis.process.send_signal(signal.SIGCONT)
+        for thread in threads:
+            thread.join()
+        ids = answers[3][1].pop("id")
+        equal([answers[n] for n in range(len(calls))], [(200, each[2]) for each in calls])
+        equal(hear_of(a, "room_message", content=3)["id"], ids, "the id that the API told")
+        # What there is nobody for is answered at once.
+        nodes.redis.kill()
+        equal(nodes[0].api("rooms/none", {"content": 1}), (200, {"ok": True, "delivered": 0}))
+        equal(nodes[0].api("disconnect", {"userId": "nobody"})[0], 404)
+        for path, body, _ in calls[:4]:
+            equal(nodes[0].api(path, body)[0] in (503, 504), True, path)
+        nodes.redis.start()
+
+
 def test_redis_is_away_and_back():
     """Clients stay, what cannot be sent is refused, and members who came and went meanwhile are known afterwards."""
     with Nodes(3, "--backplane-confirm", "2s") as nodes:
@@ -355,6 +424,55 @@ def test_redis_is_away_and_back():
         nodes.redis.start()
         until_members(a, "r", "a", "c")
         hear_of(c.say("room_message", room="r", content="again") and a, "room_message", content="again")
+
+
+def moves_until(client, content):
+    """Who comes and goes before it hears this message of a room."""
+    moves = []
+    while (message := client.hear()).get("content") != content:
+        if message["type"] in ("user_joined", "user_left"):
+            moves.append((message["type"], message["userId"]))
+    return moves
+
+
+def test_nobody_leaves_with_the_engine():
+    """It was away for longer than leases last, and then loses all that it has: who stays is in the room all the time, and
+    what waits for somebody is not lost, since the nodes know it."""
+    with Nodes() as nodes:
+        a, b, c = (nodes[n].client(f"/ws/{name}").in_room("r") for n, name in enumerate("abc"))
+        for client in (a, b, c):
+            until_members(client, "r", "a", "b", "c")
+        a.say("direct", to="away", content="kept", id=1)
+        equal("messageId" in hear_of(a, "status", id=1, status="stored"), False, "a direct message has no number of a room")
+        b.say("room_message", room="r", content="before")
+        for client in (a, c):
+            hear_of(client, "room_message", content="before")
+
+        def stays(words):
+            nodes.meet(3)
+            time.sleep(0.7)  # in which they look at each other's leases, twice
+            b.say("room_message", room="r", content=words)
+            for client in (a, c):
+                equal(moves_until(client, words), [], f"who moved, {words}")
+
+        nodes.redis.kill()
+        for node in nodes.nodes:
+            until(lambda node=node: nodes.backplane(node)["up"] is False, "a node that knows it is alone")
+        for path in ("rooms/r", "broadcast"):
+            until(lambda path=path: "nodes" in nodes[0].api(path, {"content": "no"})[1].get("error", ""), path)
+        time.sleep(3.2)
+        nodes.redis.start()
+        for node in nodes.nodes:
+            until(lambda node=node: nodes.backplane(node)["up"], "a node that is whole")
+        stays("after it was away")
+        nodes.redis.call("FLUSHALL")
+        for node in nodes.nodes:
+            until(lambda node=node: nodes.backplane(node)["epochs"] == 1, "a node that has begun anew")
+        stays("after all was lost")
+        equal(said_in(a, "r"), ["after all was lost"])
+        for client in (a, b, c):
+            until_members(client, "r", "a", "b", "c")
+        nodes[2].client("/ws/away").expect("direct", content="kept")
 
 
 if __name__ == "__main__":

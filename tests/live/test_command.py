@@ -87,7 +87,8 @@ def test_how_they_end():
     for verb in ("sub", "pub"):
         done = command(verb, gone + "/topic/T", stdin=b"")
         equal(done.returncode, 1)
-        equal(len(done.stderr.splitlines()), 1, done.stderr)
+        said = [line for line in done.stderr.splitlines() if b"epoll serves" not in line]  # an old kernel's word
+        equal(len(said), 1, done.stderr)
         for wrong in ("http://127.0.0.1:1/", "ws://", "127.0.0.1:1"):
             done = command(verb, wrong, stdin=b"")
             assert done.returncode > 0 and done.stderr, wrong

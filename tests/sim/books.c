@@ -244,12 +244,15 @@ static void begin(struct book_reader *reader)
 void books_marked(struct peer *peer, unsigned book, unsigned marker)
 {
 	struct book_reader *reader = &readers[peer->index][book];
-	/* Of one that it left again at once, nothing may have come. */
-	while (reader->wait_begin != reader->wait_end &&
-	       reader->waits[reader->wait_begin % BEGINNINGS].marker != marker)
-		reader->wait_begin++;
-	if (reader->wait_begin != reader->wait_end)
-		begin(reader);
+	/* Of one that it left again at once, nothing may have come; and there may be none that began here, where
+	 * a mark was sent and the subscription refused. */
+	unsigned at = reader->wait_begin;
+	while (at != reader->wait_end && reader->waits[at % BEGINNINGS].marker != marker)
+		at++;
+	if (at == reader->wait_end)
+		return;
+	reader->wait_begin = at;
+	begin(reader);
 }
 
 void books_resync(struct peer *peer, const char *topic)

@@ -132,8 +132,10 @@ void host_sleep(uint64_t ns)
 
 void host_preempt(void)
 {
-	if (current >= 0 && !locks_held && sim_fault(FAULT_PREEMPTED))
-		host_yield();
+	if (current < 0 || locks_held || !sim_fault(FAULT_PREEMPTED))
+		return;
+	short_pause();
+	host_yield();
 }
 
 void host_reset(void)

@@ -346,6 +346,7 @@ int rc_ring_wait(struct rc_ring *ring, struct rc_completion *completions, unsign
 	ring->waits = timeout_ns != 0 && !sim_fault(FAULT_WOKEN_EARLY);
 	ring->wake_ns = timeout_ns < 0 ? UINT64_MAX : sim.now_ns + (uint64_t)timeout_ns;
 	host_yield();
+	short_tick();
 	ring->waits = false;
 	if (ring->event_fd)
 		ring->written = host_written(ring->event_fd);

@@ -124,7 +124,8 @@ static bool at_rest(struct peer *peer)
 	       streams_caught_up(peer);
 }
 
-/* What a state ends with, nobody outside can tell: who has all of it may be looked after once more. */
+/* What a state ends with, and that what is left is nothing for its form, nobody outside can tell: who has all of it may
+ * be looked after once more. */
 static bool nobody_is_behind(void)
 {
 	struct rc_stats stats;
@@ -146,7 +147,7 @@ static bool all_at_rest(void)
 	for (unsigned i = 0; i < PEERS_MAX; i++)
 		if (!at_rest(&peers[i]))
 			return false;
-	return dials_rest() && (!sim.books || nobody_is_behind());
+	return dials_rest() && nobody_is_behind();
 }
 
 static bool all_over(void)

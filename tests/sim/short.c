@@ -27,6 +27,26 @@ bool short_has_closed(void)
 	return count;
 }
 
+static uint64_t held(void)
+{
+	uint64_t sum = 0;
+	for (unsigned i = 0; sim.server && i < sim.config.worker_count; i++)
+		sum += sim.server->workers[i].stats.memory_held;
+	return sum;
+}
+
+void short_tick(void)
+{
+	sim.held_most[host_current()] = 0;
+}
+
+void short_pause(void)
+{
+	unsigned index = (unsigned)host_current();
+	if (index < WORKERS_MAX)
+		sim.held_most[index] = RC_MAX(sim.held_most[index], held());
+}
+
 void short_closed(struct peer *peer, rc_conn conn)
 {
 	const struct worker *worker = &sim.server->workers[rc_conn_worker(conn)];
@@ -35,9 +55,8 @@ void short_closed(struct peer *peer, rc_conn conn)
 	sim_met(MET_MEMORY_SHORT);
 	uint32_t own_slot = conn >> 32 & (RC_SLOTS_MAX - 1);
 	size_t own = kept(worker, own_slot), most = 0;
-	uint64_t sum = 0;
-	for (unsigned i = 0; i < sim.config.worker_count; i++)
-		sum += sim.server->workers[i].stats.memory_held;
+	/* It tells of it after it has chosen all that go, and others may have given some back meanwhile. */
+	uint64_t sum = RC_MAX(held(), sim.held_most[rc_conn_worker(conn)]);
 	if (worker->connections[own_slot].close_sent || peer->events)
 		return; /* one that asked for more than there is, or may have: nobody else holds too much */
 	CHECK(sum >= sim.config.memory_max / 8 * 5,

@@ -124,7 +124,8 @@ struct sim {
 	unsigned publisher_count;
 	uint64_t live_blocks; /* memory taken and not given back */
 	unsigned open_fds;
-	int results[WORKERS_MAX]; /* of rc_server_run() */
+	int results[WORKERS_MAX];        /* of rc_server_run() */
+	uint64_t held_most[WORKERS_MAX]; /* by all workers, at a pause of the worker's tick */
 };
 extern struct sim sim;
 extern uint64_t sim_struck[FAULT_COUNT]; /* over all seeds */
@@ -448,6 +449,10 @@ void oracle_unsubscribed(struct peer *peer, unsigned topic);
 void short_closed(struct peer *peer, rc_conn conn);
 /* Whether any connection went for that. */
 bool short_has_closed(void);
+/* A tick of the worker that runs begins. */
+void short_tick(void);
+/* Others will run in the midst of what runs now. */
+void short_pause(void);
 struct interest *oracle_interest(struct peer *peer, unsigned topic); /* the newest, or null */
 void oracle_marked(struct peer *peer, unsigned topic, unsigned marker);
 void oracle_got(struct peer *peer, unsigned id, unsigned topic, size_t size, bool binary);

@@ -107,6 +107,7 @@ make_archive() {
 		"$root/ringcast/build" "$root/ringcast/tests/live"
 	cp "$(command -v busybox)" "$root/bin/busybox"
 	install -m 755 tests/vm/init "$root/init"
+	add_linked "$(command -v flock)" # which busybox has not
 	add_linked "$build/ringcast" 2>/dev/null || true
 	cp "$build/ringcast" "$root/ringcast/build/ringcast"
 	install -D "$build/tests/loop" "$root/ringcast/build/tests/loop"

@@ -12,6 +12,7 @@
 #include "app.h"
 #include "client.h"
 #include "figures.h"
+#include "forward.h"
 #include "letters.h"
 #include "lib/answer.h"
 #include "lib/text.h"
@@ -68,28 +69,51 @@ static int post_publish(struct call *call)
 	return answer_json(call, 200);
 }
 
+static struct app_speaking begin_speaking(const struct call *call)
+{
+	return (struct app_speaking){ .app = call->app, .conn = rc_request_conn(call->request), .body = call->body };
+}
+
 static int answer_speaking(struct call *call, const struct app_speaking *speaking, int status)
 {
+	if (status == APP_SPEAKING_WAITS)
+		return rc_request_wait(call->request) ? 503 : 0;
 	return status == 200 ? answer_json(call, 200) : fail(call, status, speaking->wrong);
 }
 
 static int post_broadcast(struct call *call)
 {
-	struct app_speaking speaking = { .app = call->app, .body = call->body };
+	struct app_speaking speaking = begin_speaking(call);
 	return answer_speaking(call, &speaking, app_speaking_to_all(&speaking, &call->out));
 }
 
 static int post_send(struct call *call)
 {
-	struct app_speaking speaking = { .app = call->app, .body = call->body };
+	struct app_speaking speaking = begin_speaking(call);
 	return answer_speaking(call, &speaking, app_speaking_to_user(&speaking, &call->out));
 }
 
 static int post_room(struct call *call)
 {
-	struct app_speaking speaking = { .app = call->app, .body = call->body };
+	struct app_speaking speaking = begin_speaking(call);
 	const char *room = rc_request_path(call->request) + sizeof "/api/rooms/" - 1;
 	return answer_speaking(call, &speaking, app_speaking_to_room(&speaking, room, strlen(room), &call->out));
+}
+
+static int disconnect_across(struct call *call, const char *name, size_t size, const char *id, const char *reason)
+{
+	struct app_forwarded *forwarded = app_forward_begin(call->app, rc_request_conn(call->request));
+	const struct app_said said = { .app = call->app, .done = app_forward_done, .context = forwarded };
+	int count = forwarded ? app_span_close(&said, name, size, id, reason) : -ENOMEM;
+	if (count <= 0)
+		app_forward_cancel(forwarded);
+	if (count < 0)
+		return fail(call, 503, APP_SPAN_AWAY);
+	app_out_format(&call->out, "{\"disconnected\":%d}", count);
+	if (!count)
+		return answer_json(call, 404);
+	app_forward_answer(forwarded, &call->out, false);
+	return rc_request_wait(call->request) ? 503 : 0;
 }
 
 static int post_disconnect(struct call *call)
@@ -102,11 +126,10 @@ static int post_disconnect(struct call *call)
 		return fail(call, 400, "expected {\"userId\":USER}, and perhaps clientId and reason");
 	if (!reason)
 		reason_size = strlen(reason = "disconnected by the application");
-	int count = app_spans(call->app) ? app_span_close(call->app, name, size, id, reason)
-	                                 : (int)app_people_close(call->app, name, size, id, reason, reason_size);
-	if (count < 0)
-		return fail(call, 503, APP_SPAN_AWAY);
-	app_out_format(&call->out, "{\"disconnected\":%d}", count);
+	if (app_spans(call->app))
+		return disconnect_across(call, name, size, id, reason);
+	unsigned count = app_people_close(call->app, name, size, id, reason, reason_size);
+	app_out_format(&call->out, "{\"disconnected\":%u}", count);
 	return answer_json(call, count ? 200 : 404);
 }
 

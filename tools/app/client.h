@@ -77,6 +77,7 @@ struct app_client {
 	/* what it follows: rooms.c, feeds.c */
 	struct app_member *members;
 	unsigned room_count;
+	unsigned join_count; /* so far */
 	struct app_feed *feeds;
 	unsigned feed_count;
 	char *patterns[APP_PATTERNS_MAX];

@@ -55,6 +55,8 @@ struct app_member {
 	struct app_room *room;
 	struct app_client *client;
 	struct app_stake *stake;
+	unsigned serial;                    /* of the client's joins: which this is */
+	bool placed;                        /* it follows the room; on several nodes from its place in the order on */
 	struct app_member *next, *previous; /* of the room (lock) */
 	struct app_member *next_room;       /* of the client, whose worker changes it, with the lock */
 };

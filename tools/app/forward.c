@@ -64,23 +64,30 @@ static void sent_free(struct sent *sent)
 	free(sent);
 }
 
+static void respond(rc_server *server, rc_conn conn, int code, const struct app_out *text)
+{
+	struct app_out refusal = { 0 };
+	const struct app_out *out = code ? &refusal : text;
+	int status = code ? app_forward_status(code) : 200;
+	if (code) {
+		const char *words = app_forward_words(code);
+		app_out_text(&refusal, "{\"error\":");
+		app_out_string(&refusal, words, strlen(words));
+		app_out_text(&refusal, "}\n");
+	}
+	status = out->failed ? 503 : status;
+	rc_respond(server, conn, status, "application/json", status == 503 ? "Retry-After: 1\r\n" : NULL,
+	           out->failed ? NULL : out->bytes, out->failed ? 0 : out->size);
+	app_out_free(&refusal);
+}
+
 static void answer(void *argument)
 {
 	struct sent *sent = argument;
 	struct app_out out = { 0 };
-	int status = 200;
-	if (sent->code) {
-		const char *words = app_forward_words(sent->code);
-		status = app_forward_status(sent->code);
-		app_out_text(&out, "{\"error\":");
-		app_out_string(&out, words, strlen(words));
-		app_out_text(&out, "}\n");
-	} else {
+	if (!sent->code)
 		write_answer(&out, sent);
-	}
-	rc_respond(sent->server, sent->conn, out.failed ? 503 : status, "application/json",
-	           status == 503 ? "Retry-After: 1\r\n" : NULL, out.failed ? NULL : out.bytes,
-	           out.failed ? 0 : out.size);
+	respond(sent->server, sent->conn, sent->code, &out);
 	app_out_free(&out);
 	sent_free(sent);
 }
@@ -147,4 +154,73 @@ int app_forward_updates(struct app *app, rc_conn conn, const struct app_update *
 	app_out_free(&data);
 	free(messages);
 	return code;
+}
+
+/* ---- records ---- */
+
+struct app_forwarded {
+	rc_server *server;
+	rc_conn conn;
+	_Atomic unsigned holders; /* who began, until it has said what is answered; and the backplane */
+	struct app_out text;
+	bool numbered;
+	int code;
+	struct backplane_number number;
+};
+
+static void release(struct app_forwarded *forwarded)
+{
+	if (atomic_fetch_sub(&forwarded->holders, 1) > 1)
+		return;
+	app_out_free(&forwarded->text);
+	free(forwarded);
+}
+
+/* It is behind app_forward_answer(), which is called on the same worker. */
+static void answer_record(void *argument)
+{
+	struct app_forwarded *forwarded = argument;
+	struct app_out *text = &forwarded->text;
+	if (forwarded->numbered && !text->failed) {
+		text->size--;
+		app_out_format(text, ",\"id\":\"%llx-%lld\"}", (unsigned long long)forwarded->number.epoch,
+		               (long long)forwarded->number.sequence);
+	}
+	app_out_text(text, "\n");
+	respond(forwarded->server, forwarded->conn, forwarded->code, text);
+	release(forwarded);
+}
+
+struct app_forwarded *app_forward_begin(struct app *app, rc_conn conn)
+{
+	struct app_forwarded *forwarded = calloc(1, sizeof *forwarded);
+	if (!forwarded)
+		return NULL;
+	forwarded->server = app->server;
+	forwarded->conn = conn;
+	atomic_init(&forwarded->holders, 2);
+	return forwarded;
+}
+
+void app_forward_done(void *context, int code, const struct backplane_number *numbers, size_t count)
+{
+	struct app_forwarded *forwarded = context;
+	forwarded->code = code ? code : count && numbers->sequence < 0 ? (int)numbers->sequence : 0;
+	if (!code && count)
+		forwarded->number = *numbers;
+	if (rc_post(forwarded->server, rc_conn_worker(forwarded->conn), answer_record, forwarded))
+		release(forwarded);
+}
+
+void app_forward_answer(struct app_forwarded *forwarded, const struct app_out *text, bool numbered)
+{
+	app_out_bytes(&forwarded->text, text->bytes, text->size);
+	forwarded->text.failed |= text->failed;
+	forwarded->numbered = numbered;
+	release(forwarded);
+}
+
+void app_forward_cancel(struct app_forwarded *forwarded)
+{
+	free(forwarded);
 }

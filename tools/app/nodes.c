@@ -74,6 +74,7 @@ static void add_member(struct writing *writing, const struct app_client *client,
 {
 	const struct app_group *group = app_replica_group(&writing->app->span.replica, channel, size);
 	const struct app_record record = { .client = app_device_of(client).client,
+		                           .conn = client->conn,
 		                           .repeat = writing->number,
 		                           .begin_epoch = group ? group->begin.epoch : 0,
 		                           .begin_sequence = group ? group->begin.sequence : 0,

@@ -97,7 +97,7 @@ static bool belongs(const struct app_client *client, const char *name, size_t si
 	if (strncmp(name, USERS, sizeof USERS - 1) == 0)
 		return strcmp(name + sizeof USERS - 1, client->user->name) == 0;
 	for (const struct app_member *member = client->members; member; member = member->next_room)
-		if (member->room->topic_size + 1 == size &&
+		if (member->placed && member->room->topic_size + 1 == size &&
 		    strcmp(strchr(member->room->topic, '/') + 1, name + sizeof APP_PASSING - 1) == 0)
 			return true;
 	return false;

@@ -44,7 +44,7 @@ enum app_record_kind {
 /* Numbers that a kind does not use are 0, and texts empty. */
 struct app_record {
 	uint64_t node, client;                /* the device; node 0: one of the node that wrote it */
-	uint64_t conn;                        /* its handle there: who is left out of what it says */
+	uint64_t conn;                        /* its handle there: who is left out of what it says, or is told of it */
 	uint64_t repeat;                      /* ENTER, REPEATED */
 	uint64_t begin_epoch, begin_sequence; /* ENTER: since when the room is there */
 	uint64_t number, sender, flags;       /* DIRECT: see store.h */

@@ -12,11 +12,13 @@
 #include <xxhash.h>
 
 #include "app.h"
+#include "backplane/backplane.h"
 #include "client.h"
 #include "date.h"
 #include "directory.h"
 #include "fields.h"
 #include "lib/log.h"
+#include "lib/text.h"
 #include "lib/wait.h"
 #include "span.h"
 #include "updates.h"
@@ -109,21 +111,46 @@ static void forget(struct app_client *client, const json_t *id)
 	pthread_mutex_unlock(&app->directory.lock);
 }
 
-/* Data that is not a message of the dialect goes to whichever part of the application listens. Returns whether it did.
- */
-static bool publish_data(struct app_client *client, const json_t *data)
+static int write_feed(struct app_client *client, const char *topic, size_t topic_size, const struct app_out *text)
 {
+	const struct app_said said = { .app = client->app, .client = client };
+	struct app_record record = { .text = text->bytes, .text_size = text->size };
+	return app_span_say(&said, APP_RECORD_FEED, topic, topic_size, &record);
+}
+
+/* Data that is not a message of the dialect goes to whichever part of the application listens. What the queue of
+ * services did not take was perhaps fed already: it is sent again, and its record counts once. Returns 0, or why not.
+ */
+static int publish_data(struct app_client *client, const json_t *data, const json_t *id)
+{
+	const struct app *app = client->app;
 	char topic[sizeof "data/" + APP_SUBJECT_SIZE_MAX];
 	int size = snprintf(topic, sizeof topic, "data/%s", client->user->name);
-	if (!app_spans(client->app))
-		return app_updates_publish_data(client->app, topic, (size_t)size, data) >= 0;
-	const struct app_said said = { .app = client->app, .client = client };
+	if (!app_spans(app))
+		return app_updates_publish_data(client->app, topic, (size_t)size, data) < 0 ? -EAGAIN : 0;
+	bool out = backplane_hands_out(app->backplane);
+	if (out && json_is_string(id) && !text_is_name(json_string_value(id), json_string_length(id)))
+		return -EINVAL;
 	struct app_out text = { 0 };
 	app_out_value(&text, data);
-	struct app_record record = { .text = text.bytes, .text_size = text.size };
-	int code = text.failed ? -ENOMEM : app_span_say(&said, APP_RECORD_FEED, topic, (size_t)size, &record);
+	int code = text.failed ? -ENOMEM : 0;
+	if (!code && !(out && app->started->out_only))
+		code = write_feed(client, topic, (size_t)size, &text);
+	if (!code && out)
+		code = app_span_hand_out(client, text.bytes, text.size);
 	app_out_free(&text);
-	return !code;
+	return code;
+}
+
+static void refuse_data(struct app_client *client, const json_t *id, int code)
+{
+	if (code == -EINVAL)
+		app_send_error(client, id, "INVALID_FIELD",
+		               "An id that goes to services is a text of at least one byte without control characters");
+	else if (code == -EMSGSIZE)
+		app_send_error(client, id, "TOO_LONG", "The message is larger than the nodes take");
+	else
+		app_send_error(client, id, "TRY_LATER", "The server is overloaded; the message was not sent");
 }
 
 /* Does what a DATA asks for. Errors meanwhile carry its id, or that of the DATA around it, and refuse it. */
@@ -132,13 +159,14 @@ static bool handle_data(struct app_client *client, const json_t *data, const jso
                         unsigned depth)
 {
 	const json_t *outer = client->inside;
+	int code;
 	client->inside = outer ? outer : id;
 	client->refused = false;
 	client->outcome = (struct app_outcome){ 0 };
 	if (json_is_string(json_object_get(data, "type")))
 		handle(client, data, depth + 1);
-	else if (!publish_data(client, data))
-		app_send_error(client, id, "TRY_LATER", "The server is overloaded; the message was not sent");
+	else if ((code = publish_data(client, data, id)))
+		refuse_data(client, id, code);
 	client->inside = outer;
 	return !client->refused;
 }

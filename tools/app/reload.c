@@ -30,6 +30,8 @@ static const char *const fixed[] = {
 	"backplane-queue",
 	"backplane-confirm",
 	"backplane-wait",
+	"backplane-out",
+	"backplane-out-only",
 	"tls-cert",
 	"tls-key",
 	"tls-client-ca",

@@ -152,6 +152,7 @@ static void on_enter(const struct coming *coming)
 	} else if (change.changed) {
 		app_arrivals_other(app, record->user, record->user_size);
 	}
+	coming->message->result = (int64_t)message->sequence; /* its place, whether others were told or not */
 }
 
 static void on_leave(const struct coming *coming)

@@ -23,6 +23,7 @@
 #include "post.h"
 #include "rate.h"
 #include "rights.h"
+#include "ringcast_stats.h"
 #include "wire.h"
 
 #define MEMBERS_SHOWN 1000
@@ -86,7 +87,7 @@ static void tell_others(struct app_client *client, const char *type, const char 
 	rc_publish_with(client->app->server, topic, topic_size, &message);
 }
 
-/* ---- joining ---- */
+/* ---- entering ---- */
 
 static struct app_member *enter(struct app_client *client, const char *name, size_t size, bool *first)
 {
@@ -95,6 +96,7 @@ static struct app_member *enter(struct app_client *client, const char *name, siz
 	if (!member)
 		return NULL;
 	member->client = client;
+	member->serial = ++client->join_count;
 	pthread_mutex_lock(&directory->lock);
 	bool entered = app_directory_enter(client->app, name, size, client->address, member);
 	if (entered) {
@@ -153,6 +155,81 @@ void app_rooms_end_visits(struct app_client *client)
 	}
 }
 
+/* ---- leaving ---- */
+
+static void leave_one(struct app_client *client, struct app_member *member, bool tell, const json_t *id)
+{
+	char name[APP_ROOM_NAME_MAX + 1], *topic;
+	size_t size = member->room->node.name_size, topic_size;
+	memcpy(name, member->room->name, size);
+	bool others = leave(client, member, &topic, &topic_size);
+	if (others && app_spans(client->app)) {
+		struct app_out *told = tell ? write_told(client, "room_left", id, name, size) : NULL;
+		app_span_leave_room(client, topic, topic_size, told);
+		free(topic);
+		return;
+	}
+	if (tell)
+		tell_sender(client, "room_left", id, name, size);
+	if (others)
+		tell_others(client, "user_left", topic, topic_size, name, size);
+	free(topic);
+}
+
+/* ---- joining on several nodes ---- */
+
+/* Follows the room from the place of the client's own record on: it hears what stands behind that in the order, and
+ * nothing of before. Where the stream has begun anew meanwhile, all of it stands behind. */
+static int follow(struct app_client *client, struct app_member *member, const struct app_letter *place)
+{
+	const struct app_room *room = member->room;
+	struct rc_topic_stats stats = { 0 };
+	rc_topic_stats(client->app->server, room->topic, room->topic_size, &stats);
+	struct rc_start start = { .resume = place->sender, .since = stats.epoch == place->sender ? place->number : 0 };
+	int code = app_feeds_follow(client, room->topic, room->topic_size, true, &start);
+	member->placed = !code;
+	if (!code)
+		app_passing_enter(client, room);
+	return code;
+}
+
+/* The letter has which of its joins it is, and behind that what the client is told. By now it may have left. */
+static void open_entry(struct app_client *client, const struct app_letter *letter)
+{
+	unsigned serial;
+	memcpy(&serial, letter->bytes, sizeof serial);
+	const char *told = letter->bytes + sizeof serial;
+	size_t size = letter->size - sizeof serial;
+	struct app_member *member = client->members;
+	while (member && member->serial != serial)
+		member = member->next_room;
+	if (member && follow(client, member, letter)) {
+		json_t *message = json_loadb(told, size, 0, NULL);
+		leave_one(client, member, false, NULL);
+		app_send_error(client, json_object_get(message, "id"), "TOO_MANY_SUBSCRIPTIONS",
+		               "Too many subscriptions");
+		json_decref(message);
+		return;
+	}
+	struct app_out *out = &client->crew->out;
+	app_out_clear(out);
+	app_out_bytes(out, told, size);
+	app_send(client, out);
+}
+
+static void join_nodes(struct app_client *client, const struct app_member *member, const json_t *id)
+{
+	const struct app_out *told = write_told(client, "room_joined", id, member->room->name,
+	                                        member->room->node.name_size);
+	struct app_out entry = { 0 };
+	app_out_bytes(&entry, (const char *)&member->serial, sizeof member->serial);
+	app_out_bytes(&entry, told->bytes, told->size);
+	if (!told->failed && !entry.failed)
+		app_span_enter_room(client, member->room,
+		                    &(struct app_entry){ open_entry, { .bytes = entry.bytes, .size = entry.size } });
+	app_out_free(&entry);
+}
+
 void app_rooms_join(struct app_client *client, const json_t *message, const json_t *id)
 {
 	const struct app_settings *settings = app_settings_now(client->app);
@@ -178,7 +255,12 @@ void app_rooms_join(struct app_client *client, const json_t *message, const json
 		app_send_error(client, id, "TOO_MANY_ROOMS", "Too many rooms on this connection");
 		return;
 	}
-	struct app_member *member = enter(client, name, size, &first);
+	bool room_for_it = client->feed_count < settings->subscriptions_max;
+	struct app_member *member = room_for_it ? enter(client, name, size, &first) : NULL;
+	if (member && app_spans(client->app)) {
+		join_nodes(client, member, id);
+		return;
+	}
 	int code = member ? app_partials_follow(client, member->room) : -1;
 	if (code) {
 		char *topic = NULL;
@@ -189,11 +271,8 @@ void app_rooms_join(struct app_client *client, const json_t *message, const json
 		app_send_error(client, id, "TOO_MANY_SUBSCRIPTIONS", "Too many subscriptions");
 		return;
 	}
+	member->placed = true;
 	app_passing_enter(client, member->room);
-	if (app_spans(client->app)) {
-		app_span_enter_room(client, member->room, write_told(client, "room_joined", id, name, size));
-		return;
-	}
 	tell_sender(client, "room_joined", id, name, size);
 	app_partials_tell(client);
 	/* The others are told after the client follows the room itself: of two who join at once, at least one hears of
@@ -202,27 +281,6 @@ void app_rooms_join(struct app_client *client, const json_t *message, const json
 	if (first && count > 1)
 		tell_others(client, "user_joined", member->room->topic, member->room->topic_size, name, size);
 	app_rate_drain(client, app_cost_of_audience(count));
-}
-
-/* ---- leaving ---- */
-
-static void leave_one(struct app_client *client, struct app_member *member, bool tell, const json_t *id)
-{
-	char name[APP_ROOM_NAME_MAX + 1], *topic;
-	size_t size = member->room->node.name_size, topic_size;
-	memcpy(name, member->room->name, size);
-	bool others = leave(client, member, &topic, &topic_size);
-	if (others && app_spans(client->app)) {
-		struct app_out *told = tell ? write_told(client, "room_left", id, name, size) : NULL;
-		app_span_leave_room(client, topic, topic_size, told);
-		free(topic);
-		return;
-	}
-	if (tell)
-		tell_sender(client, "room_left", id, name, size);
-	if (others)
-		tell_others(client, "user_left", topic, topic_size, name, size);
-	free(topic);
 }
 
 struct app_member *app_rooms_need(struct app_client *client, const json_t *message, const json_t *id)

@@ -36,6 +36,7 @@ struct app_settings {
 	struct admin_settings admin;
 	struct producers producers;
 	struct backplane_settings backplane;
+	bool out_only; /* what goes to backplane.out goes to no feed */
 	unsigned workers;
 	size_t log_size;
 	unsigned connections_max;

@@ -267,6 +267,8 @@ static bool check_tls(const struct app_settings *settings)
 static const struct option_need needs[] = {
 	{ "producers", "!backplane" },
 	{ "backplane-away", "backplane" },
+	{ "backplane-out", "backplane" },
+	{ "backplane-out-only", "backplane-out" },
 	{ "producer-uids", "producers" },
 	{ "producer-topics", "producers" },
 	{ "producers-max", "producers" },

@@ -62,6 +62,8 @@ static void add_backplane(struct option_table *table, struct app_settings *s)
 {
 	const struct option_entry options[] = {
 		BACKPLANE_OPTIONS(&s->backplane),
+		BACKPLANE_OUT_OPTION(&s->backplane),
+		{ "backplane-out-only", OPTION_FLAG, &s->out_only, NULL, "and not to the feeds data/USER" },
 	};
 	options_add(table, options, sizeof options / sizeof *options);
 }

@@ -11,6 +11,7 @@
 #include "app.h"
 #include "backplane/backplane.h"
 #include "client.h"
+#include "date.h"
 #include "directory.h"
 #include "fields.h"
 #include "letters.h"
@@ -57,20 +58,21 @@ static void is_unsure(void *context, int code, const struct backplane_number *nu
 		atomic_store(&app->span.is_unsure, true);
 }
 
-/* What a client is sent once a record has its place. */
+/* A letter that is opened once a record has its place. */
 struct telling {
 	struct app *app;
 	rc_conn conn;
-	size_t size;
+	struct app_entry entry;
 	char bytes[];
 };
 
-static struct telling *make_telling(struct app_client *client, const struct app_out *told)
+static struct telling *make_telling(struct app_client *client, const struct app_entry *entry)
 {
-	struct telling *telling = told && !told->failed ? malloc(sizeof *telling + told->size) : NULL;
+	struct telling *telling = entry ? malloc(sizeof *telling + entry->letter.size) : NULL;
 	if (telling) {
-		*telling = (struct telling){ .app = client->app, .conn = client->conn, .size = told->size };
-		memcpy(telling->bytes, told->bytes, told->size);
+		*telling = (struct telling){ .app = client->app, .conn = client->conn, .entry = *entry };
+		memcpy(telling->bytes, entry->letter.bytes, entry->letter.size);
+		telling->entry.letter.bytes = telling->bytes;
 	}
 	return telling;
 }
@@ -86,20 +88,23 @@ static void open_telling(struct app_client *client, const struct app_letter *let
 static void tell(void *context, int code, const struct backplane_number *numbers, size_t count)
 {
 	struct telling *telling = context;
-	const struct app_letter letter = { .bytes = telling->bytes, .size = telling->size };
-	(void)numbers, (void)count;
+	struct app_letter *letter = &telling->entry.letter;
 	if (code)
 		atomic_store(&telling->app->span.is_unsure, true);
-	app_letter_post(telling->app, telling->conn, open_telling, &letter);
+	if (!code && count && numbers->sequence > 0) {
+		letter->sender = numbers->epoch;
+		letter->number = (uint64_t)numbers->sequence;
+	}
+	app_letter_post(telling->app, telling->conn, telling->entry.open, letter);
 	free(telling);
 }
 
 /* What is not written now is part of the next repeat. */
 static void write_presence(struct app_client *client, unsigned kind, const char *channel, size_t size,
-                           struct app_moment begin, struct app_out *told)
+                           struct app_moment begin, const struct app_entry *entry)
 {
 	struct app *app = client->app;
-	struct telling *telling = make_telling(client, told);
+	struct telling *telling = make_telling(client, entry);
 	const struct app_record record = { .client = app_device_of(client).client,
 		                           .conn = client->conn,
 		                           .repeat = atomic_load(&app->span.repeat),
@@ -107,14 +112,15 @@ static void write_presence(struct app_client *client, unsigned kind, const char 
 		                           .begin_sequence = begin.sequence,
 		                           .user = client->user->name,
 		                           .user_size = client->user->node.name_size };
+	bool untold = entry && !telling;
 	int code = write_record(app, kind, channel, size, &record, telling ? tell : is_unsure,
 	                        telling ? (void *)telling : app);
-	if (!code)
-		return;
-	atomic_store(&app->span.is_unsure, true);
-	free(telling);
-	if (told)
-		app_send(client, told);
+	if (code) {
+		atomic_store(&app->span.is_unsure, true);
+		free(telling);
+	}
+	if (entry && (code || untold))
+		entry->open(client, &entry->letter);
 }
 
 /* Other programs may look into the engine for who is there; no node does. */
@@ -146,7 +152,7 @@ void app_span_leave(struct app_client *client)
 	write_presence(client, APP_RECORD_LEAVE, channel.name, channel.size, (struct app_moment){ 0 }, NULL);
 }
 
-void app_span_enter_room(struct app_client *client, const struct app_room *room, struct app_out *told)
+void app_span_enter_room(struct app_client *client, const struct app_room *room, const struct app_entry *entry)
 {
 	struct app *app = client->app;
 	pthread_mutex_lock(&app->directory.lock);
@@ -154,13 +160,19 @@ void app_span_enter_room(struct app_client *client, const struct app_room *room,
 	struct app_moment begin = group ? group->begin : (struct app_moment){ 0 };
 	pthread_mutex_unlock(&app->directory.lock);
 	write_down(client, room->topic, room->topic_size, true);
-	write_presence(client, APP_RECORD_ENTER, room->topic, room->topic_size, begin, told);
+	write_presence(client, APP_RECORD_ENTER, room->topic, room->topic_size, begin, entry);
 }
 
 void app_span_leave_room(struct app_client *client, const char *topic, size_t size, struct app_out *told)
 {
+	struct app_out copy = { 0 };
+	if (told)
+		app_out_bytes(&copy, told->bytes, told->size);
+	const struct app_entry entry = { open_telling, { .bytes = copy.bytes, .size = copy.size } };
 	write_down(client, topic, size, false);
-	write_presence(client, APP_RECORD_LEAVE, topic, size, (struct app_moment){ 0 }, told);
+	write_presence(client, APP_RECORD_LEAVE, topic, size, (struct app_moment){ 0 },
+	               copy.size && !copy.failed && !told->failed ? &entry : NULL);
+	app_out_free(&copy);
 }
 
 static const struct app_group *group_of(const struct app *app, const char *user, size_t size)
@@ -188,9 +200,9 @@ struct app_answer {
 	struct app *app;
 	rc_conn conn;
 	_Atomic unsigned waits; /* records, and one more while it is handled */
-	_Atomic bool failed;
-	bool numbered;       /* the message's number is told with it */
-	struct app_out told; /* what it is sent; empty: nothing */
+	_Atomic int failed;     /* why one was not taken, as a negative errno */
+	bool numbered;          /* the message's number is told with it */
+	struct app_out told;    /* what it is sent; empty: nothing */
 	size_t id_size;
 	char id[]; /* as JSON */
 };
@@ -221,8 +233,10 @@ static void free_answer(struct app_answer *answer)
 static void open_refusal(struct app_client *client, const struct app_letter *letter)
 {
 	json_t *id = json_loadb(letter->bytes, letter->size, JSON_DECODE_ANY, NULL);
-	app_send_error(client, json_is_null(id) ? NULL : id, "TRY_LATER",
-	               "The nodes could not be reached; the message may not have been sent");
+	bool large = letter->number == EMSGSIZE;
+	app_send_error(client, json_is_null(id) ? NULL : id, large ? "TOO_LONG" : "TRY_LATER",
+	               large ? "The message is larger than the nodes take"
+	                     : "The nodes could not be reached; the message may not have been sent");
 	json_decref(id);
 }
 
@@ -231,9 +245,10 @@ static void settle_answer(struct app_answer *answer)
 	if (atomic_fetch_sub(&answer->waits, 1) > 1)
 		return;
 	const struct app_out *told = &answer->told;
-	const struct app_letter refusal = { .bytes = answer->id, .size = answer->id_size };
+	const int failed = atomic_load(&answer->failed);
+	const struct app_letter refusal = { .number = (uint64_t)-failed, .bytes = answer->id, .size = answer->id_size };
 	const struct app_letter letter = { .bytes = told->bytes, .size = told->size };
-	if (atomic_load(&answer->failed))
+	if (failed)
 		app_letter_post(answer->app, answer->conn, open_refusal, &refusal);
 	else if (told->size && !told->failed)
 		app_letter_post(answer->app, answer->conn, open_telling, &letter);
@@ -244,7 +259,7 @@ static void is_done(void *context, int code, const struct backplane_number *numb
 {
 	struct app_answer *answer = context;
 	if (code)
-		atomic_store(&answer->failed, true);
+		atomic_store(&answer->failed, code);
 	else if (answer->numbered && count)
 		app_out_format(&answer->told, ",\"messageId\":\"%llx-%lld\"}", (unsigned long long)numbers->epoch,
 		               (long long)numbers->sequence);
@@ -274,15 +289,17 @@ void app_in_hand_end(struct app_client *client, struct app_in_hand *in_hand, con
 
 /* ---- what is said ---- */
 
-/* The answer to one message that stands in no DATA. */
-static struct app_answer *answer_alone(const struct app_said *said)
+/* The answer to one message that stands in no DATA. Its number is told if readers see it as the message's id. */
+static struct app_answer *answer_alone(const struct app_said *said, bool numbered)
 {
 	struct app_answer *answer = make_answer(said->client, said->id);
 	if (!answer || !said->id || !said->status)
 		return answer;
 	app_out_type(&answer->told, "status", said->id);
 	app_status_write(&answer->told, said->status, said->count);
-	answer->numbered = true;
+	answer->numbered = numbered;
+	if (!numbered)
+		app_out_text(&answer->told, "}");
 	return answer;
 }
 
@@ -328,10 +345,12 @@ int app_span_say(const struct app_said *said, unsigned kind, const char *name, s
 	}
 	if (in_hand)
 		return say_in_hand(said, kind, &channel, record, in_hand);
-	struct app_answer *answer = client ? answer_alone(said) : NULL;
+	const bool numbered = kind == APP_RECORD_SAY && !(record->flags & APP_RECORD_WHOLE);
+	struct app_answer *answer = client ? answer_alone(said, numbered) : NULL;
 	if (client && !answer)
 		return -ENOMEM;
-	int code = write_record(said->app, kind, channel.name, channel.size, record, answer ? is_done : NULL, answer);
+	int code = write_record(said->app, kind, channel.name, channel.size, record, answer ? is_done : said->done,
+	                        answer ? (void *)answer : said->context);
 	if (code)
 		free_answer(answer);
 	return code;
@@ -348,8 +367,36 @@ int app_span_direct(const struct app_said *said, const struct app_directed *dire
 	return app_span_say(said, APP_RECORD_DIRECT, channel.name, channel.size, &record);
 }
 
-int app_span_close(struct app *app, const char *user, size_t size, const char *client_id, const char *reason)
+int app_span_hand_out(struct app_client *client, const char *bytes, size_t size)
 {
+	struct app_in_hand *in_hand = client->crew->in_hand;
+	struct app_answer *answer = in_hand ? in_hand->answer : NULL;
+	const char *id = in_hand ? json_string_value(in_hand->id) : NULL;
+	char digits[24];
+	if (!answer)
+		return -ENOMEM;
+	if (!id)
+		snprintf(digits, sizeof digits, "%" JSON_INTEGER_FORMAT, json_integer_value(in_hand->id));
+	const struct backplane_job job = { .user = client->user->name,
+		                           .user_size = client->user->node.name_size,
+		                           .id = id ? id : digits,
+		                           .id_size = id ? json_string_length(in_hand->id) : strlen(digits),
+		                           .time_ms = app_date_ms(),
+		                           .data = bytes,
+		                           .size = size };
+	atomic_fetch_add(&answer->waits, 1);
+	int code = backplane_hand_out(client->app->span.backplane, &job, is_done, answer);
+	if (code)
+		atomic_fetch_sub(&answer->waits, 1);
+	else
+		in_hand->count++;
+	return code;
+}
+
+int app_span_close(const struct app_said *said, const char *user, size_t size, const char *client_id,
+                   const char *reason)
+{
+	struct app *app = said->app;
 	const struct app_channel channel = app_channel_of(APP_USER_CHANNEL, user, size);
 	const struct app_device device = { .client = client_id ? strtoull(client_id, NULL, 16) : 0 };
 	struct app_record record = { .client = device.client, .text = reason, .text_size = strlen(reason) };
@@ -359,6 +406,6 @@ int app_span_close(struct app *app, const char *user, size_t size, const char *c
 	pthread_mutex_unlock(&app->directory.lock);
 	if (!count)
 		return 0;
-	int code = write_record(app, APP_RECORD_CLOSE, channel.name, channel.size, &record, NULL, NULL);
+	int code = write_record(app, APP_RECORD_CLOSE, channel.name, channel.size, &record, said->done, said->context);
 	return code ? code : (int)count;
 }

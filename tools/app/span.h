@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "letters.h"
 #include "out.h"
 #include "record.h"
 #include "replica.h"
@@ -29,6 +30,7 @@ struct app;
 struct app_client;
 struct app_room;
 struct backplane;
+struct backplane_number;
 
 struct app_span {
 	struct backplane *backplane; /* null: this node is alone */
@@ -65,9 +67,14 @@ struct app_device app_device_of(const struct app_client *client);
 /* What cannot be said now is said later, with all others. */
 void app_span_arrive(struct app_client *client);
 void app_span_leave(struct app_client *client);
-/* The client is sent `told`, if that is not null, when it has its place in the order: who comes after it is told to it.
- * While the nodes cannot be reached it is sent that at once. */
-void app_span_enter_room(struct app_client *client, const struct app_room *room, struct app_out *told);
+/* Its letter is opened when the client has its place in the order, and then says it: the epoch as `sender`, and the
+ * `number`. While the nodes cannot be reached it is opened at once, with 0 as both. */
+struct app_entry {
+	void (*open)(struct app_client *client, const struct app_letter *letter);
+	struct app_letter letter;
+};
+void app_span_enter_room(struct app_client *client, const struct app_room *room, const struct app_entry *entry);
+/* The client is sent `told`, if that is not null, likewise. */
 void app_span_leave_room(struct app_client *client, const char *topic, size_t size, struct app_out *told);
 
 /* How many devices a user has on other nodes, and in all. (lock) */
@@ -83,6 +90,9 @@ struct app_said {
 	const json_t *id;          /* what the client calls it, or null */
 	const char *status;        /* what it is told when the engine has it, if it has an id: see status.h */
 	size_t count;
+	/* Of what the application says: what is called when the engine has it, or never will. Null: nobody waits. */
+	void (*done)(void *context, int code, const struct backplane_number *numbers, size_t count);
+	void *context;
 };
 
 /* Writes a record of what is said; its user, connection and id are set here. Returns 0, or -EAGAIN and others: it was
@@ -98,9 +108,14 @@ struct app_directed {
 };
 int app_span_direct(const struct app_said *said, const struct app_directed *directed);
 
-/* Has connections of a user closed, or, with its id, one. Returns how many that are, or a negative errno. Takes the
- * lock. */
-int app_span_close(struct app *app, const char *user, size_t size, const char *client_id, const char *reason);
+/* Hands what the client's DATA holds to services, as JSON; its ACK waits for that too. Returns 0, or -EAGAIN and
+ * others: it was not handed over. */
+int app_span_hand_out(struct app_client *client, const char *bytes, size_t size);
+
+/* Has connections of a user closed, or, with its id, one. Returns how many that are, or a negative errno: of none, as
+ * after an error, nothing is written. Takes the lock. */
+int app_span_close(const struct app_said *said, const char *user, size_t size, const char *client_id,
+                   const char *reason);
 
 /* ---- DATA ---- */
 

@@ -12,6 +12,7 @@
 #include "apart.h"
 #include "app.h"
 #include "date.h"
+#include "forward.h"
 #include "lib/text.h"
 #include "names.h"
 #include "passing.h"
@@ -127,7 +128,9 @@ static int end(struct app_speaking *speaking, struct saying *saying, int64_t cou
 	app_out_free(&saying->head);
 	app_out_free(&saying->tail);
 	if (count < 0)
-		return fail(speaking, 503, "the server is overloaded; the message was not sent");
+		return fail(speaking, 503,
+		            app_spans(speaking->app) ? APP_SPAN_AWAY
+		                                     : "the server is overloaded; the message was not sent");
 	app_out_text(out, "{\"ok\":true");
 	if (count != UNKNOWN)
 		app_out_format(out, ",\"delivered\":%lld", (long long)count);
@@ -139,17 +142,70 @@ static int end(struct app_speaking *speaking, struct saying *saying, int64_t cou
 
 /* ---- on several nodes ---- */
 
-static struct app_across begin_across(struct app *app, struct saying *saying, bool whole)
+static struct app_across begin_across(struct app_speaking *speaking, struct saying *saying, bool whole)
 {
 	whole = whole || saying->exclude || saying->passes;
 	return (struct app_across){
-		.said = { .app = app },
+		.said = { .app = speaking->app,
+		          .done = app_forward_done,
+		          .context = app_forward_begin(speaking->app, speaking->conn) },
 		.exclude = saying->exclude,
 		.passes = saying->passes,
 		.key = saying->key,
-		.head = whole ? join(app, saying) : &saying->head,
+		.head = whole ? join(speaking->app, saying) : &saying->head,
 		.tail = whole ? NULL : saying->rest,
 	};
+}
+
+/* What was written is answered later, with what `out` has by now. */
+static int end_across(struct app_across *across, int status, bool written, bool numbered, struct app_out *out)
+{
+	struct app_forwarded *forwarded = across->said.context;
+	if (!written || status != 200) {
+		app_forward_cancel(forwarded);
+		return status;
+	}
+	app_forward_answer(forwarded, out, numbered);
+	return APP_SPEAKING_WAITS;
+}
+
+static int across_to_room(struct app_speaking *speaking, struct saying *saying, const char *room, size_t size,
+                          struct app_out *out)
+{
+	struct app_across across = begin_across(speaking, saying, false);
+	int64_t count = across.said.context ? app_across_to_room(&across, room, size) : -1;
+	bool numbered = across.tail;
+	return end_across(&across, end(speaking, saying, count, "", out), count > 0, numbered, out);
+}
+
+static int across_to_all(struct app_speaking *speaking, struct saying *saying, struct app_out *out)
+{
+	struct app_across across = begin_across(speaking, saying, false);
+	bool written = across.said.context && app_across_to_all(&across) >= 0;
+	return end_across(&across, end(speaking, saying, written ? UNKNOWN : -1, "", out), written, false, out);
+}
+
+static int write_devices(struct app_speaking *speaking, struct saying *saying, int devices, struct app_out *out)
+{
+	if (saying->passes)
+		return end(speaking, saying, devices == -3 ? -1 : devices, "", out);
+	app_out_free(&saying->head);
+	app_out_free(&saying->tail);
+	if (devices == -2)
+		return fail(speaking, 503, "the user is away, and the message cannot be stored");
+	if (devices == -3)
+		return fail(speaking, 503, APP_SPAN_AWAY);
+	app_out_format(out, "{\"delivered\":%d,\"stored\":%s}", devices > 0 ? devices : 0,
+	               devices < 0 ? "true" : "false");
+	return 200;
+}
+
+static int across_to_user(struct app_speaking *speaking, struct saying *saying, const char *to, size_t size,
+                          bool reliable, struct app_out *out)
+{
+	struct app_across across = begin_across(speaking, saying, true);
+	int devices = across.said.context ? app_across_to_user(&across, to, size, reliable, 0) : -3;
+	return end_across(&across, write_devices(speaking, saying, devices, out), devices != -3, false, out);
 }
 
 /* ---- to whom ---- */
@@ -185,10 +241,9 @@ int app_speaking_to_room(struct app_speaking *speaking, const char *room, size_t
 	int status = begin(speaking, &saying, "room_message", room, size);
 	if (status)
 		return status;
-	if (app_spans(app)) {
-		struct app_across across = begin_across(app, &saying, false);
-		count = app_across_to_room(&across, room, size);
-	} else if (saying.exclude) {
+	if (app_spans(app))
+		return across_to_room(speaking, &saying, room, size, out);
+	if (saying.exclude) {
 		const struct app_apart apart = { .exclude = saying.exclude,
 			                         .passes = saying.passes,
 			                         .message = join(app, &saying) };
@@ -210,10 +265,9 @@ int app_speaking_to_all(struct app_speaking *speaking, struct app_out *out)
 	int status = begin(speaking, &saying, "broadcast", NULL, 0);
 	if (status)
 		return status;
-	if (app_spans(app)) {
-		struct app_across across = begin_across(app, &saying, false);
-		count = app_across_to_all(&across) < 0 ? -1 : UNKNOWN;
-	} else if (saying.exclude) {
+	if (app_spans(app))
+		return across_to_all(speaking, &saying, out);
+	if (saying.exclude) {
 		const struct app_apart apart = { .exclude = saying.exclude,
 			                         .passes = saying.passes,
 			                         .message = join(app, &saying) };
@@ -239,23 +293,13 @@ int app_speaking_to_user(struct app_speaking *speaking, struct app_out *out)
 	int status = begin(speaking, &saying, "direct", NULL, 0);
 	if (status)
 		return status;
-	const struct app_out *message = join(app, &saying);
 	const bool reliable = json_is_true(json_object_get(speaking->body, "reliable"));
-	struct app_across across = begin_across(app, &saying, true);
-	if (saying.passes && !app_spans(app))
-		return end(speaking, &saying, app_passing_to_user(app, to, size, NULL, &saying.key, message), "", out);
-	int devices = app_spans(app)    ? app_across_to_user(&across, to, size, reliable, 0)
-	              : message->failed ? -2
-	                                : app_people_deliver(app, to, size, message->bytes, message->size, reliable, 0);
+	if (app_spans(app))
+		return across_to_user(speaking, &saying, to, size, reliable, out);
+	const struct app_out *message = join(app, &saying);
 	if (saying.passes)
-		return end(speaking, &saying, devices == -3 ? -1 : devices, "", out);
-	app_out_free(&saying.head);
-	app_out_free(&saying.tail);
-	if (devices == -2)
-		return fail(speaking, 503, "the user is away, and the message cannot be stored");
-	if (devices == -3)
-		return fail(speaking, 503, APP_SPAN_AWAY);
-	app_out_format(out, "{\"delivered\":%d,\"stored\":%s}", devices > 0 ? devices : 0,
-	               devices < 0 ? "true" : "false");
-	return 200;
+		return end(speaking, &saying, app_passing_to_user(app, to, size, NULL, &saying.key, message), "", out);
+	int devices = message->failed ? -2
+	                              : app_people_deliver(app, to, size, message->bytes, message->size, reliable, 0);
+	return write_devices(speaking, &saying, devices, out);
 }

@@ -15,16 +15,21 @@
 #include <stddef.h>
 
 #include "out.h"
+#include "ringcast.h"
 
 struct app;
 
 struct app_speaking {
 	struct app *app;
+	rc_conn conn;       /* whose answer comes later, on several nodes */
 	const json_t *body; /* an object */
 	char wrong[160];    /* out: in words */
 };
 
-/* Write the answer, and return 200, or a status with speaking->wrong set. */
+#define APP_SPEAKING_WAITS 202
+
+/* Write the answer, and return 200, or a status with speaking->wrong set. On several nodes nothing is written, and they
+ * return APP_SPEAKING_WAITS: the request is to wait, and is answered when the nodes have it. */
 int app_speaking_to_room(struct app_speaking *speaking, const char *room, size_t size, struct app_out *out);
 int app_speaking_to_user(struct app_speaking *speaking, struct app_out *out);
 int app_speaking_to_all(struct app_speaking *speaking, struct app_out *out);

@@ -20,9 +20,11 @@
 #include <time.h>
 
 #include "amqp_side.h"
+#include "amqp_writer.h"
 #include "engine.h"
 #include "plain.h"
 
+#define TYPE "application/x-ringcast"
 #define QUEUE_SIZE 128
 #define HEARTBEAT_S 5
 #define PREFETCH 2000
@@ -37,16 +39,11 @@
 #define KEEP_DEFAULT 1073741824ul /* bytes */
 #define SEGMENT_MAX 268435456ul   /* of these files a stream consists: the oldest is dropped as a whole */
 
-struct writer {
-	struct amqp_side side;
-	uint64_t sent; /* packets on its channel: the tag of the last */
-};
-
 struct state {
 	struct engine_setup setup;
 	char queue[QUEUE_SIZE];
 	struct amqp_side reader, asker;
-	struct writer writer;
+	struct amqp_writer writer;
 	bool exists;       /* as the last follow found it */
 	uint64_t last_tag; /* read, and not acknowledged yet */
 	unsigned unacknowledged;
@@ -372,110 +369,29 @@ static int read_packets(void *context, unsigned timeout_ms, engine_take *take, v
 
 /* ---- appending ---- */
 
-/* Packets that were sent and are not confirmed yet. */
-struct waiting {
-	struct engine_packet *packets;
-	size_t count, confirmed;
-	uint64_t before; /* the tag before the first */
-	bool returned;   /* some reached no queue */
-};
-
-static void confirm(struct waiting *waiting, const amqp_basic_ack_t *method)
+static const amqp_basic_properties_t *properties_of(const void *context, size_t index)
 {
-	const uint64_t tag = method->delivery_tag;
-	if (tag <= waiting->before || tag > waiting->before + waiting->count)
-		return;
-	const size_t last = (size_t)(tag - waiting->before - 1);
-	for (size_t i = method->multiple ? 0 : last; i <= last; i++) {
-		waiting->confirmed += !waiting->packets[i].appended;
-		waiting->packets[i].appended = true;
-	}
+	static const amqp_basic_properties_t properties = {
+		._flags = AMQP_BASIC_CONTENT_TYPE_FLAG,
+		.content_type = { sizeof TYPE - 1, (void *)TYPE },
+	};
+	(void)context, (void)index;
+	return &properties;
 }
 
-static int hear(struct amqp_side *side, struct waiting *waiting, uint64_t wait_ms, char why[static ENGINE_WHY_SIZE])
-{
-	const struct timeval limit = time_of(wait_ms);
-	amqp_frame_t frame;
-	amqp_message_t message;
-	amqp_maybe_release_buffers(side->amqp);
-	int status = amqp_simple_wait_frame_noblock(side->amqp, &frame, &limit);
-	if (status)
-		return amqp_side_failed(status, "no answer to a packet", why);
-	if (frame.frame_type != AMQP_FRAME_METHOD)
-		return 0;
-	if (frame.payload.method.id == AMQP_BASIC_ACK_METHOD) {
-		confirm(waiting, frame.payload.method.decoded);
-		return 0;
-	}
-	if (frame.payload.method.id == AMQP_BASIC_RETURN_METHOD) {
-		amqp_rpc_reply_t reply = amqp_read_message(side->amqp, AMQP_CHANNEL, &message, 0);
-		if (reply.reply_type == AMQP_RESPONSE_NORMAL)
-			amqp_destroy_message(&message);
-		waiting->returned = true;
-		return amqp_side_judge(reply, "a packet that came back", why);
-	}
-	const char *name = amqp_method_name(frame.payload.method.id);
-	snprintf(why, ENGINE_WHY_SIZE, "packets are refused: %s", name ? name : "?");
-	return -EIO;
-}
-
-static int publish(const struct state *state, struct writer *writer, const struct engine_packet *packet,
-                   char why[static ENGINE_WHY_SIZE])
-{
-	const amqp_basic_properties_t properties = { ._flags = AMQP_BASIC_CONTENT_TYPE_FLAG,
-		                                     .content_type = amqp_cstring_bytes("application/x-ringcast") };
-	int status = amqp_basic_publish(writer->side.amqp, AMQP_CHANNEL, amqp_empty_bytes,
-	                                amqp_cstring_bytes(state->queue), 1, 0, &properties,
-	                                (amqp_bytes_t){ packet->size, (void *)packet->data });
-	if (status)
-		return amqp_side_failed(status, "a packet cannot be sent", why);
-	writer->sent++;
-	return 0;
-}
-
-/* What came back is confirmed as well: then nothing of it counts. */
-static int append_by(const struct state *state, struct writer *writer, struct engine_packet *packets, size_t count,
+static int append_by(const struct state *state, struct amqp_writer *writer, struct engine_packet *packets, size_t count,
                      char why[static ENGINE_WHY_SIZE])
 {
-	struct waiting waiting = { .packets = packets, .count = count, .before = writer->sent };
-	const uint64_t until = now_ms() + ENGINE_WAIT_MS;
-	int code = writer->side.amqp ? 0 : -ENOTCONN;
-	for (size_t i = 0; i < count; i++)
-		packets[i].appended = false;
-	for (size_t i = 0; i < count && !code; i++)
-		code = publish(state, writer, &packets[i], why);
-	while (!code && waiting.confirmed < count) {
-		const uint64_t now = now_ms();
-		code = hear(&writer->side, &waiting, until > now ? until - now : 0, why);
-	}
-	for (size_t i = 0; i < count && waiting.returned; i++)
-		packets[i].appended = false;
-	if (!code && waiting.returned)
-		return snprintf(why, ENGINE_WHY_SIZE, "the queue %s is gone", state->queue), -ENOENT;
-	if (code)
-		amqp_side_leave(&writer->side);
-	return code;
-}
-
-static int enter_confirmed(const struct state *state, struct writer *writer, char why[static ENGINE_WHY_SIZE])
-{
-	if (writer->side.amqp)
-		return 0;
-	int code = amqp_side_enter(&writer->side, state->setup.url, 0, why);
-	if (code)
-		return code;
-	writer->sent = 0;
-	amqp_confirm_select(writer->side.amqp, AMQP_CHANNEL);
-	code = amqp_side_judge(amqp_get_rpc_reply(writer->side.amqp), "confirms", why);
-	if (code)
-		amqp_side_leave(&writer->side);
-	return code;
+	const struct amqp_sending sending = {
+		.queue = state->queue, .packets = packets, .count = count, .properties_of = properties_of
+	};
+	return amqp_writer_append(writer, &sending, why);
 }
 
 static int enter_writer(void *context, char why[static ENGINE_WHY_SIZE])
 {
 	struct state *state = context;
-	return enter_confirmed(state, &state->writer, why);
+	return amqp_writer_enter(&state->writer, state->setup.url, why);
 }
 
 static int append(void *context, struct engine_packet *packets, size_t count, char why[static ENGINE_WHY_SIZE])
@@ -516,14 +432,14 @@ static int begin(void *context, const struct engine_packet *packet, struct engin
                  char why[static ENGINE_WHY_SIZE])
 {
 	struct state *state = context;
-	struct writer writer = { .side.host = state->reader.host };
+	struct amqp_writer writer = { .side.host = state->reader.host };
 	struct engine_packet one = *packet;
 	(void)newest; /* there is no way to say that it must be the one before */
 	int code = declare(state, why);
 	if (!code)
 		code = declare_plain(state, why);
 	if (!code)
-		code = enter_confirmed(state, &writer, why);
+		code = amqp_writer_enter(&writer, state->setup.url, why);
 	if (!code)
 		code = append_by(state, &writer, &one, 1, why);
 	amqp_side_leave(&writer.side);
@@ -544,5 +460,6 @@ const struct engine engine_amqp = {
 	.begin = begin,
 	.connect = enter_writer,
 	.append = append,
+	.out = &engine_amqp_out,
 };
 #endif

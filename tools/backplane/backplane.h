@@ -119,6 +119,7 @@ struct backplane_settings {
 	unsigned confirm_ms;      /* how long a publish may take */
 	size_t message_max;       /* bytes of what is published as one: what each log takes */
 	struct option_list local; /* patterns of topics that are delivered at once, and not in the engine's order */
+	const char *out;          /* the queue of the engine for what services work on; null: there is none */
 };
 
 /* ---- a node's life ---- */
@@ -162,6 +163,26 @@ int backplane_publish_batch(struct backplane *backplane, const struct rc_batch_m
  * with messages of other topics (-EINVAL). */
 bool backplane_is_local(const struct backplane *backplane, const char *topic, size_t size);
 
+/* ---- for services ---- */
+
+/* What a client sent. User and id are names: UTF-8 without control characters. */
+struct backplane_job {
+	const char *user, *id;
+	size_t user_size, id_size;
+	uint64_t time_ms; /* since 1970 */
+	const void *data;
+	size_t size;
+};
+
+/* Whether what clients send goes to a queue of the engine (settings.out). */
+bool backplane_hands_out(const struct backplane *backplane);
+
+/* Hands a job over, in the order of calls; what it refers to is copied. Any thread; never blocks. Returns 0, and then
+ * done is called once, with 0 when the queue has it, and no numbers; or -EAGAIN (the queue is away or full, or too much
+ * waits for it), -EMSGSIZE, -ENOMEM. Jobs may come twice: after -ETIMEDOUT, and when a connection breaks. */
+int backplane_hand_out(struct backplane *backplane, const struct backplane_job *job, backplane_done *done,
+                       void *context);
+
 /* ---- presence ---- */
 
 /* This node's number: another one at each start, never 0. */
@@ -196,6 +217,10 @@ struct backplane_stats {
 	uint64_t failed;                                     /* messages that this node's log did not take */
 	uint64_t queue, queue_bytes;
 	uint64_t nodes; /* that hold a lease, this one included; 0 without presence */
+	/* For services. */
+	bool out, out_up;
+	uint64_t out_sent, out_refused; /* jobs: the queue has them; their sender was told to try later */
+	uint64_t out_queue, out_queue_bytes;
 };
 /* Any thread. */
 void backplane_stats(struct backplane *backplane, struct backplane_stats *stats);

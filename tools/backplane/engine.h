@@ -81,6 +81,32 @@ struct engine_member {
 	size_t value_size;
 };
 
+/* What a client sent, for services: in an engine it stands by itself, in the plain form of PLAIN.md. */
+struct engine_job {
+	const char *user, *id; /* names: UTF-8 without control characters */
+	size_t user_size, id_size;
+	uint64_t time_ms; /* since 1970 */
+	const void *data;
+	size_t size;
+	bool appended; /* out of hand_out: the engine has it and has said so */
+};
+#define ENGINE_JOBS_MAX 64 /* of one call */
+
+/* An engine's queue for services. It has a state, a connection and a thread of its own, so nothing in the way of what
+ * nodes tell each other waits for it. */
+struct engine_out {
+	const char *signs; /* that a queue's name may have beside letters and digits */
+	/* Connects nowhere. Null: no memory. The name has been looked at. */
+	void *(*open)(const struct engine_setup *setup, const char *queue);
+	void (*close)(void *state);
+	/* Connects anew if the connection is gone, makes the queue if there is none, and appends these jobs in this
+	 * order, all sent before the first answer is awaited: `appended` as in append. Without any jobs it only sees
+	 * whether the engine is there. Returns 0 when the engine has all; -EMSGSIZE when the first that is not appended
+	 * can never be; -ENOSPC when the queue takes no more now, and the connection is good; any other: the connection
+	 * is gone, and what is not `appended` may be there or not. */
+	int (*hand_out)(void *state, struct engine_job *jobs, size_t count, char why[static ENGINE_WHY_SIZE]);
+};
+
 struct engine {
 	const char *name;             /* "redis" */
 	const char *const *schemes;   /* of URLs: "redis", "rediss"; null ends them */
@@ -141,6 +167,8 @@ struct engine {
 	                    char why[static ENGINE_WHY_SIZE]);
 	/* Removes what is left of a node whose lease has ended; of itself: of this node. */
 	int (*forget)(void *state, uint64_t node, char why[static ENGINE_WHY_SIZE]);
+
+	const struct engine_out *out; /* null: there are no queues for services */
 };
 
 /* Whether setup.wake_fd is readable. */
@@ -154,6 +182,7 @@ static inline bool engine_woken(int wake_fd)
  * BACKPLANE_REDIS (or its like) and #endif, so that the file compiles to nothing where the library is missing. */
 extern const struct engine *const engines[];
 extern const struct engine engine_redis, engine_nats, engine_amqp, engine_kafka;
+extern const struct engine_out engine_redis_out, engine_nats_out, engine_amqp_out, engine_kafka_out;
 
 /* The engine of a scheme. Null: there is none; *package is then Debian's package that a build needs for it, or null
  * when nobody has heard of such a scheme. */

@@ -368,47 +368,6 @@ static natsStatus send_packet(struct state *state, const struct engine_packet *p
 	                                     (int)packet->size);
 }
 
-/* An answer is {"stream":"NAME","seq":N} or {"error":{"code":..,"err_code":N,"description":".."},..}. */
-static int judge_answer(natsMsg *message, char why[static ENGINE_WHY_SIZE])
-{
-	char text[256];
-	int size = natsMsg_GetDataLength(message);
-	snprintf(text, sizeof text, "%.*s", size > 0 ? size : 0, size > 0 ? natsMsg_GetData(message) : "");
-	const char *words = strstr(text, "\"description\":\"");
-	if (!strstr(text, "\"error\""))
-		return strstr(text, "\"seq\"") ? 0 : -EPROTO;
-	words = words ? words + strlen("\"description\":\"") : text;
-	snprintf(why, ENGINE_WHY_SIZE, "the stream refuses packets: %.*s", (int)strcspn(words, "\""), words);
-	return -EIO;
-}
-
-/* Awaits the answers to the packets from tag `first` on. */
-static int await(struct nats_side *side, uint64_t first, struct engine_packet *packets, size_t count,
-                 char why[static ENGINE_WHY_SIZE])
-{
-	const uint64_t until = now_ms() + ENGINE_WAIT_MS;
-	int wrong = 0;
-	for (size_t answered = 0; answered < count;) {
-		natsMsg *message = NULL;
-		const uint64_t now = now_ms();
-		natsStatus status = natsSubscription_NextMsg(&message, side->inbox,
-		                                             now < until ? (int64_t)(until - now) : 0);
-		if (status == NATS_NO_RESPONDERS)
-			return snprintf(why, ENGINE_WHY_SIZE, "nobody takes packets: the stream is gone"), -ENOENT;
-		if (status)
-			return nats_failed(why, "no answer to a packet", status);
-		uint64_t tag = strtoull(natsMsg_GetSubject(message) + side->subject_size + 1, NULL, 10);
-		if (tag >= first && tag - first < count) {
-			int code = judge_answer(message, why);
-			packets[tag - first].appended = code == 0;
-			wrong = wrong ? wrong : code;
-			answered++;
-		}
-		natsMsg_Destroy(message);
-	}
-	return wrong;
-}
-
 static int append(void *context, struct engine_packet *packets, size_t count, char why[static ENGINE_WHY_SIZE])
 {
 	struct state *state = context;
@@ -420,7 +379,7 @@ static int append(void *context, struct engine_packet *packets, size_t count, ch
 		return snprintf(why, ENGINE_WHY_SIZE, "there is no connection"), -ENOTCONN;
 	for (; sent < count && !status; sent += !status, state->tag += !status)
 		status = send_packet(state, &packets[sent]);
-	int code = sent ? await(side, first, packets, sent, why) : 0;
+	int code = sent ? nats_side_await(side, first, packets, sent, why) : 0;
 	if (status && !code && status == NATS_MAX_PAYLOAD) {
 		snprintf(why, ENGINE_WHY_SIZE, "the server takes no more than %lld bytes: see its max_payload",
 		         (long long)natsConnection_GetMaxPayload(side->nats));
@@ -471,5 +430,6 @@ const struct engine engine_nats = {
 	.begin = begin,
 	.connect = enter_writer,
 	.append = append,
+	.out = &engine_nats_out,
 };
 #endif

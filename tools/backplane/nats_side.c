@@ -9,7 +9,9 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define PORT_DEFAULT 4222
 
@@ -132,5 +134,54 @@ int nats_side_enter(struct nats_side *side, const struct backplane_url *url, cha
 		side->host = (side->host + 1) % url->host_count;
 	}
 	return -ECONNREFUSED;
+}
+
+/* ---- answers ---- */
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* An answer is {"stream":"NAME","seq":N} or {"error":{"code":..,"err_code":N,"description":".."},..}. */
+static int judge_answer(natsMsg *message, char why[static ENGINE_WHY_SIZE])
+{
+	char text[256];
+	int size = natsMsg_GetDataLength(message);
+	snprintf(text, sizeof text, "%.*s", size > 0 ? size : 0, size > 0 ? natsMsg_GetData(message) : "");
+	const char *words = strstr(text, "\"description\":\"");
+	if (!strstr(text, "\"error\""))
+		return strstr(text, "\"seq\"") ? 0 : -EPROTO;
+	words = words ? words + strlen("\"description\":\"") : text;
+	snprintf(why, ENGINE_WHY_SIZE, "the stream refuses it: %.*s", (int)strcspn(words, "\""), words);
+	return -EIO;
+}
+
+int nats_side_await(struct nats_side *side, uint64_t first, struct engine_packet *packets, size_t count,
+                    char why[static ENGINE_WHY_SIZE])
+{
+	const uint64_t until = now_ms() + ENGINE_WAIT_MS;
+	int wrong = 0;
+	for (size_t answered = 0; answered < count;) {
+		natsMsg *message = NULL;
+		const uint64_t now = now_ms();
+		natsStatus status = natsSubscription_NextMsg(&message, side->inbox,
+		                                             now < until ? (int64_t)(until - now) : 0);
+		if (status == NATS_NO_RESPONDERS)
+			return snprintf(why, ENGINE_WHY_SIZE, "nobody takes it: the stream is gone"), -ENOENT;
+		if (status)
+			return nats_failed(why, "no answer to a message", status);
+		uint64_t tag = strtoull(natsMsg_GetSubject(message) + side->subject_size + 1, NULL, 10);
+		if (tag >= first && tag - first < count) {
+			int code = judge_answer(message, why);
+			packets[tag - first].appended = code == 0;
+			wrong = wrong ? wrong : code;
+			answered++;
+		}
+		natsMsg_Destroy(message);
+	}
+	return wrong;
 }
 #endif

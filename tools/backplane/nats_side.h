@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * nats_side.h - a connection to NATS, with JetStream's context and an inbox: one for reading, one for writing. It must
- * not know streams or packets.
+ * not know what is read or written.
  *
  * Invariant: the library mends no connection (it would send again what it had not sent, and tell nobody of what was
  * missed): a connection that was lost is closed.
@@ -32,6 +32,11 @@ void nats_side_leave(struct nats_side *side);
 
 /* Subscribes to an inbox of a new name. */
 natsStatus nats_side_inbox(struct nats_side *side);
+
+/* Of a writer: awaits the stream's answers to what was published with the tags from `first` on, and marks those that it
+ * has. -ENOENT: no stream takes them; -EIO: it refuses some, and the connection is good. */
+int nats_side_await(struct nats_side *side, uint64_t first, struct engine_packet *packets, size_t count,
+                    char why[static ENGINE_WHY_SIZE]);
 
 /* Says what failed, in words. Returns an errno for it. */
 int nats_failed(char why[static ENGINE_WHY_SIZE], const char *what, natsStatus status);

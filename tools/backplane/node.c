@@ -25,8 +25,8 @@ static int fail(struct rc_error *error, int code, const char *format, const char
 	return -1;
 }
 
-static int check_url(const struct backplane_url *url, const struct engine **engine, unsigned long *keep,
-                     struct rc_error *error)
+static int check_url(const struct backplane_settings *settings, const struct backplane_url *url,
+                     const struct engine **engine, unsigned long *keep, struct rc_error *error)
 {
 	const char *package;
 	char wrong[ENGINE_WHY_SIZE] = "";
@@ -46,6 +46,8 @@ static int check_url(const struct backplane_url *url, const struct engine **engi
 	if (!*prefix || strlen(prefix) > 64 ||
 	    strspn(prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != strlen(prefix))
 		return fail(error, -EINVAL, "prefix=%s: expected 1 to 64 letters, digits, '_' or '-'%s", prefix, "");
+	if (!jobs_check(settings, url, *engine, wrong))
+		return fail(error, -EINVAL, "%s%s", wrong, "");
 	return (*engine)->check(url, wrong) ? fail(error, -EINVAL, "%s%s", wrong, "") : 0;
 }
 
@@ -55,7 +57,7 @@ int backplane_check(const struct backplane_settings *settings, struct rc_error *
 	const struct engine *engine;
 	unsigned long keep = KEEP_DEFAULT;
 	const char *wrong = backplane_url_parse(&url, settings->url);
-	return wrong ? fail(error, -EINVAL, "%s%s", wrong, "") : check_url(&url, &engine, &keep, error);
+	return wrong ? fail(error, -EINVAL, "%s%s", wrong, "") : check_url(settings, &url, &engine, &keep, error);
 }
 
 /* ---- life ---- */
@@ -67,7 +69,7 @@ static bool open_parts(struct backplane *backplane, struct rc_error *error)
 	struct follower *follower = &backplane->follower;
 	if (wrong)
 		return fail(error, -EINVAL, "%s%s", wrong, "") == 0;
-	if (check_url(&backplane->url, &backplane->engine, &backplane->keep, error))
+	if (check_url(&backplane->settings, &backplane->url, &backplane->engine, &backplane->keep, error))
 		return false;
 	follower->messages = calloc(BACKPLANE_MESSAGES_MAX, sizeof *follower->messages);
 	follower->numbers = calloc(BACKPLANE_MESSAGES_MAX, sizeof *follower->numbers);
@@ -79,6 +81,8 @@ static bool open_parts(struct backplane *backplane, struct rc_error *error)
 		                            .wake_fd = backplane->wake_fd };
 	if (follower->messages && follower->numbers && backplane->wake_fd >= 0)
 		backplane->state = backplane->engine->open(&setup, why);
+	if (backplane->state && backplane->settings.out && !(backplane->jobs = jobs_new(backplane, &setup)))
+		return fail(error, -ENOMEM, "no memory%s%s", "", "") == 0;
 	return backplane->state || fail(error, -ENOMEM, "%s%s", why, "") == 0;
 }
 
@@ -137,10 +141,15 @@ int backplane_start(struct backplane *backplane)
 	if (code)
 		return -code;
 	code = pthread_create(&backplane->publisher_thread, NULL, publisher_run, backplane);
+	bool publishes = !code;
+	if (!code && backplane->jobs)
+		code = -jobs_start(backplane->jobs);
 	if (code) {
 		atomic_store(&backplane->ending, true);
 		state_wake(backplane);
 		pthread_join(backplane->follower_thread, NULL);
+		if (publishes)
+			pthread_join(backplane->publisher_thread, NULL);
 		return -code;
 	}
 	backplane->started = true;
@@ -156,6 +165,7 @@ void backplane_stop(struct backplane *backplane)
 	uint64_t until_ns = state_clock_ns() + UINT64_C(1000000) * LEAVE_MS;
 	while (!outbox_is_empty(&backplane->outbox) && !state_away_ns(backplane) && state_clock_ns() < until_ns)
 		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+	jobs_stop(backplane->jobs, until_ns);
 	pthread_mutex_lock(&backplane->lock);
 	atomic_store(&backplane->ending, true);
 	pthread_cond_broadcast(&backplane->changed);
@@ -171,6 +181,7 @@ void backplane_free(struct backplane *backplane)
 {
 	if (!backplane)
 		return;
+	jobs_free(backplane->jobs);
 	if (backplane->state)
 		backplane->engine->close(backplane->state);
 	outbox_free(&backplane->outbox);

@@ -5,6 +5,7 @@
  *      node.c        its life, and what others ask of it: on top
  *      follower.c    reads, repairs, delivers         publisher.c   appends, holds the lease
  *      at_once.c     what is delivered before it is sent
+ *      jobs.c        what goes to services, beside all else
  *      presence.c    who else is there                arrival.c     a packet that came: from bytes to deliver()
  *      state.c       up or away, and the counters: at the bottom, with outbox.c, packet.c, engines.c
  */
@@ -50,6 +51,7 @@ struct follower {
 };
 
 struct presence;
+struct jobs;
 
 struct backplane {
 	struct health_part part;
@@ -66,6 +68,7 @@ struct backplane {
 	struct outbox_sending direct; /* of who has outbox.direct */
 	struct follower follower;
 	struct presence *presence; /* null: nobody uses it */
+	struct jobs *jobs;         /* null: nothing goes to services */
 	pthread_t follower_thread, publisher_thread;
 	bool started;
 	_Atomic bool ending;
@@ -127,6 +130,20 @@ void presence_tell(struct backplane *backplane, uint64_t now_ns);
 void presence_heard(struct backplane *backplane, uint64_t node);
 struct presence *presence_new(void);
 void presence_free(struct presence *presence);
+
+/* ---- jobs.c ---- */
+
+/* Whether a queue may have this name; if not, the words. */
+bool jobs_check(const struct backplane_settings *settings, const struct backplane_url *url, const struct engine *engine,
+                char wrong[static ENGINE_WHY_SIZE]);
+/* Null without memory. */
+struct jobs *jobs_new(struct backplane *backplane, const struct engine_setup *setup);
+int jobs_start(struct jobs *jobs);
+/* Takes nothing more; what waits has until then, and is told. Null is allowed, and one that was not started. */
+void jobs_stop(struct jobs *jobs, uint64_t until_ns);
+void jobs_free(struct jobs *jobs);
+/* What stats tell of it; `why`, of ENGINE_WHY_SIZE, gets why it is away, or nothing. */
+void jobs_stats(struct jobs *jobs, struct backplane_stats *stats, char *why);
 
 /* ---- report.c ---- */
 

@@ -34,5 +34,12 @@
 		    "topics that are delivered at once, and not in the order of\nthe engine: each node numbers them "  \
 		    "by itself (repeatable)"                                                                           \
 	}
+/* For who has clients whose data services work on. */
+#define BACKPLANE_OUT_OPTION(backplane)                                                                                \
+	{                                                                                                              \
+		"backplane-out", OPTION_TEXT, &(backplane)->out, "NAME",                                               \
+		    "the data that clients send goes to this queue of the engine too,\nfor services to work on: a "    \
+		    "stream of Redis, a subject of JetStream,\na queue of RabbitMQ, a topic of Kafka"                  \
+	}
 
 #endif

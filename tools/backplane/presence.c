@@ -7,7 +7,7 @@
  * Where an engine keeps no leases, a node says once a second that it lives, by a message that all read.
  *
  * Invariant: a node is told to have come once before it is told to be gone; and nobody is gone while this node itself
- * does not hear the engine.
+ * does not hear the engine, nor within a lease's time after that: the others have to come back as well.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,7 @@
 #define LOOK_NS UINT64_C(300000000) /* a lease that ends is seen 300 ms later at most */
 #define RENEW_NS (UINT64_C(1000000) * BACKPLANE_RENEW_MS)
 #define LEASE_NS (UINT64_C(1000000) * BACKPLANE_LEASE_MS)
+#define LATE_NS RENEW_NS /* between two looks: the engine was away, or this node */
 
 enum word_kind { WORD_CAME, WORD_MEMBER, WORD_GONE, WORD_WANTED };
 
@@ -41,6 +42,7 @@ struct presence {
 	struct known *nodes;
 	unsigned count;
 	uint64_t next_ns;
+	uint64_t looked_ns, patient_ns; /* the last look; until then nobody is gone */
 };
 
 struct presence *presence_new(void)
@@ -180,6 +182,16 @@ static void see_member(void *context, const struct engine_member *member)
 	say(looking->backplane, WORD_MEMBER, looking->came[looking->fresh], member);
 }
 
+/* What ended this node's lease, or kept it from looking, may have done so to all. */
+static bool is_patient(struct presence *presence, bool held)
+{
+	uint64_t now_ns = state_clock_ns();
+	if (!held || now_ns - presence->looked_ns > LATE_NS)
+		presence->patient_ns = now_ns + LEASE_NS;
+	presence->looked_ns = now_ns;
+	return now_ns < presence->patient_ns;
+}
+
 static int look(struct backplane *backplane, char why[static ENGINE_WHY_SIZE])
 {
 	const struct engine *engine = backplane->engine;
@@ -194,8 +206,9 @@ static int look(struct backplane *backplane, char why[static ENGINE_WHY_SIZE])
 	atomic_store(&backplane->counters.nodes, looking.count);
 	if (!held)
 		say(backplane, WORD_WANTED, 0, NULL);
+	bool patient = is_patient(presence, held);
 	for (unsigned i = presence->count; i-- > 0;) {
-		if (presence->nodes[i].here)
+		if (presence->nodes[i].here || patient)
 			continue;
 		code = engine->forget(backplane->state, presence->nodes[i].node, why);
 		if (code)

@@ -552,6 +552,7 @@ const struct engine engine_redis = {
 	.members_write = members_write,
 	.members_read = members_read,
 	.forget = forget,
+	.out = &engine_redis_out,
 };
 
 #endif

@@ -37,6 +37,9 @@ void backplane_stats(struct backplane *backplane, struct backplane_stats *stats)
 	stats->queue = backplane->outbox.count;
 	stats->queue_bytes = backplane->outbox.size;
 	pthread_mutex_unlock(&backplane->outbox.lock);
+	char why[ENGINE_WHY_SIZE];
+	if (backplane->jobs)
+		jobs_stats(backplane->jobs, stats, why);
 }
 
 static const struct figure {
@@ -77,7 +80,14 @@ static bool is_degraded(void *context, char why[static 160])
 	bool away = backplane->away_since_ns;
 	snprintf(why, 160, "%s%.120s", away ? "the backplane is away: " : "", away ? backplane->why : "");
 	pthread_mutex_unlock(&backplane->lock);
-	return away;
+	struct backplane_stats stats = { 0 };
+	char words[ENGINE_WHY_SIZE];
+	if (away || !backplane->jobs)
+		return away;
+	jobs_stats(backplane->jobs, &stats, words);
+	if (!stats.out_up)
+		snprintf(why, 160, "what clients send does not reach services: %.100s", words);
+	return !stats.out_up;
 }
 
 static void write_json(void *context, FILE *to)
@@ -96,6 +106,15 @@ static void write_json(void *context, FILE *to)
 	        (double)stats.lag_ns / 1e9, stats.epoch, stats.nodes, stats.queue, stats.queue_bytes);
 	for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
 		fprintf(to, ",\"%s\":%" PRIu64, figures[i].name, value_of(&figures[i], &stats));
+	if (stats.out) {
+		fputs(",\"out\":{\"queue\":", to);
+		quote_json(to, backplane->settings.out);
+		fprintf(to,
+		        ",\"up\":%s,\"sent\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"waiting\":%" PRIu64
+		        ",\"waiting_bytes\":%" PRIu64 "}",
+		        stats.out_up ? "true" : "false", stats.out_sent, stats.out_refused, stats.out_queue,
+		        stats.out_queue_bytes);
+	}
 	fputs("}", to);
 }
 
@@ -114,6 +133,17 @@ static void write_metrics(void *context, FILE *to)
 	metrics_value(to, "backplane_nodes", "gauge", "Nodes that hold a lease, this one included", stats.nodes);
 	for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
 		metrics_value(to, figures[i].metric, "counter", figures[i].help, value_of(&figures[i], &stats));
+	if (!stats.out)
+		return;
+	metrics_value(to, "backplane_out_up", "gauge", "Whether the queue for services takes what clients send",
+	              stats.out_up);
+	metrics_value(to, "backplane_out_sent_total", "counter", "What clients sent that the queue for services has",
+	              stats.out_sent);
+	metrics_value(to, "backplane_out_refused_total", "counter",
+	              "What clients sent and were told to send again later", stats.out_refused);
+	metrics_value(to, "backplane_out_queue_messages", "gauge", "What waits for the queue for services",
+	              stats.out_queue);
+	metrics_value(to, "backplane_out_queue_bytes", "gauge", "Bytes that it takes", stats.out_queue_bytes);
 }
 
 void backplane_describe(struct backplane *backplane)
