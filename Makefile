@@ -60,7 +60,7 @@ TOOL_OBJECTS := $(call objects,$(filter-out tools/examples/%,$(wildcard tools/*.
 UNIT_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(patsubst tests/unit/%.c,$(BUILD)/tests/unit_%,$(wildcard tests/unit/*.c)))
 # Programs without a test framework, for what the thread sanitizer is to see.
 HOSTILE := $(BUILD)/tests/backplane_hostile
-HOSTILE_OBJECTS := $(call objects,$(wildcard tests/backplane/*.c) $(addprefix tools/backplane/,arrival.c at_once.c follower.c jobs.c node.c outbox.c packet.c plain.c presence.c publisher.c report.c state.c url.c))
+HOSTILE_OBJECTS := $(call objects,$(wildcard tests/backplane/*.c) tools/lib/text.c $(addprefix tools/backplane/,arrival.c at_once.c bridge.c follower.c jobs.c map.c node.c outbox.c packet.c plain.c presence.c publisher.c report.c state.c url.c))
 THREAD_TESTS := $(patsubst tests/threads/%.c,$(BUILD)/tests/threads_%,$(wildcard tests/threads/*.c))
 FUZZ_TARGETS := $(filter-out run,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
 FUZZ_TESTS := $(if $(findstring thread,$(SANITIZE)),,$(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%))

@@ -253,6 +253,19 @@ static int map_pages(const struct rc_config *config, size_t size, void **memory,
 	               size / HUGE_PAGE_SIZE, strerror(errno));
 }
 
+/* Unlike MAP_POPULATE this says when it did not work, and comes after what was said about the pages. Before Linux 5.14
+ * there is nothing of the kind: each page is touched. Returns 0 or -1 and errno. */
+static int populate(void *memory, size_t size)
+{
+	int result = madvise(memory, size, MADV_POPULATE_WRITE);
+	if (result == 0 || errno != EINVAL)
+		return result;
+	size_t page_size = (size_t)sysconf(_SC_PAGESIZE);
+	for (size_t at = 0; at < size; at += page_size)
+		((volatile uint8_t *)memory)[at] = 0;
+	return 0;
+}
+
 int rc_place_map(const struct rc_config *config, size_t size, void **memory, size_t *mapped_size,
                  struct rc_error *error)
 {
@@ -266,8 +279,7 @@ int rc_place_map(const struct rc_config *config, size_t size, void **memory, siz
 		madvise(*memory, size, MADV_HUGEPAGE); /* a kernel without them has small ones */
 	if (config->numa_node >= 0)
 		result = prefer_for_memory(*memory, size, config->numa_node, error);
-	/* Unlike MAP_POPULATE these say when it did not work, and come after what was said about the pages. */
-	if (result == 0 && config->log_prefault && madvise(*memory, size, MADV_POPULATE_WRITE) < 0)
+	if (result == 0 && config->log_prefault && populate(*memory, size) < 0)
 		result = rc_fail(error, -errno, "%zu KiB of log cannot be brought into memory: %s", size / RC_KIB,
 		                 strerror(errno));
 	if (result == 0 && config->log_lock && mlock(*memory, size) < 0)

@@ -418,12 +418,31 @@ static void be_hostile(uint64_t *chances, bool restarted[NODES])
 		} else if (what == 3) {
 			hub_flush();
 		} else if (what == 4) {
-			hub_trim(1 + (unsigned)below(chances, 30));
+			hub_trim((unsigned)below(chances, 30));
 		} else if (what == 5) {
 			hub_cut_all();
-			hub_trim(1 + (unsigned)below(chances, 10));
+			hub_trim(below(chances, 2) ? 0 : 1 + (unsigned)below(chances, 10));
 		}
 	}
+}
+
+/* A node that says nothing falls behind, and the engine lets go of all that it had to read. */
+static void fall_behind(unsigned which)
+{
+	struct backplane_stats stats;
+	pthread_mutex_lock(&models[which].running);
+	for (unsigned tries = 0; tries < 100; tries++) {
+		backplane_stats(models[which].backplane, &stats);
+		if (stats.up && !stats.queue)
+			break;
+		nap(1000000);
+	}
+	hub_deafen(which, 150000000);
+	nap(60000000);
+	atomic_store(&talks, false);
+	nap(20000000);
+	hub_trim(0);
+	pthread_mutex_unlock(&models[which].running);
 }
 
 static void run_seed(void)
@@ -445,6 +464,8 @@ static void run_seed(void)
 		pthread_create(&talkers[i], NULL, talk, &models[i]);
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		be_hostile(&chances, restarted);
+		if (!lossless && below(&chances, 2))
+			fall_behind((unsigned)below(&chances, NODES));
 		atomic_store(&talks, false);
 		hub_set(&none);
 		uint64_t until_ns = now_ns() + calm_s * 1000000000;

@@ -28,18 +28,21 @@ struct packet {
 /* A node's two connections. */
 struct side {
 	bool used, following, publishing;
-	size_t next; /* packet that is read next */
+	size_t next;   /* packet that is read next */
+	unsigned life; /* of the stream, in which it stands */
 	int wake_fd;
+	uint64_t deaf_until_ns; /* it is not let in to read */
 };
 
 static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t more;
 	uint64_t seed;
-	bool own_epochs, there;
+	bool own_epochs, there, tells_spent;
 	struct hub_malice malice;
 	struct packet *packets;
 	size_t first, count;
+	unsigned life; /* another one each time that it forgets everything */
 	struct packet late[LATE_MAX];
 	size_t late_count;
 	struct side sides[SIDES_MAX];
@@ -167,9 +170,10 @@ static int follow(void *state, struct engine_place *place, char why[static ENGIN
 	struct side *side = state;
 	pthread_mutex_lock(&hub.lock);
 	rest();
-	if (happens(hub.malice.cut) || now_ns() < hub.deaf_until_ns)
+	if (happens(hub.malice.cut) || now_ns() < hub.deaf_until_ns || now_ns() < side->deaf_until_ns)
 		return lose(&side->following, why);
 	side->following = true;
+	side->life = hub.life;
 	side->next = hub.first;
 	if (place->at.sequence) {
 		while (side->next < hub.count && !is_at_or_after(hub.packets[side->next].position, place->at))
@@ -178,6 +182,7 @@ static int follow(void *state, struct engine_place *place, char why[static ENGIN
 		side->next = hub.count - place->tail_max;
 	}
 	place->newest = newest();
+	place->spent = hub.tells_spent && hub.first == hub.count;
 	pthread_mutex_unlock(&hub.lock);
 	return 0;
 }
@@ -216,14 +221,15 @@ static int read_side(void *state, unsigned timeout_ms, engine_take *take, void *
 	}
 	if (!side->following || happens(hub.malice.cut))
 		return lose(&side->following, why);
-	if (!hub.there) {
+	if (!hub.there || side->life != hub.life) {
 		pthread_mutex_unlock(&hub.lock);
 		return -ENOENT;
 	}
 	if (side->next < hub.first) /* it was too slow, and no engine may hide that */
 		return lose(&side->following, why);
 	for (size_t end = blind ? side->next + below(&hub.seed, 3) : SIZE_MAX;
-	     side->next < hub.count && side->next < end && count < 100 && side->following; count++) {
+	     side->next < hub.count && side->next < end && count < 100 && side->following && side->life == hub.life;
+	     count++) {
 		const struct packet *packet = &hub.packets[side->next++];
 		uint8_t *copy = malloc(packet->size);
 		const struct engine_position position = packet->position;
@@ -303,6 +309,7 @@ void hub_begin(uint64_t seed, bool own_epochs)
 {
 	hub.seed = seed;
 	hub.own_epochs = own_epochs;
+	hub.tells_spent = below(&hub.seed, 2);
 	hub.packets = calloc(PACKETS_MAX, sizeof *hub.packets);
 }
 
@@ -348,11 +355,21 @@ void hub_restart(unsigned lost)
 	pthread_mutex_unlock(&hub.lock);
 }
 
+void hub_deafen(unsigned index, uint64_t ns)
+{
+	pthread_mutex_lock(&hub.lock);
+	hub.sides[index].deaf_until_ns = now_ns() + ns;
+	hub.sides[index].following = false;
+	pthread_cond_broadcast(&hub.more);
+	pthread_mutex_unlock(&hub.lock);
+}
+
 void hub_flush(void)
 {
 	pthread_mutex_lock(&hub.lock);
 	drop_to(0);
 	hub.there = false;
+	hub.life++;
 	pthread_cond_broadcast(&hub.more);
 	pthread_mutex_unlock(&hub.lock);
 }

@@ -28,9 +28,11 @@ void hub_set(const struct hub_malice *malice);
 void hub_cut_all(void);
 /* It is restarted, without its newest `lost` packets. */
 void hub_restart(unsigned lost);
+/* The node that was the index-th to come cannot read for so long; it may write. */
+void hub_deafen(unsigned index, uint64_t ns);
 /* It forgets everything (FLUSHALL). */
 void hub_flush(void);
-/* It lets go of the oldest, but for so many, of which there is one at least. */
+/* It lets go of the oldest, but for so many, perhaps none: it goes on numbering where it was. */
 void hub_trim(unsigned left);
 unsigned long hub_packets(void);
 void hub_end(void);

@@ -7,7 +7,7 @@ import threading
 import time
 
 from engines import Cut
-from harness import SLOW, Raw, Server, equal, until
+from harness import SLOW, Raw, Server, command, equal, until
 
 TOPICS = ("A", "B", "C")
 
@@ -222,3 +222,49 @@ def anew(engine):
     until(lambda: late.messages, "what there is now")
     equal((late.marks[0][0], late.messages[0][3]), ("state", "new"), "who comes back with an old number is told")
     stop(nodes)
+
+
+def emptied(engine):
+    """A stream that is emptied while a node is behind: the node is whole again, its clients are told, and all goes on;
+    likewise a node that starts with nothing to read."""
+    with Cut(engine.port) as way:
+        nodes = start(engine, 1, way.port, "emptied") + start(engine, 1, None, "emptied")
+        readers = [Reader(node) for node in nodes]
+        published(nodes[1], "A", "before")
+        for reader in readers:
+            reader.wait(1)
+        way.cut()
+        until(lambda: not backplane(nodes[0])["up"], "that it knows")
+        for n in range(5):
+            published(nodes[1], "A", str(n))
+        readers[1].wait(6)
+        engine.empty("emptied")
+        way.mend()
+        until(lambda: backplane(nodes[0])["up"], "that it is whole", 20)
+        equal(backplane(nodes[0])["gaps"], 1, "gaps")
+        until(lambda: readers[0].marks, "that its client is told")
+        until(lambda: publish(nodes[0], "A", "after") == 200, "that it takes messages")
+        for reader in readers:
+            until(lambda reader=reader: reader.messages[-1][3] == "after" or reader.error, "what was published then")
+            equal((reader.messages[-1][3], reader.error), ("after", None))
+        engine.empty("emptied")
+        nodes += start(engine, 1, None, "emptied")
+        until(lambda: backplane(nodes[2])["up"], "that a new node is whole", 20)
+        equal(backplane(nodes[2])["gaps"], 0, "gaps of who had nothing")
+        last = Reader(nodes[2])
+        until(lambda: publish(nodes[2], "B", "last") == 200, "that it takes messages")
+        until(lambda: last.messages, "its own message")
+        for reader in readers:
+            until(lambda reader=reader: reader.messages[-1][3] == "last" or reader.error, "its message on other nodes")
+            equal((reader.messages[-1][3], reader.error), ("last", None))
+        stop(nodes)
+
+
+def unreadable(*urls):
+    """A file that cannot be read ends the start, and is no engine that is away."""
+    for url in urls:
+        done = command("serve", "--backplane", url)
+        said = done.stderr.decode()
+        equal(done.returncode, 2, f"{url}: {said}")
+        if "=: the file cannot be read: No such file" not in said:
+            raise AssertionError(f"{url}: {said}")

@@ -227,14 +227,22 @@ def wrong_urls(scheme, cases):
             raise AssertionError(f"{rest}: '{process.stderr}' does not say '{words}'")
 
 
-def refused(url, *words):
-    """An engine that lets nobody in: it says so, and not the password."""
+def refused(url, *words, calls=(("follow", 0, 10), ("connect",))):
+    """An engine that does not let us in: it says so in these words, and not the password."""
     with Peer(url) as peer:
-        for call in (("follow", 0, 10), ("connect",)):
+        for call in calls:
             if peer.tell(*call)[0] >= 0:
                 raise AssertionError("it was let in")
-            if not any(word in peer.why for word in words) or "secret" in peer.why:
-                raise AssertionError(f"'{peer.why}' says none of {words}, or too much")
+            if not all(word in peer.why for word in words) or "secret" in peer.why:
+                raise AssertionError(f"'{peer.why}' does not say all of {words}, or says too much")
+
+
+def let_in(url):
+    """An engine that lets us in, and takes packets."""
+    with Peer(url) as peer:
+        begun(peer)
+        peer.append("a", "b")
+        equal(peer.texts(2), ["a", "b"])
 
 
 def needs_peer(scheme):

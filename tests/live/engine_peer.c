@@ -105,6 +105,7 @@ static int obey(struct peer *peer, char **words, size_t count)
 
 static bool prepare(struct peer *peer, struct engine_setup *setup, struct backplane_url *url, const char *text)
 {
+	static const struct backplane_map map;
 	const char *wrong = backplane_url_parse(url, text), *package;
 	if (wrong)
 		return fprintf(stderr, "engine_peer: %s\n", wrong), false;
@@ -117,6 +118,7 @@ static bool prepare(struct peer *peer, struct engine_setup *setup, struct backpl
 		                        .prefix = backplane_url_value(url, "prefix", "ringcast"),
 		                        .keep_max = 100000,
 		                        .node = 1,
+		                        .map = &map,
 		                        .wake_fd = eventfd(0, 0) };
 	peer->state = peer->engine->open(setup, peer->why);
 	return peer->state != NULL;

@@ -4,6 +4,9 @@ killed and started again as a test wishes, and ended by its pid. Between a node 
 
 An engine knows how ringcast is told of it (url), and nothing else of ringcast.
 """
+import base64
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -13,6 +16,7 @@ import tempfile
 import threading
 import time
 
+from authority import Authority
 from harness import BUILD, SLOW, Skip, die_with_parent, until
 from proxies import free_port
 
@@ -111,12 +115,16 @@ class Nats(Engine):
     def arguments(self):
         return [self.program, "-a", "127.0.0.1", "-p", str(self.port), *self.jetstream, *self.flags]
 
-    def ask(self, subject, data=b""):
+    def ask(self, subject, data=b"", headers=None):
         """One request, by the bare protocol: the answer's payload."""
+        head = "".join(["NATS/1.0\r\n", *(f"{key}: {value}\r\n" for key, value in (headers or {}).items()), "\r\n"]).encode()
         with socket.create_connection(("127.0.0.1", self.port), 5 * SLOW) as link:
             file = link.makefile("rwb")
-            file.write(b'CONNECT {"verbose":false}\r\nSUB answer 1\r\n')
-            file.write(b"PUB %s answer %d\r\n%s\r\n" % (subject.encode(), len(data), data))
+            file.write(b'CONNECT {"verbose":false,"headers":true}\r\nSUB answer 1\r\n')
+            if headers:
+                file.write(b"HPUB %s answer %d %d\r\n%s\r\n" % (subject.encode(), len(head), len(head + data), head + data))
+            else:
+                file.write(b"PUB %s answer %d\r\n%s\r\n" % (subject.encode(), len(data), data))
             file.flush()
             while line := file.readline():
                 if line.startswith(b"MSG"):
@@ -128,12 +136,18 @@ class Nats(Engine):
         if b'"success":true' not in self.ask(f"$JS.API.STREAM.DELETE.{prefix}"):
             raise AssertionError("the stream was not deleted")
 
+    def empty(self, prefix):
+        """The stream stays, and goes on numbering; all that it holds goes."""
+        if b'"success":true' not in self.ask(f"$JS.API.STREAM.PURGE.{prefix}"):
+            raise AssertionError("the stream was not emptied")
+
     def url(self, prefix, port=None, more=""):
         return f"nats://{self.address(port)}?prefix={prefix}{more}"
 
 
 class Rabbit(Engine):
-    """Called in its library folder: the wrapper in sbin wants a user of its own."""
+    """Called in its library folder: the wrapper in sbin wants a user of its own. Beside guest, who has the vhost /, there is
+    `me` with the password se/cret and the vhost own; on the port `tls` it wants TLS, of the authority `trust`."""
     scheme = "amqp"
     limit = 100
     memory = "/dev/shm"
@@ -148,9 +162,25 @@ class Rabbit(Engine):
         self.epmd = free_port()
         self.names = None
         self.distribution = free_port()
+        self.tls, self.trust = free_port(), Authority(self.folder)
         self.write("rabbitmq.conf", f"listeners.tcp.default = 127.0.0.1:{self.port}\nvm_memory_high_watermark.absolute = 1GB\n"
-                                    "disk_free_limit.absolute = 50MB\n")
+                                    "disk_free_limit.absolute = 50MB\n"
+                                    f"load_definitions = {self.folder}/definitions.json\n"
+                                    f"listeners.ssl.default = 127.0.0.1:{self.tls}\nssl_options.cacertfile = {self.trust.ca}\n"
+                                    f"ssl_options.certfile = {self.trust.cert}\nssl_options.keyfile = {self.trust.key}\n"
+                                    "ssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = false\n")
+        people = (("guest", "guest", "/"), ("me", "se/cret", "own"))
+        self.write("definitions.json", json.dumps({
+            "users": [{"name": name, "password_hash": self.hashed(password), "tags": "",
+                       "hashing_algorithm": "rabbit_password_hashing_sha256"} for name, password, _ in people],
+            "vhosts": [{"name": vhost} for _, _, vhost in people],
+            "permissions": [{"user": name, "vhost": vhost, "configure": ".*", "write": ".*", "read": ".*"}
+                            for name, _, vhost in people]}))
         self.write("plugins", "[].\n")
+
+    @staticmethod
+    def hashed(password):
+        return base64.b64encode(b"salt" + hashlib.sha256(b"salt" + password.encode()).digest()).decode()
 
     def begin(self):
         # The server would leave one behind, as a daemon.

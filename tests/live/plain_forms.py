@@ -7,7 +7,7 @@ import subprocess
 
 import backplane_nodes as nodes
 from app import App
-from harness import SLOW, TOP, equal, until
+from harness import SLOW, TOP, command, equal, until
 
 
 def ran(*command, **more):
@@ -86,3 +86,68 @@ def rooms_and_users(engine, publish, prefix="app"):
     bob.expect("room_message", content="last")
     both[1].client("/ws/carl").expect("direct", content="who is away")
     nodes.stop(both)
+
+
+def mapped(engine, rules, publish, prefix="mapped", begin=lambda both: None):
+    """What others publish in their own way, to what is theirs, reaches topics, rooms, users and everybody, as rules say; from
+    both nodes in one order, once. publish(source, text, fields) is somebody else's. What is hostile is counted and skipped."""
+    flags = [word for rule in rules.values() for word in ("--backplane-map", rule)]
+    both = [App("--backplane", engine.url(prefix), *flags, workers=1) for _ in range(2)]
+    begin(both)
+    ann, bob = (node.client(f"/ws/{name}") for node, name in zip(both, ("ann", "bob")))
+    ann.in_room("lobby")
+    bob.in_room("lobby")
+    ann.expect("user_joined", userId="bob")
+    for client in (ann, bob):
+        client.say("subscribe", topics=["orders.7"]).expect("subscribed")
+    for number in range(10):
+        publish("topic", json.dumps({"n": number}), {"customer": "7"})
+    heard = [[client.expect("update", topic="orders.7", data={"n": n}) for n in range(10)] for client in (ann, bob)]
+    equal(heard[0], heard[1], "numbers on two nodes")
+    publish("room", "to the room", {"customer": "lobby"})
+    for client in (ann, bob):
+        client.expect("room_message", room="lobby", content="to the room")
+    publish("user", json.dumps(["to", "one"]), {"customer": "ann"})
+    ann.expect("direct", content=["to", "one"])
+    publish("all", "to all", {})
+    for client in (ann, bob):
+        client.expect("broadcast", content="to all")
+    before = [nodes.backplane(node)["broken"] + nodes.backplane(node)["failed"] for node in both]
+    publish("topic", "x", {"customer": ""})
+    publish("topic", "x", {"customer": "line\nbreak"})
+    publish("topic", "x", {"customer": "a" * 250})
+    publish("user", "x", {"customer": "\x7f"})
+    publish("topic", "after", {"customer": "7"})
+    for client in (ann, bob):
+        client.expect("update", topic="orders.7", data="after")
+    for node, count in zip(both, before):
+        equal(nodes.backplane(node)["broken"] + nodes.backplane(node)["failed"], count + 4, "what was skipped, counted")
+    # A node that dies and one that comes later change nothing.
+    both[1].kill()
+    publish("all", "while one is gone", {})
+    heard_of(ann, "while one is gone")
+    both[1] = App("--backplane", engine.url(prefix), *flags, workers=1)
+    publish("all", "again", {})
+    heard_of(ann, "again")
+    ann.settle_after("user_left")
+    nodes.stop(both)
+
+
+def heard_of(client, content):
+    """A broadcast, perhaps behind word of who has left."""
+    while (message := client.hear())["type"] == "user_left":
+        pass
+    equal((message["type"], message.get("content")), ("broadcast", content))
+
+
+def wrong_maps(url, rules):
+    for rule, words in rules:
+        wrong = command("app", "--backplane", url, "--backplane-map", rule)
+        equal(wrong.returncode != 0 and b"backplane-map" in wrong.stderr and words.encode() in wrong.stderr, True,
+              (rule, wrong.stderr))
+    wrong = command("serve", "--backplane", url, "--backplane-map", "a/b=room/x")
+    equal(wrong.returncode != 0 and b"ringcast app" in wrong.stderr, True, wrong.stderr)
+
+
+ANY_WRONG_MAP = [("orders", "SOURCE=TARGET"), ("=topic/a", "SOURCE=TARGET"), ("a/b=nowhere/x", "room/NAME"), ("a/b=topic/", "room/NAME"),
+                 ("a/b=topic/{", "{NAME}"), ("a/b=topic/}", "{NAME}"), ("a/b=topic/{}", "{NAME}"), ("a/b=everybody", "or all")]

@@ -14,6 +14,7 @@ import time
 
 from app import SECRET, SLOW, App, equal, token, until
 from harness import Skip, die_with_parent, run
+from nodetest import MODULES, need_npm, node
 from proxies import nginx
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -22,15 +23,22 @@ ROOMS, MEMBERS = 100, 10
 
 
 def test_npm_ws():
-    node = shutil.which("node")
+    program = shutil.which("node")
     environment = dict(os.environ, NODE_PATH="/usr/share/nodejs")
-    if not node or subprocess.run([node, "-e", "require('ws')"], env=environment, capture_output=True).returncode:
+    if not program or subprocess.run([program, "-e", "require('ws')"], env=environment, capture_output=True).returncode:
         raise Skip("needs nodejs and node-ws")
     with App() as server:
-        done = subprocess.run([node, os.path.join(HERE, "app_ws.js"), server.url, str(server.pid)], env=environment,
+        done = subprocess.run([program, os.path.join(HERE, "app_ws.js"), server.url, str(server.pid)], env=environment,
                               capture_output=True, text=True, timeout=40 * SLOW, preexec_fn=die_with_parent)
         equal((done.returncode, done.stdout.count("ok ")), (0, 3), done.stdout + done.stderr)
         equal(server.process.wait(10 * SLOW), 0)
+
+
+def test_npm_msgpack():
+    """The MessagePack of others in Node; both packages are pure JavaScript, and kept under build/node."""
+    need_npm("@msgpack/msgpack@3", "msgpackr@1")
+    with App("--content-max", "100000") as server:
+        node("msgpack.mjs", server.url, MODULES, limit=15)
 
 
 def test_wscat():

@@ -3,6 +3,7 @@
 wrong, late and missing; and what a stranger with bad sessions takes from others."""
 import json
 import os
+import re
 import socket
 import subprocess
 import tempfile
@@ -11,7 +12,7 @@ import time
 
 from app import SECRET, App, Client, Stream, poll, token
 from backend import Backend
-from harness import CLOSE, SLOW, Raw, Skip, equal, run, until
+from harness import CLOSE, SLOW, Raw, Skip, command, equal, run, until
 
 SHOWN = "a-secret-of-the-backend"
 
@@ -250,6 +251,113 @@ def test_messages():
         equal(len(backend.asked), count)
 
 
+def speak(server, body, path="/send", headers="", limit=20):
+    data = json.dumps(body).encode()
+    with Raw(server, limit=limit) as raw:
+        raw.send(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}Content-Length: {len(data)}\r\n\r\n"
+                 .encode() + data)
+        status, _, answer = raw.response()
+    return status, json.loads(answer) if answer.startswith(b"{") else answer
+
+
+def test_sending_by_http():
+    """POST /send asks as a WebSocket does: about each message, and about a room that its user is not in."""
+    def judge(question):
+        content = question["message"].get("content")
+        if content == "bad":
+            return {"allow": False, "message": "mind your words"}
+        if content == "slow":
+            time.sleep(0.3)
+        return {"content": "swapped"} if content == "swap" else {"allow": True}
+
+    def door(question):
+        return {"allow": question["room"] != "closed" or question["user"] == "member", "message": "this room is closed"}
+    with Backend(message=judge, join=door) as backend, App("--hook-message", backend.url, "--hook-join", backend.url) as server:
+        other = server.client("/ws/other").in_room("r")
+        member = server.client("/ws/member").in_room("closed")
+        backend.asked.clear()
+        status, answer = speak(server, {"type": "room_message", "room": "r", "content": "swap", "id": 1}, "/send/one")
+        equal((status, answer["messages"][0]["status"]), (200, "accepted"), answer)
+        other.expect("room_message", **{"from": "one", "content": "swapped"})
+        equal([(question["hook"], question["user"]) for question in backend.asked], [("join", "one"), ("message", "one")])
+        equal(backend.asked[0]["room"], "r")
+        # A room that is not open to it: nobody hears of that, and it is not asked about the message.
+        backend.asked.clear()
+        status, answer = speak(server, {"type": "room_message", "room": "closed", "content": "x", "id": 2}, "/send/one")
+        equal((status, answer["code"], answer["error"]), (403, "PERMISSION_DENIED", "this room is closed"))
+        equal([question["hook"] for question in backend.asked], ["join"])
+        # Who is in it already is not asked whether it may be.
+        equal(speak(server, {"type": "room_message", "room": "closed", "content": "x"}, "/send/member")[0], 200)
+        member.expect("room_message", content="x")
+        equal([question["hook"] for question in backend.asked], ["join", "message"])
+        # One after the other, and all of them are in the answer.
+        status, answer = speak(server, [{"type": "direct", "to": "other", "content": content, "id": content}
+                                        for content in ("slow", "bad", "swap")], "/send/one")
+        equal((status, answer["error"]), (403, "mind your words"))
+        equal([(message["id"], message.get("status")) for message in answer["messages"]],
+              [("slow", "delivered"), ("bad", "failed"), ("swap", "delivered")])
+        other.expect("direct", content="slow")
+        other.expect("direct", content="swapped")
+        equal(speak(server, {"type": "room_message", "room": "nobody", "content": 1}, "/send/one")[0], 404)
+        until(lambda: server.figures()["connectedClients"] == 2, "who spoke is gone")
+        other.settle()
+        # Who goes while it waits leaves nothing behind.
+        with Raw(server) as raw:
+            raw.send(b"POST /send/one HTTP/1.1\r\nHost: localhost\r\nContent-Length: 47\r\n\r\n"
+                     b'{"type":"direct","to":"other","content":"slow"}')
+            until(lambda: server.figures()["connectedClients"] == 3, "it waits")
+        until(lambda: server.figures()["connectedClients"] == 2, "it is gone")
+        equal(server.api("presence?user=one")[1]["count"], 0)
+
+
+def test_history_by_http():
+    with Backend(subscribe={"allow": False, "message": "not for you"}) as backend, \
+            App("--hook-subscribe", backend.url) as server:
+        status, answer = speak(server, {"type": "history", "topic": "t"}, "/send/one")
+        equal((status, answer["error"]), (403, "not for you"))
+        equal(speak(server, {"type": "ping"}, "/send/one")[0], 200)
+
+
+def test_who_sends_by_http():
+    """Nobody speaks in a name that the backend did not give it."""
+    def known(question):
+        name = question["headers"].get("authorization", "")[7:]
+        time.sleep(0.1 if name == "slow" else 0)
+        return {"user": name} if name and name != "bad" else (401, {"message": "no such session"})
+    with Backend(connect=known) as backend, App("--hook-connect", backend.url) as server:
+        other = server.client("/ws", Authorization="Bearer other")
+        for name in "alice", "slow":
+            equal(speak(server, {"type": "direct", "to": "other", "content": 1}, headers=f"Authorization: Bearer {name}\r\n")[0], 200)
+            other.expect("direct", **{"from": name})
+        equal(speak(server, {"type": "direct", "to": "other", "content": 1}, "/send/alice")[0], 401)
+        equal(speak(server, {"type": "ping"}, "/send/alice", "Authorization: Bearer slow\r\n")[0], 403)
+        equal(speak(server, {"type": "ping"}, headers="Authorization: Bearer bad\r\n"), (401, {"error": "no such session"}))
+        other.settle()
+    with Backend(message={"allow": True}) as backend, App("--hook-message", backend.url, "--hook-timeout", "200ms") as server:
+        backend.close()
+        status, answer = speak(server, {"type": "direct", "to": "other", "content": 1}, "/send/one")
+        equal((status, answer["code"]), (503, "TRY_LATER"))
+
+
+def test_polls_ask():
+    """A user who polls joins as the backend says, and his polls are asked about as any."""
+    with Backend(join=lambda question: {"allow": question["room"] == "r", "message": "not here"}) as backend, \
+            App("--hook-join", backend.url) as server:
+        page = json.loads(server.get("/poll?me=1&user=bob&rooms=r,s")[2])
+        heard = page["messages"]
+
+        def more():
+            nonlocal page
+            status, _, body = server.get(f"/poll?session={page['session']}&wait=1")
+            if status == 200:
+                page = json.loads(body)
+                heard.extend(page["messages"])
+            return len(heard) == 2
+        until(more, "both answers")
+        equal([(message["type"], message.get("room"), message.get("message")) for message in heard],
+              [("room_joined", "r", None), ("error", None, "not here")])
+
+
 def test_bound_of_what_waits():
     free = threading.Event()
 
@@ -333,16 +441,31 @@ def test_nobody_there():
         assert 'ringcast_app_hook_answers_total{hook="join",verdict="let_through"} 1' in metrics
 
 
+def test_all_that_is_amiss_is_said():
+    """A backend without answers and an engine that is away: each has its line, and the server lives."""
+    if not re.search(r"^backplane redis +yes", command("probe").stdout.decode(), re.M):
+        raise Skip("this build has no Redis")
+    with App("--hook-connect", "http://127.0.0.1:1/", "--backplane", "redis://127.0.0.1:1", "--backplane-wait", "1ms") as server:
+        def lines():
+            with Raw(server) as raw:
+                raw.send(raw.request("/ws"))
+                raw.response()
+            return server.get("/healthz")[2].decode().splitlines()
+        until(lambda: len(lines()) == 2, "two lines")
+        degraded, hook = lines()
+        assert degraded.startswith("degraded: the backplane is away: ") and hook.startswith("hook-connect: no answer"), (degraded, hook)
+
+
 # ---- what is kept ----
 
 def test_kept():
-    with Backend(connect={"user": "a", "keep": 60}, join={"allow": False, "keep": 0.3, "message": "no"}) as backend, \
+    with Backend(connect={"user": "a", "keep": 60}, join={"allow": False, "keep": 0.3 * SLOW, "message": "no"}) as backend, \
             App("--hook-connect", backend.url, "--hook-join", backend.url, "--hook-cache", "2") as server:
         for _ in range(5):
             client = enter(server, "a")
             client.say("join_room", room="r").expect_error("PERMISSION_DENIED", message="no")
         equal((len(backend.of("connect")), len(backend.of("join"))), (1, 1))
-        time.sleep(0.4)
+        time.sleep(0.4 * SLOW)
         client.say("join_room", room="r").expect_error("PERMISSION_DENIED")
         equal(len(backend.of("join")), 2)
         # Another cookie is another question; the oldest answer made room.

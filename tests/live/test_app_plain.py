@@ -448,7 +448,7 @@ def test_a_stream_is_a_device():
         stream.socket.close()
         until(lambda: server.api("presence?user=bob")[1]["users"][0]["clients"] and
               len(server.api("presence?user=bob")[1]["users"][0]["clients"]) == 1, "it has left")
-        for path in ("/poll/a?me=1", "/poll/a?rooms=r", "/sse?rooms=", "/sse?rooms=" + ",".join(map(str, range(17)))):
+        for path in ("/sse?rooms=", "/sse?rooms=" + ",".join(map(str, range(17)))):
             equal(server.get(f"{path}&token={bob}")[0], 400, path)
         equal(server.get(f"/sse?token={bob}")[0], 404)
         stranger = Stream(server, "/sse?rooms=r&token=" + token(sub="eve", rooms=["other"]))

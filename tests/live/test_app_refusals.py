@@ -4,7 +4,7 @@ opened refusal is no way around a limit. Logins that fail have a bound."""
 import time
 
 from app import SECRET, SLOW, App, equal, poll, token, until
-from harness import Raw, run
+from harness import Raw, needs_pace, run
 
 
 def refused(server, path="/ws", **headers):
@@ -119,6 +119,7 @@ def test_it_is_over_whatever_the_peer_does():
 
 
 def test_failed_logins_have_a_bound():
+    needs_pace()
     with App("--token-secret", SECRET, "--login-failures", "5", "--auth-timeout", "200ms") as server:
         waiting = [server.client() for _ in range(2)]  # time-outs count
         for client in waiting:

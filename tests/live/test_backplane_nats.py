@@ -2,14 +2,18 @@
 """NATS JetStream as a backplane's engine, against Debian's nats-server."""
 import json
 import sys
+import tempfile
 
 sys.dont_write_bytecode = True
 import backplane_nodes as nodes  # noqa: E402
 import engine_contract as contract  # noqa: E402
 import plain_forms as plain  # noqa: E402
 import services  # noqa: E402
+from app import App  # noqa: E402
+from authority import Authority  # noqa: E402
 from engines import Nats, find  # noqa: E402
-from harness import equal, run  # noqa: E402
+from harness import equal, run, until  # noqa: E402
+from nats_accounts import accounts  # noqa: E402
 
 
 def started(scenario):
@@ -32,6 +36,7 @@ test_restart = started(nodes.restart)
 test_broken = started(nodes.broken)
 test_nodes_killed = started(nodes.killed)
 test_anew = started(nodes.anew)
+test_emptied = started(nodes.emptied)
 
 
 @started
@@ -42,6 +47,39 @@ def test_plain(engine):
 @started
 def test_rooms_and_users(engine):
     plain.rooms_and_users(engine, plain.example(engine, "app", "nats.mjs", find("node")))
+
+
+@started
+def test_mapped(engine):
+    """Subjects of somebody else; a name comes from a word of the subject, or from a header."""
+    def publish(source, text, fields):
+        if source == "all":
+            engine.ask("shop.news", text.encode())
+        else:
+            engine.ask(f"shop.{source}.made", text.encode(), fields)
+    rules = {"topic": "shop.topic.*=topic/orders.{customer}", "room": "shop.room.*=room/{customer}",
+             "user": "shop.user.>=user/{customer}", "all": "shop.news=all"}
+    plain.mapped(engine, rules, publish)
+    with App("--backplane", engine.url("words"), "--backplane-map", "fleet.*.at.>=topic/{1}/{2}", workers=1) as node:
+        client = node.client("/ws/ann").say("subscribe", topics=["truck7/north.exit"])
+        client.expect("subscribed")
+        engine.ask("fleet.truck7.at.north.exit", b"[1,2]")
+        client.expect("update", topic="truck7/north.exit", data=[1, 2])
+
+
+@started
+def test_mapped_taken(engine):
+    """A subject that another stream takes: the node says so, and what to do."""
+    config = {"name": "theirs", "subjects": ["taken.>"], "storage": "memory"}
+    engine.ask("$JS.API.STREAM.CREATE.theirs", json.dumps(config).encode())
+    with App("--backplane", engine.url("taker"), "--backplane-map", "taken.a=topic/a", "--backplane-wait", "200ms",
+             workers=1) as node:
+        until(lambda: b"another stream takes" in node.get("/healthz")[2], "what /healthz says")
+
+
+def test_mapped_words():
+    plain.wrong_maps("nats://127.0.0.1:9", plain.ANY_WRONG_MAP + [(f"{wrong}=topic/a", "is a subject") for wrong in (
+        "a b", "a.>.b", "a..b", ".a", "$JS.API.>", "a.#", "a>")])
 
 
 @started
@@ -74,14 +112,52 @@ def test_wrong_urls():
     contract.needs_peer("nats")
     contract.wrong_urls("nats", [("?prefix=a.b", "without . * >"), ("/stream", "?prefix=NAME"), ("?cert=x", "together"),
                                  ("?replicas=9", "1 to 5"), ("?colour=red", "NATS takes prefix")])
+    nodes.unreadable("nats://h?creds=/none", "nats+tls://h?ca=/none", "nats+tls://h?cert=/none&key=/none")
 
 
-def test_refused():
+def test_users():
     contract.needs_peer("nats")
-    with Nats("--user", "me", "--pass", "secret1") as engine:
-        contract.refused(f"nats://me:secret2@{engine.address()}", "Authorization", "authorization")
-        with contract.Peer(f"nats://me:secret1@{engine.address()}?prefix=p") as peer:
-            contract.begun(peer)
+    with Nats("--user", "me", "--pass", "secret/1") as engine:
+        contract.refused(f"nats://me:secret2@{engine.address()}", "Authorization", "USER:PASSWORD")
+        contract.refused(f"nats://{engine.address()}", "Authorization", "TOKEN")
+        contract.let_in(f"nats://me:secret%2F1@{engine.address()}?prefix=p")
+
+
+def test_token():
+    contract.needs_peer("nats")
+    with Nats("--auth", "se/cret") as engine:
+        contract.refused(f"nats://secret2@{engine.address()}", "Authorization", "TOKEN")
+        contract.let_in(f"nats://se%2Fcret@{engine.address()}?prefix=p")
+        contract.refused(f"nats+tls://se%2Fcret@{engine.address()}", "no TLS", "nats://")
+
+
+def test_credentials():
+    """A file of `nsc`: a user of an account, and one that a stranger has signed."""
+    contract.needs_peer("nats")
+    with tempfile.TemporaryDirectory() as folder:
+        settings, credentials, strangers = accounts(folder)
+        with Nats("-c", settings) as engine:
+            contract.refused(f"nats://{engine.address()}", "Authorization", "creds=FILE")
+            contract.refused(f"nats://{engine.address()}?creds={strangers}", "Authorization", "creds=FILE")
+            contract.refused(f"nats://{engine.address()}?creds={settings}", "no nkey user seed")
+            contract.let_in(f"nats://{engine.address()}?prefix=p&creds={credentials}")
+
+
+def test_tls():
+    contract.needs_peer("nats")
+    with tempfile.TemporaryDirectory() as folder:
+        trust = Authority(folder)
+        server = ("--tlscert", trust.cert, "--tlskey", trust.key)
+        with Nats("--tls", *server) as engine:
+            for wrong in ("", f"&ca={trust.other_ca}"):
+                contract.refused(f"nats+tls://{engine.address()}?prefix=p{wrong}", "issuer certificate", "ca=FILE")
+            contract.refused(f"nats+tls://localhost:{engine.port}?ca={trust.ca}", "hostname mismatch", "the name")
+            contract.let_in(f"nats+tls://{engine.address()}?prefix=one&ca={trust.ca}")
+            contract.let_in(f"nats://{engine.address()}?prefix=two&ca={trust.ca}&tls=1")
+        with Nats("--tlsverify", "--tlscacert", trust.ca, *server) as engine:
+            url = f"nats+tls://{engine.address()}?prefix=p&ca={trust.ca}"
+            contract.refused(url, "cert=FILE&key=FILE")
+            contract.let_in(f"{url}&cert={trust.client_cert}&key={trust.client_key}")
 
 
 def test_without_jetstream():

@@ -4,10 +4,11 @@ import json
 import sys
 
 sys.dont_write_bytecode = True
+import backplane_nodes as nodes  # noqa: E402
 import plain_forms as plain  # noqa: E402
 import services  # noqa: E402
 from engines import find  # noqa: E402
-from harness import Skip, command, equal, run  # noqa: E402
+from harness import Server, Skip, command, equal, run, until  # noqa: E402
 from redis_server import Redis  # noqa: E402
 
 
@@ -54,6 +55,40 @@ def test_fields_in_any_order():
             plain.ran(*add, "to", "topic/bad\x01name", "data", "x")
             plain.ran(*add, "data", text, "more", "of it", "to", to)
         plain.delivered(engine, publish, "odd")
+
+
+def test_mapped():
+    """Streams of somebody else, whose entries have fields of their own."""
+    with started() as engine:
+        def publish(source, text, fields):
+            words = [word for field in {**fields, "data": text}.items() for word in field]
+            engine.ask("XADD", f"shop:{source}", "*", *words)
+        targets = {"topic": "topic/orders.{customer}", "room": "room/{customer}", "user": "user/{customer}", "all": "all"}
+        plain.mapped(engine, {name: f"shop:{name}={target}" for name, target in targets.items()}, publish)
+
+
+def test_mapped_hostile():
+    """What stands in a stream before it is mapped is not read; entries of too many fields or bytes, of no text, and a source
+    that is no stream harm none of the others."""
+    with started() as engine:
+        engine.ask("XADD", "theirs", "*", "data", "before")
+        engine.ask("SET", "none", "no stream")
+        flags = ("--backplane-map", "none=topic/n", "--backplane-map", "theirs=topic/A")
+        with Server("--backplane", engine.url("hostile"), *flags, workers=1) as node:
+            reader = nodes.Reader(node)
+            until(lambda: asked(engine, "HGET", "hostile:sources", "theirs"), "that the source is read")
+            many = [word for n in range(40) for word in (f"f{n}", "x")]
+            engine.ask("XADD", "theirs", "*", *many)
+            engine.ask("XADD", "theirs", "*", "data", "x" * 1100000)
+            engine.ask("XADD", "theirs", "*", "one", "a", "two", "b")
+            engine.ask("XADD", "theirs", "*", "data", "last")
+            equal([text for _, _, _, text in reader.wait(2)], ["{'one': 'a', 'two': 'b'}", "last"])
+            equal(nodes.backplane(node)["broken"], 2)
+            equal(b"none: Redis says: WRONGTYPE" in node.get("/healthz")[2], True, "what /healthz says")
+
+
+def test_mapped_words():
+    plain.wrong_maps("redis://127.0.0.1:9/0", plain.ANY_WRONG_MAP + [("a*=topic/a", "name of a stream")])
 
 
 def test_services():

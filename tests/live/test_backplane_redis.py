@@ -271,6 +271,41 @@ def test_an_engine_that_lost_its_end():
         assert message["e"] > old[0]["e"]
 
 
+def test_a_stream_that_was_trimmed_to_nothing():
+    """XTRIM 0 while a node is behind: it is whole again at once, tells its clients of the gap, and all goes on."""
+    with Redis() as redis, Cutter(redis.port) as cutter, node(redis) as other, node(redis, port=cutter.port) as server:
+        reader, beside = server.connect("/topic/A?form=json"), other.connect("/topic/A?form=json")
+        post(other, "A", "before")
+        equal([data(each)["d"] for each in (reader, beside)], ["before", "before"])
+        cutter.cut()
+        until(lambda: not is_up(server), "the node sees it")
+        for number in range(5):
+            post(other, "A", f"lost here {number}")
+        redis.ask("XTRIM", "test:stream", "MAXLEN", "0")
+        cutter.mend()
+        until(lambda: is_up(server), "the node is whole")
+        equal(backplane(server)["gaps"], 1)
+        assert "d" not in envelope(reader), "a mark"
+        number = post(server, "A", "after")
+        message = data(reader)
+        equal((message["d"], message["s"]), ("after", number))
+        equal([data(beside)["d"] for _ in range(6)], [f"lost here {number}" for number in range(5)] + ["after"])
+        equal((backplane(other)["gaps"], backplane(server)["epochs"]), (0, 0))
+        # The newest alone is gone, and a node starts with nothing to read.
+        post(other, "A", "one")
+        newest = redis.ask("XREVRANGE", "test:stream", "+", "-", "COUNT", "1")[0][0]
+        redis.ask("XDEL", "test:stream", newest)
+        with node(redis) as third:
+            until(lambda: is_up(third), "a node for which the newest is not there")
+        redis.ask("XTRIM", "test:stream", "MAXLEN", "0")
+        with node(redis) as third:
+            until(lambda: is_up(third), "a node with nothing to read")
+            equal(backplane(third)["gaps"], 0)
+            late = third.connect("/topic/A?form=json")
+            assert post(other, "A", "late") > number
+            equal(data(late)["d"], "late")
+
+
 def test_a_node_that_is_killed():
     """kill -9 of one node while all publish; it comes back and has everything."""
     seed = random.randrange(1 << 30)

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 
-from harness import GUID, PROGRAM, SANITIZED, SLOW, TOP, Server, Skip, command, die_with_parent, equal, frame, run, until
+from harness import GUID, PROGRAM, SANITIZED, SLOW, TOP, Server, Skip, command, die_with_parent, equal, frame, needs_pace, run, until
 
 UPDATES, READERS, RATE = ("4000", "20", "1000") if SANITIZED else ("20000", "50", "5000")
 
@@ -41,6 +41,7 @@ def test_steady_readers():
 
 def test_hostile_readers():
     """They stall, break off, read slowly and ask for few updates, and the server is killed twice."""
+    needs_pace()
     sums = book("--updates", UPDATES, "--readers", READERS, "--books", "5", "--rate", RATE, "--log-size", "256k",
                 "--hostile", "--kills", "2")
     expect_proven(sums, int(READERS))

@@ -4,7 +4,7 @@ import os
 import tempfile
 
 from app import SECRET, App, token
-from harness import Server, command, equal, run
+from harness import Server, besides_the_ring, command, equal, run
 
 BARE = {name: value for name, value in os.environ.items() if not name.startswith("RINGCAST_")}
 
@@ -12,7 +12,7 @@ BARE = {name: value for name, value in os.environ.items() if not name.startswith
 def said(*arguments, status=2, **variables):
     done = command(*arguments, stdin=b"", env=dict(BARE, **variables))
     equal(done.returncode, status, f"{arguments}: {done.stderr}")
-    return done.stderr.decode()
+    return "".join(besides_the_ring(done.stderr.decode().splitlines(keepends=True)))
 
 
 def test_url():

@@ -7,7 +7,7 @@ import time
 import urllib.parse
 
 from app import SECRET, App, token
-from harness import CLOSE, SANITIZED, SLOW, Raw, equal, run, until
+from harness import CLOSE, SANITIZED, SLOW, Raw, equal, needs_pace, run, until
 
 KEY = "a key of the application"
 
@@ -65,6 +65,7 @@ def test_nobody_is_locked_out_by_what_waits():
 def test_nobody_is_closed_by_a_row_of_directs():
     """65 and more in a row to a user who is there: those that fit come, the others when there is room; who did not ask
     to acknowledge gets all of them at once."""
+    needs_pace()
     with App() as server:
         attacker, victim, plain = server.client("/ws/m"), server.client("/ws/victim?reliable=1"), server.client("/ws/p")
         for number in range(160):
@@ -235,6 +236,7 @@ def drained(client):
 
 def test_coming_back_brings_no_messages():
     """What a connection used up is missing to the next one of its address, or of its user wherever that one is."""
+    needs_pace()
     def bearer(name):
         return {"Authorization": "Bearer " + token(sub=name)}
     with App("--messages-per-second", "10", "--burst", "40", "--token-secret", SECRET, "--auth", "optional", "--trust-proxy",
@@ -417,6 +419,7 @@ def test_pages_have_a_bound():
 
 def test_requests_have_a_rate():
     """Polls and streams of one address, and of one user, come at a rate; leaving and coming back is no way around."""
+    needs_pace()
     with App("--requests-per-second", "20", "--token-secret", SECRET, limits=True) as server:
         def statuses(count, name, path="a"):
             bearer = f"Authorization: Bearer {token(sub=name)}\r\n"

@@ -142,12 +142,20 @@ def test_dashboard_and_alerts_ask_for_what_is_there():
             with Server("--backplane", "redis://127.0.0.1:1", "--backplane-wait", "1ms") as server:
                 there |= {series.split("{")[0] for series in scrape(server)[1]}
         else:
-            there |= {f"ringcast_backplane_{name}" for name in ("up", "gaps_total", "epochs_total")}
+            with open(os.path.join(TOP, "tools", "backplane", "report.c"), encoding="utf-8") as file:
+                source = file.read()
+            named = re.findall(r'FIGURE\(\w+, "(\w+)"', source) + re.findall(r'"backplane_(\w+)"', source)
+            there |= {f"ringcast_backplane_{name}" for name in named}
     with open(os.path.join(PACKAGE, "grafana.json"), encoding="utf-8") as file:
         dashboard = json.load(file)
     asked = "\n".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
     assert len(names_in(asked)) > 30, names_in(asked)
     equal(names_in(asked) - there, set(), "the dashboard")
+    of_backplane = {name[len("ringcast_backplane_"):] for name in names_in(asked) if name.startswith("ringcast_backplane_")}
+    equal({"up", "lag_seconds", "reconnects_total", "repairs_total", "sent_bytes_total", "received_bytes_total"} - of_backplane,
+          set(), "of the backplane")
+    places = [tuple(panel["gridPos"][name] for name in "xy") for panel in dashboard["panels"]]
+    equal(len(set(places)), len(places), "panels at one place")
     with open(os.path.join(PACKAGE, "alerts.yml"), encoding="utf-8") as file:
         rules = file.read()
     assert len(names_in(rules)) > 10, names_in(rules)

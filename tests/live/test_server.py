@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 
-from harness import CLOSE, PROGRAM, Raw, Server, Skip, die_with_parent, equal, frame, run, until, SLOW
+from harness import CLOSE, PROGRAM, Raw, Server, Skip, besides_the_ring, die_with_parent, equal, frame, run, until, SLOW
 
 
 def refuses(*flags, preexec=None, words=()):
@@ -22,7 +22,7 @@ def refuses(*flags, preexec=None, words=()):
     done = subprocess.run([PROGRAM, "serve", *flags], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           timeout=10 * SLOW, preexec_fn=before)
     assert done.returncode not in (0, None) and done.returncode > 0, f"{flags}: status {done.returncode}"
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("try 'ringcast serve --help'")]
+    lines = besides_the_ring(line for line in done.stderr.splitlines() if not line.startswith("try 'ringcast serve --help'"))
     equal(len(lines), 1, f"lines on stderr for {flags}: {done.stderr}")
     for word in words:
         assert word in lines[0], f"{flags}: no {word!r} in {lines[0]!r}"

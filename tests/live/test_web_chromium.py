@@ -4,6 +4,7 @@ under build/node when it is not there. Pictures of the dashboard are left in BUI
 import os
 import shutil
 
+from cluster import Redis
 from harness import BUILD, PROGRAM, Server, Skip, run
 from nodetest import MODULES, need_npm, node
 
@@ -29,6 +30,13 @@ def test_book():
     pictures = os.path.join(BUILD, "tests")
     os.makedirs(pictures, exist_ok=True)
     node("book.mjs", PROGRAM, MODULES, CHROMIUM, pictures, limit=100)
+
+
+def test_nodes():
+    """The dashboard of several nodes."""
+    need_chromium()
+    with Redis() as redis:
+        node("nodes.mjs", PROGRAM, MODULES, CHROMIUM, os.path.join(BUILD, "tests"), redis.url(), str(redis.process.pid), limit=120)
 
 
 def test_cohort():

@@ -154,6 +154,10 @@ class Reader:
             self.room_message(one, True)
 
     def told(self, kind, message):
+        if "room" in message:
+            self.all.counts["resets of rooms told"] += 1
+            self.room.told = True
+            return
         channel = self.topics[message["topic"]]
         reset = kind == "resync" or message.get("reset")
         self.all.counts["resets told" if reset else "gaps told"] += 1
@@ -167,7 +171,7 @@ class Reader:
         where = (message["epoch"], message["seq"])
         last = channel.last
         if last and where[0] == last[0] and message["prev"] > last[1] and last[1]:
-            self.all.wrong("hole", message["topic"], self.node)
+            self.all.wrong("hole", message["topic"], self.node, f"u{self.number}: {last}, then {where} after {message['prev']}")
         self.arrived(channel, message["topic"], where, message["data"])
 
     def room_message(self, message, again=False):
@@ -200,11 +204,11 @@ class Reader:
 
 
 class Readers:
-    """All of them, in a process of its own. `state` tells the others how far they are."""
+    """All of them, in a process of its own. `ready` says how many are in place."""
 
-    def __init__(self, plan, ports, delivered, ready, resumed):
+    def __init__(self, plan, ports, delivered, ready):
         self.plan, self.ports = plan, ports
-        self.delivered, self.ready, self.resumed = delivered, ready, resumed
+        self.delivered, self.ready = delivered, ready
         self.selector = selectors.DefaultSelector()
         self.counts, self.words, self.wrongs, self.known = Counter(), Counter(), Counter(), {}
         self.examples, self.due, self.turn, self.ended = [], [], 0, 0
@@ -221,10 +225,10 @@ class Readers:
         heapq.heappush(self.due, (time.monotonic() + 0.3, self.turn, reader,
                                   lambda: reader.broken("refused") if reader.link is link else None))
 
-    def wrong(self, what, channel, node):
+    def wrong(self, what, channel, node, more=""):
         self.wrongs[what, channel, node] += 1
         if len(self.examples) < 20:
-            self.examples.append(f"{time.strftime('%H:%M:%S')} {what}: {channel} on node {node}")
+            self.examples.append(f"{time.strftime('%H:%M:%S')} {what}: {channel} on node {node} {more}")
 
     def look(self):
         now = time.monotonic()

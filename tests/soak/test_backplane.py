@@ -4,7 +4,8 @@ connections to the engine are cut, the engine is killed and comes again with wha
 back, a Sentinel fails over. At the end: what was lost, what came twice, what came in another order, channel by channel and
 node by node; which resets were told; and what its writer was not told of, which may be there or not.
 
-ENGINE=redis|sentinel|nats|amqp|kafka, CLIENTS=1000, MESSAGES=200000, SECONDS=120; RC_SEED=number repeats the choices.
+ENGINE=redis|sentinel|nats|amqp|kafka, CLIENTS=1000, MESSAGES=200000, SECONDS=120; RC_SEED=number repeats the choices;
+KINDS='cut,kill node' has these alone go wrong; LOGS=FOLDER keeps what the nodes say.
 """
 import http.client
 import multiprocessing
@@ -49,7 +50,7 @@ class Node:
 
     def __init__(self, number, url, folder):
         self.number, self.url, self.port, self.process = number, url, lasting_port(), None
-        self.output = open(os.path.join(folder, f"node{number}"), "w+", encoding="utf-8", errors="replace")
+        self.output = open(os.path.join(os.environ.get("LOGS") or folder, f"node{number}"), "w+", encoding="utf-8", errors="replace")
 
     def start(self):
         self.process = subprocess.Popen([PROGRAM, "app", "--listen", f"127.0.0.1:{self.port}", "--backplane", self.url, *NODE],
@@ -217,6 +218,14 @@ class Faults:
     def end_connections(self):
         self.engine.end_connections()
 
+    def trim(self):
+        """One node is cut off for longer than Redis keeps what is said meanwhile: its clients are told."""
+        cut = self.chance.choice(self.engine.cuts)
+        cut.cut()
+        time.sleep(self.chance.uniform(0.5, 2))
+        self.engine.engine.ask("XTRIM", "soak:stream", "MAXLEN", "100")
+        cut.mend()
+
     def kill_engine(self):
         self.engine.kill(self.chance)
         self.due += self.chance.uniform(1, 4)
@@ -300,7 +309,7 @@ def soak(name, clients, messages, seconds, faults_of=Faults, kinds=None):
     print(f"    {name}: {clients} clients, {messages} messages, {seconds:.0f} s, RC_SEED={SEED}", flush=True)
     engine = ENGINES[name]()
     if kinds:
-        engine.kinds = lambda: kinds
+        engine.kinds = lambda: tuple(kinds)
     with tempfile.TemporaryDirectory(prefix="ringcast-soak-") as folder:
         nodes = [Node(number, url, folder) for number, url in enumerate(engine.urls)]
         try:
@@ -314,9 +323,39 @@ def soak(name, clients, messages, seconds, faults_of=Faults, kinds=None):
                 engine.engine.__exit__()
 
 
+class Helper:
+    """A process of ours, and what it says at the end."""
+
+    def __init__(self, run, *arguments):
+        context = multiprocessing.get_context("fork")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=run, args=(*arguments, theirs), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def tell(self, word):
+        try:
+            self.pipe.send(word)
+        except BrokenPipeError:
+            pass  # it has said all, and ended
+
+    def hear(self):
+        try:
+            return self.pipe.recv()
+        except EOFError:
+            raise AssertionError("a process of the test ended too early") from None
+
+    def end(self):
+        self.process.kill()
+        self.process.join()
+
+
+def read_all(plan, ports, delivered, ready, pipe):
+    Readers(plan, ports, delivered, ready).run(pipe)
+
+
 def run_on(plan, engine, nodes, faults_of):
-    context = multiprocessing.get_context("fork")
-    delivered, ready, said, stop = (context.Value("q", 0) for _ in range(4))
+    delivered, ready, said, stop = (multiprocessing.get_context("fork").Value("q", 0) for _ in range(4))
     begin = time.monotonic()
     for node in nodes:
         node.start()
@@ -324,16 +363,21 @@ def run_on(plan, engine, nodes, faults_of):
         until(node.is_well, "a node", limit=30)
     engine.before()
     ports = [node.port for node in nodes]
-    to_readers, of_readers = context.Pipe()
-    to_writers, of_writers = context.Pipe()
-    readers = context.Process(target=lambda: Readers(plan, ports, delivered, ready, None).run(of_readers), daemon=True)
-    readers.start()
+    readers = Helper(read_all, plan, ports, delivered, ready)
     until(lambda: ready.value == plan.clients, "all clients", limit=60)
-    writers = context.Process(target=write_all, args=(plan, ports, said, stop, of_writers), daemon=True)
-    writers.start()
-    faults = faults_of(engine, nodes, random.Random(plan.seed), plan.seconds)
+    writers = Helper(write_all, plan, ports, said, stop)
+    try:
+        faults = faults_of(engine, nodes, random.Random(plan.seed), plan.seconds)
+        return watch(plan, nodes, faults, readers, writers, (begin, delivered, ready, said, stop))
+    finally:
+        readers.end()
+        writers.end()
+
+
+def watch(plan, nodes, faults, readers, writers, shared):
+    begin, delivered, ready, said, stop = shared
     ended, shown = [], time.monotonic()
-    while not to_writers.poll(0.05):
+    while not writers.pipe.poll(0.05):
         faults.look()
         for node in nodes:
             if node.has_ended():
@@ -346,7 +390,7 @@ def run_on(plan, engine, nodes, faults_of):
             stop.value = 1
             ended.append("the writers did not end")
             break
-    to_writers.recv()
+    writers.hear()
     progress(begin, faults, delivered, ready, said, plan)
     ill = []
     for node in nodes:
@@ -354,10 +398,10 @@ def run_on(plan, engine, nodes, faults_of):
             until(node.is_well, "a node that is well", limit=30)
         except AssertionError:
             ill.append(f"node {node.number} stays {node.get('/healthz')!r}")
-    to_writers.send("the ends")
-    written = to_writers.recv()
-    to_readers.send(40 * SLOW)
-    found = to_readers.recv()
+    writers.tell("the ends")
+    written = writers.hear()
+    readers.tell(40 * SLOW)
+    found = readers.hear()
     bad, told, by_channel, by_node = judge(found, written)
     if found["not ended"]:
         bad["clients that never saw an end"] = len(found["not ended"])
@@ -386,7 +430,8 @@ def run_on(plan, engine, nodes, faults_of):
 if __name__ == "__main__":
     try:
         wrong = soak(ENGINE, int(os.environ.get("CLIENTS") or 1000), int(os.environ.get("MESSAGES") or 200000),
-                     float(os.environ.get("SECONDS") or 120))
+                     float(os.environ.get("SECONDS") or 120),
+                     kinds=[kind for kind in os.environ.get("KINDS", "").split(",") if kind])
     except Skip as why:
         print(f"skip: {why}")
         sys.exit(77)

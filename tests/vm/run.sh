@@ -7,8 +7,8 @@
 # hosts); its only file system is an archive with what `make install` installs, systemd, Python and the tests. This prints
 # what the guest prints on its serial console, one line a test. It ends with 77 where qemu or the kernel is not to be had.
 #
-# ONLY=word and RC_RING=epoll work as in `make test`. The tests of installing and those against other implementations are
-# left out.
+# ONLY=word and RC_RING=epoll work as in `make test`. The tests of installing, those against other implementations, and
+# those of backplanes, which know no ring, are left out.
 set -eu
 cd "$(dirname "$0")/../.."
 version=${KERNEL:-6.1}
@@ -127,12 +127,12 @@ make_archive() {
 	cp tests/run.sh "$root/ringcast/tests"
 	install -D tests/vm/inside.sh "$root/ringcast/tests/vm/inside.sh"
 	mkdir -p "$root/ringcast/tools" "$root/ringcast/build/tools"
-	cp -r tools/web "$root/ringcast/tools"
+	cp -r tools/web tools/package "$root/ringcast/tools"
 	cp -r "$build/tools/web" "$root/ringcast/build/tools"
 	for file in tests/live/*.py; do
 		case $file in
-		*_aiohttp.py | *_bench.py | *_completions.py | *_container.py | *_examples.py | *_install.py | *_man3.py | \
-			*_package.py | *_perf.py | *_websockets.py | *_ws.py) ;;
+		*_aiohttp.py | *_backplane_*.py | *_bench.py | *_completions.py | *_container.py | *_docs.py | *_examples.py | \
+			*_install.py | *_man3.py | *_package.py | *_perf.py | *_websockets.py | *_ws.py) ;;
 		*) cp "$file" "$root/ringcast/tests/live" ;;
 		esac
 	done

@@ -254,7 +254,8 @@ const char *app_api_methods(const struct app *app, const rc_request *request)
 			return "GET, HEAD";
 	if (app_web_has(path))
 		return "GET, HEAD";
-	if (!only && (strncmp(path, "/sse/", 5) == 0 || strcmp(path, "/sse") == 0 || strncmp(path, "/poll/", 6) == 0))
+	if (!only && (strncmp(path, "/sse/", 5) == 0 || strcmp(path, "/sse") == 0 || strncmp(path, "/poll/", 6) == 0 ||
+	              strcmp(path, "/poll") == 0))
 		return "GET, OPTIONS";
 	return !only && (strcmp(path, "/ws") == 0 || strncmp(path, "/ws/", 4) == 0) ? "GET" : NULL;
 }

@@ -12,6 +12,7 @@
 
 #include "app.h"
 #include "client.h"
+#include "clients.h"
 #include "commands.h"
 #include "lib/expiry.h"
 #include "lib/log.h"
@@ -62,6 +63,10 @@ static void send_away(void *context, struct app_node *node)
 	unsigned comeback_ms = app_settings_now(client->app)->comeback_ms, after_ms, random = 0;
 	char reason[64];
 	(void)context;
+	if (client->session) {
+		app_clients_end(client);
+		return;
+	}
 	if (getrandom(&random, sizeof random, 0) != sizeof random)
 		random = (unsigned)clock_now();
 	after_ms = comeback_ms / 10 + (unsigned)((uint64_t)random * (comeback_ms - comeback_ms / 10) >> 32);

@@ -6,6 +6,7 @@
  *      library --> clients.c --> dialect.c --> rooms.c  people.c  feeds.c  reliable.c  batch.c  login.c
  *                     |  |                           \      |      /
  *                     |  +-----> plain.c (/sse, /poll) --> wire.c, letters.c --> a client, its crew (client.h)
+ *                     |             +---> visits.c, sessions.c (who polls) --> all of the above
  *                     +--------> api.c (/api) ---------> directory.c (users, rooms), store.c, addresses.c; one lock
  *
  * Arrows point down only: no file calls one that calls it, however far around. Where what is below must begin something
@@ -35,6 +36,7 @@
 #include "reports.h"
 #include "returns.h"
 #include "ringcast.h"
+#include "sessions.h"
 #include "settings.h"
 #include "span.h"
 
@@ -63,6 +65,7 @@ struct app {
 	struct app_gate gate;
 	struct app_refusals refusals;
 	struct app_returns returns;
+	struct app_sessions sessions;
 	struct app_reports reports;
 	struct app_push push;
 	struct app_clock clock;

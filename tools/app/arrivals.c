@@ -13,8 +13,10 @@
 #include "app.h"
 #include "client.h"
 #include "directory.h"
+#include "people.h"
 #include "reliable.h"
 #include "span.h"
+#include "taken.h"
 
 struct arrival {
 	struct app *app;
@@ -65,52 +67,102 @@ static void hand_over(void *argument)
 	bool there = client && client->user && !client->waiting.count && !client->closing &&
 	             strcmp(client->user->name, arrival->user) == 0;
 	pthread_mutex_lock(&app->directory.lock);
-	if (there)
+	if (there) {
 		client->waiting = arrival->store;
-	else
+		client->took = true;
+	} else {
 		give_back(arrival);
+	}
 	pthread_mutex_unlock(&app->directory.lock);
 	free(arrival);
 	if (there)
 		app_reliable_refill(client);
 }
 
-void app_arrivals_own(struct app *app, const char *name, size_t size, struct app_device device)
+/* What the nodes hold until the device has it: here it is a copy, so that what there is goes to the device in any case.
+ * (lock) */
+static void hand_to_own(struct app *app, struct app_user *user, struct app_device device, rc_conn conn)
 {
 	struct app_directory *directory = &app->directory;
+	const size_t size = user->node.name_size;
 	struct arrival *arrival = calloc(1, sizeof *arrival + size + 1);
-	pthread_mutex_lock(&directory->lock);
-	struct app_user *user = app_directory_user(directory, name, size, false);
-	struct app_client *client = user ? take_arriving(user, device) : NULL;
-	if (client) {
-		client->next_device = user->devices;
-		user->devices = client;
-	}
-	if (user && arrival && user->store.count) {
-		*arrival = (struct arrival){ .app = app,
-			                     .conn = client ? client->conn : 0,
-			                     .store = app_directory_take(user),
-			                     .user_size = size };
-		memcpy(arrival->user, name, size);
-		if (!client || rc_post(app->server, rc_conn_worker(client->conn), hand_over, arrival))
-			give_back(arrival);
-		else
-			arrival = NULL;
-	}
-	if (user)
-		app_directory_settle(app, user);
-	pthread_mutex_unlock(&directory->lock);
+	if (!arrival)
+		return;
+	*arrival = (struct arrival){ .app = app, .conn = conn, .store = app_directory_take(user), .user_size = size };
+	memcpy(arrival->user, user->name, size);
+	app_taken_add(user, device, app_directory_copy(app, &arrival->store), &directory->budget);
+	if (conn && !rc_post(app->server, rc_conn_worker(conn), hand_over, arrival))
+		return;
+	give_back(arrival);
 	free(arrival);
 }
 
-void app_arrivals_other(struct app *app, const char *name, size_t size)
+/* One that was taken for dead, and enters again, is among the devices already. (lock) */
+static rc_conn arrive(struct app_user *user, struct app_device device)
+{
+	struct app_client *client = take_arriving(user, device);
+	if (client) {
+		client->next_device = user->devices;
+		user->devices = client;
+		return client->conn;
+	}
+	for (client = user->devices; client; client = client->next_device)
+		if (app_device_of(client).client == device.client)
+			return client->conn;
+	return 0;
+}
+
+void app_arrivals_came(struct app *app, const char *name, size_t size, struct app_device device, bool own)
+{
+	struct app_directory *directory = &app->directory;
+	pthread_mutex_lock(&directory->lock);
+	struct app_user *user = app_directory_user(directory, name, size, false);
+	rc_conn conn = own && user ? arrive(user, device) : 0;
+	if (user && user->store.count && own)
+		hand_to_own(app, user, device, conn);
+	else if (user && user->store.count)
+		app_taken_add(user, device, app_directory_take(user), &directory->budget);
+	if (user)
+		app_directory_settle(app, user);
+	pthread_mutex_unlock(&directory->lock);
+}
+
+void app_arrivals_had(struct app *app, const char *name, size_t size, struct app_device device)
 {
 	struct app_directory *directory = &app->directory;
 	pthread_mutex_lock(&directory->lock);
 	struct app_user *user = app_directory_user(directory, name, size, false);
 	if (user) {
-		app_store_clear(&user->store, &directory->budget);
+		struct app_store had = app_taken_take(user, device);
+		app_store_clear(&had, &directory->budget);
 		app_directory_settle(app, user);
 	}
+	pthread_mutex_unlock(&directory->lock);
+}
+
+void app_arrivals_died(struct app *app, const char *name, size_t size, struct app_device device)
+{
+	struct app_directory *directory = &app->directory;
+	struct app_stored *stored;
+	pthread_mutex_lock(&directory->lock);
+	struct app_user *user = app_directory_user(directory, name, size, false);
+	struct app_store left = user ? app_taken_take(user, device) : (struct app_store){ 0 };
+	bool away = !app_span_devices(app, name, size);
+	while ((stored = app_store_take(&left, &directory->budget))) {
+		const struct app_directed directed = { .to = name,
+			                               .to_size = size,
+			                               .bytes = stored->bytes,
+			                               .size = stored->size,
+			                               .number = stored->number,
+			                               .sender = stored->sender,
+			                               .flags = stored->number ? APP_RECORD_RELIABLE : 0 };
+		pthread_mutex_unlock(&directory->lock);
+		app_people_hand(app, &directed, !away, away);
+		free(stored);
+		pthread_mutex_lock(&directory->lock);
+	}
+	user = app_directory_user(directory, name, size, false);
+	if (user)
+		app_directory_settle(app, user);
 	pthread_mutex_unlock(&directory->lock);
 }

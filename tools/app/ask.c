@@ -234,17 +234,13 @@ enum app_ask app_ask_answered(struct app_client *client, const json_t *message, 
 	return APP_ASK_OVER;
 }
 
-enum app_ask app_ask_message(struct app_client *client, json_t *message, unsigned depth, app_hold_decided *decided,
-                             json_t **other)
+static enum app_ask ask(struct app_client *client, const struct asked *kind, json_t *message, unsigned depth,
+                        app_hold_decided *decided, json_t **other)
 {
-	const json_t *core = core_of(message);
-	const struct asked *kind = client->app->hooks.calls ? find(client, core) : NULL;
 	struct app_out *out = &client->crew->head;
 	json_t *answer;
 	*other = NULL;
-	if (!kind)
-		return APP_ASK_GO;
-	write_question(client, kind, core, out);
+	write_question(client, kind, core_of(message), out);
 	if (out->failed) {
 		app_send_error(client, json_object_get(message, "id"), "TRY_LATER", "out of memory");
 		return APP_ASK_OVER;
@@ -255,4 +251,24 @@ enum app_ask app_ask_message(struct app_client *client, json_t *message, unsigne
 	                                             : app_ask_answered(client, message, verdict, answer, other);
 	json_decref(answer);
 	return ask;
+}
+
+enum app_ask app_ask_visit(struct app_client *client, json_t *message, app_hold_decided *decided)
+{
+	static const struct asked kind = { "join_room", APP_HOOK_JOIN, is_join };
+	const struct app_member *member = client->members;
+	json_t *other;
+	if (!member || !app_hooks_has(client->app, APP_HOOK_JOIN) || app_rooms_has_user(client, member->room))
+		return APP_ASK_GO;
+	enum app_ask verdict = ask(client, &kind, message, 0, decided, &other);
+	json_decref(other);
+	return verdict;
+}
+
+enum app_ask app_ask_message(struct app_client *client, json_t *message, unsigned depth, app_hold_decided *decided,
+                             json_t **other)
+{
+	const struct asked *kind = client->app->hooks.calls ? find(client, core_of(message)) : NULL;
+	*other = NULL;
+	return kind ? ask(client, kind, message, depth, decided, other) : APP_ASK_GO;
 }

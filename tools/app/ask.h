@@ -29,6 +29,9 @@ enum app_ask {
 
 enum app_ask app_ask_message(struct app_client *client, json_t *message, unsigned depth, app_hold_decided *decided,
                              json_t **other);
+/* The same of a message to a room in which the client, which has no connection, is for this message alone: whether it
+ * may join that. Not where another device of its user is in the room. */
+enum app_ask app_ask_visit(struct app_client *client, json_t *message, app_hold_decided *decided);
 /* What the answer makes of the message. */
 enum app_ask app_ask_answered(struct app_client *client, const json_t *message, enum app_hook_verdict verdict,
                               const json_t *answer, json_t **other);

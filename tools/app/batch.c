@@ -104,7 +104,7 @@ static void pull_state(struct app_client *client, struct app_feed *feed, bool ag
 	feed->owes = false;
 	if (again) {
 		app_out_clear(out);
-		app_out_resync(out, feed->name, feed->size, epoch, sequence);
+		app_out_resync(out, "topic", feed->name, feed->size, epoch, sequence);
 		app_batch_add(client, out->bytes, out->size);
 	}
 	app_rate_drain(client, app_cost_of_answer(lines->size));
@@ -120,10 +120,12 @@ static void begin_anew(struct app_client *client, struct app_feed *feed, const s
 	if (!stats->elsewhere)
 		return;
 	feed->since = stats->lost;
-	if (feed->room)
+	size_t prefix = app_spans(client->app) ? app_room_prefix(feed->name, feed->size) : 0;
+	if (feed->room && !prefix)
 		return;
 	app_out_clear(out);
-	app_out_resync(out, feed->name, feed->size, stats->epoch, stats->lost);
+	app_out_resync(out, prefix ? "room" : "topic", feed->name + prefix, feed->size - prefix, stats->epoch,
+	               stats->lost);
 	app_batch_add(client, out->bytes, out->size);
 }
 
@@ -152,6 +154,31 @@ static void pull_feed(struct app_client *client, struct app_feed *feed)
 		rc_topic_read(client->app->server, feed->name, feed->size, feed->since, client->batch_count, take,
 		              &pull);
 	send_lines(client, lines);
+}
+
+/* Puts a feed at the front, and those before it behind the last. */
+static void turn_to(struct app_client *client, struct app_feed *front)
+{
+	struct app_feed **link = &client->feeds, *last = front;
+	while (*link != front)
+		link = &(*link)->next;
+	if (link == &client->feeds)
+		return;
+	while (last->next)
+		last = last->next;
+	last->next = client->feeds;
+	*link = NULL;
+	client->feeds = front;
+}
+
+void app_batch_pull(struct app_client *client, size_t size_max)
+{
+	struct app_feed *feed = client->feeds;
+	for (; feed && !client->closing && client->answers->size < size_max; feed = feed->next)
+		if (feed->pulled)
+			pull_feed(client, feed);
+	if (feed)
+		turn_to(client, feed);
 }
 
 void app_batch_due(struct app_client *client, uint64_t now_ns)

@@ -17,6 +17,9 @@ void app_batch_receive(struct app_client *client, const json_t *message, const j
                        void (*handle)(struct app_client *client, const json_t *message, unsigned depth));
 /* The message `batching`: from now on the client is sent batches, or no more. */
 void app_batch_set(struct app_client *client, const json_t *message, const json_t *id);
+/* Hands on what has come in what a client reads so, until that is `size_max` in client->answers; what was left out
+ * comes first the next time. */
+void app_batch_pull(struct app_client *client, size_t size_max);
 /* Sends what has come since the last time. */
 void app_batch_due(struct app_client *client, uint64_t now_ns);
 

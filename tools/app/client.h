@@ -51,12 +51,15 @@ struct app_client {
 	struct app_crew *crew;
 	rc_conn conn;
 	char id[APP_CLIENT_ID_SIZE + 1];
-	struct app_wish *wish;   /* what it asked for by plain HTTP; null: it has a WebSocket */
-	enum app_bare bare;      /* it does not speak the dialect */
-	char *shown;             /* its address, as a chat shows it; or null */
-	enum app_form form;      /* of its messages on the wire */
-	struct app_info *info;   /* info.c; or null */
-	struct app_out *answers; /* it says one message by plain HTTP, and hears this; null: it has a connection */
+	struct app_wish *wish;          /* what it asked for by plain HTTP; null: it has a WebSocket */
+	enum app_bare bare;             /* it does not speak the dialect */
+	char *shown;                    /* its address, as a chat shows it; or null */
+	enum app_form form;             /* of its messages on the wire */
+	struct app_info *info;          /* info.c; or null */
+	struct app_out *answers;        /* it has no connection, and hears this; null: it has one */
+	struct app_session *session;    /* it has none, and stays: its user polls (sessions.h); or null, */
+	struct app_speech *speech;      /* it has none, and speaks by one request (speech.h); or null */
+	rc_conn polled;                 /* and the request that waits for what it hears; or 0 */
 	bool opened, closing, returned; /* returned: it, or its user, was here a short time ago */
 
 	/* who it is: login.c, people.c */
@@ -96,6 +99,7 @@ struct app_client {
 	struct app_pending *pending, *pending_last;
 	unsigned pending_count;
 	struct app_store waiting; /* what follows them, when ACKs make room; its worker changes it, with the lock */
+	bool took; /* some of it waited for its user on all nodes, which are to hear when it has it (taken.h) */
 	unsigned batch_count, batch_delay_ms; /* 0: not in batches */
 	struct app_out batch;
 	unsigned batched;
@@ -113,6 +117,12 @@ void app_crews_free(struct app *app);
  * that is none of them. */
 void app_crews_visit(struct app *app, void (*fn)(struct app_crew *crew));
 struct app_client *app_crew_find(const struct app_crew *crew, rc_conn conn);
+
+/* Whether it is there for longer than one message. */
+static inline bool app_client_stays(const struct app_client *client)
+{
+	return !client->answers || client->session;
+}
 
 /* A client that nobody knows yet, on the worker of its handle; null without memory. `wish` is null for a WebSocket; it
  * becomes the client's. */

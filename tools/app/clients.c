@@ -4,6 +4,7 @@
  */
 #include "clients.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -32,6 +33,9 @@
 #include "refusals.h"
 #include "reliable.h"
 #include "rooms.h"
+#include "sessions.h"
+#include "speech.h"
+#include "visits.h"
 #include "wire.h"
 #include "wish.h"
 
@@ -94,6 +98,8 @@ static int judge(struct app *app, rc_request *request, struct app_client *client
 static void free_client(struct app_client *client)
 {
 	app_hold_free(client);
+	app_sessions_free(client);
+	app_speech_free(client);
 	app_info_free(client);
 	app_client_free(client);
 }
@@ -126,8 +132,9 @@ static int open_client(struct app *app, rc_request *request, struct app_wish *wi
 		return app_refuse(app, request, 403, "this origin is not allowed");
 	}
 	const char *address = app_access_address(settings, request, scratch, sizeof scratch);
-	if (!(wish && wish->polls) &&
-	    !app_gate_pass(&app->gate, address, settings->handshakes_per_second, clock_now())) {
+	/* A poll that begins a session opens something, as a handshake does. */
+	bool opens = !wish || !wish->polls || (wish->is_device && !*wish->session);
+	if (opens && !app_gate_pass(&app->gate, address, settings->handshakes_per_second, clock_now())) {
 		app_wish_free(wish);
 		APP_COUNT(app, rejected);
 		warn_of_proxy(app, request);
@@ -236,6 +243,8 @@ static void on_open(void *context, rc_conn conn, void *user)
 		app_bare_open(client);
 	else if (client->wish)
 		app_plain_open(client);
+	else if (!app_hold_waits(client) && client->speech)
+		app_speech_begin(client);
 	else if (!app_hold_waits(client))
 		app_entry_begin(client);
 	app_clock_set(client);
@@ -276,11 +285,12 @@ static void on_resync(void *context, rc_conn conn, void *user, const char *topic
 		app_passing_resume(client, topic, sequence); /* it has no state */
 		return;
 	}
-	/* A room has no state either, and its messages no numbers that anybody goes by. */
-	if (strncmp(topic, "room/", 5) == 0)
+	/* A room has no state either. On several nodes its members hear that what was said may be lost. */
+	size_t size = strlen(topic), prefix = app_spans(client->app) ? app_room_prefix(topic, size) : 0;
+	if (!prefix && strncmp(topic, "room/", 5) == 0)
 		return;
 	app_out_clear(out);
-	app_out_resync(out, topic, strlen(topic), epoch, sequence);
+	app_out_resync(out, prefix ? "room" : "topic", topic + prefix, size - prefix, epoch, sequence);
 	app_send(client, out);
 	app_batch_flush(client); /* before the state */
 }
@@ -295,18 +305,13 @@ static void note_slow(const struct app_client *client, const struct rc_closing *
 	        client->address->name);
 }
 
-static void on_close(void *context, rc_conn conn, void *user, const struct rc_closing *closing)
+void app_clients_end(struct app_client *client)
 {
-	struct app *app = context;
-	struct app_client *client = user;
-	access_log_end(&app->access, conn, closing);
-	if (!client)
-		return;
-	note_slow(client, closing);
+	struct app *app = client->app;
 	client->closing = true;
+	if (client->session)
+		app_sessions_end(client);
 	if (client->opened) {
-		log_say(LEVEL_DEBUG, "close", client->id, "%u %.*s", closing->code, (int)closing->reason_size,
-		        closing->reason);
 		atomic_fetch_sub(&app->counters.open, 1);
 		app_returns_left(&app->returns, APP_RETURNING_CLIENT, client->id, strlen(client->id), clock_now());
 		app_clock_remove(client);
@@ -319,6 +324,22 @@ static void on_close(void *context, rc_conn conn, void *user, const struct rc_cl
 	app_rate_end(client);
 	app_address_leave(app, client->address);
 	free_client(client);
+}
+
+static void on_close(void *context, rc_conn conn, void *user, const struct rc_closing *closing)
+{
+	struct app *app = context;
+	struct app_client *client = user;
+	access_log_end(&app->access, conn, closing);
+	if (!client)
+		return;
+	note_slow(client, closing);
+	if (client->wish && client->wish->polls && client->wish->is_device && client->opened)
+		app_visits_gone(client);
+	if (client->opened)
+		log_say(LEVEL_DEBUG, "close", client->id, "%u %.*s", closing->code, (int)closing->reason_size,
+		        closing->reason);
+	app_clients_end(client);
 }
 
 /* The library refused it before anybody here saw it. */
@@ -340,9 +361,17 @@ static void on_failed(void *context, const struct rc_error *error)
 	_exit(EXIT_FAILED);
 }
 
+/* What a client said while its backend was asked goes on. */
+static void resume(struct app_client *client)
+{
+	app_dialect_resume(client);
+	if (client->speech)
+		app_speech_go_on(client);
+}
+
 struct rc_handlers app_clients_handlers(struct app *app)
 {
-	app->resume = app_dialect_resume;
+	app->resume = resume;
 	return (struct rc_handlers){
 		.context = app,
 		.unopened_max = unopened_max,
@@ -359,10 +388,38 @@ struct rc_handlers app_clients_handlers(struct app *app)
 	};
 }
 
+struct grave {
+	struct app *app;
+	rc_conn conn;
+};
+
+static void bury(void *argument)
+{
+	struct grave *grave = argument;
+	struct app_client *client = app_crew_find(&grave->app->crews[rc_conn_worker(grave->conn)], grave->conn);
+	if (client && client->session && client->closing)
+		app_clients_end(client);
+	free(grave);
+}
+
+/* One without a connection is ended when nobody stands on it. If that cannot be posted, it is due again. */
+static void end_later(struct app_client *client)
+{
+	struct grave *grave = malloc(sizeof *grave);
+	if (!grave)
+		return;
+	*grave = (struct grave){ .app = client->app, .conn = client->conn };
+	if (rc_post(client->app->server, rc_conn_worker(client->conn), bury, grave))
+		free(grave);
+}
+
 void app_clients_due(struct app_client *client, uint64_t now_ns)
 {
-	if (client->closing)
+	if (client->closing) {
+		if (client->session)
+			end_later(client);
 		return;
+	}
 	if (client->times.auth_ns <= now_ns || client->times.expiry_ns <= now_ns)
 		app_login_due(client, now_ns);
 	if (client->times.resend_ns <= now_ns)
@@ -371,7 +428,9 @@ void app_clients_due(struct app_client *client, uint64_t now_ns)
 		app_batch_due(client, now_ns);
 	if (client->times.partial_ns <= now_ns)
 		app_partials_due(client, now_ns);
-	if (client->times.wait_ns <= now_ns)
+	if (client->times.wait_ns <= now_ns && client->session)
+		app_sessions_due(client, now_ns);
+	else if (client->times.wait_ns <= now_ns)
 		app_plain_due(client);
 	if (client->times.ping_ns <= now_ns)
 		app_heartbeat_due(client, now_ns);

@@ -14,6 +14,9 @@ struct app_client;
 
 struct rc_handlers app_clients_handlers(struct app *app);
 
+/* Takes a client out of everything, and frees it: when its connection is closed, or it never had one. On its worker. */
+void app_clients_end(struct app_client *client);
+
 /* For app_clock_start(). */
 void app_clients_due(struct app_client *client, uint64_t now_ns);
 

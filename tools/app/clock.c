@@ -112,8 +112,9 @@ void app_clock_set(struct app_client *client)
 	deadline_ns = earlier(deadline_ns, times->partial_ns);
 	deadline_ns = earlier(deadline_ns, times->ping_ns);
 	deadline_ns = earlier(deadline_ns, times->hook_ns);
+	/* One that has no connection, whose end would be told, is due to be ended. */
 	if (client->closing)
-		deadline_ns = APP_NEVER;
+		deadline_ns = client->session ? times->wait_ns : APP_NEVER;
 	if (times->heap_position && deadline_ns != times->deadline_ns)
 		take_out(deadlines, client);
 	times->deadline_ns = deadline_ns;

@@ -155,7 +155,7 @@ static void dispatch(struct app_client *client, const struct kind *kind, const j
 		app_send_error(client, id, "AUTH_REQUIRED", "Authentication required");
 	else if ((client->permissions & (kind->permission | APP_MAY_ADMIN)) == 0 && kind->permission)
 		app_send_error(client, id, "PERMISSION_DENIED", "Permission denied");
-	else if (client->answers && kind->rules & STAYS)
+	else if (!app_client_stays(client) && kind->rules & STAYS)
 		app_send_error(client, id, "INVALID_FIELD", "This type needs a connection that stays");
 	else if (depth && kind->rules & ALONE)
 		app_send_error(client, id, "INVALID_FIELD", "This type must stand by itself");
@@ -198,10 +198,23 @@ static void perform(struct app_client *client, const json_t *message, unsigned d
 		handle_own(client, message, id, depth);
 }
 
+/* Who has no connection is in a room for as long as it takes to say something there. */
+static void visit(struct app_client *client, const json_t *message)
+{
+	const json_t *room = json_object_get(message, "room");
+	if (json_is_string(room) && json_string_length(room))
+		app_rooms_visit(client, json_string_value(room), json_string_length(room));
+}
+
 static void go_on(struct app_client *client, enum app_ask ask, const json_t *message, unsigned depth, json_t *other)
 {
+	bool stays = app_client_stays(client);
+	if (ask == APP_ASK_GO && !stays)
+		visit(client, message);
 	if (ask == APP_ASK_GO)
 		perform(client, other ? other : message, depth);
+	if (!stays)
+		app_rooms_end_visits(client);
 	json_decref(other);
 }
 
@@ -240,20 +253,51 @@ void app_dialect_say(struct app_client *client, const json_t *message)
 	handle(client, message, 0);
 }
 
-void app_dialect_say_alone(struct app_client *client, const json_t *message)
+/* It may be in the room, as far as somebody else decides over that. */
+static void say_inside(struct app_client *client, const json_t *message)
 {
-	const json_t *room = json_object_get(message, "room"), *type = json_object_get(message, "type");
+	json_t *other;
+	visit(client, message);
+	enum app_ask ask = app_ask_message(client, (json_t *)message, 0, decided, &other);
+	app_rooms_end_visits(client);
+	go_on(client, ask, message, 0, other);
+}
+
+static void visit_decided(struct app_client *client, enum app_hook_verdict verdict, const json_t *answer)
+{
+	json_t *message = client->hold->message, *other;
+	client->hold->message = NULL;
+	if (app_ask_answered(client, message, verdict, answer, &other) == APP_ASK_GO)
+		say_inside(client, message);
+	json_decref(other); /* to what it says a visit adds nothing */
+	json_decref(message);
+}
+
+static void handle_alone(struct app_client *client, const json_t *message, unsigned depth)
+{
+	const json_t *type = json_object_get(message, "type");
+	(void)depth;
 	if (json_is_string(type) && strcmp(json_string_value(type), "DATA") == 0) {
 		app_send_error(client, json_object_get(message, "id"), "INVALID_FIELD",
 		               "This type needs a connection that stays");
 		return;
 	}
-	if (json_is_string(room) && json_string_length(room))
-		app_rooms_visit(client, json_string_value(room), json_string_length(room));
 	APP_COUNT(client->app, received);
-	if (app_rate_admit(client, json_object_get(message, "id"), 0))
-		perform(client, message, 0);
+	if (!app_rate_admit(client, json_object_get(message, "id"), 0))
+		return;
+	visit(client, message);
+	enum app_ask ask = app_ask_visit(client, (json_t *)message, visit_decided);
 	app_rooms_end_visits(client);
+	if (ask == APP_ASK_GO)
+		say_inside(client, message);
+}
+
+void app_dialect_say_alone(struct app_client *client, const json_t *message)
+{
+	if (!app_hold_waits(client))
+		handle_alone(client, message, 0);
+	else if (!app_hold_message(client, (json_t *)message, 0))
+		app_send_error(client, json_object_get(message, "id"), "TRY_LATER", "out of memory");
 }
 
 static void receive(struct app_client *client, const struct rc_message *message)
@@ -286,5 +330,5 @@ void app_dialect_receive(struct app_client *client, const struct rc_message *mes
 
 void app_dialect_resume(struct app_client *client)
 {
-	app_hold_release(client, receive, handle);
+	app_hold_release(client, receive, app_client_stays(client) ? handle : handle_alone);
 }

@@ -13,6 +13,7 @@
 
 #include "app.h"
 #include "lib/wait.h"
+#include "taken.h"
 
 bool app_directory_init(struct app_directory *directory, uint64_t seed)
 {
@@ -25,6 +26,7 @@ bool app_directory_init(struct app_directory *directory, uint64_t seed)
 static void free_user(struct app_directory *directory, struct app_user *user)
 {
 	app_store_clear(&user->store, &directory->budget);
+	app_taken_clear(user, &directory->budget);
 	free(user->window);
 	free(user);
 }
@@ -99,11 +101,12 @@ void app_directory_settle(struct app *app, struct app_user *user)
 		unlink_away(user);
 		return;
 	}
-	if (!user->store.count && !user->window) {
+	bool waits = user->store.count || user->taken;
+	if (!waits && !user->window) {
 		forget_user(directory, user);
 		return;
 	}
-	struct app_away *away = user->store.count ? &directory->waited_for : &directory->remembered;
+	struct app_away *away = waits ? &directory->waited_for : &directory->remembered;
 	if (user->away != away) {
 		unlink_away(user);
 		link_away(away, user);
@@ -131,14 +134,34 @@ static void expire(struct app *app, struct app_store *store, uint64_t now_ns)
 	atomic_fetch_add(&app->counters.store_dropped, store->dropped - dropped);
 }
 
-bool app_directory_keep_in(struct app *app, struct app_store *store, const struct app_item *item)
+static bool add(struct app *app, struct app_store *store, const struct app_item *item)
 {
 	const struct app_settings *settings = app_settings_now(app);
 	const struct app_store_limits limits = limits_of(settings);
 	const struct app_budget_limits budget = { .size_max = settings->store_total,
 		                                  .share_max = settings->store_share };
+	return app_store_add(store, &limits, &app->directory.budget, &budget, clock_now(), item);
+}
+
+struct app_store app_directory_copy(struct app *app, const struct app_store *store)
+{
+	struct app_store copy = { 0 };
+	for (const struct app_stored *stored = store->first; stored; stored = stored->next) {
+		const struct app_item item = { .at_ns = stored->at_ns,
+			                       .number = stored->number,
+			                       .sender = stored->sender,
+			                       .only = stored->only,
+			                       .bytes = stored->bytes,
+			                       .size = stored->size };
+		add(app, &copy, &item);
+	}
+	return copy;
+}
+
+bool app_directory_keep_in(struct app *app, struct app_store *store, const struct app_item *item)
+{
 	uint64_t dropped = store->dropped;
-	bool stored = app_store_add(store, &limits, &app->directory.budget, &budget, clock_now(), item);
+	bool stored = add(app, store, item);
 	if (stored)
 		APP_COUNT(app, stored);
 	atomic_fetch_add(&app->counters.store_dropped, store->dropped - dropped);
@@ -172,15 +195,17 @@ struct app_stored *app_directory_next(struct app *app, struct app_store *store)
 
 static void sweep(struct app *app, struct app_away *away, uint64_t now_ns)
 {
+	const struct app_store_limits limits = limits_of(app_settings_now(app));
 	uint64_t window_ns = app_settings_now(app)->dedupe_ms * NS_PER_MS;
 	for (struct app_user *user = away->oldest, *newer; user; user = newer) {
 		newer = user->newer;
 		if (now_ns - user->left_ns < window_ns)
 			break;
 		expire(app, &user->store, now_ns);
+		app_taken_expire(user, &limits, &app->directory.budget, now_ns);
 		free(user->window);
 		user->window = NULL;
-		if (!user->store.count)
+		if (!user->store.count && !user->taken)
 			forget_user(&app->directory, user);
 	}
 }

@@ -30,6 +30,7 @@ struct app_user {
 	struct app_client *arriving; /* likewise, whose record has not come back yet (span.h) */
 	unsigned device_count;       /* connections that opened or are about to */
 	struct app_store store;
+	struct app_taken *taken;        /* what one of its devices has yet to get (taken.h) */
 	struct app_window *window;      /* ids of its DATA, or null */
 	struct app_user *newer, *older; /* in a list of those who are away */
 	struct app_away *away;          /* which; null: it is here */
@@ -101,6 +102,8 @@ bool app_directory_keep_in(struct app *app, struct app_store *store, const struc
 bool app_directory_keep(struct app *app, struct app_user *user, const struct app_item *item);
 /* All that waits for a user, which is the caller's from here on. (lock) */
 struct app_store app_directory_take(struct app_user *user);
+/* Copies of what is in a store, as far as there is room. (lock) */
+struct app_store app_directory_copy(struct app *app, const struct app_store *store);
 /* The next of a store that is not too old; the caller frees it. Null when it is empty. */
 struct app_stored *app_directory_next(struct app *app, struct app_store *store);
 

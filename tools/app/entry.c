@@ -23,6 +23,7 @@
 #include "rate.h"
 #include "refusals.h"
 #include "ringcast_request.h"
+#include "speech.h"
 #include "wire.h"
 #include "wish.h"
 
@@ -119,9 +120,12 @@ static struct outcome refusal_of(enum app_hook_verdict verdict, const json_t *an
 	}
 }
 
-/* Takes the place of a user; false: it has too many connections. A stream or a poll is nobody's device. */
+/* Takes the place of a user; false: it has too many connections. A stream or a poll is nobody's device yet, and who
+ * only speaks never is. */
 static bool take_place(struct app_client *client, const char *name)
 {
+	if (client->speech)
+		return app_people_lend(client, name);
 	return client->wish || app_people_reserve(client->app, client, name);
 }
 
@@ -139,7 +143,7 @@ static struct outcome enter_without_name(struct app_client *client)
 /* Nobody yet: it may send `auth`. */
 static struct outcome enter_unknown(struct app_client *client)
 {
-	if (client->wish)
+	if (client->wish || client->speech)
 		return refuse(401, CLOSE_UNKNOWN, "a token is needed");
 	client->times.auth_ns = clock_now() + app_settings_now(client->app)->auth_timeout_ms * NS_PER_MS;
 	return (struct outcome){ .in = true };
@@ -219,6 +223,10 @@ static void refuse_client(struct app_client *client, const char *hook, const str
 	note_failure(client, outcome);
 	if (client->wish) {
 		app_plain_refuse(client, outcome->status, outcome->words);
+		return;
+	}
+	if (client->speech) {
+		app_speech_refuse(client, outcome->status, outcome->words);
 		return;
 	}
 	size_t size = strlen(outcome->words);
@@ -311,6 +319,8 @@ static void decided(struct app_client *client, enum app_hook_verdict verdict, co
 		refuse_client(client, "connect", &outcome);
 	else if (client->wish)
 		go_on_plain(client);
+	else if (client->speech)
+		app_speech_begin(client);
 	else
 		app_entry_begin(client);
 }

@@ -45,6 +45,10 @@ struct app_feed *app_feeds_find(const struct app_client *client, const char *nam
 int app_feeds_follow(struct app_client *client, const char *name, size_t size, bool room, struct rc_start *start);
 void app_feeds_unfollow(struct app_client *client, const char *name, size_t size);
 
+/* Has the request that waits for a client (client->polled) woken by what the client follows, behind what it has read.
+ */
+void app_feeds_await(struct app_client *client);
+
 /* Whether what it is given first is the state, after app_feeds_follow() with this *start. */
 bool app_feeds_begins_with_state(const struct rc_start *start);
 

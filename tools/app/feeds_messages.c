@@ -115,6 +115,15 @@ static void add_gap(const struct following *following, const char *name, size_t 
 	app_out_text(following->gaps, "\n");
 }
 
+/* Whether the topic's numbers began again since the client saw them: all that is there now is new. */
+static bool began_anew(const struct rc_start *start, const struct rc_topic_stats *stats, uint64_t since,
+                       const json_t *epoch)
+{
+	return start->resume && since &&
+	       ((since > stats->sequence && !stats->elsewhere) ||
+	        (epoch && (uint64_t)json_integer_value(epoch) != stats->epoch));
+}
+
 static int follow(void *context, const char *name, size_t size)
 {
 	const struct following *following = context;
@@ -124,10 +133,7 @@ static int follow(void *context, const char *name, size_t size)
 	const json_t *epoch = by_topic(following->epoch, name);
 	uint64_t since = start.since;
 	int known = rc_topic_stats(client->app->server, name, size, &stats);
-	/* The topic's numbers began again since the client saw them: all that is there now is new. */
-	bool reset = start.resume && since &&
-	             ((since > stats.sequence && !stats.elsewhere) ||
-	              (epoch && (uint64_t)json_integer_value(epoch) != stats.epoch));
+	bool reset = !known && began_anew(&start, &stats, since, epoch);
 	if (reset) {
 		start.since = 0;
 		start.resume = !start.state && !start.snapshot;
@@ -141,8 +147,11 @@ static int follow(void *context, const char *name, size_t size)
 	if (code)
 		return code;
 	app_feeds_find(client, name, size)->told = client->subscribe_count;
-	if (known)
+	/* One that was not there is now: empty, and perhaps of a stream that this node has not read so far yet. */
+	if (known) {
 		rc_topic_stats(client->app->server, name, size, &stats);
+		reset = began_anew(&start, &stats, since, epoch);
+	}
 	app_out_text(following->list, following->list->size ? ",{\"topic\":" : "{\"topic\":");
 	app_out_string(following->list, name, size);
 	bool state = !feed && app_feeds_begins_with_state(&start);

@@ -127,6 +127,7 @@ void app_figures_metrics(void *context, FILE *to)
 		uint64_t value;
 	} rows[] = {
 		{ "app_clients", "gauge", "Clients: WebSockets, streams and polls that wait.", here.clients },
+		{ "app_sessions", "gauge", "Of those, users who poll for what is theirs.", app_sessions_count(app) },
 		{ "app_users", "gauge", "Users with a connection.", here.users },
 		{ "app_users_away", "gauge", "Users remembered without one.", here.away },
 		{ "app_rooms", "gauge", "Rooms with a member.", here.rooms },

@@ -4,9 +4,12 @@
  */
 #include "figures_nodes.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app.h"
+#include "backplane/backplane.h"
 #include "client.h"
 #include "figures.h"
 #include "lib/wait.h"
@@ -82,6 +85,62 @@ void app_figures_all_users(struct app *app, const char *user, struct app_listing
 		list_user(listing, &group->node);
 }
 
+/* ---- this node ---- */
+
+/* What stands before an address: `proxy+`, `ws://`. */
+static const char *behind_prefixes(const char *address)
+{
+	static const char *const prefixes[] = { "proxy+", "wss://", "ws://" };
+	for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+		if (strncmp(address, prefixes[i], strlen(prefixes[i])) == 0)
+			address += strlen(prefixes[i]);
+	return address;
+}
+
+static bool is_everywhere(const char *host, size_t size)
+{
+	static const char *const everywhere[] = { "", "*", "0.0.0.0", "[::]" };
+	for (size_t i = 0; i < sizeof everywhere / sizeof *everywhere; i++)
+		if (strlen(everywhere[i]) == size && memcmp(host, everywhere[i], size) == 0)
+			return true;
+	return false;
+}
+
+void app_figures_name(struct app *app, const char *address, int port)
+{
+	char machine[65] = "";
+	address = behind_prefixes(address);
+	const int size = (int)strcspn(address, "?");
+	const char *colon = memrchr(address, ':', (size_t)size);
+	const int host = colon ? (int)(colon - address) : size;
+	if (gethostname(machine, sizeof machine - 1))
+		snprintf(machine, sizeof machine, "localhost");
+	if (strncmp(address, "unix:", 5) == 0)
+		snprintf(app->span.name, sizeof app->span.name, "%s:%.*s", machine, size - 5, address + 5);
+	else if (strncmp(address, "fd:", 3) == 0 || is_everywhere(address, (size_t)host))
+		snprintf(app->span.name, sizeof app->span.name, "%s:%d", machine, port);
+	else
+		snprintf(app->span.name, sizeof app->span.name, "%.*s:%d", host, address, port);
+}
+
+void app_figures_node(struct app *app, struct app_out *out)
+{
+	struct backplane_stats stats;
+	char why[160] = "";
+	app_figures_own(app, out);
+	if (out->failed)
+		return;
+	backplane_stats(app->span.backplane, &stats);
+	health_is_degraded(&app->health, why);
+	out->size--; /* the object goes on */
+	app_out_text(out, ",\"name\":");
+	app_out_string(out, app->span.name, strlen(app->span.name));
+	app_out_format(out, ",\"backplane\":{\"up\":%s,\"why\":", stats.up ? "true" : "false");
+	app_out_string(out, why, strlen(why));
+	app_out_format(out, ",\"lagMs\":%.3f,\"queue\":%llu}}", (double)stats.lag_ns / 1e6,
+	               (unsigned long long)stats.queue);
+}
+
 /* ---- figures ---- */
 
 /* What can be added up. The others of a node's figures are its own alone. */
@@ -99,11 +158,13 @@ static void add_up(json_t *sums, const json_t *figures)
 	}
 }
 
-static json_t *describe(uint64_t node, bool own, const json_t *figures)
+/* told_ns: when it said that of itself; 0: it did not. */
+static json_t *describe(uint64_t node, bool own, const json_t *figures, uint64_t told_ns)
 {
 	char name[17];
 	snprintf(name, sizeof name, "%016llx", (unsigned long long)node);
-	json_t *object = json_pack("{s:s,s:b}", "node", name, "own", own);
+	json_t *object = json_pack("{s:s,s:b,s:o}", "node", name, "own", own, "age",
+	                           told_ns ? json_real((double)(clock_now() - told_ns) / 1e9) : json_null());
 	if (object && figures)
 		json_object_update(object, (json_t *)figures);
 	return object;
@@ -120,7 +181,7 @@ static void add_peers(const struct app *app, json_t *sums, json_t *nodes)
 				continue;
 			json_t *figures = peer->figures ? json_loads(peer->figures, 0, NULL) : NULL;
 			add_up(sums, figures);
-			json_array_append_new(nodes, describe(peer->id, false, figures));
+			json_array_append_new(nodes, describe(peer->id, false, figures, figures ? peer->told_ns : 0));
 			json_decref(figures);
 		}
 }
@@ -131,7 +192,9 @@ void app_figures_nodes(struct app *app, struct app_out *out)
 	app->span.write_figures(app, &own);
 	json_t *figures = own.failed ? NULL : json_loadb(own.bytes, own.size, 0, NULL);
 	json_t *sums = json_copy(figures), *nodes = json_array();
-	json_array_append_new(nodes, describe(app->span.node, true, figures));
+	json_array_append_new(nodes, describe(app->span.node, true, figures, clock_now()));
+	json_object_del(sums, "name");
+	json_object_del(sums, "backplane");
 	pthread_mutex_lock(&app->directory.lock);
 	add_peers(app, sums, nodes);
 	json_object_set_new(sums, "activeRooms", json_integer((json_int_t)app->span.replica.room_count));

@@ -22,6 +22,13 @@ struct app_listing {
 void app_figures_all_rooms(struct app *app, struct app_listing *listing);
 void app_figures_all_users(struct app *app, const char *user, struct app_listing *listing);
 
+/* What a listener is called in the figures: HOST:PORT, with this machine's name where the address says none; of a
+ * socket in the file system its path. */
+void app_figures_name(struct app *app, const char *address, int port);
+
+/* Figures of this node, with its name and how its backplane is: what the others are told. */
+void app_figures_node(struct app *app, struct app_out *out);
+
 /* The sums, and "nodes". The others are asked, for whoever asks next. */
 void app_figures_nodes(struct app *app, struct app_out *out);
 

@@ -108,13 +108,17 @@ static void is_done(void *context, int code, const struct backplane_number *numb
 
 /* ---- to the backplane ---- */
 
-static int publish(struct app *app, const struct app_update *updates, struct backplane_message *messages, size_t count,
-                   const struct app_out *data, struct sent *sent)
+/* Their data is written to `data`. Returns false without memory. */
+static bool write_messages(const struct app_update *updates, struct backplane_message *messages, size_t count,
+                           struct app_out *data)
 {
-	const char *at = data->bytes;
-	if (data->failed || sent->out.failed)
-		return -ENOMEM;
 	for (size_t i = 0; i < count; i++) {
+		size_t before = data->size;
+		app_out_value(data, updates[i].data);
+		messages[i].size = data->size - before;
+	}
+	const char *at = data->bytes;
+	for (size_t i = 0; i < count && !data->failed; i++) {
 		const struct app_update *update = &updates[i];
 		messages[i].channel = update->topic;
 		messages[i].channel_size = update->topic_size;
@@ -126,7 +130,17 @@ static int publish(struct app *app, const struct app_update *updates, struct bac
 		messages[i].data = at;
 		at += messages[i].size;
 	}
-	return backplane_publish(app->backplane, messages, count, is_done, sent);
+	return !data->failed;
+}
+
+void app_forward_local(struct app *app, const struct app_update *updates, size_t count)
+{
+	struct backplane_message *messages = calloc(count, sizeof *messages);
+	struct app_out data = { 0 };
+	if (messages && write_messages(updates, messages, count, &data))
+		backplane_hand_over(app->backplane, messages, count);
+	app_out_free(&data);
+	free(messages);
 }
 
 int app_forward_updates(struct app *app, rc_conn conn, const struct app_update *updates, size_t count, bool single)
@@ -141,13 +155,11 @@ int app_forward_updates(struct app *app, rc_conn conn, const struct app_update *
 		sent->single = single;
 		sent->count = count;
 		for (size_t i = 0; i < count; i++) {
-			size_t before = data.size;
-			app_out_value(&data, updates[i].data);
-			messages[i].size = data.size - before;
 			app_out_bytes(&sent->out, updates[i].topic, updates[i].topic_size);
 			sent->items[i].topic_size = updates[i].topic_size;
 		}
-		code = publish(app, updates, messages, count, &data, sent);
+		if (write_messages(updates, messages, count, &data) && !sent->out.failed)
+			code = backplane_publish(app->backplane, messages, count, is_done, sent);
 	}
 	if (code && sent)
 		sent_free(sent);

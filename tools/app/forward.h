@@ -16,6 +16,9 @@ struct app;
  * backplane_publish() does. */
 int app_forward_updates(struct app *app, rc_conn conn, const struct app_update *updates, size_t count, bool single);
 
+/* Tells the other nodes of updates that are published here already: of topics that are delivered at once. */
+void app_forward_local(struct app *app, const struct app_update *updates, size_t count);
+
 /* A request that waits for a record. Null without memory. On the worker of its connection, all three. */
 struct app_forwarded;
 struct app_forwarded *app_forward_begin(struct app *app, rc_conn conn);

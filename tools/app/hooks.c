@@ -283,15 +283,18 @@ void app_hooks_metrics(struct app *app, FILE *to)
 	}
 }
 
-void app_hooks_health(void *context, char *to, size_t room)
+static void write_words(void *context, FILE *to)
 {
 	struct app *app = context;
-	size_t used = 0;
-	*to = 0;
 	for (unsigned i = 0; i < APP_HOOK_COUNT; i++) {
 		unsigned failures = atomic_load(&app->hooks.states[i].failures);
-		if (!app_hooks_has(app, (enum app_hook)i) || failures < FAILURES_SHOWN || used >= room)
-			continue;
-		used += (size_t)snprintf(to + used, room - used, "hook-%s: no answer, %u times\n", names[i], failures);
+		if (app_hooks_has(app, (enum app_hook)i) && failures >= FAILURES_SHOWN)
+			fprintf(to, "hook-%s: no answer, %u times\n", names[i], failures);
 	}
+}
+
+const struct health_part *app_hooks_part(struct app *app)
+{
+	app->hooks.part = (struct health_part){ .context = app, .write_words = write_words };
+	return &app->hooks.part;
 }

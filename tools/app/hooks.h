@@ -24,6 +24,7 @@
 #include "hook_cache.h"
 #include "hook_settings.h"
 #include "letters.h"
+#include "lib/health.h"
 
 struct app;
 struct calls;
@@ -57,6 +58,7 @@ struct app_hooks {
 	struct calls *calls; /* null: there are no hooks */
 	struct app_hook_cache cache;
 	struct app_hook_state states[APP_HOOK_COUNT];
+	struct health_part part;
 };
 
 struct app_question {
@@ -99,7 +101,7 @@ enum app_hook_verdict app_hooks_ask(struct app *app, const struct app_question *
 enum app_hook_verdict app_hooks_away(struct app *app, enum app_hook hook);
 
 void app_hooks_metrics(struct app *app, FILE *to);
-/* A line for each hook whose backend does not answer; or nothing. */
-void app_hooks_health(void *context, char *to, size_t room);
+/* Has a line in /healthz for each hook whose backend does not answer. It lives as long as the app. */
+const struct health_part *app_hooks_part(struct app *app);
 
 #endif

@@ -56,5 +56,5 @@ void app_info_write(struct app_out *out, const struct app_client *client)
 		app_out_string(out, info->agent, strlen(info->agent));
 		app_out_format(out, ",\"connectedSince\":%llu", (unsigned long long)info->since_ms);
 	}
-	app_out_format(out, ",\"transport\":\"%s\"}", client->wish ? "sse" : "websocket");
+	app_out_format(out, ",\"transport\":\"%s\"}", client->session ? "poll" : client->wish ? "sse" : "websocket");
 }

@@ -245,14 +245,17 @@ int app_login_judge_plain(struct app *app, rc_request *request, struct app_clien
 	return 0;
 }
 
-int app_login_judge_speaker(struct app *app, rc_request *request, struct app_client *client, const char *user)
+int app_login_judge_speaker(struct app *app, rc_request *request, struct app_client *client, const char *user,
+                            app_login_ask *ask)
 {
 	const struct app_settings *settings = app_settings_now(app);
 	char scratch[APP_TOKEN_SIZE_MAX + 1];
 	const char *token = settings->auth == APP_AUTH_OFF ? NULL
 	                                                   : find_token(settings, request, scratch, sizeof scratch);
-	if (token && !app_refusals_may_login(app, client->address->name))
+	if ((token || ask) && !app_refusals_may_login(app, client->address->name))
 		return refuse_login(app, request);
+	if (ask && !is_ours(app, token))
+		return ask(app, request, client, user);
 	/* A name of one's own choice is good where nobody shows who he is. */
 	if (!token && (settings->auth == APP_AUTH_REQUIRED || (settings->auth != APP_AUTH_OFF && user)))
 		return refuse_token(app, request, "a token is needed");
@@ -263,7 +266,8 @@ int app_login_judge_speaker(struct app *app, rc_request *request, struct app_cli
 	const char *name = client->has_token ? client->claims.subject : user ? user : client->id;
 	if (user && strcmp(user, name) != 0)
 		return app_refuse(app, request, 403, "the token is another user's");
-	return app_people_lend(client, name) ? 0 : 503;
+	client->opened = app_people_lend(client, name);
+	return client->opened ? 0 : 503;
 }
 
 bool app_login_may_report(struct app *app, rc_request *request, const struct app_address *address)

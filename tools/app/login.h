@@ -37,7 +37,8 @@ void app_login_due(struct app_client *client, uint64_t now_ns);
 
 /* Says for whom a client speaks that has no connection; `user` is the one of the path, or null. Then client->user is
  * set. Otherwise the request has been answered, or is to be answered with what is returned. */
-int app_login_judge_speaker(struct app *app, rc_request *request, struct app_client *client, const char *user);
+int app_login_judge_speaker(struct app *app, rc_request *request, struct app_client *client, const char *user,
+                            app_login_ask *ask);
 /* Whether somebody who asks from this address may say what he measured: with a token where one is needed. */
 bool app_login_may_report(struct app *app, rc_request *request, const struct app_address *address);
 

@@ -232,9 +232,10 @@ void app_out_gap(struct app_out *out, const char *topic, size_t size, uint64_t f
 	               (unsigned long long)to, (unsigned long long)epoch, reset ? ",\"reset\":true" : "");
 }
 
-void app_out_resync(struct app_out *out, const char *topic, size_t size, uint64_t epoch, uint64_t sequence)
+void app_out_resync(struct app_out *out, const char *field, const char *name, size_t size, uint64_t epoch,
+                    uint64_t sequence)
 {
-	app_out_text(out, "{\"type\":\"resync\",\"topic\":");
-	app_out_string(out, topic, size);
+	app_out_format(out, "{\"type\":\"resync\",\"%s\":", field);
+	app_out_string(out, name, size);
 	app_out_format(out, ",\"epoch\":%llu,\"seq\":%llu}", (unsigned long long)epoch, (unsigned long long)sequence);
 }

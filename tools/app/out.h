@@ -57,7 +57,9 @@ void app_out_type(struct app_out *out, const char *type, const json_t *id);
 void app_out_gap(struct app_out *out, const char *topic, size_t size, uint64_t from, uint64_t to, uint64_t epoch,
                  bool reset);
 
-/* A whole message: what is known of the topic is void, and its state up to that number follows. */
-void app_out_resync(struct app_out *out, const char *topic, size_t size, uint64_t epoch, uint64_t sequence);
+/* A whole message: what is known of the "topic" is void, and its state up to that number follows; or, of the "room",
+ * what was said up to there may be lost. */
+void app_out_resync(struct app_out *out, const char *field, const char *name, size_t size, uint64_t epoch,
+                    uint64_t sequence);
 
 #endif

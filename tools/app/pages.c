@@ -11,8 +11,9 @@
 #include "access.h"
 #include "app.h"
 #include "client.h"
-#include "dialect.h"
+#include "entry.h"
 #include "form.h"
+#include "hold.h"
 #include "hooks.h"
 #include "lib/answer.h"
 #include "lib/text.h"
@@ -21,6 +22,7 @@
 #include "people.h"
 #include "rate.h"
 #include "refusals.h"
+#include "speech.h"
 #include "wish.h"
 
 struct page_call {
@@ -28,7 +30,8 @@ struct page_call {
 	rc_request *request;
 	struct app_address *address; /* of who asks, held for the call */
 	json_t *body;
-	size_t size; /* of its text */
+	size_t size;         /* of its text */
+	const char *headers; /* of the answer: whole lines */
 };
 
 /* ---- what they measured ---- */
@@ -49,103 +52,49 @@ static int answer_report(struct page_call *call)
 
 /* ---- what they say ---- */
 
-static int status_of(const char *code)
+/* Whether a backend may have to be asked before the last word is said. */
+static bool may_wait(const struct app *app, const struct app_client *client)
 {
-	static const struct {
-		const char *code;
-		int status;
-	} statuses[] = {
-		{ "PERMISSION_DENIED", 403 }, { "NOT_A_MEMBER", 404 }, { "RATE_LIMIT_EXCEEDED", 429 },
-		{ "AUTH_REQUIRED", 401 },     { "TRY_LATER", 503 },    { "NOT_DELIVERED", 503 },
-	};
-	for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
-		if (strcmp(code, statuses[i].code) == 0)
-			return statuses[i].status;
-	return 400;
+	return app_hold_waits(client) || app_hooks_has(app, APP_HOOK_MESSAGE) || app_hooks_has(app, APP_HOOK_JOIN) ||
+	       app_hooks_has(app, APP_HOOK_SUBSCRIBE);
 }
 
-/* {"messages":[...]}, and of the first error the words and the code. Sets the status; null without memory. */
-static json_t *make_answer(const struct app_out *heard, int *status)
+static void free_speaker(struct app_client *client)
 {
-	struct app_out list = { 0 };
-	size_t index;
-	json_t *each;
-	app_out_text(&list, "[");
-	app_out_bytes(&list, heard->bytes, heard->size);
-	app_out_text(&list, "]");
-	json_t *messages = list.failed || heard->failed ? NULL
-	                                                : json_loadb(list.bytes, list.size, JSON_ALLOW_NUL, NULL);
-	json_t *answer = json_object();
-	app_out_free(&list);
-	*status = 200;
-	json_array_foreach(messages, index, each)
-	{
-		const char *type = json_string_value(json_object_get(each, "type"));
-		if (*status != 200 || !type || strcmp(type, "error") != 0)
-			continue;
-		*status = status_of(json_string_value(json_object_get(each, "code")));
-		json_object_set(answer, "error", json_object_get(each, "message"));
-		json_object_set(answer, "code", json_object_get(each, "code"));
-	}
-	if (messages && json_object_set_new(answer, "messages", messages) == 0)
-		return answer;
-	json_decref(answer);
-	return NULL;
+	if (client->user)
+		app_people_leave(client);
+	app_rate_end(client);
+	app_hold_free(client);
+	app_speech_free(client);
+	app_client_free(client);
 }
 
-static int answer_heard(struct page_call *call, const struct app_out *heard)
-{
-	struct app_out out = { 0 };
-	int status;
-	json_t *answer = make_answer(heard, &status);
-	if (!answer)
-		return 503;
-	app_out_value(&out, answer);
-	json_decref(answer);
-	if (status == 429)
-		rc_request_add_header(call->request, "Retry-After", "1");
-	int code = out.failed ? -1 : rc_request_respond(call->request, status, "application/json", out.bytes, out.size);
-	app_out_free(&out);
-	return code ? 503 : 0;
-}
-
-static void say(struct app_client *client, const json_t *body)
-{
-	size_t index;
-	json_t *each;
-	if (!json_is_array(body)) {
-		app_dialect_say_alone(client, body);
-		return;
-	}
-	json_array_foreach((json_t *)body, index, each)
-	{
-		if (client->closing)
-			break;
-		app_dialect_say_alone(client, each);
-	}
-}
-
-/* A client of the time of one request: it speaks for its user, and is nobody's device. */
 static int speak(struct page_call *call, const char *user)
 {
 	struct app *app = call->app;
-	struct app_out heard = { 0 };
 	struct app_client *client = app_client_new(app, rc_request_conn(call->request), NULL);
-	if (!client)
+	if (!client || !app_speech_make(client, call->body, call->size, call->headers)) {
+		if (client)
+			app_client_free(client);
 		return 503;
-	client->address = call->address;
-	client->answers = &heard;
-	int status = app_login_judge_speaker(app, call->request, client, user);
-	if (client->user) {
-		app_rate_begin(client);
-		if (app_rate_take(client, NULL, app_cost_of_size(call->size)))
-			say(client, call->body);
-		app_people_leave(client);
-		app_rate_end(client);
-		status = answer_heard(call, &heard);
 	}
-	app_client_free(client);
-	app_out_free(&heard);
+	client->address = call->address;
+	app_login_ask *ask = app_hooks_has(app, APP_HOOK_CONNECT) ? app_entry_ask : NULL;
+	int status = app_login_judge_speaker(app, call->request, client, user, ask);
+	if (status || !client->opened) {
+		free_speaker(client);
+		return status;
+	}
+	client->opened = false;
+	app_rate_begin(client);
+	if (may_wait(app, client) && rc_request_wait(call->request) == 0) {
+		rc_request_set_user(call->request, client);
+		call->address = NULL; /* it is the client's */
+		return 0;
+	}
+	app_speech_say(client);
+	status = app_speech_answer(client, call->request);
+	free_speaker(client);
 	return status;
 }
 
@@ -154,8 +103,6 @@ static int answer_send(struct page_call *call)
 	struct app *app = call->app;
 	const char *path = rc_request_path(call->request), *user = path[5] == '/' && path[6] ? path + 6 : NULL;
 	size_t count = json_array_size(call->body);
-	if (app_hooks_has(app, APP_HOOK_MESSAGE) || app_hooks_has(app, APP_HOOK_JOIN))
-		return app_refuse(app, call->request, 403, "the application decides over messages: use a WebSocket");
 	if (user && (strlen(user) > APP_SUBJECT_SIZE_MAX || strchr(user, '/') || !text_is_name(user, strlen(user))))
 		return app_refuse(app, call->request, 400, "a user's name has at most 128 bytes and no /");
 	if (!json_is_object(call->body) && (!count || count > app_settings_now(app)->batch_max))
@@ -235,7 +182,9 @@ int app_pages_answer(struct app *app, rc_request *request)
 		return app_wish_preflight(app, request, "POST");
 	if (!is_own(app, request))
 		return app_refuse(app, request, 403, "this origin is not allowed");
-	app_wish_allow_origin(settings, request, NULL);
+	struct app_wish wish = { 0 };
+	app_wish_allow_origin(settings, request, &wish);
+	call.headers = wish.headers;
 	call.address = app_address_enter(app, app_access_address(settings, request, scratch, sizeof scratch),
 	                                 settings->connections_per_address);
 	if (!call.address)

@@ -98,7 +98,7 @@ void app_people_leave(struct app_client *client)
 		return;
 	pthread_mutex_lock(&app->directory.lock);
 	bool there = unlink_device(&user->devices, client) || unlink_device(&user->arriving, client);
-	if (!--user->device_count && !client->answers)
+	if (!--user->device_count && app_client_stays(client))
 		app_returns_left(&app->returns, APP_RETURNING_USER, user->name, user->node.name_size, clock_now());
 	if (there && app_spans(app))
 		app_span_leave(client);
@@ -148,8 +148,15 @@ static bool hand_over(struct app *app, const struct app_client *device, struct h
 {
 	const struct app_letter *letter = handed->letter;
 	static const char slow[] = "reads too slowly";
-	if (reliable || device->reliable)
+	if (reliable || (device->reliable && !device->session))
 		return app_letter_post(app, device->conn, open_reliable, letter) == 0;
+	if (device->session) {
+		/* It waits, and has no number by which it would be acknowledged. */
+		const struct app_letter waiting = { .sender = letter->sender,
+			                            .bytes = letter->bytes,
+			                            .size = letter->size };
+		return app_letter_post(app, device->conn, open_reliable, &waiting) == 0;
+	}
 	if (device->by_letter)
 		return app_letter_post(app, device->conn, open_text, letter) == 0;
 	int code = send_in_form(app, device, handed);

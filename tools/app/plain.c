@@ -9,22 +9,23 @@
 
 #include "app.h"
 #include "client.h"
-#include "dialect.h"
 #include "feeds_messages.h"
 #include "hold.h"
 #include "lib/wait.h"
 #include "names.h"
-#include "people.h"
 #include "rate.h"
 #include "refusals.h"
 #include "ringcast_feed.h"
 #include "ringcast_stats.h"
+#include "sessions.h"
+#include "visits.h"
 #include "wire.h"
 #include "wish.h"
 
 #define PAGE_MESSAGES_MAX 1000
-#define PAGE_SIZE_MAX (1u << 20)  /* of its messages; a larger one comes alone */
-#define STATE_SIZE_MAX (4u << 20) /* of a topic's state, which comes whole or not at all */
+#define PAGE_SIZE_MAX (1u << 20)     /* of its messages; a larger one comes alone */
+#define GRACE_NS (5 * NS_PER_SECOND) /* in which a session says that a poll has waited long enough */
+#define STATE_SIZE_MAX (4u << 20)    /* of a topic's state, which comes whole or not at all */
 
 /* ---- a page: the answer to a poll ---- */
 
@@ -99,7 +100,7 @@ static void read_state(struct page *page, struct rc_topic_stats *stats, bool kno
 	               &lines);
 	if (known) {
 		app_out_clear(out);
-		app_out_resync(out, stats->name, size, stats->epoch, stats->sequence);
+		app_out_resync(out, "topic", stats->name, size, stats->epoch, stats->sequence);
 		add_message(page, out->bytes, out->size);
 	}
 	for (size_t at = 0; at < lines.size;) {
@@ -260,7 +261,7 @@ int app_plain_begin(struct app_client *client, rc_request *request)
 	struct app_wish *wish = client->wish;
 	if (!wish->polls)
 		return rc_request_events(request) ? 503 : 0;
-	if (app_hold_waits(client))
+	if (app_hold_waits(client) || wish->is_device)
 		return rc_request_wait(request) ? 503 : 0;
 	wish->fresh = !json_object_get(wish->message, "since");
 	size_t count = app_plain_page(client);
@@ -281,33 +282,21 @@ int app_plain_begin(struct app_client *client, rc_request *request)
 /* From here on it hears what a WebSocket of its user would. */
 static void begin_device(struct app_client *client)
 {
-	struct app *app = client->app;
-	const struct app_wish *wish = client->wish;
-	bool free_name = app_settings_now(app)->auth == APP_AUTH_OFF && !client->by_hook;
-	const char *name = client->has_token || client->by_hook ? client->claims.subject
-	                   : free_name && wish->user            ? wish->user
-	                                                        : client->id;
-	size_t index;
-	json_t *each;
-	if (!app_people_reserve(app, client, name)) {
-		app_refusals_note(app, client->address->name, 429, "this user has too many connections");
-		app_close(client, RC_CLOSE_POLICY, "too many connections");
+	if (app_sessions_enter(client, app_sessions_name(client), client->wish->rooms))
 		return;
-	}
-	app_people_arrive(client);
-	json_array_foreach(wish->rooms, index, each)
-	{
-		json_t *join = json_pack("{s:s, s:O}", "type", "join_room", "room", each);
-		if (join)
-			app_dialect_say(client, join);
-		json_decref(join);
-	}
+	app_refusals_note(client->app, client->address->name, 429, "this user has too many connections");
+	app_close(client, RC_CLOSE_POLICY, "too many connections");
 }
 
 static void begin(struct app_client *client)
 {
 	if (client->wish->polls)
 		client->times.wait_ns = clock_now() + client->wish->wait_s * NS_PER_SECOND;
+	if (client->wish->polls && client->wish->is_device) {
+		client->times.wait_ns += GRACE_NS;
+		app_visits_poll(client);
+		return;
+	}
 	if (json_array_size(json_object_get(client->wish->message, "topics")))
 		app_feeds_subscribe(client, client->wish->message, NULL);
 	if (client->wish->is_device)
@@ -320,22 +309,11 @@ void app_plain_open(struct app_client *client)
 		begin(client);
 }
 
-static void respond(struct app_client *client, int status, const char *body, size_t size)
-{
-	if (rc_respond(client->app->server, client->conn, status, "application/json", client->wish->headers, body,
-	               size)) {
-		app_close(client, RC_CLOSE_INTERNAL, "out of memory"); /* which answers 503 */
-		return;
-	}
-	client->closing = true;
-	app_clock_set(client);
-}
-
 void app_plain_go(struct app_client *client)
 {
 	const struct app_wish *wish = client->wish;
 	const struct app_out *out = &client->crew->out;
-	if (!wish->polls) {
+	if (!wish->polls || wish->is_device) {
 		begin(client);
 		return;
 	}
@@ -343,9 +321,9 @@ void app_plain_go(struct app_client *client)
 	size_t count = app_plain_page(client);
 	app_address_drain(client->app, client->address, app_cost_of_answer(out->size));
 	if (!out->failed && (count || (wish->fresh && (!wish->wait_s || asks_for_state(wish->message)))))
-		respond(client, 200, out->bytes, out->size);
+		app_respond(client, 200, out->bytes, out->size);
 	else if (!out->failed && !wish->wait_s)
-		respond(client, 204, NULL, 0);
+		app_respond(client, 204, NULL, 0);
 	else if (remember_page(client))
 		begin(client);
 	else
@@ -357,10 +335,7 @@ void app_plain_refuse(struct app_client *client, int status, const char *words)
 	struct app_out *out = &client->crew->out;
 	app_out_clear(out);
 	if (client->wish->polls) {
-		app_out_text(out, "{\"error\":");
-		app_out_string(out, words, strlen(words));
-		app_out_text(out, "}");
-		respond(client, status, out->bytes, out->size);
+		app_respond_error(client, status, words);
 		return;
 	}
 	app_out_format(out, "{\"type\":\"error\",\"code\":\"%s\",\"message\":",
@@ -376,6 +351,10 @@ void app_plain_refuse(struct app_client *client, int status, const char *words)
 
 void app_plain_ready(struct app_client *client)
 {
+	if (!client->closing && client->wish->is_device) {
+		app_visits_look(client);
+		return;
+	}
 	if (client->closing || !app_plain_page(client))
 		return;
 	const struct app_out *out = &client->crew->out;
@@ -383,17 +362,20 @@ void app_plain_ready(struct app_client *client)
 	if (out->failed)
 		app_close(client, RC_CLOSE_INTERNAL, "out of memory");
 	else
-		respond(client, 200, out->bytes, out->size);
+		app_respond(client, 200, out->bytes, out->size);
 }
 
 /* Who did not know where the topics stand does now, and misses nothing until it asks again. */
 void app_plain_due(struct app_client *client)
 {
 	const struct app_out *out = &client->crew->out;
-	if (client->wish->fresh) {
+	if (client->wish->is_device) {
+		app_respond_error(client, 503,
+		                  "the server is overloaded"); /* its session did not say that time is over */
+	} else if (client->wish->fresh) {
 		app_plain_page(client);
-		respond(client, 200, out->bytes, out->size);
+		app_respond(client, 200, out->bytes, out->size);
 	} else {
-		respond(client, 204, NULL, 0);
+		app_respond(client, 204, NULL, 0);
 	}
 }

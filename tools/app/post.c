@@ -10,6 +10,8 @@
 #include "apart.h"
 #include "app.h"
 #include "client.h"
+#include "content.h"
+#include "date.h"
 #include "directory.h"
 #include "fields.h"
 #include "names.h"
@@ -44,6 +46,30 @@ bool app_post_begin(struct app_post *post, struct app_client *client, const json
 }
 
 /* ---- one text ---- */
+
+void app_post_write(const struct app_post *post, const char *type, const struct app_room *room, const json_t *content)
+{
+	const struct app_client *client = post->client;
+	struct app_out *head = &client->crew->head, *tail = &client->crew->tail;
+	const int mode = app_settings_now(client->app)->sanitize;
+	app_out_clear(head);
+	app_out_clear(tail);
+	app_out_text(head, "{\"type\":\"");
+	app_out_text(head, type);
+	app_out_text(head, "\",\"id\":\"");
+	app_out_text(tail, "\",\"from\":");
+	app_out_string(tail, client->user->name, client->user->node.name_size);
+	if (room) {
+		app_out_text(tail, ",\"room\":");
+		app_out_string(tail, room->name, room->node.name_size);
+	}
+	app_out_text(tail, ",\"content\":");
+	app_content_write(tail, content, mode);
+	app_content_ref(tail, post->id, mode);
+	app_out_text(tail, ",\"timestamp\":");
+	app_out_number(tail, app_date_ms());
+	app_out_text(tail, post->passes ? ",\"ephemeral\":true}" : "}");
+}
 
 /* Puts the parts together where no number of the log comes between them. */
 static const struct app_out *join(const struct app_post *post, struct app_out *head, const struct app_out *tail)

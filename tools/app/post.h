@@ -15,6 +15,7 @@
 
 struct app_client;
 struct app_member;
+struct app_room;
 
 struct app_post {
 	struct app_client *client;
@@ -26,6 +27,10 @@ struct app_post {
 
 /* Reads `exclude` and `ephemeral`. False: the client has been told what is wrong. */
 bool app_post_begin(struct app_post *post, struct app_client *client, const json_t *message, const json_t *id);
+
+/* Writes a message of the dialect's own into the crew's head and tail: its type, who says it, where (null: no room),
+ * the content, what the sender calls it, and when. */
+void app_post_write(const struct app_post *post, const char *type, const struct app_room *room, const json_t *content);
 
 /* Send `head` ID `tail`, where ID is the server's, or with a null tail the head alone. The client is told how it went.
  * app_post_to_all() has the sender's other devices and itself among those who get it, unless it passes. */

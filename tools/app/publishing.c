@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "app.h"
+#include "backplane/backplane.h"
 #include "forward.h"
 #include "lib/text.h"
 #include "names.h"
@@ -90,6 +91,24 @@ static void write_answer(struct app_out *out, const struct app_update *updates, 
 	app_out_text(out, single ? "" : "]}");
 }
 
+/* How many are of topics that are delivered at once. */
+static size_t count_local(const struct app *app, const struct app_update *updates, size_t count)
+{
+	size_t local = 0;
+	for (size_t i = 0; i < count && app->backplane; i++)
+		local += backplane_is_local(app->backplane, updates[i].topic, updates[i].topic_size);
+	return local;
+}
+
+/* Returns 0, or a negative errno. */
+static int publish_here(struct app *app, struct app_update *updates, size_t count)
+{
+	int code = app_updates_publish(app, updates, count);
+	if (!code && app->backplane)
+		app_forward_local(app, updates, count);
+	return code;
+}
+
 int app_publishing_run(struct app_publishing *publishing, const json_t *values, struct app_out *out)
 {
 	const json_t *first = json_array_get(values, 0);
@@ -105,15 +124,19 @@ int app_publishing_run(struct app_publishing *publishing, const json_t *values, 
 	if (!updates)
 		return fail(publishing, 503, "out of memory");
 	int status = read_all(publishing, list, updates, count), code = 0;
-	if (!status && publishing->app->backplane)
+	size_t local = status ? 0 : count_local(publishing->app, updates, count);
+	const bool forwards = publishing->app->backplane && !local;
+	if (local && local < count)
+		status = fail(publishing, 400, "topics of backplane-local are not published as one with others");
+	else if (!status && forwards)
 		code = app_forward_updates(publishing->app, publishing->conn, updates, count, single);
 	else if (!status)
-		code = app_updates_publish(publishing->app, updates, count);
-	if (code < 0 && publishing->app->backplane)
+		code = publish_here(publishing->app, updates, count);
+	if (code < 0 && forwards)
 		status = fail(publishing, app_forward_status(code), app_forward_words(code));
 	else if (code < 0)
 		status = fail(publishing, code == -EMSGSIZE ? 413 : 503, rc_strerror(code));
-	else if (!status && publishing->app->backplane)
+	else if (!status && forwards)
 		status = APP_PUBLISHING_WAITS;
 	else if (!status)
 		write_answer(out, updates, count, single);

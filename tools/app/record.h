@@ -30,6 +30,7 @@ enum app_record_kind {
 	APP_RECORD_REPEATED, /* a node has said all of its members again */
 	APP_RECORD_ASK,      /* a node wants the figures of the others */
 	APP_RECORD_FIGURES,  /* a node's */
+	APP_RECORD_HAD,      /* a device has had what waited for its user when it entered */
 };
 
 /* Of a direct message: it goes as DATA; it is for the user's next connection, though another is there. */

@@ -259,9 +259,10 @@ static void send_plain(struct app_client *client, const void *bytes, size_t size
 	app_send(client, out);
 }
 
+/* What is for a user who polls waits for the next poll. */
 static bool has_room(const struct app_client *client)
 {
-	return client->pending_count < app_settings_now(client->app)->unacknowledged_max;
+	return !client->session && client->pending_count < app_settings_now(client->app)->unacknowledged_max;
 }
 
 /* Sends a message now. */
@@ -301,11 +302,20 @@ void app_reliable_send(struct app_client *client, const struct app_item *item)
 	pthread_mutex_unlock(&app->directory.lock);
 	if (!kept)
 		APP_COUNT(app, store_dropped);
+	app_wake(client);
+}
+
+/* Without an ACK that is awaited, all that was handed to the client has gone out, or was acknowledged. */
+static void settle_taken(struct app_client *client)
+{
+	if (client->took && !client->closing && !client->waiting.count && !client->pending_count)
+		client->took = app_span_had(client) != 0;
 }
 
 void app_reliable_refill(struct app_client *client)
 {
 	struct app_stored *stored;
+	app_wake(client);
 	while (!client->closing && client->waiting.count && (!client->reliable || has_room(client)) &&
 	       (stored = app_directory_next(client->app, &client->waiting))) {
 		struct app_item item = { .at_ns = stored->at_ns,
@@ -322,6 +332,7 @@ void app_reliable_refill(struct app_client *client)
 			send_plain(client, item.bytes, item.size);
 		free(stored);
 	}
+	settle_taken(client);
 }
 
 /* A client that lost its connection asks for what it has not had: what waits for its ACK comes again at once, and no

@@ -73,6 +73,7 @@ struct app_peer {
 	uint64_t missing_ns;          /* since when it is known by its records alone; 0: it holds its lease */
 	bool is_needed;               /* it has members (nodes.c) */
 	char *figures;                /* what it said of itself (figures_nodes.c), or null */
+	uint64_t told_ns;             /* when */
 };
 
 struct app_replica {

@@ -26,7 +26,6 @@
 #include "passing.h"
 #include "people.h"
 #include "reliable.h"
-#include "ringcast_stats.h"
 #include "span.h"
 #include "updates.h"
 
@@ -101,8 +100,7 @@ static void publish(const struct coming *coming, const struct app_out *out, bool
 
 static bool is_room(const struct coming *coming)
 {
-	return coming->message->channel_size > sizeof APP_ROOM_CHANNEL - 1 &&
-	       memcmp(coming->message->channel, APP_ROOM_CHANNEL, sizeof APP_ROOM_CHANNEL - 1) == 0;
+	return app_room_prefix(coming->message->channel, coming->message->channel_size);
 }
 
 /* Tells those in the room. While the node starts nobody is here to hear it. */
@@ -147,10 +145,8 @@ static void on_enter(const struct coming *coming)
 	if (is_room(coming)) {
 		if (change.user_changed && change.others)
 			tell(coming, "user_joined", record->user, record->user_size);
-	} else if (change.changed && coming->own) {
-		app_arrivals_own(app, record->user, record->user_size, coming->device);
 	} else if (change.changed) {
-		app_arrivals_other(app, record->user, record->user_size);
+		app_arrivals_came(app, record->user, record->user_size, coming->device, coming->own);
 	}
 	coming->message->result = (int64_t)message->sequence; /* its place, whether others were told or not */
 }
@@ -168,6 +164,21 @@ static void on_leave(const struct coming *coming)
 		app_nodes_say_again(app);
 	if (is_room(coming) && change.user_changed && change.others)
 		tell(coming, "user_left", user, strlen(user));
+	if (is_room(coming) || !change.changed)
+		return;
+	/* Its own node has written down again what it had not had; of one that is dead nobody has. */
+	if (coming->message->origin == coming->device.node && !coming->record.node)
+		app_arrivals_had(app, user, strlen(user), coming->device);
+	else
+		app_arrivals_died(app, user, strlen(user), coming->device);
+}
+
+static void on_had(const struct coming *coming)
+{
+	const size_t prefix = sizeof APP_USER_CHANNEL - 1;
+	if (coming->message->channel_size > prefix)
+		app_arrivals_had(coming->app, coming->message->channel + prefix, coming->message->channel_size - prefix,
+		                 coming->device);
 }
 
 /* ---- what is said ---- */
@@ -256,23 +267,22 @@ static void on_pass(const struct coming *coming)
 static void on_feed(const struct coming *coming)
 {
 	const struct backplane_message *message = coming->message;
-	struct rc_topic_stats stats = { 0 };
 	struct app_out out = { 0 };
+	bool begins;
 	if (!is_new(coming))
 		return;
-	rc_topic_stats(coming->app->server, message->channel, message->channel_size, &stats);
-	bool follows = stats.sequence && stats.epoch == message->epoch;
+	uint64_t previous = app_updates_previous(coming->app, message, &begins);
 	app_out_type(&out, "update", NULL);
 	app_out_text(&out, ",\"topic\":");
 	app_out_string(&out, message->channel, message->channel_size);
-	app_out_format(
-	    &out, ",\"seq\":%llu,\"epoch\":%llu,\"prev\":%llu,\"data\":", (unsigned long long)message->sequence,
-	    (unsigned long long)message->epoch, (unsigned long long)(follows ? stats.sequence : message->sequence - 1));
+	app_out_format(&out,
+	               ",\"seq\":%llu,\"epoch\":%llu,\"prev\":%llu,\"data\":", (unsigned long long)message->sequence,
+	               (unsigned long long)message->epoch, (unsigned long long)previous);
 	app_out_bytes(&out, coming->record.text, coming->record.text_size);
 	app_out_text(&out, "}");
 	publish(coming, &out, false);
 	app_out_free(&out);
-	if (!follows)
+	if (begins)
 		app_feeds_begun(coming->app, message->channel, message->channel_size);
 }
 
@@ -347,6 +357,7 @@ static void on_figures(const struct coming *coming)
 	if (peer) {
 		free(peer->figures);
 		peer->figures = figures;
+		peer->told_ns = clock_now();
 		figures = NULL;
 	}
 	pthread_mutex_unlock(&app->directory.lock);
@@ -360,6 +371,7 @@ void app_replicate(void *context, struct backplane_message *message, bool own, b
 		[APP_RECORD_FEED] = on_feed,       [APP_RECORD_DIRECT] = on_direct,     [APP_RECORD_CLOSE] = on_close,
 		[APP_RECORD_HELLO] = on_hello,     [APP_RECORD_REPEATED] = on_repeated, [APP_RECORD_ASK] = on_ask,
 		[APP_RECORD_FIGURES] = on_figures, [APP_RECORD_APART] = on_apart,       [APP_RECORD_PASS] = on_pass,
+		[APP_RECORD_HAD] = on_had,
 	};
 	struct coming coming = { .app = context, .message = message, .own = own, .again = again };
 	struct app_out out = { 0 };

@@ -12,7 +12,6 @@
 #include "app.h"
 #include "client.h"
 #include "content.h"
-#include "date.h"
 #include "directory.h"
 #include "feeds.h"
 #include "fields.h"
@@ -143,6 +142,14 @@ bool app_rooms_visit(struct app_client *client, const char *name, size_t size)
 	bool there = app_directory_room(directory, name, size);
 	pthread_mutex_unlock(&directory->lock);
 	return there && !app_rights_room(client, name, size) && enter(client, name, size, &first);
+}
+
+bool app_rooms_has_user(const struct app_client *client, const struct app_room *room)
+{
+	pthread_mutex_lock(&client->app->directory.lock);
+	bool there = is_there_too(client, room);
+	pthread_mutex_unlock(&client->app->directory.lock);
+	return there;
 }
 
 void app_rooms_end_visits(struct app_client *client)
@@ -333,7 +340,6 @@ void app_rooms_message(struct app_client *client, const json_t *message, const j
 {
 	struct app_member *member = app_rooms_need(client, message, id);
 	const json_t *content = member ? app_field_content(client, message, id) : NULL;
-	struct app_out *head = &client->crew->head, *tail = &client->crew->tail;
 	struct app_post post;
 	if (!content || !app_post_begin(&post, client, message, id))
 		return;
@@ -341,20 +347,8 @@ void app_rooms_message(struct app_client *client, const json_t *message, const j
 		app_send_error(client, id, "INVALID_FIELD", "Wrong field: content: it is empty");
 		return;
 	}
-	app_out_clear(head);
-	app_out_clear(tail);
-	app_out_text(head, "{\"type\":\"room_message\",\"id\":\"");
-	app_out_text(tail, "\",\"from\":");
-	app_out_string(tail, client->user->name, client->user->node.name_size);
-	app_out_text(tail, ",\"room\":");
-	app_out_string(tail, member->room->name, member->room->node.name_size);
-	app_out_text(tail, ",\"content\":");
-	app_content_write(tail, content, app_settings_now(client->app)->sanitize);
-	app_content_ref(tail, id, app_settings_now(client->app)->sanitize);
-	app_out_text(tail, ",\"timestamp\":");
-	app_out_number(tail, app_date_ms());
-	app_out_text(tail, post.passes ? ",\"ephemeral\":true}" : "}");
-	app_post_to_room(&post, member, head, tail);
+	app_post_write(&post, "room_message", member->room, content);
+	app_post_to_room(&post, member, &client->crew->head, &client->crew->tail);
 }
 
 void app_rooms_partial(struct app_client *client, const json_t *message, const json_t *id)

@@ -35,6 +35,8 @@ uint64_t app_rooms_begin(struct app *app, const struct app_room *room, uint64_t 
 /* Puts a client that says one message, and has no connection, into a room in which somebody is. Nobody is told. False:
  * there is nobody, or it may not be there. */
 bool app_rooms_visit(struct app_client *client, const char *name, size_t size);
+/* Whether another of its user's devices is in the room. */
+bool app_rooms_has_user(const struct app_client *client, const struct app_room *room);
 void app_rooms_end_visits(struct app_client *client);
 void app_rooms_leave_all(struct app_client *client);
 /* Leaves those that the client's new claims do not allow. */

@@ -73,6 +73,7 @@ static struct app_settings *make_defaults(void)
 		.drain_ms = 5000,
 		.comeback_ms = 10000,
 		.partial_ms = 60000,
+		.poll_ms = 30000,
 		.hooks = APP_HOOK_DEFAULTS,
 		.log = LOG_DEFAULTS,
 	};

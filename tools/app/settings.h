@@ -99,6 +99,7 @@ struct app_settings {
 	const char *ephemeral; /* that pass (passing.h) */
 	int sanitize;          /* content.h */
 	unsigned partial_ms;   /* partials.h */
+	unsigned poll_ms;      /* sessions.h */
 	struct option_list paths;
 	const char *protocols_text;
 	char *protocol_words;

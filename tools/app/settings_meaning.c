@@ -13,6 +13,7 @@
 #include "lib/local.h"
 #include "lib/needs.h"
 #include "lib/text.h"
+#include "names.h"
 #include "settings.h"
 
 #define FILE_SIZE_MAX 65536
@@ -266,9 +267,11 @@ static bool check_tls(const struct app_settings *settings)
 
 static const struct option_need needs[] = {
 	{ "producers", "!backplane" },
+	{ "backplane-map", "backplane" },
 	{ "backplane-away", "backplane" },
 	{ "backplane-out", "backplane" },
 	{ "backplane-out-only", "backplane-out" },
+	{ "backplane-local", "backplane" },
 	{ "producer-uids", "producers" },
 	{ "producer-topics", "producers" },
 	{ "producers-max", "producers" },
@@ -298,9 +301,29 @@ static bool check_needs(struct app_settings *settings)
 	return app_wrong(settings, name, 0, "%s", words), false;
 }
 
+/* What rooms and users say has one order on all nodes. */
+static bool check_local(const struct app_settings *settings)
+{
+	static const char *const own[] = { "room/", "data/" };
+	for (unsigned i = 0; i < settings->backplane.local.count; i++) {
+		const char *pattern = settings->backplane.local.items[i];
+		const size_t size = strlen(pattern);
+		for (size_t n = 0; n < sizeof own / sizeof *own; n++)
+			if (app_name_reserved(pattern, size) || app_name_matches(pattern, size, own[n], strlen(own[n])))
+				return app_wrong(settings, "backplane-local", i,
+				                 "backplane-local '%s': room/ and data/ have the order of the "
+				                 "engine: name topics that need none",
+				                 pattern),
+				       false;
+	}
+	return true;
+}
+
 static bool check_backplane(const struct app_settings *settings)
 {
 	struct rc_error error;
+	if (!check_local(settings))
+		return false;
 	if (!settings->backplane.url || !backplane_check(&settings->backplane, &error))
 		return true;
 	return app_wrong(settings, "backplane", 0, "backplane: %s", error.text), false;

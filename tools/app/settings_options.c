@@ -64,6 +64,7 @@ static void add_backplane(struct option_table *table, struct app_settings *s)
 		BACKPLANE_OPTIONS(&s->backplane),
 		BACKPLANE_OUT_OPTION(&s->backplane),
 		{ "backplane-out-only", OPTION_FLAG, &s->out_only, NULL, "and not to the feeds data/USER" },
+		BACKPLANE_LOCAL_OPTION(&s->backplane),
 	};
 	options_add(table, options, sizeof options / sizeof *options);
 }
@@ -246,6 +247,8 @@ static void add_messages(struct option_table *table, struct app_settings *s)
 		  "the newest of each sender (those that say it themselves)" },
 		{ "partial-timeout", OPTION_MS, &s->partial_ms, "TIME",
 		  "until a message in pieces of which nothing more comes is ended (1m)" },
+		{ "poll-timeout", OPTION_MS, &s->poll_ms, "TIME",
+		  "until a user who polls for what is theirs, and does not come again, has left (30s)" },
 		{ "path", OPTION_LIST, &s->paths, "PATH",
 		  "where the dialect is spoken too, as at /ws: /chat, and then /chat/USER\n(repeatable)" },
 		{ "protocols", OPTION_TEXT, &s->protocols_text, "LIST",

@@ -175,6 +175,14 @@ void app_span_leave_room(struct app_client *client, const char *topic, size_t si
 	app_out_free(&copy);
 }
 
+int app_span_had(struct app_client *client)
+{
+	const struct app_channel channel = app_channel_of(APP_USER_CHANNEL, client->user->name,
+	                                                  client->user->node.name_size);
+	const struct app_record record = { .client = app_device_of(client).client };
+	return write_record(client->app, APP_RECORD_HAD, channel.name, channel.size, &record, NULL, NULL);
+}
+
 static const struct app_group *group_of(const struct app *app, const char *user, size_t size)
 {
 	const struct app_channel channel = app_channel_of(APP_USER_CHANNEL, user, size);

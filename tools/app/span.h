@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "letters.h"
 #include "out.h"
@@ -24,6 +25,7 @@
 #define APP_ROOM_CHANNEL "room/0/"
 #define APP_USER_CHANNEL "user/"
 #define APP_CHANNEL_SIZE_MAX 160
+#define APP_NODE_NAME_SIZE 128
 #define APP_SPAN_AWAY "The nodes cannot be reached; the message was not sent"
 
 struct app;
@@ -35,13 +37,14 @@ struct backplane_number;
 struct app_span {
 	struct backplane *backplane; /* null: this node is alone */
 	uint64_t node;
-	struct app_replica replica; /* under the directory's lock */
-	_Atomic uint64_t repeat;    /* the number of this node's newest repeat */
-	_Atomic bool is_unsure;     /* its members are to be said again */
-	uint64_t said_ns;           /* when they were, last; under the directory's lock */
-	_Atomic uint64_t asked_ns;  /* when the others were asked for their figures */
-	uint64_t told_ns;           /* when this node told its own; the follower's */
-	_Atomic bool is_new;        /* it has yet to say hello */
+	struct app_replica replica;    /* under the directory's lock */
+	_Atomic uint64_t repeat;       /* the number of this node's newest repeat */
+	_Atomic bool is_unsure;        /* its members are to be said again */
+	uint64_t said_ns;              /* when they were, last; under the directory's lock */
+	_Atomic uint64_t asked_ns;     /* when the others were asked for their figures */
+	uint64_t told_ns;              /* when this node told its own; the follower's */
+	_Atomic bool is_new;           /* it has yet to say hello */
+	char name[APP_NODE_NAME_SIZE]; /* HOST:PORT of its first listener, for people */
 	void (*write_figures)(struct app *app, struct app_out *out); /* as an object: of this node alone */
 };
 
@@ -52,6 +55,13 @@ struct app_in_hand {
 	const json_t *id;
 	unsigned count; /* records written for it */
 };
+
+/* The bytes before a room's name in its channel, which is its topic on several nodes; 0: it is none of a room. */
+static inline size_t app_room_prefix(const char *topic, size_t size)
+{
+	const size_t prefix = sizeof APP_ROOM_CHANNEL - 1;
+	return size > prefix && memcmp(topic, APP_ROOM_CHANNEL, prefix) == 0 ? prefix : 0;
+}
 
 /* A channel's name, of a room or a user. */
 struct app_channel {
@@ -76,6 +86,9 @@ struct app_entry {
 void app_span_enter_room(struct app_client *client, const struct app_room *room, const struct app_entry *entry);
 /* The client is sent `told`, if that is not null, likewise. */
 void app_span_leave_room(struct app_client *client, const char *topic, size_t size, struct app_out *told);
+
+/* The client has had what had waited for its user. Returns 0, or a negative errno: it could not be said. */
+int app_span_had(struct app_client *client);
 
 /* How many devices a user has on other nodes, and in all. (lock) */
 size_t app_span_elsewhere(const struct app *app, const char *user, size_t size);

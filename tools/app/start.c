@@ -19,6 +19,7 @@
 #include "date.h"
 #include "exposure.h"
 #include "figures.h"
+#include "figures_nodes.h"
 #include "lib/memory.h"
 #include "lib/wait.h"
 #include "names.h"
@@ -40,6 +41,7 @@ void app_free(struct app *app)
 	app_gate_destroy(&app->gate);
 	app_refusals_destroy(&app->refusals);
 	app_returns_destroy(&app->returns);
+	app_sessions_destroy(&app->sessions);
 	app_reports_destroy(&app->reports);
 	pthread_mutex_destroy(&app->watches.lock);
 	pthread_mutex_destroy(&app->partials.lock);
@@ -141,23 +143,47 @@ static bool make_server(struct app *app, const struct app_settings *settings)
 	return true;
 }
 
+/* Whether one of the patterns is for all that this one is for. */
+static bool is_covered(const struct option_list *patterns, const char *pattern)
+{
+	for (unsigned i = 0; i < patterns->count; i++)
+		if (strcmp(patterns->items[i], pattern) == 0 ||
+		    app_name_matches(patterns->items[i], strlen(patterns->items[i]), pattern, strlen(pattern)))
+			return true;
+	return false;
+}
+
+/* A rule for each pattern of a list. The narrowest rule of a topic counts alone, so it says all. */
+static bool add_rules(struct app *app, const struct app_settings *settings, const char *name,
+                      const struct option_list *patterns)
+{
+	for (unsigned i = 0; i < patterns->count; i++) {
+		const char *pattern = patterns->items[i];
+		const struct rc_topic_options options = {
+			.policy = (enum rc_policy)settings->policy,
+			.keep_last = is_covered(&settings->keep_last, pattern),
+			.numbered_here = is_covered(&settings->backplane.local, pattern),
+		};
+		int code = rc_server_topic_rule(app->server, pattern, &options);
+		if (code)
+			return app_wrong(settings, name, i, "%s '%s': %s", name, pattern,
+			                 code == -EINVAL ? "expected a topic, or a prefix and *" : rc_strerror(code)),
+			       false;
+	}
+	return true;
+}
+
 static bool make_rules(struct app *app, const struct app_settings *settings)
 {
 	const struct rc_topic_options rooms = { .policy = RC_POLICY_CLOSE }, passing = {
 		.policy = RC_POLICY_CONFLATE,
 		.numbered_here = true,
 	};
-	const struct rc_topic_options kept = { .policy = (enum rc_policy)settings->policy, .keep_last = true };
 	/* A member that missed a message would not know. It is closed instead, and connects again. */
 	int code = rc_server_topic_rule(app->server, "room/*", &rooms);
 	code = code ? code : rc_server_topic_rule(app->server, APP_PASSING "*", &passing);
-	for (unsigned i = 0; i < settings->keep_last.count && !code; i++) {
-		code = rc_server_topic_rule(app->server, settings->keep_last.items[i], &kept);
-		if (code)
-			app_wrong(settings, "keep-last", i, "keep-last '%s': %s", settings->keep_last.items[i],
-			          code == -EINVAL ? "expected a topic, or a prefix and *" : rc_strerror(code));
-	}
-	return !code;
+	return !code && add_rules(app, settings, "keep-last", &settings->keep_last) &&
+	       add_rules(app, settings, "backplane-local", &settings->backplane.local);
 }
 
 /* ---- listeners ---- */
@@ -210,6 +236,8 @@ static bool listen_at(struct app *app, const struct app_settings *settings, cons
 		int port = rc_server_listen(app->server, list->items[i], &error);
 		if (port < 0)
 			return app_wrong(settings, name, i, "%s: %s", name, error.text), false;
+		if (!*app->span.name)
+			app_figures_name(app, list->items[i], port);
 		print_listener(said, list->items[i], port, strcmp(name, "listen") == 0 ? "" : " (admin)");
 	}
 	return true;
@@ -354,11 +382,11 @@ static bool start_backplane(struct app *app, const struct app_settings *settings
 		return true;
 	asked.message_max = settings->log_size / 4;
 	app_nodes_handlers(app, &handlers);
-	app->span.write_figures = app_figures_own;
+	app->span.write_figures = app_figures_node;
 	app->backplane = backplane_new(&asked, app->server, &handlers, &error);
 	if (!app->backplane)
 		return app_wrong(settings, "backplane", 0, "backplane: %s", error.text), false;
-	app->health.part = backplane_part(app->backplane);
+	health_add(&app->health, backplane_part(app->backplane));
 	if (!app_nodes_begin(app, app->backplane, seed))
 		return command_failed("no memory"), false;
 	int code = backplane_start(app->backplane);
@@ -383,8 +411,7 @@ static void init(struct app *app)
 	app->admin.metrics.more = app_figures_metrics;
 	app->admin.metrics.more_stats = app_figures_members;
 	app->admin.metrics.context = app;
-	app->health.more = app_hooks_health;
-	app->health.context = app;
+	health_add(&app->health, app_hooks_part(app));
 }
 
 bool app_start(struct app *app, const struct app_settings *settings, FILE *said)
@@ -402,7 +429,8 @@ bool app_start(struct app *app, const struct app_settings *settings, FILE *said)
 	app->epoch = app_date_ms();
 	atomic_init(&app->numbers, 1);
 	if (!app_directory_init(&app->directory, seed) || !app_gate_init(&app->gate, seed) ||
-	    !app_refusals_init(&app->refusals, seed) || !app_returns_init(&app->returns, seed))
+	    !app_refusals_init(&app->refusals, seed) || !app_returns_init(&app->returns, seed) ||
+	    !app_sessions_init(&app->sessions, seed))
 		return command_failed("no memory"), false;
 	/* The log of accesses comes last: a reload must be able to open it again. */
 	if (!prepare(app, settings, said) || !look_at_producers(app, settings) ||

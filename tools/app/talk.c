@@ -39,44 +39,24 @@ static const char *const reserved[] = {
 
 void app_talk_direct(struct app_client *client, const json_t *message, const json_t *id)
 {
-	struct app_out *head = &client->crew->head, *tail = &client->crew->tail;
 	struct app_post post;
 	size_t size;
 	const char *to = app_field_text(client, message, id, "to", APP_SUBJECT_SIZE_MAX, &size);
 	const json_t *content = to ? app_field_content(client, message, id) : NULL;
 	if (!content || !app_post_begin(&post, client, message, id))
 		return;
-	app_out_clear(head);
-	app_out_clear(tail);
-	app_out_text(head, "{\"type\":\"direct\",\"id\":\"");
-	app_out_text(tail, "\",\"from\":");
-	app_out_string(tail, client->user->name, client->user->node.name_size);
-	app_out_text(tail, ",\"content\":");
-	app_content_write(tail, content, app_settings_now(client->app)->sanitize);
-	app_content_ref(tail, id, app_settings_now(client->app)->sanitize);
-	app_out_format(tail, ",\"timestamp\":%llu%s", (unsigned long long)app_date_ms(),
-	               post.passes ? ",\"ephemeral\":true}" : "}");
-	app_post_to_user(&post, to, size, head, tail);
+	app_post_write(&post, "direct", NULL, content);
+	app_post_to_user(&post, to, size, &client->crew->head, &client->crew->tail);
 }
 
 void app_talk_broadcast(struct app_client *client, const json_t *message, const json_t *id)
 {
-	struct app_out *head = &client->crew->head, *tail = &client->crew->tail;
 	struct app_post post;
 	const json_t *content = app_field_content(client, message, id);
 	if (!content || !app_post_begin(&post, client, message, id))
 		return;
-	app_out_clear(head);
-	app_out_clear(tail);
-	app_out_text(head, "{\"type\":\"broadcast\",\"id\":\"");
-	app_out_text(tail, "\",\"from\":");
-	app_out_string(tail, client->user->name, client->user->node.name_size);
-	app_out_text(tail, ",\"content\":");
-	app_content_write(tail, content, app_settings_now(client->app)->sanitize);
-	app_content_ref(tail, id, app_settings_now(client->app)->sanitize);
-	app_out_format(tail, ",\"timestamp\":%llu%s", (unsigned long long)app_date_ms(),
-	               post.passes ? ",\"ephemeral\":true}" : "}");
-	app_post_to_all(&post, head, tail);
+	app_post_write(&post, "broadcast", NULL, content);
+	app_post_to_all(&post, &client->crew->head, &client->crew->tail);
 }
 
 /* ---- of other types ---- */

@@ -217,8 +217,7 @@ int64_t app_updates_publish_data(struct app *app, const char *topic, size_t size
 
 /* ---- from other nodes ---- */
 
-/* The topic's number before a message: what it stands at, or, of one that is not there yet, behind which it begins. */
-static uint64_t previous_of(struct app *app, const struct backplane_message *message, bool *begins)
+uint64_t app_updates_previous(struct app *app, const struct backplane_message *message, bool *begins)
 {
 	struct rc_topic_stats stats = { 0 };
 	rc_topic made = 0;
@@ -254,16 +253,50 @@ static void write_came(struct app_out *out, const struct backplane_message *mess
 	json_decref(value);
 }
 
+static bool is_update(const struct backplane_message *message)
+{
+	return !(message->flags & RC_PUBLISH_BINARY) && rc_text_valid(message->data, message->size) &&
+	       text_is_name(message->channel, message->channel_size) && message->channel_size <= APP_FEED_NAME_MAX &&
+	       !app_name_reserved(message->channel, message->channel_size) &&
+	       (!message->key_size || rc_text_valid(message->key, message->key_size));
+}
+
+/* What is to come here, though the log is full just now. */
+static void rest(struct app *app)
+{
+	rc_flush(app->server);
+	nanosleep(&(struct timespec){ .tv_nsec = FULL_REST_NS }, NULL);
+}
+
+/* Of a topic that each node numbers for itself. */
+static int64_t take_at_once(struct app *app, const struct backplane_message *message)
+{
+	json_t *value = json_loadb(message->data, message->size, JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL);
+	if (!value)
+		value = json_stringn(message->data, message->size);
+	struct app_update update = { .topic = message->channel,
+		                     .topic_size = message->channel_size,
+		                     .key = message->key_size ? message->key : NULL,
+		                     .key_size = message->key_size,
+		                     .removed = message->flags & RC_PUBLISH_REMOVE,
+		                     .snapshot = message->flags & RC_PUBLISH_SNAPSHOT,
+		                     .data = value };
+	int code;
+	while ((code = app_updates_publish(app, &update, 1)) == -EAGAIN)
+		rest(app);
+	json_decref(value);
+	return code < 0 ? code : update.sequence;
+}
+
 static int64_t take(struct app *app, const struct backplane_message *message, struct app_out *out)
 {
 	bool begins;
-	if (message->flags & RC_PUBLISH_BINARY || !rc_text_valid(message->data, message->size) ||
-	    !text_is_name(message->channel, message->channel_size) || message->channel_size > APP_FEED_NAME_MAX ||
-	    app_name_reserved(message->channel, message->channel_size) ||
-	    (message->key_size && !rc_text_valid(message->key, message->key_size)))
+	if (!is_update(message))
 		return -EILSEQ;
+	if (!message->sequence)
+		return take_at_once(app, message);
 	app_out_clear(out);
-	write_came(out, message, previous_of(app, message, &begins));
+	write_came(out, message, app_updates_previous(app, message, &begins));
 	if (out->failed)
 		return -ENOMEM;
 	struct rc_publication publication = { .data = out->bytes,
@@ -277,10 +310,8 @@ static int64_t take(struct app *app, const struct backplane_message *message, st
 		                              .at_sequence = message->sequence };
 	int64_t result;
 	while ((result = rc_publish_with(app->server, message->channel, message->channel_size, &publication)) ==
-	       -EAGAIN) {
-		rc_flush(app->server);
-		nanosleep(&(struct timespec){ .tv_nsec = FULL_REST_NS }, NULL);
-	}
+	       -EAGAIN)
+		rest(app);
 	if (result > 0 && begins)
 		app_feeds_begun(app, message->channel, message->channel_size);
 	return result;

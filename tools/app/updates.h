@@ -39,6 +39,10 @@ int app_updates_publish(struct app *app, struct app_update *updates, size_t coun
 struct backplane_message;
 #define APP_UPDATE_TAG 1 /* what travels is known to be JSON: a node of this command wrote it */
 
+/* The topic's number before a message that came: what it stands at, or, of a topic that is not there yet, behind which
+ * it begins; *begins: it has no message yet. */
+uint64_t app_updates_previous(struct app *app, const struct backplane_message *message, bool *begins);
+
 /* Several nodes: publishes what came of topics at the numbers that it has everywhere, and sets each one's result. What
  * travels is the update's data, so that any program can publish it: text that is no JSON counts as a text. The context
  * is the app. On the follower's thread. */

@@ -10,6 +10,7 @@
 #include "app.h"
 #include "client.h"
 #include "lib/log.h"
+#include "lib/wait.h"
 #include "wish.h"
 
 static int try_opcode(struct app_client *client, enum rc_opcode opcode, const void *bytes, size_t size)
@@ -54,8 +55,33 @@ void app_batch_flush(struct app_client *client)
 	app_out_clear(&client->batch);
 }
 
+void app_wake(struct app_client *client)
+{
+	if (!client->polled)
+		return;
+	client->times.wait_ns = clock_now();
+	app_clock_set(client);
+}
+
+/* What a client hears that has no connection. */
+static void add_answer(struct app_client *client, const char *bytes, size_t size)
+{
+	struct app_out *answers = client->answers;
+	if (client->session && answers->size + size > APP_HEARD_SIZE_MAX) {
+		app_close(client, RC_CLOSE_POLICY, "polls too slowly");
+		return;
+	}
+	app_out_text(answers, answers->size ? "," : "");
+	app_out_bytes(answers, bytes, size);
+	app_wake(client);
+}
+
 void app_batch_add(struct app_client *client, const char *bytes, size_t size)
 {
+	if (client->answers) {
+		add_answer(client, bytes, size);
+		return;
+	}
 	app_out_text(&client->batch, client->batched ? "," : "{\"type\":\"batch\",\"messages\":[");
 	app_out_bytes(&client->batch, bytes, size);
 	if (++client->batched >= client->batch_count || client->batch.size >= APP_BATCH_SIZE_MAX)
@@ -67,8 +93,7 @@ void app_send(struct app_client *client, struct app_out *out)
 	if (client->closing || (client->wish && client->wish->polls))
 		return; /* a poll hears nothing but its answer */
 	if (client->answers) {
-		app_out_text(client->answers, client->answers->size ? "," : "");
-		app_out_bytes(client->answers, out->bytes, out->size);
+		add_answer(client, out->bytes, out->size);
 		client->answers->failed |= out->failed;
 		return;
 	}
@@ -96,9 +121,33 @@ void app_close(struct app_client *client, uint16_t code, const char *reason)
 	if (client->closing)
 		return; /* for what the flush found */
 	client->closing = true;
+	if (client->session)
+		client->times.wait_ns = 0;
 	app_clock_set(client);
-	if (client->answers)
-		return; /* it has no connection */
+	if (client->answers && !client->session && !client->opened)
+		return; /* it is over with its message */
 	log_say(LEVEL_INFO, "closing", client->id, "%u %s", code, reason);
-	rc_close(client->app->server, client->conn, code, reason, strlen(reason));
+	if (!client->session)
+		rc_close(client->app->server, client->conn, code, reason, strlen(reason));
+}
+
+void app_respond(struct app_client *client, int status, const char *body, size_t size)
+{
+	if (rc_respond(client->app->server, client->conn, status, "application/json", client->wish->headers, body,
+	               size)) {
+		app_close(client, RC_CLOSE_INTERNAL, "out of memory"); /* which answers 503 */
+		return;
+	}
+	client->closing = true;
+	app_clock_set(client);
+}
+
+void app_respond_error(struct app_client *client, int status, const char *words)
+{
+	struct app_out *out = &client->crew->out;
+	app_out_clear(out);
+	app_out_text(out, "{\"error\":");
+	app_out_string(out, words, strlen(words));
+	app_out_text(out, "}");
+	app_respond(client, status, out->bytes, out->size);
 }

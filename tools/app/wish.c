@@ -18,7 +18,7 @@
 
 #define WAIT_S 25
 #define WAIT_S_MAX 60
-#define ROOMS_MAX 16 /* of a stream */
+#define ROOMS_MAX 16 /* of a stream, or a session of polls */
 
 /* ---- from an address to a message ---- */
 
@@ -93,13 +93,28 @@ static bool is_on(const char *value)
 	return value && (strcmp(value, "1") == 0 || strcmp(value, "true") == 0);
 }
 
-/* Rooms, divided by commas; and whether the stream hears what is for its user. */
+/* "ID.NUMBER" */
+static bool take_session(struct app_wish *wish, const char *text)
+{
+	char *end;
+	if (strspn(text, "0123456789abcdef") != APP_SESSION_ID_SIZE || text[APP_SESSION_ID_SIZE] != '.')
+		return false;
+	memcpy(wish->session, text, APP_SESSION_ID_SIZE);
+	text += APP_SESSION_ID_SIZE + 1;
+	wish->session_number = *text >= '0' && *text <= '9' ? strtoull(text, &end, 10) : 0;
+	return wish->session_number && wish->session_number < UINT64_MAX && !*end;
+}
+
+/* Rooms, divided by commas; and whether it hears what is for its user. */
 static const char *take_rooms(struct app_wish *wish, const struct app_wish_words *words, int *status)
 {
-	wish->is_device = is_on(words->me) || words->rooms;
+	wish->is_device = is_on(words->me) || words->rooms || words->session;
 	*status = 400;
-	if (wish->is_device && wish->polls)
-		return "rooms and messages of a user come by a stream: /sse";
+	if (words->session && (!wish->polls || *words->topics || !take_session(wish, words->session)))
+		return "session is that of the last answer, and goes by /poll, without topics";
+	/* Of a session that goes on, an empty list is one as well: it leaves its rooms. */
+	if (words->rooms && !*words->rooms && words->session)
+		return (wish->rooms = json_array()) ? NULL : "out of memory";
 	for (const char *at = words->rooms; at; at = *at ? at + 1 : NULL) {
 		size_t size = strcspn(at, ",");
 		if (!size || size > APP_ROOM_NAME_MAX || !text_is_name(at, size))
@@ -190,8 +205,11 @@ int app_wish_read(struct app *app, rc_request *request, struct app_wish **out)
 	const char *path = rc_request_path(request), *method = rc_request_method(request);
 	bool polls = strncmp(path, "/poll/", 6) == 0;
 	*out = NULL;
-	bool bare = strcmp(path, "/sse") == 0 &&
-	            (rc_request_query(request, "me") || rc_request_query(request, "rooms"));
+	const char *session = rc_request_query(request, "session");
+	bool bare_poll = strcmp(path, "/poll") == 0;
+	bool bare = (bare_poll || strcmp(path, "/sse") == 0) &&
+	            (rc_request_query(request, "me") || rc_request_query(request, "rooms") || session);
+	polls = polls || (bare && bare_poll);
 	if (!polls && !bare && strncmp(path, "/sse/", 5) != 0)
 		return -1;
 	if (strcmp(method, "OPTIONS") == 0)
@@ -206,6 +224,7 @@ int app_wish_read(struct app *app, rc_request *request, struct app_wish **out)
 		.topics = bare ? "" : path + (polls ? 6 : 5),
 		.me = rc_request_query(request, "me"),
 		.rooms = rc_request_query(request, "rooms"),
+		.session = session,
 		.since = rc_request_query(request, "since"),
 		.epoch = rc_request_query(request, "epoch"),
 		.wait = rc_request_query(request, "wait"),

@@ -6,34 +6,40 @@
  *      GET /sse/TOPIC[,TOPIC...]     a stream of events
  *      GET /sse?me=1&rooms=ROOM,...  the same, and what is for a user and his rooms
  *      GET /poll/TOPIC[,TOPIC...]    one answer
+ *      GET /poll?me=1&rooms=ROOM,... the same, and what is for a user and his rooms: /poll?session=... goes on
  */
 #ifndef APP_WISH_H
 #define APP_WISH_H
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "ringcast.h"
 
 struct app;
 struct app_settings;
 
+#define APP_SESSION_ID_SIZE 32 /* hexadecimal digits */
+
 struct app_wish {
-	json_t *message;          /* as a `subscribe` says it */
-	struct rc_event_id after; /* of server-sent events: what it had last */
-	bool polls;               /* one answer, and not a stream */
-	bool is_device;           /* a stream that is one of its user's devices */
-	json_t *rooms;            /* that it joins then, or null */
-	char *user;               /* as it calls itself, where nobody shows who he is; or null */
-	bool fresh;               /* a poll that did not say where it stands */
-	unsigned wait_s;          /* that an answer may wait for */
-	char headers[512];        /* of that answer */
+	json_t *message;                       /* as a `subscribe` says it */
+	struct rc_event_id after;              /* of server-sent events: what it had last */
+	bool polls;                            /* one answer, and not a stream */
+	bool is_device;                        /* what is for its user and his rooms comes by it */
+	json_t *rooms;                         /* that it joins then, or null */
+	char session[APP_SESSION_ID_SIZE + 1]; /* whose poll it is: "" of a new one, or of none */
+	uint64_t session_number;               /* of the answer that it has had */
+	char *user;                            /* as it calls itself, where nobody shows who he is; or null */
+	bool fresh;                            /* a poll that did not say where it stands */
+	unsigned wait_s;                       /* that an answer may wait for */
+	char headers[512];                     /* of that answer */
 };
 
 /* What a request says, percent-decoded; null where it says nothing. */
 struct app_wish_words {
 	const char *topics; /* of the path: divided by commas */
-	const char *since, *epoch, *wait, *last, *conflate, *state, *snapshot, *rate, *me, *rooms;
+	const char *since, *epoch, *wait, *last, *conflate, *state, *snapshot, *rate, *me, *rooms, *session;
 };
 
 /* Reads them into a wish that is zeroed. Returns null; or what is wrong, with its status. */

@@ -31,11 +31,13 @@
 #define SLICE_MS 100
 #define SILENCE_MS 900 /* after which the queue is looked at */
 #define READ_MAX 4096  /* packets that one read hands over */
-/* How long the last chunk may take to go on: when all is as expected, at a start, and before it has begun or when
- * packets seem to be lost. */
+/* How long the last chunk may take to go on: when all is as expected, at a start, when packets seem to be lost, and
+ * before it has begun: a server that has just come up, or is busy, takes its time, and what it has must not seem to be
+ * gone. */
 #define END_MS 25
 #define END_START_MS 100
-#define END_LOST_MS 1000
+#define END_LOST_MS 2000
+#define END_EMPTY_MS 4000
 #define KEEP_DEFAULT 1073741824ul /* bytes */
 #define SEGMENT_MAX 268435456ul   /* of these files a stream consists: the oldest is dropped as a whole */
 
@@ -153,13 +155,32 @@ static int ask(struct state *state, char why[static ENGINE_WHY_SIZE])
 	return code;
 }
 
+/* Exchanges of others, which are there already: what their keys match comes into the queue too. */
+static int bind_others(struct state *state, char why[static ENGINE_WHY_SIZE])
+{
+	const struct backplane_map *map = state->setup.map;
+	int code = map->count ? amqp_side_enter(&state->asker, state->setup.url, 0, why) : 0;
+	for (unsigned i = 0; i < map->count && !code; i++) {
+		const struct map_rule *rule = &map->rules[i];
+		const char *slash = memchr(rule->source, '/', rule->source_size);
+		const amqp_bytes_t exchange = { (size_t)(slash - rule->source), (void *)rule->source };
+		const amqp_bytes_t key = { rule->source_size - exchange.len - 1, (void *)(slash + 1) };
+		amqp_queue_bind(state->asker.amqp, AMQP_CHANNEL, amqp_cstring_bytes(state->queue), exchange, key,
+		                amqp_empty_table);
+		code = amqp_side_judge(amqp_get_rpc_reply(state->asker.amqp), "backplane-map", why);
+	}
+	if (code)
+		amqp_side_leave(&state->asker);
+	return code == -ENOENT ? -EIO : code; /* the exchange is missing, and not the queue */
+}
+
 /* The exchange that programs without us publish to: a stream's queue is bound to it. */
 static int declare_plain(struct state *state, char why[static ENGINE_WHY_SIZE])
 {
 	static const char *const keys[] = { "topic.#", "room.#", "user.#", "all" };
 	const amqp_bytes_t exchange = amqp_cstring_bytes(state->setup.prefix);
 	if (!plain_is_on(state->setup.url))
-		return 0;
+		return bind_others(state, why);
 	int code = amqp_side_enter(&state->asker, state->setup.url, 0, why);
 	if (code)
 		return code;
@@ -173,14 +194,13 @@ static int declare_plain(struct state *state, char why[static ENGINE_WHY_SIZE])
 	}
 	if (code)
 		amqp_side_leave(&state->asker);
-	return code;
+	return code ? code : bind_others(state, why);
 }
 
 /* Reads the last chunk on a connection of its own, so that nothing of it is taken for what was asked for after it. */
 static int find_end(struct state *state, uint64_t at, uint64_t *newest, char why[static ENGINE_WHY_SIZE])
 {
 	struct amqp_side side = { .host = state->reader.host };
-	uint64_t heard = now_ms();
 	unsigned unacknowledged = 0;
 	*newest = 0;
 	int code = ask(state, why);
@@ -188,9 +208,13 @@ static int find_end(struct state *state, uint64_t at, uint64_t *newest, char why
 		code = amqp_side_enter(&side, state->setup.url, 0, why);
 	if (!code)
 		code = consume(&side, state->queue, NULL, why);
+	uint64_t heard = now_ms();
 	while (!code) {
 		amqp_envelope_t envelope;
-		const uint64_t limit = !*newest || *newest < at ? END_LOST_MS : at ? END_MS : END_START_MS;
+		const uint64_t limit = !*newest       ? END_EMPTY_MS
+		                       : *newest < at ? END_LOST_MS
+		                       : at           ? END_MS
+		                                      : END_START_MS;
 		const uint64_t now = now_ms();
 		const struct timeval left = time_of(heard + limit > now ? heard + limit - now : 0);
 		amqp_maybe_release_buffers(side.amqp);
@@ -293,26 +317,56 @@ static bool is_packet(const struct state *state, const amqp_envelope_t *envelope
 	       memcmp(envelope->routing_key.bytes, state->queue, envelope->routing_key.len) == 0;
 }
 
-/* Routing key topic.NAME and its like, where the name is all that is left; its key in a header. */
+/* A header by its name, if it is text. */
+static const char *header_of(const void *context, const char *name, size_t name_size, size_t *size)
+{
+	const amqp_basic_properties_t *properties = context;
+	for (int i = 0; i < properties->headers.num_entries; i++) {
+		const amqp_table_entry_t *entry = &properties->headers.entries[i];
+		if (entry->key.len == name_size && memcmp(entry->key.bytes, name, name_size) == 0 &&
+		    entry->value.kind == AMQP_FIELD_KIND_UTF8) {
+			*size = entry->value.value.bytes.len;
+			return entry->value.value.bytes.bytes;
+		}
+	}
+	return NULL;
+}
+
+static bool is_own(const struct state *state, const amqp_bytes_t *exchange)
+{
+	return exchange->len == strlen(state->setup.prefix) &&
+	       memcmp(exchange->bytes, state->setup.prefix, exchange->len) == 0;
+}
+
+/* Routing key topic.NAME and its like, where the name is all that is left; its key in a header. Or what another
+ * exchange carries; one that an operator bound to ours is told by its key alone, as if it came by ours. */
 static void take_plain(const struct state *state, const amqp_envelope_t *envelope, uint64_t sequence, engine_take *take,
                        void *taker)
 {
 	const amqp_basic_properties_t *properties = &envelope->message.properties;
+	const struct engine_position position = { 0, sequence };
 	struct plain_record record = { .data = envelope->message.body.bytes, .size = envelope->message.body.len };
-	char to[256];
+	char to[600];
+	record.key = header_of(properties, "ringcast-key", 12, &record.key_size);
+	if (state->setup.map->count && !is_own(state, &envelope->exchange)) {
+		const int size = snprintf(to, sizeof to, "%.*s/%.*s", (int)envelope->exchange.len,
+		                          (const char *)envelope->exchange.bytes, (int)envelope->routing_key.len,
+		                          (const char *)envelope->routing_key.bytes);
+		const struct plain_foreign foreign = {
+			.source = to, .source_size = (size_t)size, .field = header_of, .context = properties
+		};
+		if (map_has(state->setup.map, to, (size_t)size)) {
+			plain_take_foreign(state->setup.map, take, taker, position, &foreign, &record);
+			return;
+		}
+	}
 	record.to = to;
 	record.to_size = envelope->routing_key.len < sizeof to ? envelope->routing_key.len : sizeof to;
 	memcpy(to, envelope->routing_key.bytes, record.to_size);
 	char *dot = memchr(to, '.', record.to_size);
 	if (dot)
 		*dot = '/';
-	for (int i = 0; i < properties->headers.num_entries; i++) {
-		const amqp_table_entry_t *entry = &properties->headers.entries[i];
-		if (entry->key.len == 12 && memcmp(entry->key.bytes, "ringcast-key", 12) == 0 &&
-		    entry->value.kind == AMQP_FIELD_KIND_UTF8)
-			record.key = entry->value.value.bytes.bytes, record.key_size = entry->value.value.bytes.len;
-	}
-	plain_take(state->setup.url, take, taker, (struct engine_position){ 0, sequence }, &record);
+	plain_take(state->setup.url, take, taker, position, &record);
 }
 
 /* Waits for one message. Returns 1, 0 when the time is over, or an error. */
@@ -448,6 +502,25 @@ static int begin(void *context, const struct engine_packet *packet, struct engin
 	return code;
 }
 
+/* An exchange, and the key with which the queue is bound to it. */
+static bool is_source(const char *source, size_t size)
+{
+	const char *slash = memchr(source, '/', size), *end = source + size;
+	unsigned any = 0;
+	/* Each one more multiplies what a long key costs. */
+	for (const char *at = source; (at = memchr(at, '#', (size_t)(end - at))); at++)
+		any++;
+	return any < 3 && slash && slash > source && slash - source < 256 && size - (size_t)(slash - source) <= 256 &&
+	       !memchr(source, '>', size);
+}
+
+/* The broker brings them into the queue. */
+static const struct engine_in in = {
+	.words = "a source of RabbitMQ is EXCHANGE/KEY, with # twice at most: shop/order.*.created, or shop/#",
+	.slash = true,
+	.is_source = is_source,
+};
+
 const struct engine engine_amqp = {
 	.name = "amqp",
 	.schemes = (const char *const[]){ "amqp", "amqps", NULL },
@@ -461,5 +534,6 @@ const struct engine engine_amqp = {
 	.connect = enter_writer,
 	.append = append,
 	.out = &engine_amqp_out,
+	.in = &in,
 };
 #endif

@@ -66,7 +66,26 @@ int amqp_side_judge(amqp_rpc_reply_t reply, const char *what, char why[static EN
 	return code == AMQP_PRECONDITION_FAILED ? -EBUSY : -ECONNRESET;
 }
 
-static amqp_socket_t *make_socket(amqp_connection_state_t amqp, const struct backplane_url *url, const char **wrong)
+/* What was wrong with the server's certificate, of this thread's last handshake. */
+static _Thread_local int distrust;
+
+static int note_distrust(int good, X509_STORE_CTX *chain)
+{
+	if (!good)
+		distrust = X509_STORE_CTX_get_error(chain);
+	return good;
+}
+
+/* The library knows certificates for names alone; addresses of IP are for OpenSSL. */
+static bool expect(SSL_CTX *context, const char *host)
+{
+	X509_VERIFY_PARAM *expected = SSL_CTX_get0_param(context);
+	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, note_distrust);
+	return X509_VERIFY_PARAM_set1_ip_asc(expected, host) || X509_VERIFY_PARAM_set1_host(expected, host, 0);
+}
+
+static amqp_socket_t *make_socket(amqp_connection_state_t amqp, const struct backplane_url *url, const char *host,
+                                  const char **wrong)
 {
 	const char *ca = backplane_url_value(url, "ca", NULL), *cert = backplane_url_value(url, "cert", NULL);
 	if (!is_tls(url))
@@ -75,7 +94,9 @@ static amqp_socket_t *make_socket(amqp_connection_state_t amqp, const struct bac
 	if (!socket)
 		return NULL;
 	amqp_ssl_socket_set_verify_peer(socket, 1);
-	amqp_ssl_socket_set_verify_hostname(socket, 1);
+	amqp_ssl_socket_set_verify_hostname(socket, 0);
+	if (!expect(amqp_ssl_socket_get_context(socket), host))
+		return NULL;
 	*wrong = "the certificates in ca, cert or key cannot be read";
 	if (ca ? amqp_ssl_socket_set_cacert(socket, ca)
 	       : !SSL_CTX_set_default_verify_paths(amqp_ssl_socket_get_context(socket)))
@@ -88,6 +109,22 @@ static void bound_silence(amqp_connection_state_t amqp)
 {
 	unsigned limit = ENGINE_WAIT_MS;
 	setsockopt(amqp_get_sockfd(amqp), IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof limit);
+}
+
+static void add_remedy(const amqp_rpc_reply_t *reply, const struct backplane_url *url, char why[static ENGINE_WHY_SIZE])
+{
+	const char *words = "";
+	if (strstr(why, "ACCESS_REFUSED"))
+		words = "; amqp://USER:PASSWORD@HOST/VHOST says who we are";
+	else if (strstr(why, "NOT_ALLOWED"))
+		words = "; the vhost is the URL's path: amqp://HOST/VHOST";
+	else if (reply->reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION)
+		words = is_tls(url) ? "; it may want a certificate of ours: ?cert=FILE&key=FILE"
+		                    : "; it may want TLS there: amqps://";
+	/* The server's own words end in where more of them are. */
+	char *end = strstr(why, ". For details");
+	end = end ? end : why + strlen(why);
+	snprintf(end, ENGINE_WHY_SIZE - (size_t)(end - why), "%s", words);
 }
 
 static int log_in(struct amqp_side *side, const struct backplane_url *url, int heartbeat,
@@ -103,15 +140,35 @@ static int log_in(struct amqp_side *side, const struct backplane_url *url, int h
 		                                    .value.bytes = amqp_cstring_bytes("ringcast") } } };
 	amqp_table_t properties = { 2, about };
 	const char *host = url->hosts[side->host].name;
-	int code = amqp_side_judge(amqp_login_with_properties(side->amqp, *url->path ? url->path : "/", 0, FRAME_MAX,
-	                                                      heartbeat, &properties, AMQP_SASL_METHOD_PLAIN,
-	                                                      url->user ? url->user : user,
-	                                                      url->password ? url->password : user),
-	                           host, why);
+	amqp_rpc_reply_t reply = amqp_login_with_properties(
+	    side->amqp, *url->path ? url->path : "/", 0, FRAME_MAX, heartbeat, &properties, AMQP_SASL_METHOD_PLAIN,
+	    url->user ? url->user : user, url->password ? url->password : user);
+	int code = amqp_side_judge(reply, host, why);
 	if (code)
-		return code;
+		return add_remedy(&reply, url, why), code;
 	amqp_channel_open(side->amqp, AMQP_CHANNEL);
 	return amqp_side_judge(amqp_get_rpc_reply(side->amqp), host, why);
+}
+
+/* What an operator can do about it; the library says what it is. */
+static int say_unreached(int status, const struct backplane_url *url, const char *host,
+                         char why[static ENGINE_WHY_SIZE])
+{
+	if (distrust)
+		snprintf(why, ENGINE_WHY_SIZE, "%.60s: its certificate: %.60s; %s", host,
+		         X509_verify_cert_error_string(distrust),
+		         distrust == X509_V_ERR_HOSTNAME_MISMATCH || distrust == X509_V_ERR_IP_ADDRESS_MISMATCH
+		             ? "the URL must have the name that is in it"
+		             : "?ca=FILE names its authority");
+	else if (status == AMQP_STATUS_SOCKET_ERROR || status == AMQP_STATUS_TIMEOUT)
+		snprintf(why, ENGINE_WHY_SIZE, "%.60s: nobody answers there", host);
+	else if (is_tls(url))
+		snprintf(why, ENGINE_WHY_SIZE,
+		         "%.60s: %.60s; it may have no TLS there (amqp://), or want ?cert=FILE&key=FILE", host,
+		         amqp_error_string2(status));
+	else
+		amqp_side_failed(status, host, why);
+	return -ECONNRESET;
 }
 
 static int connect_one(struct amqp_side *side, const struct backplane_url *url, int heartbeat,
@@ -120,8 +177,9 @@ static int connect_one(struct amqp_side *side, const struct backplane_url *url, 
 	const struct backplane_host *host = &url->hosts[side->host];
 	const struct timeval limit = { AMQP_CALL_MS / 1000, AMQP_CALL_MS % 1000 * 1000 };
 	const char *wrong = "no memory";
+	distrust = 0;
 	side->amqp = amqp_new_connection();
-	amqp_socket_t *socket = side->amqp ? make_socket(side->amqp, url, &wrong) : NULL;
+	amqp_socket_t *socket = side->amqp ? make_socket(side->amqp, url, host->name, &wrong) : NULL;
 	if (!socket)
 		return snprintf(why, ENGINE_WHY_SIZE, "%s: %s", host->name, wrong), -ENOMEM;
 	amqp_set_handshake_timeout(side->amqp, &limit);
@@ -132,7 +190,7 @@ static int connect_one(struct amqp_side *side, const struct backplane_url *url, 
 	                                                    : PORT_DEFAULT,
 	                                      &limit);
 	if (status)
-		return amqp_side_failed(status, host->name, why);
+		return say_unreached(status, url, host->name, why);
 	bound_silence(side->amqp);
 	return log_in(side, url, heartbeat, why);
 }

@@ -39,15 +39,16 @@ static int64_t publish_here(struct backplane *backplane, const struct backplane_
 	return rc_publish_many(backplane->server, batch, count, 0);
 }
 
-static void hand_over(struct backplane *backplane, const struct backplane_message *messages, size_t count,
-                      struct backplane_message *there)
+void backplane_hand_over(struct backplane *backplane, const struct backplane_message *messages, size_t count)
 {
-	for (size_t i = 0; i < count; i++) {
+	struct backplane_message *there = calloc(count, sizeof *there);
+	for (size_t i = 0; there && i < count; i++) {
 		there[i] = messages[i];
 		there[i].kind = BACKPLANE_AT_ONCE;
 	}
-	int code = outbox_add(&backplane->outbox, there, count, state_clock_ns(), NULL, NULL, NULL);
+	int code = there ? outbox_add(&backplane->outbox, there, count, state_clock_ns(), NULL, NULL, NULL) : -ENOMEM;
 	atomic_fetch_add(code ? &backplane->counters.refused : &backplane->counters.sent, code ? 1 : count);
+	free(there);
 }
 
 bool at_once_wanted(const struct backplane *backplane, const struct backplane_message *messages, size_t count,
@@ -65,20 +66,18 @@ int at_once_publish(struct backplane *backplane, const struct backplane_message 
                     backplane_done *done, void *context)
 {
 	struct rc_batch_message *batch = calloc(count, sizeof *batch);
-	struct backplane_message *there = calloc(count, sizeof *there);
 	struct backplane_number *numbers = calloc(count, sizeof *numbers);
 	int64_t code = -ENOMEM;
-	if (batch && there && numbers)
+	if (batch && numbers)
 		code = publish_here(backplane, messages, count, batch);
 	if (code > 0) {
-		hand_over(backplane, messages, count, there);
+		backplane_hand_over(backplane, messages, count);
 		for (size_t i = 0; i < count; i++)
 			numbers[i] = (struct backplane_number){ batch[i].epoch, batch[i].result };
 		if (done)
 			done(context, 0, numbers, count);
 	}
 	free(batch);
-	free(there);
 	free(numbers);
 	return code < 0 ? (int)code : 0;
 }

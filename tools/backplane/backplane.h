@@ -119,6 +119,8 @@ struct backplane_settings {
 	unsigned confirm_ms;      /* how long a publish may take */
 	size_t message_max;       /* bytes of what is published as one: what each log takes */
 	struct option_list local; /* patterns of topics that are delivered at once, and not in the engine's order */
+	struct option_list map;   /* SOURCE=TARGET, see map.h */
+	bool topics_only;         /* which are topics alone */
 	const char *out;          /* the queue of the engine for what services work on; null: there is none */
 };
 
@@ -162,6 +164,10 @@ int backplane_publish_batch(struct backplane *backplane, const struct rc_batch_m
  * publish it when it comes, and each numbers it for itself (rc_topic_options.numbered_here). It is not published as one
  * with messages of other topics (-EINVAL). */
 bool backplane_is_local(const struct backplane *backplane, const char *topic, size_t size);
+
+/* Tells the other nodes of messages of such topics that this one has delivered by itself. What cannot be handed over
+ * counts as refused, and nobody is told. Any thread; never blocks. */
+void backplane_hand_over(struct backplane *backplane, const struct backplane_message *messages, size_t count);
 
 /* ---- for services ---- */
 
@@ -224,7 +230,8 @@ struct backplane_stats {
 };
 /* Any thread. */
 void backplane_stats(struct backplane *backplane, struct backplane_stats *stats);
-/* What /healthz, /stats ("backplane":{...}) and /metrics say of it: for health.part. It lives as long as the backplane.
+/* What /healthz, /stats ("backplane":{...}) and /metrics say of it: for health_add(). It lives as long as the
+ * backplane.
  */
 const struct health_part *backplane_part(struct backplane *backplane);
 

@@ -30,6 +30,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "map.h"
 #include "url.h"
 
 #define ENGINE_WAIT_MS 5000
@@ -55,6 +56,7 @@ struct engine_setup {
 	const char *prefix;              /* what names in the engine begin with: ?prefix=, "ringcast" without */
 	unsigned long keep_max;          /* packets that the engine is to keep, about: ?keep= */
 	uint64_t node;                   /* this node's number, another one at each start */
+	const struct backplane_map *map; /* of sources of others: read, they go where it says */
 	int wake_fd; /* an eventfd: readable when the follower is to return from what it waits for */
 };
 
@@ -68,6 +70,9 @@ struct engine_place {
 	/* Out: the newest packet that the stream has had, also if it was trimmed since; 0, 0: there is no such stream,
 	 * or it was never written to. The node is whole when it has read up to it. */
 	struct engine_position newest;
+	/* Out: true when the engine knows that between `at` and `newest` nothing is held any more. False is no promise.
+	 */
+	bool spent;
 };
 
 /* Takes one packet that was read. The bytes are valid until it returns. */
@@ -91,6 +96,21 @@ struct engine_job {
 	bool appended; /* out of hand_out: the engine has it and has said so */
 };
 #define ENGINE_JOBS_MAX 64 /* of one call */
+
+/* How an engine reads sources of others. Where `open` is null it brings what they have into the nodes' stream by
+ * itself; otherwise each node moves it there, on a thread and a connection of its own. */
+struct engine_in {
+	const char *words; /* what a source is, for who wrote a wrong one */
+	bool slash;        /* see map.h */
+	bool (*is_source)(const char *source, size_t size);
+	/* Connects nowhere. Null: no memory. */
+	void *(*open)(const struct engine_setup *setup);
+	void (*close)(void *state);
+	/* Connects anew if the connection is gone, waits up to timeout_ms for something, and moves it into the stream.
+	 * Several nodes do so at once: each thing arrives there once, or is told to have come twice. Returns 0, or
+	 * what is wrong in words: then the node calls again, after a rest. */
+	int (*move)(void *state, unsigned timeout_ms, char why[static ENGINE_WHY_SIZE]);
+};
 
 /* An engine's queue for services. It has a state, a connection and a thread of its own, so nothing in the way of what
  * nodes tell each other waits for it. */
@@ -169,6 +189,7 @@ struct engine {
 	int (*forget)(void *state, uint64_t node, char why[static ENGINE_WHY_SIZE]);
 
 	const struct engine_out *out; /* null: there are no queues for services */
+	const struct engine_in *in;   /* null: it reads nothing of others */
 };
 
 /* Whether setup.wake_fd is readable. */
@@ -182,6 +203,7 @@ static inline bool engine_woken(int wake_fd)
  * BACKPLANE_REDIS (or its like) and #endif, so that the file compiles to nothing where the library is missing. */
 extern const struct engine *const engines[];
 extern const struct engine engine_redis, engine_nats, engine_amqp, engine_kafka;
+extern const struct engine_in engine_redis_in, engine_kafka_in;
 extern const struct engine_out engine_redis_out, engine_nats_out, engine_amqp_out, engine_kafka_out;
 
 /* The engine of a scheme. Null: there is none; *package is then Debian's package that a build needs for it, or null

@@ -6,6 +6,7 @@
  *
  *      that packet comes first          nothing is lost: its clients see nothing
  *      a later one, of the same epoch   the engine has let go of some meanwhile: all topics begin anew here
+ *      none, and the stream goes on     it has let go of all there was: likewise
  *      another one in its place,        the engine has lost its end (a failover, an older file): a new epoch,
  * everywhere or the stream ends before it one of a later epoch             somebody else has seen that first
  *
@@ -20,7 +21,10 @@
 #include "ringcast_replica.h"
 
 #define READ_MS 500
-#define TRIES_MAX 100 /* of about 15 ms, while others are about to do the same */
+#define TRIES_MAX 100                  /* of about 15 ms, while others are about to do the same */
+#define CORRECT_NS UINT64_C(100000000) /* between two words to who is behind */
+/* Without a packet that must be there, the engine is asked again; and after as long once more it is believed lost. */
+#define SILENCE_NS UINT64_C(2000000000)
 
 static bool is_before(struct engine_position one, struct engine_position other)
 {
@@ -65,6 +69,53 @@ static int begin_epoch(struct backplane *backplane, struct engine_position newes
 
 /* ---- what was read ---- */
 
+static void hear(struct follower *follower)
+{
+	follower->heard_ns = state_clock_ns();
+	follower->silent = false;
+}
+
+/* A packet that says nothing but the epoch that this node knows. */
+static void tell_epoch(struct backplane *backplane)
+{
+	const struct backplane_message message = { .kind = KIND_EPOCH, .channel = "", .data = "" };
+	outbox_add(&backplane->outbox, &message, 1, state_clock_ns(), NULL, NULL, NULL);
+}
+
+/* Of the records that programs publish without us, none tells the epoch. So a packet does, now and then. */
+static void follow_plain(struct backplane *backplane)
+{
+	if (backplane->follower.starting || ++backplane->follower.plain_count < PLAIN_COUNT_MAX)
+		return;
+	backplane->follower.plain_count = 0;
+	tell_epoch(backplane);
+}
+
+/* A packet of an epoch that is over. Its node sends it again when it reads that; one that has lost the beginning of the
+ * epoch in a gap has to be told. */
+static void correct(struct backplane *backplane, const struct packet_head *head)
+{
+	struct follower *follower = &backplane->follower;
+	const uint64_t now_ns = state_clock_ns();
+	if (head->node == backplane->node) {
+		outbox_again(&backplane->outbox, UINT64_MAX);
+	} else if (!follower->starting && now_ns > follower->corrected_ns + CORRECT_NS) {
+		follower->corrected_ns = now_ns;
+		tell_epoch(backplane);
+	}
+}
+
+/* What this node published may lie in what was lost: it is sent again before its tokens are too old to be known. And if
+ * an epoch began there, others say so when they hear of this one. */
+static void count_gap(struct backplane *backplane)
+{
+	atomic_fetch_add(&backplane->counters.gaps, 1);
+	log_say(LEVEL_ERROR, "backplane", NULL,
+	        "the engine has let go of messages that this node had not read: its clients are told to begin anew");
+	outbox_again(&backplane->outbox, UINT64_MAX);
+	tell_epoch(backplane);
+}
+
 /* The packet that must come first. Returns whether it may be gone on with. */
 static bool compare(struct backplane *backplane, const struct packet_head *head, struct engine_position position)
 {
@@ -72,28 +123,33 @@ static bool compare(struct backplane *backplane, const struct packet_head *head,
 	follower->expecting = false;
 	if (position.epoch == follower->at.epoch && position.sequence == follower->at.sequence) {
 		bool same = head->node == follower->at_node && head->token == follower->at_token;
-		follower->fit = same ? FIT : BEGIN_AGAIN;
+		follower->fit = same || follower->at_unseen ? FIT : BEGIN_AGAIN;
 		return false;
 	}
 	if (is_before(position, follower->at) || position.epoch != follower->at.epoch) {
 		follower->fit = FOLLOW_AGAIN;
 		return false;
 	}
-	atomic_fetch_add(&backplane->counters.gaps, 1);
-	log_say(LEVEL_ERROR, "backplane", NULL,
-	        "the engine has let go of messages that this node had not read: its clients are told to begin anew");
+	count_gap(backplane);
 	begin_numbers(backplane, atomic_load(&backplane->epoch), arrival_before(position.sequence));
 	return true;
 }
 
-/* Of the records that programs publish without us, none tells the epoch. So a packet does, now and then. */
-static void tell_epoch(struct backplane *backplane)
+/* What lies between this node and the newest does not come any more: it stands where that was. An epoch may have begun
+ * there unseen: an engine that does not tell which is in force gets another one. */
+static void skip_to_target(struct backplane *backplane)
 {
-	const struct backplane_message message = { .kind = KIND_EPOCH, .channel = "", .data = "" };
-	if (backplane->follower.starting || ++backplane->follower.plain_count < PLAIN_COUNT_MAX)
-		return;
-	backplane->follower.plain_count = 0;
-	outbox_add(&backplane->outbox, &message, 1, state_clock_ns(), NULL, NULL, NULL);
+	struct follower *follower = &backplane->follower;
+	/* Who had nothing has lost nothing. */
+	if (follower->at.sequence)
+		count_gap(backplane);
+	follower->at = follower->target;
+	follower->at_unseen = true;
+	follower->expecting = false;
+	if (follower->target.epoch)
+		begin_numbers(backplane, follower->target.epoch, arrival_before(follower->target.sequence + 1));
+	else
+		follower->fit = BEGIN_AGAIN;
 }
 
 static void take(void *context, struct engine_position position, const void *data, size_t size)
@@ -103,9 +159,14 @@ static void take(void *context, struct engine_position position, const void *dat
 	struct packet_head head = { 0 };
 	uint64_t now_ns = state_day_ns();
 	bool good = packet_read_head(&head, data, size);
+	hear(follower);
 	if (follower->fit != FIT || (follower->expecting && !compare(backplane, &head, position)))
 		return;
+	/* It was believed lost, and its numbers are void. */
+	if (follower->at_unseen && !is_before(follower->at, position))
+		return;
 	follower->at = position;
+	follower->at_unseen = false;
 	follower->at_node = head.node;
 	follower->at_token = head.token;
 	atomic_fetch_add(&backplane->counters.received_bytes, size);
@@ -120,15 +181,13 @@ static void take(void *context, struct engine_position position, const void *dat
 		return;
 	}
 	if (epoch < known) {
-		/* Its node did not know better, and sends it again. */
-		if (head.node == backplane->node)
-			outbox_again(&backplane->outbox, UINT64_MAX);
+		correct(backplane, &head);
 		return;
 	}
 	if (!head.count)
 		return;
 	if (plain) {
-		tell_epoch(backplane);
+		follow_plain(backplane);
 		if (epoch)
 			arrival_take(backplane, &head, position, data, size);
 		return;
@@ -158,6 +217,9 @@ static int settle(struct backplane *backplane, char why[static ENGINE_WHY_SIZE])
 			return code;
 		bool gone = !place.newest.sequence, lost = place.at.sequence && is_before(place.newest, place.at);
 		if (!gone && !lost && !again) {
+			if (is_before(follower->target, place.newest))
+				hear(follower);
+			follower->spent = place.spent;
 			follower->at = place.at;
 			follower->target = place.newest;
 			follower->expecting = place.at.sequence;
@@ -183,9 +245,26 @@ static int settle(struct backplane *backplane, char why[static ENGINE_WHY_SIZE])
 	return -EAGAIN;
 }
 
+/* What must come does not: the engine may have let go of it, and a node that waited for it would wait for ever. */
+static void look_for_loss(struct backplane *backplane)
+{
+	struct follower *follower = &backplane->follower;
+	if (follower->fit != FIT || !is_before(follower->at, follower->target))
+		return;
+	const bool late = state_clock_ns() - follower->heard_ns > SILENCE_NS;
+	if (follower->spent || (late && follower->silent)) {
+		skip_to_target(backplane);
+	} else if (late) {
+		hear(follower);
+		follower->silent = true;
+		atomic_store(&backplane->look_again, true);
+	}
+}
+
 static void look_whether_whole(struct backplane *backplane)
 {
 	struct follower *follower = &backplane->follower;
+	look_for_loss(backplane);
 	if (follower->expecting || follower->fit != FIT || is_before(follower->at, follower->target))
 		return;
 	/* Others may have written to the stream, and no node yet. */
@@ -238,6 +317,7 @@ void *follower_run(void *argument)
 	backplane->follower.starting = true;
 	for (bool first = true; !atomic_load(&backplane->ending); first = false) {
 		if (!settle(backplane, why)) {
+			hear(&backplane->follower);
 			if (!first)
 				atomic_fetch_add(&backplane->counters.reconnects, 1);
 			rest_ms = 0;

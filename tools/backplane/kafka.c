@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "engine.h"
+#include "kafka_moved.h"
 #include "kafka_side.h"
 #include "plain.h"
 
@@ -32,6 +33,7 @@ struct state {
 	struct kafka_side reader, writer;
 	bool exists;  /* as the last follow found it */
 	int64_t next; /* the offset to read */
+	struct kafka_moved moved;
 	uint64_t heard_ms;
 };
 
@@ -118,6 +120,7 @@ static int stand(struct state *state, struct engine_place *place, char why[stati
 	if (error)
 		return snprintf(why, ENGINE_WHY_SIZE, "%s: %s", state->name, rd_kafka_err2str(error)), -ECONNRESET;
 	place->newest.sequence = (uint64_t)high;
+	place->spent = low >= high;
 	int64_t tail = high - (int64_t)place->tail_max, at = (int64_t)place->at.sequence - 1;
 	int64_t from = at >= 0 ? at : tail;
 	state->next = from < low ? low : from > high ? high : from;
@@ -181,7 +184,9 @@ static int take_one(struct state *state, const rd_kafka_message_t *message, engi
 			                             .to_size = message->key_len,
 			                             .data = message->payload ? message->payload : "",
 			                             .size = message->len };
-		if (message->key)
+		if (kafka_moved_is(message))
+			kafka_moved_take(&state->moved, state->setup.map, take, taker, message);
+		else if (message->key)
 			plain_take(state->setup.url, take, taker, position, &record);
 		else
 			take(taker, position, message->payload, message->len);
@@ -296,5 +301,6 @@ const struct engine engine_kafka = {
 	.connect = enter_writer,
 	.append = append,
 	.out = &engine_kafka_out,
+	.in = &engine_kafka_in,
 };
 #endif

@@ -32,11 +32,37 @@ void kafka_side_leave(struct kafka_side *side)
 	side->topic = NULL, side->kafka = NULL;
 }
 
+/* What the library says begins with the broker's address, and where in its code it was; what can be done about it is
+ * known by words in it. */
+static void note_reason(struct kafka_side *side, int code, const char *reason)
+{
+	static const struct {
+		const char *words, *remedy;
+	} known[] = {
+		{ "certificate required", "it wants ?cert=FILE&key=FILE" },
+		{ "security.protocol", "it may want kafka+tls://, or USER:PASSWORD@ and ?sasl=" },
+		{ "SSL_HANDSHAKE", "?ca=FILE names its authority; without TLS it is kafka://" },
+		{ "SASL", "kafka://USER:PASSWORD@HOST?sasl= lets us in" },
+	};
+	const bool tells = code == RD_KAFKA_RESP_ERR__SSL || code == RD_KAFKA_RESP_ERR__AUTHENTICATION;
+	const char *words = strstr(reason, ": "), *place = strstr(reason, "::"), *remedy = "";
+	if (!tells && (code != RD_KAFKA_RESP_ERR__TRANSPORT || *side->said))
+		return;
+	for (size_t i = sizeof known / sizeof *known; i-- > 0;)
+		remedy = strstr(reason, known[i].words) ? known[i].remedy : remedy;
+	words = place ? place + 2 : words ? words + 2 : reason;
+	size_t size = strcspn(words, "(:");
+	while (size && words[size - 1] == ' ')
+		size--;
+	snprintf(side->said, sizeof side->said, "%.*s%s%s", (int)size, words, *remedy ? "; " : "", remedy);
+}
+
 /* Both are called from within the library's calls, by the side's own thread. */
 static void on_error(rd_kafka_t *kafka, int code, const char *reason, void *context)
 {
 	struct kafka_side *side = context;
-	(void)kafka, (void)reason;
+	(void)kafka;
+	note_reason(side, code, reason);
 	if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || code == RD_KAFKA_RESP_ERR__FATAL)
 		side->away = true;
 }
@@ -52,6 +78,13 @@ static void on_delivery(rd_kafka_t *kafka, const rd_kafka_message_t *message, vo
 	if (message->err && !side->wrong)
 		side->wrong = message->err;
 	side->packets[tag - side->first_tag].appended = !message->err;
+}
+
+/* What is wrong at all, and why, where the library said so. */
+static void say_why(const struct kafka_side *side, const char *what, rd_kafka_resp_err_t error,
+                    char why[static ENGINE_WHY_SIZE])
+{
+	snprintf(why, ENGINE_WHY_SIZE, "%.60s: %s", what, *side->said ? side->said : rd_kafka_err2str(error));
 }
 
 /* What the library says of a setting that is a topic's is no failure. */
@@ -109,7 +142,7 @@ int kafka_side_enter(struct kafka_side *side, const struct backplane_url *url, c
                      const struct kafka_choice *more, char why[static ENGINE_WHY_SIZE])
 {
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	side->away = false;
+	side->away = false, *side->said = 0;
 	rd_kafka_conf_set_opaque(conf, side);
 	rd_kafka_conf_set_error_cb(conf, on_error);
 	if (type == RD_KAFKA_PRODUCER)
@@ -134,7 +167,8 @@ int kafka_side_is_there(struct kafka_side *side, const char *name, char why[stat
 		rd_kafka_metadata_destroy(metadata);
 	if (!error)
 		return 0;
-	snprintf(why, ENGINE_WHY_SIZE, "%s: %s", name, rd_kafka_err2str(error));
+	rd_kafka_poll(side->kafka, 0);
+	say_why(side, name, error, why);
 	return error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ? -ENOENT : -ECONNRESET;
 }
 
@@ -196,6 +230,25 @@ static rd_kafka_resp_err_t send_job(const struct kafka_side *side, const struct 
 	                         RD_KAFKA_V_END);
 }
 
+/* With its headers, and its key as one of them. */
+static rd_kafka_resp_err_t send_moved(const struct kafka_side *side, const rd_kafka_message_t *moved, uintptr_t tag)
+{
+	rd_kafka_headers_t *headers = NULL, *copy = NULL;
+	char key[320];
+	const int size = snprintf(key, sizeof key, KAFKA_MOVED "%s:%" PRId32 ":%" PRId64,
+	                          rd_kafka_topic_name(moved->rkt), moved->partition, moved->offset);
+	copy = rd_kafka_message_headers(moved, &headers) ? rd_kafka_headers_new(1) : rd_kafka_headers_copy(headers);
+	if (moved->key)
+		rd_kafka_header_add(copy, "key", -1, moved->key, (ssize_t)moved->key_len);
+	rd_kafka_resp_err_t error = rd_kafka_producev(
+	    side->kafka, RD_KAFKA_V_RKT(side->topic), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+	    RD_KAFKA_V_KEY(key, (size_t)size), RD_KAFKA_V_VALUE(moved->payload, moved->len), RD_KAFKA_V_HEADERS(copy),
+	    RD_KAFKA_V_OPAQUE((void *)tag), RD_KAFKA_V_END);
+	if (error)
+		rd_kafka_headers_destroy(copy);
+	return error;
+}
+
 /* What is not told in time may still be sent: the handle goes, and with it what it holds. */
 int kafka_side_append(struct kafka_side *side, const char *topic, const struct kafka_sending *sending,
                       char why[static ENGINE_WHY_SIZE])
@@ -211,8 +264,9 @@ int kafka_side_append(struct kafka_side *side, const char *topic, const struct k
 	for (; sent < count && !side->wrong; sent++) {
 		const uintptr_t tag = side->first_tag + sent;
 		packets[sent].appended = false;
-		side->wrong = sending->jobs ? send_job(side, &sending->jobs[sent], tag)
-		                            : send_packet(side, &packets[sent], tag);
+		side->wrong = sending->jobs    ? send_job(side, &sending->jobs[sent], tag)
+		              : sending->moved ? send_moved(side, sending->moved[sent], tag)
+		                               : send_packet(side, &packets[sent], tag);
 	}
 	/* The one that was refused will not be told of. */
 	const size_t told_max = side->wrong ? sent - 1 : sent;

@@ -15,7 +15,8 @@
 struct kafka_side {
 	rd_kafka_t *kafka; /* null: none */
 	rd_kafka_topic_t *topic;
-	bool away; /* no broker answers */
+	bool away;      /* no broker answers */
+	char said[128]; /* by the library: why it is not let in; empty: it did not say */
 	/* Of one that writes: what it waits for. The library tells by tag. */
 	struct engine_packet *packets;
 	size_t count, told;
@@ -47,8 +48,10 @@ void kafka_side_make_topic(struct kafka_side *side, const struct backplane_url *
 struct kafka_sending {
 	struct engine_packet *packets;
 	size_t count;
-	const struct engine_job *jobs; /* null, or for each packet its key and headers */
+	const struct engine_job *jobs;          /* null, or for each packet its key and headers */
+	const rd_kafka_message_t *const *moved; /* null, or what each packet is a copy of (kafka_in.c) */
 };
+#define KAFKA_MOVED "from:" /* the key of a copy begins so, and goes on TOPIC:PARTITION:OFFSET */
 
 /* Sends all, and waits until the brokers have them: `appended` says which. After an error the handle is gone, and with
  * it what it held. */

@@ -23,6 +23,7 @@
 #include "nats_side.h"
 #include "plain.h"
 
+#define SUBJECT_SIZE 256
 #define HEARTBEAT_MS 300
 #define SILENCE_MS 800 /* without a heartbeat: the stream is looked at */
 #define SLICE_MS 100
@@ -100,18 +101,19 @@ static void close_state(void *context)
 /* ---- following ---- */
 
 /* Asks the server about the stream. Returns 1, 0 (there is none), or an error. */
-static int look(struct state *state, int64_t *created, uint64_t *last, char why[static ENGINE_WHY_SIZE])
+static int look(struct state *state, int64_t *created, uint64_t *last, bool *empty, char why[static ENGINE_WHY_SIZE])
 {
 	jsStreamInfo *info = NULL;
 	jsErrCode code = 0;
 	natsStatus status = js_GetStreamInfo(&info, state->reader.stream, state->name, NULL, &code);
-	*created = 0, *last = 0;
+	*created = 0, *last = 0, *empty = true;
 	if (status == NATS_NOT_FOUND || code == JSStreamNotFoundErr)
 		return 0;
 	if (status)
 		return nats_failed_at(why, state->name, status, code);
 	*created = info->Created;
 	*last = info->State.LastSeq;
+	*empty = !info->State.Msgs;
 	jsStreamInfo_Destroy(info);
 	return 1;
 }
@@ -135,40 +137,70 @@ static int consume(struct state *state, uint64_t from, char why[static ENGINE_WH
 	return status ? nats_failed_at(why, state->name, status, code) : 0;
 }
 
-/* Makes the stream, or has it take plain records as well. */
+/* The subjects of the stream: that of packets, those of plain records, and those of others that the map knows. */
+struct subjects {
+	const char *all[5 + MAP_RULES_MAX];
+	int count;
+	char texts[4 + MAP_RULES_MAX][SUBJECT_SIZE];
+};
+
+static void list_subjects(const struct state *state, struct subjects *subjects)
+{
+	static const char *const forms[] = { "%s.topic.>", "%s.room.>", "%s.user.>", "%s.all" };
+	const struct backplane_map *map = state->setup.map;
+	unsigned texts = 0;
+	subjects->all[0] = state->subject;
+	for (; plain_is_on(state->setup.url) && texts < 4; texts++)
+		snprintf(subjects->texts[texts], SUBJECT_SIZE, forms[texts], state->setup.prefix);
+	for (unsigned i = 0; i < map->count; i++, texts++)
+		snprintf(subjects->texts[texts], SUBJECT_SIZE, "%.*s", (int)map->rules[i].source_size,
+		         map->rules[i].source);
+	for (unsigned i = 0; i < texts; i++)
+		subjects->all[i + 1] = subjects->texts[i];
+	subjects->count = (int)texts + 1;
+}
+
+/* Whether the stream takes more than packets. */
+static bool takes_more(const struct state *state)
+{
+	return plain_is_on(state->setup.url) || state->setup.map->count;
+}
+
+/* Makes the stream, or has it take what others publish as well. */
 static int make_stream(struct state *state, char why[static ENGINE_WHY_SIZE])
 {
-	char topics[NATS_NAME_SIZE], rooms[NATS_NAME_SIZE], users[NATS_NAME_SIZE], all[NATS_NAME_SIZE];
-	const char *subjects[] = { state->subject, topics, rooms, users, all };
+	struct subjects subjects;
 	unsigned long replicas = 1;
 	jsStreamConfig config;
 	jsErrCode code = 0;
 	backplane_url_number(state->setup.url, "replicas", 1, 5, &replicas);
+	list_subjects(state, &subjects);
 	jsStreamConfig_Init(&config);
 	config.Name = state->name;
-	config.Subjects = subjects;
-	config.SubjectsLen = plain_is_on(state->setup.url) ? 5 : 1;
-	snprintf(topics, sizeof topics, "%s.topic.>", state->setup.prefix);
-	snprintf(rooms, sizeof rooms, "%s.room.>", state->setup.prefix);
-	snprintf(users, sizeof users, "%s.user.>", state->setup.prefix);
-	snprintf(all, sizeof all, "%s.all", state->setup.prefix);
+	config.Subjects = subjects.all;
+	config.SubjectsLen = subjects.count;
 	config.MaxMsgs = (int64_t)state->setup.keep_max;
 	config.Replicas = (int64_t)replicas;
 	natsStatus status = js_AddStream(NULL, state->reader.stream, &config, NULL, &code);
 	/* Another node made it, or somebody who wants it to be otherwise. */
-	if (code == JSStreamNameExistErr && config.SubjectsLen > 1)
+	if (code == JSStreamNameExistErr && takes_more(state))
 		status = js_UpdateStream(NULL, state->reader.stream, &config, NULL, &code);
 	if (!status || code == JSStreamNameExistErr)
 		return 0;
-	return nats_failed_at(why, state->name, status, code);
+	int failed = nats_failed_at(why, state->name, status, code);
+	if (code == JSStreamSubjectOverlapErr)
+		snprintf(why, ENGINE_WHY_SIZE,
+		         "%.60s: another stream takes a subject of --backplane-map, and no two may: leave one out",
+		         state->name);
+	return failed;
 }
 
 static int stand(struct state *state, struct engine_place *place, char why[static ENGINE_WHY_SIZE])
 {
 	uint64_t last = 0, at = place->at.sequence;
 	int code = nats_side_enter(&state->reader, state->setup.url, why);
-	int found = code ? code : look(state, &state->created, &last, why);
-	if (found > 0 && plain_is_on(state->setup.url) && (code = make_stream(state, why)))
+	int found = code ? code : look(state, &state->created, &last, &place->spent, why);
+	if (found > 0 && takes_more(state) && (code = make_stream(state, why)))
 		return code;
 	state->heard_ms = now_ms();
 	if (found < 0)
@@ -239,23 +271,43 @@ static int answer(struct state *state, natsMsg *message, char why[static ENGINE_
 	return 0;
 }
 
-/* PREFIX.topic.NAME and its like, where the name is all that is left; its key in a header. */
+/* A header by its name. */
+static const char *header_of(const void *context, const char *name, size_t name_size, size_t *size)
+{
+	char key[128];
+	const char *value = NULL;
+	snprintf(key, sizeof key, "%.*s", (int)name_size, name);
+	natsMsgHeader_Get((natsMsg *)context, key, &value);
+	*size = value ? strlen(value) : 0;
+	return value;
+}
+
+/* PREFIX.topic.NAME and its like, where the name is all that is left; its key in a header. Or a subject of others. */
 static void take_plain(const struct state *state, natsMsg *message, uint64_t sequence, engine_take *take, void *context)
 {
+	const char *subject = natsMsg_GetSubject(message), *key = NULL;
+	const size_t prefix = strlen(state->setup.prefix);
+	const struct engine_position position = { 0, sequence };
 	char to[1024];
-	const char *key = NULL;
-	snprintf(to, sizeof to, "%s", natsMsg_GetSubject(message) + strlen(state->setup.prefix) + 1);
+	natsMsgHeader_Get(message, "Ringcast-Key", &key);
+	struct plain_record record = { .key = key,
+		                       .key_size = key ? strlen(key) : 0,
+		                       .data = natsMsg_GetData(message),
+		                       .size = (size_t)natsMsg_GetDataLength(message) };
+	if (strncmp(subject, state->setup.prefix, prefix) != 0 || subject[prefix] != '.') {
+		const struct plain_foreign foreign = {
+			.source = subject, .source_size = strlen(subject), .field = header_of, .context = message
+		};
+		plain_take_foreign(state->setup.map, take, context, position, &foreign, &record);
+		return;
+	}
+	snprintf(to, sizeof to, "%s", subject + prefix + 1);
 	char *dot = strchr(to, '.');
 	if (dot)
 		*dot = '/';
-	natsMsgHeader_Get(message, "Ringcast-Key", &key);
-	const struct plain_record record = { .to = to,
-		                             .to_size = strlen(to),
-		                             .key = key,
-		                             .key_size = key ? strlen(key) : 0,
-		                             .data = natsMsg_GetData(message),
-		                             .size = (size_t)natsMsg_GetDataLength(message) };
-	plain_take(state->setup.url, take, context, (struct engine_position){ 0, sequence }, &record);
+	record.to = to;
+	record.to_size = strlen(to);
+	plain_take(state->setup.url, take, context, position, &record);
 }
 
 /* Returns 1 when it was a packet, 0 when it was not, or an error. */
@@ -282,9 +334,10 @@ static int look_for_end(struct state *state, char why[static ENGINE_WHY_SIZE])
 {
 	int64_t created;
 	uint64_t last;
+	bool empty;
 	if (now_ms() - state->heard_ms < SILENCE_MS)
 		return 0;
-	int found = look(state, &created, &last, why);
+	int found = look(state, &created, &last, &empty, why);
 	if (found < 0)
 		return found;
 	state->heard_ms = now_ms();
@@ -418,6 +471,24 @@ static int begin(void *context, const struct engine_packet *packet, struct engin
 	return made;
 }
 
+/* A subject, with * and > as whole words; not of the nodes themselves, which begin with the prefix. */
+static bool is_source(const char *source, size_t size)
+{
+	char text[SUBJECT_SIZE];
+	if (size >= sizeof text || memchr(source, '\0', size))
+		return false;
+	snprintf(text, sizeof text, "%.*s", (int)size, source);
+	const char *end = strchr(text, '>');
+	return !strpbrk(text, " \t\r\n#") && *text != '.' && *text != '$' && text[size - 1] != '.' &&
+	       !strstr(text, "..") && (!end || (!end[1] && (end == text || end[-1] == '.')));
+}
+
+/* The stream takes them. */
+static const struct engine_in in = {
+	.words = "a source of NATS is a subject: orders.*.created, or orders.>",
+	.is_source = is_source,
+};
+
 const struct engine engine_nats = {
 	.name = "nats",
 	.schemes = (const char *const[]){ "nats", "nats+tls", NULL },
@@ -431,5 +502,6 @@ const struct engine engine_nats = {
 	.connect = enter_writer,
 	.append = append,
 	.out = &engine_nats_out,
+	.in = &in,
 };
 #endif

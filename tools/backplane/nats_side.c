@@ -40,12 +40,49 @@ void nats_side_leave(struct nats_side *side)
 	side->inbox = NULL, side->stream = NULL, side->nats = NULL;
 }
 
-static natsStatus choose_tls(natsOptions *options, const struct backplane_url *url, const char *host)
+static bool wants_tls(const struct backplane_url *url)
 {
 	unsigned long wanted = strcmp(url->scheme, "nats+tls") == 0;
-	const char *ca = backplane_url_value(url, "ca", NULL), *cert = backplane_url_value(url, "cert", NULL);
 	backplane_url_number(url, "tls", 0, 1, &wanted);
-	if (!wanted && !ca && !cert)
+	return wanted || backplane_url_value(url, "ca", NULL) || backplane_url_value(url, "cert", NULL);
+}
+
+/* What an operator can do about it; the library says what it is. */
+static const char *remedy(natsStatus status, const struct backplane_url *url)
+{
+	switch ((int)status) {
+	case NATS_CONNECTION_AUTH_FAILED:
+	case NATS_NOT_PERMITTED:
+		return "; nats://USER:PASSWORD@HOST, nats://TOKEN@HOST or ?creds=FILE lets us in";
+	case NATS_SECURE_CONNECTION_WANTED:
+		return "; the server has no TLS: nats:// instead";
+	case NATS_SSL_ERROR:
+		return "; ?ca=FILE names its authority";
+	case NATS_PROTOCOL_ERROR:
+		return wants_tls(url) ? "; it may want a certificate of ours: ?cert=FILE&key=FILE" : "";
+	default:
+		return "";
+	}
+}
+
+/* Where in the chain a certificate is wrong is for the library's own log. */
+static void say_why(char why[static ENGINE_WHY_SIZE], const struct backplane_url *url, const char *host,
+                    natsStatus status)
+{
+	char words[ENGINE_WHY_SIZE];
+	nats_failed(words, "", status);
+	words[strcspn(words, ";")] = '\0';
+	char *mismatch = strstr(words, ":expected="), *chain = strstr(words, ":depth=");
+	if (mismatch || chain)
+		*(mismatch ? mismatch : chain) = '\0';
+	snprintf(why, ENGINE_WHY_SIZE, "%.50s%.70s%s", host, words,
+	         mismatch ? "; the URL must have the name that is in its certificate" : remedy(status, url));
+}
+
+static natsStatus choose_tls(natsOptions *options, const struct backplane_url *url, const char *host)
+{
+	const char *ca = backplane_url_value(url, "ca", NULL), *cert = backplane_url_value(url, "cert", NULL);
+	if (!wants_tls(url))
 		return NATS_OK;
 	natsStatus status = natsOptions_SetSecure(options, true);
 	if (!status)
@@ -129,7 +166,7 @@ int nats_side_enter(struct nats_side *side, const struct backplane_url *url, cha
 		natsStatus status = connect_one(side, url);
 		if (!status)
 			return 0;
-		nats_failed(why, url->hosts[side->host].name, status);
+		say_why(why, url, url->hosts[side->host].name, status);
 		nats_side_leave(side);
 		side->host = (side->host + 1) % url->host_count;
 	}

@@ -25,6 +25,18 @@ static int fail(struct rc_error *error, int code, const char *format, const char
 	return -1;
 }
 
+/* A file that cannot be read would be told as an engine that is away, again and again. */
+static int check_files(const struct backplane_url *url, struct rc_error *error)
+{
+	static const char *const names[] = { "ca", "cert", "key", "creds" };
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		const char *path = backplane_url_value(url, names[i], NULL);
+		if (path && access(path, R_OK))
+			return fail(error, -EINVAL, "%s=: the file cannot be read: %s", names[i], strerror(errno));
+	}
+	return 0;
+}
+
 static int check_url(const struct backplane_settings *settings, const struct backplane_url *url,
                      const struct engine **engine, unsigned long *keep, struct rc_error *error)
 {
@@ -46,9 +58,12 @@ static int check_url(const struct backplane_settings *settings, const struct bac
 	if (!*prefix || strlen(prefix) > 64 ||
 	    strspn(prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != strlen(prefix))
 		return fail(error, -EINVAL, "prefix=%s: expected 1 to 64 letters, digits, '_' or '-'%s", prefix, "");
-	if (!jobs_check(settings, url, *engine, wrong))
+	struct backplane_map map;
+	if (!jobs_check(settings, url, *engine, wrong) || !bridge_check(settings, *engine, &map, wrong))
 		return fail(error, -EINVAL, "%s%s", wrong, "");
-	return (*engine)->check(url, wrong) ? fail(error, -EINVAL, "%s%s", wrong, "") : 0;
+	if ((*engine)->check(url, wrong))
+		return fail(error, -EINVAL, "%s%s", wrong, "");
+	return check_files(url, error);
 }
 
 int backplane_check(const struct backplane_settings *settings, struct rc_error *error)
@@ -78,10 +93,15 @@ static bool open_parts(struct backplane *backplane, struct rc_error *error)
 		                            .prefix = backplane_url_value(&backplane->url, "prefix", "ringcast"),
 		                            .keep_max = backplane->keep,
 		                            .node = backplane->node,
+		                            .map = &backplane->map,
 		                            .wake_fd = backplane->wake_fd };
+	bridge_check(&backplane->settings, backplane->engine, &backplane->map, why);
 	if (follower->messages && follower->numbers && backplane->wake_fd >= 0)
 		backplane->state = backplane->engine->open(&setup, why);
 	if (backplane->state && backplane->settings.out && !(backplane->jobs = jobs_new(backplane, &setup)))
+		return fail(error, -ENOMEM, "no memory%s%s", "", "") == 0;
+	if (backplane->state && backplane->map.count && backplane->engine->in->open &&
+	    !(backplane->bridge = bridge_new(backplane, &setup)))
 		return fail(error, -ENOMEM, "no memory%s%s", "", "") == 0;
 	return backplane->state || fail(error, -ENOMEM, "%s%s", why, "") == 0;
 }
@@ -135,21 +155,35 @@ static int wait_whole(struct backplane *backplane, unsigned wait_ms)
 	return up ? 0 : -EAGAIN;
 }
 
+static void join_threads(struct backplane *backplane, bool follows, bool publishes)
+{
+	pthread_mutex_lock(&backplane->lock);
+	atomic_store(&backplane->ending, true);
+	pthread_cond_broadcast(&backplane->changed);
+	pthread_mutex_unlock(&backplane->lock);
+	state_wake(backplane);
+	outbox_wake(&backplane->outbox);
+	if (follows)
+		pthread_join(backplane->follower_thread, NULL);
+	if (publishes)
+		pthread_join(backplane->publisher_thread, NULL);
+	bridge_stop(backplane->bridge);
+}
+
 int backplane_start(struct backplane *backplane)
 {
 	int code = pthread_create(&backplane->follower_thread, NULL, follower_run, backplane);
-	if (code)
-		return -code;
-	code = pthread_create(&backplane->publisher_thread, NULL, publisher_run, backplane);
-	bool publishes = !code;
+	bool follows = !code, publishes = false;
+	if (follows) {
+		code = pthread_create(&backplane->publisher_thread, NULL, publisher_run, backplane);
+		publishes = !code;
+	}
+	if (!code && backplane->bridge)
+		code = -bridge_start(backplane->bridge);
 	if (!code && backplane->jobs)
 		code = -jobs_start(backplane->jobs);
 	if (code) {
-		atomic_store(&backplane->ending, true);
-		state_wake(backplane);
-		pthread_join(backplane->follower_thread, NULL);
-		if (publishes)
-			pthread_join(backplane->publisher_thread, NULL);
+		join_threads(backplane, follows, publishes);
 		return -code;
 	}
 	backplane->started = true;
@@ -166,14 +200,7 @@ void backplane_stop(struct backplane *backplane)
 	while (!outbox_is_empty(&backplane->outbox) && !state_away_ns(backplane) && state_clock_ns() < until_ns)
 		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
 	jobs_stop(backplane->jobs, until_ns);
-	pthread_mutex_lock(&backplane->lock);
-	atomic_store(&backplane->ending, true);
-	pthread_cond_broadcast(&backplane->changed);
-	pthread_mutex_unlock(&backplane->lock);
-	state_wake(backplane);
-	outbox_wake(&backplane->outbox);
-	pthread_join(backplane->follower_thread, NULL);
-	pthread_join(backplane->publisher_thread, NULL);
+	join_threads(backplane, true, true);
 	outbox_expire(&backplane->outbox, UINT64_MAX, -ECANCELED);
 }
 
@@ -182,6 +209,7 @@ void backplane_free(struct backplane *backplane)
 	if (!backplane)
 		return;
 	jobs_free(backplane->jobs);
+	bridge_free(backplane->bridge);
 	if (backplane->state)
 		backplane->engine->close(backplane->state);
 	outbox_free(&backplane->outbox);

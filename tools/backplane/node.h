@@ -6,6 +6,7 @@
  *      follower.c    reads, repairs, delivers         publisher.c   appends, holds the lease
  *      at_once.c     what is delivered before it is sent
  *      jobs.c        what goes to services, beside all else
+ *      bridge.c      what comes from others, where the engine does not bring it by itself
  *      presence.c    who else is there                arrival.c     a packet that came: from bytes to deliver()
  *      state.c       up or away, and the counters: at the bottom, with outbox.c, packet.c, engines.c
  */
@@ -20,7 +21,8 @@
 #include "outbox.h"
 #include "packet.h"
 
-#define KIND_EPOCH 3 /* says nothing; its packet tells the epoch to who begins to read among plain records */
+#define KIND_EPOCH                                                                                                     \
+	3 /* says nothing; its packet tells the epoch to who begins to read among plain records, or has missed it */
 #define KIND_LEASE 1 /* where an engine keeps no leases: a node says that it lives */
 #define NUMBERS_A_PACKET 1024
 #define PLAIN_COUNT_MAX 256
@@ -38,7 +40,12 @@ struct backplane_counters {
 struct follower {
 	struct engine_position at;                   /* the last packet that was taken */
 	uint64_t at_node, at_token;                  /* which it was */
+	bool at_unseen;                              /* it was not: it is where the engine let go of all there was */
 	struct engine_position target;               /* the newest when it last looked: behind it, the node is whole */
+	bool spent;                                  /* the engine has let go of all that lies before the target */
+	bool silent;                                 /* it was asked again, since nothing came */
+	uint64_t heard_ns;                           /* when something came, or the engine was asked */
+	uint64_t corrected_ns;                       /* when another node was told that its epoch is over */
 	bool expecting;                              /* the next packet must be that at `at` */
 	bool begun;                                  /* the library was told of an epoch */
 	bool starting;                               /* it has not been whole yet */
@@ -51,6 +58,7 @@ struct follower {
 };
 
 struct presence;
+struct bridge;
 struct jobs;
 
 struct backplane {
@@ -69,6 +77,8 @@ struct backplane {
 	struct follower follower;
 	struct presence *presence; /* null: nobody uses it */
 	struct jobs *jobs;         /* null: nothing goes to services */
+	struct backplane_map map;
+	struct bridge *bridge; /* null: nothing is moved into the stream */
 	pthread_t follower_thread, publisher_thread;
 	bool started;
 	_Atomic bool ending;
@@ -144,6 +154,20 @@ void jobs_stop(struct jobs *jobs, uint64_t until_ns);
 void jobs_free(struct jobs *jobs);
 /* What stats tell of it; `why`, of ENGINE_WHY_SIZE, gets why it is away, or nothing. */
 void jobs_stats(struct jobs *jobs, struct backplane_stats *stats, char *why);
+
+/* ---- bridge.c ---- */
+
+/* Reads the map, whose sources must be such as the engine has. False, with the words. */
+bool bridge_check(const struct backplane_settings *settings, const struct engine *engine, struct backplane_map *map,
+                  char wrong[static ENGINE_WHY_SIZE]);
+/* Null without memory. */
+struct bridge *bridge_new(struct backplane *backplane, const struct engine_setup *setup);
+int bridge_start(struct bridge *bridge);
+/* After backplane->ending was set. Null is allowed, as for bridge_free(). */
+void bridge_stop(struct bridge *bridge);
+void bridge_free(struct bridge *bridge);
+/* Whether it moves; if not, why, of ENGINE_WHY_SIZE. */
+bool bridge_is_up(struct bridge *bridge, char *why);
 
 /* ---- report.c ---- */
 

@@ -23,6 +23,10 @@
 	      "what may wait for the engine; beyond it, publishes are\nrefused (16m)" },                               \
 	    { "backplane-confirm", OPTION_MS, &(backplane)->confirm_ms, "TIME",                                        \
 	      "for the engine to take a publish; with --backplane-away queue\nit has all the time (10s)" },            \
+	    { "backplane-map", OPTION_LIST, &(backplane)->map, "SOURCE=TARGET",                                        \
+	      "what others publish in their own way reaches topic/NAME,\nroom/NAME, user/NAME or all: a "              \
+	      "stream of Redis, a subject of\nNATS, EXCHANGE/KEY of RabbitMQ, a topic of Kafka; in NAME {1} is\n"      \
+	      "what the first wildcard matched, {FIELD} a field or header\n(repeatable)" },                            \
 	{                                                                                                              \
 		"backplane-wait", OPTION_MS, &(backplane)->start_ms, "TIME",                                           \
 		    "at the start, for the engine to come and its history to be\nread, before clients are let in (5s)" \

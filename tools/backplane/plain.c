@@ -60,6 +60,7 @@ static uint64_t token_of(const struct plain_record *record)
 	return hash & INT64_MAX;
 }
 
+/* A null url: it may go anywhere. */
 static bool read_to(const struct backplane_url *url, const struct plain_record *record,
                     struct backplane_message *message)
 {
@@ -67,8 +68,8 @@ static bool read_to(const struct backplane_url *url, const struct plain_record *
 	const size_t place = slash ? (size_t)(slash - record->to) : record->to_size;
 	const bool topic = slash && place == 5 && memcmp(record->to, "topic", 5) == 0;
 	const size_t prefix = topic ? place + 1 : 0;
-	if (!is_let(url, record->to, place) || record->to_size <= prefix || record->to_size - prefix > UINT16_MAX ||
-	    record->key_size > UINT16_MAX || record->size > UINT32_MAX)
+	if ((url && !is_let(url, record->to, place)) || record->to_size <= prefix ||
+	    record->to_size - prefix > UINT16_MAX || record->key_size > UINT16_MAX || record->size > UINT32_MAX)
 		return false;
 	*message = (struct backplane_message){
 		.kind = topic ? BACKPLANE_TOPIC : BACKPLANE_PLAIN,
@@ -97,4 +98,25 @@ void plain_take(const struct backplane_url *url, engine_take *take, void *contex
 	}
 	take(context, position, bytes ? bytes : (const uint8_t *)"", bytes ? size : 0);
 	free(bytes);
+}
+
+void plain_take_foreign(const struct backplane_map *map, engine_take *take, void *context,
+                        struct engine_position position, const struct plain_foreign *foreign,
+                        struct plain_record *record)
+{
+	char target[MAP_TARGET_MAX];
+	record->to = target;
+	record->to_size = map_find(map, foreign->source, foreign->source_size, foreign->field, foreign->context,
+	                           target);
+	if (record->to_size)
+		plain_take(NULL, take, context, position, record);
+	else
+		take(context, position, "", 0);
+}
+
+void plain_take_nothing(engine_take *take, void *context, struct engine_position position)
+{
+	uint8_t bytes[PACKET_HEAD_SIZE];
+	packet_write_head(bytes, &(struct packet_head){ .node = PACKET_PLAIN, .epoch = 1 });
+	take(context, position, bytes, sizeof bytes);
 }

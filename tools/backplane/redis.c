@@ -3,7 +3,8 @@
  * redis.c - the engine Redis: a stream whose ids are (epoch, sequence). XADD with EPOCH-* numbers without a script, and
  * refuses an older epoch by itself; NOMKSTREAM says when the stream is gone. It needs Redis 7.0. Keys:
  *
- *      PREFIX:stream            packets, in the field p; plain records (plain.h), in the fields to, data and key
+ *      PREFIX:stream            packets, in the field p; and what others wrote (redis_plain.h)
+ *      PREFIX:sources           how far streams of others were moved into it (redis_in.c)
  *      PREFIX:beginning         who makes the stream anew, for half a second
  *      PREFIX:nodes             nodes by the time when their lease ends, by Redis' own clock
  *      PREFIX:rooms:NODE        rooms in which a node has members
@@ -19,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plain.h"
+#include "redis_plain.h"
 
 #define READ_COUNT "128" /* packets of one reply */
 #define LATE_MS 2000     /* that a reply may come later than it was asked for */
@@ -125,20 +126,25 @@ static int give_up(struct redis_link *link, const redisReply *reply, char why[st
 
 /* ---- the follower ---- */
 
-/* The newest id that the stream has had; 0-0: there is no stream. */
-static int find_newest(struct redis *redis, struct engine_position *newest, char why[static ENGINE_WHY_SIZE])
+/* The newest id that the stream has had; 0-0: there is no stream. *held is the newest that it still holds. */
+static int find_newest(struct redis *redis, struct engine_position *newest, struct engine_position *held,
+                       char why[static ENGINE_WHY_SIZE])
 {
 	const struct redis_word words[] = { REDIS_WORD("XINFO"), REDIS_WORD("STREAM"), redis_text(redis->stream) };
 	int code;
 	redisReply *reply = redis_link_ask(&redis->follower, words, 3, &code, why);
-	*newest = (struct engine_position){ 0 };
+	*newest = *held = (struct engine_position){ 0 };
 	if (!reply)
 		return code;
 	if (reply->type == REDIS_REPLY_ARRAY) {
-		for (size_t i = 0; i + 1 < reply->elements; i += 2)
-			if (reply->element[i]->str && !strcmp(reply->element[i]->str, "last-generated-id") &&
-			    reply->element[i + 1]->str)
-				*newest = id_read(reply->element[i + 1]->str);
+		for (size_t i = 0; i + 1 < reply->elements; i += 2) {
+			const char *name = reply->element[i]->str;
+			const redisReply *value = reply->element[i + 1];
+			if (name && !strcmp(name, "last-generated-id") && value->str)
+				*newest = id_read(value->str);
+			else if (name && !strcmp(name, "last-entry") && value->elements && value->element[0]->str)
+				*held = id_read(value->element[0]->str);
+		}
 	} else if (reply->type != REDIS_REPLY_ERROR || !strstr(reply->str, "no such key")) {
 		code = give_up(&redis->follower, reply, why);
 	}
@@ -149,6 +155,7 @@ static int find_newest(struct redis *redis, struct engine_position *newest, char
 static int follow(void *state, struct engine_place *place, char why[static ENGINE_WHY_SIZE])
 {
 	struct redis *redis = state;
+	struct engine_position held;
 	int code = 0;
 	/* The answer to an XREAD may be half a second away. */
 	if (redis->asked)
@@ -157,9 +164,10 @@ static int follow(void *state, struct engine_place *place, char why[static ENGIN
 	if (redis->follower.fd < 0)
 		code = redis_link_open(&redis->follower, &redis->where, redis->tls, why);
 	if (!code)
-		code = find_newest(redis, &place->newest, why);
+		code = find_newest(redis, &place->newest, &held, why);
 	if (code)
 		return code;
+	place->spent = !is_before(place->at, held);
 	const struct engine_position *newest = &place->newest;
 	if (place->at.sequence)
 		redis->at = (struct engine_position){ place->at.epoch, place->at.sequence - 1 };
@@ -185,24 +193,6 @@ static int ask_for_more(struct redis *redis, unsigned timeout_ms, char why[stati
 	return code;
 }
 
-/* What a program without us wrote: to, data and perhaps key, in any order; anything else is no record. */
-static struct plain_record plain_of(const redisReply *fields)
-{
-	struct plain_record record = { .data = "" };
-	for (size_t i = 0; fields->type == REDIS_REPLY_ARRAY && i + 1 < fields->elements; i += 2) {
-		const redisReply *name = fields->element[i], *value = fields->element[i + 1];
-		if (!name->str || !value->str)
-			continue;
-		if (!strcmp(name->str, "to"))
-			record.to = value->str, record.to_size = (size_t)value->len;
-		else if (!strcmp(name->str, "key"))
-			record.key = value->str, record.key_size = (size_t)value->len;
-		else if (!strcmp(name->str, "data"))
-			record.data = value->str, record.size = (size_t)value->len;
-	}
-	return record;
-}
-
 /* [[id, [p, bytes]], ...] */
 static int take_all(struct redis *redis, const redisReply *entries, engine_take *take, void *context)
 {
@@ -211,14 +201,12 @@ static int take_all(struct redis *redis, const redisReply *entries, engine_take 
 		if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 || !entry->element[0]->str)
 			return -EPROTO;
 		const redisReply *fields = entry->element[1], *packet = NULL;
-		const struct plain_record record = plain_of(fields);
-		if (!record.to && fields->type == REDIS_REPLY_ARRAY && fields->elements == 2 && fields->element[1]->str)
-			packet = fields->element[1];
 		redis->at = id_read(entry->element[0]->str);
-		if (record.to)
-			plain_take(redis->setup.url, take, context, redis->at, &record);
-		else
-			take(context, redis->at, packet ? packet->str : "", packet ? (size_t)packet->len : 0);
+		if (redis_plain_take(&redis->setup, take, context, redis->at, fields))
+			continue;
+		if (fields->type == REDIS_REPLY_ARRAY && fields->elements == 2 && fields->element[1]->str)
+			packet = fields->element[1];
+		take(context, redis->at, packet ? packet->str : "", packet ? (size_t)packet->len : 0);
 	}
 	return (int)entries->elements;
 }
@@ -249,8 +237,8 @@ static int read_some(void *state, unsigned timeout_ms, engine_take *take, void *
 	if (!nothing)
 		return code;
 	/* A stream that is gone is silent too. */
-	struct engine_position newest;
-	code = find_newest(redis, &newest, why);
+	struct engine_position newest, held;
+	code = find_newest(redis, &newest, &held, why);
 	return code ? code : is_before(newest, redis->at) ? -ENOENT : 0;
 }
 
@@ -259,7 +247,7 @@ static int begin(void *state, const struct engine_packet *packet, struct engine_
 {
 	struct redis *redis = state;
 	struct redis_link *link = &redis->follower;
-	struct engine_position now;
+	struct engine_position now, held;
 	char key[160];
 	int code;
 	snprintf(key, sizeof key, "%.100s:beginning", redis->setup.prefix);
@@ -273,7 +261,7 @@ static int begin(void *state, const struct engine_packet *packet, struct engine_
 		code = give_up(link, reply, why);
 	freeReplyObject(reply);
 	if (!code)
-		code = other ? -EEXIST : find_newest(redis, &now, why);
+		code = other ? -EEXIST : find_newest(redis, &now, &held, why);
 	if (code)
 		return code;
 	if (now.epoch != newest.epoch || now.sequence != newest.sequence)
@@ -553,6 +541,7 @@ const struct engine engine_redis = {
 	.members_read = members_read,
 	.forget = forget,
 	.out = &engine_redis_out,
+	.in = &engine_redis_in,
 };
 
 #endif

@@ -80,14 +80,17 @@ static bool is_degraded(void *context, char why[static 160])
 	bool away = backplane->away_since_ns;
 	snprintf(why, 160, "%s%.120s", away ? "the backplane is away: " : "", away ? backplane->why : "");
 	pthread_mutex_unlock(&backplane->lock);
-	struct backplane_stats stats = { 0 };
+	struct backplane_stats stats = { .out_up = true };
 	char words[ENGINE_WHY_SIZE];
-	if (away || !backplane->jobs)
-		return away;
-	jobs_stats(backplane->jobs, &stats, words);
+	if (!away && backplane->bridge && !bridge_is_up(backplane->bridge, words)) {
+		snprintf(why, 160, "what others publish does not reach the nodes: %.100s", words);
+		return true;
+	}
+	if (!away && backplane->jobs)
+		jobs_stats(backplane->jobs, &stats, words);
 	if (!stats.out_up)
 		snprintf(why, 160, "what clients send does not reach services: %.100s", words);
-	return !stats.out_up;
+	return away || !stats.out_up;
 }
 
 static void write_json(void *context, FILE *to)

@@ -31,7 +31,7 @@ static void write_metrics(FILE *to, struct admin *admin)
 static void write_stats(FILE *to, struct admin *admin)
 {
 	const struct metrics *metrics = &admin->metrics;
-	stats_write(to, metrics->server, metrics->health->part, metrics->more_stats, metrics->context);
+	stats_write(to, metrics->server, metrics->health, metrics->more_stats, metrics->context);
 }
 
 static int answer_with(struct admin *admin, rc_request *request, void (*write)(FILE *to, struct admin *admin),

@@ -4,12 +4,19 @@
  */
 #include "health.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "answer.h"
 #include "wait.h"
+
+void health_add(struct health *health, const struct health_part *part)
+{
+	assert(health->part_count < HEALTH_PARTS_MAX);
+	health->parts[health->part_count++] = part;
+}
 
 bool health_open(struct health *health, rc_server *server)
 {
@@ -76,25 +83,41 @@ static int say(rc_request *request, int status, const char *words)
 
 bool health_is_degraded(const struct health *health, char why[static 160])
 {
-	return health->part && health->part->is_degraded(health->part->context, why);
+	for (unsigned i = 0; i < health->part_count; i++) {
+		const struct health_part *part = health->parts[i];
+		if (part->is_degraded && part->is_degraded(part->context, why))
+			return true;
+	}
+	return false;
+}
+
+/* Being degraded is no error: who is restarted for it has lost his clients, and is degraded still. */
+static int say_alive(const struct health *health, rc_request *request)
+{
+	char why[160] = "", *words = NULL;
+	size_t size;
+	FILE *to = open_memstream(&words, &size);
+	if (!to)
+		return 503;
+	fprintf(to, health_is_degraded(health, why) ? "degraded: %s\n" : "ok\n", why);
+	for (unsigned i = 0; i < health->part_count; i++)
+		if (health->parts[i]->write_words)
+			health->parts[i]->write_words(health->parts[i]->context, to);
+	int code = fclose(to) ? 503 : say(request, 200, words);
+	free(words);
+	return code;
 }
 
 int health_answer(struct health *health, rc_request *request)
 {
 	const char *path = rc_request_path(request);
-	char why[160] = "", line[700];
+	char why[64], line[100];
 	if (strcmp(path, "/healthz") != 0 && strcmp(path, "/readyz") != 0)
 		return -1;
 	if (!answer_takes(request, "GET, HEAD"))
 		return answer_method(request, "GET, HEAD");
-	if (!strcmp(path, "/healthz")) {
-		/* Not an error: who is restarted for it has lost his clients, and is degraded still. */
-		bool degraded = health_is_degraded(health, why);
-		int size = snprintf(line, sizeof line, degraded ? "degraded: %s\n" : "ok\n", why);
-		if (health->more)
-			health->more(health->context, line + size, sizeof line - (size_t)size);
-		return say(request, 200, line);
-	}
+	if (!strcmp(path, "/healthz"))
+		return say_alive(health, request);
 	bool ready = health_is_ready(health, why);
 	snprintf(line, sizeof line, "not ready: %s\n", why);
 	return ready ? say(request, 200, "ready\n") : say(request, 503, line);

@@ -295,8 +295,10 @@ void metrics_write(const struct metrics *metrics, FILE *to)
 	write_times(to, metrics->server);
 	write_producers(to, metrics->server);
 	write_certificates(to, metrics->server);
-	if (metrics->health->part)
-		metrics->health->part->write_metrics(metrics->health->part->context, to);
+	const struct health *health = metrics->health;
+	for (unsigned i = 0; i < health->part_count; i++)
+		if (health->parts[i]->write_metrics)
+			health->parts[i]->write_metrics(health->parts[i]->context, to);
 	if (metrics->more)
 		metrics->more(metrics->context, to);
 	write_process(to);

@@ -181,7 +181,7 @@ const char *stats_ring_name(rc_server *server)
 	return stats.ring == RC_RING_EPOLL ? "epoll" : "io_uring";
 }
 
-void stats_write(FILE *to, rc_server *server, const struct health_part *part, void (*more)(void *context, FILE *to),
+void stats_write(FILE *to, rc_server *server, const struct health *health, void (*more)(void *context, FILE *to),
                  void *context)
 {
 	struct rc_stats stats;
@@ -197,8 +197,10 @@ void stats_write(FILE *to, rc_server *server, const struct health_part *part, vo
 	fputs("],\n", to);
 	write_producers(to, server);
 	write_lag(to, server);
-	if (part) {
-		part->write_json(part->context, to);
+	for (unsigned i = 0; i < health->part_count; i++) {
+		if (!health->parts[i]->write_json)
+			continue;
+		health->parts[i]->write_json(health->parts[i]->context, to);
 		fputs(",\n", to);
 	}
 	if (more)

@@ -13,8 +13,9 @@
 /* What the server's workers run on: "io_uring" or "epoll". */
 const char *stats_ring_name(rc_server *server);
 
-/* `part` may be null. `more` writes members of the command's own, each with a comma behind it; it may be null. */
-void stats_write(FILE *to, rc_server *server, const struct health_part *part, void (*more)(void *context, FILE *to),
+/* With what the health's parts say. `more` writes members of the command's own, each with a comma behind it; it may be
+ * null. */
+void stats_write(FILE *to, rc_server *server, const struct health *health, void (*more)(void *context, FILE *to),
                  void *context);
 
 #endif

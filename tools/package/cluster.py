@@ -6,8 +6,8 @@ prints where they are, says what ends, and ends all of them with the first signa
 then, and starts it again.
 
 HAProxy keeps a client at the node that it had first, by a cookie; a client without cookies goes anywhere, and goes on
-there. Under /node/1 each node can be asked by itself, which the dashboard does. Whoever comes by HAProxy has the key to
-the figures and to /api: this is a cluster to look at, on loopback alone.
+there. Under /node/1 each node can be asked by itself. Whoever comes by HAProxy has the key to the figures and to /api:
+this is a cluster to look at, on loopback alone.
 """
 import argparse
 import ctypes
@@ -124,8 +124,7 @@ class Cluster:
         here = f"127.0.0.1:{self.port}"
         print(f"all of them     http://{here}/  ws://{here}/" + ("ws" if self.options.verb == "app" else "topic/NAME"))
         if self.options.verb == "app":
-            nodes = ",".join(f"/node/{index + 1}" for index in range(self.options.nodes))
-            print(f"the dashboard   http://{here}/?nodes={nodes}")
+            print(f"the dashboard   http://{here}/")
         for index, port in enumerate(self.ports):
             print(f"node {index + 1}          http://127.0.0.1:{port}/")
         print(f"the engine      redis-cli -p {self.redis_port} XINFO STREAM cluster:stream")

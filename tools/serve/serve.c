@@ -25,6 +25,7 @@ static const struct option_need needs[] = {
 	{ "demo", "!backplane" },
 	{ "replay", "!backplane" },
 	{ "backplane-local", "backplane" },
+	{ "backplane-map", "backplane" },
 	{ "backplane-away", "backplane" },
 	{ "backplane-queue", "backplane" },
 	{ "backplane-confirm", "backplane" },
@@ -203,7 +204,7 @@ static int start_backplane(struct serve *serve, struct rc_error *error)
 	serve->routes.backplane = backplane_new(&serve->backplane, serve->server, NULL, error);
 	if (!serve->routes.backplane)
 		return -1;
-	serve->health.part = backplane_part(serve->routes.backplane);
+	health_add(&serve->health, backplane_part(serve->routes.backplane));
 	int code = backplane_start(serve->routes.backplane);
 	if (!code || code == -EAGAIN)
 		return 0;

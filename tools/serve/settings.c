@@ -313,6 +313,7 @@ int serve_settings_parse(const struct subcommand *command, struct serve *serve, 
 	serve->log = (struct log_settings)LOG_DEFAULTS;
 	serve->drain_ms = DRAIN_DEFAULT_MS;
 	serve->backplane = (struct backplane_settings)BACKPLANE_DEFAULTS;
+	serve->backplane.topics_only = true;
 	serve->feeder.speed = 1;
 	serve->feeder.seed = 1;
 	int status = options_parse(command, make_options(serve), argc, argv, &operand);

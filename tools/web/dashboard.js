@@ -4,6 +4,7 @@
  * than anybody can ask for who has the API key and a token. The page itself holds no secret.
  */
 import { Chart } from "./charts.js";
+import { rateOfAll, rateOfNode, showNodes } from "./nodes.js";
 import { Ringcast } from "./ringcast.js";
 
 const LOG_LINES = 200;
@@ -163,7 +164,10 @@ function showRooms(rooms) {
 /** @param {any} now */
 function show(now) {
 	const { app, total } = now, seconds = before ? (now.at - before.at) / 1000 : 0;
-	const rate = (/** @type {string} */ name) => (seconds ? Math.max(0, app[name] - before.app[name]) / seconds : null);
+	const spans = app.nodes && before?.app.nodes;
+	const rate = (/** @type {string} */ name, /** @type {any} */ node = undefined) => (!seconds ? null
+		: node ? rateOfNode(before.app, node, name) : spans ? rateOfAll(app, before.app, name)
+			: Math.max(0, app[name] - before.app[name]) / seconds);
 	const processor = seconds ? Math.max(0, (total.cpu_seconds - before.total.cpu_seconds) / seconds) * 100 : null;
 	const received = rate("messagesReceived"), sent = rate("messagesSent"), bytes = rate("bytesSent");
 	charts.connections.push(now.at, [app.connectedClients]);
@@ -184,6 +188,7 @@ function show(now) {
 	});
 	one("#about").textContent = `version ${total.version} on ${total.ring} · up ${duration(app.uptime)}`;
 	showTopics(now);
+	showNodes(app, rate, short);
 }
 
 /** @param {string} words */
