@@ -161,7 +161,8 @@ static void compare(const char *text, size_t size)
 		return;
 	json_t *value = app_parse(text, size, NULL);
 	json_t *known = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
-	HOLDS((value != NULL) == (known != NULL), "%s: %.*s", known ? "refused" : "taken", (int)size, text);
+	HOLDS(value ? known != NULL : !known || memchr(text, 0, size), "%s: %.*s", known ? "refused" : "taken",
+	      (int)size, text);
 	HOLDS(!value || json_equal(value, known), "another value: %.*s", (int)size, text);
 	json_decref(value);
 	json_decref(known);
