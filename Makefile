@@ -40,7 +40,7 @@ LIBS := -luring -lssl -lcrypto -lz
 # Of the engines' libraries those whose header is here, as tools/backplane/built.h asks too. It is looked for when it is
 # linked, since the first step of a build may have installed it.
 has = $(shell echo '\#include <$(1)>' | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && echo $(2))
-TOOL_LIBS = -lm -ljansson -linih -lsystemd -lcurl $(call has,hiredis/hiredis.h,-lhiredis) $(call has,nats/nats.h,-lnats) \
+TOOL_LIBS = -lm -ljansson -linih -lsystemd -lcurl -lmsgpackc $(call has,hiredis/hiredis.h,-lhiredis) $(call has,nats/nats.h,-lnats) \
 	$(call has,amqp.h,-lrabbitmq) $(call has,librdkafka/rdkafka.h,-lrdkafka)
 
 # What an embedder sees. Everything beside ringcast.h includes it, but for the two that are for
@@ -346,7 +346,7 @@ $(BUILD)/include/%.h:
 	@mkdir -p $(@D)
 	@ln -sf $(abspath $(filter %/$*.h,$(HEADERS))) $@
 
-$(call objects,$(wildcard tests/unit/*.c) $(if $(findstring fuzzer,$(SANITIZE)),,tests/fuzz/app_pack.c)): | $(READY_TEST)
+$(call objects,$(wildcard tests/unit/*.c)): | $(READY_TEST)
 
 $(LIBRARY): $(LIBRARY_OBJECTS)
 	@rm -f $@
@@ -436,10 +436,10 @@ $(BUILD)/tests/threads_%: $(BUILD)/obj/tests/threads/%.o $(LIBRARY)
 # The same target twice: with the seeds and some mutants of them as a test, and under libFuzzer (tests/fuzz.sh builds it).
 $(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/run.o $(CHECKED_OBJECTS) $(BUILD)/tools.a $(LIBRARY)
 	@mkdir -p $(@D)
-	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) $(TOOL_LIBS) -lmsgpackc -o $@
+	$(call say,link $@)$(CC) -pie $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) $(TOOL_LIBS) -o $@
 
 $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/tools.a $(LIBRARY)
-	$(call say,link $@)$(CC) -fsanitize=fuzzer $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) $(TOOL_LIBS) -lmsgpackc -o $@
+	$(call say,link $@)$(CC) -fsanitize=fuzzer $(RC_LDFLAGS) $(LDFLAGS) $^ $(LIBS) $(TOOL_LIBS) -o $@
 
 # Both commands are kept, so that tests/sim/defects.sh compiles one file anew and links the rest as it is.
 SIM_COMPILE = $(CC) $(RC_CFLAGS) -include tests/sim/small.h $(CPPFLAGS) $(CFLAGS)

@@ -27,6 +27,7 @@ needs() {
 	build header ini.h libinih-dev
 	build header systemd/sd-daemon.h libsystemd-dev
 	build header curl/curl.h libcurl4-openssl-dev
+	build header msgpack.h libmsgpack-dev
 	build command gzip gzip
 	small command esbuild esbuild
 	small command zopfli zopfli
@@ -37,7 +38,6 @@ needs() {
 	backplane header librdkafka/rdkafka.h librdkafka-dev
 	examples header uv.h libuv1-dev
 	test header criterion/criterion.h libcriterion-dev
-	test header msgpack.h libmsgpack-dev
 	install command python3 python3
 	docs command python3 python3
 	docs command pandoc pandoc
@@ -89,7 +89,6 @@ needs() {
 	image command podman podman
 	image command crun crun
 	fuzz command clang clang
-	fuzz header msgpack.h libmsgpack-dev
 	fuzz fuzzer clang libclang-rt-dev
 	END
 }

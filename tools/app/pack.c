@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * pack.c - see pack.h. Written by hand: a message to a room is a few copies.
+ * pack.c - see pack.h. Written by hand: a message to a room is a few copies. Read by the library.
  */
 #include "pack.h"
 
+#include <msgpack.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -183,20 +184,6 @@ static bool write_string(struct pen *pen)
 	return true;
 }
 
-/* One that is whole and not negative, of digits that any number of its size has. */
-static bool write_digits(struct pen *pen)
-{
-	uint64_t number = 0;
-	const char *at = pen->at, *end = pen->end - at > 19 ? at + 19 : pen->end;
-	while (at < end && *at >= '0' && *at <= '9')
-		number = number * 10 + (uint64_t)(*at++ - '0');
-	if (at == pen->at || at == pen->end || (*at != ',' && *at != '}' && *at != ']'))
-		return false;
-	put_unsigned(pen, number);
-	pen->at = at;
-	return true;
-}
-
 static bool write_number(struct pen *pen)
 {
 	char digits[64], *stop;
@@ -272,7 +259,7 @@ static bool write_value(struct pen *pen)
 		put_number(pen, 0xc0, 0, 0);
 		return write_word(pen, "null");
 	default:
-		return write_digits(pen) || write_number(pen);
+		return write_number(pen);
 	}
 }
 
@@ -287,175 +274,156 @@ size_t app_pack_write(const char *json, size_t size, void *to, size_t room)
 
 /* ---- MessagePack to JSON ---- */
 
-struct reader {
+struct look {
 	const uint8_t *at, *end;
-	unsigned values_left, depth_left;
+	unsigned values, level, values_max, depth_max;
 };
 
-static json_t *read_value(struct reader *reader);
-
 /* A big-endian number of `width` bytes; false: it is cut off. */
-static bool take_number(struct reader *reader, unsigned width, uint64_t *number)
+static bool take_number(struct look *look, unsigned width, uint64_t *number)
 {
 	*number = 0;
-	if ((size_t)(reader->end - reader->at) < width)
+	if ((size_t)(look->end - look->at) < width)
 		return false;
 	for (unsigned i = 0; i < width; i++)
-		*number = *number << 8 | *reader->at++;
+		*number = *number << 8 | *look->at++;
 	return true;
 }
 
-/* So many bytes of UTF-8. */
-static const char *take_text(struct reader *reader, uint64_t size)
+static bool skip(struct look *look, uint64_t size)
 {
-	const char *text = (const char *)reader->at;
-	if ((uint64_t)(reader->end - reader->at) < size || !rc_text_valid(text, size))
-		return NULL;
-	reader->at += size;
-	return text;
+	if ((uint64_t)(look->end - look->at) < size)
+		return false;
+	look->at += size;
+	return true;
 }
 
-static json_t *read_text(struct reader *reader, uint64_t size)
+static bool look_at_one(struct look *look);
+
+static bool look_at_many(struct look *look, uint64_t count)
 {
-	const char *text = take_text(reader, size);
-	return text ? json_stringn_nocheck(text, size) : NULL;
+	/* Each has a byte at least. */
+	if (count > (uint64_t)(look->end - look->at) || ++look->level > look->depth_max)
+		return false;
+	while (count--)
+		if (!look_at_one(look))
+			return false;
+	look->level--;
+	return true;
 }
 
-/* The size of a string by its first byte, or of what stands behind that. False: it is no string. */
-static bool take_text_size(struct reader *reader, uint8_t kind, uint64_t *size)
-{
-	*size = kind & 31;
-	if (kind >= 0xa0 && kind < 0xc0)
-		return true;
-	return kind >= 0xd9 && kind <= 0xdb && take_number(reader, 1u << (kind - 0xd9), size);
-}
-
-static json_t *read_unsigned(struct reader *reader, unsigned width)
+/* Whether a value is whole, within the bounds, and of a kind that JSON has. */
+static bool look_at_one(struct look *look)
 {
 	uint64_t number;
-	if (!take_number(reader, width, &number))
-		return NULL;
-	return number <= INT64_MAX ? json_integer((json_int_t)number) : json_real((double)number);
-}
-
-static json_t *read_signed(struct reader *reader, unsigned width)
-{
-	uint64_t number, top = UINT64_C(1) << (8 * width - 1);
-	if (!take_number(reader, width, &number))
-		return NULL;
-	return json_integer((json_int_t)((number ^ top) - top));
-}
-
-/* Null for what is no number in JSON. */
-static json_t *read_real(struct reader *reader, unsigned width)
-{
-	uint64_t bits;
-	double real;
-	float small;
-	if (!take_number(reader, width, &bits))
-		return NULL;
-	uint32_t small_bits = (uint32_t)bits;
-	memcpy(&real, &bits, sizeof real);
-	memcpy(&small, &small_bits, sizeof small);
-	return json_real(width == 4 ? (double)small : real);
-}
-
-static bool add_element(struct reader *reader, json_t *array)
-{
-	return json_array_append_new(array, read_value(reader)) == 0;
-}
-
-static bool add_member(struct reader *reader, json_t *map)
-{
-	uint64_t size;
-	size_t before = json_object_size(map);
-	if (reader->at == reader->end || !reader->values_left)
+	if (look->at == look->end || ++look->values > look->values_max)
 		return false;
-	reader->values_left--;
-	uint8_t kind = *reader->at++;
-	const char *key = take_text_size(reader, kind, &size) ? take_text(reader, size) : NULL;
-	if (!key || memchr(key, 0, size))
+	uint8_t kind = *look->at++;
+	if (kind < 0x80 || kind >= 0xe0 || kind == 0xc0 || kind == 0xc2 || kind == 0xc3)
+		return true;
+	if (kind < 0x90)
+		return look_at_many(look, 2u * (kind & 15));
+	if (kind < 0xa0)
+		return look_at_many(look, kind & 15);
+	if (kind < 0xc0)
+		return skip(look, kind & 31);
+	if (kind == 0xca || kind == 0xcb)
+		return skip(look, kind == 0xca ? 4 : 8);
+	if (kind >= 0xcc && kind <= 0xd3)
+		return skip(look, UINT64_C(1) << ((kind - 0xcc) & 3));
+	if (kind >= 0xd9 && kind <= 0xdb)
+		return take_number(look, 1u << (kind - 0xd9), &number) && skip(look, number);
+	if (kind == 0xdc || kind == 0xdd)
+		return take_number(look, kind == 0xdc ? 2 : 4, &number) && look_at_many(look, number);
+	if (kind == 0xde || kind == 0xdf)
+		return take_number(look, kind == 0xde ? 2 : 4, &number) && look_at_many(look, 2 * number);
+	return false;
+}
+
+static json_t *read_string(const msgpack_object *object)
+{
+	const char *text = object->via.str.size ? object->via.str.ptr : "";
+	return rc_text_valid(text, object->via.str.size) ? json_stringn_nocheck(text, object->via.str.size) : NULL;
+}
+
+static json_t *read_object(const msgpack_object *object);
+
+static bool add_member(json_t *map, const msgpack_object_kv *member)
+{
+	const char *key = member->key.via.str.ptr;
+	size_t size = member->key.via.str.size;
+	size_t before = json_object_size(map);
+	if (member->key.type != MSGPACK_OBJECT_STR || memchr(size ? key : "", 0, size) || !rc_text_valid(key, size))
 		return false;
 	/* A key that is there already makes it no larger. */
-	return json_object_setn_new_nocheck(map, key, size, read_value(reader)) == 0 && json_object_size(map) > before;
+	return json_object_setn_new_nocheck(map, key, size, read_object(&member->val)) == 0 &&
+	       json_object_size(map) > before;
 }
 
-/* As many as `width` bytes say, which 0 have said already. */
-static json_t *read_many(struct reader *reader, json_t *many, unsigned width, uint64_t count,
-                         bool (*add)(struct reader *reader, json_t *many))
+static json_t *read_map(const msgpack_object_map *from)
 {
-	bool good = many && reader->depth_left && (!width || take_number(reader, width, &count));
-	if (good)
-		reader->depth_left--;
-	while (good && count--)
-		good = add(reader, many);
-	if (good) {
-		reader->depth_left++;
-		return many;
+	json_t *map = json_object();
+	for (uint32_t i = 0; map && i < from->size; i++) {
+		if (add_member(map, &from->ptr[i]))
+			continue;
+		json_decref(map);
+		return NULL;
 	}
-	json_decref(many);
-	return NULL;
+	return map;
 }
 
-static json_t *read_kind(struct reader *reader, uint8_t kind)
+static json_t *read_array(const msgpack_object_array *from)
 {
-	switch (kind) {
-	case 0xc0:
+	json_t *array = json_array();
+	for (uint32_t i = 0; array && i < from->size; i++) {
+		if (json_array_append_new(array, read_object(&from->ptr[i])) == 0)
+			continue;
+		json_decref(array);
+		return NULL;
+	}
+	return array;
+}
+
+static json_t *read_object(const msgpack_object *object)
+{
+	switch (object->type) {
+	case MSGPACK_OBJECT_NIL:
 		return json_null();
-	case 0xc2:
-	case 0xc3:
-		return json_boolean(kind == 0xc3);
-	case 0xca:
-	case 0xcb:
-		return read_real(reader, kind == 0xca ? 4 : 8);
-	case 0xcc:
-	case 0xcd:
-	case 0xce:
-	case 0xcf:
-		return read_unsigned(reader, 1u << (kind - 0xcc));
-	case 0xd0:
-	case 0xd1:
-	case 0xd2:
-	case 0xd3:
-		return read_signed(reader, 1u << (kind - 0xd0));
-	case 0xdc:
-	case 0xdd:
-		return read_many(reader, json_array(), kind == 0xdc ? 2 : 4, 0, add_element);
-	case 0xde:
-	case 0xdf:
-		return read_many(reader, json_object(), kind == 0xde ? 2 : 4, 0, add_member);
+	case MSGPACK_OBJECT_BOOLEAN:
+		return json_boolean(object->via.boolean);
+	case MSGPACK_OBJECT_POSITIVE_INTEGER:
+		return object->via.u64 <= INT64_MAX ? json_integer((json_int_t)object->via.u64)
+		                                    : json_real((double)object->via.u64);
+	case MSGPACK_OBJECT_NEGATIVE_INTEGER:
+		return json_integer(object->via.i64);
+	case MSGPACK_OBJECT_FLOAT32:
+	case MSGPACK_OBJECT_FLOAT64:
+		return json_real(object->via.f64);
+	case MSGPACK_OBJECT_STR:
+		return read_string(object);
+	case MSGPACK_OBJECT_ARRAY:
+		return read_array(&object->via.array);
+	case MSGPACK_OBJECT_MAP:
+		return read_map(&object->via.map);
 	default:
 		return NULL;
 	}
 }
 
-/* Every value that is announced takes a byte, so what is allocated is bounded by what came. */
-static json_t *read_value(struct reader *reader)
-{
-	uint64_t size;
-	if (reader->at == reader->end || !reader->values_left)
-		return NULL;
-	reader->values_left--;
-	uint8_t kind = *reader->at++;
-	if (kind < 0x80 || kind >= 0xe0)
-		return json_integer((int8_t)kind);
-	if (kind < 0x90)
-		return read_many(reader, json_object(), 0, kind & 15, add_member);
-	if (kind < 0xa0)
-		return read_many(reader, json_array(), 0, kind & 15, add_element);
-	if (take_text_size(reader, kind, &size))
-		return read_text(reader, size);
-	return read_kind(reader, kind);
-}
-
 json_t *app_pack_read(const void *bytes, size_t size, unsigned depth_max, unsigned values_max)
 {
-	struct reader reader = { .at = bytes, .end = (const uint8_t *)bytes + size };
-	reader.values_left = values_max;
-	reader.depth_left = depth_max;
-	json_t *value = read_value(&reader);
-	if (value && reader.at == reader.end)
-		return value;
-	json_decref(value);
-	return NULL;
+	struct look look = { .at = bytes, .end = (const uint8_t *)bytes + size };
+	look.values_max = values_max;
+	look.depth_max = depth_max;
+	if (!look_at_one(&look) || look.at != look.end)
+		return NULL;
+	msgpack_zone zone;
+	msgpack_object object;
+	size_t offset = 0;
+	if (!msgpack_zone_init(&zone, MSGPACK_ZONE_CHUNK_SIZE))
+		return NULL;
+	bool whole = msgpack_unpack(bytes, size, &offset, &zone, &object) == MSGPACK_UNPACK_SUCCESS;
+	json_t *value = whole ? read_object(&object) : NULL;
+	msgpack_zone_destroy(&zone);
+	return value;
 }

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * pack.h - JSON as MessagePack, and back. Pure: bytes in, bytes or a value out.
+ * pack.h - JSON as MessagePack, and back (libmsgpack). Pure: bytes in, bytes or a value out.
  *
  * What we write comes from JSON text that we made: a message costs one walk over it, and no tree. What a stranger wrote
- * is allocated for value by value as it is read, since five bytes may announce four thousand million. The library
- * (libmsgpack) goes over it first and makes a tree of its own, which was a quarter of a message; the fuzzer holds what
- * comes of it against what the library makes of it.
+ * is looked at whole before the library allocates for it, since five bytes may announce four thousand million values.
  */
 #ifndef APP_PACK_H
 #define APP_PACK_H
