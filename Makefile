@@ -145,10 +145,11 @@ abi-freeze: all ## from now on `make lint` holds the library to what programs ca
 test-vm: all $(LOOP) ## the live tests and the systemd units on Linux 6.1, or with KERNEL=5.10 on Debian 11's, in qemu (ONLY=word)
 	@ONLY='$(ONLY)' KERNEL='$(KERNEL)' sh tests/vm/run.sh $(BUILD)
 
-soak: all ## churn, storms, floods, readers that do not read; attacks around honest users; books under hostile readers, TIME=60 seconds each
+soak: all ## churn, storms, floods, readers that do not read; attacks around honest users; books under hostile readers; a thousand users, also through nginx, TIME=60 seconds each
 	@RC_SOAK=$(or $(TIME),60) /usr/bin/python3 -B tests/soak/test_soak.py $(BUILD)
 	@RC_SOAK=$(or $(TIME),60) /usr/bin/python3 -B tests/soak/test_hostile_mix.py $(BUILD)
 	@RC_SOAK=$(or $(TIME),60) /usr/bin/python3 -B tests/soak/test_book.py $(BUILD)
+	@/usr/bin/python3 -B tests/live/test_app_clients.py $(BUILD) --only=thousand --seconds=$(or $(TIME),60)
 
 soak-backplane: all $(ENGINE_PEERS) ## three nodes on ENGINE=redis, sentinel, nats, amqp or kafka, CLIENTS=1000, MESSAGES=200000 in SECONDS=120, and all goes wrong
 	@ENGINE='$(ENGINE)' CLIENTS='$(CLIENTS)' MESSAGES='$(MESSAGES)' SECONDS='$(SECONDS)' /usr/bin/python3 -B tests/soak/test_backplane.py $(BUILD)
@@ -186,7 +187,7 @@ bench-feeds: $(BUILD)/benches/feeds ## keyed feeds beside plain messages of the 
 bench-peers: all $(BUILD)/benches/floor ## ringcast, the kernel's floor and other servers side by side (QUICK=1, ONLY=bun,fan)
 	@python3 -B benches/peers/run.py --build $(BUILD) $(if $(QUICK),--quick) --only='$(ONLY)' $(ARGS)
 
-bench-app: all ## what a publish over a kept HTTP connection, and a JSON message in batches of 100, take of `ringcast app` (QUICK=1)
+bench-app: all $(BUILD)/benches/floor ## what a publish over a kept HTTP connection, and a message in batches of 100, take of `ringcast app` (QUICK=1)
 	@python3 -B benches/app.py --build $(BUILD) $(if $(QUICK),--quick) $(ARGS)
 
 bench-latency: all $(BUILD)/benches/settings ## the settings of ringcast-latency(7), then open loop against the peers (QUICK=1, ONLY=settings, ONLY=bun)

@@ -59,9 +59,10 @@ void rc_wheel_set(struct rc_wheel *wheel, uint32_t slot, uint64_t tick)
 	set_full(wheel, bucket);
 }
 
-uint64_t rc_wheel_first(const struct rc_wheel *wheel)
+/* Looks at as many buckets as that, and perhaps at a few more. */
+static uint64_t first_within(const struct rc_wheel *wheel, uint64_t count)
 {
-	for (uint32_t passed = 0; passed < RC_WHEEL_BUCKETS;) {
+	for (uint64_t passed = 0; passed < count;) {
 		uint32_t bucket = (uint32_t)((wheel->now + passed) % RC_WHEEL_BUCKETS);
 		uint64_t bits = wheel->full[bucket / 64] >> (bucket % 64);
 		if (bits)
@@ -71,9 +72,15 @@ uint64_t rc_wheel_first(const struct rc_wheel *wheel)
 	return UINT64_MAX;
 }
 
+uint64_t rc_wheel_first(const struct rc_wheel *wheel)
+{
+	return first_within(wheel, RC_WHEEL_BUCKETS);
+}
+
 bool rc_wheel_next(struct rc_wheel *wheel, uint64_t now, uint32_t *slot)
 {
-	uint64_t first = rc_wheel_first(wheel);
+	uint64_t turns = now < wheel->now ? 0 : now - wheel->now + 1;
+	uint64_t first = first_within(wheel, turns < RC_WHEEL_BUCKETS ? turns : RC_WHEEL_BUCKETS);
 	if (first > now) {
 		wheel->now = now > wheel->now ? now : wheel->now;
 		return false;

@@ -58,12 +58,12 @@ class Proxy:
         self.directory.cleanup()
 
 
-def nginx_with(http):
-    """nginx with these lines in its http block; `http` is a function of its port."""
+def nginx_with(http, connections=512):
+    """nginx with these lines in its http block; `http` is a function of its port. Each client has two connections."""
     def configure(port, directory):
         return f"""
 daemon off; master_process off; pid {directory}/pid; error_log stderr warn;
-events {{ worker_connections 512; }}
+events {{ worker_connections {connections}; }}
 http {{
   access_log off;
   client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/f;
@@ -74,7 +74,7 @@ http {{
     return Proxy("nginx", configure, lambda path, directory: ["-p", directory, "-c", path, "-e", "stderr"])
 
 
-def nginx(upstream):
+def nginx(upstream, connections=512):
     return nginx_with(lambda port: f"""
   map $http_upgrade $connection_upgrade {{ default upgrade; '' close; }}
   server {{
@@ -87,7 +87,7 @@ def nginx(upstream):
       proxy_set_header Host $host;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     }}
-  }}""")
+  }}""", connections)
 
 
 def plain_nginx(upstream):

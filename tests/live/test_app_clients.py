@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """`ringcast app` with clients that others wrote: npm's ws, wscat, python3-websockets, websocket-client; and a thousand
-users in a hundred rooms, none of whose messages may be lost, doubled or out of order (--seconds=60 for a long run)."""
+users in a hundred rooms, none of whose messages may be lost, doubled or out of order (--seconds=60 for a long run, and one
+more through nginx)."""
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -13,6 +15,7 @@ import time
 from app import SECRET, SLOW, App, equal, token, until
 from harness import Skip, die_with_parent, run
 from nodetest import MODULES, need_npm, node
+from proxies import nginx
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SECONDS = float(next((a[10:] for a in sys.argv if a.startswith("--seconds=")), 0))
@@ -165,10 +168,10 @@ class User:
             self.heard += 1
 
 
-async def crowd(server, connect):
+async def crowd(server, connect, url):
     users = [User(number) for number in range(ROOMS * MEMBERS)]
     for at in range(0, len(users), 100):
-        await asyncio.gather(*(user.join(connect, server.url) for user in users[at:at + 100]))
+        await asyncio.gather(*(user.join(connect, url) for user in users[at:at + 100]))
     loop = asyncio.get_running_loop()
     while (await loop.run_in_executor(None, server.figures))["activeRooms"] != ROOMS:
         await asyncio.sleep(0.05)
@@ -193,16 +196,32 @@ async def crowd(server, connect):
     await asyncio.gather(*(user.ws.close() for user in users))
 
 
-def test_a_thousand_users():
+@contextlib.contextmanager
+def no_proxy(port):
+    yield None
+
+
+def run_crowd(*arguments, between=no_proxy):
+    """`between` begins what stands before the server, given its port."""
     try:
         import websockets
     except ImportError:
         raise Skip("needs python3-websockets") from None
-    with App() as server:
-        asyncio.run(crowd(server, websockets.connect))
+    with App(*arguments) as server, between(server.port) as proxy:
+        asyncio.run(crowd(server, websockets.connect, f"ws://127.0.0.1:{proxy.port}" if proxy else server.url))
         until(lambda: server.figures()["activeRooms"] == 0, "all rooms gone")
         figures = server.figures()
         equal((figures["connectedClients"], figures["users"], figures["subscriptions"]), (0, 0, 0))
+
+
+def test_a_thousand_users():
+    run_crowd()
+
+
+def test_a_thousand_users_through_nginx():
+    if not SECONDS:
+        raise Skip("`make soak`, or --seconds=60, runs it")
+    run_crowd("--trust-proxy", "127.0.0.1", between=lambda port: nginx(port, connections=4 * ROOMS * MEMBERS))
 
 
 run(globals(), limit=120 + int(SECONDS * 2))

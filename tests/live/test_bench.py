@@ -183,7 +183,7 @@ def test_app():
     """What a publish and a message cost the application server: a figure each."""
     status, said = bench("app.py", "--quick", "--build", BUILD)
     equal(status, 0, said)
-    for name in "publish", "batch", "alone":
+    for name in "publish", "floor", "batch", "msgpack", "alone":
         assert re.search(rf"^{name} +\d+ ns of the server", said, re.M), said
 
 
