@@ -645,7 +645,7 @@ def test_a_reload_does_not_open_it():
             assert "userId" not in server.client("/ws/a").welcome
             write(f"token-secret = {SECRET}\npermissions = read\n")
             server.process.send_signal(signal.SIGHUP)
-            until(lambda: server.client("/ws?token=" + token(sub="a")).say("direct", to="b", content=1).hear()["type"] == "error"
+            until(lambda: server.client("/ws?token=" + token(sub="a")).say("direct", to="b", content=1, id=1).hear()["type"] == "error"
                   or time.sleep(0.05), "the new ones")
 
 
