@@ -30,10 +30,6 @@
 
 #define RC_RING_BUFFER_GROUP 0
 
-/* Accepts whose peer is being asked for, and connects on their way. The answers come behind all accepts that wait in
- * the completion queue, so there are as many as that holds. One nobody used takes no memory. */
-#define RC_PENDING_MAX (RC_RING_ENTRIES * RC_COMPLETIONS_PER_ENTRY)
-
 /* A listening socket that is accepted from. */
 struct accepting {
 	int fd;
@@ -71,9 +67,11 @@ struct rc_uring {
 	struct msghdr *messages; /* one a submission entry: read when the entry is submitted */
 	int refused;             /* the errno with which the kernel let nobody in; from then on nothing is submitted */
 	struct io_uring_sqe scrap; /* what is then prepared where the queue is full */
-	struct pending *pending;   /* all of them, and the lists of those that are free now and after the next wait */
+	/* Accepts whose peer is being asked for, and connects on their way. The answers come behind all accepts that
+	 * wait in the completion queue, so there are as many as that holds. One nobody used takes no memory. */
+	struct pending *pending; /* all of them, and the lists of those that are free now and after the next wait */
 	struct pending *pending_free, *pending_done;
-	unsigned pending_made; /* ever used */
+	unsigned pending_made, pending_max; /* ever used, and room for */
 	struct accepting accepting[RC_LISTENERS_MAX];
 	unsigned accepting_count;
 	/* of a ring inside another loop */

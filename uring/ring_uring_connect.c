@@ -27,7 +27,7 @@ static struct pending *take_pending(struct rc_uring *ring)
 	struct pending *pending = ring->pending_free;
 	if (pending)
 		ring->pending_free = pending->next;
-	else if (ring->pending_made < RC_PENDING_MAX)
+	else if (ring->pending_made < ring->pending_max)
 		pending = &ring->pending[ring->pending_made++];
 	return pending;
 }
@@ -180,7 +180,7 @@ static void complete_by_hand(struct rc_uring *ring, uint64_t tag, int result)
 
 bool rc_uring_can_connect(const struct rc_uring *ring)
 {
-	return ring->pending_made + 2 <= RC_PENDING_MAX || (ring->pending_free && ring->pending_free->next);
+	return ring->pending_made + 2 <= ring->pending_max || (ring->pending_free && ring->pending_free->next);
 }
 
 void rc_uring_connect(struct rc_uring *ring, const struct sockaddr_storage *to, socklen_t to_size,

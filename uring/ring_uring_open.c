@@ -126,7 +126,8 @@ int rc_uring_open(struct rc_uring **out, struct rc_ring_config *config, struct r
 	ring->buffer_ring = MAP_FAILED;
 	ring->buffers = MAP_FAILED;
 	ring->messages = calloc(config->entry_count, sizeof *ring->messages);
-	ring->pending = calloc(RC_PENDING_MAX, sizeof *ring->pending);
+	ring->pending_max = config->entry_count * RC_COMPLETIONS_PER_ENTRY;
+	ring->pending = calloc(ring->pending_max, sizeof *ring->pending);
 	int result = -ENOMEM;
 	if (!ring->messages || !ring->pending) {
 		fail(error, result, "no memory for a ring");
