@@ -446,6 +446,8 @@ def watch(plan, nodes, faults, readers, writers, shared):
 
 if __name__ == "__main__":
     try:
+        if "ENGINE" not in os.environ:
+            raise Skip("it takes minutes: make soak-backplane; its small form is tests/live/test_backplane_soak.py")
         wrong = soak(ENGINE, int(os.environ.get("CLIENTS") or 1000), int(os.environ.get("MESSAGES") or 200000),
                      float(os.environ.get("SECONDS") or 120),
                      kinds=[kind for kind in os.environ.get("KINDS", "").split(",") if kind])
