@@ -107,7 +107,6 @@ done
 
 # They mostly wait for something, so there are as many at a time as there are processors. Each prints when it has ended.
 export log limit python build
-[ "${SANITIZE:-}" != thread ] || RC_LANES=${RC_LANES:-1} # in which all is ten times as slow
 xargs -r -n 3 -P "${RC_LANES:-$(nproc)}" sh -c '
 	[ "$2" = - ] || export RC_RING="$2"
 	case $3 in
