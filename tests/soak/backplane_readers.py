@@ -125,12 +125,11 @@ class Reader:
         self.settled()
 
     def joined(self):
+        """room_joined has no number, as `subscribed` has: who has had nothing in the room yet asks for all of it. It would
+        miss what was said first, if that was while it was away."""
         self.waiting.discard("room")
-        if self.room.last:
-            self.waiting.add("history")
-            self.ask_history("%x-%d" % self.room.last)
-        else:
-            self.settled()
+        self.waiting.add("history")
+        self.ask_history("%x-%d" % self.room.last if self.room.last else 0)
 
     def ask_history(self, since):
         self.say(type="history", room=self.room_name, since=since, limit=500)
